@@ -1,0 +1,177 @@
+//! What the server is told: the values, parsed once, checked whole, immutable after.
+//!
+//! This file holds the plain values alone, so that the pure layers may name them. Where they come
+//! from (files, the environment, flags) is the business of the files beside it, and no layer below
+//! `commands` names those.
+
+mod limits;
+
+pub use limits::Limits;
+
+/// Everything a server needs to know before it starts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// Where it listens, and as whom.
+    pub server: Server,
+    /// The applications it serves; ids and keys are unique.
+    pub apps: Vec<App>,
+    /// What it refuses to do more of.
+    pub limits: Limits,
+}
+
+/// `servers.reverb` of `config/reverb.php`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The address to bind: an IP address or a name that resolves to one. `REVERB_SERVER_HOST`.
+    pub host: String,
+    /// The port to bind; 0 lets the system choose. `REVERB_SERVER_PORT`.
+    pub port: u16,
+    /// The path prefix, normalised: empty, or `/a/b` without a trailing slash.
+    /// `REVERB_SERVER_PATH`.
+    pub path: String,
+    /// The public name of the server. `REVERB_HOST`.
+    pub hostname: Option<String>,
+    /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
+    pub max_request_size: usize,
+    /// How several nodes find each other.
+    pub scaling: Scaling,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            host: "0.0.0.0".into(),
+            port: 8080,
+            path: String::new(),
+            hostname: None,
+            max_request_size: 1 << 20,
+            scaling: Scaling::default(),
+        }
+    }
+}
+
+/// `servers.reverb.scaling` of `config/reverb.php`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaling {
+    /// Whether this node speaks to others at all. `REVERB_SCALING_ENABLED`.
+    pub enabled: bool,
+    /// The Redis channel the nodes share. `REVERB_SCALING_CHANNEL`.
+    pub channel: String,
+    /// `REDIS_URL`; where given, it wins over the single values.
+    pub url: Option<String>,
+    /// `REDIS_HOST`.
+    pub host: String,
+    /// `REDIS_PORT`.
+    pub port: u16,
+    /// `REDIS_USERNAME`.
+    pub username: Option<String>,
+    /// `REDIS_PASSWORD`.
+    pub password: Option<String>,
+    /// `REDIS_DB`.
+    pub database: u32,
+    /// `REDIS_TIMEOUT`, in seconds.
+    pub timeout_s: u32,
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Scaling {
+            enabled: false,
+            channel: "reverb".into(),
+            url: None,
+            host: "127.0.0.1".into(),
+            port: 6379,
+            username: None,
+            password: None,
+            database: 0,
+            timeout_s: 60,
+        }
+    }
+}
+
+/// One entry of `apps.apps` of `config/reverb.php`.
+#[derive(Clone, PartialEq)]
+pub struct App {
+    /// Names the app in the HTTP API. `REVERB_APP_ID`.
+    pub id: String,
+    /// Names the app in WebSocket URLs; public. `REVERB_APP_KEY`.
+    pub key: String,
+    /// Signs; never logged, never sent. `REVERB_APP_SECRET`.
+    pub secret: String,
+    /// Seconds of silence after which the server pings. `REVERB_APP_PING_INTERVAL`.
+    pub ping_interval_s: u32,
+    /// Seconds of silence after which the client pings, as told to it; at least 1.
+    /// `REVERB_APP_ACTIVITY_TIMEOUT`.
+    pub activity_timeout_s: u32,
+    /// `*`, or patterns of origins with `*` as wildcard. `REVERB_APP_ALLOWED_ORIGINS`.
+    pub allowed_origins: Vec<String>,
+    /// The most WebSocket connections at a time; `None` is no limit.
+    /// `REVERB_APP_MAX_CONNECTIONS`.
+    pub max_connections: Option<u32>,
+    /// The longest message of a client in bytes; 0 leaves only [`Limits::message_bytes`].
+    /// `REVERB_APP_MAX_MESSAGE_SIZE`.
+    pub max_message_size: usize,
+    /// Whose `client-` events are passed on. `REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM`.
+    pub accept_client_events_from: ClientEvents,
+    /// The most messages of one connection in a time. `REVERB_APP_RATE_LIMIT*`.
+    pub rate_limit: Option<RateLimit>,
+    /// Tells subscribers of channels other than presence ones how many they are (Pusher's
+    /// "subscription counting"). `REVERB_APP_SUBSCRIPTION_COUNT`; off by default.
+    pub subscription_count: bool,
+    /// Refuses channel names with characters outside Pusher's set.
+    /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, as Reverb takes any.
+    pub strict_channel_names: bool,
+    /// Answers 200 with an empty list, as Pusher does, where Reverb answers 404: the users of a
+    /// presence channel nobody is in. `REVERB_APP_EMPTY_USERS_OK`; off by default.
+    pub empty_users_ok: bool,
+}
+
+impl App {
+    /// An app with these credentials and Reverb's defaults.
+    pub fn new(id: impl Into<String>, key: impl Into<String>, secret: impl Into<String>) -> Self {
+        App {
+            id: id.into(),
+            key: key.into(),
+            secret: secret.into(),
+            ping_interval_s: 60,
+            activity_timeout_s: 30,
+            allowed_origins: vec!["*".into()],
+            max_connections: None,
+            max_message_size: 10_000,
+            accept_client_events_from: ClientEvents::Members,
+            rate_limit: None,
+            subscription_count: false,
+            strict_channel_names: false,
+            empty_users_ok: false,
+        }
+    }
+}
+
+/// Leaves the secret out, so that no log line can show it.
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("id", &self.id).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Whose client events are passed on to the other subscribers of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientEvents {
+    /// Those of subscribers of the channel.
+    Members,
+    /// Those of anybody connected to the app.
+    All,
+    /// Nobody's.
+    None,
+}
+
+/// A fixed window that starts with the first message in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Messages that pass in a window. `REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS`.
+    pub max_attempts: u32,
+    /// The length of a window in seconds. `REVERB_APP_RATE_LIMIT_DECAY_SECONDS`.
+    pub decay_seconds: u32,
+    /// Whether a connection that exceeds it is closed. `REVERB_APP_RATE_LIMIT_TERMINATE`.
+    pub terminate_on_limit: bool,
+}
