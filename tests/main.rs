@@ -1,1 +1,3 @@
+//! The integration tests: the real binary, spoken to over real sockets.
 
+mod support;

@@ -1,0 +1,319 @@
+//! Reads the text of a `.env` file as phpdotenv 5 does, because the Laravel app beside us reads
+//! the same file and both must come to the same key and secret.
+//!
+//! One difference: a line that begins with `#` is a comment whatever quotes it holds. What the
+//! names mean, and which source wins over which, is not decided here.
+
+use std::collections::BTreeMap;
+
+/// The value of one name, and where it stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Quotes, escapes and `${OTHER}` are resolved; it may be empty.
+    pub value: String,
+    /// The line its name stands in, from 1.
+    pub line: usize,
+}
+
+/// Why the text is no `.env` file. Says nothing of the values, which may be secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// The line the faulty entry begins in, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// The entries of a `.env` text. Of a doubled name the last value counts.
+///
+/// `outside` gives the process environment, which wins over an earlier line when `${OTHER}` is
+/// resolved; a name known to neither stays as it is written.
+///
+/// # Errors
+///
+/// The first entry that phpdotenv would refuse.
+pub fn parse(
+    text: &str,
+    outside: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Entry>, SyntaxError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut rest = text.as_str();
+    let mut line = 1;
+    while !rest.is_empty() {
+        let refused = |reason| SyntaxError { line, reason };
+        let length = rest.find('\n').unwrap_or(rest.len());
+        let this_line = &rest[..length];
+        let mut taken = length;
+        if !is_blank_or_comment(this_line) {
+            match this_line.split_once('=') {
+                // A name without `=` takes the value away, as unset would.
+                None => {
+                    entries.remove(name(this_line).map_err(refused)?);
+                }
+                Some((before, _)) => {
+                    let name = name(before).map_err(refused)?;
+                    let start = before.len() + 1;
+                    let raw = value(&rest[start..]).map_err(refused)?;
+                    taken = start + raw.length;
+                    let known = |other: &str| {
+                        outside(other).or_else(|| entries.get(other).map(|e| e.value.clone()))
+                    };
+                    let value = raw.resolved(known);
+                    entries.insert(name.to_owned(), Entry { value, line });
+                }
+            }
+        }
+        line += rest[..taken].matches('\n').count() + 1;
+        rest = rest.get(taken + 1..).unwrap_or("");
+    }
+    Ok(entries)
+}
+
+fn is_blank_or_comment(line: &str) -> bool {
+    let line = line.trim_matches(is_space);
+    line.is_empty() || line.starts_with('#')
+}
+
+/// The name in what stands before `=`: without `export`, without quotes.
+fn name(text: &str) -> Result<&str, &'static str> {
+    let mut name = text.trim_matches(is_space);
+    if name.is_empty() {
+        return Err("no name before the equals sign");
+    }
+    if let Some(exported) = name.strip_prefix("export")
+        && exported.starts_with(is_space)
+    {
+        name = exported.trim_start_matches(is_space);
+    }
+    for quote in ['"', '\''] {
+        if let Some(inner) = name.strip_prefix(quote).and_then(|n| n.strip_suffix(quote)) {
+            name = inner;
+        }
+    }
+    if !name.is_empty() && name.chars().all(is_name_character) {
+        Ok(name)
+    } else {
+        Err("a name may hold letters, digits, underscores and dots only")
+    }
+}
+
+/// A value without its quotes and escapes, its variables still to be put in.
+struct Raw {
+    text: String,
+    /// Where the `$` stand that may begin a `${OTHER}`: those neither escaped nor in single
+    /// quotes.
+    dollars: Vec<usize>,
+    /// Bytes of the source it was read from, up to the end of a line.
+    length: usize,
+}
+
+impl Raw {
+    /// Puts the variables in, the last one first, so that the earlier positions stay true.
+    fn resolved(mut self, known: impl Fn(&str) -> Option<String>) -> String {
+        for &at in self.dollars.iter().rev() {
+            let Some(inner) = self.text[at..].strip_prefix("${") else { continue };
+            let Some((other, _)) = inner.split_once('}') else { continue };
+            if other.is_empty() || !other.chars().all(is_name_character) {
+                continue;
+            }
+            let end = at + other.len() + 3;
+            if let Some(value) = known(other) {
+                self.text.replace_range(at..end, &value);
+            }
+        }
+        self.text
+    }
+}
+
+/// The value that `source` begins with; `source` begins behind the equals sign and goes on to
+/// the end of the file.
+fn value(source: &str) -> Result<Raw, &'static str> {
+    let first = source.trim_start_matches(|c| c != '\n' && is_space(c));
+    let indent = source.len() - first.len();
+    let mut raw = Raw { text: String::new(), dollars: Vec::new(), length: indent };
+    match first.chars().next() {
+        Some('"') => double_quoted(first, &mut raw)?,
+        Some('\'') => single_quoted(first, &mut raw)?,
+        _ => unquoted(first, &mut raw),
+    }
+    let behind = &source[raw.length..];
+    let behind = &behind[..behind.find('\n').unwrap_or(behind.len())];
+    if !is_blank_or_comment(behind) {
+        return Err("something follows the value; a value with spaces needs double quotes");
+    }
+    raw.length += behind.len();
+    Ok(raw)
+}
+
+/// May go on over several lines.
+fn double_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
+    let mut characters = source.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => {
+                raw.length += at + 1;
+                return Ok(());
+            }
+            '\\' => raw.text.push(match characters.next() {
+                Some((_, same @ ('"' | '\\' | '$'))) => same,
+                Some((_, 'n')) => '\n',
+                Some((_, 'r')) => '\r',
+                Some((_, 't')) => '\t',
+                Some((_, 'f')) => '\x0c',
+                Some((_, 'v')) => '\x0b',
+                Some(_) => return Err("an unknown escape; a backslash in double quotes is \\\\"),
+                None => break,
+            }),
+            _ => {
+                if character == '$' {
+                    raw.dollars.push(raw.text.len());
+                }
+                raw.text.push(character);
+            }
+        }
+    }
+    Err("a double quote is not closed")
+}
+
+/// Everything is literal, a backslash too; it ends in the same line.
+fn single_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
+    let line = &source[1..source.find('\n').unwrap_or(source.len())];
+    let (text, _) = line.split_once('\'').ok_or("a single quote is not closed")?;
+    raw.text.push_str(text);
+    raw.length += text.len() + 2;
+    Ok(())
+}
+
+/// Up to white space or `#`, which needs no space before it.
+fn unquoted(source: &str, raw: &mut Raw) {
+    let text = &source[..source.find(|c| c == '#' || is_space(c)).unwrap_or(source.len())];
+    raw.dollars.extend(text.match_indices('$').map(|(at, _)| at));
+    raw.text.push_str(text);
+    raw.length += text.len();
+}
+
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '.')
+}
+
+fn is_space(character: char) -> bool {
+    character.is_ascii_whitespace() || character == '\x0b'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> String {
+        let entries = parse(text, |_| None).unwrap();
+        assert_eq!(entries.len(), 1, "{:?}", entries.keys());
+        entries.into_values().next().unwrap().value
+    }
+
+    fn reason(text: &str) -> (usize, &'static str) {
+        match parse(text, |_| None) {
+            Ok(_) => panic!("{text:?} was taken"),
+            Err(error) => (error.line, error.reason),
+        }
+    }
+
+    #[test]
+    fn a_plain_value_ends_at_white_space_or_a_hash() {
+        assert_eq!(one("A=b"), "b");
+        assert_eq!(one("  A  =  b  "), "b");
+        assert_eq!(one("A=b # why"), "b");
+        assert_eq!(one("A=b#why"), "b");
+        assert_eq!(one("A=a\"b'c\\n"), "a\"b'c\\n");
+        assert_eq!(one("A=x=y"), "x=y");
+    }
+
+    #[test]
+    fn an_empty_value_is_an_empty_value() {
+        for text in ["A=", "A= ", "A=\"\"", "A=''", "A=#x", "A= # x", "A=\n"] {
+            assert_eq!(one(text), "", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn single_quotes_keep_everything() {
+        assert_eq!(one(r"A='a #$ \n \ ${B} ' # why"), r"a #$ \n \ ${B} ");
+    }
+
+    #[test]
+    fn double_quotes_know_their_escapes() {
+        assert_eq!(one(r#"A="a\n\r\t\f\v\\\"\$ # b" # why"#), "a\n\r\t\x0c\x0b\\\"$ # b");
+    }
+
+    #[test]
+    fn a_double_quoted_value_may_have_several_lines() {
+        let entries = parse("A=\"one\r\ntwo\n\" # why\nB=c", |_| None).unwrap();
+        assert_eq!(entries["A"].value, "one\ntwo\n");
+        assert_eq!((entries["B"].value.as_str(), entries["B"].line), ("c", 4));
+    }
+
+    #[test]
+    fn comments_blank_lines_export_and_the_byte_order_mark_are_passed_over() {
+        let text = "\u{feff}# A=\"x\n\n   # more\nexport B=c\r\n'D'=e\r\"F\"=g\n";
+        let entries = parse(text, |_| None).unwrap();
+        let read: Vec<_> =
+            entries.iter().map(|(n, e)| (n.as_str(), e.value.as_str(), e.line)).collect();
+        assert_eq!(read, [("B", "c", 4), ("D", "e", 5), ("F", "g", 6)]);
+    }
+
+    #[test]
+    fn a_variable_is_taken_from_outside_then_from_an_earlier_line() {
+        let outside = |name: &str| (name == "OUT").then(|| "outside".to_owned());
+        let text = "OUT=inside\nIN=1\nA=${OUT}-${IN}\nB=\"${IN} ${LATER} $IN\"\nC=\"\\${IN}\"\n\
+                    LATER=2";
+        let entries = parse(text, outside).unwrap();
+        assert_eq!(entries["A"].value, "outside-1");
+        assert_eq!(entries["B"].value, "1 ${LATER} $IN");
+        assert_eq!(entries["C"].value, "${IN}");
+    }
+
+    #[test]
+    fn what_a_variable_brings_in_is_not_resolved_again() {
+        let entries = parse("A='${B}'\nB=1\nC=${A}", |_| None).unwrap();
+        assert_eq!(entries["C"].value, "${B}");
+    }
+
+    #[test]
+    fn the_last_of_two_values_counts_and_a_bare_name_takes_it_away() {
+        assert_eq!(one("A=1\nA=2"), "2");
+        assert!(parse("A=1\nA\n", |_| None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn faults_are_told_with_their_line_and_without_the_value() {
+        let faults = [
+            ("A=1\n=secret", 2, "no name before the equals sign"),
+            ("A B=secret", 1, "a name may hold letters, digits, underscores and dots only"),
+            ("\n\nA=\"secret", 3, "a double quote is not closed"),
+            ("A=\"secret\\", 1, "a double quote is not closed"),
+            ("A='secret\nB=1'", 1, "a single quote is not closed"),
+            ("A=\"se\\cret\"", 1, "an unknown escape; a backslash in double quotes is \\\\"),
+            (
+                "A=my secret",
+                1,
+                "something follows the value; a value with spaces needs double quotes",
+            ),
+            (
+                "A=\"my\"secret",
+                1,
+                "something follows the value; a value with spaces needs double quotes",
+            ),
+        ];
+        for (text, line, told) in faults {
+            assert_eq!(reason(text), (line, told), "{text:?}");
+            assert!(!told.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn characters_of_several_bytes_are_whole() {
+        assert_eq!(one("A=\"Größe ${X} é\""), "Größe ${X} é");
+        assert_eq!(one("A=ü$é#x"), "ü$é");
+    }
+}

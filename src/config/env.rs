@@ -1,0 +1,159 @@
+//! The environment as Laravel's `env()` sees it: the variables of the process over those of the
+//! `.env` file, with empty ones counted as absent.
+//!
+//! Which variables there are, and what they set, stands in `settings` and `variables`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::dotenv::{self, Entry};
+
+/// What a process was started with, and what its `.env` file adds.
+pub struct Environment {
+    process: BTreeMap<String, String>,
+    file: PathBuf,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Environment {
+    /// The environment of a process, without a file.
+    ///
+    /// Variables that are not UTF-8 are passed over, unless they are ours.
+    ///
+    /// # Errors
+    ///
+    /// A `REVERB_` or `REDIS_` variable whose value is not UTF-8.
+    pub fn new(process: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Error> {
+        let mut kept = BTreeMap::new();
+        for (name, value) in process {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => _ = kept.insert(name, value),
+                Err(_) if name.starts_with("REVERB_") || name.starts_with("REDIS_") => {
+                    return Err(Error::new(PROCESS, name, "is not UTF-8"));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(Environment { process: kept, file: PathBuf::new(), entries: BTreeMap::new() })
+    }
+
+    /// Adds the text of a `.env` file; `file` names it in errors. Bytes that are not UTF-8 are
+    /// replaced, as PHP does.
+    ///
+    /// # Errors
+    ///
+    /// A text that phpdotenv would refuse.
+    pub fn add_file(&mut self, file: &Path, text: &[u8]) -> Result<(), Error> {
+        let text = String::from_utf8_lossy(text);
+        self.entries = dotenv::parse(&text, |name| self.process.get(name).cloned())
+            .map_err(|e| Error::whole(format_args!("{}:{}", file.display(), e.line), e.reason))?;
+        self.file = file.to_owned();
+        Ok(())
+    }
+
+    /// The value of a variable. A variable of the process hides that of the file even when it is
+    /// empty; an empty value, `null`, `(null)`, `empty` and `(empty)` are no value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = match self.process.get(name) {
+            Some(value) => value,
+            None => &self.entries.get(name)?.value,
+        };
+        let value = unquoted(value);
+        let absent = ["", "null", "(null)", "empty", "(empty)"];
+        (!absent.iter().any(|word| value.eq_ignore_ascii_case(word))).then_some(value)
+    }
+
+    /// Where the value of a variable comes from, as errors name it.
+    pub fn source(&self, name: &str) -> String {
+        match self.entries.get(name) {
+            Some(entry) if !self.process.contains_key(name) => {
+                format!("{}:{}", self.file.display(), entry.line)
+            }
+            _ => PROCESS.to_owned(),
+        }
+    }
+
+    /// The names of all variables, each once, those with an empty value too.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let in_file = self.entries.keys().filter(|name| !self.process.contains_key(*name));
+        self.process.keys().chain(in_file).map(String::as_str)
+    }
+}
+
+/// How errors name the environment of the process.
+const PROCESS: &str = "environment";
+
+/// Quotes that are still there once the file is read are taken away once more, as `env()` does:
+/// container tools hand them on as part of the value.
+fn unquoted(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|v| v.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn process(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    fn environment(variables: &[(&str, &str)], file: &str) -> Environment {
+        let mut environment = Environment::new(process(variables)).unwrap();
+        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
+        environment
+    }
+
+    #[test]
+    fn the_process_wins_over_the_file() {
+        let environment = environment(&[("A", "process"), ("C", "")], "A=file\nB=file\nC=file");
+        assert_eq!(environment.get("A"), Some("process"));
+        assert_eq!(environment.get("B"), Some("file"));
+        assert_eq!(environment.get("C"), None);
+        assert_eq!(environment.get("D"), None);
+        assert_eq!(environment.source("A"), "environment");
+        assert_eq!(environment.source("B"), ".env:2");
+        assert_eq!(environment.source("D"), "environment");
+        assert_eq!(environment.names().collect::<Vec<_>>(), ["A", "C", "B"]);
+    }
+
+    #[test]
+    fn laravels_words_for_nothing_are_nothing() {
+        for word in ["", "null", "NULL", "(null)", "empty", "(empty)", "\"\"", "'null'"] {
+            assert_eq!(environment(&[("A", word)], "").get("A"), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn quotes_left_in_a_value_are_taken_away() {
+        assert_eq!(environment(&[("A", "\"b\"")], "").get("A"), Some("b"));
+        assert_eq!(environment(&[], "A=\"'b'\"").get("A"), Some("b"));
+        assert_eq!(environment(&[("A", "\"")], "").get("A"), Some("\""));
+        assert_eq!(environment(&[("A", "\"b'")], "").get("A"), Some("\"b'"));
+    }
+
+    #[test]
+    fn a_fault_of_the_file_names_file_and_line() {
+        let mut environment = Environment::new(process(&[])).unwrap();
+        let refused = environment.add_file(Path::new("a/.env"), b"X=1\nY='abc");
+        let told = refused.unwrap_err().to_string();
+        assert_eq!(told, "a/.env:2: a single quote is not closed");
+    }
+
+    #[test]
+    fn only_our_variables_must_be_utf_8() {
+        let bytes = || OsString::from_vec(vec![0xff]);
+        assert!(Environment::new([("LANG".into(), bytes()), (bytes(), "x".into())]).is_ok());
+        let refused = Environment::new([("REVERB_APP_SECRET".into(), bytes())]);
+        let told = refused.err().unwrap().to_string();
+        assert_eq!(told, "environment: REVERB_APP_SECRET: is not UTF-8");
+    }
+}

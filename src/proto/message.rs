@@ -1,0 +1,379 @@
+//! Pusher messages (protocol section 2): what a client says, and what it is told.
+//!
+//! Messages of clients are taken apart only as far as the server acts on them; `data` that is
+//! passed on stays the JSON text it was. Outgoing messages are written by hand, in the key order
+//! of Reverb. Nothing here knows who is connected.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::proto::websocket::{self, Frame};
+
+/// What a client says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientMessage {
+    /// `pusher:ping`.
+    Ping,
+    /// `pusher:pong`.
+    Pong,
+    /// `pusher:subscribe`.
+    Subscribe(Subscribe),
+    /// `pusher:unsubscribe` from this channel.
+    Unsubscribe(String),
+    /// `pusher:signin`.
+    SignIn {
+        /// `KEY:SIGNATURE`.
+        auth: String,
+        /// The signed JSON text.
+        user_data: String,
+    },
+    /// An event whose name starts with `client-`.
+    Event(ClientEvent),
+    /// An event that is nobody's business: well-formed, but neither `pusher:` nor `client-`.
+    Ignored,
+}
+
+/// `pusher:subscribe`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The channel's name.
+    pub channel: String,
+    /// `KEY:SIGNATURE`, where the channel needs one.
+    pub auth: Option<String>,
+    /// The signed JSON text that says who joins.
+    pub channel_data: Option<String>,
+}
+
+/// A client event: JSON texts as sent, to be passed on as they are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientEvent {
+    /// The event's name as JSON text.
+    pub event: String,
+    /// The channel's name.
+    pub channel: String,
+    /// `data` as JSON text; `null` when there was none.
+    pub data: String,
+}
+
+/// A message that cannot be handled; which rule it breaks, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+/// Takes a text message apart.
+///
+/// # Errors
+///
+/// What is wrong with it: Reverb's "Invalid message format" (observed section 2.2).
+pub fn parse(text: &str) -> Result<ClientMessage, Malformed> {
+    let object = object(text).ok_or(Malformed("not a JSON object"))?;
+    let raw_event = object.get("event").ok_or(Malformed("no event"))?;
+    let event = string(raw_event.get()).ok_or(Malformed("event is not a string"))?;
+    match event.strip_prefix("pusher:") {
+        Some("ping") => Ok(ClientMessage::Ping),
+        Some("pong") => Ok(ClientMessage::Pong),
+        Some("subscribe") => with_data(&object, subscribe),
+        Some("unsubscribe") => with_data(&object, |data| {
+            field(data, "channel").map(ClientMessage::Unsubscribe)
+        }),
+        Some("signin") => with_data(&object, |data| {
+            let (auth, user_data) = (field(data, "auth")?, field(data, "user_data")?);
+            Ok(ClientMessage::SignIn { auth, user_data })
+        }),
+        Some(_) => Err(Malformed("unknown pusher event")),
+        None => other(&object, raw_event, &event),
+    }
+}
+
+/// The members of a JSON object, each as the text it was. Of two of one name the last counts, as
+/// in PHP.
+pub type Object<'a> = BTreeMap<String, &'a RawValue>;
+
+/// The members of this JSON text, if it is an object.
+pub fn object(text: &str) -> Option<Object<'_>> {
+    serde_json::from_str(text).ok()
+}
+
+/// The elements of this JSON text, if it is an array.
+pub fn array(text: &str) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// The text of this JSON text, if it is a string.
+pub fn string(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
+
+/// Hands `data` on as an object; some clients send it as a string that holds one (Java).
+fn with_data<F>(object: &Object<'_>, read: F) -> Result<ClientMessage, Malformed>
+where
+    F: FnOnce(&Object<'_>) -> Result<ClientMessage, Malformed>,
+{
+    let raw = object.get("data").ok_or(Malformed("no data"))?.get();
+    match string(raw) {
+        Some(text) => read(&self::object(&text).ok_or(Malformed("data is not an object"))?),
+        None => read(&self::object(raw).ok_or(Malformed("data is not an object"))?),
+    }
+}
+
+fn subscribe(data: &Object<'_>) -> Result<ClientMessage, Malformed> {
+    let channel = field(data, "channel")?;
+    let auth = optional_field(data, "auth")?;
+    let channel_data = optional_field(data, "channel_data")?;
+    Ok(ClientMessage::Subscribe(Subscribe { channel, auth, channel_data }))
+}
+
+fn other(
+    object: &Object<'_>,
+    raw_event: &RawValue,
+    event: &str,
+) -> Result<ClientMessage, Malformed> {
+    if event.is_empty() {
+        return Err(Malformed("event is empty"));
+    }
+    let channel = field(object, "channel")?;
+    if channel.is_empty() {
+        return Err(Malformed("channel is empty"));
+    }
+    if !event.starts_with("client-") {
+        return Ok(ClientMessage::Ignored);
+    }
+    let data = object.get("data").map_or("null", |raw| raw.get()).to_owned();
+    Ok(ClientMessage::Event(ClientEvent { event: raw_event.get().to_owned(), channel, data }))
+}
+
+fn field(object: &Object<'_>, key: &str) -> Result<String, Malformed> {
+    optional_field(object, key)?.ok_or(Malformed("a field is missing"))
+}
+
+fn optional_field(object: &Object<'_>, key: &str) -> Result<Option<String>, Malformed> {
+    match object.get(key).map(|raw| raw.get()) {
+        None | Some("null") => Ok(None),
+        Some(raw) => string(raw).map(Some).ok_or(Malformed("a field is not a string")),
+    }
+}
+
+/// The first message of a connection. `activity_timeout_s` is never 0: clients take that for a
+/// broken handshake and do not come back.
+pub fn established(socket_id: &str, activity_timeout_s: u32) -> Frame {
+    let timeout = activity_timeout_s.max(1);
+    let data = format!(r#"{{"socket_id":"{socket_id}","activity_timeout":{timeout}}}"#);
+    internal("pusher:connection_established", None, &data)
+}
+
+/// `pusher:error`, in Reverb's form: `data` is a string.
+pub fn error(code: u16, message: &str) -> Frame {
+    let data = format!(r#"{{"code":{code},"message":{}}}"#, json_string(message));
+    internal("pusher:error", None, &data)
+}
+
+/// `pusher:subscription_error`, which Echo's `.error()` listens to (protocol section 13).
+pub fn subscription_error(channel: &str, kind: &str, error: &str, status: u16) -> Frame {
+    let data = format!(
+        r#"{{"type":{},"error":{},"status":{status}}}"#,
+        json_string(kind),
+        json_string(error)
+    );
+    let (event, channel) = (r#""pusher:subscription_error""#, json_string(channel));
+    websocket::text(&format!(r#"{{"event":{event},"channel":{channel},"data":{data}}}"#))
+}
+
+/// The answer to a subscription; `data` is `{}` or what a presence channel tells.
+pub fn subscription_succeeded(channel: &str, data: &str) -> Frame {
+    internal("pusher_internal:subscription_succeeded", Some(channel), data)
+}
+
+/// A message of the protocol itself: `data` is JSON, sent as a string.
+pub fn internal(event: &str, channel: Option<&str>, data: &str) -> Frame {
+    let mut text = String::with_capacity(96 + data.len() + data.len() / 4);
+    text.push_str(r#"{"event":""#);
+    text.push_str(event);
+    text.push_str(r#"","data":"#);
+    push_json_string(&mut text, data);
+    if let Some(channel) = channel {
+        text.push_str(r#","channel":"#);
+        push_json_string(&mut text, channel);
+    }
+    text.push('}');
+    websocket::text(&text)
+}
+
+/// `pusher:cache_miss` of a channel.
+pub fn cache_miss(channel: &str) -> Frame {
+    let channel = json_string(channel);
+    websocket::text(&format!(r#"{{"event":"pusher:cache_miss","channel":{channel}}}"#))
+}
+
+/// The answer to `pusher:ping`.
+pub fn pong() -> Frame {
+    websocket::text(r#"{"event":"pusher:pong"}"#)
+}
+
+/// The server's own `pusher:ping`.
+pub fn ping() -> Frame {
+    websocket::text(r#"{"event":"pusher:ping"}"#)
+}
+
+/// The answer to a sign-in; `user_data` stays a string inside.
+pub fn signin_success(user_data: &str) -> Frame {
+    let user_data = json_string(user_data);
+    let data = format!(r#"{{"user_data":{user_data}}}"#);
+    websocket::text(&format!(r#"{{"event":"pusher:signin_success","data":{data}}}"#))
+}
+
+/// The order of the keys of a published event, which Reverb has differently for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// `event`, `data`, `channel`: a single event.
+    DataFirst,
+    /// `event`, `channel`, `data`: an event of a batch, and a client event.
+    ChannelFirst,
+}
+
+/// An event for the subscribers of a channel. `event` and `data` are JSON texts, copied as they
+/// are; `user_id` is that of the client who sent it, on a presence channel.
+pub fn event(
+    event: &str,
+    channel: &str,
+    data: &str,
+    user_id: Option<&str>,
+    order: KeyOrder,
+) -> Frame {
+    let mut text = String::with_capacity(64 + event.len() + channel.len() + data.len());
+    text.push_str(r#"{"event":"#);
+    text.push_str(event);
+    if order == KeyOrder::DataFirst {
+        text.push_str(r#","data":"#);
+        text.push_str(data);
+    }
+    text.push_str(r#","channel":"#);
+    push_json_string(&mut text, channel);
+    if order == KeyOrder::ChannelFirst {
+        text.push_str(r#","data":"#);
+        text.push_str(data);
+    }
+    if let Some(user_id) = user_id {
+        text.push_str(r#","user_id":"#);
+        push_json_string(&mut text, user_id);
+    }
+    text.push('}');
+    websocket::text(&text)
+}
+
+/// Text as a JSON string.
+pub fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_json_string(&mut out, text);
+    out
+}
+
+/// Appends text as a JSON string.
+pub fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    // Most text has nothing to escape, and is copied in one piece.
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push_str(&rest[..at]);
+        let escaped = rest.as_bytes()[at];
+        match escaped {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => {
+                out.push_str("\\u00");
+                out.push(char::from(b'0' + (escaped >> 4)));
+                out.push(char::from(b"0123456789abcdef"[usize::from(escaped & 15)]));
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(frame: Frame) -> String {
+        String::from_utf8(websocket::payload(&frame).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_subscription_is_read_from_an_object_or_a_string() {
+        let expected = ClientMessage::Subscribe(Subscribe {
+            channel: "private-a".into(),
+            auth: Some("k:s".into()),
+            channel_data: None,
+        });
+        let object = r#"{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"k:s"}}"#;
+        assert_eq!(parse(object).as_ref(), Ok(&expected));
+        let text = r#"{"event":"pusher:subscribe",
+            "data":"{\"channel\":\"private-a\",\"auth\":\"k:s\",\"channel_data\":null}"}"#;
+        assert_eq!(parse(text), Ok(expected));
+    }
+
+    #[test]
+    fn a_client_event_keeps_its_data_as_it_was() {
+        let text = r#"{"event":"client-é\u00e9","channel":"c","data":{"n":1.0,"e":{}},"user_id":7}"#;
+        let Ok(ClientMessage::Event(event)) = parse(text) else { panic!() };
+        assert_eq!(event.event, r#""client-é\u00e9""#);
+        assert_eq!(event.data, r#"{"n":1.0,"e":{}}"#);
+    }
+
+    #[test]
+    fn malformed_messages_are_told_apart() {
+        for (text, why) in [
+            ("", "not a JSON object"),
+            ("[]", "not a JSON object"),
+            ("{}", "no event"),
+            (r#"{"event":5}"#, "event is not a string"),
+            (r#"{"event":"pusher:nope"}"#, "unknown pusher event"),
+            (r#"{"event":"pusher:subscribe"}"#, "no data"),
+            (r#"{"event":"pusher:subscribe","data":[]}"#, "data is not an object"),
+            (r#"{"event":"pusher:subscribe","data":{}}"#, "a field is missing"),
+            (r#"{"event":"pusher:subscribe","data":{"channel":5}}"#, "a field is not a string"),
+            (r#"{"event":"","channel":"c"}"#, "event is empty"),
+            (r#"{"event":"x"}"#, "a field is missing"),
+        ] {
+            assert_eq!(parse(text), Err(Malformed(why)), "{text}");
+        }
+        assert_eq!(parse(r#"{"event":"x","channel":"c"}"#), Ok(ClientMessage::Ignored));
+        let deep = format!(r#"{{"event":"client-x","channel":"c","data":{}}}"#, "[".repeat(9_000));
+        assert_eq!(parse(&deep), Err(Malformed("not a JSON object")));
+    }
+
+    #[test]
+    fn messages_go_out_as_reverb_writes_them() {
+        assert_eq!(
+            sent(established("1.2", 30)),
+            r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":30}"}"#
+        );
+        assert_eq!(
+            sent(error(4001, "Application does not exist")),
+            r#"{"event":"pusher:error","data":"{\"code\":4001,\"message\":\"Application does not exist\"}"}"#
+        );
+        assert_eq!(
+            sent(subscription_succeeded("a", "{}")),
+            r#"{"event":"pusher_internal:subscription_succeeded","data":"{}","channel":"a"}"#
+        );
+        assert_eq!(
+            sent(event(r#""e""#, "c", r#""d""#, None, KeyOrder::DataFirst)),
+            r#"{"event":"e","data":"d","channel":"c"}"#
+        );
+        assert_eq!(
+            sent(event(r#""e""#, "c", "1.0", Some("7"), KeyOrder::ChannelFirst)),
+            r#"{"event":"e","channel":"c","data":1.0,"user_id":"7"}"#
+        );
+    }
+
+    #[test]
+    fn strings_are_escaped_as_json_wants_them() {
+        for text in ["", "plain é", "\"\\/\n\r\t\u{8}\u{0}\u{1f}\u{7f}\u{2028}", "\u{1}x\u{1}"] {
+            assert_eq!(serde_json::from_str::<String>(&json_string(text)).unwrap(), text);
+        }
+        assert_eq!(json_string("\u{1}\u{1f}"), r#""\u0001\u001f""#);
+    }
+}

@@ -1,0 +1,149 @@
+//! Query strings: decoded pairs in the order they were sent, and what is signed of them.
+//!
+//! Keys are compared as the signature rules want them (protocol section 14.1): lower-case, array
+//! parameters under their plain name. Nothing here knows what a parameter means.
+
+use std::borrow::Cow;
+
+/// The decoded parameters of a query string.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Query<'a> {
+    /// Splits and decodes `text`, the part of a target behind the `?`.
+    pub fn parse(text: &'a str) -> Self {
+        let pairs = text
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let mut key = decode_form(key);
+                if key.bytes().any(|b| b.is_ascii_uppercase()) {
+                    key = key.to_ascii_lowercase().into();
+                }
+                (key, decode_form(value))
+            })
+            .collect();
+        Query { pairs }
+    }
+
+    /// The first value of this key.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_ref())
+    }
+
+    /// What is signed: every parameter but the signature, sorted by key, not encoded. Values of
+    /// an array parameter stand as `key[]=a&key[]=b`, as the reference library signs them.
+    pub fn signed(&self) -> String {
+        let mut pairs: Vec<_> = self.pairs.iter().filter(|(k, _)| k != "auth_signature").collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        join(pairs.iter().map(|(k, v)| (k.as_ref(), v.as_ref())))
+    }
+
+    /// The same with the values of an array parameter joined: `key=a,b`, as PHP's library signs
+    /// them. `None` when there is no array parameter.
+    pub fn signed_with_joined_arrays(&self) -> Option<String> {
+        let plain = |key: &str| key.split_once('[').map(|(name, _)| name.to_owned());
+        if !self.pairs.iter().any(|(k, _)| plain(k).is_some()) {
+            return None;
+        }
+        let mut joined: Vec<(String, String)> = Vec::new();
+        for (key, value) in self.pairs.iter().filter(|(k, _)| k != "auth_signature") {
+            let name = plain(key);
+            let is_array = name.is_some();
+            let name = name.unwrap_or_else(|| key.to_string());
+            match joined.iter_mut().find(|(k, _)| is_array && *k == name) {
+                Some((_, values)) => {
+                    values.push(',');
+                    values.push_str(value);
+                }
+                None => joined.push((name, value.to_string())),
+            }
+        }
+        joined.sort_by(|a, b| a.0.cmp(&b.0));
+        Some(join(joined.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
+    }
+}
+
+fn join<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> String {
+    let mut text = String::with_capacity(192);
+    for (key, value) in pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(key);
+        text.push('=');
+        text.push_str(value);
+    }
+    text
+}
+
+/// Decodes a key or value: `+` is a blank, `%XX` a byte.
+fn decode_form(text: &str) -> Cow<'_, str> {
+    match text.contains('+') {
+        true => decode_percent(&text.replace('+', " ")).into_owned().into(),
+        false => decode_percent(text),
+    }
+}
+
+/// Decodes `%XX`; what is no such escape stays, and bytes that are not UTF-8 are replaced.
+pub fn decode_percent(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, tail @ ..] = rest {
+        let escape = match (first, tail) {
+            (b'%', [high, low, ..]) => hex_digit(*high).zip(hex_digit(*low)),
+            _ => None,
+        };
+        match escape {
+            Some((high, low)) => {
+                bytes.push(high << 4 | low);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned().into(),
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    (byte as char).to_digit(16).map(|digit| digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_signed_decoded_sorted_and_in_lower_case() {
+        let query = Query::parse("b=2&Auth_Key=k&a=x%2Cy+z&auth_signature=s&empty&a=1");
+        assert_eq!(query.signed(), "a=x,y z&a=1&auth_key=k&b=2&empty=");
+        assert_eq!(query.value("auth_key"), Some("k"));
+        assert_eq!(query.value("auth_signature"), Some("s"));
+        assert_eq!(query.signed_with_joined_arrays(), None);
+    }
+
+    #[test]
+    fn arrays_are_signed_in_either_form() {
+        let query = Query::parse("k%5B0%5D=a&k[1]=b&c=d");
+        assert_eq!(query.signed(), "c=d&k[0]=a&k[1]=b");
+        assert_eq!(query.signed_with_joined_arrays().unwrap(), "c=d&k=a,b");
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        assert_eq!(decode_percent("100%"), "100%");
+        assert_eq!(decode_percent("%zz%41%"), "%zzA%");
+        assert_eq!(decode_percent("%c3%a9%ff"), "é\u{fffd}");
+    }
+}

@@ -1,0 +1,154 @@
+//! A tiny HTTP client: bytes go out as they are given, responses come back parsed.
+
+use super::{DEADLINE, Server, assert_same};
+use serde_json::Value;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+/// One connection; responses are taken one after the other.
+pub struct Http {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Http {
+    pub fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Http { stream, buffer: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends what the server may refuse to read to the end.
+    pub fn send_what_goes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Says that no more requests will come.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The next response.
+    #[track_caller]
+    pub fn response(&mut self) -> Response {
+        let mut response = self.head();
+        let length = match response.header("Content-Length") {
+            _ if matches!(response.status, 100..=199 | 204 | 304) => Some(0),
+            Some(length) => Some(length.parse().unwrap()),
+            None => None,
+        };
+        match length {
+            Some(length) => {
+                while self.buffer.len() < length {
+                    assert!(self.fill(), "the body of {response:?} is cut short");
+                }
+                response.body = self.buffer.drain(..length).collect();
+            }
+            None => {
+                while self.fill() {}
+                response.body = std::mem::take(&mut self.buffer);
+            }
+        }
+        response
+    }
+
+    /// The next response up to the end of its head: all there is of an answer to HEAD.
+    #[track_caller]
+    pub fn head(&mut self) -> Response {
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+            let so_far = String::from_utf8_lossy(&self.buffer).into_owned();
+            assert!(self.fill(), "the connection ended before a response: {so_far:?}");
+        };
+        let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.lines();
+        let mut status_line = lines.next().unwrap().splitn(3, ' ');
+        let version = status_line.next().unwrap().to_owned();
+        let status = status_line.next().unwrap().parse().unwrap();
+        let headers = lines
+            .take_while(|line| !line.is_empty())
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        Response { version, status, headers, body: Vec::new() }
+    }
+
+    /// Fails unless the server ends the connection without another byte.
+    #[track_caller]
+    pub fn ended(&mut self) {
+        assert!(!self.fill(), "more came: {:?}", String::from_utf8_lossy(&self.buffer));
+    }
+
+    /// What has been read and not taken, and the socket: for the other protocol.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
+    /// Reads once; false at the end of the connection.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 16384];
+        match self.stream.read(&mut chunk) {
+            Ok(length) => {
+                self.buffer.extend_from_slice(&chunk[..length]);
+                length > 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("no answer: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer)),
+        }
+    }
+}
+
+/// One response.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub version: String,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of a header, in any case of its name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        all.next().map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in the body of {self:?}: {:?}", self.text()))
+    }
+
+    /// Fails unless it has this status and this JSON body.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: Value) {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_same(&self.json(), &body);
+        assert_eq!(self.header("Content-Type"), Some("application/json"));
+    }
+
+    /// Fails unless it is an error with this status and a sentence for a body, which is returned.
+    #[track_caller]
+    pub fn is_error(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert!(self.text().len() > 3, "no reason is given: {self:?}");
+        self.text()
+    }
+}

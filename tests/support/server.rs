@@ -1,0 +1,259 @@
+//! The server as a child process: started in an empty directory with an empty environment, on a
+//! port the system chooses, and ended with the test.
+
+use super::{DEADLINE, Http, Response, signed};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::{env, fs, process, thread};
+
+/// The credentials of an application.
+pub struct App {
+    pub id: &'static str,
+    pub key: &'static str,
+    pub secret: &'static str,
+}
+
+/// The application of a [`Setup::new`].
+pub const APP: App = App { id: "app-id", key: "app-key", secret: "app-secret" };
+
+/// What a server is started with.
+pub struct Setup {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    config: Option<Value>,
+}
+
+impl Setup {
+    /// One application, [`APP`], with every setting at its default.
+    pub fn new() -> Self {
+        Setup::bare()
+            .env("REVERB_APP_ID", APP.id)
+            .env("REVERB_APP_KEY", APP.key)
+            .env("REVERB_APP_SECRET", APP.secret)
+    }
+
+    /// Nothing at all.
+    pub fn bare() -> Self {
+        Setup { env: Vec::new(), args: Vec::new(), config: None }
+    }
+
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// The `reverb.json` in the server's directory.
+    pub fn config(mut self, config: Value) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// A `reverb.json` of these applications, with further settings of each.
+    pub fn apps(self, apps: &[(&App, Value)]) -> Self {
+        let apps: Vec<Value> = apps
+            .iter()
+            .map(|(app, settings)| {
+                let mut entry = json!({"app_id": app.id, "key": app.key, "secret": app.secret});
+                let entry_map = entry.as_object_mut().unwrap();
+                entry_map.extend(settings.as_object().cloned().unwrap_or_default());
+                entry
+            })
+            .collect();
+        self.config(json!({"apps": {"apps": apps}}))
+    }
+
+    /// Starts the server and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("reverb-test-{}-{number}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        if let Some(config) = &self.config {
+            fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
+        }
+        let mut child = reverb(&directory)
+            .args(["start", "--host", "127.0.0.1", "--port", "0"])
+            .args(&self.args)
+            .envs(self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = collect(child.stderr.take().unwrap());
+        let stdout = lines(child.stdout.take().unwrap());
+        let first = stdout.recv_timeout(DEADLINE).unwrap_or_default();
+        let Some(address) = bound_address(&first) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_dir_all(&directory);
+            panic!("the server did not start: {first:?}\n{}", stderr.lock().unwrap());
+        };
+        Server { child, address, directory, stdout, stderr }
+    }
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    directory: PathBuf,
+    stdout: Receiver<String>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// A server with one application, [`APP`], and every setting at its default.
+    #[track_caller]
+    pub fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// The same with these variables set.
+    #[track_caller]
+    pub fn with(env: &[(&str, &str)]) -> Self {
+        env.iter().fold(Setup::new(), |setup, (name, value)| setup.env(name, value)).start()
+    }
+
+    /// Another run of the binary, in the directory of this one.
+    pub fn command(&self) -> Command {
+        reverb(&self.directory)
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success(), "kill -s {name} {pid}");
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        loop {
+            match self.stdout.recv_timeout(DEADLINE) {
+                Ok(_line) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(RecvTimeoutError::Timeout) => panic!("the server is still running"),
+            }
+        }
+    }
+
+    /// One signed GET; `params` as for [`signed`].
+    #[track_caller]
+    pub fn get(&self, path: &str, params: &str) -> Response {
+        self.get_as(&APP, path, params)
+    }
+
+    /// One signed GET of another application.
+    #[track_caller]
+    pub fn get_as(&self, app: &App, path: &str, params: &str) -> Response {
+        let target = signed(app, "GET", path, params, b"");
+        self.request(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// One signed POST.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: Value) -> Response {
+        self.post_as(&APP, path, &body.to_string())
+    }
+
+    /// One signed POST of another application, with a body that may be anything.
+    #[track_caller]
+    pub fn post_as(&self, app: &App, path: &str, body: &str) -> Response {
+        let target = signed(app, "POST", path, "", body.as_bytes());
+        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n");
+        self.request(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// Publishes one event and takes the `{}` for it.
+    #[track_caller]
+    pub fn publish(&self, channel: &str, name: &str, data: &str) {
+        let body = json!({"name": name, "channel": channel, "data": data});
+        self.post("/apps/app-id/events", body).is(200, json!({}));
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn request(&self, raw: &str) -> Response {
+        let mut http = Http::connect(self);
+        http.send(raw);
+        http.response()
+    }
+
+    /// Fails unless the server still answers.
+    #[track_caller]
+    pub fn is_up(&self) {
+        self.request("GET /up HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .is(200, json!({"health": "OK"}));
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the server has written to its standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+        if thread::panicking() {
+            eprintln!("--- standard error of the server\n{}---", self.stderr());
+        }
+    }
+}
+
+/// The binary, with nothing of our own environment.
+fn reverb(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reverb"));
+    command.current_dir(directory).env_clear();
+    command
+}
+
+/// `… listening on 127.0.0.1:41234 …`
+fn bound_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on ")?;
+    rest.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next()?.parse().ok()
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+            shared.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length]));
+        }
+    });
+    text
+}
