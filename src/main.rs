@@ -1,1 +1,39 @@
-fn main() {}
+//! The program: arguments to a command, a command to an exit code. What the commands do is in the
+//! library.
+//!
+//! Exit codes: 0 for a clean stop, 1 for what went wrong at work, 2 for what was asked for wrongly.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use reverb::args::{self, Command, VERSION};
+use reverb::commands::{Failure, install, restart, start};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "reverb: {}", failure.text);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match args::parse(std::env::args_os().skip(1).collect())? {
+        Command::Start(args) => start::run(&args),
+        Command::Restart(args) => restart::run(&args, &mut out),
+        Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
+        Command::Help(text) => print(&mut out, &text),
+        Command::Version => print(&mut out, VERSION),
+    }
+}
+
+/// Prints a text. Whoever closes the pipe early has read enough.
+fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
+    match writeln!(out, "{}", text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_work(error)),
+        _ => Ok(()),
+    }
+}

@@ -61,9 +61,11 @@ impl Environment {
             Some(value) => value,
             None => &self.entries.get(name)?.value,
         };
-        let value = unquoted(value);
-        let absent = ["", "null", "(null)", "empty", "(empty)"];
-        (!absent.iter().any(|word| value.eq_ignore_ascii_case(word))).then_some(value)
+        let absent = ["null", "(null)", "empty", "(empty)"];
+        if absent.iter().any(|word| value.eq_ignore_ascii_case(word)) {
+            return None;
+        }
+        Some(unquoted(value)).filter(|value| !value.is_empty())
     }
 
     /// Where the value of a variable comes from, as errors name it.
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn laravels_words_for_nothing_are_nothing() {
-        for word in ["", "null", "NULL", "(null)", "empty", "(empty)", "\"\"", "'null'"] {
+        for word in ["", "null", "NULL", "(null)", "empty", "(empty)", "\"\"", "''"] {
             assert_eq!(environment(&[("A", word)], "").get("A"), None, "{word}");
         }
     }

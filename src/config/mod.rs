@@ -4,9 +4,22 @@
 //! from (files, the environment, flags) is the business of the files beside it, and no layer below
 //! `commands` names those.
 
+pub mod credentials;
+pub mod dotenv;
+pub mod env;
+mod error;
+pub mod json;
+mod json_text;
 mod limits;
+pub mod load;
+pub mod render;
+mod settings;
+mod values;
+pub mod variables;
 
+pub use error::Error;
 pub use limits::Limits;
+pub use load::{Loaded, Sources, load};
 
 /// Everything a server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Default)]

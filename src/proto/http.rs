@@ -179,7 +179,8 @@ impl Framing {
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }
-        let length = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or_else(bad)?;
+        let length =
+            std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or_else(bad)?;
         match self.length.replace(length) {
             Some(before) if before != length => Err(bad()),
             _ => Ok(()),
@@ -218,14 +219,23 @@ pub struct Chunked {
 #[derive(Debug, Clone, Copy)]
 enum ChunkState {
     /// In the digits of a size; how many there were, at most 8.
-    Size { size: usize, digits: u8 },
+    Size {
+        size: usize,
+        digits: u8,
+    },
     /// Behind the digits, up to the end of the line.
-    Extension { size: usize },
-    Data { left: usize },
+    Extension {
+        size: usize,
+    },
+    Data {
+        left: usize,
+    },
     /// The line end after the data.
     DataEnd,
     /// In a trailer; whether its line has a character yet.
-    Trailer { blank: bool },
+    Trailer {
+        blank: bool,
+    },
     Done,
 }
 
@@ -452,9 +462,9 @@ pub fn date(unix_s: u64) -> String {
     let month = (month + 2) % 12;
     let year = era * 400 + year_of_era + u64::from(month < 2);
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    let month = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ][month as usize];
+    let month =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+            [month as usize];
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }

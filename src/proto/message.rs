@@ -73,9 +73,9 @@ pub fn parse(text: &str) -> Result<ClientMessage, Malformed> {
         Some("ping") => Ok(ClientMessage::Ping),
         Some("pong") => Ok(ClientMessage::Pong),
         Some("subscribe") => with_data(&object, subscribe),
-        Some("unsubscribe") => with_data(&object, |data| {
-            field(data, "channel").map(ClientMessage::Unsubscribe)
-        }),
+        Some("unsubscribe") => {
+            with_data(&object, |data| field(data, "channel").map(ClientMessage::Unsubscribe))
+        }
         Some("signin") => with_data(&object, |data| {
             let (auth, user_data) = (field(data, "auth")?, field(data, "user_data")?);
             Ok(ClientMessage::SignIn { auth, user_data })
@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_client_event_keeps_its_data_as_it_was() {
-        let text = r#"{"event":"client-é\u00e9","channel":"c","data":{"n":1.0,"e":{}},"user_id":7}"#;
+        let text =
+            r#"{"event":"client-é\u00e9","channel":"c","data":{"n":1.0,"e":{}},"user_id":7}"#;
         let Ok(ClientMessage::Event(event)) = parse(text) else { panic!() };
         assert_eq!(event.event, r#""client-é\u00e9""#);
         assert_eq!(event.data, r#"{"n":1.0,"e":{}}"#);

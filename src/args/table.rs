@@ -1,0 +1,229 @@
+//! The one table of commands and flags, and the help made from it. The OPTIONS of `man/reverb.1`
+//! are compared with it by a test.
+//!
+//! A flag added here is known to the parser; what it means is for `args` to hand on.
+
+/// A command, as the table describes it.
+pub struct CommandEntry {
+    /// What is typed.
+    pub name: &'static str,
+    /// The argument it takes, in capitals, if it takes one. It may be left out.
+    pub argument: Option<&'static str>,
+    /// What it does: one sentence.
+    pub about: &'static str,
+    /// The flags it knows.
+    pub flags: &'static [Flag],
+}
+
+/// A flag of a command.
+pub struct Flag {
+    /// What is typed, dashes included.
+    pub name: &'static str,
+    /// The value it takes, in capitals, if it takes one.
+    pub value: Option<&'static str>,
+    /// What it does: one sentence or two.
+    pub about: &'static str,
+}
+
+/// All commands, in the order of the help.
+pub const COMMANDS: &[CommandEntry] = &[
+    CommandEntry {
+        name: "start",
+        argument: None,
+        about: "Serve WebSocket clients and the HTTP API until told to stop.",
+        flags: &[
+            Flag {
+                name: "--host",
+                value: Some("HOST"),
+                about: "The address to listen on. Default: 0.0.0.0, or 127.0.0.1 without an app.",
+            },
+            Flag {
+                name: "--port",
+                value: Some("PORT"),
+                about: "The port to listen on; 0 lets the system choose. Default: 8080.",
+            },
+            Flag {
+                name: "--path",
+                value: Some("PREFIX"),
+                about: "The beginning of every URL's path. Default: none.",
+            },
+            Flag {
+                name: "--hostname",
+                value: Some("NAME"),
+                about: "The public name of the server. Default: none.",
+            },
+            Flag { name: "--debug", value: None, about: "Log what happens on every connection." },
+            CONFIG,
+            ENV,
+        ],
+    },
+    CommandEntry {
+        name: "restart",
+        argument: None,
+        about: "Stop the running server, so that its process manager starts it again.",
+        flags: &[
+            Flag {
+                name: "--host",
+                value: Some("HOST"),
+                about: "The address it listens on. Default: that of reverb start.",
+            },
+            Flag {
+                name: "--port",
+                value: Some("PORT"),
+                about: "The port it listens on. Default: that of reverb start.",
+            },
+            CONFIG,
+            ENV,
+        ],
+    },
+    CommandEntry {
+        name: "install",
+        argument: None,
+        about: "Add what is missing to the .env file of a Laravel app, credentials included.",
+        flags: &[
+            Flag {
+                name: "--config",
+                value: Some("FILE"),
+                about: "Also write a reverb.json with every key; it must not exist yet.",
+            },
+            Flag {
+                name: "--env",
+                value: Some("FILE"),
+                about: "The environment file to add to. Default: .env.",
+            },
+        ],
+    },
+    CommandEntry {
+        name: "help",
+        argument: Some("COMMAND"),
+        about: "Explain a command and its flags.",
+        flags: &[],
+    },
+];
+
+const CONFIG: Flag = Flag {
+    name: "--config",
+    value: Some("FILE"),
+    about: "The configuration, as in reverb.json(5). Default: reverb.json, if it is there.",
+};
+
+const ENV: Flag = Flag {
+    name: "--env",
+    value: Some("FILE"),
+    about: "The environment file. Default: .env, if it is there.",
+};
+
+/// The flags that stand in place of a command.
+pub const GLOBAL_FLAGS: &[Flag] = &[
+    Flag { name: "--help", value: None, about: "Print this help; also -h." },
+    Flag { name: "--version", value: None, about: "Print the version; also -V." },
+];
+
+/// The help of the program.
+pub fn overview() -> String {
+    let mut help = String::from(
+        "A Pusher-protocol WebSocket server for Laravel.\n\n\
+         Usage: reverb COMMAND [FLAGS]\n\nCommands:\n",
+    );
+    for command in COMMANDS {
+        help.push_str(&explained(&usage_name(command), command.about));
+    }
+    help.push_str("\nFlags:\n");
+    for flag in GLOBAL_FLAGS {
+        help.push_str(&explained(&flag_name(flag), flag.about));
+    }
+    help.push_str("\n`reverb help COMMAND` lists the flags of a command; see also reverb(1).\n");
+    help
+}
+
+/// The help of one command.
+pub fn explain(command: &CommandEntry) -> String {
+    let mut help = format!("{}\n\nUsage: reverb {}", command.about, usage_name(command));
+    if command.flags.is_empty() {
+        help.push('\n');
+        return help;
+    }
+    help.push_str(" [FLAGS]\n\nFlags:\n");
+    for flag in command.flags {
+        help.push_str(&explained(&flag_name(flag), flag.about));
+    }
+    help.push_str(&explained("--help", "Print this help; also -h."));
+    help
+}
+
+fn usage_name(command: &CommandEntry) -> String {
+    match command.argument {
+        Some(argument) => format!("{} [{argument}]", command.name),
+        None => command.name.to_owned(),
+    }
+}
+
+fn flag_name(flag: &Flag) -> String {
+    match flag.value {
+        Some(value) => format!("{} {value}", flag.name),
+        None => flag.name.to_owned(),
+    }
+}
+
+/// One entry of a list in a help text: the name, and the sentence in a column of its own.
+fn explained(name: &str, about: &str) -> String {
+    const COLUMN: usize = 20;
+    const WIDTH: usize = 80;
+    let mut entry = format!("  {name:<0$}", COLUMN - 2);
+    let mut width = COLUMN;
+    for word in about.split(' ') {
+        if width + 1 + word.len() > WIDTH {
+            entry.push_str(&format!("\n{:COLUMN$}", ""));
+            width = COLUMN;
+        }
+        entry.push(' ');
+        entry.push_str(word);
+        width += 1 + word.len();
+    }
+    entry.push('\n');
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_flag_and_fits_a_terminal() {
+        let mut texts = vec![overview()];
+        texts.extend(COMMANDS.iter().map(explain));
+        for text in &texts {
+            assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        }
+        for (command, text) in COMMANDS.iter().zip(&texts[1..]) {
+            for flag in command.flags {
+                assert!(text.contains(&format!("  {}", flag_name(flag))), "{text}");
+            }
+        }
+    }
+
+    /// The list of flags as `man/reverb.1` has to have it.
+    fn manual_options() -> String {
+        let mut manual = String::from(".Sh OPTIONS\n");
+        for command in COMMANDS.iter().filter(|command| !command.flags.is_empty()) {
+            manual.push_str(&format!(".Ss reverb {}\n.Bl -tag -width Ds\n", command.name));
+            for flag in command.flags {
+                manual.push_str(&format!(".It Fl {}", &flag.name[1..]));
+                if let Some(value) = flag.value {
+                    manual.push_str(&format!(" Ar {value}"));
+                }
+                // A sentence of a manual begins a line.
+                manual.push_str(&format!("\n{}\n", flag.about.replace(". ", ".\n")));
+            }
+            manual.push_str(".El\n");
+        }
+        manual
+    }
+
+    #[test]
+    fn the_manual_has_the_flags_of_the_table() {
+        let manual = include_str!("../../man/reverb.1");
+        let options = manual_options();
+        assert!(manual.contains(&options), "man/reverb.1 must have this:\n{options}");
+    }
+}

@@ -1,0 +1,118 @@
+//! `reverb restart`: stops the server that runs on this host and port, in order, so that whatever
+//! watches over it (Supervisor, systemd) starts it again.
+//!
+//! The server is found by the port it listens on, in Linux's `/proc`: no file must be written,
+//! kept and believed. Only its own user, or root, can see it and stop it.
+
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+use super::Failure;
+use crate::args::RestartArgs;
+use crate::config;
+use crate::net::sys;
+
+/// Stops the running server and says so on `out`.
+///
+/// # Errors
+///
+/// There is none; something else listens there; it belongs to another user.
+pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let loaded = config::load(&args.sources(), std::env::vars_os())?;
+    let (host, port) = (&loaded.config.server.host, loaded.config.server.port);
+    let at = format!("{host}:{port}");
+    let addresses: Vec<IpAddr> = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::at_work(format!("{at}: {error}")))?
+        .map(|address| address.ip())
+        .collect();
+    let inodes = listening_inodes(&addresses, port);
+    if inodes.is_empty() {
+        return Err(Failure::at_work(format!("no server listens on {at}")));
+    }
+    let Some((process, name)) = owner(&inodes) else {
+        let text = format!("the server on {at} belongs to another user: try as that user");
+        return Err(Failure::at_work(text));
+    };
+    if name != env!("CARGO_PKG_NAME") {
+        let text = format!("what listens on {at} is not reverb but {name} (process {process})");
+        return Err(Failure::at_work(text));
+    }
+    sys::send_signal(process, libc::SIGTERM)
+        .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
+    let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
+    said.map_err(Failure::at_work)
+}
+
+/// The sockets that listen on this port at one of these addresses.
+fn listening_inodes(addresses: &[IpAddr], port: u16) -> Vec<u64> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
+    tables
+        .flat_map(|table| table.lines().filter_map(listening).collect::<Vec<_>>())
+        .filter(|(address, bound, _)| *bound == port && addresses.contains(address))
+        .map(|(_, _, inode)| inode)
+        .collect()
+}
+
+/// Address, port and inode of a line of `/proc/net/tcp` whose socket listens (state 0A). The
+/// address is in hexadecimal, each four bytes in the machine's order.
+fn listening(line: &str) -> Option<(IpAddr, u16, u64)> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (address, port) = fields.next()?.split_once(':')?;
+    if fields.nth(1)? != "0A" {
+        return None;
+    }
+    let inode = fields.nth(5)?.parse().ok()?;
+    let words: Option<Vec<u8>> = (0..address.len() / 8)
+        .map(|n| u32::from_str_radix(address.get(n * 8..n * 8 + 8)?, 16).ok())
+        .map(|word| word.map(u32::to_ne_bytes))
+        .collect::<Option<Vec<_>>>()
+        .map(|words| words.concat());
+    let address = match words?.as_slice() {
+        v4 @ [_, _, _, _] => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(v4).ok()?)),
+        v6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(v6).ok()?)),
+    };
+    Some((address, u16::from_str_radix(port, 16).ok()?, inode))
+}
+
+/// The process that has one of these sockets open, and its name.
+fn owner(inodes: &[u64]) -> Option<(i32, String)> {
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    for process in processes {
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let has_socket = files.filter_map(Result::ok).any(|file| {
+            fs::read_link(file.path())
+                .is_ok_and(|link| links.iter().any(|l| link.as_os_str() == &**l))
+        });
+        if has_socket {
+            let name = fs::read_to_string(process.path().join("comm")).ok()?;
+            return Some((id, name.trim_end().to_owned()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_listening_sockets_are_read() {
+        let v4 = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 \
+                  0        0 4242 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(listening(v4), Some((IpAddr::V4(Ipv4Addr::LOCALHOST), 8080, 4242)));
+        let v6 = "   0: 00000000000000000000000001000000:0050 \
+                  00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 \
+                  0 0 7 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(listening(v6), Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 80, 7)));
+        assert_eq!(listening(&v4.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listening("  sl  local_address rem_address   st"), None);
+        assert_eq!(listening(""), None);
+    }
+}

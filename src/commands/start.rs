@@ -1,0 +1,75 @@
+//! `reverb start`: reads the configuration, binds, says where it listens, and serves until it is
+//! asked to stop.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use super::Failure;
+use super::install::env_block;
+use crate::args::{StartArgs, VERSION};
+use crate::config::{self, Loaded};
+use crate::logging;
+use crate::net::Server;
+
+/// Serves. Returns when the server was asked to stop and has.
+///
+/// # Errors
+///
+/// A configuration that cannot be used; an address that cannot be bound.
+pub fn run(args: &StartArgs) -> Result<(), Failure> {
+    logging::start(args.debug);
+    let loaded = config::load(&args.sources(), std::env::vars_os())?;
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let config = &loaded.config;
+    if config.server.scaling.enabled {
+        let text = "servers.reverb.scaling.enabled (REVERB_SCALING_ENABLED): this version serves \
+                    from one node alone and would not pass events to the others; set it to false";
+        return Err(Failure { text: text.into(), exit_code: 2 });
+    }
+    let seed = random_seed().map_err(Failure::at_work)?;
+    let (host, port) = (&config.server.host, config.server.port);
+    let server = Server::bind(config, seed)
+        .map_err(|error| Failure::at_work(format!("cannot listen on {host}:{port}: {error}")))?;
+    let address = server.local_address().map_err(Failure::at_work)?;
+    let stopper = server.stopper().map_err(Failure::at_work)?;
+    stopper.stop_on_signals().map_err(Failure::at_work)?;
+    announce(&loaded, address, server.connections_max());
+    server.run().map_err(Failure::at_work)
+}
+
+/// One line on standard output, and what a server nobody configured must say beside it. Nobody
+/// may be reading it, which is no reason not to serve.
+fn announce(loaded: &Loaded, address: SocketAddr, connections_max: u32) {
+    let server = &loaded.config.server;
+    let (path, apps) = (&server.path, loaded.config.apps.len());
+    let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
+    let mut text = format!(
+        "{VERSION} listening on {address}{path} for {apps}, up to {connections_max} connections\n"
+    );
+    if let (true, Some(app)) = (loaded.generated_app, loaded.config.apps.first()) {
+        let host = reachable_host(address.ip());
+        text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
+        text.push_str(&env_block(app, &host, address.port()));
+        text.push('\n');
+    }
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The host under which a browser on this machine reaches the server.
+fn reachable_host(address: IpAddr) -> String {
+    match address {
+        address if address.is_unspecified() => "127.0.0.1".into(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    File::open(config::credentials::RANDOM_DEVICE)?.read_exact(&mut seed)?;
+    Ok(seed)
+}

@@ -1,0 +1,268 @@
+//! `reverb.json`: Laravel's `config/reverb.php` as JSON, key for key, with our few additions.
+//!
+//! This file walks the tree and names the place of whatever is wrong. What a single setting takes
+//! stands in `settings`; which source wins, in `load`.
+
+use serde_json::{Map, Value};
+
+use super::settings::{APP, AppDraft, SERVER, Setting};
+use super::values;
+use super::{App, Config, Error, Limits, json_text};
+use crate::nearest::did_you_mean;
+
+/// Sets what a file says of the server and its limits, and returns the apps it lists, which may
+/// be none. `source` names the file.
+///
+/// # Errors
+///
+/// The first fault: of syntax, an unknown or doubled key, a wrong value, an app without
+/// credentials or with those of another.
+pub fn read(
+    source: &str,
+    text: &str,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<App>, Error> {
+    let tree = json_text::parse(source, text)?;
+    let mut reader = Reader { source, warnings };
+    let root = reader.object("", &tree)?;
+    reader.known("", root, &["default", "servers", "apps"])?;
+    reader.servers(root, config)?;
+    match root.get("apps") {
+        None => Ok(Vec::new()),
+        Some(apps) => reader.apps(apps),
+    }
+}
+
+/// The names of all keys a file may have, those of limits and of app options aside. A dot goes
+/// down a level, but the levels that lead to a server or an app are left out.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    let settings = SERVER.iter().map(|s| s.key).chain(APP.iter().map(|s| s.key));
+    let settings = settings.filter(|key| !key.is_empty());
+    let others = ["default", "servers", "options", "tls", "limits", "apps", "provider"];
+    settings.chain(others)
+}
+
+/// What `options` may hold besides `tls` in Laravel: settings of PHP's own sockets.
+const PHP_SOCKET_OPTIONS: &[&str] = &["tcp", "unix", "dns", "timeout", "happy_eyeballs"];
+
+/// What PHP prints for an empty array, whatever was to be in it.
+static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
+struct Reader<'a> {
+    source: &'a str,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn servers(&mut self, root: &Map<String, Value>, config: &mut Config) -> Result<(), Error> {
+        let default = match root.get("default") {
+            None | Some(Value::Null) => "reverb",
+            Some(Value::String(name)) => name,
+            Some(_) => return Err(self.error("default", "must be text")),
+        };
+        let servers = match root.get("servers") {
+            None => &EMPTY,
+            Some(servers) => self.object("servers", servers)?,
+        };
+        // A file may leave the server to the environment.
+        let has_no_servers = servers.is_empty() && default == "reverb";
+        if !has_no_servers && !servers.contains_key(default) {
+            let reason = format!("servers has no entry {}", values::shown(default));
+            return Err(self.error("default", reason));
+        }
+        for (name, server) in servers {
+            if name == default {
+                self.server(name, server, config)?;
+            } else {
+                // What is not used is checked all the same: one day it may be.
+                self.server(name, server, &mut Config::default())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn server(&mut self, name: &str, server: &Value, config: &mut Config) -> Result<(), Error> {
+        let path = format!("servers.{name}");
+        let server = self.object(&path, server)?;
+        self.apply(SERVER, &path, "", server, &["options", "limits"], config)?;
+        if let Some(options) = server.get("options") {
+            self.options(&format!("{path}.options"), options)?;
+        }
+        if let Some(limits) = server.get("limits") {
+            self.limits(&format!("{path}.limits"), limits, &mut config.limits)?;
+        }
+        Ok(())
+    }
+
+    fn options(&mut self, path: &str, options: &Value) -> Result<(), Error> {
+        for (key, value) in self.object(path, options)? {
+            let path = join(path, key);
+            match key.as_str() {
+                "tls" if self.object(&path, value)?.values().any(|value| !value.is_null()) => {
+                    let reason = "this build does not speak TLS; leave TLS to nginx in front of it";
+                    return Err(self.error(&path, reason));
+                }
+                "tls" => {}
+                key if PHP_SOCKET_OPTIONS.contains(&key) => {
+                    self.warn(&path, "is an option of PHP's sockets and has no meaning here");
+                }
+                key => return Err(self.unknown(&path, key, ["tls"])),
+            }
+        }
+        Ok(())
+    }
+
+    fn limits(&self, path: &str, object: &Value, limits: &mut Limits) -> Result<(), Error> {
+        for (key, value) in self.object(path, object)? {
+            let path = join(path, key);
+            if !Limits::NAMES.contains(&key.as_str()) {
+                return Err(self.unknown(&path, key, Limits::NAMES.iter().copied()));
+            }
+            let text = match value {
+                Value::Null => continue,
+                Value::Number(number) => number.to_string(),
+                Value::String(text) if text.is_empty() => continue,
+                Value::String(text) => text.clone(),
+                _ => return Err(self.error(&path, "must be a whole number")),
+            };
+            values::whole(&text, &(0..=u64::MAX))
+                .and_then(|number| limits.set(key, number))
+                .map_err(|reason| self.error(&path, reason))?;
+        }
+        Ok(())
+    }
+
+    fn apps(&mut self, apps: &Value) -> Result<Vec<App>, Error> {
+        let apps = self.object("apps", apps)?;
+        self.known("apps", apps, &["provider", "apps"])?;
+        match apps.get("provider") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(name)) if name == "config" || name.is_empty() => {}
+            Some(Value::String(_)) => {
+                self.warn("apps.provider", "only config is known here; apps.apps is served");
+            }
+            Some(_) => return Err(self.error("apps.provider", "must be text")),
+        }
+        // PHP prints an array whose keys are not 0, 1, 2 … as an object.
+        let list: Vec<(String, &Value)> = match apps.get("apps") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(list)) => {
+                list.iter().enumerate().map(|(i, v)| (format!("apps.apps[{i}]"), v)).collect()
+            }
+            Some(Value::Object(named)) => {
+                named.iter().map(|(key, v)| (join("apps.apps", key), v)).collect()
+            }
+            Some(_) => return Err(self.error("apps.apps", "must be a list")),
+        };
+        let mut read: Vec<(String, App)> = Vec::new();
+        for (path, value) in list {
+            let app = self.app(&path, value)?;
+            for (other, earlier) in &read {
+                for (key, is_same) in
+                    [("app_id", app.id == earlier.id), ("key", app.key == earlier.key)]
+                {
+                    if is_same {
+                        return Err(
+                            self.error(&join(&path, key), format!("is that of {other} too"))
+                        );
+                    }
+                }
+            }
+            read.push((path, app));
+        }
+        Ok(read.into_iter().map(|(_, app)| app).collect())
+    }
+
+    fn app(&mut self, path: &str, value: &Value) -> Result<App, Error> {
+        let object = self.object(path, value)?;
+        let mut draft = AppDraft::new();
+        self.apply(APP, path, "", object, &[], &mut draft)?;
+        for (key, credential) in draft.credentials() {
+            if credential.is_empty() {
+                return Err(self.error(&join(path, key), "is missing"));
+            }
+        }
+        if draft.app.allowed_origins.is_empty() {
+            self.warn(&join(path, "allowed_origins"), "is empty: no browser may connect");
+        }
+        Ok(draft.finish())
+    }
+
+    /// Applies an object to a table of settings. `level` is the part of the settings' keys that
+    /// leads to the object; `others` are the keys the caller looks at.
+    fn apply<T>(
+        &self,
+        settings: &[Setting<T>],
+        path: &str,
+        level: &str,
+        object: &Map<String, Value>,
+        others: &[&'static str],
+        target: &mut T,
+    ) -> Result<(), Error> {
+        for (key, value) in object {
+            let path = join(path, key);
+            let full = join(level, key);
+            if let Some(setting) = settings.iter().find(|s| s.key == full && !key.contains('.')) {
+                setting.set_json(target, value).map_err(|reason| self.error(&path, reason))?;
+            } else if settings.iter().any(|s| below(s.key, &full).is_some()) {
+                self.apply(settings, &path, &full, self.object(&path, value)?, &[], target)?;
+            } else if !others.contains(&key.as_str()) {
+                let siblings = settings.iter().filter_map(|s| below(s.key, level));
+                let siblings = siblings.filter_map(|key| key.split('.').next());
+                return Err(self.unknown(&path, key, siblings.chain(others.iter().copied())));
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, path: &str, object: &Map<String, Value>, keys: &[&str]) -> Result<(), Error> {
+        match object.keys().find(|key| !keys.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(self.unknown(&join(path, key), key, keys.iter().copied())),
+        }
+    }
+
+    fn object<'v>(&self, path: &str, value: &'v Value) -> Result<&'v Map<String, Value>, Error> {
+        match value {
+            Value::Object(object) => Ok(object),
+            Value::Null => Ok(&EMPTY),
+            Value::Array(list) if list.is_empty() => Ok(&EMPTY),
+            _ => Err(self.error(path, "must be an object")),
+        }
+    }
+
+    fn unknown<'k>(
+        &self,
+        path: &str,
+        key: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Error {
+        self.error(path, format!("is not a known key{}", did_you_mean(key, known)))
+    }
+
+    fn error(&self, path: &str, reason: impl Into<String>) -> Error {
+        Error::new(self.source, path, reason)
+    }
+
+    fn warn(&mut self, path: &str, text: &str) {
+        self.warnings.push(self.error(path, text).to_string());
+    }
+}
+
+/// A path and the key below it. A key may hold anything; an error stays one line.
+fn join(path: &str, key: &str) -> String {
+    let key = key.escape_debug();
+    if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
+}
+
+/// What is left of a setting's key below a level, if it is there at all.
+fn below<'k>(key: &'k str, level: &str) -> Option<&'k str> {
+    if level.is_empty() {
+        return Some(key).filter(|key| !key.is_empty());
+    }
+    key.strip_prefix(level)?.strip_prefix('.')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Which source wins, and what happens where there is none.
+
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const CREDENTIALS: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\n";
+const FILE_APP: &str = r#""apps":{"apps":[{"app_id":"2","key":"f","secret":"t"}]}"#;
+
+/// A directory of its own for one test, gone with it.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(files: &[(&str, &str)]) -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("reverb-load-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        for (file, text) in files {
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+        Dir(dir)
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { working_dir: self.0.clone(), ..Sources::default() }
+    }
+
+    fn load(&self, process: &[(&str, &str)]) -> Loaded {
+        load(&self.sources(), variables(process)).unwrap()
+    }
+
+    fn refused(&self, sources: &Sources, process: &[(&str, &str)]) -> String {
+        let told = load(sources, variables(process)).unwrap_err().to_string();
+        told.replace(&format!("{}/", self.0.display()), "")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn variables(process: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    process.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn without_any_source_an_app_is_made_up_for_this_machine_alone() {
+    let loaded = Dir::new(&[]).load(&[]);
+    assert!(loaded.generated_app);
+    assert_eq!(loaded.config.server.host, "127.0.0.1");
+    assert_eq!(loaded.config.server.max_request_size, 1 << 20);
+    assert_eq!((loaded.config.apps.len(), loaded.config.apps[0].key.len()), (1, 20));
+    assert!(loaded.files_read.is_empty() && loaded.warnings.is_empty());
+}
+
+#[test]
+fn an_app_that_is_made_up_is_not_served_to_others() {
+    let dir = Dir::new(&[("reverb.json", r#"{"servers":{"reverb":{"host":"10.0.0.1"}}}"#)]);
+    let told = "no app for 10.0.0.1: set REVERB_APP_ID, REVERB_APP_KEY and \
+                REVERB_APP_SECRET (`reverb install` does); without them the server listens \
+                on 127.0.0.1 only";
+    assert_eq!(dir.refused(&dir.sources(), &[]), format!("configuration: {told}"));
+    let dir = Dir::new(&[]);
+    let told = dir.refused(&dir.sources(), &[("REVERB_SERVER_HOST", "0.0.0.0")]);
+    assert!(told.starts_with("configuration: no app for 0.0.0.0: "), "{told}");
+    let sources = Sources { host: Some("example.com".into()), ..dir.sources() };
+    let told = dir.refused(&sources, &[]);
+    assert!(told.starts_with("configuration: no app for example.com: "), "{told}");
+    for host in ["127.0.0.2", "::1", "[::1]", "localhost"] {
+        let sources = Sources { host: Some(host.into()), ..dir.sources() };
+        assert!(load(&sources, []).unwrap().generated_app, "{host}");
+    }
+}
+
+#[test]
+fn with_an_app_everybody_may_come() {
+    let loaded = Dir::new(&[(".env", CREDENTIALS)]).load(&[]);
+    assert!(!loaded.generated_app);
+    assert_eq!(loaded.config.server.host, "0.0.0.0");
+    assert_eq!(loaded.config.apps[0].key, "k");
+}
+
+#[test]
+fn flag_file_environment_default_is_the_order() {
+    let env = "REVERB_SERVER_HOST=1.1.1.1\nREVERB_SERVER_PORT=1\nREVERB_SERVER_PATH=env\n\
+               REVERB_HOST=env\n";
+    let file = r#"{"servers":{"reverb":{"port":2,"path":"file","hostname":null}}}"#;
+    let env = format!("{env}{CREDENTIALS}");
+    let dir = Dir::new(&[(".env", env.as_str()), ("reverb.json", file)]);
+    let loaded = dir.load(&[("REVERB_SERVER_HOST", "2.2.2.2")]);
+    let server = &loaded.config.server;
+    assert_eq!((server.host.as_str(), server.port, server.path.as_str()), ("2.2.2.2", 2, "/file"));
+    assert_eq!(server.hostname.as_deref(), Some("env"));
+    assert_eq!(loaded.files_read, [dir.0.join(".env"), dir.0.join("reverb.json")]);
+
+    let sources = Sources {
+        host: Some("3.3.3.3".into()),
+        port: Some(3),
+        path: Some("/flag/".into()),
+        hostname: Some("flag".into()),
+        ..dir.sources()
+    };
+    let server = load(&sources, []).unwrap().config.server;
+    assert_eq!((server.host.as_str(), server.port, server.path.as_str()), ("3.3.3.3", 3, "/flag"));
+    assert_eq!(server.hostname.as_deref(), Some("flag"));
+}
+
+#[test]
+fn the_apps_of_the_file_are_all_apps() {
+    // Half the credentials and a wrong interval are no error where nobody reads them.
+    let env = "REVERB_APP_ID=1\nREVERB_APP_PING_INTERVAL=x\nREVERB_APP_MAX_CONNECTIONS=5\n";
+    let file = format!("{{{FILE_APP}}}");
+    let loaded = Dir::new(&[(".env", env), ("reverb.json", file.as_str())]).load(&[]);
+    assert_eq!(loaded.config.apps.len(), 1);
+    assert_eq!(
+        (loaded.config.apps[0].id.as_str(), loaded.config.apps[0].max_connections),
+        ("2", None)
+    );
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let dir = Dir::new(&[(".env", CREDENTIALS)]);
+    let sources = Sources { config_file: Some("no.json".into()), ..dir.sources() };
+    let told = "no.json: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(dir.refused(&sources, &[]), told);
+    let sources = Sources { env_file: Some("no.env".into()), ..dir.sources() };
+    let told = "no.env: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(dir.refused(&sources, &[]), told);
+}
+
+#[test]
+fn files_may_have_other_names() {
+    let file = format!("{{{FILE_APP}}}");
+    let dir = Dir::new(&[("a.env", "REVERB_SERVER_PORT=9"), ("b.json", file.as_str())]);
+    let sources = Sources {
+        config_file: Some("b.json".into()),
+        env_file: Some(dir.0.join("a.env")),
+        ..dir.sources()
+    };
+    let config = load(&sources, []).unwrap().config;
+    assert_eq!((config.server.port, config.apps[0].id.as_str()), (9, "2"));
+}
+
+#[test]
+fn redis_matters_only_with_scaling() {
+    let env = format!("{CREDENTIALS}REDIS_PORT=x\n");
+    assert!(!Dir::new(&[(".env", env.as_str())]).load(&[]).generated_app);
+    let file = r#"{"servers":{"reverb":{"scaling":{"enabled":true}}}}"#;
+    let dir = Dir::new(&[(".env", env.as_str()), ("reverb.json", file)]);
+    let told = dir.refused(&dir.sources(), &[]);
+    assert_eq!(told, ".env:4: REDIS_PORT: \"x\" is not a whole number");
+}
+
+#[test]
+fn a_wrong_flag_is_told_as_such() {
+    let dir = Dir::new(&[]);
+    let refused = |sources: Sources| dir.refused(&sources, &[]);
+    let sources = || dir.sources();
+    assert_eq!(
+        refused(Sources { host: Some("a b".into()), ..sources() }),
+        "command line: --host: \"a b\" is not a host name"
+    );
+    assert_eq!(
+        refused(Sources { hostname: Some("".into()), ..sources() }),
+        "command line: --hostname: \"\" is not a host name"
+    );
+    assert_eq!(
+        refused(Sources { path: Some("a?".into()), ..sources() }),
+        "command line: --path: \"a?\" cannot be the beginning of a URL's path"
+    );
+}
+
+#[test]
+fn faults_of_the_files_come_through() {
+    let dir = Dir::new(&[(".env", "A='b")]);
+    assert_eq!(dir.refused(&dir.sources(), &[]), ".env:1: a single quote is not closed");
+    let dir = Dir::new(&[("reverb.json", "{")]);
+    let told = dir.refused(&dir.sources(), &[]);
+    assert_eq!(told, "reverb.json:1:1: EOF while parsing an object");
+    let dir = Dir::new(&[]);
+    std::fs::write(dir.0.join("reverb.json"), [0xff]).unwrap();
+    assert_eq!(dir.refused(&dir.sources(), &[]), "reverb.json: is not UTF-8");
+}
+
+#[test]
+fn slips_are_warned_of() {
+    let loaded = Dir::new(&[]).load(&[("REVERB_SERVER_PROT", "1")]);
+    assert_eq!(
+        loaded.warnings,
+        ["environment: REVERB_SERVER_PROT: is no variable of this server; did you mean \
+          REVERB_SERVER_PORT?"]
+    );
+}
+
+#[test]
+fn the_address_is_known_without_an_app() {
+    let dir = Dir::new(&[]);
+    let sources = Sources { host: Some("0.0.0.0".into()), port: Some(9), ..dir.sources() };
+    assert_eq!(address(&sources, []), Ok(("0.0.0.0".into(), 9)));
+    assert_eq!(address(&dir.sources(), []), Ok(("127.0.0.1".into(), 8080)));
+}

@@ -1,0 +1,204 @@
+//! Writes a configuration as `reverb.json`, every key with its value: the example that
+//! `reverb install` leaves, and the proof that the file can say all there is to say.
+
+use std::fmt::Write as _;
+
+use super::settings::DEFAULT_RATE_LIMIT;
+use super::{App, ClientEvents, Config, Limits, Server};
+
+/// The text of a `reverb.json` that sets exactly this configuration. It holds the secrets of the
+/// apps.
+pub fn render(config: &Config) -> String {
+    format!(
+        r#"{{
+    "default": "reverb",
+    "servers": {{
+        "reverb": {{{server},
+            "limits": {{{limits}
+            }}
+        }}
+    }},
+    "apps": {{
+        "provider": "config",
+        "apps": [{apps}
+        ]
+    }}
+}}
+"#,
+        server = server(&config.server),
+        limits = limits(&config.limits),
+        apps = config.apps.iter().map(app).collect::<Vec<_>>().join(","),
+    )
+}
+
+fn server(server: &Server) -> String {
+    let scaling = &server.scaling;
+    format!(
+        r#"
+            "host": {host},
+            "port": {port},
+            "path": {path},
+            "hostname": {hostname},
+            "options": {{
+                "tls": {{}}
+            }},
+            "max_request_size": {max_request_size},
+            "scaling": {{
+                "enabled": {enabled},
+                "channel": {channel},
+                "server": {{
+                    "url": {redis_url},
+                    "host": {redis_host},
+                    "port": {redis_port},
+                    "username": {redis_username},
+                    "password": {redis_password},
+                    "database": {redis_database},
+                    "timeout": {redis_timeout_s}
+                }}
+            }},
+            "pulse_ingest_interval": 15,
+            "telescope_ingest_interval": 15"#,
+        host = text(&server.host),
+        port = server.port,
+        path = text(&server.path),
+        hostname = optional(server.hostname.as_deref()),
+        max_request_size = server.max_request_size,
+        enabled = scaling.enabled,
+        channel = text(&scaling.channel),
+        redis_url = optional(scaling.url.as_deref()),
+        redis_host = text(&scaling.host),
+        redis_port = scaling.port,
+        redis_username = optional(scaling.username.as_deref()),
+        redis_password = optional(scaling.password.as_deref()),
+        redis_database = scaling.database,
+        redis_timeout_s = scaling.timeout_s,
+    )
+}
+
+fn limits(limits: &Limits) -> String {
+    let mut lines = String::new();
+    for (at, name) in Limits::NAMES.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let value = limits.value(name).expect("NAMES names limits only");
+        // Writing to a String cannot fail.
+        _ = write!(lines, "{comma}\n                \"{name}\": {value}");
+    }
+    lines
+}
+
+fn app(app: &App) -> String {
+    let limit = app.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT);
+    let origins: Vec<String> = app.allowed_origins.iter().map(|origin| text(origin)).collect();
+    format!(
+        r#"
+            {{
+                "app_id": {id},
+                "key": {key},
+                "secret": {secret},
+                "options": {{}},
+                "allowed_origins": [{origins}],
+                "ping_interval": {ping_interval_s},
+                "activity_timeout": {activity_timeout_s},
+                "max_connections": {max_connections},
+                "max_message_size": {max_message_size},
+                "accept_client_events_from": "{client_events}",
+                "rate_limiting": {{
+                    "enabled": {is_rate_limited},
+                    "max_attempts": {max_attempts},
+                    "decay_seconds": {decay_seconds},
+                    "terminate_on_limit": {terminate_on_limit}
+                }},
+                "subscription_count": {subscription_count},
+                "strict_channel_names": {strict_channel_names},
+                "empty_users_ok": {empty_users_ok}
+            }}"#,
+        id = text(&app.id),
+        key = text(&app.key),
+        secret = text(&app.secret),
+        origins = origins.join(", "),
+        ping_interval_s = app.ping_interval_s,
+        activity_timeout_s = app.activity_timeout_s,
+        max_connections = app.max_connections.map_or("null".to_owned(), |n| n.to_string()),
+        max_message_size = app.max_message_size,
+        client_events = match app.accept_client_events_from {
+            ClientEvents::All => "all",
+            ClientEvents::Members => "members",
+            ClientEvents::None => "none",
+        },
+        is_rate_limited = app.rate_limit.is_some(),
+        max_attempts = limit.max_attempts,
+        decay_seconds = limit.decay_seconds,
+        terminate_on_limit = limit.terminate_on_limit,
+        subscription_count = app.subscription_count,
+        strict_channel_names = app.strict_channel_names,
+        empty_users_ok = app.empty_users_ok,
+    )
+}
+
+fn text(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}
+
+fn optional(value: Option<&str>) -> String {
+    value.map_or("null".to_owned(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RateLimit, json};
+
+    fn read_back(config: &Config) -> Config {
+        let mut read = Config::default();
+        let mut warnings = Vec::new();
+        read.apps = json::read("f", &render(config), &mut read, &mut warnings).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        read
+    }
+
+    #[test]
+    fn the_defaults_read_back_as_they_were() {
+        let config = Config { apps: vec![App::new("1", "k", "s")], ..Config::default() };
+        assert_eq!(read_back(&config), config);
+        assert_eq!(read_back(&Config::default()), Config::default());
+    }
+
+    #[test]
+    fn a_configuration_without_any_default_reads_back_as_it_was() {
+        let mut config = Config::default();
+        let server = &mut config.server;
+        (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());
+        (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
+        let scaling = &mut server.scaling;
+        (scaling.enabled, scaling.channel) = (true, "c\"\\".into());
+        scaling.url = Some("redis://u".into());
+        (scaling.host, scaling.port) = ("r".into(), 2);
+        (scaling.username, scaling.password) = (Some("u".into()), Some("p".into()));
+        (scaling.database, scaling.timeout_s) = (3, 4);
+        for name in Limits::NAMES {
+            let value = config.limits.value(name).unwrap();
+            config.limits.set(name, value + 1).or_else(|_| config.limits.set(name, 2)).unwrap();
+        }
+        let mut app = App::new("1", "k", "s\n");
+        (app.ping_interval_s, app.activity_timeout_s) = (5, 6);
+        app.allowed_origins = vec!["a".into(), "*.b".into()];
+        (app.max_connections, app.max_message_size) = (Some(0), 0);
+        app.accept_client_events_from = ClientEvents::None;
+        app.rate_limit =
+            Some(RateLimit { max_attempts: 7, decay_seconds: 8, terminate_on_limit: true });
+        app.subscription_count = true;
+        app.strict_channel_names = true;
+        app.empty_users_ok = true;
+        config.apps = vec![app, App::new("2", "l", "t")];
+        assert_eq!(read_back(&config), config);
+    }
+
+    #[test]
+    fn every_known_key_is_written() {
+        let config = Config { apps: vec![App::new("1", "k", "s")], ..Config::default() };
+        let written = render(&config);
+        for key in json::keys().flat_map(|key| key.split('.')) {
+            assert!(written.contains(&format!("\"{key}\":")), "{key}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Every setting of the server and of an app: its key in `reverb.json`, its variable, and what it
+//! sets. Files and environment both read from these tables, so they cannot disagree.
+//!
+//! Limits have their own table (`Limits`). How a file is walked and which source wins stands in
+//! `json`, `variables` and `load`.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::values::{
+    bind_address, boolean, client_events, host_name, path_prefix, shown, url_safe, whole,
+};
+use super::{App, Config, RateLimit};
+
+/// One setting of a `T`.
+pub struct Setting<T: 'static> {
+    /// Its key below `servers.reverb`, or in an entry of `apps.apps`; dots go down a level. Empty
+    /// where only the variable exists.
+    pub key: &'static str,
+    /// Its variable; empty where there is none.
+    pub variable: &'static str,
+    /// What it takes, and where that goes.
+    pub kind: Kind<T>,
+}
+
+/// What a setting takes, and the function that sets it.
+pub enum Kind<T: 'static> {
+    /// Text. The function says what is wrong with it.
+    Text(fn(&mut T, &str) -> Result<(), String>),
+    /// Text that PHP may have turned into a number.
+    Id(fn(&mut T, &str) -> Result<(), String>),
+    /// A whole number within bounds.
+    Whole(RangeInclusive<u64>, fn(&mut T, u64)),
+    /// True or false.
+    Boolean(fn(&mut T, bool)),
+    /// A list of texts; as a variable, with commas between them.
+    List(fn(&mut T, Vec<String>)),
+    /// Anything: Laravel has it, and it means nothing here.
+    Ignored,
+}
+
+impl<T> Setting<T> {
+    /// Sets it to the text of a variable, which must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value.
+    pub fn set_text(&self, target: &mut T, text: &str) -> Result<(), String> {
+        match &self.kind {
+            Kind::Text(set) | Kind::Id(set) => set(target, text),
+            Kind::Whole(range, set) => {
+                set(target, whole(text, range)?);
+                Ok(())
+            }
+            Kind::Boolean(set) => {
+                set(target, boolean(text)?);
+                Ok(())
+            }
+            Kind::List(set) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items: Vec<String> = items.map(str::to_owned).collect();
+                if items.is_empty() {
+                    return Err("names nothing".into());
+                }
+                set(target, items);
+                Ok(())
+            }
+            Kind::Ignored => Ok(()),
+        }
+    }
+
+    /// Sets it to a value of a JSON file. `null` and the empty text leave it as it is.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value.
+    pub fn set_json(&self, target: &mut T, value: &Value) -> Result<(), String> {
+        match (&self.kind, value) {
+            (Kind::Ignored, _) | (_, Value::Null) => Ok(()),
+            (Kind::List(set), Value::Array(items)) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+                let texts: Option<Vec<String>> = texts;
+                set(target, texts.ok_or("must be a list of texts")?);
+                Ok(())
+            }
+            (Kind::List(_), _) => Err("must be a list of texts".into()),
+            (_, Value::String(text)) if text.is_empty() => Ok(()),
+            (_, Value::String(text)) => self.set_text(target, text),
+            (Kind::Id(_) | Kind::Whole(..), Value::Number(number)) => {
+                self.set_text(target, &number.to_string())
+            }
+            (Kind::Boolean(_), Value::Number(number)) => self.set_text(target, &number.to_string()),
+            (Kind::Boolean(set), Value::Bool(on)) => {
+                set(target, *on);
+                Ok(())
+            }
+            (Kind::Text(_) | Kind::Id(_), _) => Err("must be text".into()),
+            (Kind::Whole(..), _) => Err("must be a whole number".into()),
+            (Kind::Boolean(_), _) => Err("must be true or false".into()),
+        }
+    }
+}
+
+/// The settings of `servers.reverb`, but for `options` and `limits`.
+pub const SERVER: &[Setting<Config>] = &[
+    text("host", "REVERB_SERVER_HOST", |config, host| {
+        config.server.host = bind_address(host)?;
+        Ok(())
+    }),
+    whole_number("port", "REVERB_SERVER_PORT", 0..=65_535, |config, port| {
+        config.server.port = port as u16;
+    }),
+    text("path", "REVERB_SERVER_PATH", |config, path| {
+        config.server.path = path_prefix(path)?;
+        Ok(())
+    }),
+    text("hostname", "REVERB_HOST", |config, name| {
+        config.server.hostname = Some(host_name(name)?);
+        Ok(())
+    }),
+    whole_number(
+        "max_request_size",
+        "REVERB_MAX_REQUEST_SIZE",
+        1_024..=1_073_741_824,
+        |config, bytes| config.server.max_request_size = bytes as usize,
+    ),
+    boolean_value("scaling.enabled", "REVERB_SCALING_ENABLED", |config, on| {
+        config.server.scaling.enabled = on;
+    }),
+    text("scaling.channel", "REVERB_SCALING_CHANNEL", |config, channel| {
+        config.server.scaling.channel = channel.to_owned();
+        Ok(())
+    }),
+    text("scaling.server.url", "REDIS_URL", |config, url| {
+        config.server.scaling.url = Some(url.to_owned());
+        Ok(())
+    }),
+    text("scaling.server.host", "REDIS_HOST", |config, host| {
+        config.server.scaling.host = host_name(host)?;
+        Ok(())
+    }),
+    // Laravel apps that reach Redis by a socket file write port 0.
+    whole_number("scaling.server.port", "REDIS_PORT", 0..=65_535, |config, port| {
+        config.server.scaling.port = port as u16;
+    }),
+    text("scaling.server.username", "REDIS_USERNAME", |config, name| {
+        config.server.scaling.username = Some(name.to_owned());
+        Ok(())
+    }),
+    text("scaling.server.password", "REDIS_PASSWORD", |config, password| {
+        config.server.scaling.password = Some(password.to_owned());
+        Ok(())
+    }),
+    whole_number("scaling.server.database", "REDIS_DB", 0..=2_147_483_647, |config, number| {
+        config.server.scaling.database = number as u32;
+    }),
+    whole_number("scaling.server.timeout", "REDIS_TIMEOUT", 0..=YEAR_S, |config, seconds| {
+        config.server.scaling.timeout_s = seconds as u32;
+    }),
+    ignored("pulse_ingest_interval", "REVERB_PULSE_INGEST_INTERVAL"),
+    ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
+    ignored("", "REVERB_SERVER"),
+    // The next two tell browsers and the Laravel app where the public side is. A slip here is one
+    // of the most common reasons that "wss fails", so they are checked though nobody needs them.
+    whole_number("", "REVERB_PORT", 1..=65_535, |_, _| {}),
+    text("", "REVERB_SCHEME", |_, scheme| match scheme {
+        "http" | "https" => Ok(()),
+        _ => Err(format!("{} is neither http nor https", shown(scheme))),
+    }),
+];
+
+/// The settings of an entry of `apps.apps`.
+pub const APP: &[Setting<AppDraft>] = &[
+    Setting {
+        key: "app_id",
+        variable: "REVERB_APP_ID",
+        kind: Kind::Id(|draft, id| {
+            draft.app.id = url_safe(id)?;
+            Ok(())
+        }),
+    },
+    text("key", "REVERB_APP_KEY", |draft, key| {
+        draft.app.key = url_safe(key)?;
+        Ok(())
+    }),
+    text("secret", "REVERB_APP_SECRET", |draft, secret| {
+        draft.app.secret = secret.to_owned();
+        Ok(())
+    }),
+    ignored("options", ""),
+    Setting {
+        key: "allowed_origins",
+        variable: "REVERB_APP_ALLOWED_ORIGINS",
+        kind: Kind::List(|draft, origins| draft.app.allowed_origins = origins),
+    },
+    whole_number("ping_interval", "REVERB_APP_PING_INTERVAL", 1..=YEAR_S, |draft, seconds| {
+        draft.app.ping_interval_s = seconds as u32;
+    }),
+    // A client that is told 0 pings without a pause.
+    whole_number("activity_timeout", "REVERB_APP_ACTIVITY_TIMEOUT", 1..=YEAR_S, |draft, s| {
+        draft.app.activity_timeout_s = s as u32;
+    }),
+    whole_number("max_connections", "REVERB_APP_MAX_CONNECTIONS", 0..=U32_MAX, |draft, n| {
+        draft.app.max_connections = Some(n as u32);
+    }),
+    whole_number(
+        "max_message_size",
+        "REVERB_APP_MAX_MESSAGE_SIZE",
+        0..=1_073_741_824,
+        |draft, bytes| draft.app.max_message_size = bytes as usize,
+    ),
+    text("accept_client_events_from", "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM", |draft, from| {
+        draft.app.accept_client_events_from = client_events(from)?;
+        Ok(())
+    }),
+    boolean_value("rate_limiting.enabled", "REVERB_APP_RATE_LIMITING_ENABLED", |draft, on| {
+        draft.is_rate_limited = on
+    }),
+    whole_number(
+        "rate_limiting.max_attempts",
+        "REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS",
+        1..=U32_MAX,
+        |draft, n| draft.rate_limit.max_attempts = n as u32,
+    ),
+    whole_number(
+        "rate_limiting.decay_seconds",
+        "REVERB_APP_RATE_LIMIT_DECAY_SECONDS",
+        1..=YEAR_S,
+        |draft, s| draft.rate_limit.decay_seconds = s as u32,
+    ),
+    boolean_value(
+        "rate_limiting.terminate_on_limit",
+        "REVERB_APP_RATE_LIMIT_TERMINATE",
+        |draft, on| draft.rate_limit.terminate_on_limit = on,
+    ),
+    boolean_value("subscription_count", "REVERB_APP_SUBSCRIPTION_COUNT", |draft, on| {
+        draft.app.subscription_count = on;
+    }),
+    boolean_value("strict_channel_names", "REVERB_APP_STRICT_CHANNEL_NAMES", |draft, on| {
+        draft.app.strict_channel_names = on;
+    }),
+    boolean_value("empty_users_ok", "REVERB_APP_EMPTY_USERS_OK", |draft, on| {
+        draft.app.empty_users_ok = on;
+    }),
+];
+
+/// An app that is being read: its credentials may still be missing.
+pub struct AppDraft {
+    /// Credentials not yet seen are empty.
+    pub app: App,
+    /// Whether [`AppDraft::rate_limit`] counts.
+    pub is_rate_limited: bool,
+    /// The rate limit, should it be switched on.
+    pub rate_limit: RateLimit,
+}
+
+impl AppDraft {
+    /// An app without credentials and with Reverb's defaults.
+    pub fn new() -> Self {
+        AppDraft {
+            app: App::new("", "", ""),
+            is_rate_limited: false,
+            rate_limit: DEFAULT_RATE_LIMIT,
+        }
+    }
+
+    /// The credentials, with the name of the key each has in `reverb.json`.
+    pub fn credentials(&self) -> [(&'static str, &str); 3] {
+        let App { id, key, secret, .. } = &self.app;
+        [("app_id", id), ("key", key), ("secret", secret)]
+    }
+
+    /// The app as the server takes it.
+    pub fn finish(mut self) -> App {
+        self.app.rate_limit = self.is_rate_limited.then_some(self.rate_limit);
+        self.app
+    }
+}
+
+impl Default for AppDraft {
+    fn default() -> Self {
+        AppDraft::new()
+    }
+}
+
+/// What a rate limit is where it is only switched on.
+pub const DEFAULT_RATE_LIMIT: RateLimit =
+    RateLimit { max_attempts: 60, decay_seconds: 60, terminate_on_limit: false };
+
+/// A year; no interval is longer.
+const YEAR_S: u64 = 31_536_000;
+const U32_MAX: u64 = u32::MAX as u64;
+
+const fn text<T>(
+    key: &'static str,
+    variable: &'static str,
+    set: fn(&mut T, &str) -> Result<(), String>,
+) -> Setting<T> {
+    Setting { key, variable, kind: Kind::Text(set) }
+}
+
+const fn whole_number<T>(
+    key: &'static str,
+    variable: &'static str,
+    range: RangeInclusive<u64>,
+    set: fn(&mut T, u64),
+) -> Setting<T> {
+    Setting { key, variable, kind: Kind::Whole(range, set) }
+}
+
+const fn boolean_value<T>(
+    key: &'static str,
+    variable: &'static str,
+    set: fn(&mut T, bool),
+) -> Setting<T> {
+    Setting { key, variable, kind: Kind::Boolean(set) }
+}
+
+const fn ignored<T>(key: &'static str, variable: &'static str) -> Setting<T> {
+    Setting { key, variable, kind: Kind::Ignored }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Texts to values: numbers, switches, paths, names. One function each; whatever they refuse they
+//! say why, as the end of a sentence whose subject is the key.
+//!
+//! Which setting takes which value stands in `settings`.
+
+use std::ops::RangeInclusive;
+
+use super::ClientEvents;
+
+/// Parses a whole number and checks its bounds.
+///
+/// # Errors
+///
+/// What is wrong, with the number.
+pub fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let digits = text.trim();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{} is not a whole number", shown(text)));
+    }
+    // Digits alone fail to parse only when there are too many of them.
+    match digits.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => {
+            Err(format!("{} is not between {} and {}", shorten(digits), range.start(), range.end()))
+        }
+    }
+}
+
+/// A text as errors show it: quoted, escaped, and not longer than a line.
+pub fn shown(text: &str) -> String {
+    format!("{:?}", shorten(text))
+}
+
+/// Normalises a path prefix: no slash at the end, one at the beginning, or nothing at all.
+///
+/// # Errors
+///
+/// When it has an empty segment or a character that cannot stand in the path of a URL.
+pub fn path_prefix(text: &str) -> Result<String, String> {
+    let inner = text.trim_matches('/');
+    if inner.is_empty() {
+        return Ok(String::new());
+    }
+    if inner.split('/').any(|segment| segment.is_empty() || !segment.chars().all(is_url_safe)) {
+        return Err(format!("{} cannot be the beginning of a URL's path", shown(text)));
+    }
+    Ok(format!("/{inner}"))
+}
+
+/// Parses true or false in Laravel's spellings, and in no others: PHP takes `off` for true, we
+/// take it for a mistake.
+///
+/// # Errors
+///
+/// Any other word, quoted.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "(true)" | "1" => Ok(true),
+        "false" | "(false)" | "0" => Ok(false),
+        _ => Err(format!("{} is neither true nor false", shown(text))),
+    }
+}
+
+/// Parses whose client events are passed on.
+///
+/// # Errors
+///
+/// Any other word, quoted.
+pub fn client_events(text: &str) -> Result<ClientEvents, String> {
+    match text {
+        "all" => Ok(ClientEvents::All),
+        "members" => Ok(ClientEvents::Members),
+        "none" => Ok(ClientEvents::None),
+        _ => Err(format!("{} is none of all, members, none", shown(text))),
+    }
+}
+
+/// Checks the name or address of a host, as far as that goes without looking it up.
+///
+/// # Errors
+///
+/// White space or a control character.
+pub fn host_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{} is not a host name", shown(text)));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks an address to bind, and takes an IPv6 address out of its brackets.
+///
+/// # Errors
+///
+/// As [`host_name`].
+pub fn bind_address(text: &str) -> Result<String, String> {
+    host_name(text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text))
+}
+
+/// Checks an app's id or key, which is one segment of a URL.
+///
+/// # Errors
+///
+/// A character that cannot stand there. The text is not quoted: it may be the secret, misplaced.
+pub fn url_safe(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.chars().all(is_url_safe) {
+        return Err("has a character that cannot stand in a URL".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn is_url_safe(character: char) -> bool {
+    character.is_ascii_graphic() && !"/?#%\"<>\\^`{|}".contains(character)
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_prefix_is_normalised() {
+        for text in ["ws", "/ws", "/ws/", "ws/", "//ws//"] {
+            assert_eq!(path_prefix(text).unwrap(), "/ws", "{text}");
+        }
+        assert_eq!(path_prefix("/").unwrap(), "");
+        assert_eq!(path_prefix("a/b").unwrap(), "/a/b");
+        for text in ["a//b", "a?b", "a b", "é", "a#"] {
+            let told = format!("{text:?} cannot be the beginning of a URL's path");
+            assert_eq!(path_prefix(text).unwrap_err(), told);
+        }
+    }
+
+    #[test]
+    fn an_id_or_key_that_no_url_can_carry_is_refused_unquoted() {
+        for wrong in ["a/b", "a b", "a?b", "ä", ""] {
+            let told = "has a character that cannot stand in a URL";
+            assert_eq!(url_safe(wrong).unwrap_err(), told);
+        }
+        assert_eq!(url_safe("a-B_1.2~").unwrap(), "a-B_1.2~");
+    }
+
+    #[test]
+    fn what_is_shown_is_quoted_escaped_and_short() {
+        assert_eq!(shown("a\n"), "\"a\\n\"");
+        assert_eq!(shown(&"é".repeat(41)), format!("\"{}…\"", "é".repeat(40)));
+    }
+}

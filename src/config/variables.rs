@@ -1,0 +1,267 @@
+//! The environment as settings: which variables there are, what they set, and which ones look
+//! like a slip.
+//!
+//! How a variable is found (process, `.env`) stands in `env`; which source wins, in `load`.
+
+use super::env::Environment;
+use super::settings::{APP, AppDraft, SERVER};
+use super::values;
+use super::{App, Config, Error, Limits};
+use crate::nearest::did_you_mean;
+
+/// The credentials of the one app an environment can describe.
+pub const CREDENTIALS: [&str; 3] = ["REVERB_APP_ID", "REVERB_APP_KEY", "REVERB_APP_SECRET"];
+
+/// The beginnings that are ours: a variable with one of them and no meaning is a slip. Others
+/// that begin with `REVERB_` may belong to the Laravel app.
+const OURS: &[&str] = &["REVERB_APP_", "REVERB_SERVER_", "REVERB_LIMIT_", "REVERB_SCALING_"];
+
+/// What Kubernetes gives every process beside a service named `reverb`.
+const KUBERNETES: &[&str] = &["REVERB_SERVICE_", "REVERB_PORT_"];
+
+/// Where the public side is, for Laravel and the browser. Beside a service named `reverb`,
+/// Kubernetes makes `REVERB_PORT` an address; that must keep nobody from starting.
+const PUBLIC_SIDE: &[&str] = &["REVERB_PORT", "REVERB_SCHEME"];
+
+/// The names of all variables that are read, those of the limits included.
+pub fn names() -> impl Iterator<Item = String> {
+    let settings = SERVER.iter().map(|s| s.variable).chain(APP.iter().map(|s| s.variable));
+    let settings = settings.filter(|name| !name.is_empty()).map(str::to_owned);
+    settings.chain(Limits::NAMES.iter().map(|name| limit_variable(name)))
+}
+
+/// The variable that sets the limit of this name.
+pub fn limit_variable(limit: &str) -> String {
+    format!("REVERB_LIMIT_{}", limit.to_ascii_uppercase())
+}
+
+/// Sets what the environment says of the server and its limits.
+///
+/// What it says wrongly of Redis is returned and not an error: a Laravel app has those variables
+/// for purposes of its own, and without scaling nobody reads them here. What it says wrongly of
+/// the public side is a warning, as nothing here depends on it.
+///
+/// # Errors
+///
+/// The first variable with a wrong value.
+pub fn apply(
+    environment: &Environment,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Error>, Error> {
+    let mut about_redis = None;
+    for setting in SERVER {
+        let Some(text) = environment.get(setting.variable) else { continue };
+        if let Err(reason) = setting.set_text(config, text) {
+            let error = at(environment, setting.variable, reason);
+            match setting.variable {
+                name if name.starts_with("REDIS_") => about_redis = about_redis.or(Some(error)),
+                name if PUBLIC_SIDE.contains(&name) => warnings.push(error.to_string()),
+                _ => return Err(error),
+            }
+        }
+    }
+    for limit in Limits::NAMES {
+        let name = limit_variable(limit);
+        let Some(text) = environment.get(&name) else { continue };
+        values::whole(text, &(0..=u64::MAX))
+            .and_then(|value| config.limits.set(limit, value))
+            .map_err(|reason| at(environment, &name, reason))?;
+    }
+    Ok(about_redis)
+}
+
+/// The app the environment describes, if it has credentials.
+///
+/// # Errors
+///
+/// Some of the three credentials but not all; a variable with a wrong value.
+pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
+    let Some(given) = CREDENTIALS.into_iter().find(|name| environment.get(name).is_some()) else {
+        return Ok(None);
+    };
+    if let Some(missing) = CREDENTIALS.into_iter().find(|name| environment.get(name).is_none()) {
+        let reason = format!("is missing, while {given} is there");
+        // The place to put it is where the others stand.
+        return Err(Error::new(environment.source(given), missing, reason));
+    }
+    let mut draft = AppDraft::new();
+    for setting in APP {
+        let Some(text) = environment.get(setting.variable) else { continue };
+        setting
+            .set_text(&mut draft, text)
+            .map_err(|reason| at(environment, setting.variable, reason))?;
+    }
+    Ok(Some(draft.finish()))
+}
+
+/// A warning for each variable that means nothing, but looks as if it should.
+pub fn slips(environment: &Environment) -> Vec<String> {
+    let known: Vec<String> = names().collect();
+    let mut warnings = Vec::new();
+    for name in environment.names() {
+        if !name.starts_with("REVERB_")
+            || known.iter().any(|known| known == name)
+            || KUBERNETES.iter().any(|theirs| name.starts_with(theirs))
+        {
+            continue;
+        }
+        let meant = did_you_mean(name, known.iter().map(String::as_str));
+        if !meant.is_empty() || OURS.iter().any(|ours| name.starts_with(ours)) {
+            let source = environment.source(name);
+            warnings.push(format!("{source}: {name}: is no variable of this server{meant}"));
+        }
+    }
+    warnings
+}
+
+fn at(environment: &Environment, name: &str, reason: String) -> Error {
+    Error::new(environment.source(name), name, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn environment(file: &str) -> Environment {
+        let mut environment = Environment::new([]).unwrap();
+        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
+        environment
+    }
+
+    fn refused(file: &str) -> String {
+        let environment = environment(file);
+        match apply(&environment, &mut Config::default(), &mut Vec::new()) {
+            Err(error) => error.to_string(),
+            Ok(_) => app(&environment).err().unwrap().to_string(),
+        }
+    }
+
+    #[test]
+    fn every_variable_sets_what_it_names() {
+        let text = "REVERB_SERVER_HOST=::1\nREVERB_SERVER_PORT=9000\nREVERB_SERVER_PATH=ws/\n\
+            REVERB_HOST=ws.example\nREVERB_PORT=443\nREVERB_SCHEME=https\nREVERB_SERVER=reverb\n\
+            REVERB_MAX_REQUEST_SIZE=20000\nREVERB_SCALING_ENABLED=true\n\
+            REVERB_SCALING_CHANNEL=c\nREDIS_URL=redis://r\nREDIS_HOST=r\nREDIS_PORT=1\n\
+            REDIS_USERNAME=u\nREDIS_PASSWORD=p\nREDIS_DB=2\nREDIS_TIMEOUT=3\n\
+            REVERB_PULSE_INGEST_INTERVAL=x\nREVERB_LIMIT_CONNECTIONS=7\n";
+        let mut config = Config::default();
+        let mut warnings = Vec::new();
+        assert_eq!(apply(&environment(text), &mut config, &mut warnings), Ok(None));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let server = &config.server;
+        let scaling = &server.scaling;
+        assert_eq!((server.host.as_str(), server.port, server.path.as_str()), ("::1", 9000, "/ws"));
+        assert_eq!(server.hostname.as_deref(), Some("ws.example"));
+        assert_eq!(server.max_request_size, 20_000);
+        assert!(scaling.enabled);
+        assert_eq!((scaling.channel.as_str(), scaling.url.as_deref()), ("c", Some("redis://r")));
+        assert_eq!((scaling.host.as_str(), scaling.port), ("r", 1));
+        assert_eq!(scaling.username.as_deref(), Some("u"));
+        assert_eq!(scaling.password.as_deref(), Some("p"));
+        assert_eq!((scaling.database, scaling.timeout_s), (2, 3));
+        assert_eq!(config.limits.connections, 7);
+    }
+
+    #[test]
+    fn every_variable_of_an_app_sets_what_it_names() {
+        let text = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\n\
+            REVERB_APP_PING_INTERVAL=5\nREVERB_APP_ACTIVITY_TIMEOUT=6\n\
+            REVERB_APP_MAX_CONNECTIONS=7\nREVERB_APP_MAX_MESSAGE_SIZE=8\n\
+            REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM=none\nREVERB_APP_RATE_LIMITING_ENABLED=true\n\
+            REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS=9\nREVERB_APP_RATE_LIMIT_DECAY_SECONDS=10\n\
+            REVERB_APP_RATE_LIMIT_TERMINATE=true\nREVERB_APP_ALLOWED_ORIGINS=a,b\n\
+            REVERB_APP_SUBSCRIPTION_COUNT=1\nREVERB_APP_STRICT_CHANNEL_NAMES=1\n\
+            REVERB_APP_EMPTY_USERS_OK=1\n";
+        let app = app(&environment(text)).unwrap().unwrap();
+        assert_eq!((app.id.as_str(), app.key.as_str(), app.secret.as_str()), ("1", "k", "s"));
+        assert_eq!((app.ping_interval_s, app.activity_timeout_s), (5, 6));
+        assert_eq!((app.max_connections, app.max_message_size), (Some(7), 8));
+        let limit = app.rate_limit.unwrap();
+        assert_eq!((limit.max_attempts, limit.decay_seconds), (9, 10));
+        assert!(limit.terminate_on_limit);
+        assert_eq!(app.allowed_origins, ["a", "b"]);
+        assert!(app.subscription_count && app.strict_channel_names && app.empty_users_ok);
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_file_line_and_name() {
+        let credentials = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\n";
+        assert_eq!(
+            refused(&format!("{credentials}REVERB_APP_PING_INTERVAL=abc")),
+            ".env:4: REVERB_APP_PING_INTERVAL: \"abc\" is not a whole number"
+        );
+        assert_eq!(
+            refused(&format!("{credentials}REVERB_APP_ACTIVITY_TIMEOUT=0")),
+            ".env:4: REVERB_APP_ACTIVITY_TIMEOUT: 0 is not between 1 and 31536000"
+        );
+        assert_eq!(
+            refused("REVERB_SERVER_PORT=80800"),
+            ".env:1: REVERB_SERVER_PORT: 80800 is not between 0 and 65535"
+        );
+        assert_eq!(
+            refused("REVERB_LIMIT_ACCEPTS_PER_TURN=0"),
+            ".env:1: REVERB_LIMIT_ACCEPTS_PER_TURN: must be between 1 and 65536"
+        );
+        assert_eq!(
+            refused("REVERB_LIMIT_ACCEPTS_PER_TURN=many"),
+            ".env:1: REVERB_LIMIT_ACCEPTS_PER_TURN: \"many\" is not a whole number"
+        );
+    }
+
+    #[test]
+    fn an_environment_has_all_three_credentials_or_none() {
+        assert_eq!(app(&environment("REVERB_APP_ID=\nREVERB_APP_KEY=null")), Ok(None));
+        assert_eq!(
+            refused("REVERB_APP_ID=1\nREVERB_APP_KEY=k"),
+            ".env:1: REVERB_APP_SECRET: is missing, while REVERB_APP_ID is there"
+        );
+        assert_eq!(
+            refused("\nREVERB_APP_SECRET=s"),
+            ".env:2: REVERB_APP_ID: is missing, while REVERB_APP_SECRET is there"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_redis_is_kept_for_later() {
+        let about_redis = environment("REDIS_PORT=x\nREDIS_DB=y");
+        let about_redis = apply(&about_redis, &mut Config::default(), &mut Vec::new());
+        let told = about_redis.unwrap().unwrap().to_string();
+        assert_eq!(told, ".env:1: REDIS_PORT: \"x\" is not a whole number");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_public_side_is_warned_of() {
+        let environment = environment("REVERB_PORT=tcp://10.0.0.1:8080\nREVERB_SCHEME=wss");
+        let mut warnings = Vec::new();
+        assert_eq!(apply(&environment, &mut Config::default(), &mut warnings), Ok(None));
+        assert_eq!(
+            warnings,
+            [
+                ".env:1: REVERB_PORT: \"tcp://10.0.0.1:8080\" is not a whole number",
+                ".env:2: REVERB_SCHEME: \"wss\" is neither http nor https",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_slip_is_warned_of_and_a_strangers_variable_is_not() {
+        let warned = slips(&environment(
+            "REVERB_APP_PING_INTERVALL=1\nREVERB_SERVER_WORKERS=4\nREVERB_MAX_REQEST_SIZE=1\n\
+             REVERB_DASHBOARD_TOKEN=x\n\
+             REVERB_SERVICE_HOST=x\nREVERB_PORT_8080_TCP=x\n\
+             VITE_REVERB_APP_KEY=x\nREVERB_APP_KEY=k\nREVERB_SERVER=r",
+        ));
+        assert_eq!(
+            warned,
+            [
+                ".env:1: REVERB_APP_PING_INTERVALL: is no variable of this server; did you mean \
+                 REVERB_APP_PING_INTERVAL?",
+                ".env:3: REVERB_MAX_REQEST_SIZE: is no variable of this server; did you mean \
+                 REVERB_MAX_REQUEST_SIZE?",
+                ".env:2: REVERB_SERVER_WORKERS: is no variable of this server",
+            ]
+        );
+    }
+}

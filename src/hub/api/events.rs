@@ -1,0 +1,319 @@
+//! Publishing: `POST events` and `POST batch_events` (protocol sections 14.2 and 14.3).
+//!
+//! Everything is checked before anything is sent. What the publisher wrote as `name` and `data`
+//! is copied as the JSON text it was. Faults are told in the words of Laravel's validator, which
+//! publishers of Reverb know.
+
+use serde_json::value::RawValue;
+
+use super::super::Hub;
+use super::super::channel::{Access, Kind};
+use super::super::peer::{Now, SocketId};
+use super::info::{Info, write_entry};
+use crate::proto::http::{Reject, Response};
+use crate::proto::message::{self, KeyOrder, Object, json_string};
+use crate::proto::websocket::Frame;
+
+/// One event to be sent; `name` and `data` are JSON texts.
+struct Event<'a> {
+    name: &'a str,
+    data: &'a str,
+    channels: Vec<String>,
+    except: Option<SocketId>,
+    info: Option<Info>,
+}
+
+impl<T> Hub<T> {
+    /// `POST events`.
+    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Response, Reject> {
+        let object = parse_body(body)?;
+        let mut faults = Faults::default();
+        let event = self.check_event(&object, "", true, &mut faults);
+        if let Some(response) = faults.response() {
+            return Ok(response);
+        }
+        self.publish(app, &event, KeyOrder::DataFirst, now);
+        let Some(info) = event.info else { return Ok(Response::json(200, "{}")) };
+        let app = &self.apps[app as usize];
+        let mut answer = String::from(r#"{"channels":{"#);
+        for (n, channel) in event.channels.iter().enumerate() {
+            if event.channels[..n].contains(channel) {
+                continue;
+            }
+            if n > 0 {
+                answer.push(',');
+            }
+            write_entry(&mut answer, info, app, channel, now);
+        }
+        answer.push_str("}}");
+        Ok(Response::json(200, answer))
+    }
+
+    /// `POST batch_events`.
+    pub(super) fn batch_events(
+        &mut self,
+        app: u32,
+        body: &[u8],
+        now: Now,
+    ) -> Result<Response, Reject> {
+        let object = parse_body(body)?;
+        let mut faults = Faults::default();
+        let objects = self.check_batch(&object, &mut faults);
+        let mut events = Vec::with_capacity(objects.len());
+        for (n, object) in objects.iter().enumerate() {
+            let prefix = format!("batch.{n}.");
+            events.push(self.check_event(object, &prefix, false, &mut faults));
+        }
+        if let Some(response) = faults.response() {
+            return Ok(response);
+        }
+        events.iter().for_each(|event| self.publish(app, event, KeyOrder::ChannelFirst, now));
+        if events.iter().all(|event| event.info.is_none()) {
+            return Ok(Response::json(200, r#"{"batch":{}}"#));
+        }
+        let app = &self.apps[app as usize];
+        let mut answer = String::from(r#"{"batch":["#);
+        for (n, event) in events.iter().enumerate() {
+            if n > 0 {
+                answer.push(',');
+            }
+            match (event.info, event.channels.first()) {
+                (Some(info), Some(channel)) => info.write(&mut answer, app, channel, now),
+                _ => answer.push_str("{}"),
+            }
+        }
+        answer.push_str("]}");
+        Ok(Response::json(200, answer))
+    }
+
+    /// Sends an event to the subscribers of each of its channels.
+    fn publish(&mut self, app: u32, event: &Event<'_>, order: KeyOrder, now: Now) {
+        let app = &mut self.apps[app as usize];
+        for name in &event.channels {
+            let kind = Kind::of(name);
+            let channel = app.channel(name).filter(|c| c.kind.access != Access::Internal);
+            if channel.is_none() && !kind.cache {
+                continue;
+            }
+            let frame = message::event(event.name, name, event.data, None, order);
+            if let Some(channel) = channel {
+                log::debug!("{} subscribers of {name:?} < {}", channel.members.len(), event.name);
+                self.peers.broadcast(&channel.members, &frame, event.except);
+            }
+            if kind.cache {
+                app.cache.keep(name, Frame::clone(&frame), now.ms);
+            }
+        }
+    }
+
+    fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
+        let raw = field(object, "batch");
+        let items: Option<Vec<&RawValue>> = raw.and_then(message::array);
+        let limit = self.limits.events_per_batch as usize;
+        match items {
+            _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
+            None => faults.add("batch", "The batch field must be an array."),
+            Some(items) if items.len() > limit => {
+                let text = format!(
+                    "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
+                    items.len()
+                );
+                faults.add("batch", &text);
+            }
+            Some(items) => {
+                return items
+                    .iter()
+                    .map(|item| message::object(item.get()).unwrap_or_default())
+                    .collect();
+            }
+        }
+        Vec::new()
+    }
+
+    fn check_event<'a>(
+        &self,
+        object: &Object<'a>,
+        prefix: &str,
+        several: bool,
+        faults: &mut Faults,
+    ) -> Event<'a> {
+        let (name, text) = required_string(object, prefix, "name", faults);
+        let limit = self.limits.event_name_length as usize;
+        if text.chars().count() > limit {
+            let text = format!(
+                "The {prefix}name field is longer than {limit} characters \
+                 (limits.event_name_length)."
+            );
+            faults.add(&format!("{prefix}name"), &text);
+        }
+        let (data, _) = required_string(object, prefix, "data", faults);
+        let channels = match several {
+            true => self.check_channels(object, faults),
+            false => vec![required_string(object, prefix, "channel", faults).1],
+        };
+        self.check_names(&channels, prefix, several, faults);
+        let socket_id = optional_string(object, prefix, "socket_id", "socket id", faults);
+        let info = optional_string(object, prefix, "info", "info", faults);
+        let except = socket_id.as_deref().and_then(SocketId::parse);
+        Event { name, data, channels, except, info: info.as_deref().map(Info::parse) }
+    }
+
+    /// `channels`, or else `channel`.
+    fn check_channels(&self, object: &Object<'_>, faults: &mut Faults) -> Vec<String> {
+        let (raw, single) = (field(object, "channels"), field(object, "channel"));
+        let both_missing = is_missing(raw) && is_missing(single);
+        let named = match raw {
+            _ if both_missing => None,
+            Some(raw) if !is_missing(Some(raw)) => match names(raw) {
+                Ok(names) => Some(names),
+                Err(text) => {
+                    faults.add("channels", text);
+                    None
+                }
+            },
+            _ => None,
+        };
+        if both_missing {
+            let text = "The channels field is required when channel is not present.";
+            faults.add("channels", text);
+            let text = "The channel field is required when channels is not present.";
+            faults.add("channel", text);
+            return Vec::new();
+        }
+        let single = match single {
+            Some(raw) if !is_missing(Some(raw)) => match message::string(raw) {
+                Some(name) => Some(vec![name]),
+                None => {
+                    faults.add("channel", "The channel field must be a string.");
+                    None
+                }
+            },
+            _ => None,
+        };
+        let channels = named.or(single).unwrap_or_default();
+        let limit = self.limits.channels_per_event as usize;
+        if channels.len() > limit {
+            let text = format!(
+                "The channels field has {} channels, the limit is {limit} \
+                 (limits.channels_per_event).",
+                channels.len()
+            );
+            faults.add("channels", &text);
+        }
+        channels
+    }
+
+    fn check_names(&self, channels: &[String], prefix: &str, several: bool, faults: &mut Faults) {
+        let limit = self.limits.channel_name_length as usize;
+        let key = if several && channels.len() > 1 { "channels" } else { "channel" };
+        if channels.iter().any(|name| name.chars().count() > limit) {
+            let text = format!(
+                "A channel name is longer than {limit} characters (limits.channel_name_length)."
+            );
+            faults.add(&format!("{prefix}{key}"), &text);
+        }
+    }
+}
+
+/// The body as an object. A list passes as one without members, as in PHP.
+fn parse_body(body: &[u8]) -> Result<Object<'_>, Reject> {
+    let bad = || Reject::new(400, "Bad request: the body is not a JSON object.");
+    let text = std::str::from_utf8(body).map_err(|_| bad())?;
+    match message::object(text) {
+        Some(object) => Ok(object),
+        None => message::array(text).map(|_| Object::new()).ok_or_else(bad),
+    }
+}
+
+fn field<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
+    object.get(key).map(|raw| raw.get())
+}
+
+/// Whether Laravel's validator takes it for absent: null, a blank string, an empty list.
+fn is_missing(raw: Option<&str>) -> bool {
+    match raw {
+        None | Some("null") => true,
+        Some(raw) if raw.starts_with('"') => {
+            message::string(raw).is_some_and(|text| text.trim().is_empty())
+        }
+        Some(raw) if raw.starts_with('[') => message::array(raw).is_some_and(|a| a.is_empty()),
+        Some(raw) if raw.starts_with('{') => message::object(raw).is_some_and(|o| o.is_empty()),
+        Some(_) => false,
+    }
+}
+
+/// A string that must be there: as JSON text, and as text.
+fn required_string<'a>(
+    object: &Object<'a>,
+    prefix: &str,
+    key: &str,
+    faults: &mut Faults,
+) -> (&'a str, String) {
+    let raw = field(object, key);
+    let path = format!("{prefix}{key}");
+    match raw.and_then(|raw| Some((raw, message::string(raw)?))) {
+        _ if is_missing(raw) => faults.add(&path, &format!("The {path} field is required.")),
+        Some((raw, text)) => return (raw, text),
+        None => faults.add(&path, &format!("The {path} field must be a string.")),
+    }
+    ("null", String::new())
+}
+
+fn optional_string(
+    object: &Object<'_>,
+    prefix: &str,
+    key: &str,
+    spoken: &str,
+    faults: &mut Faults,
+) -> Option<String> {
+    let text = message::string(field(object, key)?);
+    if text.is_none() {
+        let path = format!("{prefix}{key}");
+        faults.add(&path, &format!("The {prefix}{spoken} field must be a string."));
+    }
+    text
+}
+
+/// The names in `channels`: of a list its elements, of an object its values, numbers as text.
+fn names(raw: &str) -> Result<Vec<String>, &'static str> {
+    let elements: Vec<&RawValue> = match message::array(raw) {
+        Some(elements) => elements,
+        None => match message::object(raw) {
+            Some(object) => object.into_values().collect(),
+            None => return Err("The channels field must be an array."),
+        },
+    };
+    let name = |raw: &&RawValue| match raw.get() {
+        number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+            Some(number.to_owned())
+        }
+        other => message::string(other),
+    };
+    let names: Option<Vec<String>> = elements.iter().map(name).collect();
+    names.ok_or("Each of the channels must be a string.")
+}
+
+/// What is wrong with a body, by field, in the order in which it was found.
+#[derive(Default)]
+struct Faults(Vec<(String, Vec<String>)>);
+
+impl Faults {
+    fn add(&mut self, field: &str, text: &str) {
+        match self.0.iter_mut().find(|(found, _)| found == field) {
+            Some((_, texts)) => texts.push(json_string(text)),
+            None => self.0.push((field.to_owned(), vec![json_string(text)])),
+        }
+    }
+
+    /// 422 with Laravel's form of a body, if there is anything wrong.
+    fn response(&self) -> Option<Response> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let faults = self.0.iter();
+        let faults: Vec<String> = faults
+            .map(|(field, texts)| format!("{}:[{}]", json_string(field), texts.join(",")))
+            .collect();
+        Some(Response::json(422, format!("{{{}}}", faults.join(","))))
+    }
+}

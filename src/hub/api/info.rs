@@ -1,0 +1,87 @@
+//! The `info` attributes of channels, in Reverb's order (observed section 1.3): `occupied`,
+//! `user_count`, `subscription_count`, `cache`. What does not apply to a channel is left out.
+
+use super::super::app::App;
+use super::super::channel::Access;
+use super::super::peer::Now;
+use crate::proto::message::push_json_string;
+use crate::proto::websocket;
+
+/// The attributes a request asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Info {
+    occupied: bool,
+    user_count: bool,
+    subscription_count: bool,
+    cache: bool,
+}
+
+impl Info {
+    /// Reads a comma list; unknown names ask for nothing.
+    pub(super) fn parse(list: &str) -> Self {
+        let mut info = Info::default();
+        for name in list.split(',') {
+            match name.trim() {
+                "occupied" => info.occupied = true,
+                "user_count" => info.user_count = true,
+                "subscription_count" => info.subscription_count = true,
+                "cache" => info.cache = true,
+                _ => {}
+            }
+        }
+        info
+    }
+
+    /// The same with `occupied`.
+    pub(super) fn with_occupied(mut self) -> Self {
+        self.occupied = true;
+        self
+    }
+
+    /// Appends the attributes of a channel as a JSON object.
+    pub(super) fn write(self, out: &mut String, app: &App, name: &str, now: Now) {
+        let channel = app.channel(name).filter(|channel| channel.kind.is_listed());
+        let mut fields = Vec::new();
+        if self.occupied {
+            fields.push(format!(r#""occupied":{}"#, channel.is_some()));
+        }
+        if let Some(channel) = channel {
+            let presence = channel.presence.as_deref();
+            if let (true, Some(presence)) = (self.user_count, presence) {
+                fields.push(format!(r#""user_count":{}"#, presence.len()));
+            }
+            if self.subscription_count && channel.kind.access != Access::Presence {
+                fields.push(format!(r#""subscription_count":{}"#, channel.members.len()));
+            }
+        }
+        if self.cache
+            && let Some((frame, ttl_s)) = app.cache.event(name, now.ms)
+            && let Ok(event) = std::str::from_utf8(websocket::payload(frame))
+            && let Some(open) = event.strip_suffix('}')
+        {
+            fields.push(format!(r#""cache":{open},"ttl":{ttl_s}}}"#));
+        }
+        out.push('{');
+        out.push_str(&fields.join(","));
+        out.push('}');
+    }
+}
+
+/// Appends `"name":{attributes}`.
+pub(super) fn write_entry(out: &mut String, info: Info, app: &App, name: &str, now: Now) {
+    push_json_string(out, name);
+    out.push(':');
+    info.write(out, app, name, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_attributes_ask_for_nothing() {
+        assert_eq!(Info::parse("nonsense,,"), Info::default());
+        let both = Info { user_count: true, cache: true, ..Info::default() };
+        assert_eq!(Info::parse("cache, user_count"), both);
+    }
+}

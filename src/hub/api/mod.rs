@@ -1,0 +1,162 @@
+//! The HTTP API (protocol section 14): which route a request is for, whether it is signed, and
+//! what it is answered. Each verb has its file; none of them sees a connection.
+
+mod channels;
+mod events;
+mod info;
+mod signature;
+
+use std::borrow::Cow;
+
+use super::Hub;
+use super::peer::Now;
+use crate::proto::http::{Head, Reject, Response};
+use crate::proto::query::{Query, decode_percent};
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Up,
+    /// Of an app: its id, and what of it.
+    App(Cow<'a, str>, Verb<'a>),
+    /// Of a WebSocket, asked for without one.
+    WebSocket,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verb<'a> {
+    Events,
+    BatchEvents,
+    Connections,
+    Channels,
+    Channel(Cow<'a, str>),
+    Users(Cow<'a, str>),
+    Terminate(Cow<'a, str>),
+}
+
+impl<T> Hub<T> {
+    /// Answers a request that is no handshake.
+    pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Response {
+        // Under the prefix, and without it: proxies strip it, and some publishers never had it.
+        let stripped = self.without_prefix(head.path);
+        let found = stripped.and_then(|path| Some((route(path)?, path)));
+        let found = found.or_else(|| Some((route(head.path)?, head.path)));
+        let Some((route, path)) = found else { return Response::text(404, "Not found.") };
+        if let Some(response) = wrong_method(&route, head.method) {
+            return response;
+        }
+        match route {
+            Route::Up => Response::json(200, r#"{"health":"OK"}"#),
+            Route::WebSocket => {
+                let text = "This is a WebSocket address: it needs an Upgrade header.";
+                Response::text(426, text).with_header("Upgrade", "websocket")
+            }
+            Route::App(app_id, verb) => {
+                self.of_app(&app_id, &verb, path, head, body, now).unwrap_or_else(Response::from)
+            }
+        }
+    }
+
+    fn of_app(
+        &mut self,
+        app_id: &str,
+        verb: &Verb<'_>,
+        path: &str,
+        head: &Head<'_>,
+        body: &[u8],
+        now: Now,
+    ) -> Result<Response, Reject> {
+        let Some(&app) = self.by_id.get(app_id) else {
+            let shown: String = app_id.chars().filter(|c| !c.is_control()).take(100).collect();
+            return Err(Reject::new(404, format!("No matching application for ID [{shown}].")));
+        };
+        let query = Query::parse(head.query);
+        self.verify(app, path, head, &query, body, now)?;
+        match verb {
+            Verb::Events => self.events(app, body, now),
+            Verb::BatchEvents => self.batch_events(app, body, now),
+            Verb::Connections => Ok(self.connections_of(app)),
+            Verb::Channels => Ok(self.list_channels(app, &query, now)),
+            Verb::Channel(name) => Ok(self.channel_info(app, name, &query, now)),
+            Verb::Users(channel) => Ok(self.users_of(app, channel)),
+            Verb::Terminate(user) => Ok(self.terminate(app, user, now)),
+        }
+    }
+}
+
+/// What a path without the prefix names. Its parts are decoded each by itself, so that none can
+/// smuggle in a slash.
+fn route(path: &str) -> Option<Route<'_>> {
+    let part = |part| {
+        let decoded = decode_percent(part);
+        (!decoded.is_empty() && !decoded.contains('/')).then_some(decoded)
+    };
+    let mut parts = path.trim_start_matches('/').split('/');
+    let parts = [(); 6].map(|()| parts.next());
+    match parts {
+        [Some("up"), None, ..] => Some(Route::Up),
+        [Some("app"), Some(key), None, ..] => part(key).map(|_| Route::WebSocket),
+        [Some("apps"), Some(app), Some(verb), name, sub, None] => {
+            let verb = match (verb, name, sub) {
+                ("events", None, None) => Verb::Events,
+                ("batch_events", None, None) => Verb::BatchEvents,
+                ("connections", None, None) => Verb::Connections,
+                ("channels", None, None) => Verb::Channels,
+                ("channels", Some(name), None) => Verb::Channel(part(name)?),
+                ("channels", Some(name), Some("users")) => Verb::Users(part(name)?),
+                ("users", Some(user), Some("terminate_connections")) => {
+                    Verb::Terminate(part(user)?)
+                }
+                _ => return None,
+            };
+            Some(Route::App(part(app)?, verb))
+        }
+        _ => None,
+    }
+}
+
+/// The answer to a method that a route does not have. `HEAD` is `GET` without the body.
+fn wrong_method(route: &Route<'_>, method: &str) -> Option<Response> {
+    let posts =
+        matches!(route, Route::App(_, Verb::Events | Verb::BatchEvents | Verb::Terminate(_)));
+    let is = |name: &str| method.eq_ignore_ascii_case(name);
+    let (right, allow) = match posts {
+        true => (is("POST"), "POST"),
+        false => (is("GET") || is("HEAD"), "GET, HEAD"),
+    };
+    (!right).then(|| Response::text(405, "Method not allowed.").with_header("Allow", allow))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_their_routes_exactly() {
+        let of_a = |verb| Some(Route::App("a".into(), verb));
+        assert_eq!(route("/up"), Some(Route::Up));
+        assert_eq!(route("//up"), Some(Route::Up));
+        assert_eq!(route("/up/"), None);
+        assert_eq!(route("/UP"), None);
+        assert_eq!(route("/apps/a/events"), of_a(Verb::Events));
+        assert_eq!(route("/apps/%61/channels"), of_a(Verb::Channels));
+        assert_eq!(route("/apps/a/channels/c%20d"), of_a(Verb::Channel("c d".into())));
+        assert_eq!(route("/apps/a/channels/c/users"), of_a(Verb::Users("c".into())));
+        assert_eq!(
+            route("/apps/a/users/7/terminate_connections"),
+            of_a(Verb::Terminate("7".into()))
+        );
+        for path in [
+            "/apps//events",
+            "/apps/a/events/",
+            "/apps/a/channels/c%2Fd",
+            "/apps/a/channels/c/users/x",
+            "/apps/a/channels/c/users/x/y",
+            "/app",
+            "/app/",
+            "",
+        ] {
+            assert_eq!(route(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! One application: its settings, its signer, its channels. Nothing is shared between two.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::cache::Cache;
+use super::channel::{Channel, Kind};
+use super::random::{Hashing, Random};
+use crate::config::{App as Settings, Limits};
+use crate::proto::auth::Signer;
+
+/// An application as the hub runs it.
+pub(crate) struct App {
+    pub settings: Settings,
+    pub signer: Signer,
+    pub channels: Slab<Channel>,
+    by_name: HashMap<Rc<str>, u32, Hashing>,
+    pub cache: Cache,
+    /// Open WebSocket connections.
+    pub connections: u32,
+}
+
+impl App {
+    pub(crate) fn new(settings: Settings, limits: &Limits, random: &mut Random) -> Self {
+        let signer = Signer::new(&settings.secret);
+        let ttl_ms = u64::from(limits.cache_ttl_s) * 1_000;
+        let cache = Cache::new(random.hashing(), ttl_ms, limits.cache_bytes as usize);
+        let by_name = HashMap::with_hasher(random.hashing());
+        App { settings, signer, channels: Slab::new(), by_name, cache, connections: 0 }
+    }
+
+    /// The place of a channel somebody is in.
+    pub(crate) fn place(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A channel somebody is in.
+    pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.get(self.place(name)? as usize)
+    }
+
+    /// The place of a channel, made if nobody is in it; says whether it was.
+    pub(crate) fn occupy(&mut self, name: &str, kind: Kind) -> (u32, bool) {
+        if let Some(place) = self.place(name) {
+            return (place, false);
+        }
+        let name: Rc<str> = name.into();
+        let channel = Channel::new(Rc::clone(&name), kind, *self.by_name.hasher());
+        let place = self.channels.insert(channel) as u32;
+        self.by_name.insert(name, place);
+        (place, true)
+    }
+
+    /// Forgets a channel that nobody is in any more.
+    pub(crate) fn vacate(&mut self, place: u32) -> Option<Channel> {
+        let channel = self.channels.try_remove(place as usize)?;
+        self.by_name.remove(&channel.name);
+        if self.channels.is_empty() {
+            self.channels.shrink_to_fit();
+            self.by_name.shrink_to_fit();
+        }
+        Some(channel)
+    }
+
+    /// Channels that stand in lists and counts.
+    pub(crate) fn listed_channels(&self) -> impl Iterator<Item = &Channel> {
+        self.channels.iter().map(|(_, channel)| channel).filter(|c| c.kind.is_listed())
+    }
+}

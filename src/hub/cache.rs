@@ -1,0 +1,146 @@
+//! The last event of each cache channel of an app (protocol section 9), whether or not anybody is
+//! subscribed, for a time and within a number of bytes.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::random::Hashing;
+use crate::proto::websocket::Frame;
+
+/// Kept events, the oldest to go first.
+pub(crate) struct Cache {
+    events: HashMap<Rc<str>, Kept, Hashing>,
+    /// Every event kept, in order, with those since replaced: they are passed by their number.
+    order: VecDeque<(Rc<str>, u64)>,
+    number: u64,
+    bytes: usize,
+    ttl_ms: u64,
+    bytes_max: usize,
+}
+
+struct Kept {
+    frame: Frame,
+    number: u64,
+    expires_ms: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(hashing: Hashing, ttl_ms: u64, bytes_max: usize) -> Self {
+        Cache {
+            events: HashMap::with_hasher(hashing),
+            order: VecDeque::new(),
+            number: 0,
+            bytes: 0,
+            ttl_ms,
+            bytes_max,
+        }
+    }
+
+    /// Keeps this event of a channel in place of the one before.
+    pub(crate) fn keep(&mut self, channel: &str, frame: Frame, now_ms: u64) {
+        self.number += 1;
+        let (number, expires_ms) = (self.number, now_ms + self.ttl_ms);
+        self.bytes += cost(channel, &frame);
+        let name = match self.events.remove_entry(channel) {
+            Some((name, before)) => {
+                self.bytes -= cost(channel, &before.frame);
+                name
+            }
+            None => channel.into(),
+        };
+        self.order.push_back((Rc::clone(&name), number));
+        self.events.insert(name, Kept { frame, number, expires_ms });
+        self.expire(now_ms);
+    }
+
+    /// The event kept of a channel, and for how many seconds it still is.
+    pub(crate) fn event(&self, channel: &str, now_ms: u64) -> Option<(&Frame, u64)> {
+        let kept = self.events.get(channel)?;
+        let left_ms = kept.expires_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
+        Some((&kept.frame, left_ms.div_ceil(1_000)))
+    }
+
+    /// Forgets what is too old or too much. Each event is looked at once here, and once more for
+    /// each replacement, so this costs no more than keeping them did.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        while let Some((channel, number)) = self.order.front() {
+            let kept = self.events.get(channel).filter(|kept| kept.number == *number);
+            let stays = kept.is_some_and(|kept| kept.expires_ms > now_ms);
+            if stays && self.bytes <= self.bytes_max {
+                // A channel that is published to all the time would otherwise fill the order
+                // with its past behind one that is not.
+                if self.order.len() <= 2 * self.events.len() + 64 {
+                    return;
+                }
+                self.drop_replaced();
+                return;
+            }
+            if let Some(kept) = kept {
+                self.bytes -= cost(channel, &kept.frame);
+                let channel = Rc::clone(channel);
+                self.events.remove(&channel);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    fn drop_replaced(&mut self) {
+        let events = &self.events;
+        self.order.retain(|(channel, number)| {
+            events.get(channel).is_some_and(|kept| kept.number == *number)
+        });
+    }
+}
+
+/// What an event counts as: its bytes, and about what the tables take beside it.
+fn cost(channel: &str, frame: &Frame) -> usize {
+    frame.len() + channel.len() + 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn cache(bytes_max: usize) -> Cache {
+        Cache::new(Random::new([0; 32]).hashing(), 10_000, bytes_max)
+    }
+
+    fn frame(len: usize) -> Frame {
+        vec![b'x'; len].into()
+    }
+
+    #[test]
+    fn an_event_is_kept_until_its_time_is_over() {
+        let mut cache = cache(10_000);
+        cache.keep("a", frame(1), 0);
+        cache.keep("a", frame(2), 5_000);
+        assert_eq!(cache.event("a", 5_001), Some((&frame(2), 10)));
+        assert_eq!(cache.event("a", 14_999), Some((&frame(2), 1)));
+        assert_eq!(cache.event("a", 15_000), None);
+        assert_eq!(cache.event("b", 0), None);
+        cache.expire(15_000);
+        assert_eq!((cache.bytes, cache.events.len(), cache.order.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many_bytes() {
+        let mut cache = cache(1_000);
+        cache.keep("a", frame(400), 0);
+        cache.keep("b", frame(300), 1);
+        cache.keep("a", frame(300), 2);
+        assert!(cache.event("b", 3).is_some());
+        cache.keep("c", frame(300), 3);
+        assert_eq!(cache.event("b", 3), None);
+        assert!(cache.event("a", 3).is_some() && cache.event("c", 3).is_some());
+    }
+
+    #[test]
+    fn a_busy_channel_does_not_fill_the_order() {
+        let mut cache = cache(1_000_000);
+        cache.keep("quiet", frame(1), 0);
+        (0..10_000).for_each(|_| cache.keep("busy", frame(1), 1));
+        assert!(cache.order.len() <= 68, "{}", cache.order.len());
+        assert!(cache.event("quiet", 2).is_some());
+    }
+}

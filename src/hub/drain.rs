@@ -1,0 +1,70 @@
+//! Stopping in order: every client is told 4200, which has it reconnect, not all at once: each of
+//! them will ask the application for its channels again.
+
+use super::Hub;
+use super::peer::{ConnId, Goodbye, Now, Phase};
+
+/// A stop that has begun.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    started_ms: u64,
+    /// Those who have not been told yet.
+    left: Vec<ConnId>,
+    /// How many there were.
+    total: usize,
+}
+
+/// How often the next of them are told, in milliseconds: eighty times in two seconds.
+const STEP_MS: u64 = 25;
+
+impl<T> Hub<T> {
+    /// Begins to close every connection. From now on new WebSocket clients are told 4100, which
+    /// has them come back a second later, and requests are answered with `Connection: close`.
+    pub fn drain(&mut self, now: Now) {
+        if self.drain.is_some() {
+            return;
+        }
+        let left = self.peers.ids();
+        let total = left.len();
+        self.drain = Some(Drain { started_ms: now.ms, left, total });
+        self.go_on_draining(now);
+    }
+
+    /// Whether [`Hub::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    pub(super) fn go_on_draining(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else { return };
+        let window_ms = u64::from(self.limits.drain_window_ms);
+        let elapsed_ms = now.ms.saturating_sub(drain.started_ms);
+        let still = match window_ms.saturating_sub(elapsed_ms) {
+            0 => 0,
+            // Few are told at once; nobody gains from spreading them.
+            _ if drain.total <= AT_ONCE => 0,
+            left_ms => (drain.total as u64 * left_ms / window_ms) as usize,
+        };
+        let told = drain.left.split_off(still.min(drain.left.len()));
+        for id in told {
+            self.tell_to_go(id, now);
+        }
+    }
+
+    fn tell_to_go(&mut self, id: ConnId, now: Now) {
+        match self.peers.get(id).map(|peer| &peer.phase) {
+            Some(Phase::Open(_)) => self.close_with(id, 4200, "Server is restarting", now),
+            Some(Phase::Request(request)) if request.buffer.is_empty() => {
+                self.retire(id, Goodbye::Said, now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn next_drain_ms(&self, now: Now) -> Option<u64> {
+        self.drain.as_ref().filter(|drain| !drain.left.is_empty()).map(|_| now.ms + STEP_MS)
+    }
+}
+
+/// Connections that are closed in one step.
+const AT_ONCE: usize = 100;

@@ -1,0 +1,110 @@
+//! Deadlines: of requests, of silent clients, of closing connections (protocol section 3.2).
+//!
+//! A client that has been silent for the app's `ping_interval` gets a control ping, which every
+//! browser and library answers without its script. Half-way through `pong_timeout_ms` a
+//! `pusher:ping` follows, for clients that hide control frames. At its end the connection is
+//! closed with 4201.
+
+use super::peer::{ConnId, Goodbye, Liveness, Now, Phase};
+use super::{Fate, Hub};
+use crate::proto::http::Reject;
+use crate::proto::{message, websocket};
+
+impl<T> Hub<T> {
+    /// Looks at every connection whose slot of the wheel has come round.
+    pub(super) fn look_at_due(&mut self, now: Now) {
+        while let Some((tick, ids)) = self.peers.wheel.expire(now.ms) {
+            for id in ids {
+                if self.peers.get(id).is_some_and(|peer| peer.armed == tick) {
+                    self.look_at(id, now);
+                }
+            }
+        }
+        for app in &mut self.apps {
+            app.cache.expire(now.ms);
+        }
+    }
+
+    fn look_at(&mut self, id: ConnId, now: Now) {
+        let Some(peer) = self.peers.get(id) else { return };
+        match &peer.phase {
+            Phase::Request(request) => {
+                let deadline_ms = match request.started_ms {
+                    Some(started_ms) => started_ms + u64::from(self.limits.request_timeout_ms),
+                    None => peer.last_seen_ms + u64::from(self.limits.keep_alive_timeout_ms),
+                };
+                let begun = !request.buffer.is_empty();
+                match now.ms < deadline_ms {
+                    true => self.peers.arm(id, deadline_ms),
+                    false => self.end_request(id, begun, now),
+                }
+            }
+            Phase::Open(_) => self.look_at_subscriber(id, now),
+            Phase::Closing(closing) => match now.ms < closing.deadline_ms {
+                true => self.peers.arm(id, closing.deadline_ms),
+                false => {
+                    self.retire(id, Goodbye::None, now);
+                    debug_assert_eq!(self.fate(id), Fate::Drop);
+                }
+            },
+        }
+    }
+
+    /// A connection without a request is dropped in silence; half a request is told why.
+    fn end_request(&mut self, id: ConnId, begun: bool, now: Now) {
+        if !begun {
+            return self.retire(id, Goodbye::None, now);
+        }
+        let limit = self.limits.request_timeout_ms;
+        let text = format!(
+            "The request did not arrive within {limit} milliseconds (limits.request_timeout_ms)."
+        );
+        self.refuse(id, Reject::new(408, text), now);
+    }
+
+    fn look_at_subscriber(&mut self, id: ConnId, now: Now) {
+        let grace_ms = u64::from(self.limits.pong_timeout_ms);
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let last_seen_ms = peer.last_seen_ms;
+        let Some(subscriber) = peer.subscriber_mut() else { return };
+        let app = &self.apps[subscriber.app as usize];
+        let interval_ms = u64::from(app.settings.ping_interval_s) * 1_000;
+        // Whoever was heard of after it was asked has answered, whatever it said.
+        let asked = match subscriber.liveness {
+            Liveness::Pinged { at_ms } | Liveness::AskedTwice { at_ms } => Some(at_ms),
+            Liveness::Quiet => None,
+        };
+        if asked.is_none_or(|at_ms| last_seen_ms >= at_ms) {
+            let due_ms = last_seen_ms + interval_ms;
+            if now.ms < due_ms {
+                subscriber.liveness = Liveness::Quiet;
+                return self.peers.arm(id, due_ms);
+            }
+            subscriber.liveness = Liveness::Pinged { at_ms: now.ms };
+            self.peers.queue(id, websocket::ping());
+            return self.peers.arm(id, now.ms + grace_ms / 2);
+        }
+        match subscriber.liveness {
+            Liveness::Pinged { at_ms } if now.ms >= at_ms + grace_ms / 2 => {
+                subscriber.liveness = Liveness::AskedTwice { at_ms };
+                self.peers.queue(id, message::ping());
+                self.peers.arm(id, at_ms + grace_ms);
+            }
+            Liveness::AskedTwice { at_ms } if now.ms >= at_ms + grace_ms => self.prune(id, now),
+            Liveness::Pinged { at_ms } => self.peers.arm(id, at_ms + grace_ms / 2),
+            Liveness::AskedTwice { at_ms } => self.peers.arm(id, at_ms + grace_ms),
+            Liveness::Quiet => {}
+        }
+    }
+
+    fn prune(&mut self, id: ConnId, now: Now) {
+        if let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) {
+            let (app, socket_id) = (subscriber.app as usize, subscriber.socket_id);
+            log::debug!("{socket_id} pruned: it answered no ping");
+            if let Some(listener) = &mut self.peers.listener {
+                listener.connection_pruned(&self.peers.app_ids[app], socket_id);
+            }
+        }
+        self.close_with(id, 4201, "Pong reply not received in time", now);
+    }
+}

@@ -1,0 +1,281 @@
+//! Who is here, and who must be told: the whole server but for its sockets.
+//!
+//! A [`Hub`] is fed with connections, bytes and the time, and fills an outbox for each
+//! connection; whoever owns the sockets moves the bytes. It has no sockets, files, clock or
+//! randomness of its own, so that it can be tested, simulated and fuzzed as a value.
+//!
+//! The face has four kinds of method: *events in* ([`Hub::open`], [`Hub::receive`],
+//! [`Hub::finished`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which never fail: what a
+//! peer must hear of a failure is in its outbox; *things to do* ([`Hub::next_dirty`],
+//! [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks* ([`Hub::connections`]); and
+//! [`Hub::listen`].
+
+mod api;
+mod app;
+mod cache;
+mod channel;
+mod client_event;
+mod drain;
+mod listener;
+mod liveness;
+mod outbox;
+mod peer;
+mod peers;
+mod presence;
+mod random;
+mod request;
+mod signin;
+mod subscribe;
+mod subscriber;
+mod upgrade;
+mod wheel;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+pub use listener::Listener;
+pub use outbox::Outbox;
+pub use peer::{ConnId, Now, SocketId};
+
+use crate::config::{Config, Limits};
+use app::App;
+use drain::Drain;
+use peer::{Closing, Goodbye, Peer, Phase, Request};
+use peers::Peers;
+use random::{Hashing, Random};
+use subscribe::Departure;
+use wheel::Wheel;
+
+/// The server without its sockets; `T` is what its owner keeps of each connection.
+pub struct Hub<T> {
+    peers: Peers<T>,
+    apps: Vec<App>,
+    by_id: HashMap<String, u32, Hashing>,
+    by_key: HashMap<String, u32, Hashing>,
+    limits: Limits,
+    /// The path prefix under which everything stands as well.
+    prefix: String,
+    request_bytes_max: usize,
+    random: Random,
+    /// Users who left a presence channel, of which the others have not been told yet.
+    departures: Vec<Departure>,
+    /// The `Date` header, and the second it is of.
+    date: (u64, String),
+    drain: Option<Drain>,
+    /// When a connection was last logged as too slow, and how many were not since.
+    slow_notice: (Option<u64>, u32),
+}
+
+/// What the owner of a connection's socket must do with it once its outbox is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Stay,
+    /// Close the writing side, and go on reading.
+    ShutdownWrite,
+    /// [`Hub::close`] it, whatever its outbox holds.
+    Drop,
+}
+
+impl<T> Hub<T> {
+    /// A hub that serves the apps of this configuration. `seed` decides its socket ids: take it
+    /// from the operating system's random numbers.
+    pub fn new(config: &Config, seed: [u8; 32], now: Now) -> Self {
+        let mut random = Random::new(seed);
+        let limits = config.limits.clone();
+        let mut by_id = HashMap::with_hasher(random.hashing());
+        let mut by_key = HashMap::with_hasher(random.hashing());
+        let mut apps = Vec::new();
+        for (index, settings) in (0..).zip(&config.apps) {
+            by_id.insert(settings.id.clone(), index);
+            by_key.insert(settings.key.clone(), index);
+            apps.push(App::new(settings.clone(), &limits, &mut random));
+        }
+        let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
+        let peers = Peers::new(Wheel::new(now.ms), app_ids, limits.outbox_bytes as usize);
+        Hub {
+            peers,
+            apps,
+            by_id,
+            by_key,
+            limits,
+            prefix: config.server.path.clone(),
+            request_bytes_max: config.server.max_request_size,
+            random,
+            departures: Vec::new(),
+            date: (u64::MAX, String::new()),
+            drain: None,
+            slow_notice: (None, 0),
+        }
+    }
+
+    /// Has this listener told what happens from now on.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.peers.listener = Some(listener);
+    }
+
+    /// A client has connected from this address.
+    pub fn open(&mut self, io: T, address: Option<IpAddr>, now: Now) -> ConnId {
+        let request = Request { started_ms: Some(now.ms), ..Request::default() };
+        let id = self.peers.insert(Peer {
+            io,
+            address,
+            phase: Phase::Request(request),
+            outbox: Outbox::default(),
+            last_seen_ms: now.ms,
+            armed: 0,
+            dirty: false,
+            too_slow: false,
+        });
+        self.peers.arm(id, now.ms + u64::from(self.limits.request_timeout_ms));
+        id
+    }
+
+    /// These bytes have come from a client. They are unmasked in place.
+    pub fn receive(&mut self, id: ConnId, bytes: &mut [u8], now: Now) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.last_seen_ms = now.ms;
+        match &mut peer.phase {
+            Phase::Request(request) => {
+                let request = std::mem::take(request);
+                self.request_bytes(id, request, bytes, now);
+            }
+            Phase::Open(subscriber) => {
+                let reader = std::mem::take(&mut subscriber.reader);
+                self.frames(id, reader, bytes, now);
+            }
+            // Whatever a client says after it was told to go is read past.
+            Phase::Closing(_) => {}
+        }
+        self.drop_slow(now);
+    }
+
+    /// A client has closed its writing side. What waits for it is still sent.
+    pub fn finished(&mut self, id: ConnId, now: Now) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let goodbye = match &peer.phase {
+            Phase::Request(_) => Goodbye::Said,
+            Phase::Open(_) => Goodbye::None,
+            Phase::Closing(Closing { goodbye: Goodbye::None, .. }) => Goodbye::None,
+            Phase::Closing(_) => Goodbye::Said,
+        };
+        self.retire(id, goodbye, now);
+    }
+
+    /// Forgets a connection, telling those who must know, and gives back what its owner kept.
+    pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
+        self.retire(id, Goodbye::None, now);
+        Some(self.peers.remove(id)?.io)
+    }
+
+    /// Does what is due. Calls without need do no harm.
+    pub fn tick(&mut self, now: Now) {
+        self.look_at_due(now);
+        self.go_on_draining(now);
+        self.drop_slow(now);
+    }
+
+    /// The next connection whose outbox or fate has changed; `None` when all were handed out.
+    pub fn next_dirty(&mut self) -> Option<ConnId> {
+        self.announce_departures();
+        self.peers.next_dirty()
+    }
+
+    /// Whether [`Hub::next_dirty`] has more.
+    pub fn has_dirty(&self) -> bool {
+        self.peers.has_dirty()
+    }
+
+    /// Has [`Hub::next_dirty`] hand a connection out again: its socket takes more.
+    pub fn touch(&mut self, id: ConnId) {
+        self.peers.touch(id);
+    }
+
+    /// What waits for a connection, and what its owner keeps of it.
+    pub fn outbox(&mut self, id: ConnId) -> Option<(&mut T, &mut Outbox)> {
+        let peer = self.peers.get_mut(id)?;
+        Some((&mut peer.io, &mut peer.outbox))
+    }
+
+    /// What the owner keeps of a connection.
+    pub fn io(&mut self, id: ConnId) -> Option<&mut T> {
+        Some(&mut self.peers.get_mut(id)?.io)
+    }
+
+    /// What to do with a connection after its outbox was written as far as it went. Says
+    /// [`Fate::ShutdownWrite`] once.
+    pub fn fate(&mut self, id: ConnId) -> Fate {
+        let Some(peer) = self.peers.get_mut(id) else { return Fate::Stay };
+        let Phase::Closing(closing) = &mut peer.phase else { return Fate::Stay };
+        match &mut closing.goodbye {
+            Goodbye::None => Fate::Drop,
+            Goodbye::Said if peer.outbox.is_empty() => Fate::Drop,
+            Goodbye::Waiting { half_closed } if peer.outbox.is_empty() && !*half_closed => {
+                *half_closed = true;
+                Fate::ShutdownWrite
+            }
+            _ => Fate::Stay,
+        }
+    }
+
+    /// When [`Hub::tick`] is next due, if ever.
+    pub fn next_tick_ms(&self, now: Now) -> Option<u64> {
+        let drain_ms = self.next_drain_ms(now);
+        self.peers.wheel.next_ms().into_iter().chain(drain_ms).min()
+    }
+
+    /// How many connections of any kind there are.
+    pub fn connections(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Takes a connection out of everything and has it closed.
+    fn retire(&mut self, id: ConnId, goodbye: Goodbye, now: Now) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
+        if matches!(goodbye, Goodbye::None) {
+            peer.outbox.clear();
+        }
+        let before =
+            std::mem::replace(&mut peer.phase, Phase::Closing(Closing { deadline_ms, goodbye }));
+        match before {
+            Phase::Open(subscriber) => self.forget(id, subscriber, now),
+            // A connection that is told to go twice keeps the deadline of the first time.
+            Phase::Closing(Closing { deadline_ms: first_ms, .. }) => {
+                if let Phase::Closing(closing) = &mut peer.phase {
+                    closing.deadline_ms = first_ms;
+                }
+            }
+            Phase::Request(_) => {}
+        }
+        self.peers.touch(id);
+        self.peers.arm_by(id, deadline_ms);
+    }
+
+    /// Drops those whose outbox went over its limit. They cannot be told: nothing more fits.
+    fn drop_slow(&mut self, now: Now) {
+        while let Some(id) = self.peers.too_slow.pop() {
+            self.log_slow(id, now);
+            self.retire(id, Goodbye::None, now);
+        }
+    }
+
+    /// One line at most in ten seconds: a thousand slow clients are one event.
+    fn log_slow(&mut self, id: ConnId, now: Now) {
+        let (last_ms, unsaid) = &mut self.slow_notice;
+        if last_ms.is_some_and(|last| now.ms < last + 10_000) {
+            *unsaid += 1;
+            return;
+        }
+        let address = self.peers.get(id).and_then(|peer| peer.address);
+        let address = address.map_or("a client".to_owned(), |address| address.to_string());
+        let limit = self.limits.outbox_bytes;
+        log::warn!(
+            "closed {address}: it reads too slowly, more than {limit} bytes waited for it \
+             (limits.outbox_bytes; {unsaid} more since the last such line)"
+        );
+        *last_ms = Some(now.ms);
+        *unsaid = 0;
+    }
+}

@@ -1,0 +1,123 @@
+//! What waits to be written to one connection: whole frames, shared with other outboxes, and how
+//! much of the first has gone. No socket is known here; the shell takes slices and says what it
+//! wrote.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use crate::proto::websocket::Frame;
+
+/// A queue of frames. Most connections have none or one waiting: the first needs no memory of its
+/// own, and the rest give theirs back when they have gone.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    first: Option<Frame>,
+    rest: VecDeque<Frame>,
+    /// Bytes of the first frame that were written; `0 <= sent < first.len()`.
+    sent: usize,
+    /// Bytes that wait, over all frames.
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Appends a frame.
+    pub fn push(&mut self, frame: Frame) {
+        if frame.is_empty() {
+            return;
+        }
+        self.bytes += frame.len();
+        match self.first {
+            None => self.first = Some(frame),
+            Some(_) => self.rest.push_back(frame),
+        }
+    }
+
+    /// Fills `slices` from the front with what waits, and says how many it filled; stops behind
+    /// the slice that reaches `bytes_max`.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes_max: usize) -> usize {
+        let Some(first) = &self.first else { return 0 };
+        let frames = std::iter::once(&first[self.sent..]).chain(self.rest.iter().map(|f| &f[..]));
+        let (mut filled, mut bytes) = (0, 0);
+        for (slice, frame) in slices.iter_mut().zip(frames) {
+            if bytes >= bytes_max {
+                break;
+            }
+            *slice = IoSlice::new(frame);
+            bytes += frame.len();
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `written` bytes, which have gone.
+    pub fn consume(&mut self, written: usize) {
+        debug_assert!(written <= self.bytes);
+        self.bytes = self.bytes.saturating_sub(written);
+        self.sent += written;
+        while let Some(first) = &self.first {
+            if self.sent < first.len() {
+                return;
+            }
+            self.sent -= first.len();
+            self.first = self.rest.pop_front();
+        }
+        self.sent = 0;
+        // A burst must not leave its capacity behind in every connection it reached.
+        self.rest = VecDeque::new();
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        *self = Outbox::default();
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The oracle is a plain string of bytes.
+    #[test]
+    fn an_outbox_is_a_string_of_bytes() {
+        let (mut outbox, mut oracle, mut state) = (Outbox::default(), Vec::new(), 1_u32);
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as usize
+        };
+        for _ in 0..20_000 {
+            if random() % 2 == 0 {
+                let frame: Vec<u8> = (0..random() % 50).map(|_| random() as u8).collect();
+                oracle.extend_from_slice(&frame);
+                outbox.push(frame.into());
+            } else {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let filled = outbox.slices(&mut slices, 1 + random() % 100);
+                let bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+                assert_eq!(bytes, oracle[..bytes.len()]);
+                let written = random() % (bytes.len() + 1);
+                outbox.consume(written);
+                oracle.drain(..written);
+            }
+            assert_eq!(outbox.bytes(), oracle.len());
+            assert_eq!(outbox.is_empty(), oracle.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_burst_leaves_no_capacity_behind() {
+        let mut outbox = Outbox::default();
+        (0..1_000).for_each(|_| outbox.push(Frame::from(&b"x"[..])));
+        outbox.consume(1_000);
+        assert_eq!(outbox.rest.capacity(), 0);
+    }
+}

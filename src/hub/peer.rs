@@ -1,0 +1,218 @@
+//! One connection as the hub sees it: which phase it is in, what it is subscribed to, what waits
+//! for it. Its socket is an opaque value of the shell.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::outbox::Outbox;
+use super::wheel::Tick;
+use crate::proto::http::Chunked;
+use crate::proto::websocket::Reader;
+
+/// Names a connection; used again after it has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// The time of a call. The hub has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back.
+    pub ms: u64,
+    /// Seconds since 1970, as far as the machine knows.
+    pub unix_s: u64,
+}
+
+/// A connection.
+pub(crate) struct Peer<T> {
+    /// What the shell keeps of it: its socket.
+    pub io: T,
+    pub address: Option<IpAddr>,
+    pub phase: Phase,
+    pub outbox: Outbox,
+    /// When it was last heard of.
+    pub last_seen_ms: u64,
+    /// Its one valid entry in the wheel.
+    pub armed: Tick,
+    /// Whether it stands in the list of those the shell must look at.
+    pub dirty: bool,
+    /// Whether it exceeded its outbox and is about to be dropped.
+    pub too_slow: bool,
+}
+
+/// What a connection is at the moment.
+pub(crate) enum Phase {
+    /// HTTP: between requests, or with one that has not arrived whole.
+    Request(Request),
+    /// WebSocket.
+    Open(Subscriber),
+    /// Told to go; what waits is still sent.
+    Closing(Closing),
+}
+
+/// An HTTP connection between two requests, or within one.
+#[derive(Default)]
+pub(crate) struct Request {
+    /// What has arrived of the request.
+    pub buffer: Vec<u8>,
+    /// How long the buffer must be before it is worth another look.
+    pub needed: usize,
+    /// The body, when it comes in chunks; the head stays in `buffer`.
+    pub chunked: Option<Box<ChunkedBody>>,
+    /// When this request began; the connection's first begins with the connection.
+    pub started_ms: Option<u64>,
+    /// Whether `100 Continue` was sent for this request.
+    pub continued: bool,
+}
+
+/// A chunked body as far as it has arrived.
+#[derive(Default)]
+pub(crate) struct ChunkedBody {
+    pub decoder: Chunked,
+    pub body: Vec<u8>,
+}
+
+/// A WebSocket connection.
+pub(crate) struct Subscriber {
+    /// Index of its app.
+    pub app: u32,
+    pub socket_id: SocketId,
+    pub reader: Reader,
+    /// Its memberships, sorted by channel.
+    pub seats: Vec<Seat>,
+    /// Who it signed in as.
+    pub user: Option<Box<User>>,
+    /// Messages since the window of the rate limit began, and when that was.
+    pub window: (u32, u64),
+    pub liveness: Liveness,
+}
+
+/// The id of a connection towards clients and publishers: `A.B`, each from 1 to 1,000,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketId(pub u32, pub u32);
+
+impl SocketId {
+    /// Reads what [`SocketId`] prints; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (a, b) = text.split_once('.')?;
+        Some(SocketId(a.parse().ok()?, b.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for SocketId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// A membership in a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    /// The channel, by its place in the app.
+    pub channel: u32,
+    /// This connection's place among the channel's members.
+    pub index: u32,
+    /// As whom, in a presence channel.
+    pub user: Option<Rc<str>>,
+}
+
+/// Whom a connection signed in as (protocol section 11).
+pub(crate) struct User {
+    pub id: Rc<str>,
+    /// `user_info` as JSON text.
+    pub info: Option<Box<str>>,
+}
+
+/// How far the hub has gone in finding out whether a silent client lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// Nothing was asked since it was last heard of.
+    Quiet,
+    /// A control ping was sent then.
+    Pinged { at_ms: u64 },
+    /// `pusher:ping` as well, for a client that hides control frames; the ping was sent then.
+    AskedTwice { at_ms: u64 },
+}
+
+/// A connection on its way out.
+pub(crate) struct Closing {
+    /// When it is dropped at the latest.
+    pub deadline_ms: u64,
+    pub goodbye: Goodbye,
+}
+
+/// What remains to be said to a connection that is closing.
+#[derive(Debug)]
+pub(crate) enum Goodbye {
+    /// Both sides have said it: dropped as soon as what waits has been sent.
+    Said,
+    /// After what waits, the writing side is closed, and what the peer still sends is read past
+    /// until it closes as well: a reset would take back what it has not read yet.
+    Waiting { half_closed: bool },
+    /// Dropped now.
+    None,
+}
+
+impl<T> Peer<T> {
+    pub(crate) fn subscriber(&self) -> Option<&Subscriber> {
+        match &self.phase {
+            Phase::Open(subscriber) => Some(subscriber),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn subscriber_mut(&mut self) -> Option<&mut Subscriber> {
+        match &mut self.phase {
+            Phase::Open(subscriber) => Some(subscriber),
+            _ => None,
+        }
+    }
+}
+
+impl Subscriber {
+    pub(crate) fn seat(&self, channel: u32) -> Option<&Seat> {
+        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
+        self.seats.get(at)
+    }
+
+    pub(crate) fn seat_mut(&mut self, channel: u32) -> Option<&mut Seat> {
+        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
+        self.seats.get_mut(at)
+    }
+
+    /// Adds a seat in a channel it has none in.
+    pub(crate) fn take_seat(&mut self, seat: Seat) {
+        if let Err(at) = self.seats.binary_search_by_key(&seat.channel, |seat| seat.channel) {
+            // Most connections have one or two channels; doubling would waste more than it saves.
+            if self.seats.len() < 4 {
+                self.seats.reserve_exact(1);
+            }
+            self.seats.insert(at, seat);
+        }
+    }
+
+    pub(crate) fn give_up_seat(&mut self, channel: u32) -> Option<Seat> {
+        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
+        Some(self.seats.remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_id_is_read_as_it_is_printed() {
+        let id = SocketId(1, 1_000_000_000);
+        assert_eq!(SocketId::parse(&id.to_string()), Some(id));
+        for text in ["", "1", "1.", ".1", "1.2.3", "1.99999999999", "a.b"] {
+            assert_eq!(SocketId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // The README promises less than half a kilobyte for each, channel membership included.
+        assert!(size_of::<Peer<[u64; 2]>>() <= 256, "{}", size_of::<Peer<[u64; 2]>>());
+        assert_eq!(size_of::<Seat>(), 24);
+    }
+}

@@ -1,0 +1,159 @@
+//! All connections: their queues, the list of those the shell must look at, and their deadlines.
+//! What is put in a queue, and why, is decided elsewhere.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::listener::Listener;
+use super::peer::{ConnId, Peer, SocketId};
+use super::wheel::Wheel;
+use crate::proto::websocket::{self, Frame};
+
+/// The connections of a hub.
+pub(crate) struct Peers<T> {
+    slab: Slab<Peer<T>>,
+    dirty: VecDeque<ConnId>,
+    /// Those whose outbox is over its limit, to be dropped before the hub returns.
+    pub too_slow: Vec<ConnId>,
+    pub wheel: Wheel,
+    pub listener: Option<Box<dyn Listener>>,
+    /// The ids of the apps, for the listener.
+    pub app_ids: Vec<Rc<str>>,
+    outbox_bytes_max: usize,
+}
+
+impl<T> Peers<T> {
+    pub(crate) fn new(wheel: Wheel, app_ids: Vec<Rc<str>>, outbox_bytes_max: usize) -> Self {
+        Peers {
+            slab: Slab::new(),
+            dirty: VecDeque::new(),
+            too_slow: Vec::new(),
+            wheel,
+            listener: None,
+            app_ids,
+            outbox_bytes_max,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, peer: Peer<T>) -> ConnId {
+        ConnId(self.slab.insert(peer) as u32)
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
+        let peer = self.slab.try_remove(id.0 as usize)?;
+        if self.slab.is_empty() {
+            self.slab.shrink_to_fit();
+            self.dirty.shrink_to_fit();
+        }
+        Some(peer)
+    }
+
+    /// Puts a frame in a connection's queue.
+    pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
+        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
+        // What waited before decides: a single frame may be longer than the limit.
+        if peer.outbox.bytes() > self.outbox_bytes_max {
+            if !peer.too_slow {
+                peer.too_slow = true;
+                self.too_slow.push(id);
+            }
+            return;
+        }
+        if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
+            && frame.first() == Some(&TEXT)
+            && let Ok(text) = std::str::from_utf8(websocket::payload(&frame))
+        {
+            let app_id = &self.app_ids[subscriber.app as usize];
+            listener.message_sent(app_id, subscriber.socket_id, text);
+        }
+        peer.outbox.push(frame);
+        if !peer.dirty {
+            peer.dirty = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Puts a frame in the queues of all members of a channel but one.
+    pub(crate) fn broadcast(
+        &mut self,
+        members: &[ConnId],
+        frame: &Frame,
+        except: Option<SocketId>,
+    ) {
+        for &member in members {
+            if let Some(except) = except
+                && self.get(member).and_then(Peer::subscriber).map(|s| s.socket_id) == Some(except)
+            {
+                continue;
+            }
+            self.queue(member, Frame::clone(frame));
+        }
+    }
+
+    /// Has the shell look at a connection, whether or not anything waits for it.
+    pub(crate) fn touch(&mut self, id: ConnId) {
+        if let Some(peer) = self.slab.get_mut(id.0 as usize)
+            && !peer.dirty
+        {
+            peer.dirty = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// The next connection the shell must look at.
+    pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.dirty.pop_front() {
+            if let Some(peer) = self.slab.get_mut(id.0 as usize)
+                && std::mem::take(&mut peer.dirty)
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Whether there is such a connection.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Puts a connection on the wheel; what stood there before for it no longer counts.
+    pub(crate) fn arm(&mut self, id: ConnId, deadline_ms: u64) {
+        let tick = self.wheel.tick_for(deadline_ms);
+        if let Some(peer) = self.slab.get_mut(id.0 as usize) {
+            peer.armed = tick;
+            self.wheel.put(id, tick);
+        }
+    }
+
+    /// The same, unless it is looked at by then anyway.
+    pub(crate) fn arm_by(&mut self, id: ConnId, deadline_ms: u64) {
+        let tick = self.wheel.tick_for(deadline_ms);
+        if self.get(id).is_some_and(|peer| tick < peer.armed) {
+            self.arm(id, deadline_ms);
+        }
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Peer<T>> {
+        self.slab.get(id.0 as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Peer<T>> {
+        self.slab.get_mut(id.0 as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// All connections there are. For what happens once in the life of a server, never for an
+    /// event.
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.slab.iter().map(|(key, _)| ConnId(key as u32)).collect()
+    }
+}
+
+/// The first byte of a text frame that is whole.
+const TEXT: u8 = 0x81;

@@ -1,0 +1,168 @@
+//! The users of one presence channel: each once, however many connections it has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::random::Hashing;
+use crate::proto::message::{self, json_string, push_json_string};
+use crate::proto::websocket::Frame;
+
+/// Who is here, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    users: HashMap<Rc<str>, User, Hashing>,
+    order: BTreeMap<u64, Rc<str>>,
+    joined: u64,
+}
+
+#[derive(Debug)]
+struct User {
+    /// What the first of its connections said of it, as JSON text.
+    info: Option<Box<str>>,
+    connections: u32,
+    place: u64,
+}
+
+/// Who joins a presence channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub id: Rc<str>,
+    /// `user_info` as JSON text.
+    pub info: Option<Box<str>>,
+}
+
+impl Member {
+    /// Reads `channel_data`; ids that are numbers become their text. `None` when it is not an
+    /// object with an id.
+    pub(crate) fn parse(channel_data: &str) -> Option<Member> {
+        let data = message::object(channel_data)?;
+        let id = user_id(data.get("user_id")?.get())?;
+        let info = data.get("user_info").map(|raw| raw.get().into());
+        Some(Member { id: id.into(), info })
+    }
+}
+
+/// A user id as text: that of a JSON string or number.
+pub(crate) fn user_id(json: &str) -> Option<String> {
+    let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let id = if is_number { json.to_owned() } else { message::string(json)? };
+    (!id.is_empty()).then_some(id)
+}
+
+impl Presence {
+    pub(crate) fn new(hashing: Hashing) -> Self {
+        Presence { users: HashMap::with_hasher(hashing), order: BTreeMap::new(), joined: 0 }
+    }
+
+    /// Counts one more connection of a user; says whether it is the first.
+    pub(crate) fn join(&mut self, member: &Member) -> bool {
+        if let Some(user) = self.users.get_mut(&member.id) {
+            user.connections += 1;
+            return false;
+        }
+        let place = self.joined;
+        self.joined += 1;
+        self.order.insert(place, Rc::clone(&member.id));
+        let user = User { info: member.info.clone(), connections: 1, place };
+        self.users.insert(Rc::clone(&member.id), user);
+        true
+    }
+
+    /// Counts one connection of a user less; says whether it was the last.
+    pub(crate) fn leave(&mut self, id: &str) -> bool {
+        let Some(user) = self.users.get_mut(id) else { return false };
+        user.connections -= 1;
+        if user.connections > 0 {
+            return false;
+        }
+        self.order.remove(&user.place);
+        self.users.remove(id);
+        true
+    }
+
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.users.contains_key(id)
+    }
+
+    /// How many users are here.
+    pub(crate) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Their ids, in the order in which they came.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.order.values().map(|id| &**id)
+    }
+
+    /// What a new subscriber is told (protocol section 7): the data of `subscription_succeeded`.
+    /// `hash` is an object whatever the ids are, and a user without info stands there as null.
+    pub(crate) fn data(&self) -> String {
+        let (mut ids, mut hash) = (String::new(), String::new());
+        for (id, user) in self.order.values().filter_map(|id| self.users.get_key_value(id)) {
+            if !ids.is_empty() {
+                ids.push(',');
+                hash.push(',');
+            }
+            let start = ids.len();
+            push_json_string(&mut ids, id);
+            hash.push_str(&ids[start..]);
+            hash.push(':');
+            hash.push_str(user.info.as_deref().unwrap_or("null"));
+        }
+        let count = self.users.len();
+        format!(r#"{{"presence":{{"count":{count},"ids":[{ids}],"hash":{{{hash}}}}}}}"#)
+    }
+}
+
+/// Tells the others that a user has come.
+pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
+    let mut data = format!(r#"{{"user_id":{}"#, json_string(&member.id));
+    if let Some(info) = &member.info {
+        data.push_str(r#","user_info":"#);
+        data.push_str(info);
+    }
+    data.push('}');
+    message::internal("pusher_internal:member_added", Some(channel), &data)
+}
+
+/// Tells the others that a user has gone.
+pub(crate) fn member_removed(channel: &str, user_id: &str) -> Frame {
+    let data = format!(r#"{{"user_id":{}}}"#, json_string(user_id));
+    message::internal("pusher_internal:member_removed", Some(channel), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(channel_data: &str) -> Member {
+        Member::parse(channel_data).unwrap()
+    }
+
+    #[test]
+    fn a_user_counts_once_and_keeps_its_place() {
+        let mut presence = Presence::new(super::super::random::Random::new([0; 32]).hashing());
+        assert!(presence.join(&member(r#"{"user_id":"b","user_info":{"n":1.0}}"#)));
+        assert!(presence.join(&member(r#"{"user_id":0}"#)));
+        assert!(!presence.join(&member(r#"{"user_id":"b","user_info":"other"}"#)));
+        assert_eq!(
+            presence.data(),
+            r#"{"presence":{"count":2,"ids":["b","0"],"hash":{"b":{"n":1.0},"0":null}}}"#
+        );
+        assert!(!presence.leave("b"));
+        assert!(presence.leave("b"));
+        assert!(!presence.leave("b"));
+        assert!(presence.leave("0"));
+        assert_eq!(presence.data(), r#"{"presence":{"count":0,"ids":[],"hash":{}}}"#);
+    }
+
+    #[test]
+    fn ids_are_strings_or_numbers() {
+        assert_eq!(member(r#"{"user_id":12}"#).id, member(r#"{"user_id":"12"}"#).id);
+        for data in ["", "[]", "{}", r#"{"user_id":null}"#, r#"{"user_id":""}"#] {
+            assert_eq!(Member::parse(data), None, "{data}");
+        }
+        assert_eq!(Member::parse(r#"{"user_id":{"a":1}}"#), None);
+        assert_eq!(Member::parse(r#"{"user_id":true}"#), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! A connection while it speaks HTTP: waits for whole requests, has them served one after another,
+//! and hands the connection on when it becomes a WebSocket. Routes are in `api`.
+
+use super::Hub;
+use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
+use crate::proto::http::{self, Body, Head, Reject, Response};
+use crate::proto::websocket::Reader;
+
+/// What became of the bytes at the front of the input.
+enum Step {
+    /// They are not a whole request yet.
+    Incomplete,
+    /// The same, and only this many of them must be kept: the rest is in the body so far.
+    Partial(usize),
+    /// They were a request, of this length, and it was answered.
+    Served(usize),
+    /// The same, and the connection is a WebSocket now.
+    Upgraded(usize),
+    /// The connection is on its way out.
+    Closed,
+}
+
+impl<T> Hub<T> {
+    /// Takes bytes of an HTTP connection. Whole requests are served where they lie; what is
+    /// incomplete is kept.
+    pub(super) fn request_bytes(
+        &mut self,
+        id: ConnId,
+        mut request: Request,
+        bytes: &mut [u8],
+        now: Now,
+    ) {
+        let mut buffer = std::mem::take(&mut request.buffer);
+        let buffered = !buffer.is_empty();
+        let input = match buffered {
+            true => {
+                buffer.extend_from_slice(bytes);
+                &mut buffer[..]
+            }
+            false => bytes,
+        };
+        let mut at = 0;
+        let mut kept = input.len();
+        while at < input.len() && input.len() - at >= request.needed {
+            match self.next_request(id, &mut request, &input[at..], now) {
+                Step::Incomplete => break,
+                Step::Partial(len) => {
+                    kept = at + len;
+                    break;
+                }
+                Step::Served(len) => {
+                    at += len;
+                    request = Request::default();
+                }
+                Step::Upgraded(len) => {
+                    return self.frames(id, Reader::default(), &mut input[at + len..], now);
+                }
+                Step::Closed => return,
+            }
+        }
+        if at == input.len() {
+            return self.keep_request(id, request, now);
+        }
+        request.buffer = match buffered {
+            true => {
+                buffer.truncate(kept);
+                buffer.drain(..at);
+                buffer
+            }
+            false => input[at..kept].to_vec(),
+        };
+        self.keep_request(id, request, now);
+    }
+
+    /// Puts back what is known of the request that has not arrived whole.
+    fn keep_request(&mut self, id: ConnId, mut request: Request, now: Now) {
+        if !request.buffer.is_empty() && request.started_ms.is_none() {
+            request.started_ms = Some(now.ms);
+            self.peers.arm_by(id, now.ms + u64::from(self.limits.request_timeout_ms));
+        }
+        if let Some(peer) = self.peers.get_mut(id)
+            && matches!(peer.phase, Phase::Request(_))
+        {
+            peer.phase = Phase::Request(request);
+        }
+    }
+
+    fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
+        let (head, head_len) = match http::parse(input, self.limits.request_head_bytes as usize) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Step::Incomplete,
+            Err(reject) => return self.refused(id, reject, now),
+        };
+        match head.body {
+            Body::Length(len) => {
+                let total = head_len.saturating_add(len);
+                if total > self.request_bytes_max {
+                    let reject = http::body_too_large(total, self.request_bytes_max);
+                    return self.refused(id, reject, now);
+                }
+                if input.len() < total {
+                    request.needed = total;
+                    self.send_continue(id, request, &head);
+                    return Step::Incomplete;
+                }
+                self.serve(id, &head, &input[head_len..total], total, now)
+            }
+            Body::Chunked => {
+                let mut chunked = request.chunked.take().unwrap_or_default();
+                match self.decode_chunked(&mut chunked, &input[head_len..], head_len) {
+                    Err(reject) => self.refused(id, reject, now),
+                    Ok(Some(taken)) => self.serve(id, &head, &chunked.body, head_len + taken, now),
+                    Ok(None) => {
+                        request.chunked = Some(chunked);
+                        self.send_continue(id, request, &head);
+                        Step::Partial(head_len)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decodes what has arrived of a chunked body; says how much of it the body took when it has
+    /// ended.
+    fn decode_chunked(
+        &self,
+        chunked: &mut ChunkedBody,
+        input: &[u8],
+        head_len: usize,
+    ) -> Result<Option<usize>, Reject> {
+        let body_max = self.request_bytes_max.saturating_sub(head_len);
+        let taken = chunked.decoder.decode(input, &mut chunked.body, body_max)?;
+        Ok(chunked.decoder.is_done().then_some(taken))
+    }
+
+    fn send_continue(&mut self, id: ConnId, request: &mut Request, head: &Head<'_>) {
+        if head.expects_continue && head.minor == 1 && !request.continued {
+            request.continued = true;
+            self.peers.queue(id, http::continue_frame());
+        }
+    }
+
+    fn serve(&mut self, id: ConnId, head: &Head<'_>, body: &[u8], len: usize, now: Now) -> Step {
+        if head.websocket {
+            return match self.upgrade(id, head, now) {
+                Ok(()) => Step::Upgraded(len),
+                Err(response) => self.answer(id, head, response, len, now),
+            };
+        }
+        let response = self.api(head, body, now);
+        self.answer(id, head, response, len, now)
+    }
+
+    fn answer(
+        &mut self,
+        id: ConnId,
+        head: &Head<'_>,
+        response: Response,
+        len: usize,
+        now: Now,
+    ) -> Step {
+        let keep = head.keep_alive && !self.is_draining();
+        let connection = match (keep, head.minor) {
+            (true, 0) => Some("keep-alive"),
+            (true, _) => None,
+            (false, _) => Some("close"),
+        };
+        let without_body = head.method.eq_ignore_ascii_case("HEAD");
+        let frame = response.encode(without_body, connection, self.date(now));
+        self.peers.queue(id, frame);
+        if keep {
+            return Step::Served(len);
+        }
+        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+        Step::Closed
+    }
+
+    /// Answers what cannot be served and closes: where the next request would begin is unknown.
+    pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
+        log::debug!("refused a request: {} {}", reject.status, reject.text);
+        let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
+        self.peers.queue(id, frame);
+        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+    }
+
+    fn refused(&mut self, id: ConnId, reject: Reject, now: Now) -> Step {
+        self.refuse(id, reject, now);
+        Step::Closed
+    }
+
+    /// The time for the `Date` header, written once a second.
+    fn date(&mut self, now: Now) -> &str {
+        if self.date.0 != now.unix_s {
+            self.date = (now.unix_s, http::date(now.unix_s));
+        }
+        &self.date.1
+    }
+}

@@ -1,0 +1,134 @@
+//! Signing in, and watching who else is signed in (protocol section 11).
+//!
+//! Who is signed in as whom, and who watches whom, are channels of the hub's own: the same
+//! membership, left in the same way, in names no client can subscribe to.
+
+use super::Hub;
+use super::channel::{Access, Kind};
+use super::peer::{ConnId, User};
+use super::subscriber::Refusal;
+use crate::proto::message::{self, json_string};
+use crate::proto::websocket::Frame;
+
+const SIGNED_IN: &str = "#signed-in-";
+const WATCHING: &str = "#watching-";
+const INTERNAL: Kind = Kind { access: Access::Internal, cache: false };
+/// Users one connection may watch: Pusher's number.
+const WATCHLIST_MAX: usize = 100;
+
+impl<T> Hub<T> {
+    /// Signs a connection in as the user its app has signed.
+    pub(super) fn sign_in(
+        &mut self,
+        id: ConnId,
+        auth: &str,
+        user_data: &str,
+    ) -> Result<(), Refusal> {
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return Ok(());
+        };
+        let index = subscriber.app;
+        let app = &self.apps[index as usize];
+        let socket_id = subscriber.socket_id.to_string();
+        let signed = [&socket_id, "::user::", user_data];
+        let valid = auth.split_once(':').is_some_and(|(key, signature)| {
+            key == app.settings.key && app.signer.verify(&signed, signature)
+        });
+        if !valid {
+            return Err(Refusal::unauthorized("wrong signature of the user"));
+        }
+        let (user, watchlist) = parse_user(user_data)?;
+        match &subscriber.user {
+            Some(before) if before.id == user.id => {}
+            Some(_) => return Err(Refusal::unauthorized("signed in as another user already")),
+            None => self.seat_user(id, index, user),
+        }
+        self.peers.queue(id, message::signin_success(user_data));
+        self.watch(id, index, &watchlist);
+        Ok(())
+    }
+
+    /// Connections signed in as this user.
+    pub(super) fn signed_in(&self, app: u32, user: &str) -> &[ConnId] {
+        let channel = self.apps[app as usize].channel(&format!("{SIGNED_IN}{user}"));
+        channel.map_or(&[], |channel| &channel.members)
+    }
+
+    /// One of the hub's own channels has lost its last member.
+    pub(super) fn nobody_left(&mut self, app: u32, name: &str) {
+        if let Some(user) = name.strip_prefix(SIGNED_IN) {
+            self.tell_watchers(app, user, "offline");
+        }
+    }
+
+    fn seat_user(&mut self, id: ConnId, app: u32, user: User) {
+        let first = self.signed_in(app, &user.id).is_empty();
+        let name = format!("{SIGNED_IN}{}", user.id);
+        let user_id = user.id.clone();
+        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
+            subscriber.user = Some(Box::new(user));
+        }
+        self.join(id, app, &name, INTERNAL, None);
+        if first {
+            self.tell_watchers(app, &user_id, "online");
+        }
+    }
+
+    /// Puts a connection among the watchers of these users, and tells it who of them is here.
+    fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String]) {
+        if watchlist.is_empty() {
+            return;
+        }
+        if watchlist.len() > WATCHLIST_MAX {
+            let text = format!("The watchlist has more than {WATCHLIST_MAX} users");
+            self.peers.queue(id, message::error(4302, &text));
+        }
+        let (mut online, mut offline) = (Vec::new(), Vec::new());
+        for user in watchlist.iter().take(WATCHLIST_MAX) {
+            let name = format!("{WATCHING}{user}");
+            let place = self.apps[app as usize].place(&name);
+            let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
+            let seated = place.zip(subscriber).is_some_and(|(place, s)| s.seat(place).is_some());
+            if !seated {
+                self.join(id, app, &name, INTERNAL, None);
+            }
+            match self.signed_in(app, user).is_empty() {
+                true => offline.push(user.as_str()),
+                false => online.push(user.as_str()),
+            }
+        }
+        let events = [("online", online), ("offline", offline)];
+        self.peers.queue(id, watchlist_events(&events));
+    }
+
+    fn tell_watchers(&mut self, app: u32, user: &str, what: &'static str) {
+        let name = format!("{WATCHING}{user}");
+        if let Some(channel) = self.apps[app as usize].channel(&name) {
+            let frame = watchlist_events(&[(what, vec![user])]);
+            self.peers.broadcast(&channel.members, &frame, None);
+        }
+    }
+}
+
+/// The user of a sign-in and whom it watches.
+fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
+    let malformed = || Refusal::malformed("user_data is not an object with an id");
+    let data = message::object(user_data).ok_or_else(malformed)?;
+    let id = data.get("id").and_then(|raw| message::string(raw.get()));
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(malformed)?;
+    let info = data.get("user_info").map(|raw| raw.get().into());
+    let watchlist = data.get("watchlist").and_then(|raw| message::array(raw.get()));
+    let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
+    let watchlist = watchlist.filter_map(|raw| message::string(raw.get())).collect();
+    Ok((User { id: id.into(), info }, watchlist))
+}
+
+fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {
+    let lists = events.iter().filter(|(_, users)| !users.is_empty()).map(|(name, users)| {
+        let ids: Vec<String> = users.iter().map(|user| json_string(user)).collect();
+        format!(r#"{{"name":"{name}","user_ids":[{}]}}"#, ids.join(","))
+    });
+    let lists: Vec<String> = lists.collect();
+    let data = format!(r#"{{"events":[{}]}}"#, lists.join(","));
+    message::internal("pusher_internal:watchlist_events", None, &data)
+}

@@ -1,0 +1,344 @@
+//! Subscribing and leaving: who may, what they are told, and what the others are told of it
+//! (protocol sections 6, 7, 9 and 12).
+
+use std::rc::Rc;
+
+use super::Hub;
+use super::channel::{Access, Kind, USER_PREFIX, is_strict};
+use super::peer::{ConnId, Now, Seat};
+use super::presence::{self, Member};
+use super::subscriber::Refusal;
+use crate::proto::message::{self, Subscribe};
+use crate::proto::websocket::Frame;
+
+/// A user who left a presence channel. The others are told at the end of the turn, so that of a
+/// thousand who leave together none is told of the other 999.
+#[derive(Debug)]
+pub(super) struct Departure {
+    app: u32,
+    channel: Rc<str>,
+    user: Rc<str>,
+}
+
+impl<T> Hub<T> {
+    /// Subscribes a connection to a channel. Doing so twice is no error: it is told again.
+    pub(super) fn subscribe(
+        &mut self,
+        id: ConnId,
+        asked: Subscribe,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return Ok(());
+        };
+        let app = subscriber.app;
+        let kind = Kind::of(&asked.channel);
+        self.check_name(app, &asked.channel)?;
+        let member = self.authorize(id, kind, &asked)?;
+        let place = self.apps[app as usize].place(&asked.channel);
+        let seat = place.and_then(|place| self.seat(id, place));
+        let stays = seat.is_some_and(|seat| seat.user == member.as_ref().map(|m| m.id.clone()));
+        if !stays {
+            self.check_room(id, app, place, member.as_ref(), &asked.channel)?;
+            // Whoever is in the channel as another user leaves as that one.
+            self.leave(id, app, &asked.channel, now);
+            self.join(id, app, &asked.channel, kind, member.as_ref());
+        }
+        self.welcome(id, app, &asked.channel, kind, now);
+        if !stays {
+            self.tell_count(app, &asked.channel, now);
+        }
+        Ok(())
+    }
+
+    /// Takes a connection out of a channel, if it is in it.
+    pub(super) fn unsubscribe(&mut self, id: ConnId, channel: &str, now: Now) {
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return;
+        };
+        let app = subscriber.app;
+        if Kind::of(channel).access != Access::Internal {
+            self.leave(id, app, channel, now);
+        }
+    }
+
+    fn leave(&mut self, id: ConnId, app: u32, channel: &str, now: Now) {
+        let Some(place) = self.apps[app as usize].place(channel) else { return };
+        let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) else {
+            return;
+        };
+        if let Some(seat) = subscriber.give_up_seat(place) {
+            self.unseat(id, app, seat, now);
+        }
+    }
+
+    fn check_name(&self, app: u32, channel: &str) -> Result<(), Refusal> {
+        let limit = self.limits.channel_name_length as usize;
+        if channel.is_empty() {
+            return Err(Refusal::malformed("the channel has no name"));
+        }
+        if channel.chars().count() > limit {
+            let error = format!(
+                "The channel name is longer than {limit} characters (limits.channel_name_length)."
+            );
+            return Err(Refusal::malformed("the channel's name is too long").about(
+                channel,
+                "LimitReached",
+                error,
+                413,
+            ));
+        }
+        if self.apps[app as usize].settings.strict_channel_names
+            && !channel.starts_with(USER_PREFIX)
+            && !is_strict(channel)
+        {
+            let error = "The channel name has characters that are not allowed.";
+            return Err(Refusal::malformed("a character in the channel's name").about(
+                channel,
+                "InvalidName",
+                error,
+                400,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the connection may have the channel, and as whom.
+    fn authorize(
+        &self,
+        id: ConnId,
+        kind: Kind,
+        asked: &Subscribe,
+    ) -> Result<Option<Member>, Refusal> {
+        let channel = &asked.channel;
+        let unauthorized = |detail| {
+            let error = "The connection is unauthorized.";
+            Err(Refusal::unauthorized(detail).about(channel, "AuthError", error, 401))
+        };
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return unauthorized("the connection has gone");
+        };
+        match kind.access {
+            Access::Public => return Ok(None),
+            Access::Internal => return unauthorized("the name is reserved"),
+            Access::User => {
+                let owner = channel.strip_prefix(USER_PREFIX);
+                return match subscriber.user.as_ref().map(|user| &*user.id) == owner {
+                    true => Ok(None),
+                    false => unauthorized("not signed in as this user"),
+                };
+            }
+            Access::Private | Access::Presence => {}
+        }
+        let app = &self.apps[subscriber.app as usize];
+        let auth = asked.auth.as_deref().unwrap_or_default();
+        let signature = match auth.split_once(':') {
+            Some((key, signature)) if key == app.settings.key => signature,
+            Some(_) => return unauthorized("signed with the key of another app"),
+            None => return unauthorized("auth is not KEY:SIGNATURE"),
+        };
+        let socket_id = subscriber.socket_id.to_string();
+        let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
+        let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
+        if !app.signer.verify(&signed, signature) {
+            log::debug!("{socket_id}: the signature should have been over {:?}", signed.concat());
+            return unauthorized("wrong signature");
+        }
+        match kind.access {
+            Access::Presence => self.member(id, channel, data).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Who joins a presence channel: as `channel_data` says, or as the connection signed in.
+    fn member(&self, id: ConnId, channel: &str, data: Option<&str>) -> Result<Member, Refusal> {
+        let limit = self.limits.presence_data_bytes as usize;
+        if data.is_some_and(|data| data.len() > limit) {
+            let error =
+                format!("channel_data is longer than {limit} bytes (limits.presence_data_bytes).");
+            return Err(Refusal::malformed("channel_data is too long").about(
+                channel,
+                "LimitReached",
+                error,
+                413,
+            ));
+        }
+        let user = self.peers.get(id).and_then(|peer| peer.subscriber()?.user.as_ref());
+        let member = match (data, user) {
+            (Some(data), _) => Member::parse(data),
+            (None, Some(user)) => Some(Member { id: Rc::clone(&user.id), info: user.info.clone() }),
+            (None, None) => None,
+        };
+        let error = "channel_data is not an object with a user_id.";
+        member.ok_or_else(|| {
+            Refusal::malformed("channel_data").about(channel, "InvalidData", error, 400)
+        })
+    }
+
+    fn check_room(
+        &self,
+        id: ConnId,
+        app: u32,
+        place: Option<u32>,
+        member: Option<&Member>,
+        channel: &str,
+    ) -> Result<(), Refusal> {
+        let full = |error: String, detail| {
+            Err(Refusal::new(4200, error.clone(), detail).about(
+                channel,
+                "LimitReached",
+                error,
+                429,
+            ))
+        };
+        let limit = self.limits.channels_per_connection as usize;
+        let seats = self.peers.get(id).and_then(|peer| peer.subscriber()).map(|s| s.seats.len());
+        if seats.is_some_and(|seats| seats >= limit) {
+            let error = format!(
+                "The connection has {limit} channels already (limits.channels_per_connection)."
+            );
+            return full(error, "too many channels");
+        }
+        let limit = self.limits.presence_members as usize;
+        let app = &self.apps[app as usize];
+        let presence = place.and_then(|at| app.channels.get(at as usize)?.presence.as_deref());
+        if let (Some(presence), Some(member)) = (presence, member)
+            && presence.len() >= limit
+            && !presence.contains(&member.id)
+        {
+            let error =
+                format!("The channel has {limit} members already (limits.presence_members).");
+            return full(error, "too many members");
+        }
+        Ok(())
+    }
+
+    /// Gives a connection a seat in a channel it has none in, and tells the others.
+    pub(super) fn join(
+        &mut self,
+        id: ConnId,
+        app: u32,
+        name: &str,
+        kind: Kind,
+        member: Option<&Member>,
+    ) {
+        // Whoever leaves and comes back in one turn must be seen to do it in that order.
+        if member.is_some() {
+            self.announce_departures();
+        }
+        let (place, created) = self.apps[app as usize].occupy(name, kind);
+        if created && kind.access != Access::Internal {
+            log::debug!("channel {name:?} created");
+            if let Some(listener) = &mut self.peers.listener {
+                listener.channel_created(&self.peers.app_ids[app as usize], name);
+            }
+        }
+        let Some(channel) = self.apps[app as usize].channels.get_mut(place as usize) else {
+            return;
+        };
+        if let (Some(presence), Some(member)) = (&mut channel.presence, member)
+            && presence.join(member)
+        {
+            let frame = presence::member_added(name, member);
+            self.peers.broadcast(&channel.members, &frame, None);
+        }
+        let index = channel.members.len() as u32;
+        channel.members.push(id);
+        let user = member.map(|member| Rc::clone(&member.id));
+        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
+            subscriber.take_seat(Seat { channel: place, index, user });
+        }
+    }
+
+    /// Answers a subscription, and tells what a cache channel has kept.
+    fn welcome(&mut self, id: ConnId, app: u32, name: &str, kind: Kind, now: Now) {
+        let app = &self.apps[app as usize];
+        let presence = app.channel(name).and_then(|channel| channel.presence.as_deref());
+        let succeeded = match presence {
+            Some(presence) => message::subscription_succeeded(name, &presence.data()),
+            None => message::subscription_succeeded(name, "{}"),
+        };
+        self.peers.queue(id, succeeded);
+        if kind.cache {
+            let kept = app.cache.event(name, now.ms).map(|(frame, _)| Frame::clone(frame));
+            self.peers.queue(id, kept.unwrap_or_else(|| message::cache_miss(name)));
+        }
+    }
+
+    /// Takes a connection's seat away in the channel; the seat is no longer the connection's.
+    pub(super) fn unseat(&mut self, id: ConnId, app: u32, seat: Seat, now: Now) {
+        let index = app;
+        let app = &mut self.apps[app as usize];
+        let Some(channel) = app.channels.get_mut(seat.channel as usize) else { return };
+        debug_assert_eq!(channel.members.get(seat.index as usize), Some(&id));
+        channel.members.swap_remove(seat.index as usize);
+        if let Some(&moved) = channel.members.get(seat.index as usize)
+            && let Some(subscriber) = self.peers.get_mut(moved).and_then(|p| p.subscriber_mut())
+            && let Some(moved) = subscriber.seat_mut(seat.channel)
+        {
+            moved.index = seat.index;
+        }
+        if let (Some(presence), Some(user)) = (&mut channel.presence, seat.user)
+            && presence.leave(&user)
+            && !channel.members.is_empty()
+        {
+            let channel = Rc::clone(&channel.name);
+            self.departures.push(Departure { app: index, channel, user });
+        }
+        if channel.members.is_empty() {
+            return self.vacate(index, seat.channel);
+        }
+        if channel.members.len() * 4 < channel.members.capacity() {
+            channel.members.shrink_to(channel.members.len() * 2);
+        }
+        if app.settings.subscription_count {
+            let name = Rc::clone(&channel.name);
+            self.tell_count(index, &name, now);
+        }
+    }
+
+    fn vacate(&mut self, app: u32, place: u32) {
+        let Some(channel) = self.apps[app as usize].vacate(place) else { return };
+        if channel.kind.access == Access::Internal {
+            return self.nobody_left(app, &channel.name);
+        }
+        log::debug!("channel {:?} removed", channel.name);
+        if let Some(listener) = &mut self.peers.listener {
+            listener.channel_removed(&self.peers.app_ids[app as usize], &channel.name);
+        }
+    }
+
+    /// Tells those who are left in presence channels who has gone.
+    pub(super) fn announce_departures(&mut self) {
+        for Departure { app, channel, user } in std::mem::take(&mut self.departures) {
+            let Some(channel) = self.apps[app as usize].channel(&channel) else { continue };
+            let frame = presence::member_removed(&channel.name, &user);
+            self.peers.broadcast(&channel.members, &frame, None);
+        }
+    }
+
+    /// Tells the subscribers of a channel how many they are, where the app wants it: at every
+    /// change up to a hundred of them, above that every five seconds at most.
+    fn tell_count(&mut self, app: u32, name: &str, now: Now) {
+        let app = &mut self.apps[app as usize];
+        if !app.settings.subscription_count {
+            return;
+        }
+        let Some(place) = app.place(name) else { return };
+        let Some(channel) = app.channels.get_mut(place as usize) else { return };
+        let count = channel.members.len();
+        let told_lately = count > 100 && now.ms < channel.counted_ms + 5_000;
+        if channel.presence.is_some() || !channel.kind.is_listed() || told_lately {
+            return;
+        }
+        channel.counted_ms = now.ms;
+        let data = format!(r#"{{"subscription_count":{count}}}"#);
+        let event = "pusher_internal:subscription_count";
+        let frame = message::internal(event, Some(name), &data);
+        self.peers.broadcast(&channel.members, &frame, None);
+    }
+
+    fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
+        self.peers.get(id)?.subscriber()?.seat(place)
+    }
+}

@@ -1,0 +1,195 @@
+//! A connection while it speaks WebSocket: frames in, verbs called, and the ways it ends.
+
+use super::Hub;
+use super::peer::{ConnId, Goodbye, Now, Subscriber};
+use crate::proto::message::{self, ClientMessage, Malformed};
+use crate::proto::websocket::{self, Bounds, Item, Reader};
+
+impl<T> Hub<T> {
+    /// Takes bytes of a WebSocket connection.
+    pub(super) fn frames(&mut self, id: ConnId, mut reader: Reader, bytes: &mut [u8], now: Now) {
+        let Some(bounds) = self.bounds(id) else { return };
+        let mut at = 0;
+        loop {
+            match reader.next(bytes, &mut at, bounds) {
+                Ok(Some(item)) => self.item(id, item, now),
+                Ok(None) => break,
+                Err(violation) => {
+                    log::debug!("broken frame: {} {}", violation.code, violation.reason);
+                    self.peers.queue(id, websocket::close(violation.code, violation.reason));
+                    return self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+                }
+            }
+            // The item may have ended the connection; what follows it is not read then.
+            if self.peers.get(id).is_none_or(|peer| peer.subscriber().is_none() || peer.too_slow) {
+                return;
+            }
+        }
+        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
+            subscriber.reader = reader;
+        }
+    }
+
+    fn bounds(&self, id: ConnId) -> Option<Bounds> {
+        let subscriber = self.peers.get(id)?.subscriber()?;
+        let of_app = self.apps[subscriber.app as usize].settings.max_message_size;
+        let of_all = self.limits.message_bytes as usize;
+        let message_bytes = if of_app == 0 { of_all } else { of_app.min(of_all) };
+        Some(Bounds { message_bytes, fragments: self.limits.message_fragments })
+    }
+
+    fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) {
+        match item {
+            Item::Text(text) => self.text(id, text, now),
+            Item::Ping(payload) => self.peers.queue(id, websocket::pong(payload)),
+            Item::Pong => {}
+            Item::Binary(_) => {
+                self.peers.queue(id, websocket::close(1003, "only text is spoken here"));
+                self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+            }
+            Item::Close(said) => {
+                let (code, reason) = said.unwrap_or((1000, ""));
+                self.peers.queue(id, websocket::close(code, reason));
+                self.retire(id, Goodbye::Said, now);
+            }
+        }
+    }
+
+    fn text(&mut self, id: ConnId, text: &str, now: Now) {
+        if log::log_enabled!(log::Level::Debug) {
+            let from = self.peers.get(id).and_then(|p| p.subscriber()).map(|s| s.socket_id);
+            from.inspect(|from| log::debug!("{from} > {}", text.escape_debug()));
+        }
+        let parsed = message::parse(text);
+        // A pong is asked for by the server, so it costs the client nothing.
+        if parsed != Ok(ClientMessage::Pong) && !self.within_rate(id, now) {
+            return;
+        }
+        let handled = match parsed {
+            Ok(ClientMessage::Ping) => {
+                self.peers.queue(id, message::pong());
+                Ok(())
+            }
+            Ok(ClientMessage::Pong | ClientMessage::Ignored) => Ok(()),
+            Ok(ClientMessage::Subscribe(asked)) => self.subscribe(id, asked, now),
+            Ok(ClientMessage::Unsubscribe(channel)) => {
+                self.unsubscribe(id, &channel, now);
+                Ok(())
+            }
+            Ok(ClientMessage::SignIn { auth, user_data }) => self.sign_in(id, &auth, &user_data),
+            Ok(ClientMessage::Event(event)) => self.client_event(id, &event),
+            Err(malformed) => Err(malformed.into()),
+        };
+        match handled {
+            Ok(()) => self.tell_listener(id, text),
+            Err(refusal) => self.tell(id, &refusal),
+        }
+    }
+
+    fn tell_listener(&mut self, id: ConnId, text: &str) {
+        let Some(mut listener) = self.peers.listener.take() else { return };
+        if let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) {
+            let app_id = &self.peers.app_ids[subscriber.app as usize];
+            listener.message_received(app_id, subscriber.socket_id, text);
+        }
+        self.peers.listener = Some(listener);
+    }
+
+    /// Counts a message against the app's rate limit, and says whether it may be handled.
+    fn within_rate(&mut self, id: ConnId, now: Now) -> bool {
+        let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) else {
+            return false;
+        };
+        let Some(limit) = self.apps[subscriber.app as usize].settings.rate_limit else {
+            return true;
+        };
+        let (count, since_ms) = &mut subscriber.window;
+        if *count == 0 || now.ms >= *since_ms + u64::from(limit.decay_seconds) * 1_000 {
+            (*count, *since_ms) = (0, now.ms);
+        }
+        if *count < limit.max_attempts {
+            *count += 1;
+            return true;
+        }
+        self.peers.queue(id, message::error(4301, RATE_LIMIT));
+        if limit.terminate_on_limit {
+            // Not with 4301: clients take every code from 4300 up for "never come back".
+            self.peers.queue(id, websocket::close(4100, RATE_LIMIT));
+            self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+        }
+        false
+    }
+
+    /// Tells a client why it was refused, and leaves it connected.
+    fn tell(&mut self, id: ConnId, refusal: &Refusal) {
+        log::debug!("refused: {} {} {}", refusal.code, refusal.message, refusal.detail);
+        self.peers.queue(id, message::error(refusal.code, &refusal.message));
+        if let Some((channel, kind, error, status)) = &refusal.subscription {
+            self.peers.queue(id, message::subscription_error(channel, kind, error, *status));
+        }
+    }
+
+    /// Closes a WebSocket with one of Pusher's codes: the event first, for clients that cannot
+    /// see the code of a close frame, then the frame (protocol section 4.1).
+    pub(super) fn close_with(&mut self, id: ConnId, code: u16, message: &str, now: Now) {
+        self.peers.queue(id, message::error(code, message));
+        self.peers.queue(id, websocket::close(code, message));
+        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+    }
+
+    /// Takes a subscriber that is going out of its channels and its app.
+    pub(super) fn forget(&mut self, id: ConnId, subscriber: Subscriber, now: Now) {
+        let app = subscriber.app;
+        for seat in subscriber.seats {
+            self.unseat(id, app, seat, now);
+        }
+        self.apps[app as usize].connections -= 1;
+        log::debug!("{} has gone", subscriber.socket_id);
+    }
+}
+
+const RATE_LIMIT: &str = "Rate limit exceeded";
+
+/// What a client is told when a message of its is not acted upon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub code: u16,
+    pub message: String,
+    /// Which rule it was, for the log.
+    pub detail: &'static str,
+    /// For a subscription: the channel, what kind of error, a sentence and a status.
+    pub subscription: Option<(String, &'static str, String, u16)>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
+        Refusal { code, message: message.into(), detail, subscription: None }
+    }
+
+    /// The same, told about a channel as well.
+    pub(super) fn about(
+        mut self,
+        channel: &str,
+        kind: &'static str,
+        error: impl Into<String>,
+        status: u16,
+    ) -> Self {
+        self.subscription = Some((channel.to_owned(), kind, error.into(), status));
+        self
+    }
+
+    /// Reverb's answer to everything it cannot read.
+    pub(super) fn malformed(detail: &'static str) -> Self {
+        Refusal::new(4200, "Invalid message format", detail)
+    }
+
+    pub(super) fn unauthorized(detail: &'static str) -> Self {
+        Refusal::new(4009, "Connection is unauthorized", detail)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(Malformed(detail): Malformed) -> Self {
+        Refusal::malformed(detail)
+    }
+}

@@ -1,0 +1,206 @@
+//! From HTTP to WebSocket (RFC 6455 section 4.2), and whether the app takes the connection.
+//!
+//! What is wrong with the handshake is answered in HTTP. What is wrong with the URL, the origin
+//! or the quota is told after it, with a close code: a browser that gets an HTTP error waits
+//! fifteen seconds before it tries again, and its script never learns why (protocol section 4.3).
+
+use super::Hub;
+use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
+use crate::proto::http::{self, Head, Response};
+use crate::proto::message;
+use crate::proto::query::decode_percent;
+use crate::proto::websocket::Reader;
+
+/// Why an app does not take a connection.
+struct Refusal {
+    code: u16,
+    message: &'static str,
+}
+
+impl<T> Hub<T> {
+    /// Makes the connection a WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is no handshake.
+    pub(super) fn upgrade(
+        &mut self,
+        id: ConnId,
+        head: &Head<'_>,
+        now: Now,
+    ) -> Result<(), Response> {
+        let key = check_handshake(head)?;
+        self.peers.queue(id, http::switching_protocols(key));
+        let admitted = self.admit(head);
+        let (app, refusal) = match admitted {
+            Ok(app) => (app, None),
+            Err((app, refusal)) => (app, Some(refusal)),
+        };
+        let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
+        let socket_id = self.random.socket_id();
+        let settings = self.apps.get(app.unwrap_or(0) as usize).map(|app| &app.settings);
+        match (app, refusal, settings) {
+            (Some(app), None, Some(settings)) => {
+                let established =
+                    message::established(&socket_id.to_string(), settings.activity_timeout_s);
+                let ping_ms = u64::from(settings.ping_interval_s) * 1_000;
+                peer.phase = Phase::Open(new_subscriber(app, socket_id, now));
+                self.apps[app as usize].connections += 1;
+                self.peers.queue(id, established);
+                self.peers.arm_by(id, now.ms + ping_ms);
+                log::debug!("{socket_id} connected to app {}", self.peers.app_ids[app as usize]);
+            }
+            (_, refusal, _) => {
+                let Refusal { code, message } = refusal.unwrap_or(NO_APP);
+                log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
+                self.close_with(id, code, message, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The app that takes the connection; if it does not, which it was and why.
+    fn admit(&self, head: &Head<'_>) -> Result<Option<u32>, (Option<u32>, Refusal)> {
+        let refuse = |app, code, message| Err((app, Refusal { code, message }));
+        let path = self.without_prefix(head.path).unwrap_or(head.path);
+        let key = match path.trim_start_matches('/').split_once('/') {
+            Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
+            _ => return refuse(None, 4005, "Path not found"),
+        };
+        let Some(&index) = self.by_key.get(&*key) else { return Err((None, NO_APP)) };
+        let app = &self.apps[index as usize];
+        if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
+            return refuse(Some(index), 4009, "Origin not allowed");
+        }
+        if app.settings.max_connections.is_some_and(|max| app.connections >= max) {
+            return refuse(Some(index), 4004, "Application is over connection quota");
+        }
+        let over_all = self.limits.connections;
+        if over_all > 0 && self.connections() > over_all as usize {
+            return refuse(Some(index), 4100, "Server is over capacity");
+        }
+        if self.is_draining() {
+            return refuse(Some(index), 4100, "Server is restarting");
+        }
+        Ok(Some(index))
+    }
+
+    /// The path behind the configured prefix; `None` when it is not there.
+    pub(super) fn without_prefix<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
+const NO_APP: Refusal = Refusal { code: 4001, message: "Application does not exist" };
+
+fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
+    Subscriber {
+        app,
+        socket_id,
+        reader: Reader::default(),
+        seats: Vec::new(),
+        user: None,
+        window: (0, now.ms),
+        liveness: Liveness::Quiet,
+    }
+}
+
+/// The key of a handshake that breaks no rule; versions first, so that an old client learns of
+/// the right one.
+fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
+    if !head.method.eq_ignore_ascii_case("GET") {
+        return Err(Response::text(405, "Method not allowed.").with_header("Allow", "GET, HEAD"));
+    }
+    if head.minor == 0 {
+        return Err(Response::text(400, "A WebSocket needs HTTP/1.1."));
+    }
+    if head.websocket_version != Some(b"13") {
+        let response = Response::text(426, "WebSocket version 13 is spoken here.");
+        return Err(response.with_header("Sec-WebSocket-Version", "13"));
+    }
+    match head.websocket_key {
+        Some(key) if http::is_websocket_key(key) => Ok(key),
+        _ => Err(Response::text(400, "Invalid Sec-WebSocket-Key.")),
+    }
+}
+
+/// Whether one of the patterns matches the origin's host, or the whole origin where the pattern
+/// names a scheme. `*` alone lets those in as well who send none.
+fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
+    if patterns.iter().any(|pattern| pattern == "*") {
+        return true;
+    }
+    let Some((origin, host)) = origin.and_then(|origin| Some((origin, host_of(origin)?))) else {
+        return false;
+    };
+    patterns.iter().any(|pattern| {
+        matches_wildcard(pattern, if pattern.contains("://") { origin } else { host })
+    })
+}
+
+/// The host of an origin, without scheme and port.
+fn host_of(origin: &str) -> Option<&str> {
+    let (_, authority) = origin.split_once("://")?;
+    let authority = authority.split_once('/').map_or(authority, |(authority, _)| authority);
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map(|(address, _)| address),
+        None => Some(authority.split_once(':').map_or(authority, |(host, _)| host)),
+    }
+}
+
+/// Whether `*` stands for any text, none included; everything else for itself.
+fn matches_wildcard(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return text.ends_with(piece);
+        }
+        // The first place is as good as any: what follows can only gain from more text.
+        match text.find(piece) {
+            Some(at) => text = &text[at + piece.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_matched_by_host_or_whole() {
+        let allowed = |pattern: &str, origin| origin_is_allowed(&[pattern.into()], origin);
+        assert!(allowed("*", None));
+        assert!(!allowed("allowed.test", None));
+        assert!(allowed("allowed.test", Some("http://allowed.test")));
+        assert!(allowed("allowed.test", Some("https://allowed.test:8443")));
+        assert!(!allowed("allowed.test", Some("http://xallowed.test")));
+        assert!(!allowed("allowed.test", Some("http://ALLOWED.test")));
+        assert!(!allowed("allowed.test", Some("allowed.test")));
+        assert!(!allowed("allowed.test", Some("null")));
+        assert!(allowed("*.wild.test", Some("http://a.b.wild.test")));
+        assert!(!allowed("*.wild.test", Some("http://wild.test")));
+        assert!(allowed("::1", Some("http://[::1]:80")));
+        assert!(allowed("https://*.wild.test", Some("https://a.wild.test")));
+        assert!(!allowed("https://*.wild.test", Some("http://a.wild.test")));
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, matches) in [
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acx", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b*", "xxbxxaxx", false),
+            ("a*a", "a", false),
+            ("**", "", true),
+        ] {
+            assert_eq!(matches_wildcard(pattern, text), matches, "{pattern} {text}");
+        }
+    }
+}

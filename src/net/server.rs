@@ -1,0 +1,307 @@
+//! The loop: one thread, one poller, one buffer to read into.
+//!
+//! A turn sleeps until something is ready or due, reads what may be read (at most one buffer a
+//! connection), lets the hub do what is due, writes what waits (all of it for a connection in one
+//! call), and closes what has ended. A connection dies in one place, at the end of a turn, so that
+//! no key is used again while an event may still name it. Sockets are registered once, for both
+//! directions; nothing is registered again.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::listen::{Listen, NotAccepted};
+use super::socket::{Received, Socket};
+use super::stop::{self, StopRequests, Stopper};
+use super::sys;
+use crate::config::{Config, Limits};
+use crate::hub::{ConnId, Fate, Hub, Listener, Now};
+
+/// A bound server that has not begun to serve.
+pub struct Server {
+    poll: Poll,
+    listen: Listen,
+    stops: StopRequests,
+    /// The other end of `stops`, for as many stoppers as are wanted.
+    stop_writer: StdUnixStream,
+    hub: Hub<Socket>,
+    clock: Clock,
+    limits: Limits,
+    /// Connections that may have something to read.
+    to_read: Vec<ConnId>,
+    /// Connections that die at the end of the turn.
+    to_reap: Vec<ConnId>,
+    buffer: Box<[u8]>,
+    /// When a server that was asked to stop ends, whoever is still there.
+    end_ms: Option<u64>,
+}
+
+impl Server {
+    /// Binds the address of this configuration and raises the open-file limit.
+    ///
+    /// `seed` decides the socket ids of the connections: take it from the operating system's
+    /// random numbers.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when the address is taken, is not this machine's, or cannot be resolved.
+    pub fn bind(config: &Config, seed: [u8; 32]) -> io::Result<Self> {
+        let mut config = config.clone();
+        let open_files = sys::raise_open_files()?;
+        if config.limits.connections == 0 {
+            let room = open_files.saturating_sub(RESERVED_FILES).max(1);
+            config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
+        }
+        let mut listen = Listen::bind(&config.server.host, config.server.port)?;
+        let (mut stops, stop_writer) = StopRequests::new()?;
+        let poll = Poll::new()?;
+        let readable = Interest::READABLE;
+        poll.registry().register(&mut listen.socket, LISTENER, readable)?;
+        poll.registry().register(&mut stops.0, STOPS, readable)?;
+        let clock = Clock(Instant::now());
+        Ok(Server {
+            poll,
+            listen,
+            stops,
+            stop_writer,
+            hub: Hub::new(&config, seed, clock.now()),
+            clock,
+            limits: config.limits,
+            to_read: Vec::new(),
+            to_reap: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES].into(),
+            end_ms: None,
+        })
+    }
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listen.socket.local_addr()
+    }
+
+    /// The most connections at a time: as configured, or as the open-file limit allows.
+    pub fn connections_max(&self) -> u32 {
+        self.limits.connections
+    }
+
+    /// Has this listener told what happens.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.hub.listen(listener);
+    }
+
+    /// What asks this server to stop.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        stop::stopper(&self.stop_writer)
+    }
+
+    /// Serves until it is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// The poller's; no client can cause one.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let timeout = self.sleep_for();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.clock.now();
+            for event in &events {
+                self.note(event, now);
+            }
+            self.accept(now);
+            self.read(now);
+            if self.hub.next_tick_ms(now).is_some_and(|due_ms| due_ms <= now.ms) {
+                self.hub.tick(now);
+            }
+            self.flush();
+            self.reap(now);
+            if self.has_ended(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long nothing is due: not at all if work is left, for ever if there is nobody.
+    fn sleep_for(&self) -> Option<Duration> {
+        let accepts = self.listen.ready && self.listen.retry_ms.is_none();
+        if !self.to_read.is_empty() || self.hub.has_dirty() || accepts {
+            return Some(Duration::ZERO);
+        }
+        let now = self.clock.now();
+        let due = [self.hub.next_tick_ms(now), self.listen.retry_ms, self.end_ms];
+        let due_ms = due.into_iter().flatten().min()?;
+        Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
+    }
+
+    /// Notes what the poller says; nothing is done about it yet.
+    fn note(&mut self, event: &mio::event::Event, now: Now) {
+        let id = match event.token() {
+            LISTENER => return self.listen.ready = true,
+            STOPS => return self.asked_to_stop(now),
+            Token(key) => ConnId(key as u32),
+        };
+        let Some((socket, outbox)) = self.hub.outbox(id) else { return };
+        socket.read_closed |= event.is_read_closed() || event.is_error();
+        let reads = event.is_readable() || event.is_read_closed() || event.is_error();
+        if reads && !socket.queued && !socket.ended {
+            socket.queued = true;
+            self.to_read.push(id);
+        }
+        if event.is_writable() && !socket.writable {
+            socket.writable = true;
+            if !outbox.is_empty() {
+                self.hub.touch(id);
+            }
+        }
+    }
+
+    /// Accepts those who wait, so many a turn: those who are in have a turn as well.
+    fn accept(&mut self, now: Now) {
+        if self.listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
+            self.listen.ready = true;
+        }
+        for _ in 0..self.limits.accepts_per_turn {
+            if !self.listen.ready {
+                return;
+            }
+            match self.listen.accept(now.ms) {
+                Ok((stream, address)) => self.take_in(stream, address, now),
+                Err(NotAccepted::Exhausted { news: true, error }) => {
+                    let connections = self.hub.connections();
+                    log::error!(
+                        "cannot accept connections beside the {connections} there are: {error}; \
+                         those who come wait until some have gone"
+                    );
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_in(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Now) {
+        let id = self.hub.open(Socket::new(stream), Some(address.ip()), now);
+        let Some(socket) = self.hub.io(id) else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(id.0 as usize);
+        // What has come already is told by the poller's first event, at the next turn.
+        if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
+            log::error!("cannot watch a connection: {error}");
+            self.to_reap.push(id);
+        }
+    }
+
+    /// Gives each connection that may have something to read one turn with the buffer.
+    fn read(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.to_read) {
+            let Some(socket) = self.hub.io(id) else { continue };
+            socket.queued = false;
+            match socket.receive(&mut self.buffer) {
+                Received::Bytes { len, more } => {
+                    if more {
+                        socket.queued = true;
+                        self.to_read.push(id);
+                    }
+                    self.hub.receive(id, &mut self.buffer[..len], now);
+                }
+                Received::Nothing => {}
+                Received::End => {
+                    socket.ended = true;
+                    self.hub.finished(id, now);
+                }
+                Received::Broken => {
+                    socket.ended = true;
+                    self.to_reap.push(id);
+                }
+            }
+        }
+    }
+
+    /// Writes what waits for those whose outboxes have changed. So many a turn: a publish to ten
+    /// thousand does not hold up one to one, and what comes meanwhile joins the same write.
+    fn flush(&mut self) {
+        let bytes_max = self.limits.write_bytes_per_turn as usize;
+        for _ in 0..self.limits.flushes_per_turn {
+            let Some(id) = self.hub.next_dirty() else { return };
+            let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
+            if socket.send(outbox, bytes_max).is_err() {
+                self.to_reap.push(id);
+                continue;
+            }
+            if socket.writable && !outbox.is_empty() {
+                self.hub.touch(id);
+            }
+            match self.hub.fate(id) {
+                Fate::Stay => {}
+                Fate::Drop => self.to_reap.push(id),
+                Fate::ShutdownWrite => {
+                    if let Some(socket) = self.hub.io(id) {
+                        // A peer that has gone already cannot be told so.
+                        let _ = socket.stream.shutdown(Shutdown::Write);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.to_reap) {
+            // Closing the descriptor takes it off the poller as well.
+            drop(self.hub.close(id, now));
+        }
+    }
+
+    fn asked_to_stop(&mut self, now: Now) {
+        let asked = self.stops.count();
+        if asked == 0 {
+            return;
+        }
+        if asked > 1 || self.end_ms.is_some() {
+            self.end_ms = Some(now.ms);
+            return;
+        }
+        log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
+        let drain_ms = self.limits.drain_window_ms + self.limits.close_timeout_ms;
+        self.end_ms = Some(now.ms + u64::from(drain_ms));
+        self.hub.drain(now);
+    }
+
+    fn has_ended(&self, now: Now) -> bool {
+        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.connections() == 0)
+    }
+}
+
+/// A clock that never goes back, and the machine's.
+struct Clock(Instant);
+
+impl Clock {
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Now { ms, unix_s: unix.map_or(0, |unix| unix.as_secs()) }
+    }
+}
+
+/// Reserved from the top, out of the way of connections.
+const LISTENER: Token = Token(usize::MAX);
+const STOPS: Token = Token(usize::MAX - 1);
+/// Descriptors that are not for WebSockets: the loop's own, the log, and publishers, who are let
+/// in when no client is any more.
+const RESERVED_FILES: u64 = 64;
+/// Events of one turn. A mass disconnect is seen in a few turns with this many.
+const EVENTS: usize = 4_096;
+/// What is read of a connection in one turn.
+const BUFFER_BYTES: usize = 65_536;
