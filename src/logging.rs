@@ -14,7 +14,7 @@ use crate::net::sys;
 
 /// Begins to log warnings and errors, and with `debug` everything clients and publishers say.
 pub fn start(debug: bool) {
-    let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
+    let level = if debug { LevelFilter::Debug } else { LevelFilter::Warn };
     let time =
         format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
     let config = ConfigBuilder::new()

@@ -19,8 +19,7 @@ use crate::net::sys;
 ///
 /// There is none; something else listens there; it belongs to another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let loaded = config::load(&args.sources(), std::env::vars_os())?;
-    let (host, port) = (&loaded.config.server.host, loaded.config.server.port);
+    let (host, port) = config::load::address(&args.sources(), std::env::vars_os())?;
     let at = format!("{host}:{port}");
     let addresses: Vec<IpAddr> = (host.trim_matches(['[', ']']), port)
         .to_socket_addrs()

@@ -29,6 +29,10 @@ impl Environment {
         let mut kept = BTreeMap::new();
         for (name, value) in process {
             let Ok(name) = name.into_string() else { continue };
+            // An empty value is an absent one: it does not hide that of the file either.
+            if value.is_empty() {
+                continue;
+            }
             match value.into_string() {
                 Ok(value) => _ = kept.insert(name, value),
                 Err(_) if name.starts_with("REVERB_") || name.starts_with("REDIS_") => {
@@ -54,8 +58,8 @@ impl Environment {
         Ok(())
     }
 
-    /// The value of a variable. A variable of the process hides that of the file even when it is
-    /// empty; an empty value, `null`, `(null)`, `empty` and `(empty)` are no value.
+    /// The value of a variable, that of the process over that of the file. An empty value, `null`,
+    /// `(null)`, `empty` and `(empty)` are no value.
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = match self.process.get(name) {
             Some(value) => value,
@@ -119,12 +123,12 @@ mod tests {
         let environment = environment(&[("A", "process"), ("C", "")], "A=file\nB=file\nC=file");
         assert_eq!(environment.get("A"), Some("process"));
         assert_eq!(environment.get("B"), Some("file"));
-        assert_eq!(environment.get("C"), None);
+        assert_eq!(environment.get("C"), Some("file"));
         assert_eq!(environment.get("D"), None);
         assert_eq!(environment.source("A"), "environment");
         assert_eq!(environment.source("B"), ".env:2");
         assert_eq!(environment.source("D"), "environment");
-        assert_eq!(environment.names().collect::<Vec<_>>(), ["A", "C", "B"]);
+        assert_eq!(environment.names().collect::<Vec<_>>(), ["A", "B", "C"]);
     }
 
     #[test]

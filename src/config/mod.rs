@@ -64,7 +64,7 @@ impl Default for Server {
 }
 
 /// `servers.reverb.scaling` of `config/reverb.php`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Scaling {
     /// Whether this node speaks to others at all. `REVERB_SCALING_ENABLED`.
     pub enabled: bool,
@@ -99,6 +99,15 @@ impl Default for Scaling {
             database: 0,
             timeout_s: 60,
         }
+    }
+}
+
+/// Leaves out what may hold a password.
+impl std::fmt::Debug for Scaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Scaling");
+        shown.field("enabled", &self.enabled).field("channel", &self.channel);
+        shown.field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 }
 

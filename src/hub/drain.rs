@@ -57,6 +57,11 @@ impl<T> Hub<T> {
             Some(Phase::Request(request)) if request.buffer.is_empty() => {
                 self.retire(id, Goodbye::Said, now);
             }
+            // A request that is on its way may still arrive.
+            Some(Phase::Request(_)) => {
+                let close_ms = u64::from(self.limits.close_timeout_ms);
+                self.hurry_request(id, now.ms + close_ms);
+            }
             _ => {}
         }
     }
@@ -67,4 +72,4 @@ impl<T> Hub<T> {
 }
 
 /// Connections that are closed in one step.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 10;

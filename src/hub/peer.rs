@@ -143,7 +143,7 @@ pub(crate) struct Closing {
 /// What remains to be said to a connection that is closing.
 #[derive(Debug)]
 pub(crate) enum Goodbye {
-    /// Both sides have said it: dropped as soon as what waits has been sent.
+    /// The peer sends no more: dropped as soon as what waits has been sent.
     Said,
     /// After what waits, the writing side is closed, and what the peer still sends is read past
     /// until it closes as well: a reset would take back what it has not read yet.

@@ -78,16 +78,24 @@ impl<T> Hub<T> {
             request.started_ms = Some(now.ms);
             self.peers.arm_by(id, now.ms + u64::from(self.limits.request_timeout_ms));
         }
+        let idle = request.started_ms.is_none();
         if let Some(peer) = self.peers.get_mut(id)
             && matches!(peer.phase, Phase::Request(_))
         {
             peer.phase = Phase::Request(request);
+        }
+        if idle {
+            self.peers.arm_by(id, now.ms + u64::from(self.limits.keep_alive_timeout_ms));
         }
     }
 
     fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
         let (head, head_len) = match http::parse(input, self.limits.request_head_bytes as usize) {
             Ok(Some(parsed)) => parsed,
+            Ok(None) if input.len() > self.request_bytes_max => {
+                let reject = http::body_too_large(input.len(), self.request_bytes_max);
+                return self.refused(id, reject, now);
+            }
             Ok(None) => return Step::Incomplete,
             Err(reject) => return self.refused(id, reject, now),
         };
@@ -173,6 +181,18 @@ impl<T> Hub<T> {
         }
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
         Step::Closed
+    }
+
+    /// Has half a request end by this time at the latest.
+    pub(super) fn hurry_request(&mut self, id: ConnId, deadline_ms: u64) {
+        let timeout_ms = u64::from(self.limits.request_timeout_ms);
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if let Phase::Request(request) = &mut peer.phase
+            && request.started_ms.is_some_and(|started_ms| started_ms + timeout_ms > deadline_ms)
+        {
+            request.started_ms = Some(deadline_ms.saturating_sub(timeout_ms));
+            self.peers.arm_by(id, deadline_ms);
+        }
     }
 
     /// Answers what cannot be served and closes: where the next request would begin is unknown.

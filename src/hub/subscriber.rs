@@ -35,22 +35,18 @@ impl<T> Hub<T> {
         let of_app = self.apps[subscriber.app as usize].settings.max_message_size;
         let of_all = self.limits.message_bytes as usize;
         let message_bytes = if of_app == 0 { of_all } else { of_app.min(of_all) };
-        Some(Bounds { message_bytes, fragments: self.limits.message_fragments })
+        Some(Bounds { message_bytes, fragments: self.limits.message_fragments, binary: false })
     }
 
     fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) {
         match item {
             Item::Text(text) => self.text(id, text, now),
             Item::Ping(payload) => self.peers.queue(id, websocket::pong(payload)),
-            Item::Pong => {}
-            Item::Binary(_) => {
-                self.peers.queue(id, websocket::close(1003, "only text is spoken here"));
-                self.retire(id, Goodbye::Waiting { half_closed: false }, now);
-            }
+            Item::Pong | Item::Binary(_) => {}
             Item::Close(said) => {
                 let (code, reason) = said.unwrap_or((1000, ""));
                 self.peers.queue(id, websocket::close(code, reason));
-                self.retire(id, Goodbye::Said, now);
+                self.retire(id, Goodbye::Waiting { half_closed: false }, now);
             }
         }
     }

@@ -142,7 +142,10 @@ fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
 /// The host of an origin, without scheme and port.
 fn host_of(origin: &str) -> Option<&str> {
     let (_, authority) = origin.split_once("://")?;
-    let authority = authority.split_once('/').map_or(authority, |(authority, _)| authority);
+    let authority = authority.split(['/', '?', '#']).next()?;
+    if authority.contains('@') {
+        return None;
+    }
     match authority.strip_prefix('[') {
         Some(v6) => v6.split_once(']').map(|(address, _)| address),
         None => Some(authority.split_once(':').map_or(authority, |(host, _)| host)),
@@ -182,6 +185,8 @@ mod tests {
         assert!(!allowed("allowed.test", Some("http://ALLOWED.test")));
         assert!(!allowed("allowed.test", Some("allowed.test")));
         assert!(!allowed("allowed.test", Some("null")));
+        assert!(!allowed("*allowed.test", Some("http://evil.test?allowed.test")));
+        assert!(!allowed("allowed.test", Some("http://allowed.test:80@evil.test")));
         assert!(allowed("*.wild.test", Some("http://a.b.wild.test")));
         assert!(!allowed("*.wild.test", Some("http://wild.test")));
         assert!(allowed("::1", Some("http://[::1]:80")));

@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455 section 5) from bytes and to bytes.
+//! WebSocket frames (RFC 6455 section 5) from bytes; those to bytes are in `frame`.
 //!
 //! A [`Reader`] turns what a client sends into whole messages and control frames. A frame that
 //! lies whole in the input is unmasked in place and handed out without a copy; only what is
@@ -6,15 +6,15 @@
 //! the first byte that breaks them: a message is refused by its header when it will be too long,
 //! and at the first byte that cannot be UTF-8.
 
+mod frame;
+
 use std::io::Cursor;
 use std::ops::Range;
-use std::rc::Rc;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// A frame as it goes over the wire, shared by every queue it stands in.
-pub type Frame = Rc<[u8]>;
+pub use frame::{Frame, binary, close, payload, ping, pong, text};
 
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Bounds {
     pub message_bytes: usize,
     /// The number of frames of a message.
     pub fragments: u32,
+    /// Whether binary messages are taken.
+    pub binary: bool,
 }
 
 /// Reads the frames of one client, from bytes cut at any point.
@@ -207,7 +209,7 @@ impl Partial {
         at: &mut usize,
         bounds: Bounds,
     ) -> Result<Step, Violation> {
-        if *at == input.len() && !self.frame.is_some_and(|f| f.arrived == f.header.payload_len) {
+        if *at == input.len() && self.frame.is_none_or(|f| f.arrived < f.header.payload_len) {
             return Ok(Step::NeedMore);
         }
         match self.frame {
@@ -371,6 +373,9 @@ fn check_start(data: Data, payload_len: usize, bounds: Bounds) -> Result<(), Vio
     if data == Data::Continue {
         return Err(NOTHING_TO_CONTINUE);
     }
+    if data == Data::Binary && !bounds.binary {
+        return Err(BINARY);
+    }
     if payload_len > bounds.message_bytes {
         return Err(TOO_BIG);
     }
@@ -391,67 +396,6 @@ fn unmask(piece: &mut [u8], mut mask: [u8; 4], offset: usize) {
     }
 }
 
-/// A text frame as a server sends it.
-pub fn text(payload: &str) -> Frame {
-    encode(Data::Text.into_opcode(), payload.as_bytes())
-}
-
-/// A binary frame as a server sends it.
-pub fn binary(payload: &[u8]) -> Frame {
-    encode(Data::Binary.into_opcode(), payload)
-}
-
-/// A ping with an empty payload.
-pub fn ping() -> Frame {
-    encode(OpCode::Control(Control::Ping), &[])
-}
-
-/// The answer to a ping of this payload.
-pub fn pong(payload: &[u8]) -> Frame {
-    encode(OpCode::Control(Control::Pong), payload)
-}
-
-/// A close frame. A reason that does not fit is cut at a character: a control frame carries 125
-/// bytes, two of them the code.
-pub fn close(code: u16, reason: &str) -> Frame {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(&reason.as_bytes()[..end]);
-    encode(OpCode::Control(Control::Close), &payload)
-}
-
-/// The payload of a frame that [`text`] made.
-pub fn payload(frame: &Frame) -> &[u8] {
-    let header_len = match frame.get(1) {
-        Some(127) => 10,
-        Some(126) => 4,
-        _ => 2,
-    };
-    frame.get(header_len..).unwrap_or_default()
-}
-
-fn encode(opcode: OpCode, payload: &[u8]) -> Frame {
-    let header =
-        FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
-    let mut bytes = Vec::with_capacity(10 + payload.len());
-    header.format(payload.len() as u64, &mut bytes).expect("writing to a Vec cannot fail");
-    bytes.extend_from_slice(payload);
-    bytes.into()
-}
-
-trait IntoOpCode {
-    fn into_opcode(self) -> OpCode;
-}
-
-impl IntoOpCode for Data {
-    fn into_opcode(self) -> OpCode {
-        OpCode::Data(self)
-    }
-}
-
 const BAD_OPCODE: Violation = violation(1002, "reserved opcode");
 const RESERVED_BITS: Violation = violation(1002, "reserved bits set without an extension");
 const UNMASKED: Violation = violation(1002, "frames of a client must be masked");
@@ -460,6 +404,7 @@ const BAD_LENGTH: Violation = violation(1002, "frame length out of range");
 const NOTHING_TO_CONTINUE: Violation = violation(1002, "continuation without a message");
 const EXPECTED_CONTINUATION: Violation = violation(1002, "new message inside a fragmented one");
 const BAD_CLOSE_CODE: Violation = violation(1002, "invalid close code");
+const BINARY: Violation = violation(1003, "only text is spoken here");
 const NOT_UTF8: Violation = violation(1007, "text is not UTF-8");
 const REASON_NOT_UTF8: Violation = violation(1007, "close reason is not UTF-8");
 const TOO_BIG: Violation = violation(1009, "message too big");
@@ -469,140 +414,4 @@ const fn violation(code: u16, reason: &'static str) -> Violation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { message_bytes: 100_000, fragments: 16 };
-
-    /// A client's frame with the mask 1, 2, 3, 4.
-    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![first];
-        match payload.len() {
-            len @ 0..=125 => bytes.push(0x80 | len as u8),
-            len @ 126..=65535 => {
-                bytes.push(0x80 | 126);
-                bytes.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                bytes.push(0x80 | 127);
-                bytes.extend((len as u64).to_be_bytes());
-            }
-        }
-        bytes.extend([1, 2, 3, 4]);
-        bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ (i % 4 + 1) as u8));
-        bytes
-    }
-
-    /// All items of the input, cut into pieces of this size, as text.
-    fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
-        let mut reader = Reader::default();
-        let mut items = Vec::new();
-        for piece in bytes.chunks(piece.max(1)) {
-            let mut input = piece.to_vec();
-            let mut at = 0;
-            while let Some(item) = reader.next(&mut input, &mut at, BOUNDS)? {
-                items.push(format!("{item:?}"));
-            }
-            assert_eq!(at, input.len());
-        }
-        Ok(items)
-    }
-
-    #[test]
-    fn messages_are_the_same_wherever_the_bytes_are_cut() {
-        let long = "é".repeat(300);
-        let mut bytes = masked(0x81, b"hello");
-        bytes.extend(masked(0x01, "fr\u{fc}".as_bytes()));
-        bytes.extend(masked(0x89, b"inside"));
-        bytes.extend(masked(0x00, b""));
-        bytes.extend(masked(0x80, long.as_bytes()));
-        bytes.extend(masked(0x82, &[0xff, 0]));
-        bytes.extend(masked(0x8a, b"x"));
-        bytes.extend(masked(0x88, b"\x03\xe8bye"));
-        let whole = read(&bytes, bytes.len()).unwrap();
-        assert_eq!(whole[0], "Text(\"hello\")");
-        assert_eq!(whole[1], "Ping([105, 110, 115, 105, 100, 101])");
-        assert_eq!(whole[2], format!("Text(\"frü{long}\")"));
-        assert_eq!(whole[3..], ["Binary([255, 0])", "Pong", "Close(Some((1000, \"bye\")))"]);
-        for piece in 1..40 {
-            assert_eq!(read(&bytes, piece).unwrap(), whole, "pieces of {piece}");
-        }
-    }
-
-    #[test]
-    fn broken_rules_have_their_codes() {
-        let cases: [(Vec<u8>, Violation); 15] = [
-            (masked(0xc1, b"x"), RESERVED_BITS),
-            (masked(0x83, b"x"), BAD_OPCODE),
-            (masked(0x8b, b"x"), BAD_OPCODE),
-            (vec![0x81, 1, b'x'], UNMASKED),
-            (masked(0x09, b"x"), BAD_CONTROL),
-            (masked(0x89, &[0; 126]), BAD_CONTROL),
-            (masked(0x80, b"x"), NOTHING_TO_CONTINUE),
-            (masked(0x00, b"x"), NOTHING_TO_CONTINUE),
-            ([masked(0x01, b"x"), masked(0x81, b"x")].concat(), EXPECTED_CONTINUATION),
-            (masked(0x88, b"\x03"), BAD_CLOSE_CODE),
-            (masked(0x88, b"\x03\xed"), BAD_CLOSE_CODE),
-            (masked(0x88, b"\x03\xe8\xff"), REASON_NOT_UTF8),
-            (masked(0x81, b"\xff"), NOT_UTF8),
-            ([0x81, 0xff].into_iter().chain([0xff; 8]).chain([0; 4]).collect(), BAD_LENGTH),
-            (masked(0x81, &[b'x'; 100_001]), TOO_BIG),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(read(&bytes, bytes.len()), Err(expected));
-            assert_eq!(read(&bytes, 1), Err(expected));
-        }
-    }
-
-    #[test]
-    fn a_message_is_refused_by_its_header_alone() {
-        let bytes = masked(0x81, &[b'x'; 100_001]);
-        assert_eq!(read(&bytes[..14], 14), Err(TOO_BIG));
-        let two = [masked(0x01, &[b'x'; 60_000]), masked(0x80, &[b'x'; 60_000])].concat();
-        assert_eq!(read(&two[..60_022], 60_022), Err(TOO_BIG));
-    }
-
-    #[test]
-    fn bytes_that_cannot_be_utf8_are_refused_before_the_frame_ends() {
-        let mut bytes = masked(0x81, b"ok \xf4\x90 and much more");
-        bytes.truncate(6 + 5);
-        assert_eq!(read(&bytes, 1), Err(NOT_UTF8));
-        let cut = [masked(0x01, b"\xc3"), masked(0x80, b"")].concat();
-        assert_eq!(read(&cut, cut.len()), Err(NOT_UTF8));
-    }
-
-    #[test]
-    fn too_many_fragments_are_refused() {
-        let bytes: Vec<u8> = std::iter::once(masked(0x01, b""))
-            .chain((0..16).map(|_| masked(0x00, b"")))
-            .flatten()
-            .collect();
-        assert_eq!(read(&bytes, bytes.len()), Err(TOO_BIG));
-    }
-
-    #[test]
-    fn an_idle_reader_holds_nothing() {
-        let mut reader = Reader::default();
-        let mut input = [masked(0x01, b"a"), masked(0x80, b"b")].concat();
-        let mut at = 0;
-        assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(Some(Item::Text("ab"))));
-        assert!(reader.is_empty());
-        assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(None));
-        assert!(reader.partial.is_none());
-    }
-
-    #[test]
-    fn lengths_of_frames_take_the_shortest_form() {
-        for (len, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
-            let frame = text(&"x".repeat(len));
-            assert_eq!(frame.len(), header + len);
-            assert_eq!(payload(&frame).len(), len);
-        }
-    }
-
-    #[test]
-    fn a_long_close_reason_is_cut_at_a_character() {
-        let frame = close(4200, &"é".repeat(100));
-        assert_eq!(frame.len(), 2 + 2 + 122);
-    }
-}
+mod tests;

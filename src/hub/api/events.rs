@@ -108,7 +108,7 @@ impl<T> Hub<T> {
 
     fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
         let raw = field(object, "batch");
-        let items: Option<Vec<&RawValue>> = raw.and_then(message::array);
+        let items = raw.and_then(elements);
         let limit = self.limits.events_per_batch as usize;
         match items {
             _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
@@ -149,11 +149,11 @@ impl<T> Hub<T> {
         let (data, _) = required_string(object, prefix, "data", faults);
         let channels = match several {
             true => self.check_channels(object, faults),
-            false => vec![required_string(object, prefix, "channel", faults).1],
+            false => vec![batch_channel(object, prefix, faults)],
         };
         self.check_names(&channels, prefix, several, faults);
-        let socket_id = optional_string(object, prefix, "socket_id", "socket id", faults);
-        let info = optional_string(object, prefix, "info", "info", faults);
+        let socket_id = optional_string(object, prefix, "socket_id", faults);
+        let info = optional_string(object, prefix, "info", faults);
         let except = socket_id.as_deref().and_then(SocketId::parse);
         Event { name, data, channels, except, info: info.as_deref().map(Info::parse) }
     }
@@ -259,30 +259,41 @@ fn required_string<'a>(
     ("null", String::new())
 }
 
+/// The channel of an event in a batch, which Laravel asks for in other words.
+fn batch_channel(object: &Object<'_>, prefix: &str, faults: &mut Faults) -> String {
+    if is_missing(field(object, "channel")) {
+        let path = format!("{prefix}channel");
+        let text = format!("The {path} field is required when channels is not present.");
+        faults.add(&path, &text);
+        return String::new();
+    }
+    required_string(object, prefix, "channel", faults).1
+}
+
 fn optional_string(
     object: &Object<'_>,
     prefix: &str,
     key: &str,
-    spoken: &str,
     faults: &mut Faults,
 ) -> Option<String> {
     let text = message::string(field(object, key)?);
     if text.is_none() {
         let path = format!("{prefix}{key}");
-        faults.add(&path, &format!("The {prefix}{spoken} field must be a string."));
+        // Laravel speaks of its own fields without underscores, but not of those in a list.
+        let spoken = if prefix.is_empty() { key.replace('_', " ") } else { path.clone() };
+        faults.add(&path, &format!("The {spoken} field must be a string."));
     }
     text
 }
 
-/// The names in `channels`: of a list its elements, of an object its values, numbers as text.
+/// What PHP takes for an array: the elements of a list, the values of an object.
+fn elements(raw: &str) -> Option<Vec<&RawValue>> {
+    message::array(raw).or_else(|| Some(message::object(raw)?.into_values().collect()))
+}
+
+/// The names in `channels`; numbers as text.
 fn names(raw: &str) -> Result<Vec<String>, &'static str> {
-    let elements: Vec<&RawValue> = match message::array(raw) {
-        Some(elements) => elements,
-        None => match message::object(raw) {
-            Some(object) => object.into_values().collect(),
-            None => return Err("The channels field must be an array."),
-        },
-    };
+    let elements = elements(raw).ok_or("The channels field must be an array.")?;
     let name = |raw: &&RawValue| match raw.get() {
         number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
             Some(number.to_owned())

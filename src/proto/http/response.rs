@@ -1,0 +1,156 @@
+//! Responses to bytes. What is answered is decided elsewhere.
+
+use super::Reject;
+use crate::proto::websocket::Frame;
+
+/// A response, before it is bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The body's media type.
+    pub content_type: &'static str,
+    /// A header of this status alone, as `("Allow", "GET")`.
+    pub header: Option<(&'static str, &'static str)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Response {
+    /// A JSON answer.
+    pub fn json(status: u16, body: impl Into<String>) -> Self {
+        let content_type = "application/json";
+        Response { status, content_type, header: None, body: body.into() }
+    }
+
+    /// A sentence for a person.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        let content_type = "text/plain; charset=utf-8";
+        Response { status, content_type, header: None, body: body.into() }
+    }
+
+    /// The same with a header.
+    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// The bytes. A `HEAD` request is answered `without_body`; `connection` is the value of that
+    /// header, where one is due; `date` is the time as [`date`] writes it.
+    pub fn encode(&self, without_body: bool, connection: Option<&str>, date: &str) -> Frame {
+        let (status, reason) = (self.status, reason(self.status));
+        let mut text = String::with_capacity(192 + self.body.len());
+        text.push_str("HTTP/1.1 ");
+        push_number(&mut text, status.into());
+        for part in [" ", reason, "\r\nDate: ", date, "\r\nContent-Type: ", self.content_type] {
+            text.push_str(part);
+        }
+        text.push_str("\r\nCache-Control: no-cache, private\r\nContent-Length: ");
+        push_number(&mut text, self.body.len());
+        let connection = connection.map(|value| ("Connection", value));
+        for (name, value) in self.header.into_iter().chain(connection) {
+            for part in ["\r\n", name, ": ", value] {
+                text.push_str(part);
+            }
+        }
+        text.push_str("\r\n\r\n");
+        if !without_body {
+            text.push_str(&self.body);
+        }
+        text.into_bytes().into()
+    }
+}
+
+impl From<Reject> for Response {
+    fn from(reject: Reject) -> Self {
+        Response::text(reject.status, reject.text)
+    }
+}
+
+fn push_number(text: &mut String, number: usize) {
+    use std::fmt::Write;
+    write!(text, "{number}").expect("writing to a String cannot fail");
+}
+
+/// What answers a client that waits before it sends its body.
+pub fn continue_frame() -> Frame {
+    Frame::from(&b"HTTP/1.1 100 Continue\r\n\r\n"[..])
+}
+
+/// The answer that makes a connection a WebSocket (RFC 6455 section 4.2.2), in Reverb's order.
+pub fn switching_protocols(key: &[u8]) -> Frame {
+    let accept = tungstenite::handshake::derive_accept_key(key);
+    let text = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nX-Powered-By: Laravel Reverb\r\n\r\n"
+    );
+    text.into_bytes().into()
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}
+
+/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`.
+pub fn date(unix_s: u64) -> String {
+    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
+    // Days since 1 March 0000, so that the leap day is the last day of its year; an era is the
+    // 146,097 days of 400 years.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = (month + 2) % 12;
+    let year = era * 400 + year_of_era + u64::from(month < 2);
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
+    let month =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+            [month as usize];
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_its_length_and_its_date() {
+        let response = Response::json(200, "{}");
+        let bytes = response.encode(false, Some("close"), &date(1_795_450_533));
+        assert_eq!(
+            std::str::from_utf8(&bytes).unwrap(),
+            "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 16:15:33 GMT\r\n\
+             Content-Type: application/json\r\nCache-Control: no-cache, private\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+        );
+        assert!(response.encode(true, None, "").ends_with(b"Content-Length: 2\r\n\r\n"));
+    }
+
+    #[test]
+    fn dates_of_leap_years_are_right() {
+        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(date(1_709_251_199), "Thu, 29 Feb 2024 23:59:59 GMT");
+        assert_eq!(date(1_735_689_599), "Tue, 31 Dec 2024 23:59:59 GMT");
+    }
+}

@@ -1,0 +1,81 @@
+//! Frames as a server sends them: never masked, never in fragments, each encoded once and shared
+//! by every queue it stands in.
+
+use std::rc::Rc;
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+/// A frame as it goes over the wire, shared by every queue it stands in.
+pub type Frame = Rc<[u8]>;
+
+/// A text frame as a server sends it.
+pub fn text(payload: &str) -> Frame {
+    encode(OpCode::Data(Data::Text), payload.as_bytes())
+}
+
+/// A binary frame as a server sends it.
+pub fn binary(payload: &[u8]) -> Frame {
+    encode(OpCode::Data(Data::Binary), payload)
+}
+
+/// A ping with an empty payload.
+pub fn ping() -> Frame {
+    encode(OpCode::Control(Control::Ping), &[])
+}
+
+/// The answer to a ping of this payload.
+pub fn pong(payload: &[u8]) -> Frame {
+    encode(OpCode::Control(Control::Pong), payload)
+}
+
+/// A close frame. A reason that does not fit is cut at a character: a control frame carries 125
+/// bytes, two of them the code.
+pub fn close(code: u16, reason: &str) -> Frame {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    encode(OpCode::Control(Control::Close), &payload)
+}
+
+/// The payload of a frame that [`text`] made.
+pub fn payload(frame: &Frame) -> &[u8] {
+    let header_len = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header_len..).unwrap_or_default()
+}
+
+fn encode(opcode: OpCode, payload: &[u8]) -> Frame {
+    let header =
+        FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
+    let mut bytes = Vec::with_capacity(10 + payload.len());
+    header.format(payload.len() as u64, &mut bytes).expect("writing to a Vec cannot fail");
+    bytes.extend_from_slice(payload);
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_frames_take_the_shortest_form() {
+        for (len, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let frame = text(&"x".repeat(len));
+            assert_eq!(frame.len(), header + len);
+            assert_eq!(payload(&frame).len(), len);
+        }
+    }
+
+    #[test]
+    fn a_long_close_reason_is_cut_at_a_character() {
+        let frame = close(4200, &"é".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+    }
+}

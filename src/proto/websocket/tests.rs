@@ -1,0 +1,129 @@
+//! The reader against frames cut at every point, and every rule broken once.
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { message_bytes: 100_000, fragments: 16, binary: true };
+
+/// A client's frame with the mask 1, 2, 3, 4.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        len @ 0..=125 => bytes.push(0x80 | len as u8),
+        len @ 126..=65535 => {
+            bytes.push(0x80 | 126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            bytes.push(0x80 | 127);
+            bytes.extend((len as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([1, 2, 3, 4]);
+    bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ (i % 4 + 1) as u8));
+    bytes
+}
+
+/// All items of the input, cut into pieces of this size, as text.
+fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
+    let mut reader = Reader::default();
+    let mut items = Vec::new();
+    for piece in bytes.chunks(piece.max(1)) {
+        let mut input = piece.to_vec();
+        let mut at = 0;
+        while let Some(item) = reader.next(&mut input, &mut at, BOUNDS)? {
+            items.push(format!("{item:?}"));
+        }
+        assert_eq!(at, input.len());
+    }
+    Ok(items)
+}
+
+#[test]
+fn messages_are_the_same_wherever_the_bytes_are_cut() {
+    let long = "é".repeat(300);
+    let mut bytes = masked(0x81, b"hello");
+    bytes.extend(masked(0x01, "fr\u{fc}".as_bytes()));
+    bytes.extend(masked(0x89, b"inside"));
+    bytes.extend(masked(0x00, b""));
+    bytes.extend(masked(0x80, long.as_bytes()));
+    bytes.extend(masked(0x82, &[0xff, 0]));
+    bytes.extend(masked(0x8a, b"x"));
+    bytes.extend(masked(0x88, b"\x03\xe8bye"));
+    let whole = read(&bytes, bytes.len()).unwrap();
+    assert_eq!(whole[0], "Text(\"hello\")");
+    assert_eq!(whole[1], "Ping([105, 110, 115, 105, 100, 101])");
+    assert_eq!(whole[2], format!("Text(\"frü{long}\")"));
+    assert_eq!(whole[3..], ["Binary([255, 0])", "Pong", "Close(Some((1000, \"bye\")))"]);
+    for piece in 1..40 {
+        assert_eq!(read(&bytes, piece).unwrap(), whole, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn broken_rules_have_their_codes() {
+    let cases: [(Vec<u8>, Violation); 15] = [
+        (masked(0xc1, b"x"), RESERVED_BITS),
+        (masked(0x83, b"x"), BAD_OPCODE),
+        (masked(0x8b, b"x"), BAD_OPCODE),
+        (vec![0x81, 1, b'x'], UNMASKED),
+        (masked(0x09, b"x"), BAD_CONTROL),
+        (masked(0x89, &[0; 126]), BAD_CONTROL),
+        (masked(0x80, b"x"), NOTHING_TO_CONTINUE),
+        (masked(0x00, b"x"), NOTHING_TO_CONTINUE),
+        ([masked(0x01, b"x"), masked(0x81, b"x")].concat(), EXPECTED_CONTINUATION),
+        (masked(0x88, b"\x03"), BAD_CLOSE_CODE),
+        (masked(0x88, b"\x03\xed"), BAD_CLOSE_CODE),
+        (masked(0x88, b"\x03\xe8\xff"), REASON_NOT_UTF8),
+        (masked(0x81, b"\xff"), NOT_UTF8),
+        ([0x81, 0xff].into_iter().chain([0xff; 8]).chain([0; 4]).collect(), BAD_LENGTH),
+        (masked(0x81, &[b'x'; 100_001]), TOO_BIG),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(read(&bytes, bytes.len()), Err(expected));
+        assert_eq!(read(&bytes, 1), Err(expected));
+    }
+}
+
+#[test]
+fn a_message_is_refused_by_its_header_alone() {
+    let bytes = masked(0x81, &[b'x'; 100_001]);
+    assert_eq!(read(&bytes[..14], 14), Err(TOO_BIG));
+    let two = [masked(0x01, &[b'x'; 60_000]), masked(0x80, &[b'x'; 60_000])].concat();
+    assert_eq!(read(&two[..60_022], 60_022), Err(TOO_BIG));
+}
+
+#[test]
+fn bytes_that_cannot_be_utf8_are_refused_before_the_frame_ends() {
+    let mut bytes = masked(0x81, b"ok \xf4\x90 and much more");
+    bytes.truncate(6 + 5);
+    assert_eq!(read(&bytes, 1), Err(NOT_UTF8));
+    let cut = [masked(0x01, b"\xc3"), masked(0x80, b"")].concat();
+    assert_eq!(read(&cut, cut.len()), Err(NOT_UTF8));
+}
+
+#[test]
+fn binary_is_refused_by_its_header_where_it_is_not_taken() {
+    let (mut input, mut at) = (masked(0x02, b""), 0);
+    let (mut reader, bounds) = (Reader::default(), Bounds { binary: false, ..BOUNDS });
+    assert_eq!(reader.next(&mut input, &mut at, bounds), Err(BINARY));
+}
+
+#[test]
+fn too_many_fragments_are_refused() {
+    let bytes: Vec<u8> = std::iter::once(masked(0x01, b""))
+        .chain((0..16).map(|_| masked(0x00, b"")))
+        .flatten()
+        .collect();
+    assert_eq!(read(&bytes, bytes.len()), Err(TOO_BIG));
+}
+
+#[test]
+fn an_idle_reader_holds_nothing() {
+    let mut reader = Reader::default();
+    let mut input = [masked(0x01, b"a"), masked(0x80, b"b")].concat();
+    let mut at = 0;
+    assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(Some(Item::Text("ab"))));
+    assert!(reader.is_empty());
+    assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(None));
+    assert!(reader.partial.is_none());
+}
