@@ -111,6 +111,10 @@ limits! {
     close_timeout_ms: u32 = 3_000, 100..=60_000;
     /// Milliseconds over which a stopping server tells its clients to reconnect.
     drain_window_ms: u32 = 2_000, 0..=600_000;
+    /// Milliseconds a stopping server goes on after the last client was told. Clients come back at
+    /// once, find it still there, and are told to wait a second, by when the next server listens;
+    /// a port that is closed would keep browsers away for fifteen.
+    drain_linger_ms: u32 = 1_000, 0..=60_000;
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub(crate) struct Drain {
     left: Vec<ConnId>,
     /// How many there were.
     total: usize,
+    /// When a WebSocket client was last told, if one was.
+    told_ms: Option<u64>,
 }
 
 /// How often the next of them are told, in milliseconds: eighty times in two seconds.
@@ -26,13 +28,20 @@ impl<T> Hub<T> {
         }
         let left = self.peers.ids();
         let total = left.len();
-        self.drain = Some(Drain { started_ms: now.ms, left, total });
+        self.drain = Some(Drain { started_ms: now.ms, left, total, told_ms: None });
         self.go_on_draining(now);
     }
 
     /// Whether [`Hub::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.drain.is_some()
+    }
+
+    /// Whether the stop is over: everybody has gone, and those who came back at once have been
+    /// told to come later.
+    pub fn is_drained(&self, now: Now) -> bool {
+        let lingers = |drain: &Drain| self.linger_end_ms(drain).is_some_and(|end| now.ms < end);
+        self.peers.len() == 0 && self.drain.as_ref().is_some_and(|drain| !lingers(drain))
     }
 
     pub(super) fn go_on_draining(&mut self, now: Now) {
@@ -53,7 +62,12 @@ impl<T> Hub<T> {
 
     fn tell_to_go(&mut self, id: ConnId, now: Now) {
         match self.peers.get(id).map(|peer| &peer.phase) {
-            Some(Phase::Open(_)) => self.close_with(id, 4200, "Server is restarting", now),
+            Some(Phase::Open(_)) => {
+                self.close_with(id, 4200, "Server is restarting", now);
+                if let Some(drain) = &mut self.drain {
+                    drain.told_ms = Some(now.ms);
+                }
+            }
             Some(Phase::Request(request)) if request.buffer.is_empty() => {
                 self.retire(id, Goodbye::Said, now);
             }
@@ -67,7 +81,15 @@ impl<T> Hub<T> {
     }
 
     pub(super) fn next_drain_ms(&self, now: Now) -> Option<u64> {
-        self.drain.as_ref().filter(|drain| !drain.left.is_empty()).map(|_| now.ms + STEP_MS)
+        let drain = self.drain.as_ref()?;
+        if drain.left.is_empty() {
+            return self.linger_end_ms(drain).filter(|end_ms| *end_ms > now.ms);
+        }
+        Some(now.ms + STEP_MS)
+    }
+
+    fn linger_end_ms(&self, drain: &Drain) -> Option<u64> {
+        Some(drain.told_ms? + u64::from(self.limits.drain_linger_ms))
     }
 }
 

@@ -274,13 +274,14 @@ impl Server {
             return;
         }
         log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
-        let drain_ms = self.limits.drain_window_ms + self.limits.close_timeout_ms;
+        let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
+        let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;
         self.end_ms = Some(now.ms + u64::from(drain_ms));
         self.hub.drain(now);
     }
 
     fn has_ended(&self, now: Now) -> bool {
-        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.connections() == 0)
+        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.is_drained(now))
     }
 }
 
