@@ -1,3 +1,24 @@
 //! The integration tests: the real binary, spoken to over real sockets.
 
 mod support;
+
+mod api;
+mod apps;
+mod cache;
+mod cli;
+mod client_events;
+mod config;
+mod frames;
+mod golden;
+mod handshake;
+mod hostile;
+mod http;
+mod liveness;
+mod origins;
+mod presence;
+mod rate_limit;
+mod shutdown;
+mod signatures;
+mod signin;
+mod subscribe;
+mod tidy;

@@ -11,7 +11,7 @@ mod sign;
 mod websocket;
 
 pub use http::{Http, Response};
-pub use json::{assert_same, same, text};
+pub use json::{assert_same, same};
 pub use server::{APP, App, Server, Setup};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
 pub use websocket::{Client, Got, HANDSHAKE, frame};

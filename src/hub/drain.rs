@@ -9,9 +9,11 @@ use super::peer::{ConnId, Goodbye, Now, Phase};
 pub(crate) struct Drain {
     started_ms: u64,
     /// Those who have not been told yet.
-    left: Vec<ConnId>,
+    left: std::vec::IntoIter<ConnId>,
     /// How many there were.
     total: usize,
+    /// When the next of them are told.
+    next_ms: u64,
     /// When a WebSocket client was last told, if one was.
     told_ms: Option<u64>,
 }
@@ -26,9 +28,10 @@ impl<T> Hub<T> {
         if self.drain.is_some() {
             return;
         }
-        let left = self.peers.ids();
+        let left = self.peers.ids().into_iter();
         let total = left.len();
-        self.drain = Some(Drain { started_ms: now.ms, left, total, told_ms: None });
+        let (started_ms, next_ms) = (now.ms, now.ms);
+        self.drain = Some(Drain { started_ms, left, total, next_ms, told_ms: None });
         self.go_on_draining(now);
     }
 
@@ -47,6 +50,10 @@ impl<T> Hub<T> {
     pub(super) fn go_on_draining(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         let window_ms = u64::from(self.limits.drain_window_ms);
+        if now.ms < drain.next_ms {
+            return;
+        }
+        drain.next_ms = now.ms + STEP_MS;
         let elapsed_ms = now.ms.saturating_sub(drain.started_ms);
         let still = match window_ms.saturating_sub(elapsed_ms) {
             0 => 0,
@@ -54,7 +61,8 @@ impl<T> Hub<T> {
             _ if drain.total <= AT_ONCE => 0,
             left_ms => (drain.total as u64 * left_ms / window_ms) as usize,
         };
-        let told = drain.left.split_off(still.min(drain.left.len()));
+        let now_many = drain.left.len().saturating_sub(still);
+        let told: Vec<ConnId> = drain.left.by_ref().take(now_many).collect();
         for id in told {
             self.tell_to_go(id, now);
         }
@@ -82,10 +90,10 @@ impl<T> Hub<T> {
 
     pub(super) fn next_drain_ms(&self, now: Now) -> Option<u64> {
         let drain = self.drain.as_ref()?;
-        if drain.left.is_empty() {
+        if drain.left.len() == 0 {
             return self.linger_end_ms(drain).filter(|end_ms| *end_ms > now.ms);
         }
-        Some(now.ms + STEP_MS)
+        Some(drain.next_ms)
     }
 
     fn linger_end_ms(&self, drain: &Drain) -> Option<u64> {

@@ -29,6 +29,14 @@ impl Http {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends as much as the server takes at the moment; false when it takes no more.
+    pub fn send_some(&mut self, bytes: &[u8]) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let sent = self.stream.write_all(bytes).is_ok();
+        self.stream.set_nonblocking(false).unwrap();
+        sent
+    }
+
     /// Says that no more requests will come.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
@@ -88,6 +96,15 @@ impl Http {
         assert!(!self.fill(), "more came: {:?}", String::from_utf8_lossy(&self.buffer));
     }
 
+    /// Fails unless the server ends the connection, with an error of this status or without.
+    #[track_caller]
+    pub fn end_or_status(&mut self, status: u16) {
+        if self.fill() {
+            assert_eq!(self.response().status, status);
+            self.ended();
+        }
+    }
+
     /// What has been read and not taken, and the socket: for the other protocol.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.buffer)
@@ -103,7 +120,9 @@ impl Http {
                 length > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("no answer: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer)),
+            Err(error) => {
+                panic!("no answer: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
+            }
         }
     }
 }

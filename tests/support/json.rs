@@ -3,11 +3,6 @@
 
 use serde_json::Value;
 
-/// The text of a value, as it stands in the `data` of most messages.
-pub fn text(value: Value) -> String {
-    value.to_string()
-}
-
 /// Whether both say the same. In `expected` the text `$any` stands for any value, `$number` for any
 /// number.
 pub fn same(got: &Value, expected: &Value) -> bool {
@@ -15,7 +10,8 @@ pub fn same(got: &Value, expected: &Value) -> bool {
         (_, Value::String(any)) if any == "$any" => true,
         (Value::Number(_), Value::String(number)) if number == "$number" => true,
         (Value::String(got), Value::String(expected)) => {
-            got == expected || matches!((document(got), document(expected)), (Some(a), Some(b)) if same(&a, &b))
+            got == expected
+                || matches!((document(got), document(expected)), (Some(a), Some(b)) if same(&a, &b))
         }
         (Value::Array(got), Value::Array(expected)) => {
             got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| same(a, b))

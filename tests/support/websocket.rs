@@ -51,7 +51,8 @@ impl Client {
     /// A handshake with these further header lines, and nothing more.
     #[track_caller]
     pub fn open(server: &Server, target: &str, headers: &str) -> Self {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}{headers}\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}{headers}\r\n");
         let (response, client) = Client::handshake(server, request.as_bytes());
         assert_eq!(response.status, 101, "{response:?}");
         client
@@ -266,6 +267,12 @@ impl Client {
             127 => (10, u64::from_be_bytes(buffer.get(2..10)?.try_into().unwrap())),
             short => (2, u64::from(short)),
         };
+        let shortest = match length {
+            0..=125 => 2,
+            126..=65535 => 4,
+            _ => 10,
+        };
+        assert_eq!(start, shortest, "the length takes the fewest bytes");
         let end = start + usize::try_from(length).unwrap();
         (buffer.len() >= end).then_some((first, start, end))
     }

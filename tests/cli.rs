@@ -1,0 +1,164 @@
+//! The command line of the real binary: what it prints, where, and with which status it ends.
+//!
+//! Every run has a directory and an environment of its own. What a running server does is tested
+//! elsewhere; here it never gets that far.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// An empty directory for one test, gone with it.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(files: &[(&str, &str)]) -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("reverb-cli-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Dir(dir)
+    }
+
+    fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reverb"));
+        command.args(args).current_dir(&self.0).env_clear().envs(variables.iter().copied());
+        Run::of(command.output().unwrap())
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Run {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Run {
+        Run {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// It ended with status 2 and this text, which is one line, on standard error.
+    fn was_refused(&self, told: &str) {
+        assert_eq!(self.status, Some(2), "{}{}", self.out, self.err);
+        assert!(self.err.contains(told), "{}\nhas no\n{told}", self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+        assert_eq!(self.out, "");
+    }
+}
+
+const CREDENTIALS: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s3cr3t\n";
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let dir = Dir::new(&[]);
+    for args in [&["--help"][..], &["-h"], &["help"]] {
+        let run = dir.run(args, &[]);
+        assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+        assert!(run.out.contains("Usage: reverb COMMAND [FLAGS]"), "{}", run.out);
+    }
+    for args in [&["start", "--help"][..], &["help", "start"]] {
+        let run = dir.run(args, &[]);
+        assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+        assert!(run.out.contains("  --hostname NAME"), "{}", run.out);
+    }
+    for args in [&["--version"], &["-V"]] {
+        let run = dir.run(args, &[]);
+        assert_eq!(run.status, Some(0));
+        assert_eq!(run.out, concat!("reverb ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}
+
+#[test]
+fn without_a_command_the_help_goes_to_standard_error() {
+    let run = Dir::new(&[]).run(&[], &[]);
+    assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+    assert!(run.err.contains("a command is missing"), "{}", run.err);
+    assert!(run.err.contains("Usage: reverb COMMAND [FLAGS]"), "{}", run.err);
+}
+
+#[test]
+fn a_mistyped_command_or_flag_is_told_with_the_one_that_was_meant() {
+    let dir = Dir::new(&[]);
+    dir.run(&["strat"], &[]).was_refused("unknown command strat; did you mean start?");
+    let run = dir.run(&["start", "--prot", "9000"], &[]);
+    run.was_refused("unknown flag --prot; did you mean --port?");
+    let run = dir.run(&["start", "--port", "ninety"], &[]);
+    run.was_refused("--port \"ninety\" is not a port (0 to 65535)");
+}
+
+#[test]
+fn a_wrong_variable_stops_the_start_with_its_file_and_line() {
+    let env = format!("{CREDENTIALS}REVERB_APP_PING_INTERVAL=abc\n");
+    let run = Dir::new(&[(".env", env.as_str())]).run(&["start"], &[]);
+    run.was_refused(".env:4: REVERB_APP_PING_INTERVAL: \"abc\" is not a whole number");
+    assert!(!run.err.contains("s3cr3t"), "{}", run.err);
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_told_as_such() {
+    let run = Dir::new(&[]).run(&["start"], &[("REVERB_SERVER_PORT", "99999")]);
+    run.was_refused("environment: REVERB_SERVER_PORT: 99999 is not between 0 and 65535");
+}
+
+#[test]
+fn a_missing_credential_is_named() {
+    let run = Dir::new(&[(".env", "REVERB_APP_ID=1\nREVERB_APP_KEY=k\n")]).run(&["start"], &[]);
+    run.was_refused(".env:1: REVERB_APP_SECRET: is missing, while REVERB_APP_ID is there");
+}
+
+#[test]
+fn a_wrong_key_in_the_file_is_told_with_its_path() {
+    let file = r#"{"apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t","pin_interval":1}]}}"#;
+    let dir = Dir::new(&[("reverb.json", file), ("other.json", "{\n  \"apps\": {]\n}")]);
+    let told = "reverb.json: apps.apps[0].pin_interval: is not a known key; did you mean \
+                ping_interval?";
+    let run = dir.run(&["start"], &[]);
+    run.was_refused(told);
+    assert!(!run.err.contains("s3cr3t"), "{}", run.err);
+    let run = dir.run(&["start", "--config=other.json"], &[]);
+    run.was_refused("other.json:2:12: key must be a string");
+    let run = dir.run(&["start", "--config=no.json"], &[]);
+    run.was_refused("no.json: cannot be read: No such file or directory");
+}
+
+#[test]
+fn a_server_without_an_app_is_not_opened_to_others() {
+    let run = Dir::new(&[]).run(&["start", "--host", "0.0.0.0", "--port=0"], &[]);
+    run.was_refused("no app for 0.0.0.0: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET");
+}
+
+#[test]
+fn install_prepares_a_laravel_app_once() {
+    let dir = Dir::new(&[(".env", "APP_NAME=Shop\nBROADCAST_CONNECTION=log\n")]);
+    let run = dir.run(&["install", "--config", "reverb.json"], &[]);
+    assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+    assert!(run.out.contains(".env: added REVERB_APP_ID, REVERB_APP_KEY,"), "{}", run.out);
+    assert!(run.out.contains(".env: BROADCAST_CONNECTION is \"log\""), "{}", run.out);
+    assert!(run.out.contains("reverb.json: written"), "{}", run.out);
+    let env = read(&dir.0, ".env");
+    assert!(env.starts_with("APP_NAME=Shop\nBROADCAST_CONNECTION=log\n\nREVERB_APP_ID="), "{env}");
+
+    let run = dir.run(&["install", "--config", "reverb.json"], &[]);
+    run.was_refused("reverb.json: exists, and is left as it is");
+    let run = dir.run(&["install"], &[]);
+    assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+    assert!(run.out.starts_with(".env: nothing is missing\n"), "{}", run.out);
+    assert_eq!(read(&dir.0, ".env"), env);
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join(name)).unwrap()
+}

@@ -1,0 +1,182 @@
+//! Client events: what one subscriber says to the others.
+
+use crate::support::{Client, Got, Server};
+use serde_json::{Value, json};
+
+const FROM: &str = "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM";
+const CHANNEL: &str = "private-a";
+
+fn said(channel: &str, data: Value) -> Value {
+    json!({"event": "client-ev", "channel": channel, "data": data})
+}
+
+fn two_on(server: &Server, channel: &str) -> (Client, Client) {
+    let mut sender = Client::connect(server);
+    let mut other = Client::connect(server);
+    sender.subscribe_private(channel);
+    other.subscribe_private(channel);
+    (sender, other)
+}
+
+#[test]
+fn a_member_is_heard_by_the_others_and_not_by_itself() {
+    let server = Server::start();
+    for channel in ["pub", "private-a", "private-encrypted-a"] {
+        let (mut sender, mut other) = two_on(&server, channel);
+        sender.send(said(channel, json!({"x": 1})));
+        other.expect(said(channel, json!({"x": 1})));
+        sender.nothing();
+        other.nothing();
+    }
+}
+
+#[test]
+fn who_is_not_a_member_is_told_so_and_heard_by_nobody() {
+    let server = Server::start();
+    let (_, mut other) = two_on(&server, CHANNEL);
+    let mut outside = Client::connect(&server);
+    for channel in [CHANNEL, "pub", "presence-a", "nobody"] {
+        outside.send(said(channel, json!({"x": 1})));
+        outside.error(4009, "The client is not a member of the specified channel.");
+    }
+    outside.subscribe_private(CHANNEL);
+    outside.unsubscribe(CHANNEL);
+    outside.send(said(CHANNEL, json!({})));
+    outside.error(4009, "The client is not a member of the specified channel.");
+    outside.nothing();
+    other.nothing();
+}
+
+#[test]
+fn an_app_that_wants_none_says_so() {
+    let server = Server::with(&[(FROM, "none")]);
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    sender.send(said(CHANNEL, json!({"x": 1})));
+    sender.error(4301, "The app does not have client messaging enabled.");
+    sender.nothing();
+    other.nothing();
+}
+
+#[test]
+fn data_is_relayed_as_it_was_written() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    for data in [
+        "{}",
+        "[]",
+        "null",
+        "5",
+        "1.0",
+        "-0",
+        "1e3",
+        "12345678901234567890",
+        "true",
+        "\"plain\"",
+        "\"{\\\"k\\\": \\\"v\\\"}\"",
+        "\"\\\"q\\\"\"",
+        "\"\\u00e9\\/\"",
+        "\"é/😀\"",
+        "{ \"l\" : {\"0\":\"a\"},  \"f\":1.0 , \"dup\":1,\"dup\":2}",
+        "[1,\t2]",
+    ] {
+        let message = format!(r#"{{"event":"client-ev","channel":"private-a","data":{data}}}"#);
+        sender.text(&message);
+        match other.receive() {
+            Got::Text(text) => {
+                assert!(text.contains(&format!("\"data\":{data}")), "{data}: {text}")
+            }
+            got => panic!("{data}: {got:?}"),
+        }
+    }
+    sender.nothing();
+}
+
+#[test]
+fn an_event_without_data_is_relayed() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    sender.send(json!({"event": "client-ev", "channel": CHANNEL}));
+    let event = other.event();
+    assert_eq!((&event["event"], &event["channel"]), (&json!("client-ev"), &json!(CHANNEL)));
+    assert_eq!(event.get("data").unwrap_or(&Value::Null), &Value::Null);
+}
+
+#[test]
+fn nothing_else_of_the_message_is_relayed() {
+    for from in ["members", "all"] {
+        let server = Server::with(&[(FROM, from)]);
+        let (mut sender, mut other) = two_on(&server, CHANNEL);
+        other.subscribe("pub");
+        sender.send(json!({
+            "event": "client-ev", "channel": CHANNEL, "data": {"x": 1}, "user_id": "spoof",
+            "socket_id": "1.1", "channels": ["pub"], "foo": "bar",
+        }));
+        other.expect(said(CHANNEL, json!({"x": 1})));
+        other.nothing();
+    }
+}
+
+#[test]
+fn the_user_id_comes_from_the_presence_subscription_alone() {
+    let server = Server::start();
+    let mut sender = Client::connect(&server);
+    let mut other = Client::connect(&server);
+    sender.join("presence-a", "1");
+    other.join("presence-a", "2");
+    sender.event();
+    sender.send(
+        json!({"event": "client-ev", "channel": "presence-a", "data": {}, "user_id": "spoof"}),
+    );
+    let mut expected = said("presence-a", json!({}));
+    expected["user_id"] = json!("1");
+    other.expect(expected);
+    let data = json!({"channel": "pub", "channel_data": "{\"user_id\":\"admin\"}"});
+    sender.send(json!({"event": "pusher:subscribe", "data": data}));
+    sender.subscribed("pub");
+    other.subscribe("pub");
+    sender.send(said("pub", json!({})));
+    other.expect(said("pub", json!({})));
+}
+
+#[test]
+fn where_all_may_speak_membership_is_not_asked_for() {
+    let server = Server::with(&[(FROM, "all")]);
+    let (mut first, mut second) = two_on(&server, CHANNEL);
+    let mut outside = Client::connect(&server);
+    outside.send(said(CHANNEL, json!({"x": 1})));
+    outside.send(said("nobody", json!({"x": 1})));
+    outside.nothing();
+    first.expect(said(CHANNEL, json!({"x": 1})));
+    second.expect(said(CHANNEL, json!({"x": 1})));
+    first.send(said(CHANNEL, json!("plain")));
+    second.expect(said(CHANNEL, json!("plain")));
+    first.nothing();
+}
+
+#[test]
+fn a_client_event_needs_the_name_of_a_channel() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    for message in [
+        json!({"event": "client-ev", "data": {}}),
+        json!({"event": "client-ev", "channel": 5}),
+        json!({"event": "client-ev", "channel": [CHANNEL], "data": {}}),
+        json!({"event": "client-ev", "channel": "", "data": {}}),
+        json!({"event": "client-ev", "channel": null, "data": {}}),
+    ] {
+        sender.send(message);
+        sender.error(4200, "Invalid message format");
+    }
+    sender.nothing();
+    other.nothing();
+}
+
+#[test]
+fn the_name_of_the_event_is_kept_to_the_byte() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    for name in ["client-", "client-é \"\\/\u{7f}", "client-client-x"] {
+        sender.send(json!({"event": name, "channel": CHANNEL, "data": 1}));
+        other.expect(json!({"event": name, "channel": CHANNEL, "data": 1}));
+    }
+}

@@ -1,0 +1,82 @@
+// pusher-js and a server that goes away: the client comes back by itself and is where it was.
+
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import {
+  codes,
+  connected,
+  endClients,
+  fixedPort,
+  http,
+  startServer,
+  subscribed,
+} from './support.mjs';
+
+/**
+ * pusher-js retries at once after 4200 and after a second when the connection broke; an attempt
+ * that finds nobody listening costs it fifteen seconds, by a timer of its own.
+ */
+const COMING_BACK = 45_000;
+
+afterEach(endClients);
+
+/** A client of this server in a public, a private and a presence channel. */
+async function present(server, user_id) {
+  const pusher = await connected(server, { member: { user_id } });
+  const channels = [];
+  for (const name of ['news', 'private-orders', 'presence-room']) {
+    channels.push(await subscribed(pusher, name));
+  }
+  return { pusher, channels };
+}
+
+/** Waits until the client is back in all its channels, and hears what is published there. */
+async function isBack({ pusher, channels }, server) {
+  await pusher.states.event('connected', COMING_BACK);
+  for (const channel of channels) await channel.inbox.event('pusher:subscription_succeeded');
+  for (const channel of channels) {
+    await http(server).trigger(channel.name, 'after', { back: true });
+    assert.deepEqual((await channel.inbox.event('after')).data, { back: true });
+  }
+}
+
+test('a server that stops tells 4200, and the client is back as soon as the next one runs', async () => {
+  const port = await fixedPort();
+  const first = await startServer({ port });
+  const ada = await present(first, 'ada');
+  const id = ada.pusher.connection.socket_id;
+  await first.stop();
+  await ada.pusher.states.event('connecting');
+  assert.equal(codes(ada.pusher)[0], 4200);
+
+  const second = await startServer({ port });
+  await isBack(ada, second);
+  assert.notEqual(ada.pusher.connection.socket_id, id);
+  endClients();
+  await second.stop();
+});
+
+test('a server that stops tells connections without a channel, too', async () => {
+  const server = await startServer();
+  const pusher = await connected(server);
+  await server.stop();
+  await pusher.states.event('connecting');
+  assert.equal(codes(pusher)[0], 4200);
+});
+
+test('after a server that was killed the client is back as soon as the next one runs', async () => {
+  const port = await fixedPort();
+  const first = await startServer({ port });
+  const ada = await present(first, 'ada');
+  await first.kill();
+  const second = await startServer({ port });
+  await isBack(ada, second);
+  endClients();
+  await second.stop();
+});
+
+test('a server with nothing to do stops at once', async () => {
+  const server = await startServer();
+  await server.stop();
+  assert.deepEqual(await server.exited, { code: 0, signal: null });
+});

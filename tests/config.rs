@@ -1,0 +1,106 @@
+//! What the manual says of the configuration, held against what the program knows, and its
+//! examples, tried out.
+//!
+//! Single values and errors are tested beside the code that reads them.
+
+use std::path::PathBuf;
+
+use reverb::args::{COMMANDS, GLOBAL_FLAGS};
+use reverb::config::{Config, Limits, json, variables};
+
+const COMMAND_MANUAL: &str = include_str!("../man/reverb.1");
+const FILE_MANUAL: &str = include_str!("../man/reverb.json.5");
+
+/// Whether a manual has an entry that begins with these words, or lists them in one.
+fn has_entry(manual: &str, macro_name: &str, name: &str) -> bool {
+    let begin = format!(".It {macro_name} ");
+    manual
+        .lines()
+        .filter_map(|line| line.strip_prefix(&begin))
+        .any(|entry| entry.split([' ', ',']).any(|word| word == name))
+}
+
+#[test]
+fn the_manual_has_every_command_and_flag() {
+    for command in COMMANDS {
+        assert!(COMMAND_MANUAL.contains(&format!("\n.Cm {}\n", command.name)), "{}", command.name);
+        assert!(has_entry(COMMAND_MANUAL, "Cm", command.name), "{}", command.name);
+        for flag in command.flags {
+            assert!(has_entry(COMMAND_MANUAL, "Fl", &flag.name[1..]), "{}", flag.name);
+        }
+    }
+    for flag in GLOBAL_FLAGS {
+        assert!(COMMAND_MANUAL.contains(&format!(".Fl {}", &flag.name[1..])), "{}", flag.name);
+    }
+}
+
+#[test]
+fn the_manual_has_every_variable() {
+    for name in variables::names().filter(|name| !name.starts_with("REVERB_LIMIT_")) {
+        assert!(has_entry(COMMAND_MANUAL, "Ev", &name), "{name}");
+    }
+    assert!(has_entry(COMMAND_MANUAL, "Ev", "REVERB_LIMIT_"));
+}
+
+#[test]
+fn the_manual_has_no_variable_of_its_own() {
+    let entries = COMMAND_MANUAL.lines().filter_map(|line| line.strip_prefix(".It Ev "));
+    for name in entries.filter(|name| !name.starts_with("REVERB_LIMIT_")) {
+        assert!(variables::names().any(|known| known == name), "{name}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_key_of_the_file() {
+    for key in json::keys() {
+        // Headings stand for the outer levels.
+        let key = key.strip_prefix("scaling.").unwrap_or(key);
+        let is_there = has_entry(FILE_MANUAL, "Cm", key)
+            || FILE_MANUAL.contains(&format!("\n.Cm {key} ,\n"))
+            || FILE_MANUAL.contains(&format!("\n.Cm {key}\n"))
+            || FILE_MANUAL.contains(&format!("\n.Cm {key} ."));
+        assert!(is_there, "{key}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_limit_with_its_default() {
+    let limits = Limits::default();
+    for name in Limits::NAMES {
+        let value = limits.value(name).unwrap();
+        let entry = format!(".It Cm {name}\nDefault: {value}.\n");
+        assert!(FILE_MANUAL.contains(&entry), "man/reverb.json.5 must have:\n{entry}");
+        for bound in [0, u64::MAX] {
+            let Err(reason) = Limits::default().set(name, bound) else { continue };
+            let words: Vec<&str> = reason.split(' ').collect();
+            let [.., least, _, most] = words.as_slice() else { panic!("{reason}") };
+            let range = format!("{entry}From {least} to {most}.\n");
+            assert!(FILE_MANUAL.contains(&range), "man/reverb.json.5 must have:\n{range}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_manual_is_a_configuration() {
+    let start = FILE_MANUAL.find("\n{\n").unwrap() + 1;
+    let end = start + FILE_MANUAL[start..].find("\n.Ed").unwrap();
+    let mut config = Config::default();
+    let mut warnings = Vec::new();
+    let apps = json::read("example", &FILE_MANUAL[start..end], &mut config, &mut warnings);
+    assert_eq!(apps.unwrap().len(), 2);
+    assert_eq!(config.limits.presence_members, 100);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn the_manuals_are_good_mdoc() {
+    let man = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man");
+    // mandoc finds the pages they refer to only from the directory they are in.
+    let lint = std::process::Command::new("mandoc")
+        .args(["-Tlint", "reverb.1", "reverb.json.5"])
+        .current_dir(man)
+        .output()
+        .expect("mandoc is installed: it is among what the tests need");
+    let told = String::from_utf8_lossy(&lint.stdout).into_owned();
+    assert!(lint.status.success() && told.is_empty(), "{told}");
+}

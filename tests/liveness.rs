@@ -1,0 +1,101 @@
+//! Connections that fall silent: pinged, pinged in the other way, and given up.
+
+use crate::support::{Client, Got, Server};
+use serde_json::json;
+
+fn server() -> Server {
+    Server::with(&[("REVERB_APP_PING_INTERVAL", "1"), ("REVERB_LIMIT_PONG_TIMEOUT_MS", "600")])
+}
+
+#[track_caller]
+fn control_ping(client: &mut Client) -> Vec<u8> {
+    match client.receive() {
+        Got::Ping(payload) => payload,
+        got => panic!("a control ping was expected, {got:?} came"),
+    }
+}
+
+#[test]
+fn a_silent_client_is_pinged_in_both_ways_and_then_closed() {
+    let server = server();
+    let mut witness = Client::connect(&server);
+    witness.join("presence-a", "2");
+    let mut client = Client::connect(&server);
+    client.join("presence-a", "1");
+    assert_eq!(witness.event()["event"], "pusher_internal:member_added");
+    control_ping(&mut client);
+    witness.frame(0x8A, b"alive");
+    assert_eq!(client.event()["event"], "pusher:ping");
+    client.error(4201, "Pong reply not received in time");
+    client.closed(4201);
+    loop {
+        match witness.receive() {
+            Got::Ping(payload) => witness.frame(0x8A, &payload),
+            Got::Text(text) if text.contains("member_removed") => break,
+            Got::Text(text) if text.contains("pusher:ping") => {}
+            got => panic!("{got:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_client_without_a_subscription_is_watched_too() {
+    let server = server();
+    let mut client = Client::connect(&server);
+    control_ping(&mut client);
+    assert_eq!(client.event()["event"], "pusher:ping");
+    client.error(4201, "Pong reply not received in time");
+    client.closed(4201);
+    server.get("/apps/app-id/connections", "").is(200, json!({"connections": 0}));
+}
+
+#[test]
+fn a_control_pong_is_enough() {
+    let server = server();
+    let mut client = Client::connect(&server);
+    for _ in 0..2 {
+        let payload = control_ping(&mut client);
+        client.frame(0x8A, &payload);
+    }
+    client.nothing();
+}
+
+#[test]
+fn any_sign_of_life_is_enough() {
+    let server = server();
+    let mut client = Client::connect(&server);
+    control_ping(&mut client);
+    client.nothing();
+    control_ping(&mut client);
+    assert_eq!(client.event()["event"], "pusher:ping");
+    client.send(json!({"event": "pusher:pong", "data": {}}));
+    control_ping(&mut client);
+    client.text("nonsense");
+    client.error(4200, "Invalid message format");
+    control_ping(&mut client);
+}
+
+#[test]
+fn who_only_listens_is_pinged_all_the_same() {
+    let server = server();
+    let mut client = Client::connect(&server);
+    client.subscribe("c");
+    loop {
+        server.publish("c", "e", "d");
+        match client.receive() {
+            Got::Text(text) => assert!(text.contains("\"e\""), "{text}"),
+            Got::Ping(_) => break,
+            got => panic!("{got:?}"),
+        }
+    }
+}
+
+#[test]
+fn who_speaks_is_not_pinged() {
+    let server = server();
+    let mut client = Client::connect(&server);
+    let started = std::time::Instant::now();
+    while started.elapsed().as_millis() < 2_500 {
+        client.nothing();
+    }
+}

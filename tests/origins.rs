@@ -1,0 +1,77 @@
+//! Allowed origins: which web pages may connect.
+
+use crate::support::{Client, Server, Setup};
+
+#[track_caller]
+fn enters(server: &Server, origin: &str) {
+    let mut client = Client::open(server, "/app/app-key", origin);
+    assert_eq!(client.event()["event"], "pusher:connection_established", "{origin}");
+}
+
+#[track_caller]
+fn refused(server: &Server, origin: &str) {
+    let mut client = Client::open(server, "/app/app-key", origin);
+    client.error(4009, "Origin not allowed");
+    client.closed(4009);
+}
+
+fn server() -> Server {
+    Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "allowed.test,*.wild.test")])
+}
+
+#[test]
+fn the_host_of_the_origin_is_what_counts() {
+    let server = server();
+    for origin in [
+        "http://allowed.test",
+        "https://allowed.test:8443",
+        "http://a.wild.test",
+        "https://a.b.wild.test:1",
+        "capacitor://allowed.test",
+    ] {
+        enters(&server, &format!("Origin: {origin}\r\n"));
+    }
+}
+
+#[test]
+fn another_host_is_told_4009_and_closed() {
+    let server = server();
+    for origin in [
+        "http://evil.test",
+        "http://wild.test",
+        "http://xallowed.test",
+        "http://allowed.testx",
+        "http://allowed.test.evil.test",
+        "http://evil.test/allowed.test",
+        "http://evil.test?allowed.test",
+        "http://evil.test#.wild.test",
+        "http://allowed.test@evil.test",
+        "http://a.wild.test:80@evil.test",
+        "http://awild.test",
+    ] {
+        refused(&server, &format!("Origin: {origin}\r\n"));
+    }
+}
+
+#[test]
+fn without_a_proper_origin_only_a_star_lets_in() {
+    let server = server();
+    for origin in
+        ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: \r\n", "Origin: http://\r\n"]
+    {
+        refused(&server, origin);
+    }
+    let open = Server::start();
+    for origin in
+        ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: http://any.test\r\n"]
+    {
+        enters(&open, origin);
+    }
+}
+
+#[test]
+fn a_star_among_others_lets_everybody_in() {
+    let server = Setup::new().env("REVERB_APP_ALLOWED_ORIGINS", "allowed.test,*").start();
+    enters(&server, "");
+    enters(&server, "Origin: http://any.test\r\n");
+}

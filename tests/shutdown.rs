@@ -1,0 +1,189 @@
+//! The end of a server: clients are told to come back, and the process leaves in order.
+
+use crate::support::{Client, DEADLINE, Http, Server, Setup};
+use serde_json::{Value, json};
+use std::thread;
+use std::time::Instant;
+
+/// Takes the farewell: the event 4200 and the close frame.
+#[track_caller]
+fn told_to_come_back(client: &mut Client) {
+    let event = client.event();
+    assert_eq!(event["event"], "pusher:error", "{event}");
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert_eq!(data["code"], 4200);
+    client.closed(4200);
+}
+
+/// A server that says farewell quickly.
+fn quick() -> Setup {
+    Setup::new()
+        .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 100)
+        .env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
+        .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 300)
+}
+
+/// Waits until the server has taken notice of a signal.
+#[track_caller]
+fn is_stopping(server: &Server) {
+    let started = Instant::now();
+    loop {
+        let response = server.request("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
+        if response.header("Connection") == Some("close") {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "the signal has no effect");
+    }
+}
+
+#[test]
+fn every_client_is_told_and_the_exit_code_is_zero() {
+    for signal in ["TERM", "INT"] {
+        let mut server = quick().start();
+        let mut idle = Client::connect(&server);
+        let mut subscriber = Client::connect(&server);
+        subscriber.subscribe("c");
+        let mut member = Client::connect(&server);
+        member.join("presence-a", "1");
+        server.signal(signal);
+        for client in [&mut idle, &mut subscriber, &mut member] {
+            told_to_come_back(client);
+        }
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_server_without_clients_leaves_at_once() {
+    let mut server = Setup::new().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000).start();
+    let mut kept = Http::connect(&server);
+    kept.send("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
+    kept.response().is(200, json!({"health": "OK"}));
+    let started = Instant::now();
+    server.signal("TERM");
+    kept.ended();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed().as_millis() < 2_000, "{:?}", started.elapsed());
+}
+
+#[test]
+fn half_a_request_holds_it_up_for_a_moment_only() {
+    let mut server = quick().start();
+    let mut half = Http::connect(&server);
+    half.send("GET /up HTTP/1.1\r\n");
+    let mut other = Http::connect(&server);
+    other.send("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
+    other.response().is(200, json!({"health": "OK"}));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    half.end_or_status(408);
+}
+
+#[test]
+fn the_farewells_are_spread_over_a_window() {
+    let mut server = quick().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 1_000).start();
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
+    let started = Instant::now();
+    server.signal("TERM");
+    let mut told: Vec<u128> = thread::scope(|scope| {
+        let waits = clients.iter_mut().map(|client| {
+            scope.spawn(move || {
+                told_to_come_back(client);
+                started.elapsed().as_millis()
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        waits.into_iter().map(|wait| wait.join().unwrap()).collect()
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    told.sort_unstable();
+    assert!(told[0] < 500 && told[19] > 500, "{told:?}");
+}
+
+#[test]
+fn who_comes_back_too_early_is_told_to_wait() {
+    let mut server = quick().env("REVERB_LIMIT_DRAIN_LINGER_MS", 60_000).start();
+    let mut client = Client::connect(&server);
+    server.signal("TERM");
+    told_to_come_back(&mut client);
+    let mut early = Client::open(&server, "/app/app-key", "");
+    let event = early.event();
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert_eq!((&event["event"], &data["code"]), (&json!("pusher:error"), &json!(4100)));
+    early.closed(4100);
+    server.signal("TERM");
+    server.wait();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Setup::new()
+        .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000)
+        .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 60_000)
+        .start();
+    let mut clients: Vec<Client> = (0..50).map(|_| Client::connect(&server)).collect();
+    server.signal("TERM");
+    is_stopping(&server);
+    server.signal("TERM");
+    server.wait();
+    for client in &mut clients {
+        client.drain();
+    }
+}
+
+#[test]
+fn the_restart_command_has_the_server_leave_in_order() {
+    let mut server = quick().start();
+    let mut client = Client::connect(&server);
+    client.subscribe("c");
+    let port = server.address().port().to_string();
+    let output = server
+        .command()
+        .args(["restart", "--host", "127.0.0.1", "--port", &port])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    told_to_come_back(&mut client);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn the_restart_command_says_so_when_there_is_no_server() {
+    let server = Server::start();
+    let mut gone = quick().start();
+    let port = gone.address().port().to_string();
+    gone.signal("TERM");
+    gone.wait();
+    let output =
+        gone.command().args(["restart", "--host", "127.0.0.1", "--port", &port]).output().unwrap();
+    assert!(!output.status.success());
+    server.is_up();
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_end() {
+    let mut server = quick().start();
+    let mut client = Client::connect(&server);
+    client.subscribe("c");
+    server.publish("c", "e", "d");
+    server.signal("TERM");
+    client.expect(json!({"event": "e", "channel": "c", "data": "d"}));
+    told_to_come_back(&mut client);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_with_code_1() {
+    let server = Server::start();
+    let port = server.address().port().to_string();
+    let output = server
+        .command()
+        .args(["start", "--host", "127.0.0.1", "--port", &port])
+        .envs([("REVERB_APP_ID", "a"), ("REVERB_APP_KEY", "k"), ("REVERB_APP_SECRET", "s")])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&port), "{told}");
+    server.is_up();
+}

@@ -1,0 +1,283 @@
+//! The law of the source tree: who may name whom, and what a file may look like.
+//!
+//! `net` may name `hub` and `proto`, `hub` may name `proto`, and nobody the other way round; the
+//! pure layers know no sockets, files, environment, clock or randomness.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The longest a file may get before it has to be split by meaning.
+const LINES: usize = 450;
+
+/// One source file.
+struct Source {
+    /// Relative to the root, such as `src/net/server.rs`.
+    name: String,
+    text: String,
+}
+
+impl Source {
+    fn is_in(&self, folder: &str) -> bool {
+        self.name.starts_with(&format!("src/{folder}/")) || self.name == format!("src/{folder}.rs")
+    }
+
+    /// The identifiers and punctuation of what is not a test, without comments and literals.
+    fn code(&self) -> Vec<String> {
+        if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") {
+            return Vec::new();
+        }
+        let mut tokens = tokens(&self.text);
+        let tests = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+        if let Some(at) = tokens.windows(tests.len()).position(|window| window == tests) {
+            tokens.truncate(at);
+        }
+        tokens
+    }
+}
+
+/// All `.rs` files of a folder of the root.
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned();
+                found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {folder}");
+    found
+}
+
+/// Splits code into identifiers and single signs, leaving out comments and literals.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(length) = raw_string(rest) {
+            length
+        } else if first == '"' {
+            quoted(rest, '"')
+        } else if first == '\'' && is_character(rest) {
+            quoted(rest, '\'')
+        } else if first.is_alphanumeric() || first == '_' {
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let word = &rest[..end.unwrap_or(rest.len())];
+            tokens.push(word.to_owned());
+            word.len()
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(first.to_string());
+            }
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+/// The length of the raw string at the start, if there is one.
+fn raw_string(text: &str) -> Option<usize> {
+    let body = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
+    let hashes = body.len() - body.trim_start_matches('#').len();
+    body[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    let start = text.len() - body.len() + hashes + 1;
+    Some(start + text[start..].find(&end)? + end.len())
+}
+
+/// The length of the literal at the start, which ends with this unescaped sign.
+fn quoted(text: &str, sign: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == sign => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Whether the quote at the start opens a character and not a lifetime.
+fn is_character(text: &str) -> bool {
+    let mut chars = text.chars().skip(1);
+    chars.next() == Some('\\') || chars.next() == Some('\'')
+}
+
+/// Every place where one of these runs of tokens stands in the code of a folder.
+fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
+    let mut places = Vec::new();
+    for source in sources("src").iter().filter(|source| source.is_in(folder)) {
+        let code = source.code();
+        for run in runs {
+            if code.windows(run.len()).any(|window| window == *run) {
+                places.push(format!("{} names {}", source.name, run.concat()));
+            }
+        }
+    }
+    places
+}
+
+#[track_caller]
+fn none(places: &[String]) {
+    assert!(places.is_empty(), "\n{}", places.join("\n"));
+}
+
+#[test]
+fn names_go_down_only() {
+    for (folder, above) in [
+        ("proto", &["hub", "net", "commands", "args"][..]),
+        ("hub", &["net", "commands", "args"]),
+        ("config", &["hub", "net", "commands"]),
+        ("net", &["commands", "args"]),
+    ] {
+        for layer in above {
+            none(&found(folder, &[&["crate", ":", ":", layer], &["super", ":", ":", layer]]));
+        }
+    }
+    let load = [&["config", ":", ":", "load"][..], &["config", ":", ":", "env"]];
+    none(&found("proto", &load));
+    none(&found("hub", &load));
+}
+
+#[test]
+fn the_pure_layers_know_no_effects() {
+    let effects: [&[&str]; 14] = [
+        &["mio"],
+        &["rustls"],
+        &["libc"],
+        &["rand"],
+        &["TcpStream"],
+        &["TcpListener"],
+        &["UdpSocket"],
+        &["SystemTime"],
+        &["Instant", ":", ":", "now"],
+        &["fs"],
+        &["env"],
+        &["thread"],
+        &["std", ":", ":", "process"],
+        &["println"],
+    ];
+    none(&found("proto", &effects));
+    none(&found("hub", &effects));
+}
+
+#[test]
+fn a_socket_does_not_know_what_it_carries() {
+    none(&found(
+        "net",
+        &[&["httparse"], &["serde_json"], &["hmac"], &["sha2"], &["md5"], &["tungstenite"]],
+    ));
+}
+
+#[test]
+fn unsafe_stands_in_one_file() {
+    let mut places = Vec::new();
+    for source in sources("src").iter().filter(|source| source.name != "src/net/sys.rs") {
+        if source.code().iter().any(|token| token == "unsafe") {
+            places.push(source.name.clone());
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn nothing_is_unwrapped_outside_the_tests() {
+    let mut places = Vec::new();
+    for source in sources("src") {
+        let code = source.code();
+        let count = code.windows(3).filter(|window| *window == ["unwrap", "(", ")"]).count();
+        if count > 0 {
+            places.push(format!("{}: {count}", source.name));
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn nothing_unfinished_is_left() {
+    let unfinished = ["todo", "unimplemented", "dbg"];
+    let mut places = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        let marks =
+            ["FIX", "XX"].map(|half| format!("{half}{}", if half == "FIX" { "ME" } else { "X" }));
+        if marks.iter().any(|mark| source.text.contains(mark.as_str())) {
+            places.push(source.name.clone());
+        }
+        let code = source.code();
+        let called = |name: &str| code.windows(2).any(|window| window == [name, "!"]);
+        if unfinished.iter().any(|name| called(name)) {
+            places.push(source.name.clone());
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let mut places = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        if !source.text.starts_with("//!") {
+            places.push(source.name.clone());
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let mut places = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        let lines = source.text.lines().count();
+        if lines > LINES {
+            places.push(format!("{}: {lines} lines", source.name));
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn the_root_holds_what_belongs_there() {
+    let allowed = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "tests",
+        "fuzz",
+        "man",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "target",
+    ];
+    let mut places = Vec::new();
+    for entry in fs::read_dir(ROOT).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.starts_with('.') && !allowed.contains(&name.as_str()) {
+            places.push(name);
+        }
+    }
+    none(&places);
+}
+
+#[test]
+fn the_reader_of_this_law_sees_code_alone() {
+    let text =
+        "let a = b\"mio\\\"\"; // mio\n/* mio */ 'x' '\\'' r#\"mio\"# &'static str; mio::Poll";
+    let found: Vec<String> = tokens(text);
+    assert_eq!(found.iter().filter(|token| *token == "mio").count(), 1);
+    assert!(found.iter().any(|token| token == "static"));
+}
