@@ -1,11 +1,13 @@
 //! The log: one line a write to standard error, none of which can hold up the server.
 //!
 //! A terminal that was paused or a pipe nobody reads would block a write, and with it every
-//! client. So a line is written only when it would be taken at once; the others are counted, and
-//! the count is told when there is room again.
+//! client. So a line is written only as far as it is taken at once; those that are not are
+//! counted, and the count is told when there is room again.
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use simplelog::{ConfigBuilder, LevelFilter, WriteLogger};
 use time::macros::format_description;
@@ -24,15 +26,54 @@ pub fn start(debug: bool) {
         .set_location_level(LevelFilter::Off)
         .build();
     let colored = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = Lines { line: Vec::new(), dropped: 0, colored };
+    let sink = Sink::of_stderr();
+    let lines = Lines { sink, line: Vec::new(), dropped: 0, cut: false, colored };
     // A program that embeds the library may have a logger already; then that one is used.
     let _ = WriteLogger::init(level, config, lines);
 }
 
+/// Where lines go.
+enum Sink {
+    /// A terminal or pipe, opened once more so that writing to it never waits; whoever shares the
+    /// first opening (a shell) keeps it as it was.
+    NeverWaits(File),
+    /// Anything else: a file takes a line at once, a socket is asked first.
+    Asked(io::Stderr),
+}
+
+impl Sink {
+    fn of_stderr() -> Self {
+        let Ok(kind) = fs::metadata(STDERR).map(|metadata| metadata.file_type()) else {
+            return Sink::Asked(io::stderr());
+        };
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Sink::Asked(io::stderr());
+        }
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
+            Ok(file) => Sink::NeverWaits(file),
+            Err(_) => Sink::Asked(io::stderr()),
+        }
+    }
+
+    /// Writes what is taken at once, in one call, and says how much that was.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::NeverWaits(file) => file.write(bytes),
+            Sink::Asked(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
+            Sink::Asked(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
 /// Gathers the pieces of a line and writes it whole.
 struct Lines {
+    sink: Sink,
     line: Vec<u8>,
+    /// Lines that were not taken since the last that was.
     dropped: u64,
+    /// Whether the last line was taken in part.
+    cut: bool,
     colored: bool,
 }
 
@@ -55,26 +96,28 @@ impl Write for Lines {
 
 impl Lines {
     fn write_line(&mut self, line: &[u8]) {
-        let mut stderr = io::stderr().lock();
-        if !sys::is_writable_now(stderr.as_fd()) {
-            self.dropped += 1;
-            return;
-        }
         let mut text = String::new();
         if self.dropped > 0 {
-            text = format!("({} lines were not logged: nobody read them)\n", self.dropped);
+            text = format!("({} lines before this one were not taken) ", self.dropped);
         }
-        text.push_str(String::from_utf8_lossy(line).trim_end_matches('\n'));
-        // A pipe that says it is writable takes this much at once.
+        for c in String::from_utf8_lossy(line).trim_end_matches('\n').chars() {
+            // What clients say is in here: none of it may begin a line or move the cursor.
+            match c.is_control() {
+                true => text.extend(c.escape_default()),
+                false => text.push(c),
+            }
+        }
         let mut end = text.len().min(LINE_BYTES_MAX - COLOR_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(end);
         let text = if self.colored { colored(&text) } else { text };
+        let text = format!("{}{text}\n", if self.cut { "\n" } else { "" });
         // A log that cannot be written (a full disk, a closed pipe) is no reason to stop serving.
-        if stderr.write_all((text + "\n").as_bytes()).is_ok() {
-            self.dropped = 0;
+        match self.sink.write(text.as_bytes()) {
+            Ok(taken) => (self.dropped, self.cut) = (0, taken < text.len()),
+            Err(_) => self.dropped += 1,
         }
     }
 }
@@ -84,13 +127,16 @@ fn colored(line: &str) -> String {
     let color = match line {
         _ if line.contains("[ERROR]") => "31",
         _ if line.contains("[WARN]") => "33",
-        _ if line.contains("[DEBUG]") => "2",
+        _ if line.contains(" < ") => "32",
+        _ if line.contains(" > ") => "36",
         _ => "0",
     };
     format!("\u{1b}[{color}m{line}\u{1b}[0m")
 }
 
-/// `PIPE_BUF` of Linux.
+/// Standard error, as a file that can be opened again.
+const STDERR: &str = "/proc/self/fd/2";
+/// `PIPE_BUF` of Linux: a pipe takes as much whole or not at all.
 const LINE_BYTES_MAX: usize = 4_096;
-/// What color and line end add.
-const COLOR_BYTES: usize = 10;
+/// What color and line ends add.
+const COLOR_BYTES: usize = 12;

@@ -196,6 +196,13 @@ fn a_message_that_will_be_too_long_is_refused_by_its_head() {
 }
 
 #[test]
+fn the_close_frame_arrives_although_the_client_is_still_sending() {
+    let server = Server::start();
+    closes(&server, &frame(0x81, &vec![b'x'; 5_000_000]), 1009);
+    closes(&server, &[frame(0x82, b"x"), vec![b'x'; 5_000_000]].concat(), 1003);
+}
+
+#[test]
 fn a_length_with_the_top_bit_set_is_a_protocol_error() {
     let server = Server::start();
     closes(&server, b"\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00\x00\x00\x00", 1002);

@@ -269,6 +269,22 @@ fn a_client_that_asks_and_never_reads_the_answers() {
 }
 
 #[test]
+fn more_connections_than_descriptors() {
+    let server = Setup::new().descriptors(30).start();
+    let mut bystander = Client::connect(&server);
+    let mut waiting: Vec<Http> = (0..60).map(|_| Http::connect(&server)).collect();
+    bystander.nothing();
+    for http in &mut waiting {
+        http.send("GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    }
+    for http in &mut waiting {
+        http.response().is(200, json!({"health": "OK"}));
+    }
+    bystander.nothing();
+    server.is_up();
+}
+
+#[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);

@@ -1,6 +1,6 @@
 //! Presence channels: who is in, who came, who left.
 
-use crate::support::{APP, Client, Server, Setup, channel_auth};
+use crate::support::{APP, Client, Server, Setup, channel_auth, frame};
 use serde_json::{Value, json};
 
 const ROOM: &str = "presence-room";
@@ -253,6 +253,44 @@ fn joining_again_as_the_same_user_is_silent() {
     bob.unsubscribe(ROOM);
     bob.nothing();
     removed(&mut ann, "2");
+}
+
+#[test]
+fn leaving_and_coming_back_at_once_is_seen_in_that_order() {
+    let server = Server::start();
+    let mut ann = Client::connect(&server);
+    ann.join(ROOM, "1");
+    let mut bob = Client::connect(&server);
+    bob.join(ROOM, "2");
+    added(&mut ann, named("2"));
+    let data = r#"{"user_id":"2"}"#;
+    let auth = channel_auth(&APP, &bob.socket_id, ROOM, data);
+    let leave = json!({"event": "pusher:unsubscribe", "data": {"channel": ROOM}});
+    let data = json!({"channel": ROOM, "auth": auth, "channel_data": data});
+    let join = json!({"event": "pusher:subscribe", "data": data});
+    let messages = [leave, join].map(|message| frame(0x81, message.to_string().as_bytes()));
+    bob.raw(&messages.concat());
+    assert_eq!(bob.joined(ROOM)["count"], 2);
+    removed(&mut ann, "2");
+    added(&mut ann, json!({"user_id": "2"}));
+    ann.nothing();
+}
+
+#[test]
+fn a_connection_that_joins_as_another_user_leaves_as_the_first() {
+    let server = Server::start();
+    let mut ann = Client::connect(&server);
+    ann.join(ROOM, "1");
+    let mut bob = Client::connect(&server);
+    bob.join(ROOM, "2");
+    added(&mut ann, named("2"));
+    assert_eq!(bob.join(ROOM, "3")["ids"], json!(["1", "3"]));
+    removed(&mut ann, "2");
+    added(&mut ann, named("3"));
+    assert_eq!(bob.join(ROOM, "1")["ids"], json!(["1"]));
+    removed(&mut ann, "3");
+    drop(bob);
+    ann.nothing();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Users: signing in, the channel of a user, termination and watchlists.
 
-use crate::support::{APP, App, Client, Server, hmac_hex};
+use crate::support::{APP, App, Client, Server, Setup, hmac_hex};
 use serde_json::{Value, json};
 
 fn user_auth(app: &App, socket_id: &str, user_data: &str) -> String {
@@ -257,4 +257,14 @@ fn a_watchlist_that_is_too_long_is_cut_and_told_so() {
     assert!(too_long);
     assert_eq!(offline.as_array().unwrap().len(), 100);
     client.nothing();
+}
+
+#[test]
+fn signing_in_and_watching_take_none_of_the_channels_a_connection_may_have() {
+    let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 2).start();
+    let mut client = Client::connect(&server);
+    sign_in(&mut client, r#"{"id":"42","watchlist":["1","2","3"]}"#);
+    watched(&mut client);
+    client.subscribe("a");
+    client.subscribe("b");
 }

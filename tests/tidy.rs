@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -131,6 +132,32 @@ fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
     places
 }
 
+/// The modules that stand directly behind `crate::`, also in a list of several.
+fn modules(code: &[String]) -> Vec<&str> {
+    let mut modules = Vec::new();
+    for (at, window) in code.windows(4).enumerate() {
+        if window[..3] != ["crate", ":", ":"] {
+            continue;
+        }
+        if window[3] != "{" {
+            modules.push(window[3].as_str());
+            continue;
+        }
+        let (mut depth, mut before) = (0, "");
+        for token in &code[at + 3..] {
+            match token.as_str() {
+                "{" => depth += 1,
+                "}" if depth == 1 => break,
+                "}" => depth -= 1,
+                name if depth == 1 && (before == "{" || before == ",") => modules.push(name),
+                _ => {}
+            }
+            before = token;
+        }
+    }
+    modules
+}
+
 #[track_caller]
 fn none(places: &[String]) {
     assert!(places.is_empty(), "\n{}", places.join("\n"));
@@ -138,19 +165,24 @@ fn none(places: &[String]) {
 
 #[test]
 fn names_go_down_only() {
+    let mut places = Vec::new();
     for (folder, above) in [
         ("proto", &["hub", "net", "commands", "args"][..]),
         ("hub", &["net", "commands", "args"]),
         ("config", &["hub", "net", "commands"]),
         ("net", &["commands", "args"]),
     ] {
-        for layer in above {
-            none(&found(folder, &[&["crate", ":", ":", layer], &["super", ":", ":", layer]]));
+        for source in sources("src").iter().filter(|source| source.is_in(folder)) {
+            let code = source.code();
+            for module in modules(&code).iter().filter(|module| above.contains(module)) {
+                places.push(format!("{} names {module}", source.name));
+            }
         }
     }
     let load = [&["config", ":", ":", "load"][..], &["config", ":", ":", "env"]];
-    none(&found("proto", &load));
-    none(&found("hub", &load));
+    places.extend(found("proto", &load));
+    places.extend(found("hub", &load));
+    none(&places);
 }
 
 #[test]
@@ -212,9 +244,8 @@ fn nothing_unfinished_is_left() {
     let unfinished = ["todo", "unimplemented", "dbg"];
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {
-        let marks =
-            ["FIX", "XX"].map(|half| format!("{half}{}", if half == "FIX" { "ME" } else { "X" }));
-        if marks.iter().any(|mark| source.text.contains(mark.as_str())) {
+        let marks = [concat!("FIX", "ME"), concat!("X", "XX")];
+        if marks.iter().any(|mark| source.text.contains(mark)) {
             places.push(source.name.clone());
         }
         let code = source.code();
@@ -274,10 +305,27 @@ fn the_root_holds_what_belongs_there() {
 }
 
 #[test]
+fn every_flag_stands_in_the_readme() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    for command in ["start", "restart", "install"] {
+        let help = Command::new(env!("CARGO_BIN_EXE_reverb")).args([command, "--help"]).output();
+        let help = String::from_utf8(help.unwrap().stdout).unwrap();
+        let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+        let flags: Vec<&str> = flags.filter_map(|flag| flag.split_whitespace().next()).collect();
+        assert!(flags.contains(&"help"), "{help}");
+        for flag in flags.into_iter().filter(|flag| *flag != "help") {
+            assert!(readme.contains(&format!("--{flag}")), "--{flag}");
+        }
+    }
+}
+
+#[test]
 fn the_reader_of_this_law_sees_code_alone() {
     let text =
         "let a = b\"mio\\\"\"; // mio\n/* mio */ 'x' '\\'' r#\"mio\"# &'static str; mio::Poll";
     let found: Vec<String> = tokens(text);
     assert_eq!(found.iter().filter(|token| *token == "mio").count(), 1);
     assert!(found.iter().any(|token| token == "static"));
+    let code = tokens("use crate::hub::x; use crate::{net::{a, b}, proto, c::d}; use self::e;");
+    assert_eq!(modules(&code), ["hub", "net", "proto", "c"]);
 }

@@ -54,8 +54,9 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections of any kind at a time; 0 takes what the open-file limit allows. Past it new
-    /// WebSocket clients are told 4100, which makes them come back a second later.
+    /// Connections at a time; 0 takes what the open-file limit allows. Past it new WebSocket
+    /// clients are told 4100, which makes them come back a second later, and API requests are
+    /// answered on connections that are not kept.
     connections: u32 = 0, 0..=10_000_000;
     /// Connections accepted in one turn of the loop, so that a storm of newcomers does not hold
     /// up those who are in. 256 take about 3 ms.
@@ -92,9 +93,12 @@ limits! {
     channels_per_event: u32 = 100, 1..=100_000;
     /// Events of one batch: Pusher's number.
     events_per_batch: u32 = 10, 1..=100_000;
-    /// Users of one presence channel. Pusher stops at 100; Reverb has no limit, so this one only
-    /// keeps the list each of them receives within a few megabytes.
+    /// Users of one presence channel. Pusher stops at 100 and Reverb nowhere; each of them receives
+    /// the list of all.
     presence_members: u32 = 10_000, 1..=1_000_000;
+    /// Bytes of the ids and infos of all users of one presence channel, which are the list that
+    /// each who joins receives in one message.
+    presence_bytes: u32 = 4_194_304, 1_024..=1_073_741_824;
     /// Bytes of the `channel_data` of one presence subscription. Pusher stops at 1 KB, Reverb at
     /// its message size.
     presence_data_bytes: u32 = 10_000, 64..=1_048_576;

@@ -70,13 +70,15 @@ pub(crate) struct Channel {
     pub presence: Option<Box<Presence>>,
     /// When its subscribers were last told how many they are.
     pub counted_ms: u64,
+    /// Whether they will be told again before long.
+    pub count_due: bool,
 }
 
 impl Channel {
     pub(crate) fn new(name: Rc<str>, kind: Kind, hashing: Hashing) -> Self {
         let presence = kind.access == Access::Presence;
         let presence = presence.then(|| Box::new(Presence::new(hashing)));
-        Channel { name, kind, members: Vec::new(), presence, counted_ms: 0 }
+        Channel { name, kind, members: Vec::new(), presence, counted_ms: 0, count_due: false }
     }
 }
 

@@ -21,8 +21,7 @@ impl<T> Hub<T> {
             ClientEvents::All => {}
             ClientEvents::Members if seat.is_some() => {}
             ClientEvents::Members => {
-                let text = "The client is not a member of the specified channel.";
-                return Err(Refusal::new(4009, text, "not subscribed"));
+                return Err(Refusal::new(4009, NOT_A_MEMBER, "not subscribed"));
             }
             ClientEvents::None => {
                 let text = "The app does not have client messaging enabled.";
@@ -30,9 +29,11 @@ impl<T> Hub<T> {
             }
         }
         let channel = place.and_then(|place| app.channels.get(place as usize));
-        let Some(channel) = channel.filter(|c| c.kind.access != Access::Internal) else {
-            return Ok(());
-        };
+        let Some(channel) = channel else { return Ok(()) };
+        // The channel to a user is the app's alone, whoever is in it.
+        if matches!(channel.kind.access, Access::User | Access::Internal) {
+            return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
+        }
         let user = seat.and_then(|seat| seat.user.as_deref());
         let (name, data) = (&channel.name, &event.data);
         let frame = message::event(&event.event, name, data, user, KeyOrder::ChannelFirst);
@@ -41,3 +42,5 @@ impl<T> Hub<T> {
         Ok(())
     }
 }
+
+const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";

@@ -1,8 +1,12 @@
 //! Stopping in order: every client is told 4200, which has it reconnect, not all at once: each of
 //! them will ask the application for its channels again.
+//!
+//! Those who come back before the server has ended are taken in and told nothing until the last
+//! moment, and then to come a second later: by then the next server listens. A client that finds
+//! the port closed stays away for fifteen seconds (protocol section 4.3).
 
 use super::Hub;
-use super::peer::{ConnId, Goodbye, Now, Phase};
+use super::peer::{Closing, ConnId, Goodbye, Now, Phase};
 
 /// A stop that has begun.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ pub(crate) struct Drain {
     next_ms: u64,
     /// When a WebSocket client was last told, if one was.
     told_ms: Option<u64>,
+    /// Those who came back, and wait.
+    put_off: Vec<ConnId>,
+    /// Whether they have been told, too.
+    is_over: bool,
 }
 
 /// How often the next of them are told, in milliseconds: eighty times in two seconds.
@@ -29,10 +37,17 @@ impl<T> Hub<T> {
             return;
         }
         let left = self.peers.ids().into_iter();
-        let total = left.len();
-        let (started_ms, next_ms) = (now.ms, now.ms);
-        self.drain = Some(Drain { started_ms, left, total, next_ms, told_ms: None });
+        self.drain = Some(Drain {
+            started_ms: now.ms,
+            total: left.len(),
+            left,
+            next_ms: now.ms,
+            told_ms: None,
+            put_off: Vec::new(),
+            is_over: false,
+        });
         self.go_on_draining(now);
+        self.drop_slow(now);
     }
 
     /// Whether [`Hub::drain`] was called.
@@ -40,38 +55,67 @@ impl<T> Hub<T> {
         self.drain.is_some()
     }
 
-    /// Whether the stop is over: everybody has gone, and those who came back at once have been
-    /// told to come later.
-    pub fn is_drained(&self, now: Now) -> bool {
-        let lingers = |drain: &Drain| self.linger_end_ms(drain).is_some_and(|end| now.ms < end);
-        self.peers.len() == 0 && self.drain.as_ref().is_some_and(|drain| !lingers(drain))
+    /// Whether the stop is over: everybody has gone, and those who came back have been told when
+    /// to come again.
+    pub fn is_drained(&self) -> bool {
+        self.peers.len() == 0 && self.drain.as_ref().is_some_and(|drain| drain.is_over)
+    }
+
+    /// Takes in a WebSocket that comes while the server stops.
+    pub(super) fn put_off(&mut self, id: ConnId, now: Now) {
+        let end_ms = self.drain.as_ref().map_or(0, |drain| self.expected_end_ms(drain));
+        let is_soon = now.ms + PATIENCE_MS >= end_ms;
+        let (Some(drain), Some(peer)) = (&mut self.drain, self.peers.get_mut(id)) else { return };
+        if drain.is_over || !is_soon {
+            return self.close_with(id, 4100, RESTARTING, now);
+        }
+        let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
+        let goodbye = Goodbye::PutOff;
+        peer.phase =
+            Phase::Closing(Closing { deadline_ms, end_ms: deadline_ms, left_bytes: 0, goodbye });
+        drain.put_off.push(id);
     }
 
     pub(super) fn go_on_draining(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
-        let window_ms = u64::from(self.limits.drain_window_ms);
-        if now.ms < drain.next_ms {
+        if drain.left.len() > 0 && now.ms >= drain.next_ms {
+            drain.next_ms = now.ms + STEP_MS;
+            let window_ms = u64::from(self.limits.drain_window_ms);
+            let elapsed_ms = now.ms.saturating_sub(drain.started_ms);
+            let still = match window_ms.saturating_sub(elapsed_ms) {
+                0 => 0,
+                // Few are told at once; nobody gains from spreading them.
+                _ if drain.total <= AT_ONCE => 0,
+                left_ms => (drain.total as u64 * left_ms / window_ms) as usize,
+            };
+            let now_many = drain.left.len().saturating_sub(still);
+            let told: Vec<ConnId> = drain.left.by_ref().take(now_many).collect();
+            told.into_iter().for_each(|id| self.tell_to_go(id, now));
+        }
+        self.end_draining(now);
+    }
+
+    fn end_draining(&mut self, now: Now) {
+        let Some(drain) = &self.drain else { return };
+        if drain.is_over || drain.left.len() > 0 || now.ms < self.expected_end_ms(drain) {
             return;
         }
-        drain.next_ms = now.ms + STEP_MS;
-        let elapsed_ms = now.ms.saturating_sub(drain.started_ms);
-        let still = match window_ms.saturating_sub(elapsed_ms) {
-            0 => 0,
-            // Few are told at once; nobody gains from spreading them.
-            _ if drain.total <= AT_ONCE => 0,
-            left_ms => (drain.total as u64 * left_ms / window_ms) as usize,
-        };
-        let now_many = drain.left.len().saturating_sub(still);
-        let told: Vec<ConnId> = drain.left.by_ref().take(now_many).collect();
-        for id in told {
-            self.tell_to_go(id, now);
+        let Some(drain) = &mut self.drain else { return };
+        drain.is_over = true;
+        for id in std::mem::take(&mut drain.put_off) {
+            let waits = self.peers.get(id).is_some_and(|peer| {
+                matches!(&peer.phase, Phase::Closing(c) if matches!(c.goodbye, Goodbye::PutOff))
+            });
+            if waits {
+                self.close_with(id, 4100, RESTARTING, now);
+            }
         }
     }
 
     fn tell_to_go(&mut self, id: ConnId, now: Now) {
         match self.peers.get(id).map(|peer| &peer.phase) {
             Some(Phase::Open(_)) => {
-                self.close_with(id, 4200, "Server is restarting", now);
+                self.close_with(id, 4200, RESTARTING, now);
                 if let Some(drain) = &mut self.drain {
                     drain.told_ms = Some(now.ms);
                 }
@@ -88,18 +132,29 @@ impl<T> Hub<T> {
         }
     }
 
-    pub(super) fn next_drain_ms(&self, now: Now) -> Option<u64> {
-        let drain = self.drain.as_ref()?;
-        if drain.left.len() == 0 {
-            return self.linger_end_ms(drain).filter(|end_ms| *end_ms > now.ms);
+    pub(super) fn next_drain_ms(&self) -> Option<u64> {
+        let drain = self.drain.as_ref().filter(|drain| !drain.is_over)?;
+        match drain.left.len() {
+            0 => Some(self.expected_end_ms(drain)),
+            _ => Some(drain.next_ms),
         }
-        Some(drain.next_ms)
     }
 
-    fn linger_end_ms(&self, drain: &Drain) -> Option<u64> {
-        Some(drain.told_ms? + u64::from(self.limits.drain_linger_ms))
+    /// When those who came back are told: a while after the last client was.
+    fn expected_end_ms(&self, drain: &Drain) -> u64 {
+        let linger_ms = u64::from(self.limits.drain_linger_ms);
+        let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
+        match drain.told_ms {
+            _ if drain.left.len() > 0 => window_end_ms + linger_ms,
+            Some(told_ms) => told_ms + linger_ms,
+            None => drain.started_ms,
+        }
     }
 }
 
+const RESTARTING: &str = "Server is restarting";
 /// Connections that are closed in one step.
 const AT_ONCE: usize = 10;
+/// How long a client may be put off, in milliseconds. pusher-js takes a connection that says
+/// nothing for ten seconds for broken.
+const PATIENCE_MS: u64 = 5_000;

@@ -6,6 +6,7 @@
 //! closed with 4201.
 
 use super::peer::{ConnId, Goodbye, Liveness, Now, Phase};
+use super::wheel::Tick;
 use super::{Fate, Hub};
 use crate::proto::http::Reject;
 use crate::proto::{message, websocket};
@@ -15,7 +16,11 @@ impl<T> Hub<T> {
     pub(super) fn look_at_due(&mut self, now: Now) {
         while let Some((tick, ids)) = self.peers.wheel.expire(now.ms) {
             for id in ids {
-                if self.peers.get(id).is_some_and(|peer| peer.armed == tick) {
+                // Its one entry is spent: whatever is armed next is earlier than nothing.
+                if let Some(peer) = self.peers.get_mut(id)
+                    && peer.armed == tick
+                {
+                    peer.armed = Tick::MAX;
                     self.look_at(id, now);
                 }
             }
@@ -40,13 +45,31 @@ impl<T> Hub<T> {
                 }
             }
             Phase::Open(_) => self.look_at_subscriber(id, now),
-            Phase::Closing(closing) => match now.ms < closing.deadline_ms {
-                true => self.peers.arm(id, closing.deadline_ms),
-                false => {
-                    self.retire(id, Goodbye::None, now);
-                    debug_assert_eq!(self.fate(id), Fate::Drop);
-                }
-            },
+            Phase::Closing(_) => self.look_at_closing(id, now),
+        }
+    }
+
+    /// A peer that takes what waits for it, if slowly, is given more time, up to a bound.
+    fn look_at_closing(&mut self, id: ConnId, now: Now) {
+        let step_ms = u64::from(self.limits.close_timeout_ms);
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let left_bytes = peer.outbox.bytes();
+        let Phase::Closing(closing) = &mut peer.phase else { return };
+        if now.ms >= closing.deadline_ms
+            && left_bytes > 0
+            && left_bytes < closing.left_bytes
+            && now.ms < closing.end_ms
+        {
+            closing.deadline_ms = closing.end_ms.min(now.ms + step_ms);
+            closing.left_bytes = left_bytes;
+        }
+        let deadline_ms = closing.deadline_ms;
+        match now.ms < deadline_ms {
+            true => self.peers.arm(id, deadline_ms),
+            false => {
+                self.retire(id, Goodbye::None, now);
+                debug_assert_eq!(self.fate(id), Fate::Drop);
+            }
         }
     }
 

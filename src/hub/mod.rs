@@ -27,10 +27,12 @@ mod request;
 mod signin;
 mod subscribe;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 mod wheel;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -44,7 +46,7 @@ use drain::Drain;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
 use peers::Peers;
 use random::{Hashing, Random};
-use subscribe::Departure;
+use subscribe::{CountDue, Departure};
 use wheel::Wheel;
 
 /// The server without its sockets; `T` is what its owner keeps of each connection.
@@ -60,6 +62,8 @@ pub struct Hub<T> {
     random: Random,
     /// Users who left a presence channel, of which the others have not been told yet.
     departures: Vec<Departure>,
+    /// Channels whose subscribers are to be told how many they are, the earliest first.
+    counts_due: VecDeque<CountDue>,
     /// The `Date` header, and the second it is of.
     date: (u64, String),
     drain: Option<Drain>,
@@ -104,6 +108,7 @@ impl<T> Hub<T> {
             request_bytes_max: config.server.max_request_size,
             random,
             departures: Vec::new(),
+            counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
             slow_notice: (None, 0),
@@ -129,6 +134,9 @@ impl<T> Hub<T> {
             too_slow: false,
         });
         self.peers.arm(id, now.ms + u64::from(self.limits.request_timeout_ms));
+        if self.is_full() {
+            self.hurry_request(id, now.ms + FULL_REQUEST_MS);
+        }
         id
     }
 
@@ -151,7 +159,8 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// A client has closed its writing side. What waits for it is still sent.
+    /// A client has closed its writing side. An HTTP client still gets its answers; a WebSocket
+    /// that ends without a close frame has gone.
     pub fn finished(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.peers.get(id) else { return };
         let goodbye = match &peer.phase {
@@ -161,24 +170,31 @@ impl<T> Hub<T> {
             Phase::Closing(_) => Goodbye::Said,
         };
         self.retire(id, goodbye, now);
+        self.drop_slow(now);
     }
 
     /// Forgets a connection, telling those who must know, and gives back what its owner kept.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
         self.retire(id, Goodbye::None, now);
-        Some(self.peers.remove(id)?.io)
+        let peer = self.peers.remove(id)?;
+        self.drop_slow(now);
+        Some(peer.io)
     }
 
     /// Does what is due. Calls without need do no harm.
     pub fn tick(&mut self, now: Now) {
         self.look_at_due(now);
+        self.tell_due_counts(now);
         self.go_on_draining(now);
         self.drop_slow(now);
     }
 
     /// The next connection whose outbox or fate has changed; `None` when all were handed out.
-    pub fn next_dirty(&mut self) -> Option<ConnId> {
-        self.announce_departures();
+    pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
+        if !self.departures.is_empty() {
+            self.announce_departures();
+            self.drop_slow(now);
+        }
         self.peers.next_dirty()
     }
 
@@ -219,10 +235,20 @@ impl<T> Hub<T> {
         }
     }
 
+    /// How much to read of a connection in one turn, in bytes. Little of a WebSocket: each few
+    /// bytes may be an event for thousands, and everybody else waits until they are queued.
+    pub fn appetite(&self, id: ConnId) -> usize {
+        match self.peers.get(id).map(|peer| &peer.phase) {
+            Some(Phase::Open(_)) => 8_192,
+            _ => 65_536,
+        }
+    }
+
     /// When [`Hub::tick`] is next due, if ever.
-    pub fn next_tick_ms(&self, now: Now) -> Option<u64> {
-        let drain_ms = self.next_drain_ms(now);
-        self.peers.wheel.next_ms().into_iter().chain(drain_ms).min()
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        let drain_ms = self.next_drain_ms();
+        let counts_ms = self.counts_due.front().map(|due| due.ms);
+        self.peers.wheel.next_ms().into_iter().chain(drain_ms).chain(counts_ms).min()
     }
 
     /// How many connections of any kind there are.
@@ -230,21 +256,28 @@ impl<T> Hub<T> {
         self.peers.len()
     }
 
+    /// Whether there are more connections than there should be. Those that come all the same are
+    /// served quickly and not kept.
+    fn is_full(&self) -> bool {
+        self.limits.connections > 0 && self.peers.len() > self.limits.connections as usize
+    }
+
     /// Takes a connection out of everything and has it closed.
     fn retire(&mut self, id: ConnId, goodbye: Goodbye, now: Now) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
+        let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
         if matches!(goodbye, Goodbye::None) {
             peer.outbox.clear();
         }
-        let before =
-            std::mem::replace(&mut peer.phase, Phase::Closing(Closing { deadline_ms, goodbye }));
-        match before {
+        let left_bytes = peer.outbox.bytes();
+        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye };
+        match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(subscriber) => self.forget(id, subscriber, now),
             // A connection that is told to go twice keeps the deadline of the first time.
-            Phase::Closing(Closing { deadline_ms: first_ms, .. }) => {
+            Phase::Closing(first) => {
                 if let Phase::Closing(closing) = &mut peer.phase {
-                    closing.deadline_ms = first_ms;
+                    (closing.deadline_ms, closing.end_ms) = (first.deadline_ms, first.end_ms);
                 }
             }
             Phase::Request(_) => {}
@@ -279,3 +312,6 @@ impl<T> Hub<T> {
         *unsaid = 0;
     }
 }
+
+/// Milliseconds a request has to arrive while there are too many connections.
+const FULL_REQUEST_MS: u64 = 1_000;

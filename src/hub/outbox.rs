@@ -76,11 +76,21 @@ impl Outbox {
         self.first.is_none()
     }
 
+    /// What waits as it counts against the limit: bytes, and what a frame costs beside them. A
+    /// pong of two bytes takes more than two.
+    pub fn weight(&self) -> usize {
+        let frames = usize::from(self.first.is_some()) + self.rest.len();
+        self.bytes + frames * FRAME_COST
+    }
+
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 }
+
+/// A place in the queue (16 bytes), and the counts and the allocation of a frame (about 48).
+const FRAME_COST: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -60,8 +60,8 @@ pub(crate) struct Request {
     pub chunked: Option<Box<ChunkedBody>>,
     /// When this request began; the connection's first begins with the connection.
     pub started_ms: Option<u64>,
-    /// Whether `100 Continue` was sent for this request.
-    pub continued: bool,
+    /// Whether the head was checked before the body had come.
+    pub checked: bool,
 }
 
 /// A chunked body as far as it has arrived.
@@ -93,7 +93,8 @@ pub struct SocketId(pub u32, pub u32);
 impl SocketId {
     /// Reads what [`SocketId`] prints; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let (a, b) = text.split_once('.')?;
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        let (a, b) = text.split_once('.').filter(|(a, b)| digits(a) && digits(b))?;
         Some(SocketId(a.parse().ok()?, b.parse().ok()?))
     }
 }
@@ -120,6 +121,8 @@ pub(crate) struct User {
     pub id: Rc<str>,
     /// `user_info` as JSON text.
     pub info: Option<Box<str>>,
+    /// Seats of this connection in channels of the hub's own, which do not count as its channels.
+    pub own_seats: u32,
 }
 
 /// How far the hub has gone in finding out whether a silent client lives.
@@ -135,8 +138,12 @@ pub(crate) enum Liveness {
 
 /// A connection on its way out.
 pub(crate) struct Closing {
-    /// When it is dropped at the latest.
+    /// When it is dropped, unless it has taken something meanwhile.
     pub deadline_ms: u64,
+    /// When it is dropped all the same.
+    pub end_ms: u64,
+    /// What waited for it when it was last looked at.
+    pub left_bytes: usize,
     pub goodbye: Goodbye,
 }
 
@@ -148,6 +155,8 @@ pub(crate) enum Goodbye {
     /// After what waits, the writing side is closed, and what the peer still sends is read past
     /// until it closes as well: a reset would take back what it has not read yet.
     Waiting { half_closed: bool },
+    /// It came while the server stops, and waits to be told so.
+    PutOff,
     /// Dropped now.
     None,
 }
@@ -169,6 +178,11 @@ impl<T> Peer<T> {
 }
 
 impl Subscriber {
+    /// How many channels it is subscribed to.
+    pub(crate) fn channels(&self) -> usize {
+        self.seats.len() - self.user.as_ref().map_or(0, |user| user.own_seats as usize)
+    }
+
     pub(crate) fn seat(&self, channel: u32) -> Option<&Seat> {
         let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
         self.seats.get(at)
@@ -204,7 +218,7 @@ mod tests {
     fn a_socket_id_is_read_as_it_is_printed() {
         let id = SocketId(1, 1_000_000_000);
         assert_eq!(SocketId::parse(&id.to_string()), Some(id));
-        for text in ["", "1", "1.", ".1", "1.2.3", "1.99999999999", "a.b"] {
+        for text in ["", "1", "1.", ".1", "1.2.3", "1.99999999999", "a.b", "+1.+2"] {
             assert_eq!(SocketId::parse(text), None, "{text}");
         }
     }

@@ -15,7 +15,7 @@ use crate::proto::websocket::{self, Frame};
 pub(crate) struct Peers<T> {
     slab: Slab<Peer<T>>,
     dirty: VecDeque<ConnId>,
-    /// Those whose outbox is over its limit, to be dropped before the hub returns.
+    /// Those whose outbox is over its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
     pub wheel: Wheel,
     pub listener: Option<Box<dyn Listener>>,
@@ -43,6 +43,10 @@ impl<T> Peers<T> {
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
         let peer = self.slab.try_remove(id.0 as usize)?;
+        if peer.too_slow {
+            // Whoever gets the id next is another.
+            self.too_slow.retain(|&slow| slow != id);
+        }
         if self.slab.is_empty() {
             self.slab.shrink_to_fit();
             self.dirty.shrink_to_fit();
@@ -52,18 +56,27 @@ impl<T> Peers<T> {
 
     /// Puts a frame in a connection's queue.
     pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(subscriber) = self.get(id).and_then(Peer::subscriber)
+            && let Some(text) = text_of(&frame)
+        {
+            log::debug!("{} < {text}", subscriber.socket_id);
+        }
+        self.push(id, frame);
+    }
+
+    fn push(&mut self, id: ConnId, frame: Frame) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         // What waited before decides: a single frame may be longer than the limit.
-        if peer.outbox.bytes() > self.outbox_bytes_max {
-            if !peer.too_slow {
-                peer.too_slow = true;
-                self.too_slow.push(id);
-            }
+        if peer.too_slow {
             return;
         }
+        if peer.outbox.weight() > self.outbox_bytes_max {
+            peer.too_slow = true;
+            return self.too_slow.push(id);
+        }
         if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
-            && frame.first() == Some(&TEXT)
-            && let Ok(text) = std::str::from_utf8(websocket::payload(&frame))
+            && let Some(text) = text_of(&frame)
         {
             let app_id = &self.app_ids[subscriber.app as usize];
             listener.message_sent(app_id, subscriber.socket_id, text);
@@ -82,13 +95,17 @@ impl<T> Peers<T> {
         frame: &Frame,
         except: Option<SocketId>,
     ) {
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(text) = text_of(frame)
+        {
+            log::debug!("{} subscribers < {text}", members.len());
+        }
         for &member in members {
-            if let Some(except) = except
-                && self.get(member).and_then(Peer::subscriber).map(|s| s.socket_id) == Some(except)
-            {
-                continue;
+            // Whoever is about to leave its channels has been told to go, and hears no more.
+            let Some(subscriber) = self.get(member).and_then(Peer::subscriber) else { continue };
+            if except != Some(subscriber.socket_id) {
+                self.push(member, Frame::clone(frame));
             }
-            self.queue(member, Frame::clone(frame));
         }
     }
 
@@ -155,5 +172,11 @@ impl<T> Peers<T> {
     }
 }
 
-/// The first byte of a text frame that is whole.
-const TEXT: u8 = 0x81;
+/// The payload of a text frame.
+fn text_of(frame: &Frame) -> Option<&str> {
+    let is_text = frame.first() == Some(&WHOLE_TEXT);
+    is_text.then(|| std::str::from_utf8(websocket::payload(frame)).ok()).flatten()
+}
+
+/// The first byte of a text frame that is not in fragments.
+const WHOLE_TEXT: u8 = 0x81;

@@ -13,6 +13,8 @@ pub(crate) struct Presence {
     users: HashMap<Rc<str>, User, Hashing>,
     order: BTreeMap<u64, Rc<str>>,
     joined: u64,
+    /// Bytes of all ids and infos.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ pub(crate) fn user_id(json: &str) -> Option<String> {
 
 impl Presence {
     pub(crate) fn new(hashing: Hashing) -> Self {
-        Presence { users: HashMap::with_hasher(hashing), order: BTreeMap::new(), joined: 0 }
+        Presence {
+            users: HashMap::with_hasher(hashing),
+            order: BTreeMap::new(),
+            joined: 0,
+            bytes: 0,
+        }
     }
 
     /// Counts one more connection of a user; says whether it is the first.
@@ -60,6 +67,7 @@ impl Presence {
             user.connections += 1;
             return false;
         }
+        self.bytes += cost(&member.id, member.info.as_deref());
         let place = self.joined;
         self.joined += 1;
         self.order.insert(place, Rc::clone(&member.id));
@@ -75,6 +83,7 @@ impl Presence {
         if user.connections > 0 {
             return false;
         }
+        self.bytes -= cost(id, user.info.as_deref());
         self.order.remove(&user.place);
         self.users.remove(id);
         true
@@ -87,6 +96,14 @@ impl Presence {
     /// How many users are here.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
+    }
+
+    /// Bytes of the ids and infos of those who are here, and of this member as well if it is new.
+    pub(crate) fn bytes_with(&self, member: &Member) -> usize {
+        match self.contains(&member.id) {
+            true => self.bytes,
+            false => self.bytes + cost(&member.id, member.info.as_deref()),
+        }
     }
 
     /// Their ids, in the order in which they came.
@@ -112,6 +129,10 @@ impl Presence {
         let count = self.users.len();
         format!(r#"{{"presence":{{"count":{count},"ids":[{ids}],"hash":{{{hash}}}}}}}"#)
     }
+}
+
+fn cost(id: &str, info: Option<&str>) -> usize {
+    id.len() + info.map_or(0, str::len)
 }
 
 /// Tells the others that a user has come.

@@ -108,8 +108,7 @@ impl<T> Hub<T> {
                 }
                 if input.len() < total {
                     request.needed = total;
-                    self.send_continue(id, request, &head);
-                    return Step::Incomplete;
+                    return self.await_body(id, request, &head, Step::Incomplete, now);
                 }
                 self.serve(id, &head, &input[head_len..total], total, now)
             }
@@ -120,8 +119,7 @@ impl<T> Hub<T> {
                     Ok(Some(taken)) => self.serve(id, &head, &chunked.body, head_len + taken, now),
                     Ok(None) => {
                         request.chunked = Some(chunked);
-                        self.send_continue(id, request, &head);
-                        Step::Partial(head_len)
+                        self.await_body(id, request, &head, Step::Partial(head_len), now)
                     }
                 }
             }
@@ -141,11 +139,25 @@ impl<T> Hub<T> {
         Ok(chunked.decoder.is_done().then_some(taken))
     }
 
-    fn send_continue(&mut self, id: ConnId, request: &mut Request, head: &Head<'_>) {
-        if head.expects_continue && head.minor == 1 && !request.continued {
-            request.continued = true;
+    /// Decides once for a request whether its body is worth waiting for.
+    fn await_body(
+        &mut self,
+        id: ConnId,
+        request: &mut Request,
+        head: &Head<'_>,
+        step: Step,
+        now: Now,
+    ) -> Step {
+        if std::mem::replace(&mut request.checked, true) {
+            return step;
+        }
+        if let Err(response) = self.check_head(head, now) {
+            return self.answer(id, &Head { keep_alive: false, ..*head }, response, 0, now);
+        }
+        if head.expects_continue && head.minor == 1 {
             self.peers.queue(id, http::continue_frame());
         }
+        step
     }
 
     fn serve(&mut self, id: ConnId, head: &Head<'_>, body: &[u8], len: usize, now: Now) -> Step {
@@ -167,7 +179,8 @@ impl<T> Hub<T> {
         len: usize,
         now: Now,
     ) -> Step {
-        let keep = head.keep_alive && !self.is_draining();
+        log::debug!("{} {} {}", head.method, head.path, response.status);
+        let keep = head.keep_alive && !self.is_draining() && !self.is_full();
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
             (true, _) => None,

@@ -68,9 +68,18 @@ impl<T> Hub<T> {
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
             subscriber.user = Some(Box::new(user));
         }
-        self.join(id, app, &name, INTERNAL, None);
+        self.join_own(id, app, &name);
         if first {
             self.tell_watchers(app, &user_id, "online");
+        }
+    }
+
+    /// Gives a connection a seat in one of the hub's own channels.
+    fn join_own(&mut self, id: ConnId, app: u32, name: &str) {
+        let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+        if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
+            user.own_seats += 1;
+            self.join(id, app, name, INTERNAL, None);
         }
     }
 
@@ -90,7 +99,7 @@ impl<T> Hub<T> {
             let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
             let seated = place.zip(subscriber).is_some_and(|(place, s)| s.seat(place).is_some());
             if !seated {
-                self.join(id, app, &name, INTERNAL, None);
+                self.join_own(id, app, &name);
             }
             match self.signed_in(app, user).is_empty() {
                 true => offline.push(user.as_str()),
@@ -120,7 +129,7 @@ fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
     let watchlist = data.get("watchlist").and_then(|raw| message::array(raw.get()));
     let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
     let watchlist = watchlist.filter_map(|raw| message::string(raw.get())).collect();
-    Ok((User { id: id.into(), info }, watchlist))
+    Ok((User { id: id.into(), info, own_seats: 0 }, watchlist))
 }
 
 fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {

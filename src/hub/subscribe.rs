@@ -20,6 +20,17 @@ pub(super) struct Departure {
     user: Rc<str>,
 }
 
+/// A channel whose subscribers are told how many they are at this time.
+#[derive(Debug)]
+pub(super) struct CountDue {
+    pub ms: u64,
+    app: u32,
+    channel: Rc<str>,
+}
+
+/// How long nobody is told after a channel of more than a hundred was: Pusher's five seconds.
+const COUNT_PAUSE_MS: u64 = 5_000;
+
 impl<T> Hub<T> {
     /// Subscribes a connection to a channel. Doing so twice is no error: it is told again.
     pub(super) fn subscribe(
@@ -192,8 +203,9 @@ impl<T> Hub<T> {
             ))
         };
         let limit = self.limits.channels_per_connection as usize;
-        let seats = self.peers.get(id).and_then(|peer| peer.subscriber()).map(|s| s.seats.len());
-        if seats.is_some_and(|seats| seats >= limit) {
+        let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
+        let is_in = place.is_some_and(|place| self.seat(id, place).is_some());
+        if !is_in && subscriber.is_some_and(|subscriber| subscriber.channels() >= limit) {
             let error = format!(
                 "The connection has {limit} channels already (limits.channels_per_connection)."
             );
@@ -209,6 +221,16 @@ impl<T> Hub<T> {
             let error =
                 format!("The channel has {limit} members already (limits.presence_members).");
             return full(error, "too many members");
+        }
+        let limit = self.limits.presence_bytes as usize;
+        if let (Some(presence), Some(member)) = (presence, member)
+            && presence.bytes_with(member) > limit
+        {
+            let error = format!(
+                "The members of the channel would take more than {limit} bytes \
+                 (limits.presence_bytes)."
+            );
+            return full(error, "too large a channel");
         }
         Ok(())
     }
@@ -320,6 +342,7 @@ impl<T> Hub<T> {
     /// Tells the subscribers of a channel how many they are, where the app wants it: at every
     /// change up to a hundred of them, above that every five seconds at most.
     fn tell_count(&mut self, app: u32, name: &str, now: Now) {
+        let index = app;
         let app = &mut self.apps[app as usize];
         if !app.settings.subscription_count {
             return;
@@ -327,15 +350,32 @@ impl<T> Hub<T> {
         let Some(place) = app.place(name) else { return };
         let Some(channel) = app.channels.get_mut(place as usize) else { return };
         let count = channel.members.len();
-        let told_lately = count > 100 && now.ms < channel.counted_ms + 5_000;
-        if channel.presence.is_some() || !channel.kind.is_listed() || told_lately {
+        if channel.presence.is_some() || !channel.kind.is_listed() {
             return;
         }
-        channel.counted_ms = now.ms;
+        if count > 100 && now.ms < channel.counted_ms + COUNT_PAUSE_MS {
+            if !std::mem::replace(&mut channel.count_due, true) {
+                let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+                self.counts_due.push_back(CountDue { ms, app: index, channel });
+            }
+            return;
+        }
+        (channel.counted_ms, channel.count_due) = (now.ms, false);
         let data = format!(r#"{{"subscription_count":{count}}}"#);
         let event = "pusher_internal:subscription_count";
         let frame = message::internal(event, Some(name), &data);
         self.peers.broadcast(&channel.members, &frame, None);
+    }
+
+    /// Tells what was held back.
+    pub(super) fn tell_due_counts(&mut self, now: Now) {
+        while self.counts_due.front().is_some_and(|due| due.ms <= now.ms) {
+            let Some(CountDue { app, channel, .. }) = self.counts_due.pop_front() else { return };
+            let is_due = self.apps[app as usize].channel(&channel).is_some_and(|c| c.count_due);
+            if is_due {
+                self.tell_count(app, &channel, now);
+            }
+        }
     }
 
     fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {

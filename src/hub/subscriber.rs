@@ -54,7 +54,7 @@ impl<T> Hub<T> {
     fn text(&mut self, id: ConnId, text: &str, now: Now) {
         if log::log_enabled!(log::Level::Debug) {
             let from = self.peers.get(id).and_then(|p| p.subscriber()).map(|s| s.socket_id);
-            from.inspect(|from| log::debug!("{from} > {}", text.escape_debug()));
+            from.inspect(|from| log::debug!("{from} > {text}"));
         }
         let parsed = message::parse(text);
         // A pong is asked for by the server, so it costs the client nothing.
@@ -118,7 +118,7 @@ impl<T> Hub<T> {
 
     /// Tells a client why it was refused, and leaves it connected.
     fn tell(&mut self, id: ConnId, refusal: &Refusal) {
-        log::debug!("refused: {} {} {}", refusal.code, refusal.message, refusal.detail);
+        log::debug!("refused: {}", refusal.detail);
         self.peers.queue(id, message::error(refusal.code, &refusal.message));
         if let Some((channel, kind, error, status)) = &refusal.subscription {
             self.peers.queue(id, message::subscription_error(channel, kind, error, *status));

@@ -31,27 +31,10 @@ impl<T> Hub<T> {
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
         self.peers.queue(id, http::switching_protocols(key));
-        let admitted = self.admit(head);
-        let (app, refusal) = match admitted {
-            Ok(app) => (app, None),
-            Err((app, refusal)) => (app, Some(refusal)),
-        };
-        let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
-        let socket_id = self.random.socket_id();
-        let settings = self.apps.get(app.unwrap_or(0) as usize).map(|app| &app.settings);
-        match (app, refusal, settings) {
-            (Some(app), None, Some(settings)) => {
-                let established =
-                    message::established(&socket_id.to_string(), settings.activity_timeout_s);
-                let ping_ms = u64::from(settings.ping_interval_s) * 1_000;
-                peer.phase = Phase::Open(new_subscriber(app, socket_id, now));
-                self.apps[app as usize].connections += 1;
-                self.peers.queue(id, established);
-                self.peers.arm_by(id, now.ms + ping_ms);
-                log::debug!("{socket_id} connected to app {}", self.peers.app_ids[app as usize]);
-            }
-            (_, refusal, _) => {
-                let Refusal { code, message } = refusal.unwrap_or(NO_APP);
+        match self.admit(head) {
+            Ok(_) if self.is_draining() => self.put_off(id, now),
+            Ok(app) => self.take_in(id, app, now),
+            Err(Refusal { code, message }) => {
                 log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
             }
@@ -59,30 +42,40 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// The app that takes the connection; if it does not, which it was and why.
-    fn admit(&self, head: &Head<'_>) -> Result<Option<u32>, (Option<u32>, Refusal)> {
-        let refuse = |app, code, message| Err((app, Refusal { code, message }));
+    fn take_in(&mut self, id: ConnId, index: u32, now: Now) {
+        let socket_id = self.random.socket_id();
+        let app = &mut self.apps[index as usize];
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
+        app.connections += 1;
+        let timeout_s = app.settings.activity_timeout_s;
+        self.peers.queue(id, message::established(&socket_id.to_string(), timeout_s));
+        self.peers.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
+        log::debug!("{socket_id} connected to app {}", app.settings.id);
+    }
+
+    /// The app that takes the connection, or why it does not.
+    fn admit(&self, head: &Head<'_>) -> Result<u32, Refusal> {
+        let refuse = |code, message| Err(Refusal { code, message });
         let path = self.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {
             Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
-            _ => return refuse(None, 4005, "Path not found"),
+            _ => return refuse(4005, "Path not found"),
         };
-        let Some(&index) = self.by_key.get(&*key) else { return Err((None, NO_APP)) };
+        let Some(&index) = self.by_key.get(&*key) else {
+            return refuse(4001, "Application does not exist");
+        };
         let app = &self.apps[index as usize];
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
-            return refuse(Some(index), 4009, "Origin not allowed");
+            return refuse(4009, "Origin not allowed");
         }
         if app.settings.max_connections.is_some_and(|max| app.connections >= max) {
-            return refuse(Some(index), 4004, "Application is over connection quota");
+            return refuse(4004, "Application is over connection quota");
         }
-        let over_all = self.limits.connections;
-        if over_all > 0 && self.connections() > over_all as usize {
-            return refuse(Some(index), 4100, "Server is over capacity");
+        if self.is_full() {
+            return refuse(4100, "Server is over capacity");
         }
-        if self.is_draining() {
-            return refuse(Some(index), 4100, "Server is restarting");
-        }
-        Ok(Some(index))
+        Ok(index)
     }
 
     /// The path behind the configured prefix; `None` when it is not there.
@@ -91,8 +84,6 @@ impl<T> Hub<T> {
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
     }
 }
-
-const NO_APP: Refusal = Refusal { code: 4001, message: "Application does not exist" };
 
 fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
     Subscriber {
@@ -110,13 +101,14 @@ fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
 /// the right one.
 fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
     if !head.method.eq_ignore_ascii_case("GET") {
-        return Err(Response::text(405, "Method not allowed.").with_header("Allow", "GET, HEAD"));
+        return Err(Response::text(405, "Method not allowed.").with_header("Allow", "GET"));
     }
     if head.minor == 0 {
         return Err(Response::text(400, "A WebSocket needs HTTP/1.1."));
     }
     if head.websocket_version != Some(b"13") {
         let response = Response::text(426, "WebSocket version 13 is spoken here.");
+        let response = response.with_header("Upgrade", "websocket");
         return Err(response.with_header("Sec-WebSocket-Version", "13"));
     }
     match head.websocket_key {

@@ -15,6 +15,8 @@ pub(super) struct Listen {
     pub ready: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
+    /// When it was last said that they had.
+    told_ms: Option<u64>,
 }
 
 /// Why no connection came of an attempt to accept one.
@@ -34,7 +36,12 @@ impl Listen {
         listener.set_nonblocking(true)?;
         sys::set_backlog(&listener, BACKLOG)?;
         sys::set_nodelay(&listener)?;
-        Ok(Listen { socket: TcpListener::from_std(listener), ready: true, retry_ms: None })
+        Ok(Listen {
+            socket: TcpListener::from_std(listener),
+            ready: true,
+            retry_ms: None,
+            told_ms: None,
+        })
     }
 
     /// The next connection that waits.
@@ -59,7 +66,10 @@ impl Listen {
                 _ => {
                     // What waits stays in the backlog. No event will tell of it again, so it is
                     // asked for every tenth of a second until there is room.
-                    let news = self.retry_ms.is_none();
+                    let news = self.told_ms.is_none_or(|told_ms| now_ms >= told_ms + TELL_MS);
+                    if news {
+                        self.told_ms = Some(now_ms);
+                    }
                     self.ready = false;
                     self.retry_ms = Some(now_ms + RETRY_MS);
                     return Err(NotAccepted::Exhausted { news, error });
@@ -73,3 +83,5 @@ impl Listen {
 /// back at once. Linux cuts it to `net.core.somaxconn`, which is 4096.
 const BACKLOG: i32 = 4_096;
 const RETRY_MS: u64 = 100;
+/// How often it is said that descriptors have run out.
+const TELL_MS: u64 = 10_000;

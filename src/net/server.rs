@@ -32,9 +32,13 @@ pub struct Server {
     limits: Limits,
     /// Connections that may have something to read.
     to_read: Vec<ConnId>,
+    /// Those of them whose turn it is.
+    reading: Vec<ConnId>,
     /// Connections that die at the end of the turn.
     to_reap: Vec<ConnId>,
     buffer: Box<[u8]>,
+    /// Whether it was asked to stop, or again, since the last look.
+    asked: bool,
     /// When a server that was asked to stop ends, whoever is still there.
     end_ms: Option<u64>,
 }
@@ -71,8 +75,10 @@ impl Server {
             clock,
             limits: config.limits,
             to_read: Vec::new(),
+            reading: Vec::new(),
             to_reap: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into(),
+            asked: false,
             end_ms: None,
         })
     }
@@ -120,14 +126,18 @@ impl Server {
             }
             let now = self.clock.now();
             for event in &events {
-                self.note(event, now);
+                self.note(event);
             }
             self.accept(now);
             self.read(now);
-            if self.hub.next_tick_ms(now).is_some_and(|due_ms| due_ms <= now.ms) {
+            // After what has come already: a request that is here is still answered.
+            if std::mem::take(&mut self.asked) {
+                self.asked_to_stop(now);
+            }
+            if self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
                 self.hub.tick(now);
             }
-            self.flush();
+            self.flush(now);
             self.reap(now);
             if self.has_ended(now) {
                 return Ok(());
@@ -142,16 +152,16 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now();
-        let due = [self.hub.next_tick_ms(now), self.listen.retry_ms, self.end_ms];
+        let due = [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
 
     /// Notes what the poller says; nothing is done about it yet.
-    fn note(&mut self, event: &mio::event::Event, now: Now) {
+    fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
             LISTENER => return self.listen.ready = true,
-            STOPS => return self.asked_to_stop(now),
+            STOPS => return self.asked = true,
             Token(key) => ConnId(key as u32),
         };
         let Some((socket, outbox)) = self.hub.outbox(id) else { return };
@@ -206,10 +216,13 @@ impl Server {
 
     /// Gives each connection that may have something to read one turn with the buffer.
     fn read(&mut self, now: Now) {
-        for id in std::mem::take(&mut self.to_read) {
+        std::mem::swap(&mut self.to_read, &mut self.reading);
+        for n in 0..self.reading.len() {
+            let id = self.reading[n];
+            let appetite = self.hub.appetite(id).min(BUFFER_BYTES);
             let Some(socket) = self.hub.io(id) else { continue };
             socket.queued = false;
-            match socket.receive(&mut self.buffer) {
+            match socket.receive(&mut self.buffer[..appetite]) {
                 Received::Bytes { len, more } => {
                     if more {
                         socket.queued = true;
@@ -228,14 +241,15 @@ impl Server {
                 }
             }
         }
+        self.reading.clear();
     }
 
     /// Writes what waits for those whose outboxes have changed. So many a turn: a publish to ten
     /// thousand does not hold up one to one, and what comes meanwhile joins the same write.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Now) {
         let bytes_max = self.limits.write_bytes_per_turn as usize;
         for _ in 0..self.limits.flushes_per_turn {
-            let Some(id) = self.hub.next_dirty() else { return };
+            let Some(id) = self.hub.next_dirty(now) else { return };
             let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
             if socket.send(outbox, bytes_max).is_err() {
                 self.to_reap.push(id);
@@ -258,7 +272,7 @@ impl Server {
     }
 
     fn reap(&mut self, now: Now) {
-        for id in std::mem::take(&mut self.to_reap) {
+        while let Some(id) = self.to_reap.pop() {
             // Closing the descriptor takes it off the poller as well.
             drop(self.hub.close(id, now));
         }
@@ -281,7 +295,7 @@ impl Server {
     }
 
     fn has_ended(&self, now: Now) -> bool {
-        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.is_drained(now))
+        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.is_drained())
     }
 }
 
@@ -299,8 +313,8 @@ impl Clock {
 /// Reserved from the top, out of the way of connections.
 const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);
-/// Descriptors that are not for WebSockets: the loop's own, the log, and publishers, who are let
-/// in when no client is any more.
+/// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
+/// who are answered on connections that are not kept when there is no room.
 const RESERVED_FILES: u64 = 64;
 /// Events of one turn. A mass disconnect is seen in a few turns with this many.
 const EVENTS: usize = 4_096;

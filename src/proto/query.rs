@@ -49,21 +49,26 @@ impl<'a> Query<'a> {
         if !self.pairs.iter().any(|(k, _)| plain(k).is_some()) {
             return None;
         }
-        let mut joined: Vec<(String, String)> = Vec::new();
-        for (key, value) in self.pairs.iter().filter(|(k, _)| k != "auth_signature") {
-            let name = plain(key);
-            let is_array = name.is_some();
-            let name = name.unwrap_or_else(|| key.to_string());
-            match joined.iter_mut().find(|(k, _)| is_array && *k == name) {
-                Some((_, values)) => {
+        let pairs = self.pairs.iter().filter(|(k, _)| k != "auth_signature");
+        let mut named: Vec<(String, bool, &str)> = pairs
+            .map(|(key, value)| match plain(key) {
+                Some(name) => (name, true, value.as_ref()),
+                None => (key.to_string(), false, value.as_ref()),
+            })
+            .collect();
+        // A stable order: the values of an array stay in theirs, next to each other.
+        named.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        let mut joined: Vec<(String, bool, String)> = Vec::new();
+        for (name, is_array, value) in named {
+            match joined.last_mut() {
+                Some((last, true, values)) if is_array && *last == name => {
                     values.push(',');
                     values.push_str(value);
                 }
-                None => joined.push((name, value.to_string())),
+                _ => joined.push((name, is_array, value.to_owned())),
             }
         }
-        joined.sort_by(|a, b| a.0.cmp(&b.0));
-        Some(join(joined.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
+        Some(join(joined.iter().map(|(k, _, v)| (k.as_str(), v.as_str()))))
     }
 }
 

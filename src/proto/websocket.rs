@@ -14,7 +14,7 @@ use std::ops::Range;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub use frame::{Frame, binary, close, payload, ping, pong, text};
+pub use frame::{Frame, close, payload, ping, pong, text};
 
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,16 +143,6 @@ impl Reader {
                 item(OpCode::Data(data), payload).map(Some)
             }
         }
-    }
-
-    /// Whether nothing is held: the last frame and message have ended.
-    pub fn is_empty(&self) -> bool {
-        self.partial.as_ref().is_none_or(|p| matches!(p.handed_out, Some(Handed::Message)))
-    }
-
-    /// Bytes held of what has not arrived whole.
-    pub fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |p| p.control.capacity() + p.message.capacity())
     }
 
     /// The fast path: no frame or message has begun.
@@ -295,7 +285,8 @@ impl Partial {
         }
     }
 
-    /// Looks at each byte once, but for the up to three of a character that was cut.
+    /// Looks at what is new, with the up to three bytes of a character that was cut, so that the
+    /// first wrong byte is told; the message is looked at once more when it is handed out.
     fn check_utf8(&mut self, ended: bool) -> Result<(), Violation> {
         if self.message_kind != Some(Data::Text) {
             return Ok(());

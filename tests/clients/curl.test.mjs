@@ -24,7 +24,7 @@ afterEach(endClients);
 after(() => server.stop());
 
 /** Runs curl; what it printed, what it told on its way, and how it ended. */
-export async function curl(args, input) {
+async function curl(args, input) {
   const common = ['--silent', '--show-error', '--verbose', '--max-time', String(DEADLINE / 1000)];
   const started = child('curl', [...common, '--noproxy', '*', ...args]);
   const out = { stdout: '', stderr: '' };

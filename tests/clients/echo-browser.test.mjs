@@ -7,7 +7,7 @@ import { startSite } from './site.mjs';
 import { DEADLINE, fixedPort, http, Inbox, startServer } from './support.mjs';
 
 /** See `restart.test.mjs`: an attempt that finds nobody listening costs pusher-js 15 s. */
-const COMING_BACK = 45_000;
+const COMING_BACK = 10_000;
 
 const ARGUMENTS = [
   '--no-sandbox',

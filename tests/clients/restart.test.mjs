@@ -13,10 +13,11 @@ import {
 } from './support.mjs';
 
 /**
- * pusher-js retries at once after 4200 and after a second when the connection broke; an attempt
- * that finds nobody listening costs it fifteen seconds, by a timer of its own.
+ * pusher-js retries at once after 4200, and after a second when it was told 4100 or the connection
+ * broke. An attempt that finds nobody listening costs it fifteen seconds, by a timer of its own:
+ * a server that stops must not let that happen to its clients, and here it would be too late.
  */
-const COMING_BACK = 45_000;
+const COMING_BACK = 10_000;
 
 afterEach(endClients);
 
@@ -52,6 +53,19 @@ test('a server that stops tells 4200, and the client is back as soon as the next
   const second = await startServer({ port });
   await isBack(ada, second);
   assert.notEqual(ada.pusher.connection.socket_id, id);
+  endClients();
+  await second.stop();
+});
+
+test('sixty clients of a server that stops are all back soon after the next one runs', async () => {
+  const port = await fixedPort();
+  const first = await startServer({ port });
+  const all = await Promise.all(Array.from({ length: 60 }, () => connected(first)));
+  await first.stop();
+  const second = await startServer({ port });
+  await Promise.all(all.map((pusher) => pusher.states.event('connecting')));
+  await Promise.all(all.map((pusher) => pusher.states.event('connected', COMING_BACK)));
+  for (const pusher of all) assert.equal(codes(pusher)[0], 4200);
   endClients();
   await second.stop();
 });

@@ -13,6 +13,9 @@
 //! * `{"request": "POST /path", "params", "body"}`: a signed request, `{"raw": parts}`: any bytes,
 //!   each answered with a `status` and perhaps a JSON `answer`, and `more` on the same connection.
 //!
+//! A `why` begins with the number of the difference (`D2`) or the section (`14.1`) in the notes on
+//! the protocol that the server was written from.
+//!
 //! `$(A)` stands for the socket id of A, `$sign` for the signature of this subscription, `$bare`
 //! for one without `channel_data`, `${x*9}` for nine times x. In raw requests `$auth`, `$now` and
 //! `$signature` are filled in; the last signs `sign`, by default the request as it is.

@@ -2,7 +2,7 @@
 
 use super::{DEADLINE, Server, assert_same};
 use serde_json::Value;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 /// One connection; responses are taken one after the other.
@@ -35,6 +35,14 @@ impl Http {
         let sent = self.stream.write_all(bytes).is_ok();
         self.stream.set_nonblocking(false).unwrap();
         sent
+    }
+
+    /// Whether something has come, be it the end.
+    pub fn has_answer(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let answer = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !answer.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Says that no more requests will come.
@@ -114,7 +122,7 @@ impl Http {
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16384];
-        match self.stream.read(&mut chunk) {
+        match read(&mut self.stream, &mut chunk) {
             Ok(length) => {
                 self.buffer.extend_from_slice(&chunk[..length]);
                 length > 0
@@ -123,6 +131,16 @@ impl Http {
             Err(error) => {
                 panic!("no answer: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
             }
+        }
+    }
+}
+
+/// Reads once. A signal to the test process may interrupt a read that has a deadline.
+pub fn read(stream: &mut TcpStream, chunk: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
         }
     }
 }

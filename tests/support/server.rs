@@ -27,6 +27,18 @@ pub struct Setup {
     env: Vec<(String, String)>,
     args: Vec<String>,
     config: Option<Value>,
+    descriptors: Option<u32>,
+    log: Log,
+}
+
+/// What becomes of the server's standard error.
+enum Log {
+    /// It is read, for [`Server::stderr`].
+    Read,
+    /// It is a pipe that nobody reads.
+    Unread,
+    /// It is this file.
+    File(&'static str),
 }
 
 impl Setup {
@@ -40,7 +52,7 @@ impl Setup {
 
     /// Nothing at all.
     pub fn bare() -> Self {
-        Setup { env: Vec::new(), args: Vec::new(), config: None }
+        Setup { env: Vec::new(), args: Vec::new(), config: None, descriptors: None, log: Log::Read }
     }
 
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
@@ -53,9 +65,27 @@ impl Setup {
         self
     }
 
+    /// Nobody reads what the server logs.
+    pub fn unread_log(mut self) -> Self {
+        self.log = Log::Unread;
+        self
+    }
+
+    /// The server logs to this file.
+    pub fn log_to(mut self, file: &'static str) -> Self {
+        self.log = Log::File(file);
+        self
+    }
+
     /// The `reverb.json` in the server's directory.
     pub fn config(mut self, config: Value) -> Self {
         self.config = Some(config);
+        self
+    }
+
+    /// How many files and sockets the server may have open.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -83,16 +113,23 @@ impl Setup {
         if let Some(config) = &self.config {
             fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
         }
-        let mut child = reverb(&directory)
+        let mut child = limited(&directory, self.descriptors)
             .args(["start", "--host", "127.0.0.1", "--port", "0"])
             .args(&self.args)
             .envs(self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(match self.log {
+                Log::File(file) => fs::OpenOptions::new().write(true).open(file).unwrap().into(),
+                Log::Read | Log::Unread => Stdio::piped(),
+            })
             .spawn()
             .unwrap();
-        let stderr = collect(child.stderr.take().unwrap());
+        let stderr = match self.log {
+            Log::Read => collect(child.stderr.take().unwrap()),
+            // The child keeps the other end of the pipe open.
+            Log::Unread | Log::File(_) => Arc::default(),
+        };
         let stdout = lines(child.stdout.take().unwrap());
         let first = stdout.recv_timeout(DEADLINE).unwrap_or_default();
         let Some(address) = bound_address(&first) else {
@@ -229,6 +266,16 @@ impl Drop for Server {
 fn reverb(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reverb"));
     command.current_dir(directory).env_clear();
+    command
+}
+
+/// The same with a limit on open files, which only a shell can set.
+fn limited(directory: &Path, descriptors: Option<u32>) -> Command {
+    let Some(most) = descriptors else { return reverb(directory) };
+    let mut command = Command::new("/bin/sh");
+    command.current_dir(directory).env_clear();
+    command.args(["-c", &format!(r#"ulimit -n {most}; exec "$0" "$@""#)]);
+    command.arg(env!("CARGO_BIN_EXE_reverb"));
     command
 }
 

@@ -1,8 +1,9 @@
 //! A tiny WebSocket client. It can say anything, also what no client should.
 
+use super::http::read;
 use super::{APP, Http, Response, Server, assert_same, channel_auth};
 use serde_json::{Value, json};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 
 /// The headers of a handshake, after the request line and `Host`.
@@ -235,7 +236,7 @@ impl Client {
                 };
             }
             let mut chunk = [0; 65536];
-            match self.stream.read(&mut chunk) {
+            match read(&mut self.stream, &mut chunk) {
                 Ok(0) if self.buffer.is_empty() => return Got::End,
                 Ok(0) => panic!("the connection ended inside a frame: {:?}", self.buffer),
                 Ok(length) => self.buffer.extend_from_slice(&chunk[..length]),
@@ -248,7 +249,7 @@ impl Client {
     pub fn drain(&mut self) {
         let mut chunk = [0; 65536];
         loop {
-            match self.stream.read(&mut chunk) {
+            match read(&mut self.stream, &mut chunk) {
                 Ok(1..) => {}
                 Ok(0) => return,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return,

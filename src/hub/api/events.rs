@@ -97,7 +97,6 @@ impl<T> Hub<T> {
             }
             let frame = message::event(event.name, name, event.data, None, order);
             if let Some(channel) = channel {
-                log::debug!("{} subscribers of {name:?} < {}", channel.members.len(), event.name);
                 self.peers.broadcast(&channel.members, &frame, event.except);
             }
             if kind.cache {

@@ -12,6 +12,7 @@ use super::Hub;
 use super::peer::Now;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
+use signature::check_body;
 
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,52 +35,81 @@ enum Verb<'a> {
     Terminate(Cow<'a, str>),
 }
 
+/// A request that its head shows to be one of an app, signed by it.
+struct Call<'a> {
+    app: u32,
+    verb: Verb<'a>,
+    query: Query<'a>,
+}
+
 impl<T> Hub<T> {
     /// Answers a request that is no handshake.
     pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Response {
+        let call = match self.call(head, now) {
+            Ok(call) => call,
+            Err(response) => return response,
+        };
+        match check_body(&call.query, body).and_then(|()| self.act(&call, body, now)) {
+            Ok(response) => response,
+            Err(reject) => reject.into(),
+        }
+    }
+
+    /// Checks all that can be checked of a request before its body has come, so that strangers
+    /// cannot make the server keep what they send.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that needs no body to be answered.
+    pub(super) fn check_head(&self, head: &Head<'_>, now: Now) -> Result<(), Response> {
+        if head.websocket {
+            return Err(Response::text(400, "A handshake has no body."));
+        }
+        self.call(head, now).map(|_| ())
+    }
+
+    /// Finds out what a request asks for.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is none of an app's.
+    fn call<'a>(&self, head: &Head<'a>, now: Now) -> Result<Call<'a>, Response> {
         // Under the prefix, and without it: proxies strip it, and some publishers never had it.
         let stripped = self.without_prefix(head.path);
         let found = stripped.and_then(|path| Some((route(path)?, path)));
         let found = found.or_else(|| Some((route(head.path)?, head.path)));
-        let Some((route, path)) = found else { return Response::text(404, "Not found.") };
+        let Some((route, path)) = found else { return Err(Response::text(404, "Not found.")) };
         if let Some(response) = wrong_method(&route, head.method) {
-            return response;
+            return Err(response);
         }
-        match route {
-            Route::Up => Response::json(200, r#"{"health":"OK"}"#),
+        let (app_id, verb) = match route {
+            Route::Up => return Err(Response::json(200, r#"{"health":"OK"}"#)),
             Route::WebSocket => {
                 let text = "This is a WebSocket address: it needs an Upgrade header.";
-                Response::text(426, text).with_header("Upgrade", "websocket")
+                return Err(Response::text(426, text).with_header("Upgrade", "websocket"));
             }
-            Route::App(app_id, verb) => {
-                self.of_app(&app_id, &verb, path, head, body, now).unwrap_or_else(Response::from)
-            }
-        }
-    }
-
-    fn of_app(
-        &mut self,
-        app_id: &str,
-        verb: &Verb<'_>,
-        path: &str,
-        head: &Head<'_>,
-        body: &[u8],
-        now: Now,
-    ) -> Result<Response, Reject> {
-        let Some(&app) = self.by_id.get(app_id) else {
+            Route::App(app_id, verb) => (app_id, verb),
+        };
+        let Some(&app) = self.by_id.get(&*app_id) else {
             let shown: String = app_id.chars().filter(|c| !c.is_control()).take(100).collect();
-            return Err(Reject::new(404, format!("No matching application for ID [{shown}].")));
+            let text = format!("No matching application for ID [{shown}].");
+            return Err(Response::text(404, text));
         };
         let query = Query::parse(head.query);
-        self.verify(app, path, head, &query, body, now)?;
+        self.verify(app, path, head, &query, now)?;
+        Ok(Call { app, verb, query })
+    }
+
+    fn act(&mut self, call: &Call<'_>, body: &[u8], now: Now) -> Result<Response, Reject> {
+        let Call { app, verb, query } = call;
         match verb {
-            Verb::Events => self.events(app, body, now),
-            Verb::BatchEvents => self.batch_events(app, body, now),
-            Verb::Connections => Ok(self.connections_of(app)),
-            Verb::Channels => Ok(self.list_channels(app, &query, now)),
-            Verb::Channel(name) => Ok(self.channel_info(app, name, &query, now)),
-            Verb::Users(channel) => Ok(self.users_of(app, channel)),
-            Verb::Terminate(user) => Ok(self.terminate(app, user, now)),
+            Verb::Events => self.events(*app, body, now),
+            Verb::BatchEvents => self.batch_events(*app, body, now),
+            Verb::Connections => Ok(self.connections_of(*app)),
+            Verb::Channels => Ok(self.list_channels(*app, query, now)),
+            Verb::Channel(name) => Ok(self.channel_info(*app, name, query, now)),
+            Verb::Users(channel) => Ok(self.users_of(*app, channel)),
+            Verb::Terminate(user) => Ok(self.terminate(*app, user, now)),
         }
     }
 }

@@ -6,6 +6,8 @@ use super::{Reject, body_too_large};
 #[derive(Debug)]
 pub struct Chunked {
     state: ChunkState,
+    /// Whether the last byte was a CR.
+    carriage_return: bool,
     /// Bytes of extensions and trailers so far, which are read past.
     ignored: usize,
 }
@@ -36,7 +38,11 @@ enum ChunkState {
 
 impl Default for Chunked {
     fn default() -> Self {
-        Chunked { state: ChunkState::Size { size: 0, digits: 0 }, ignored: 0 }
+        Chunked {
+            state: ChunkState::Size { size: 0, digits: 0 },
+            carriage_return: false,
+            ignored: 0,
+        }
     }
 }
 
@@ -77,14 +83,17 @@ impl Chunked {
         matches!(self.state, ChunkState::Done)
     }
 
+    /// Takes a byte of a line. Every line ends with CR and LF, neither alone: what another server
+    /// in front might take for the end of a line must not be another one here.
     fn line_byte(&mut self, byte: u8, body_len: usize, body_max: usize) -> Result<(), Reject> {
         let bad = || Reject::new(400, "Bad request: not a chunked body.");
+        let ends = std::mem::replace(&mut self.carriage_return, byte == b'\r');
+        if ends != (byte == b'\n') {
+            return Err(bad());
+        }
         self.state = match (self.state, byte) {
-            (ChunkState::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < 8 => {
-                let digit = (byte as char).to_digit(16).ok_or_else(bad)? as usize;
-                ChunkState::Size { size: size << 4 | digit, digits: digits + 1 }
-            }
-            (ChunkState::Size { digits: 0, .. }, _) => return Err(bad()),
+            (ChunkState::Size { digits: 0, .. }, b'\r') => return Err(bad()),
+            (state, b'\r') => state,
             (ChunkState::Size { size, .. } | ChunkState::Extension { size, .. }, b'\n') => {
                 if body_len + size > body_max {
                     return Err(body_too_large(body_len + size, body_max));
@@ -94,18 +103,20 @@ impl Chunked {
                     left => ChunkState::Data { left },
                 }
             }
+            (ChunkState::DataEnd, b'\n') => ChunkState::Size { size: 0, digits: 0 },
+            (ChunkState::Trailer { blank: true }, b'\n') => ChunkState::Done,
+            (ChunkState::Trailer { .. }, b'\n') => ChunkState::Trailer { blank: true },
+            (ChunkState::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < 8 => {
+                let digit = (byte as char).to_digit(16).ok_or_else(bad)? as usize;
+                ChunkState::Size { size: size << 4 | digit, digits: digits + 1 }
+            }
+            (ChunkState::Size { digits: 0, .. } | ChunkState::DataEnd, _) => return Err(bad()),
             (
                 ChunkState::Size { size, .. } | ChunkState::Extension { size, named: false },
-                b'\r' | b';' | b' ' | b'\t',
+                b';' | b' ' | b'\t',
             ) => ChunkState::Extension { size, named: byte == b';' },
             (ChunkState::Extension { named: true, .. }, _) => self.state,
             (ChunkState::Size { .. } | ChunkState::Extension { .. }, _) => return Err(bad()),
-            (ChunkState::DataEnd, b'\r') => ChunkState::DataEnd,
-            (ChunkState::DataEnd, b'\n') => ChunkState::Size { size: 0, digits: 0 },
-            (ChunkState::DataEnd, _) => return Err(bad()),
-            (ChunkState::Trailer { blank: true }, b'\n') => ChunkState::Done,
-            (ChunkState::Trailer { .. }, b'\n') => ChunkState::Trailer { blank: true },
-            (ChunkState::Trailer { blank }, b'\r') => ChunkState::Trailer { blank },
             (ChunkState::Trailer { .. }, _) => ChunkState::Trailer { blank: false },
             (state @ (ChunkState::Data { .. } | ChunkState::Done), _) => state,
         };
@@ -151,6 +162,9 @@ mod tests {
         assert_eq!(status(b"123456789\r\n"), Err(400));
         assert_eq!(status(b"1\r\nab"), Err(400));
         assert_eq!(status(b"1 2\r\n"), Err(400));
+        assert_eq!(status(b"1\nx"), Err(400));
+        assert_eq!(status(b"1;\rx\r\n"), Err(400));
+        assert_eq!(status(b"1\r\nx\r\r\n"), Err(400));
         assert_eq!(status(b"1 \r\na"), Ok(5));
         assert_eq!(status(b"b\r\n"), Err(413));
         assert_eq!(status(&[b"1;".as_slice(), &[b'x'; 20_000]].concat()), Err(400));

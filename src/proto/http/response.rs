@@ -10,8 +10,8 @@ pub struct Response {
     pub status: u16,
     /// The body's media type.
     pub content_type: &'static str,
-    /// A header of this status alone, as `("Allow", "GET")`.
-    pub header: Option<(&'static str, &'static str)>,
+    /// Headers of this status alone, as `("Allow", "GET")`.
+    pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: String,
 }
@@ -20,18 +20,18 @@ impl Response {
     /// A JSON answer.
     pub fn json(status: u16, body: impl Into<String>) -> Self {
         let content_type = "application/json";
-        Response { status, content_type, header: None, body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into() }
     }
 
     /// A sentence for a person.
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         let content_type = "text/plain; charset=utf-8";
-        Response { status, content_type, header: None, body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into() }
     }
 
     /// The same with a header.
     pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+        self.headers.push((name, value));
         self
     }
 
@@ -48,7 +48,7 @@ impl Response {
         text.push_str("\r\nCache-Control: no-cache, private\r\nContent-Length: ");
         push_number(&mut text, self.body.len());
         let connection = connection.map(|value| ("Connection", value));
-        for (name, value) in self.header.into_iter().chain(connection) {
+        for (name, value) in self.headers.iter().copied().chain(connection) {
             for part in ["\r\n", name, ": ", value] {
                 text.push_str(part);
             }

@@ -1,0 +1,241 @@
+//! The hub as a whole, without a socket: what its parts cannot show each by itself.
+
+use std::io::IoSlice;
+
+use super::*;
+use crate::config::App as Settings;
+use crate::proto::auth::Signer;
+
+const SECRET: &str = "secret";
+
+/// A hub with one app and a clock of its own.
+struct World {
+    hub: Hub<()>,
+    now: Now,
+}
+
+impl World {
+    fn new(settings: impl FnOnce(&mut Settings, &mut Limits)) -> Self {
+        let mut config =
+            Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+        settings(&mut config.apps[0], &mut config.limits);
+        let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+        World { hub: Hub::new(&config, [0; 32], now), now }
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.hub.open((), None, self.now)
+    }
+
+    fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        self.hub.receive(id, &mut bytes.to_vec(), self.now);
+    }
+
+    /// A WebSocket and its socket id.
+    fn connect(&mut self) -> (ConnId, String) {
+        let id = self.open();
+        self.send(id, HANDSHAKE);
+        let said = self.take(id);
+        let start = said.find("socket_id").unwrap() + 14;
+        let socket_id = said[start..].split('\\').next().unwrap().to_owned();
+        (id, socket_id)
+    }
+
+    fn say(&mut self, id: ConnId, text: &str) {
+        let mut frame = vec![0x81];
+        match text.len() {
+            len @ 0..126 => frame.push(0x80 | len as u8),
+            len => {
+                frame.push(0x80 | 126);
+                frame.extend((len as u16).to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.send(id, &frame);
+    }
+
+    fn subscribe(&mut self, id: ConnId, channel: &str) {
+        self.say(
+            id,
+            &format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#),
+        );
+    }
+
+    fn sign_in(&mut self, id: ConnId, socket_id: &str, user_data: &str) {
+        let auth = Signer::new(SECRET).sign(&[socket_id, "::user::", user_data]);
+        let user_data = crate::proto::message::json_string(user_data);
+        self.say(
+            id,
+            &format!(
+                r#"{{"event":"pusher:signin","data":{{"auth":"key:{auth}","user_data":{user_data}}}}}"#
+            ),
+        );
+    }
+
+    /// Takes what waits for a connection.
+    fn take(&mut self, id: ConnId) -> String {
+        String::from_utf8_lossy(&self.take_bytes(id)).into_owned()
+    }
+
+    fn take_bytes(&mut self, id: ConnId) -> Vec<u8> {
+        let (_, outbox) = self.hub.outbox(id).unwrap();
+        let mut slices = vec![IoSlice::new(&[]); 100_000];
+        let filled = outbox.slices(&mut slices, usize::MAX);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        outbox.consume(bytes.len());
+        bytes
+    }
+
+    /// Lets time pass, as a loop would see it.
+    fn pass(&mut self, ms: u64) {
+        let end_ms = self.now.ms + ms;
+        while let Some(due_ms) = self.hub.next_tick_ms().filter(|due| *due <= end_ms) {
+            self.now.ms = due_ms.max(self.now.ms + 1);
+            self.hub.tick(self.now);
+        }
+        self.now.ms = end_ms;
+        self.hub.tick(self.now);
+    }
+}
+
+const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn half_a_request_that_was_told_so_is_dropped_soon_after() {
+    let mut world = World::new(|_, _| {});
+    let id = world.open();
+    world.send(id, b"GET /up HT");
+    world.pass(10_500);
+    assert!(world.take(id).starts_with("HTTP/1.1 408 "));
+    assert_eq!(world.hub.fate(id), Fate::ShutdownWrite);
+    world.pass(3_500);
+    assert_eq!(world.hub.fate(id), Fate::Drop);
+}
+
+#[test]
+fn a_pruned_client_that_stays_silent_is_dropped_soon_after() {
+    let mut world = World::new(|_, _| {});
+    let (id, _) = world.connect();
+    world.pass(60_500);
+    assert_eq!(world.take_bytes(id), [0x89, 0]);
+    world.pass(15_500);
+    assert!(world.take(id).contains("pusher:ping"));
+    world.pass(15_500);
+    assert!(world.take(id).contains("4201"));
+    assert_eq!(world.hub.fate(id), Fate::ShutdownWrite);
+    world.pass(3_500);
+    assert_eq!(world.hub.fate(id), Fate::Drop);
+}
+
+#[test]
+fn whoever_takes_the_place_of_a_slow_reader_is_not_closed_for_it() {
+    let mut world = World::new(|_, limits| limits.outbox_bytes = 16_384);
+    let (slow, _) = world.connect();
+    world.subscribe(slow, "a");
+    let (sender, _) = world.connect();
+    world.subscribe(sender, "a");
+    let whisper = format!(r#"{{"event":"client-x","channel":"a","data":"{}"}}"#, "x".repeat(5_000));
+    (0..3).for_each(|_| world.say(sender, &whisper));
+    assert_eq!(world.hub.fate(slow), Fate::Stay);
+    world.say(sender, &whisper);
+    world.say(sender, &whisper);
+    assert_eq!(world.hub.fate(slow), Fate::Drop);
+    world.hub.close(slow, world.now);
+    let (newcomer, _) = world.connect();
+    assert_eq!(newcomer, slow);
+    world.say(sender, &whisper);
+    world.pass(1_000);
+    assert_eq!(world.hub.fate(newcomer), Fate::Stay);
+}
+
+#[test]
+fn tiny_frames_count_for_more_than_their_bytes() {
+    let mut world = World::new(|_, limits| limits.outbox_bytes = 16_384);
+    let (id, _) = world.connect();
+    (0..1_000).for_each(|_| world.send(id, &[0x89, 0x80, 0, 0, 0, 0]));
+    assert_eq!(world.hub.fate(id), Fate::Drop);
+}
+
+#[test]
+fn a_client_that_watches_itself_hears_nothing_after_its_close_frame() {
+    let mut world = World::new(|_, _| {});
+    let (id, socket_id) = world.connect();
+    world.sign_in(id, &socket_id, r#"{"id":"7","watchlist":["7"]}"#);
+    assert!(world.take(id).contains("online"));
+    world.send(id, &[0x88, 0x80, 0, 0, 0, 0]);
+    assert_eq!(world.take_bytes(id), [0x88, 2, 3, 0xe8]);
+}
+
+#[test]
+fn the_last_number_of_many_subscribers_is_told_in_the_end() {
+    let mut world = World::new(|app, _| app.subscription_count = true);
+    let ids: Vec<ConnId> = (0..150).map(|_| world.connect().0).collect();
+    ids.iter().for_each(|&id| world.subscribe(id, "a"));
+    let said = world.take(ids[0]);
+    assert!(said.contains(r#"\"subscription_count\":100"#) && !said.contains("150"), "{said}");
+    world.pass(5_000);
+    assert!(world.take(ids[0]).contains(r#"\"subscription_count\":150"#));
+    world.pass(20_000);
+    assert_eq!(world.take(ids[0]), "");
+}
+
+#[test]
+fn of_those_who_leave_together_none_is_told_of_the_others() {
+    let mut world = World::new(|_, _| {});
+    let members: Vec<ConnId> = (0..100)
+        .map(|n| {
+            let (id, socket_id) = world.connect();
+            let data = format!(r#"{{"user_id":"{n}"}}"#);
+            let auth = Signer::new(SECRET).sign(&[&socket_id, ":presence-a:", &data]);
+            let data = crate::proto::message::json_string(&data);
+            world.say(
+                id,
+                &format!(
+                    r#"{{"event":"pusher:subscribe","data":{{"channel":"presence-a",
+                    "auth":"key:{auth}","channel_data":{data}}}}}"#
+                ),
+            );
+            id
+        })
+        .collect();
+    members.iter().for_each(|&id| drop(world.take(id)));
+    members[1..].iter().for_each(|&id| _ = world.hub.close(id, world.now));
+    while world.hub.next_dirty(world.now).is_some() {}
+    assert_eq!(world.take(members[0]).matches("member_removed").count(), 99);
+}
+
+#[test]
+fn who_comes_back_while_the_server_stops_is_told_at_the_last_moment() {
+    let mut world = World::new(|_, _| {});
+    let (first, _) = world.connect();
+    world.hub.drain(world.now);
+    assert!(world.take(first).contains("4200"));
+    world.hub.close(first, world.now);
+    let back = world.open();
+    world.send(back, HANDSHAKE);
+    assert!(world.take(back).ends_with("\r\n\r\n"));
+    world.pass(900);
+    assert_eq!((world.take(back).as_str(), world.hub.fate(back)), ("", Fate::Stay));
+    assert!(!world.hub.is_drained());
+    world.pass(200);
+    assert!(world.take(back).contains("4100"));
+    world.hub.close(back, world.now);
+    assert!(world.hub.is_drained());
+}
+
+#[test]
+fn everything_is_gone_when_everybody_has_gone() {
+    let mut world = World::new(|_, _| {});
+    let ids: Vec<(ConnId, String)> = (0..50).map(|_| world.connect()).collect();
+    for (n, (id, socket_id)) in ids.iter().enumerate() {
+        world.sign_in(*id, socket_id, &format!(r#"{{"id":"{}","watchlist":["1","2"]}}"#, n % 7));
+        (0..n % 5).for_each(|channel| world.subscribe(*id, &format!("c{channel}")));
+    }
+    ids.iter().for_each(|(id, _)| _ = world.hub.close(*id, world.now));
+    assert_eq!(world.hub.connections(), 0);
+    assert!(world.hub.apps[0].channels.is_empty());
+    assert_eq!(world.hub.apps[0].connections, 0);
+    assert!(world.hub.next_dirty(world.now).is_none());
+}
