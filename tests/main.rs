@@ -22,5 +22,6 @@ mod rate_limit;
 mod shutdown;
 mod signatures;
 mod signin;
+mod simulation;
 mod subscribe;
 mod tidy;
