@@ -81,11 +81,8 @@ fn tls(tls: &Tls) -> String {
     let path = |path: &Option<PathBuf>| optional(path.as_ref().and_then(|path| path.to_str()));
     let names = tls.sni_server_certs.iter().map(|one| {
         let (certificate, key) = (Some(one.local_cert.clone()), &one.local_pk);
-        let pair = format!(
-            r#"{{ "local_cert": {}, "local_pk": {} }}"#,
-            path(&certificate),
-            path(key)
-        );
+        let pair =
+            format!(r#"{{ "local_cert": {}, "local_pk": {} }}"#, path(&certificate), path(key));
         format!("{}: {pair}", text(&one.name))
     });
     let oldest = (!tls.tls12).then_some("TLSv1.3");

@@ -103,7 +103,8 @@ impl Tls {
     ) -> Result<Vec<Refused<'k>>, Refused<'k>> {
         let mut warnings = Vec::new();
         for (key, value) in options {
-            let is_known = KEYS.contains(&&**key) || MEANINGLESS.iter().any(|(name, _)| name == key);
+            let is_known =
+                KEYS.contains(&&**key) || MEANINGLESS.iter().any(|(name, _)| name == key);
             // As everywhere, null and the empty text are no value.
             if is_known && (value.is_null() || value.as_str() == Some("")) {
                 continue;
@@ -147,7 +148,12 @@ impl Tls {
             "no_ticket" => self.no_ticket = switch(value)?,
             _ => match MEANINGLESS.iter().find(|(name, _)| *name == key) {
                 Some((_, reason)) => return Err(format!("has no meaning here: {reason}")),
-                None => return Err(format!("is not a known key{}", did_you_mean(key, KEYS.iter().copied()))),
+                None => {
+                    return Err(format!(
+                        "is not a known key{}",
+                        did_you_mean(key, KEYS.iter().copied())
+                    ));
+                }
             },
         }
         Ok(None)
@@ -204,10 +210,8 @@ pub fn of_host(home: &Path, hostname: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// Where Herd and Valet keep certificates, below the home directory, in Laravel's order.
-const HOST_CERTIFICATES: [&str; 2] = [
-    "Library/Application Support/Herd/config/valet/Certificates",
-    ".config/valet/Certificates",
-];
+const HOST_CERTIFICATES: [&str; 2] =
+    ["Library/Application Support/Herd/config/valet/Certificates", ".config/valet/Certificates"];
 
 /// The options that are followed.
 pub const KEYS: &[&str] = &[
@@ -286,7 +290,8 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
         let told = |reason| format!("{}: {reason}", shown(name));
         let (local_cert, local_pk) = match value {
             Value::Object(pair) => {
-                if let Some(key) = pair.keys().find(|k| !["local_cert", "local_pk"].contains(&&***k))
+                if let Some(key) =
+                    pair.keys().find(|k| !["local_cert", "local_pk"].contains(&&***k))
                 {
                     return Err(told(format!("{} is not a known key", shown(key))));
                 }
