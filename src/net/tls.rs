@@ -71,6 +71,9 @@ impl Tls {
                 Ok(0) => Some(Received::End),
                 Ok(count) => {
                     len += count;
+                    if len < buffer.len() {
+                        continue;
+                    }
                     None
                 }
                 Err(error) => match error.kind() {
