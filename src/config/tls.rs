@@ -311,11 +311,12 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
 
 /// Protocols with commas between them, as PHP has them, or a list.
 fn protocols(value: &Value) -> Result<Vec<String>, String> {
-    let names: Vec<&str> = match value {
-        Value::String(text) => text.split(',').map(str::trim).collect(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        _ => return Err("must be text".into()),
+    let names: Option<Vec<&str>> = match value {
+        Value::String(text) => Some(text.split(',').map(str::trim).collect()),
+        Value::Array(list) => list.iter().map(Value::as_str).collect(),
+        _ => None,
     };
+    let names = names.ok_or("must be text")?;
     match names.iter().find(|name| !["http/1.1", "http/1.0"].contains(*name)) {
         None => Ok(names.into_iter().map(str::to_owned).collect()),
         Some(name) => Err(format!("{} is not spoken here, http/1.1 is", shown(name))),
@@ -412,3 +413,6 @@ const CIPHERS: &[(&str, &str)] = &[
 pub fn is_tls13(iana: &str) -> bool {
     !iana.contains("_WITH_")
 }
+
+#[cfg(test)]
+mod tests;
