@@ -276,3 +276,6 @@ fn reason(error: &rustls::Error) -> String {
 
 /// The most a record holds.
 const RECORD_BYTES: usize = 16_384;
+
+#[cfg(test)]
+mod tests;
