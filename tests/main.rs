@@ -25,3 +25,4 @@ mod signin;
 mod simulation;
 mod subscribe;
 mod tidy;
+mod tls;

@@ -50,7 +50,8 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--hostname",
                 value: Some("NAME"),
-                about: "The public name of the server. Default: none.",
+                about: "The public name; TLS is on if Herd or Valet have a certificate for it. \
+                        Default: none.",
             },
             Flag { name: "--debug", value: None, about: "Log what happens on every connection." },
             CONFIG,

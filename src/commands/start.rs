@@ -10,7 +10,7 @@ use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Loaded};
 use crate::logging;
-use crate::net::Server;
+use crate::net::{BindError, Server};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -31,11 +31,15 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let seed = random_seed().map_err(Failure::at_work)?;
     let (host, port) = (&config.server.host, config.server.port);
-    let server = Server::bind(config, seed)
-        .map_err(|error| Failure::at_work(format!("cannot listen on {host}:{port}: {error}")))?;
+    let server = Server::bind(config, seed).map_err(|error| match error {
+        BindError::Tls(error) => Failure::from(error),
+        BindError::Address(error) => {
+            Failure::at_work(format!("cannot listen on {host}:{port}: {error}"))
+        }
+    })?;
     let address = server.local_address().map_err(Failure::at_work)?;
     let stopper = server.stopper().map_err(Failure::at_work)?;
-    stopper.stop_on_signals().map_err(Failure::at_work)?;
+    stopper.ask_on_signals(server.is_secure()).map_err(Failure::at_work)?;
     announce(&loaded, address, server.connections_max());
     server.run().map_err(Failure::at_work)
 }
@@ -46,13 +50,18 @@ fn announce(loaded: &Loaded, address: SocketAddr, connections_max: u32) {
     let server = &loaded.config.server;
     let (path, apps) = (&server.path, loaded.config.apps.len());
     let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
+    let is_secure = server.tls.local_cert.is_some();
+    let secure = if is_secure { " (secure)" } else { "" };
     let mut text = format!(
-        "{VERSION} listening on {address}{path} for {apps}, up to {connections_max} connections\n"
+        "{VERSION} listening on {address}{path}{secure} for {apps}, up to {connections_max} \
+         connections\n"
     );
     if let (true, Some(app)) = (loaded.generated_app, loaded.config.apps.first()) {
         let host = reachable_host(address.ip());
         text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
-        text.push_str(&env_block(app, &host, address.port()));
+        let block = env_block(app, &host, address.port());
+        let scheme = if is_secure { "REVERB_SCHEME=https" } else { "REVERB_SCHEME=http" };
+        text.push_str(&block.replace("REVERB_SCHEME=http", scheme));
         text.push('\n');
     }
     let mut out = io::stdout().lock();

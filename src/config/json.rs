@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{APP, AppDraft, SERVER, Setting};
 use super::values;
-use super::{App, Config, Error, Limits, json_text};
+use super::{App, Config, Error, Limits, Tls, json_text, tls};
 use crate::nearest::did_you_mean;
 
 /// Sets what a file says of the server and its limits, and returns the apps it lists, which may
@@ -40,7 +40,7 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     let settings = SERVER.iter().map(|s| s.key).chain(APP.iter().map(|s| s.key));
     let settings = settings.filter(|key| !key.is_empty());
     let others = ["default", "servers", "options", "tls", "limits", "apps", "provider"];
-    settings.chain(others)
+    settings.chain(others).chain(tls::KEYS.iter().copied())
 }
 
 /// What `options` may hold besides `tls` in Laravel: settings of PHP's own sockets.
@@ -87,7 +87,7 @@ impl Reader<'_> {
         let server = self.object(&path, server)?;
         self.apply(SERVER, &path, "", server, &["options", "limits"], config)?;
         if let Some(options) = server.get("options") {
-            self.options(&format!("{path}.options"), options)?;
+            self.options(&format!("{path}.options"), options, &mut config.server.tls)?;
         }
         if let Some(limits) = server.get("limits") {
             self.limits(&format!("{path}.limits"), limits, &mut config.limits)?;
@@ -95,15 +95,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn options(&mut self, path: &str, options: &Value) -> Result<(), Error> {
+    fn options(&mut self, path: &str, options: &Value, tls: &mut Tls) -> Result<(), Error> {
         for (key, value) in self.object(path, options)? {
             let path = join(path, key);
             match key.as_str() {
-                "tls" if self.object(&path, value)?.values().any(|value| !value.is_null()) => {
-                    let reason = "this build does not speak TLS; leave TLS to nginx in front of it";
-                    return Err(self.error(&path, reason));
-                }
-                "tls" => {}
+                "tls" => self.tls(&path, value, tls)?,
                 key if PHP_SOCKET_OPTIONS.contains(&key) => {
                     self.warn(&path, "is an option of PHP's sockets and has no meaning here");
                 }
@@ -111,6 +107,21 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn tls(&mut self, path: &str, options: &Value, tls: &mut Tls) -> Result<(), Error> {
+        let options = self.object(path, options)?;
+        let place = |key: &str| if key.is_empty() { path.to_owned() } else { join(path, key) };
+        match tls.read(options) {
+            Ok(_) if !cfg!(feature = "tls") && *tls != Tls::default() => {
+                Err(self.error(path, Tls::MISSING))
+            }
+            Ok(warnings) => {
+                warnings.iter().for_each(|(key, text)| self.warn(&place(key), text));
+                Ok(())
+            }
+            Err((key, reason)) => Err(self.error(&place(key), reason)),
+        }
     }
 
     fn limits(&self, path: &str, object: &Value, limits: &mut Limits) -> Result<(), Error> {

@@ -61,6 +61,11 @@ limits! {
     /// Connections accepted in one turn of the loop, so that a storm of newcomers does not hold
     /// up those who are in. 256 take about 3 ms.
     accepts_per_turn: u32 = 256, 1..=65_536;
+    /// TLS handshakes worked on in one turn, so that a storm of newcomers does not hold up those
+    /// who are in. One takes about 0.11 ms of computing, 32 take about 3.5 ms.
+    tls_handshakes_per_turn: u32 = 32, 1..=65_536;
+    /// Milliseconds between two looks at whether a certificate's file has changed.
+    certificate_check_ms: u32 = 10_000, 100..=86_400_000;
     /// Milliseconds for a request to arrive whole, counted from the connection or, on a
     /// connection that is kept, from the first byte. Ten seconds carry 1 MiB over a slow line.
     request_timeout_ms: u32 = 10_000, 100..=3_600_000;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::env::Environment;
-use super::{Config, Error, credentials, json, values, variables};
+use super::{Config, Error, Server, Tls, credentials, json, tls, values, variables};
 
 /// The file that is read when none is named, if it is there.
 pub const CONFIG_FILE: &str = "reverb.json";
@@ -120,6 +120,7 @@ fn layered(
 ) -> Result<Layered, Error> {
     let mut files_read = Vec::new();
     let mut environment = Environment::new(process_env)?;
+    let home = environment.get("HOME").map(PathBuf::from);
     if let Some((file, text)) = find(sources, sources.env_file.as_deref(), ENV_FILE)? {
         environment.add_file(&file, &text)?;
         files_read.push(file);
@@ -136,6 +137,7 @@ fn layered(
         files_read.push(file);
     }
     apply_flags(sources, &mut config)?;
+    secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
 
     // The file says whether the server scales, so only now does Redis matter or not.
     if let Some(error) = about_redis.filter(|_| config.server.scaling.enabled) {
@@ -162,6 +164,27 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     if let Some(name) = &sources.hostname {
         let name = values::host_name(name).map_err(|reason| refused("--hostname", reason))?;
         server.hostname = Some(name);
+    }
+    Ok(())
+}
+
+/// Takes the certificate that Herd or Valet made for the server's name, unless another is given.
+fn secure_by_name(
+    server: &mut Server,
+    home: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let named = server.hostname.as_deref().filter(|_| server.tls.local_cert.is_none());
+    if let Some((certificate, key)) = named.zip(home).and_then(|(n, home)| tls::of_host(home, n)) {
+        if cfg!(feature = "tls") {
+            (server.tls.local_cert, server.tls.local_pk) = (Some(certificate), Some(key));
+        } else {
+            warnings.push(format!("{}: is not used: {}", certificate.display(), Tls::MISSING));
+        }
+    }
+    if server.tls.needs_certificate() {
+        let reason = "needs local_cert, or a hostname that Herd or Valet have a certificate for";
+        return Err(Error::new("configuration", "servers.reverb.options.tls", reason));
     }
     Ok(())
 }

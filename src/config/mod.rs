@@ -14,12 +14,14 @@ mod limits;
 pub mod load;
 pub mod render;
 mod settings;
+pub mod tls;
 mod values;
 pub mod variables;
 
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
+pub use tls::Tls;
 
 /// Everything a server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,6 +46,8 @@ pub struct Server {
     pub path: String,
     /// The public name of the server. `REVERB_HOST`.
     pub hostname: Option<String>,
+    /// How it speaks TLS, if it does.
+    pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
     pub max_request_size: usize,
     /// How several nodes find each other.
@@ -57,6 +61,7 @@ impl Default for Server {
             port: 8080,
             path: String::new(),
             hostname: None,
+            tls: Tls::default(),
             max_request_size: 1 << 20,
             scaling: Scaling::default(),
         }

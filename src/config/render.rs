@@ -2,9 +2,10 @@
 //! `reverb install` leaves, and the proof that the file can say all there is to say.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use super::settings::DEFAULT_RATE_LIMIT;
-use super::{App, ClientEvents, Config, Limits, Server};
+use super::{App, ClientEvents, Config, Limits, Server, Tls};
 
 /// The text of a `reverb.json` that sets exactly this configuration. It holds the secrets of the
 /// apps.
@@ -40,7 +41,7 @@ fn server(server: &Server) -> String {
             "path": {path},
             "hostname": {hostname},
             "options": {{
-                "tls": {{}}
+                "tls": {tls}
             }},
             "max_request_size": {max_request_size},
             "scaling": {{
@@ -62,6 +63,7 @@ fn server(server: &Server) -> String {
         port = server.port,
         path = text(&server.path),
         hostname = optional(server.hostname.as_deref()),
+        tls = tls(&server.tls),
         max_request_size = server.max_request_size,
         enabled = scaling.enabled,
         channel = text(&scaling.channel),
@@ -72,6 +74,50 @@ fn server(server: &Server) -> String {
         redis_password = optional(scaling.password.as_deref()),
         redis_database = scaling.database,
         redis_timeout_s = scaling.timeout_s,
+    )
+}
+
+fn tls(tls: &Tls) -> String {
+    let path = |path: &Option<PathBuf>| optional(path.as_ref().and_then(|path| path.to_str()));
+    let names = tls.sni_server_certs.iter().map(|one| {
+        let (certificate, key) = (Some(one.local_cert.clone()), &one.local_pk);
+        let pair =
+            format!(r#"{{ "local_cert": {}, "local_pk": {} }}"#, path(&certificate), path(key));
+        format!("{}: {pair}", text(&one.name))
+    });
+    let oldest = (!tls.tls12).then_some("TLSv1.3");
+    let newest = (!tls.tls13).then_some("TLSv1.2");
+    let joined = |list: String| optional(Some(list).as_deref().filter(|list| !list.is_empty()));
+    format!(
+        r#"{{
+                    "local_cert": {local_cert},
+                    "local_pk": {local_pk},
+                    "passphrase": {passphrase},
+                    "verify_peer": {verify_peer},
+                    "cafile": {cafile},
+                    "capath": {capath},
+                    "SNI_server_certs": {{{names}}},
+                    "alpn_protocols": {alpn_protocols},
+                    "crypto_method": null,
+                    "min_proto_version": {oldest},
+                    "max_proto_version": {newest},
+                    "ciphers": {ciphers},
+                    "honor_cipher_order": {honor_cipher_order},
+                    "no_ticket": {no_ticket}
+                }}"#,
+        local_cert = path(&tls.local_cert),
+        local_pk = path(&tls.local_pk),
+        passphrase = optional(tls.passphrase.as_deref()),
+        verify_peer = tls.verify_peer,
+        cafile = path(&tls.cafile),
+        capath = path(&tls.capath),
+        names = names.collect::<Vec<_>>().join(", "),
+        alpn_protocols = joined(tls.alpn_protocols.join(",")),
+        oldest = optional(oldest),
+        newest = optional(newest),
+        ciphers = joined(tls.ciphers.join(":")),
+        honor_cipher_order = tls.honor_cipher_order,
+        no_ticket = tls.no_ticket,
     )
 }
 
@@ -169,6 +215,29 @@ mod tests {
         let server = &mut config.server;
         (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());
         (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
+        #[cfg(feature = "tls")]
+        {
+            let sni = crate::config::tls::SniCertificate {
+                name: "*.d".into(),
+                local_cert: "/d".into(),
+                local_pk: None,
+            };
+            server.tls = Tls {
+                local_cert: Some("/c".into()),
+                local_pk: Some("/k".into()),
+                passphrase: Some("p\"".into()),
+                verify_peer: true,
+                cafile: Some("/a".into()),
+                capath: Some("/b".into()),
+                sni_server_certs: vec![sni],
+                alpn_protocols: vec!["http/1.1".into()],
+                tls12: true,
+                tls13: false,
+                ciphers: vec!["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"],
+                honor_cipher_order: true,
+                no_ticket: true,
+            };
+        }
         let scaling = &mut server.scaling;
         (scaling.enabled, scaling.channel) = (true, "c\"\\".into());
         scaling.url = Some("redis://u".into());

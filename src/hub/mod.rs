@@ -5,10 +5,10 @@
 //! randomness of its own, so that it can be tested, simulated and fuzzed as a value.
 //!
 //! The face has four kinds of method: *events in* ([`Hub::open`], [`Hub::receive`],
-//! [`Hub::finished`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which never fail: what a
-//! peer must hear of a failure is in its outbox; *things to do* ([`Hub::next_dirty`],
-//! [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks* ([`Hub::connections`]); and
-//! [`Hub::listen`].
+//! [`Hub::finished`], [`Hub::turn_away`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
+//! never fail: what a peer must hear of a failure is in its outbox; *things to do*
+//! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks*
+//! ([`Hub::connections`]); and [`Hub::listen`].
 
 mod api;
 mod app;
@@ -41,6 +41,7 @@ pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
 
 use crate::config::{Config, Limits};
+use crate::proto::http::Reject;
 use app::App;
 use drain::Drain;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
@@ -171,6 +172,11 @@ impl<T> Hub<T> {
         };
         self.retire(id, goodbye, now);
         self.drop_slow(now);
+    }
+
+    /// A client has begun in a way its socket cannot make bytes of: it is told so, and closed.
+    pub fn turn_away(&mut self, id: ConnId, text: &str, now: Now) {
+        self.refuse(id, Reject::new(400, text), now);
     }
 
     /// Forgets a connection, telling those who must know, and gives back what its owner kept.

@@ -1,11 +1,19 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
 //! know what it carries, and a byte is given to the hub as it came.
 
+mod error;
 mod listen;
+mod notice;
 mod server;
 mod socket;
 mod stop;
 pub mod sys;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 
+pub use error::BindError;
 pub use server::Server;
 pub use stop::Stopper;

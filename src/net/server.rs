@@ -6,17 +6,21 @@
 //! no key is used again while an event may still name it. Sockets are registered once, for both
 //! directions; nothing is registered again.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Interest, Poll, Token};
 
+use super::error::BindError;
 use super::listen::{Listen, NotAccepted};
+use super::notice::Notice;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::sys;
+use super::tls::Secure;
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Listener, Now};
 
@@ -24,6 +28,8 @@ use crate::hub::{ConnId, Fate, Hub, Listener, Now};
 pub struct Server {
     poll: Poll,
     listen: Listen,
+    /// What speaks TLS, if this server does.
+    secure: Option<Secure>,
     stops: StopRequests,
     /// The other end of `stops`, for as many stoppers as are wanted.
     stop_writer: StdUnixStream,
@@ -34,26 +40,36 @@ pub struct Server {
     to_read: Vec<ConnId>,
     /// Those of them whose turn it is.
     reading: Vec<ConnId>,
+    /// The same of those whose TLS handshake is not done, in the order they came.
+    to_shake: VecDeque<ConnId>,
     /// Connections that die at the end of the turn.
     to_reap: Vec<ConnId>,
     buffer: Box<[u8]>,
-    /// Whether it was asked to stop, or again, since the last look.
+    /// Clients that speak TLS to a server that does not.
+    misdirected: Notice,
+    /// Whether it was asked for something by a signal or a stopper since the last look.
     asked: bool,
     /// When a server that was asked to stop ends, whoever is still there.
     end_ms: Option<u64>,
 }
 
 impl Server {
-    /// Binds the address of this configuration and raises the open-file limit.
+    /// Loads the certificates of this configuration, if it has any, binds its address and raises
+    /// the open-file limit.
     ///
     /// `seed` decides the socket ids of the connections: take it from the operating system's
     /// random numbers.
     ///
     /// # Errors
     ///
-    /// The system's, when the address is taken, is not this machine's, or cannot be resolved.
-    pub fn bind(config: &Config, seed: [u8; 32]) -> io::Result<Self> {
+    /// A file that cannot be used, named with what is wrong in it; the system's, when the address
+    /// is taken, is not this machine's, or cannot be resolved.
+    pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
         let mut config = config.clone();
+        let clock = Clock(Instant::now());
+        let check_ms = config.limits.certificate_check_ms;
+        let secure =
+            Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
         let open_files = sys::raise_open_files()?;
         if config.limits.connections == 0 {
             let room = open_files.saturating_sub(RESERVED_FILES).max(1);
@@ -65,10 +81,10 @@ impl Server {
         let readable = Interest::READABLE;
         poll.registry().register(&mut listen.socket, LISTENER, readable)?;
         poll.registry().register(&mut stops.0, STOPS, readable)?;
-        let clock = Clock(Instant::now());
         Ok(Server {
             poll,
             listen,
+            secure,
             stops,
             stop_writer,
             hub: Hub::new(&config, seed, clock.now()),
@@ -76,8 +92,10 @@ impl Server {
             limits: config.limits,
             to_read: Vec::new(),
             reading: Vec::new(),
+            to_shake: VecDeque::new(),
             to_reap: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into(),
+            misdirected: Notice::default(),
             asked: false,
             end_ms: None,
         })
@@ -95,6 +113,11 @@ impl Server {
     /// The most connections at a time: as configured, or as the open-file limit allows.
     pub fn connections_max(&self) -> u32 {
         self.limits.connections
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure.is_some()
     }
 
     /// Has this listener told what happens.
@@ -128,11 +151,15 @@ impl Server {
             for event in &events {
                 self.note(event);
             }
+            if let Some(secure) = &mut self.secure {
+                secure.check(now);
+            }
             self.accept(now);
+            self.shake_hands(now);
             self.read(now);
             // After what has come already: a request that is here is still answered.
             if std::mem::take(&mut self.asked) {
-                self.asked_to_stop(now);
+                self.obey(now);
             }
             if self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
                 self.hub.tick(now);
@@ -148,11 +175,13 @@ impl Server {
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
     fn sleep_for(&self) -> Option<Duration> {
         let accepts = self.listen.ready && self.listen.retry_ms.is_none();
-        if !self.to_read.is_empty() || self.hub.has_dirty() || accepts {
+        let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
+        if reads || self.hub.has_dirty() || accepts {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now();
-        let due = [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms];
+        let check_ms = self.secure.as_ref().map(Secure::next_check_ms);
+        let due = [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms, check_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
@@ -169,11 +198,14 @@ impl Server {
         let reads = event.is_readable() || event.is_read_closed() || event.is_error();
         if reads && !socket.queued && !socket.ended {
             socket.queued = true;
-            self.to_read.push(id);
+            match socket.is_handshaking() {
+                true => self.to_shake.push_back(id),
+                false => self.to_read.push(id),
+            }
         }
         if event.is_writable() && !socket.writable {
             socket.writable = true;
-            if !outbox.is_empty() {
+            if !outbox.is_empty() || socket.wants_write() {
                 self.hub.touch(id);
             }
         }
@@ -203,7 +235,8 @@ impl Server {
     }
 
     fn take_in(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Now) {
-        let id = self.hub.open(Socket::new(stream), Some(address.ip()), now);
+        let tls = self.secure.as_ref().map(|secure| Box::new(secure.session(address)));
+        let id = self.hub.open(Socket::new(stream, tls), Some(address.ip()), now);
         let Some(socket) = self.hub.io(id) else { return };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(id.0 as usize);
@@ -214,34 +247,61 @@ impl Server {
         }
     }
 
+    /// Goes on with handshakes, so many a turn: they are what costs the most by far.
+    fn shake_hands(&mut self, now: Now) {
+        for _ in 0..self.limits.tls_handshakes_per_turn {
+            let Some(id) = self.to_shake.pop_front() else { return };
+            self.read_one(id, now);
+        }
+    }
+
     /// Gives each connection that may have something to read one turn with the buffer.
     fn read(&mut self, now: Now) {
         std::mem::swap(&mut self.to_read, &mut self.reading);
         for n in 0..self.reading.len() {
-            let id = self.reading[n];
-            let appetite = self.hub.appetite(id).min(BUFFER_BYTES);
-            let Some(socket) = self.hub.io(id) else { continue };
-            socket.queued = false;
-            match socket.receive(&mut self.buffer[..appetite]) {
-                Received::Bytes { len, more } => {
-                    if more {
-                        socket.queued = true;
-                        self.to_read.push(id);
-                    }
-                    self.hub.receive(id, &mut self.buffer[..len], now);
-                }
-                Received::Nothing => {}
-                Received::End => {
-                    socket.ended = true;
-                    self.hub.finished(id, now);
-                }
-                Received::Broken => {
-                    socket.ended = true;
-                    self.to_reap.push(id);
-                }
-            }
+            self.read_one(self.reading[n], now);
         }
         self.reading.clear();
+    }
+
+    fn read_one(&mut self, id: ConnId, now: Now) {
+        let appetite = self.hub.appetite(id).min(BUFFER_BYTES);
+        let Some(socket) = self.hub.io(id) else { return };
+        socket.queued = false;
+        match socket.receive(&mut self.buffer[..appetite]) {
+            Received::Bytes { len, more } => {
+                if more {
+                    socket.queued = true;
+                    match socket.is_handshaking() {
+                        true => self.to_shake.push_back(id),
+                        false => self.to_read.push(id),
+                    }
+                }
+                if socket.tls.is_none() && is_tls_hello(&self.buffer[..len]) {
+                    let address = socket.stream.peer_addr().ok();
+                    self.misdirected.warn(address, TLS_ON_PLAIN, now.ms);
+                }
+                self.hub.receive(id, &mut self.buffer[..len], now);
+            }
+            Received::Nothing => {}
+            Received::End => {
+                socket.ended = true;
+                self.hub.finished(id, now);
+            }
+            Received::Broken => {
+                socket.ended = true;
+                self.to_reap.push(id);
+            }
+            Received::NotTls => {
+                if let (Some(secure), Some(tls)) = (&mut self.secure, socket.tls.take()) {
+                    secure.note_plain(&tls, now);
+                }
+                // What it sent is read past, and what answers it must not be encrypted.
+                socket.queued = true;
+                self.to_read.push(id);
+                self.hub.turn_away(id, PLAIN_ON_TLS, now);
+            }
+        }
     }
 
     /// Writes what waits for those whose outboxes have changed. So many a turn: a publish to ten
@@ -263,8 +323,7 @@ impl Server {
                 Fate::Drop => self.to_reap.push(id),
                 Fate::ShutdownWrite => {
                     if let Some(socket) = self.hub.io(id) {
-                        // A peer that has gone already cannot be told so.
-                        let _ = socket.stream.shutdown(Shutdown::Write);
+                        socket.shutdown();
                     }
                 }
             }
@@ -274,12 +333,25 @@ impl Server {
     fn reap(&mut self, now: Now) {
         while let Some(id) = self.to_reap.pop() {
             // Closing the descriptor takes it off the poller as well.
-            drop(self.hub.close(id, now));
+            let Some(mut socket) = self.hub.close(id, now) else { continue };
+            if let (Some(secure), Some(tls)) = (&mut self.secure, &mut socket.tls) {
+                tls.note_abandoned();
+                secure.note_failure(tls, now);
+                tls.close(&mut socket.stream, false);
+            }
         }
     }
 
-    fn asked_to_stop(&mut self, now: Now) {
-        let asked = self.stops.count();
+    /// Does what a signal or a stopper has asked for.
+    fn obey(&mut self, now: Now) {
+        let asked = self.stops.take();
+        if let Some(secure) = self.secure.as_mut().filter(|_| asked.reload) {
+            secure.reload(now);
+        }
+        self.stop(asked.stops, now);
+    }
+
+    fn stop(&mut self, asked: usize, now: Now) {
         if asked == 0 {
             return;
         }
@@ -299,6 +371,12 @@ impl Server {
     }
 }
 
+/// Whether these bytes are the beginning of a TLS handshake: a record of this kind (22) and a
+/// version 3.x, with a client's hello (1) in it.
+fn is_tls_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
+}
+
 /// A clock that never goes back, and the machine's.
 struct Clock(Instant);
 
@@ -310,6 +388,9 @@ impl Clock {
     }
 }
 
+const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
+                            or give the server a certificate (options.tls)";
+const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Reserved from the top, out of the way of connections.
 const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);

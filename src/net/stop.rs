@@ -1,5 +1,5 @@
-//! Asking a running server to stop, from a signal or from another thread: each byte on a pair of
-//! sockets is one request.
+//! Asking a running server to stop or to load its certificates anew, from a signal or from another
+//! thread: each byte on a pair of sockets is one request, named by the number of its signal.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -18,16 +18,25 @@ impl Stopper {
     /// Asks.
     pub fn stop(&self) {
         // A server that has ended already cannot be asked, and a full pipe has been.
-        let _ = (&self.0).write(&[1]);
+        let _ = (&self.0).write(&[libc::SIGTERM as u8]);
     }
 
-    /// Has SIGTERM and SIGINT ask from now on.
+    /// Asks to load the certificates anew for the connections to come. A server without TLS has
+    /// none.
+    pub fn reload(&self) {
+        let _ = (&self.0).write(&[libc::SIGHUP as u8]);
+    }
+
+    /// Has SIGTERM and SIGINT ask to stop from now on, and with `reload` SIGHUP to load the
+    /// certificates anew.
     ///
     /// # Errors
     ///
     /// The system's, when it refuses.
-    pub fn stop_on_signals(self) -> io::Result<()> {
-        sys::write_on_stop_signals(self.0.as_raw_fd())?;
+    pub fn ask_on_signals(self, reload: bool) -> io::Result<()> {
+        let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+        let signals = if reload { &signals[..] } else { &signals[..2] };
+        sys::write_on_signals(self.0.as_raw_fd(), signals)?;
         // The handler writes to the descriptor until the process ends.
         std::mem::forget(self);
         Ok(())
@@ -45,14 +54,28 @@ impl StopRequests {
         Ok((StopRequests(UnixStream::from_std(reader)), writer))
     }
 
-    /// How often it was asked since the last look.
-    pub(super) fn count(&mut self) -> usize {
-        let (mut buffer, mut count) = ([0; 16], 0);
+    /// What it was asked since the last look.
+    pub(super) fn take(&mut self) -> Asked {
+        let (mut buffer, mut asked) = ([0; 16], Asked::default());
         while let Ok(len @ 1..) = self.0.read(&mut buffer) {
-            count += len;
+            for byte in &buffer[..len] {
+                match i32::from(*byte) {
+                    libc::SIGHUP => asked.reload = true,
+                    _ => asked.stops += 1,
+                }
+            }
         }
-        count
+        asked
     }
+}
+
+/// What a server was asked.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// How often to stop.
+    pub stops: usize,
+    /// Whether to load the certificates anew.
+    pub reload: bool,
 }
 
 pub(super) fn stopper(writer: &StdUnixStream) -> io::Result<Stopper> {

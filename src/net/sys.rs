@@ -64,14 +64,14 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// From now on each SIGTERM and SIGINT writes one byte to this descriptor, which must stay open
-/// until the process ends.
-pub fn write_on_stop_signals(descriptor: RawFd) -> io::Result<()> {
-    STOP_DESCRIPTOR.store(descriptor, Ordering::SeqCst);
-    for signal in [libc::SIGTERM, libc::SIGINT] {
+/// From now on each of these signals writes one byte, its number, to this descriptor, which must
+/// stay open until the process ends.
+pub fn write_on_signals(descriptor: RawFd, signals: &[libc::c_int]) -> io::Result<()> {
+    SIGNAL_DESCRIPTOR.store(descriptor, Ordering::SeqCst);
+    for &signal in signals {
         // SAFETY: all zeroes is a valid value of this C struct of numbers and a pointer.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = on_stop_signal as *const () as libc::sighandler_t;
+        action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
         // SAFETY: the handler calls nothing but `write`, which a handler may, and both pointers
         // are valid for the call.
@@ -80,15 +80,15 @@ pub fn write_on_stop_signals(descriptor: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-static STOP_DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+static SIGNAL_DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
-extern "C" fn on_stop_signal(_signal: libc::c_int) {
-    let byte = 1_u8;
-    // SAFETY: one byte of a local is read. The result is of no use: a full pipe holds stops
-    // already, and `errno` is put back for the code that was interrupted.
+extern "C" fn on_signal(signal: libc::c_int) {
+    let byte = signal as u8;
+    // SAFETY: one byte of a local is read. The result is of no use: a full pipe holds requests
+    // enough, and `errno` is put back for the code that was interrupted.
     unsafe {
         let errno = *libc::__errno_location();
-        libc::write(STOP_DESCRIPTOR.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
+        libc::write(SIGNAL_DESCRIPTOR.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
         *libc::__errno_location() = errno;
     }
 }

@@ -208,13 +208,33 @@ fn no_two_apps_share_an_id_or_a_key() {
 }
 
 #[test]
+#[cfg(feature = "tls")]
+fn what_is_said_of_tls_is_read_and_told_with_its_place() {
+    let tls = |value| with_server(json!({"options": {"tls": value}}));
+    let tree = tls(json!({"local_cert": "c", "ciphers": "HIGH:RC4-SHA"}));
+    let (config, _, warnings) = read_text(&tree.to_string()).unwrap();
+    assert_eq!(config.server.tls.local_cert, Some("c".into()));
+    let place = "f: servers.reverb.options.tls";
+    assert_eq!(
+        warnings,
+        [format!("{place}.ciphers: names suites that are not spoken here: \"RC4-SHA\"")]
+    );
+    let told = refused(tls(json!({"local_crt": "c"})));
+    assert_eq!(told, format!("{place}.local_crt: is not a known key; did you mean local_cert?"));
+    let told = refused(tls(json!({"crypto_method": 16})));
+    assert!(told.starts_with(&format!("{place}: leave no version of TLS")), "{told}");
+    assert_eq!(refused(tls(json!("c"))), format!("{place}: must be an object"));
+}
+
+#[test]
+#[cfg(not(feature = "tls"))]
 fn a_server_with_tls_is_refused() {
     let tls = |value| with_server(json!({"options": {"tls": value}}));
     assert!(read_text(&tls(json!({"local_cert": null})).to_string()).is_ok());
     assert_eq!(
         refused(tls(json!({"local_cert": "/etc/cert.pem"}))),
-        "f: servers.reverb.options.tls: this build does not speak TLS; leave TLS to nginx in \
-         front of it"
+        "f: servers.reverb.options.tls: this build has no TLS; leave it to nginx, or build with \
+         the feature tls"
     );
 }
 

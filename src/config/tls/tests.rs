@@ -1,0 +1,147 @@
+//! Which options of PHP's SSL context are followed, and how the others are told.
+
+use super::*;
+use serde_json::json;
+use std::fs;
+
+fn read(options: Value) -> Result<Tls, String> {
+    let mut tls = Tls::default();
+    let read = tls.read(options.as_object().unwrap());
+    match read {
+        Ok(_) => Ok(tls),
+        Err((key, reason)) => Err(format!("{key}: {reason}")),
+    }
+}
+
+#[test]
+fn options_that_are_null_or_empty_are_not_there() {
+    let names = KEYS.iter().chain(MEANINGLESS.iter().map(|(name, _)| name));
+    for empty in [Value::Null, json!("")] {
+        let options = names.clone().map(|name| ((*name).to_owned(), empty.clone())).collect();
+        assert_eq!(read(Value::Object(options)), Ok(Tls::default()));
+    }
+    let told = read(json!({"local_crt": null})).unwrap_err();
+    assert_eq!(told, "local_crt: is not a known key; did you mean local_cert?");
+}
+
+#[test]
+fn each_option_without_a_meaning_says_why() {
+    for (name, reason) in MEANINGLESS {
+        for value in [json!(true), json!(false), json!("a"), json!([1])] {
+            let told = read(json!({*name: value})).unwrap_err();
+            assert_eq!(told, format!("{name}: has no meaning here: {reason}"));
+        }
+    }
+}
+
+#[test]
+fn values_of_a_wrong_kind_are_refused() {
+    for key in KEYS {
+        for value in [json!({"a": {}}), json!([[]]), json!(1.5)] {
+            let told = read(json!({*key: value})).unwrap_err();
+            assert!(told.starts_with(&format!("{key}: ")), "{told}");
+        }
+    }
+}
+
+#[test]
+fn versions_are_what_all_options_allow() {
+    for (options, spoken) in [
+        (json!({}), [true, true]),
+        (json!({"crypto_method": 96}), [true, true]),
+        (json!({"crypto_method": "126"}), [true, true]),
+        (json!({"crypto_method": "STREAM_CRYPTO_METHOD_ANY_SERVER"}), [true, true]),
+        (json!({"crypto_method": 48}), [true, false]),
+        (json!({"crypto_method": "TLSv1_3"}), [false, true]),
+        (json!({"min_proto_version": 4}), [true, true]),
+        (json!({"min_proto_version": "STREAM_CRYPTO_PROTO_TLSv1_3"}), [false, true]),
+        (json!({"max_proto_version": "TLSv1.2"}), [true, false]),
+        (json!({"min_proto_version": 32, "max_proto_version": 32}), [true, false]),
+    ] {
+        let tls = read(options.clone()).unwrap();
+        assert_eq!([tls.tls12, tls.tls13], spoken, "{options}");
+    }
+    for options in [
+        json!({"crypto_method": 24}),
+        json!({"max_proto_version": 16}),
+        json!({"min_proto_version": 64, "max_proto_version": 32}),
+        json!({"min_proto_version": 64, "crypto_method": 32}),
+        json!({"max_proto_version": 32, "ciphers": "TLS_AES_128_GCM_SHA256"}),
+    ] {
+        let told = read(options.clone()).unwrap_err();
+        assert!(told.starts_with(": leave no version"), "{options}: {told}");
+    }
+    for wrong in [json!(0), json!(1), json!(65), json!(128), json!(-2), json!("TLSv1_2_CLIENT")] {
+        let told = read(json!({"crypto_method": wrong})).unwrap_err();
+        assert!(told.contains("is none of PHP's methods for servers"), "{told}");
+    }
+    let told = read(json!({"min_proto_version": 96})).unwrap_err();
+    assert_eq!(told, "min_proto_version: must be one version: 32 is TLS 1.2, 64 is TLS 1.3");
+}
+
+#[test]
+fn suites_are_taken_by_either_name_in_the_order_given() {
+    for (list, taken) in [
+        (
+            "ECDHE-RSA-AES128-GCM-SHA256:TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            &["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"][..],
+        ),
+        ("TLS_AES_128_GCM_SHA256,DHE-RSA-AES128-SHA !aNULL", &["TLS_AES_128_GCM_SHA256"]),
+    ] {
+        assert_eq!(read(json!({"ciphers": list})).unwrap().ciphers, taken);
+    }
+    let rest = read(json!({"ciphers": "HIGH:!ECDHE-RSA-AES128-GCM-SHA256:!MD5"})).unwrap();
+    assert_eq!(rest.ciphers.len(), CIPHERS.len() - 1);
+    let told = read(json!({"ciphers": "!MD5:RC4-SHA"})).unwrap_err();
+    assert!(told.starts_with("ciphers: names none of the suites there are: TLS_AES_256"), "{told}");
+}
+
+#[test]
+fn names_of_certificates_are_checked() {
+    let tls = read(json!({"SNI_server_certs": {
+        "A.test": "/a", "*.b.test": {"local_cert": "/b", "local_pk": "/k"}
+    }}));
+    let tls = tls.unwrap();
+    let names: Vec<_> = tls.sni_server_certs.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["*.b.test", "a.test"]);
+    for (name, value, fault) in [
+        ("a b", json!("/a"), "is not a host name, nor one behind *."),
+        ("a.*", json!("/a"), "is not a host name, nor one behind *."),
+        ("", json!("/a"), "is not a host name, nor one behind *."),
+        ("a", json!({}), "must be a path, or have one as local_cert"),
+        ("a", json!({"local_cert": "/a", "passphrase": "hush"}), "\"passphrase\" is not a known"),
+        ("a", json!({"local_cert": "/a", "local_pk": 1}), "must be the path of a file"),
+    ] {
+        let told = read(json!({"SNI_server_certs": {name: value}})).unwrap_err();
+        assert!(told.contains(fault) && !told.contains("hush"), "{told}");
+    }
+}
+
+#[test]
+fn the_passphrase_is_never_shown() {
+    let tls = read(json!({"local_cert": "c", "passphrase": "hush"})).unwrap();
+    assert!(!format!("{tls:?}").contains("hush"));
+}
+
+#[test]
+fn the_certificate_of_a_host_is_found_where_herd_and_valet_keep_it() {
+    let home = std::env::temp_dir().join(format!("reverb-home-{}", std::process::id()));
+    let [herd, valet] = HOST_CERTIFICATES.map(|folder| home.join(folder));
+    fs::create_dir_all(&herd).unwrap();
+    fs::create_dir_all(&valet).unwrap();
+    assert_eq!(of_host(&home, "a.test"), None);
+    fs::write(valet.join("a.test.crt"), "").unwrap();
+    assert_eq!(of_host(&home, "a.test"), None, "there is no key");
+    fs::write(valet.join("a.test.key"), "").unwrap();
+    let pair = |folder: &Path| Some((folder.join("a.test.crt"), folder.join("a.test.key")));
+    for name in ["a.test", "https://a.test", "wss://a.test:8080/path", "a.test:8080"] {
+        assert_eq!(of_host(&home, name), pair(&valet), "{name}");
+    }
+    fs::write(herd.join("a.test.crt"), "").unwrap();
+    fs::write(herd.join("a.test.key"), "").unwrap();
+    assert_eq!(of_host(&home, "a.test"), pair(&herd));
+    for name in ["", "..", "../Certificates/a.test", "https://", "/a.test"] {
+        assert_eq!(of_host(&home, name), None, "{name}");
+    }
+    fs::remove_dir_all(home).unwrap();
+}

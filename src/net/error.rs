@@ -1,0 +1,40 @@
+//! Why a server cannot be made.
+
+use std::{fmt, io};
+
+use crate::config;
+
+/// Why a server could not be bound.
+#[derive(Debug)]
+pub enum BindError {
+    /// The address is taken, is not this machine's, or cannot be resolved.
+    Address(io::Error),
+    /// A certificate, a key or an option of TLS cannot be used.
+    Tls(config::Error),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::Address(error) => error.fmt(f),
+            BindError::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        BindError::Address(error)
+    }
+}
+
+impl From<BindError> for io::Error {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Address(error) => error,
+            BindError::Tls(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+        }
+    }
+}

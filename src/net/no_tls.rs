@@ -1,0 +1,93 @@
+//! What stands in place of `tls` in a build without TLS: no session can exist, and a
+//! configuration that asks for one is refused.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+
+use super::socket::Received;
+use crate::config::{self, Error};
+use crate::hub::Now;
+
+/// What makes a server secure: nothing does.
+pub(super) enum Secure {}
+
+impl Secure {
+    pub(super) fn load(
+        settings: &config::Tls,
+        _check_ms: u32,
+        _now: Now,
+    ) -> Result<Option<Self>, Error> {
+        match &settings.local_cert {
+            None => Ok(None),
+            Some(file) => Err(Error::new(file.display(), "local_cert", config::Tls::MISSING)),
+        }
+    }
+
+    pub(super) fn session(&self, _address: SocketAddr) -> Tls {
+        match *self {}
+    }
+
+    pub(super) fn next_check_ms(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(super) fn check(&mut self, _now: Now) {
+        match *self {}
+    }
+
+    pub(super) fn reload(&mut self, _now: Now) {
+        match *self {}
+    }
+
+    pub(super) fn note_failure(&mut self, _session: &Tls, _now: Now) {
+        match *self {}
+    }
+
+    pub(super) fn note_plain(&mut self, _session: &Tls, _now: Now) {
+        match *self {}
+    }
+}
+
+/// A session: there is none.
+pub(super) enum Tls {}
+
+impl Tls {
+    pub(super) fn read(
+        &mut self,
+        _stream: &mut TcpStream,
+        _buffer: &mut [u8],
+        _read_closed: bool,
+    ) -> Received {
+        match *self {}
+    }
+
+    pub(super) fn write(
+        &mut self,
+        _stream: &mut TcpStream,
+        _slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn flush(&mut self, _stream: &mut TcpStream) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(super) fn close(&mut self, _stream: &mut TcpStream, _shutdown: bool) {
+        match *self {}
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn note_abandoned(&mut self) {
+        match *self {}
+    }
+}

@@ -1,0 +1,281 @@
+//! TLS between a socket and the hub: bytes in, bytes out, as if the socket were a plain one.
+//!
+//! A session is five methods ([`Tls::read`], [`Tls::write`], [`Tls::wants_write`],
+//! [`Tls::flush`], [`Tls::close`]) over the library, so that another version of it is a change of
+//! this file. What sessions begin with (certificates, suites) is in `secure`.
+//!
+//! At most one record, of 16 KiB, is encrypted ahead of the socket; what else waits stays in the
+//! outbox, where it is shared with other connections and counts against the limit. The outbox
+//! lets go of a record's bytes only when all of the record has gone.
+
+mod expiry;
+mod files;
+mod secure;
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use rustls::{AlertDescription, ServerConfig, ServerConnection};
+
+pub(super) use secure::Secure;
+
+use super::socket::Received;
+
+/// The session of one connection.
+pub(super) struct Tls {
+    /// The client's, for the log: a socket that has broken does not know it any more.
+    address: SocketAddr,
+    state: State,
+    /// Bytes of the outbox that are in the record on its way.
+    in_flight: usize,
+    /// Whether the writing side is to be closed once all has gone.
+    shutting_down: bool,
+    /// Why the session cannot go on, or never began.
+    failure: Option<String>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "every session is in a box, and few are new")]
+enum State {
+    /// Nothing has come yet, and the library was not asked to keep buffers for it.
+    New(Arc<ServerConfig>),
+    Begun(ServerConnection),
+}
+
+impl Tls {
+    fn new(config: Arc<ServerConfig>, address: SocketAddr) -> Self {
+        let state = State::New(config);
+        Tls { address, state, in_flight: 0, shutting_down: false, failure: None }
+    }
+
+    /// Reads and decrypts until the buffer is full or nothing more has come. What the handshake
+    /// has to answer is left to [`Tls::flush`].
+    pub(super) fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        buffer: &mut [u8],
+        read_closed: bool,
+    ) -> Received {
+        if let Some(received) = self.begin(stream) {
+            return received;
+        }
+        let State::Begun(connection) = &mut self.state else { return Received::Broken };
+        if self.failure.is_some() {
+            return Received::Broken;
+        }
+        let mut wire = Wire { stream, taken: 0, is_drained: false };
+        let mut len = 0;
+        let end = loop {
+            let ended = match connection.reader().read(&mut buffer[len..]) {
+                Ok(0) => Some(Received::End),
+                Ok(count) => {
+                    len += count;
+                    if len < buffer.len() {
+                        continue;
+                    }
+                    None
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => None,
+                    // The client has gone without a word, as most do.
+                    io::ErrorKind::UnexpectedEof => Some(Received::End),
+                    _ => Some(Received::Broken),
+                },
+            };
+            // Data and the end of it come as one event, so a short read is not yet the end then.
+            if ended.is_some() || len == buffer.len() || (wire.is_drained && !read_closed) {
+                break ended;
+            }
+            // Records may hold nothing at all, and others want their turn as well.
+            if wire.taken >= buffer.len() {
+                return Received::Bytes { len, more: true };
+            }
+            match connection.read_tls(&mut wire) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
+                Err(_) => break Some(Received::Broken),
+            }
+            if let Err(error) = connection.process_new_packets() {
+                self.failure = Some(reason(&error));
+                break Some(Received::Broken);
+            }
+        };
+        if matches!(end, Some(Received::End)) && connection.is_handshaking() {
+            self.failure = Some("the client went away in the middle of it".to_owned());
+            return Received::Broken;
+        }
+        // The end is found again by the next read; the bytes before it are not.
+        match len {
+            0 => end.unwrap_or(Received::Nothing),
+            len => Received::Bytes { len, more: end.is_some() || len == buffer.len() },
+        }
+    }
+
+    /// Begins the session with the first byte, unless it shows that the client does not speak
+    /// TLS. Returns what there is to return before that.
+    fn begin(&mut self, stream: &TcpStream) -> Option<Received> {
+        let State::New(config) = &self.state else { return None };
+        let mut first = [0];
+        match stream.peek(&mut first) {
+            Ok(0) => return Some(Received::End),
+            // No record of TLS begins with a letter, and every method of HTTP does.
+            Ok(_) if first[0].is_ascii_alphabetic() => return Some(Received::NotTls),
+            Ok(_) => {}
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
+                    return Some(Received::Nothing);
+                }
+                _ => return Some(Received::Broken),
+            },
+        }
+        match ServerConnection::new(Arc::clone(config)) {
+            Ok(mut connection) => {
+                connection.set_buffer_limit(Some(RECORD_BYTES));
+                self.state = State::Begun(connection);
+                None
+            }
+            Err(error) => {
+                self.failure = Some(reason(&error));
+                Some(Received::Broken)
+            }
+        }
+    }
+
+    /// Encrypts what fits in one record and writes it, and says how many bytes of the slices have
+    /// gone. After [`io::ErrorKind::WouldBlock`] the next call must begin with the same bytes.
+    pub(super) fn write(
+        &mut self,
+        stream: &mut TcpStream,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        if !self.flush(stream)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.in_flight == 0 {
+            let State::Begun(connection) = &mut self.state else {
+                return Err(io::ErrorKind::WouldBlock.into());
+            };
+            // Until the handshake is done nothing can be encrypted.
+            if connection.is_handshaking() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.in_flight = connection.writer().write_vectored(slices)?;
+            if self.in_flight == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            if !self.flush(stream)? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(std::mem::take(&mut self.in_flight))
+    }
+
+    /// Whether something encrypted waits for the socket.
+    pub(super) fn wants_write(&self) -> bool {
+        matches!(&self.state, State::Begun(connection) if connection.wants_write())
+    }
+
+    /// Writes what is encrypted already, and says whether all of it has gone.
+    pub(super) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+        if let State::Begun(connection) = &mut self.state {
+            while connection.wants_write() {
+                match connection.write_tls(stream) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if std::mem::take(&mut self.shutting_down) {
+            stream.shutdown(Shutdown::Write)?;
+        }
+        Ok(true)
+    }
+
+    /// Says goodbye; with `shutdown`, closes the writing side of the socket behind it, now or as
+    /// soon as all has gone.
+    pub(super) fn close(&mut self, stream: &mut TcpStream, shutdown: bool) {
+        if let State::Begun(connection) = &mut self.state
+            && !connection.is_handshaking()
+        {
+            connection.send_close_notify();
+        }
+        self.shutting_down |= shutdown;
+        // A client that has gone already cannot be told so.
+        let _ = self.flush(stream);
+    }
+
+    /// Whether the client has not proved yet that it speaks TLS.
+    pub(super) fn is_handshaking(&self) -> bool {
+        match &self.state {
+            State::New(_) => true,
+            State::Begun(connection) => connection.is_handshaking(),
+        }
+    }
+
+    /// Whether the handshake began and did not end.
+    pub(super) fn note_abandoned(&mut self) {
+        if let State::Begun(connection) = &self.state
+            && connection.is_handshaking()
+            && self.failure.is_none()
+        {
+            self.failure = Some("the client did not finish it in time".to_owned());
+        }
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// The host name the client asked for.
+    fn server_name(&self) -> Option<&str> {
+        match &self.state {
+            State::New(_) => None,
+            State::Begun(connection) => connection.server_name(),
+        }
+    }
+}
+
+/// A socket that is read from once more only if the last read filled all there was room for.
+struct Wire<'a> {
+    stream: &'a mut TcpStream,
+    taken: usize,
+    is_drained: bool,
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(len) => {
+                    self.taken += len;
+                    self.is_drained = len < buffer.len();
+                    return Ok(len);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// An error of the library, with what an operator can do about the common ones.
+fn reason(error: &rustls::Error) -> String {
+    use AlertDescription as Alert;
+    match error {
+        rustls::Error::AlertReceived(
+            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown,
+        ) => format!("{error}: the client does not trust this server's certificate"),
+        rustls::Error::InvalidMessage(_) => format!("{error}: the client does not speak TLS"),
+        _ => error.to_string(),
+    }
+}
+
+/// The most a record holds.
+const RECORD_BYTES: usize = 16_384;
+
+#[cfg(test)]
+mod tests;

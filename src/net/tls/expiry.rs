@@ -1,0 +1,176 @@
+//! From when until when a certificate is valid, read from its DER (RFC 5280 section 4.1.2.5): the
+//! library that speaks TLS does not tell of its own certificate.
+
+use std::fmt;
+
+/// A point in time as certificates have it, in UTC. Compares as time does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    year: i64,
+    month: i64,
+    day: i64,
+    /// Of the day.
+    second: i64,
+}
+
+/// The times between which a certificate is valid; `None` for what is no certificate.
+pub(super) fn validity(der: &[u8]) -> Option<(Moment, Moment)> {
+    let ((_, certificate), _) = value(der, &[SEQUENCE])?;
+    let ((_, mut fields), _) = value(certificate, &[SEQUENCE])?;
+    // The version is left out of certificates of version 1.
+    if let Some((_, rest)) = value(fields, &[VERSION]) {
+        fields = rest;
+    }
+    let (_, fields) = value(fields, &[INTEGER])?;
+    let (_algorithm, fields) = value(fields, &[SEQUENCE])?;
+    let (_issuer, fields) = value(fields, &[SEQUENCE])?;
+    let ((_, times), _) = value(fields, &[SEQUENCE])?;
+    let (from, times) = value(times, &[UTC_TIME, GENERALIZED_TIME])?;
+    let (until, _) = value(times, &[UTC_TIME, GENERALIZED_TIME])?;
+    Some((Moment::read(from)?, Moment::read(until)?))
+}
+
+/// A tag and its content, and what follows them.
+type Value<'a> = ((u8, &'a [u8]), &'a [u8]);
+
+/// The value at the front, if it has one of these tags.
+fn value<'a>(der: &'a [u8], tags: &[u8]) -> Option<Value<'a>> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, mut rest) = rest.split_first()?;
+    if !tags.contains(&tag) {
+        return None;
+    }
+    let mut len = usize::from(first);
+    if first >= 0x80 {
+        let count = usize::from(first & 0x7f);
+        if !(1..=4).contains(&count) {
+            return None;
+        }
+        let (digits, behind) = rest.split_at_checked(count)?;
+        len = digits.iter().fold(0, |len, digit| len << 8 | usize::from(*digit));
+        rest = behind;
+    }
+    let (content, rest) = rest.split_at_checked(len)?;
+    Some(((tag, content), rest))
+}
+
+const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const SEQUENCE: u8 = 0x30;
+/// `[0]`, constructed.
+const VERSION: u8 = 0xa0;
+
+impl Moment {
+    /// `YYMMDDhhmmssZ`, or with four digits of the year.
+    fn read((tag, text): (u8, &[u8])) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+        if !text.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+        let (year, at) = match tag {
+            UTC_TIME => {
+                let year = number(0, 2)?;
+                (if year < 50 { 2000 + year } else { 1900 + year }, 2)
+            }
+            _ => (number(0, 4)?, 4),
+        };
+        let [month, day, hour, minute, second] =
+            [0, 2, 4, 6, 8].map(|field| number(at + field, at + field + 2));
+        let second = hour? * 3_600 + minute? * 60 + second?;
+        Some(Moment { year, month: month?, day: day?, second })
+    }
+
+    /// This many seconds after the beginning of 1970.
+    pub(super) fn from_unix(unix_s: u64) -> Self {
+        let days = i64::try_from(unix_s / 86_400).unwrap_or(i64::MAX / 2);
+        let second = (unix_s % 86_400) as i64;
+        // Years of this count begin in March, so that the leap day ends them; an era has 400.
+        let days = days + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        Moment { year, month, day, second }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Moment { year, month, day, second } = self;
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let len = content.len();
+        let mut der = match len {
+            0..0x80 => vec![tag, len as u8],
+            _ => vec![tag, 0x82, (len >> 8) as u8, len as u8],
+        };
+        der.extend_from_slice(content);
+        der
+    }
+
+    fn certificate(version: &[u8], times: &[(u8, &str)]) -> Vec<u8> {
+        let times: Vec<u8> = times.iter().flat_map(|(tag, t)| tlv(*tag, t.as_bytes())).collect();
+        let name = tlv(SEQUENCE, &[0; 200]);
+        let fields = [
+            version,
+            &tlv(INTEGER, &[1]),
+            &tlv(SEQUENCE, &[]),
+            &name,
+            &tlv(SEQUENCE, &times),
+            &name,
+        ];
+        tlv(SEQUENCE, &tlv(SEQUENCE, &fields.concat()))
+    }
+
+    #[test]
+    fn both_spellings_of_time_are_read() {
+        let times = [(UTC_TIME, "491231235959Z"), (GENERALIZED_TIME, "20500102030405Z")];
+        for version in [&tlv(VERSION, &tlv(INTEGER, &[2]))[..], &[]] {
+            let (from, until) = validity(&certificate(version, &times)).unwrap();
+            assert_eq!(from.to_string(), "2049-12-31 23:59:59 UTC");
+            assert_eq!(until.to_string(), "2050-01-02 03:04:05 UTC");
+            assert!(from < until);
+        }
+        let (from, _) = validity(&certificate(&[], &[(UTC_TIME, "500101000000Z"); 2])).unwrap();
+        assert_eq!(from.to_string(), "1950-01-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn no_prefix_of_a_certificate_is_one() {
+        let whole = certificate(&[], &[(UTC_TIME, "491231235959Z"); 2]);
+        for len in 0..whole.len() {
+            assert_eq!(validity(&whole[..len]), None, "{len}");
+        }
+        for times in [&[(UTC_TIME, "4912312359Z"); 2], &[(UTC_TIME, "49123123595xZ"); 2]] {
+            assert_eq!(validity(&certificate(&[], times)), None);
+        }
+    }
+
+    #[test]
+    fn seconds_since_1970_are_a_date() {
+        for (unix_s, date) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (951_868_800, "2000-03-01 00:00:00 UTC"),
+            (1_795_450_533, "2026-11-23 16:15:33 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(Moment::from_unix(unix_s).to_string(), date);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is wrong with files and options, told at the start.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::certificates::{Folder, NAMES};
+use super::options;
+
+/// What a server with these options says before it ends.
+#[track_caller]
+fn refused(folder: &Folder, options: Value) -> String {
+    let config = json!({
+        "servers": {"reverb": {"options": {"tls": options}}},
+        "apps": {"apps": [{"app_id": "1", "key": "k", "secret": "s"}]},
+    });
+    folder.write("reverb.json", config.to_string());
+    let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+        .args(["start", "--host", "127.0.0.1", "--port", "0"])
+        .current_dir(folder.path(""))
+        .env_clear()
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(output.stdout.is_empty(), "it does not listen");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(!told.contains("hush"), "{told}");
+    told.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
+}
+
+/// The options of a folder with this file for a certificate and this for a key.
+fn with(folder: &Folder, local_cert: &str, local_pk: &str) -> Value {
+    let mut options = options(folder);
+    options["local_cert"] = json!(folder.path(local_cert));
+    options["local_pk"] = json!(folder.path(local_pk));
+    options
+}
+
+#[test]
+fn each_fault_of_a_certificate_is_told_with_its_file() {
+    let folder = Folder::new();
+    folder.write("empty", "");
+    folder.write("der", [0x30, 0x82, 1, 2]);
+    folder.write("cut", &folder.read("server.pem")[..200]);
+    folder.write("long", "x".repeat(1_048_577));
+    folder.write("garbage", "-----BEGIN CERTIFICATE-----\naHVzaA==\n-----END CERTIFICATE-----\n");
+    folder.write("folder/file", "");
+    for (file, fault) in [
+        ("none", "is not there"),
+        ("folder", "is not a file"),
+        ("empty", "is not PEM: no line begins with -----BEGIN"),
+        ("der", "is not PEM: no line begins with -----BEGIN"),
+        ("cut", "is broken PEM: a section has no end, or is not base64"),
+        ("long", "is longer than 1048576 bytes"),
+        ("garbage", "has a certificate that cannot be understood"),
+        ("server.key", "has no certificate: no line is -----BEGIN CERTIFICATE-----"),
+    ] {
+        let told = refused(&folder, with(&folder, file, "server.key"));
+        assert_eq!(told, format!("{}: local_cert: {fault}", folder.path(file)));
+    }
+}
+
+#[test]
+fn each_fault_of_a_key_is_told_with_its_file() {
+    let folder = Folder::new();
+    folder.issue("other", "ca", NAMES, 30);
+    folder.write("empty", "");
+    folder.write("garbage", "-----BEGIN PRIVATE KEY-----\naHVzaA==\n-----END PRIVATE KEY-----\n");
+    folder.openssl("pkcs8 -topk8 -in server.key -out sealed.key -passout pass:secret");
+    folder.openssl("ec -in server.key -aes256 -out old.key -passout pass:secret");
+    folder.openssl("genrsa -out weak.key 1024");
+    let unknown = "has a key of a kind that is not known here: RSA of 2048 to 8192 bits, ECDSA on \
+                   P-256 and P-384, and Ed25519 are";
+    let other = format!("its key does not belong to the certificate {}", folder.path("server.pem"));
+    for (file, fault) in [
+        ("none", "is not there"),
+        ("empty", "is not PEM: no line begins with -----BEGIN"),
+        ("server.pem", "has no private key: no line is -----BEGIN PRIVATE KEY-----"),
+        ("garbage", unknown),
+        ("weak.key", unknown),
+        ("other.key", &other),
+        ("sealed.key", "is encrypted and needs passphrase"),
+        (
+            "old.key",
+            "is encrypted in a way OpenSSL has left behind; `openssl pkcs8 -topk8 -in OLD -out \
+             NEW` makes it one that is read",
+        ),
+    ] {
+        let told = refused(&folder, with(&folder, "server.pem", file));
+        assert_eq!(told, format!("{}: local_pk: {fault}", folder.path(file)));
+    }
+    let mut options = with(&folder, "server.pem", "sealed.key");
+    options["passphrase"] = json!("hush");
+    let told = refused(&folder, options);
+    assert!(
+        told.ends_with("sealed.key: local_pk: cannot be decrypted: wrong passphrase?"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_expired_certificate_is_told_with_its_date() {
+    let folder = Folder::new();
+    folder.issue("old", "ca", NAMES, -1);
+    let told = refused(&folder, with(&folder, "old.pem", "old.key"));
+    let dates = folder.openssl("x509 -in old.pem -noout -enddate -dateopt iso_8601").stdout;
+    let date = String::from_utf8(dates).unwrap();
+    let date = date.trim().strip_prefix("notAfter=").unwrap().trim_end_matches('Z').to_owned();
+    assert_eq!(told, format!("{}: local_cert: expired on {date} UTC", folder.path("old.pem")));
+}
+
+#[test]
+fn a_fault_of_a_certificate_for_one_name_is_told() {
+    let folder = Folder::new();
+    let mut options = options(&folder);
+    options["SNI_server_certs"] = json!({"a.test": folder.path("none")});
+    assert_eq!(
+        refused(&folder, options),
+        format!("{}: local_cert: is not there", folder.path("none"))
+    );
+}
+
+#[test]
+fn a_fault_of_an_authority_is_told_with_its_file() {
+    let folder = Folder::new();
+    folder.write("empty/.keep", "");
+    std::fs::remove_file(folder.path("empty/.keep")).unwrap();
+    folder.write("mixed/readme.txt", "hello");
+    for (key, file, at, fault) in [
+        ("cafile", "none", "none", "is not there"),
+        ("cafile", "server.key", "server.key", "has no certificate"),
+        ("capath", "none", "none", "is not there"),
+        ("capath", "empty", "empty", "has no files"),
+        ("capath", "mixed", "mixed/readme.txt", "is not PEM"),
+    ] {
+        let mut options = options(&folder);
+        options["verify_peer"] = json!(true);
+        options[key] = json!(folder.path(file));
+        let told = refused(&folder, options);
+        let expected = format!("{}: {key}: {fault}", folder.path(at));
+        assert!(told.starts_with(&expected), "{told}");
+    }
+}
+
+#[test]
+fn an_option_without_effect_is_told() {
+    let folder = Folder::new();
+    for (key, value, fault) in [
+        ("peer_name", json!("a"), "has no meaning here: it is the name a client expects"),
+        ("disable_compression", json!(true), "has no meaning here: TLS is never compressed"),
+        ("loacl_pk", json!("a"), "is not a known key; did you mean local_pk?"),
+        ("cafile", json!("a"), "is about certificates of clients and needs verify_peer"),
+        ("verify_peer", json!(true), "asks clients for a certificate, and needs cafile"),
+        ("crypto_method", json!(16), ""),
+        ("crypto_method", json!(33), "\"33\" is none of PHP's methods for servers"),
+        ("alpn_protocols", json!("h2"), "\"h2\" is not spoken here, http/1.1 is"),
+        ("ciphers", json!("RC4-SHA"), "names none of the suites there are: "),
+    ] {
+        let mut options = options(&folder);
+        options[key] = value;
+        let told = refused(&folder, options);
+        let place = "reverb.json: servers.reverb.options.tls";
+        let expected = match fault {
+            "" => format!("{place}: leave no version of TLS: 1.2 and 1.3 are spoken here"),
+            fault => format!("{place}.{key}: {fault}"),
+        };
+        assert!(told.starts_with(&expected), "{told}");
+    }
+    let told = refused(&folder, json!({"local_pk": "a"}));
+    assert!(told.ends_with("options.tls.local_pk: needs local_cert beside it"), "{told}");
+    let told = refused(&folder, json!({"passphrase": "hush"}));
+    assert!(told.contains("options.tls: needs local_cert, or a hostname"), "{told}");
+}
