@@ -104,6 +104,20 @@ pub fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
+/// Whether this JSON text, which was parsed before, is a string: found out without decoding it,
+/// unless an escape in it may name half a character, which parsing passes over.
+pub fn is_string(json: &str) -> bool {
+    json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
+}
+
+/// Whether this JSON text, which was parsed before, is a string of nothing but white space.
+pub fn is_blank_string(json: &str) -> bool {
+    let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
+    // Most strings show by their first byte that they are not.
+    let may_be = rest.is_some_and(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\');
+    may_be && string(json).is_some_and(|text| text.trim().is_empty())
+}
+
 /// Hands `data` on as an object; some clients send it as a string that holds one (Java).
 fn with_data<F>(object: &Object<'_>, read: F) -> Result<ClientMessage, Malformed>
 where
@@ -368,6 +382,39 @@ mod tests {
             sent(event(r#""e""#, "c", "1.0", Some("7"), KeyOrder::ChannelFirst)),
             r#"{"event":"e","channel":"c","data":1.0,"user_id":"7"}"#
         );
+    }
+
+    #[test]
+    fn strings_are_told_without_decoding_them() {
+        for json in [
+            r#""""#,
+            r#"" ""#,
+            r#""x""#,
+            r#""\n""#,
+            r#""\u0020""#,
+            r#""\u2003 ""#,
+            "\"\u{2003}\"",
+            r#""\ud800""#,
+            r#""\ud83d\ude00""#,
+            r#""{\"a\":1}""#,
+            r#""\\u""#,
+            r#""\"""#,
+            "\"é\"",
+            "1",
+            "null",
+            "[]",
+            r#"["x"]"#,
+            r#"{"a":"b"}"#,
+        ] {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            let text = string(raw.get());
+            assert_eq!(is_string(raw.get()), text.is_some(), "{json}");
+            let blank = text.is_some_and(|text| text.trim().is_empty());
+            assert_eq!(is_blank_string(raw.get()), blank, "{json}");
+        }
+        for json in ["\"\u{1}\"", r#""\x""#, r#""\u12""#, "\"\n\""] {
+            assert!(serde_json::from_str::<&RawValue>(json).is_err(), "{json}");
+        }
     }
 
     #[test]

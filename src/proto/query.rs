@@ -14,16 +14,19 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// Splits and decodes `text`, the part of a target behind the `?`.
     pub fn parse(text: &'a str) -> Self {
+        // Nearly always there is nothing to decode, which is seen at once for the whole text.
+        let plain = text.bytes().fold(true, |plain, byte| plain & !matches!(byte, b'%' | b'+'));
+        let decode = |text| if plain { Cow::Borrowed(text) } else { decode_form(text) };
         let pairs = text
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                let mut key = decode_form(key);
+                let mut key = decode(key);
                 if key.bytes().any(|b| b.is_ascii_uppercase()) {
                     key = key.to_ascii_lowercase().into();
                 }
-                (key, decode_form(value))
+                (key, decode(value))
             })
             .collect();
         Query { pairs }

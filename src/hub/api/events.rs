@@ -136,16 +136,17 @@ impl<T> Hub<T> {
         several: bool,
         faults: &mut Faults,
     ) -> Event<'a> {
-        let (name, text) = required_string(object, prefix, "name", faults);
+        let name = required_string(object, prefix, "name", faults);
         let limit = self.limits.event_name_length as usize;
-        if text.chars().count() > limit {
+        // What is short as JSON text is no longer as text.
+        if name.len() > limit && message::string(name).is_some_and(|n| n.chars().count() > limit) {
             let text = format!(
                 "The {prefix}name field is longer than {limit} characters \
                  (limits.event_name_length)."
             );
             faults.add(&format!("{prefix}name"), &text);
         }
-        let (data, _) = required_string(object, prefix, "data", faults);
+        let data = required_string(object, prefix, "data", faults);
         let channels = match several {
             true => self.check_channels(object, faults),
             false => vec![batch_channel(object, prefix, faults)],
@@ -232,30 +233,33 @@ fn field<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
 fn is_missing(raw: Option<&str>) -> bool {
     match raw {
         None | Some("null") => true,
-        Some(raw) if raw.starts_with('"') => {
-            message::string(raw).is_some_and(|text| text.trim().is_empty())
-        }
+        Some(raw) if raw.starts_with('"') => message::is_blank_string(raw),
         Some(raw) if raw.starts_with('[') => message::array(raw).is_some_and(|a| a.is_empty()),
         Some(raw) if raw.starts_with('{') => message::object(raw).is_some_and(|o| o.is_empty()),
         Some(_) => false,
     }
 }
 
-/// A string that must be there: as JSON text, and as text.
+/// A string that must be there, as JSON text.
 fn required_string<'a>(
     object: &Object<'a>,
     prefix: &str,
     key: &str,
     faults: &mut Faults,
-) -> (&'a str, String) {
+) -> &'a str {
     let raw = field(object, key);
-    let path = format!("{prefix}{key}");
-    match raw.and_then(|raw| Some((raw, message::string(raw)?))) {
-        _ if is_missing(raw) => faults.add(&path, &format!("The {path} field is required.")),
-        Some((raw, text)) => return (raw, text),
-        None => faults.add(&path, &format!("The {path} field must be a string.")),
+    match raw {
+        _ if is_missing(raw) => {
+            let path = format!("{prefix}{key}");
+            faults.add(&path, &format!("The {path} field is required."));
+        }
+        Some(raw) if message::is_string(raw) => return raw,
+        _ => {
+            let path = format!("{prefix}{key}");
+            faults.add(&path, &format!("The {path} field must be a string."));
+        }
     }
-    ("null", String::new())
+    "null"
 }
 
 /// The channel of an event in a batch, which Laravel asks for in other words.
@@ -266,7 +270,7 @@ fn batch_channel(object: &Object<'_>, prefix: &str, faults: &mut Faults) -> Stri
         faults.add(&path, &text);
         return String::new();
     }
-    required_string(object, prefix, "channel", faults).1
+    message::string(required_string(object, prefix, "channel", faults)).unwrap_or_default()
 }
 
 fn optional_string(
