@@ -14,6 +14,8 @@ use crate::proto::websocket::{self, Frame};
 /// The connections of a hub.
 pub(crate) struct Peers<T> {
     slab: Slab<Peer<T>>,
+    /// When no more connections than this are left, the room of those who have gone is given back.
+    room_back_at: usize,
     dirty: VecDeque<ConnId>,
     /// Those whose outbox is over its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
@@ -28,6 +30,7 @@ impl<T> Peers<T> {
     pub(crate) fn new(wheel: Wheel, app_ids: Vec<Rc<str>>, outbox_bytes_max: usize) -> Self {
         Peers {
             slab: Slab::new(),
+            room_back_at: 0,
             dirty: VecDeque::new(),
             too_slow: Vec::new(),
             wheel,
@@ -38,7 +41,11 @@ impl<T> Peers<T> {
     }
 
     pub(crate) fn insert(&mut self, peer: Peer<T>) -> ConnId {
-        ConnId(self.slab.insert(peer) as u32)
+        let key = self.slab.insert(peer);
+        // Half of the most there were since the last time: whatever it costs to give room back
+        // was paid for by as many who came.
+        self.room_back_at = self.room_back_at.max(self.slab.len() / 2);
+        ConnId(key as u32)
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
@@ -47,9 +54,10 @@ impl<T> Peers<T> {
             // Whoever gets the id next is another.
             self.too_slow.retain(|&slow| slow != id);
         }
-        if self.slab.is_empty() {
+        if self.slab.len() <= self.room_back_at {
             self.slab.shrink_to_fit();
             self.dirty.shrink_to_fit();
+            self.room_back_at = self.slab.len() / 2;
         }
         Some(peer)
     }
