@@ -1,0 +1,257 @@
+//! How often and how much the hub allocates: the guard of its hot paths that holds on any machine,
+//! however busy. It drives a `Hub` without sockets and counts; nothing here looks at a clock.
+//!
+//! Where a count is exact or bounded by a number, the number is what the code needs today. A
+//! change that needs more is a change of cost, and says so by changing the number here.
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use reverb::hub::ConnId;
+use world::{NOW, World, frame, publish_request, request};
+
+/// The system's allocator, which counts what each thread asks of it.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, bytes: 0, kept: 0 }) };
+}
+
+/// What was asked of the allocator.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Counts {
+    /// Allocations, those that grew included.
+    calls: i64,
+    /// Bytes of all of them.
+    bytes: i64,
+    /// Bytes that have not been given back.
+    kept: i64,
+}
+
+fn count(calls: i64, bytes: usize, freed: usize) {
+    // A thread that ends allocates after its counters have gone; nobody asks for those.
+    let _ = COUNTS.try_with(|counts| {
+        let Counts { calls: c, bytes: b, kept } = counts.get();
+        let (bytes, freed) = (bytes as i64, freed as i64);
+        counts.set(Counts { calls: c + calls, bytes: b + bytes, kept: kept + bytes - freed });
+    });
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size(), 0);
+        // SAFETY: the caller keeps the contract of this very function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, 0, layout.size());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size, layout.size());
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// What is allocated meanwhile.
+fn counted(act: impl FnOnce()) -> Counts {
+    let before = COUNTS.get();
+    act();
+    let after = COUNTS.get();
+    Counts {
+        calls: after.calls - before.calls,
+        bytes: after.bytes - before.bytes,
+        kept: after.kept - before.kept,
+    }
+}
+
+/// What one publish of this much data costs with so many subscribers.
+fn publish(subscribers: usize, size: usize) -> Counts {
+    let mut world = World::new();
+    for _ in 0..subscribers {
+        world.subscriber("c");
+    }
+    let publisher = world.open();
+    let mut bytes = publish_request("c", size);
+    // The first time pays for the list of those who must be looked at, which stays.
+    assert_eq!(world.hear(publisher, &mut bytes), subscribers + 1);
+    counted(|| _ = world.hear(publisher, &mut bytes))
+}
+
+#[test]
+fn a_publish_allocates_the_same_for_one_subscriber_and_for_a_thousand() {
+    let one = publish(1, 200);
+    assert_eq!(publish(100, 200), one);
+    assert_eq!(publish(1_000, 200), one);
+    assert_eq!(one.kept, 0);
+    assert!(one.calls <= 21, "{one:?}");
+}
+
+#[test]
+fn a_publish_copies_its_data_a_few_times_only() {
+    let (short, long) = (publish(10, 200), publish(10, 9_200));
+    let copies = (long.bytes - short.bytes) as f64 / 9_000.0;
+    assert!(copies < 3.1, "{copies} copies");
+    assert_eq!(long.calls, short.calls);
+}
+
+#[test]
+fn a_signed_request_allocates_a_few_times() {
+    let mut world = World::new();
+    let client = world.open();
+    let mut bytes = request("GET", "/apps/1/connections", "");
+    world.hear(client, &mut bytes);
+    let cost = counted(|| _ = world.hear(client, &mut bytes));
+    assert!(cost.calls <= 7, "{cost:?}");
+    assert_eq!(cost.kept, 0);
+}
+
+/// What one client event costs with so many others in the channel.
+fn client_event(others: usize) -> Counts {
+    let mut world = World::new();
+    let sender = world.subscriber("c");
+    for _ in 0..others {
+        world.subscriber("c");
+    }
+    let data = "x".repeat(200);
+    let text = format!(r#"{{"event":"client-e","channel":"c","data":{{"text":"{data}"}}}}"#);
+    let mut bytes = frame(&text);
+    assert_eq!(world.hear(sender, &mut bytes), others);
+    counted(|| _ = world.hear(sender, &mut bytes))
+}
+
+#[test]
+fn a_client_event_allocates_the_same_for_one_other_and_for_a_thousand() {
+    let one = client_event(1);
+    assert_eq!(client_event(1_000), one);
+    assert!(one.calls <= 11, "{one:?}");
+    assert_eq!(one.kept, 0);
+}
+
+#[test]
+fn a_ping_of_either_kind_allocates_little() {
+    let mut world = World::new();
+    let client = world.subscriber("c");
+    let mut message = frame(r#"{"event":"pusher:ping","data":{}}"#);
+    let mut control = vec![0x89, 0x80, 0, 0, 0, 0];
+    world.hear(client, &mut message);
+    let cost = counted(|| _ = world.hear(client, &mut message));
+    assert!(cost.calls <= 6, "{cost:?}");
+    let cost = counted(|| _ = world.hear(client, &mut control));
+    assert!(cost.calls <= 2, "{cost:?}");
+}
+
+#[test]
+fn an_idle_subscriber_keeps_less_than_half_a_kilobyte() {
+    let mut world = World::new();
+    let cost = counted(|| {
+        for n in 0..16_384 {
+            world.subscriber(&format!("{}", n % 99));
+        }
+    });
+    let each = cost.kept / 16_384;
+    assert!(each <= 240, "{each} bytes each");
+    // A burst leaves nothing behind in those it reached.
+    let publisher = world.open();
+    let body = r#"{"name":"e","channel":"7","data":"x"}"#;
+    let mut bytes = request("POST", "/apps/1/events", body);
+    world.hear(publisher, &mut bytes);
+    let burst = counted(|| {
+        (0..50).for_each(|_| world.hub.receive(publisher, &mut bytes, NOW));
+        world.write();
+    });
+    assert_eq!(burst.kept, 0);
+}
+
+#[test]
+fn those_who_have_gone_leave_nothing_behind() {
+    let mut world = World::new();
+    // Tables of apps and slots have been used once.
+    let first = world.subscriber("c");
+    world.hub.close(first, world.now);
+    world.pass(200);
+    let cost = counted(|| {
+        let ids: Vec<ConnId> = (0..5_000).map(|n| world.subscriber(&format!("{n}"))).collect();
+        for id in ids {
+            world.hub.close(id, world.now);
+        }
+        world.write();
+        // Their deadlines are forgotten when they come round.
+        world.pass(200);
+    });
+    assert_eq!(world.hub.connections(), 0);
+    // The list of those who must be looked at keeps its room: four bytes each.
+    assert!(cost.kept.abs() <= 5_000 * 4, "{cost:?}");
+}
+
+#[test]
+fn those_who_have_gone_leave_little_behind_beside_one_who_stays() {
+    let mut world = World::new();
+    let _stays = world.subscriber("c");
+    let cost = counted(|| {
+        let ids: Vec<ConnId> = (0..5_000).map(|_| world.subscriber("c")).collect();
+        for id in ids {
+            world.hub.close(id, world.now);
+            world.write();
+        }
+        world.pass(200);
+    });
+    assert!(cost.kept < 8_192, "{cost:?}");
+}
+
+#[test]
+fn a_presence_channel_costs_each_who_comes_or_goes_a_bounded_number_of_allocations() {
+    let come_and_go = |others: usize| {
+        let mut world = World::new();
+        for user in 0..others {
+            world.member(user);
+        }
+        let id = world.member(99_998);
+        world.hub.close(id, NOW);
+        world.write();
+        counted(|| {
+            let id = world.member(99_999);
+            world.hub.close(id, NOW);
+            world.write();
+        })
+    };
+    let (few, many) = (come_and_go(10), come_and_go(300));
+    // The list of members a newcomer is told grows by doubling, and its bytes with its length.
+    assert!(many.calls <= few.calls + 24, "{few:?} {many:?}");
+    assert!(few.calls <= 86, "{few:?}");
+    assert_eq!(many.kept, 0, "{many:?}");
+}
+
+#[test]
+fn a_mass_disconnect_costs_as_much_as_its_length() {
+    let leave_together = |members: usize| {
+        let mut world = World::new();
+        let watcher = world.member(99_999);
+        let ids: Vec<ConnId> = (0..members).map(|user| world.member(user)).collect();
+        let mut waiting = 0;
+        let cost = counted(|| {
+            for &id in &ids {
+                world.hub.close(id, NOW);
+            }
+            assert_eq!(world.hub.next_dirty(NOW), Some(watcher));
+            waiting = world.waiting(watcher).matches("member_removed").count();
+        });
+        // Sixty-four is what one look at the outbox shows.
+        assert_eq!(waiting, members.min(64));
+        cost.calls as f64 / members as f64
+    };
+    let (few, many) = (leave_together(100), leave_together(1_000));
+    assert!(many <= few * 1.05, "{few} allocations each of a hundred, {many} of a thousand");
+    assert!(many <= 5.2, "{many} allocations each");
+}

@@ -1,0 +1,267 @@
+//! One WebSocket client: shakes hands, subscribes, and books every event it receives against the
+//! number it expects. It answers pings, and speaks with a mask of zeroes, which is one.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use crate::event;
+use crate::lane::find;
+use crate::process::APP_KEY;
+
+/// How far a client is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Phase {
+    Closed,
+    /// Waits for the 101.
+    Upgrading,
+    /// Waits for `pusher:connection_established`.
+    Greeting,
+    Subscribing,
+    Ready,
+}
+
+/// A client; what it books goes to a [`Tally`].
+pub struct Client {
+    pub stream: Option<TcpStream>,
+    pub phase: Phase,
+    /// The place of its channel, if it wants one.
+    pub channel: Option<usize>,
+    /// The number of the event that is expected next.
+    pub next: u64,
+    /// Leaves everything that arrives where it is.
+    pub deaf: bool,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+/// What all clients have seen.
+pub struct Tally {
+    clock: Instant,
+    /// Events published so far, by channel.
+    pub published: Vec<u64>,
+    pub received: u64,
+    /// Clients that are where they wanted to be.
+    pub ready: usize,
+    /// Clients the server did not want, or let go.
+    pub refused: u64,
+    pub missing: u64,
+    /// Events that came twice, or after a later one.
+    pub late: u64,
+    /// When the events of the first channel were published, where latencies are wanted.
+    pub sent_ns: Vec<u64>,
+    /// How long each of them took, in nanoseconds.
+    pub latencies: Vec<u64>,
+    /// When the bytes that are looked at were read.
+    read_ns: u64,
+}
+
+impl Tally {
+    pub fn new(channels: usize) -> Self {
+        Tally {
+            clock: Instant::now(),
+            published: vec![0; channels],
+            received: 0,
+            ready: 0,
+            refused: 0,
+            missing: 0,
+            late: 0,
+            sent_ns: Vec::new(),
+            latencies: Vec::new(),
+            read_ns: 0,
+        }
+    }
+
+    pub fn now_ns(&self) -> u64 {
+        self.clock.elapsed().as_nanos() as u64
+    }
+}
+
+impl Client {
+    pub fn new(channel: Option<usize>) -> Self {
+        Client {
+            stream: None,
+            phase: Phase::Closed,
+            channel,
+            next: 0,
+            deaf: false,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Begins on a fresh connection.
+    pub fn begin(&mut self, stream: TcpStream) {
+        self.stream = Some(stream);
+        self.incoming = Vec::new();
+        self.outgoing = UPGRADE.replace("KEY", APP_KEY).into_bytes();
+        self.phase = Phase::Upgrading;
+        self.flush();
+    }
+
+    /// The same, on a connection to a raw writer, which says nothing but events.
+    pub fn begin_raw(&mut self, stream: TcpStream, tally: &mut Tally) {
+        self.stream = Some(stream);
+        self.phase = Phase::Ready;
+        tally.ready += 1;
+    }
+
+    /// Says goodbye and closes, as a browser does that leaves a page.
+    pub fn hang_up(&mut self, tally: &mut Tally) {
+        if self.phase == Phase::Ready {
+            tally.ready -= 1;
+            self.send(CLOSE, &1000_u16.to_be_bytes());
+        }
+        self.phase = Phase::Closed;
+        self.stream = None;
+    }
+
+    pub fn flush(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        while !self.outgoing.is_empty() {
+            match stream.write(&self.outgoing) {
+                Ok(written) => drop(self.outgoing.drain(..written)),
+                Err(_) => return,
+            }
+        }
+        self.outgoing = Vec::new();
+    }
+
+    /// Reads what has come; all of it when the server has closed.
+    pub fn receive(&mut self, buffer: &mut [u8], to_the_end: bool, tally: &mut Tally) {
+        while let Some(stream) = &mut self.stream
+            && !self.deaf
+        {
+            match stream.read(buffer) {
+                Ok(len @ 1..) => {
+                    if !tally.sent_ns.is_empty() {
+                        tally.read_ns = tally.now_ns();
+                    }
+                    self.take(&buffer[..len], tally);
+                    if len < buffer.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => return self.lost(tally),
+            }
+        }
+    }
+
+    /// The server has ended the connection, which nobody asked it to.
+    fn lost(&mut self, tally: &mut Tally) {
+        tally.ready -= usize::from(self.phase == Phase::Ready);
+        tally.refused += u64::from(self.phase != Phase::Closed);
+        self.phase = Phase::Closed;
+        self.stream = None;
+    }
+
+    fn take(&mut self, bytes: &[u8], tally: &mut Tally) {
+        if self.incoming.is_empty() {
+            let used = self.digest(bytes, tally);
+            if used < bytes.len() {
+                self.incoming = bytes[used..].to_vec();
+            }
+            return;
+        }
+        let mut held = std::mem::take(&mut self.incoming);
+        held.extend_from_slice(bytes);
+        let used = self.digest(&held, tally);
+        self.incoming = held[used..].to_vec();
+    }
+
+    /// Takes whole frames off the front, and says how many bytes they were.
+    fn digest(&mut self, bytes: &[u8], tally: &mut Tally) -> usize {
+        let mut at = 0;
+        if self.phase == Phase::Upgrading {
+            let Some(head) = find(bytes, b"\r\n\r\n") else { return 0 };
+            if !bytes.starts_with(b"HTTP/1.1 101 ") {
+                self.lost(tally);
+                return bytes.len();
+            }
+            self.phase = Phase::Greeting;
+            at = head + 4;
+        }
+        while let Some((opcode, start, end)) = frame(&bytes[at..]) {
+            let payload = &bytes[at + start..at + end];
+            match opcode {
+                TEXT => self.text(payload, tally),
+                PING => self.send(PONG, payload),
+                CLOSE => self.lost(tally),
+                _ => {}
+            }
+            at += end;
+        }
+        at
+    }
+
+    fn text(&mut self, payload: &[u8], tally: &mut Tally) {
+        if let Some(number) = event::number(payload) {
+            return self.book(number, tally);
+        }
+        let said = |name: &str| find(payload, name.as_bytes()).is_some();
+        match (self.phase, self.channel) {
+            (Phase::Greeting, None) if said("connection_established") => {
+                self.phase = Phase::Ready;
+                tally.ready += 1;
+            }
+            (Phase::Greeting, Some(channel)) if said("connection_established") => {
+                let channel = event::channel(channel);
+                let text = r#"{"event":"pusher:subscribe","data":{"channel":"CHANNEL"}}"#;
+                self.send(TEXT, text.replace("CHANNEL", &channel).as_bytes());
+                self.phase = Phase::Subscribing;
+            }
+            (Phase::Subscribing, Some(channel)) if said("subscription_succeeded") => {
+                self.phase = Phase::Ready;
+                self.next = tally.published[channel];
+                tally.ready += 1;
+            }
+            _ => self.lost(tally),
+        }
+    }
+
+    fn book(&mut self, number: u64, tally: &mut Tally) {
+        tally.received += 1;
+        if number < self.next {
+            tally.late += 1;
+            return;
+        }
+        tally.missing += number - self.next;
+        self.next = number + 1;
+        if let Some(sent_ns) = tally.sent_ns.get(number as usize) {
+            tally.latencies.push(tally.read_ns - sent_ns);
+        }
+    }
+
+    fn send(&mut self, opcode: u8, payload: &[u8]) {
+        self.outgoing.extend_from_slice(&[0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+        self.outgoing.extend_from_slice(payload);
+        self.flush();
+    }
+}
+
+/// The opcode of the frame at the front, and where its payload begins and ends, once it is whole.
+fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (start, len) = match *bytes {
+        [_, 127, a, b, c, d, e, f, g, h, ..] => {
+            (10, u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize)
+        }
+        [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([a, b]))),
+        [_, len @ ..126, ..] => (2, usize::from(len)),
+        _ => return None,
+    };
+    (bytes.len() >= start + len).then_some((bytes[0] & 15, start, start + len))
+}
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+/// About what a browser sends.
+const UPGRADE: &str = "GET /app/KEY?protocol=7&client=js&version=8.4.0&flash=false HTTP/1.1\r\n\
+    Host: 127.0.0.1:8080\r\nConnection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0\r\n\
+    Upgrade: websocket\r\nOrigin: http://127.0.0.1\r\nSec-WebSocket-Version: 13\r\n\
+    Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -1,0 +1,83 @@
+//! Numbered events: what is published, what arrives of it, and the request that publishes it.
+//! Nothing here has a socket.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reverb::proto::auth::{Signer, md5_hex};
+use reverb::proto::message::{self, KeyOrder};
+
+use crate::process::{APP_ID, APP_KEY};
+
+/// Stands before the number of an event, and nowhere else in what the server sends.
+pub const MARK: u8 = b'#';
+/// Digits of a number.
+pub const NUMBER: usize = 10;
+
+/// The number of an event as it is written.
+pub fn digits(number: u64) -> String {
+    format!("{number:010}")
+}
+
+/// `size` bytes of data with a number in it.
+fn data(number: u64, size: usize) -> String {
+    let mut data = format!("#{}", digits(number));
+    data.extend(std::iter::repeat_n('x', size - data.len()));
+    data
+}
+
+/// The channel of this place.
+pub fn channel(place: usize) -> String {
+    format!("bench-{place:05}")
+}
+
+/// The frame in which an event of the first channel reaches its subscribers.
+pub fn frame(number: u64, size: usize) -> Vec<u8> {
+    let data = format!("\"{}\"", data(number, size));
+    message::event("\"e\"", &channel(0), &data, None, KeyOrder::DataFirst).to_vec()
+}
+
+/// The number in an event that has arrived; `None` when it is no event.
+pub fn number(payload: &[u8]) -> Option<u64> {
+    let start = payload.iter().take(128).position(|&byte| byte == MARK)? + 1;
+    let digits = payload.get(start..start + NUMBER)?;
+    digits.iter().try_fold(0, |number, byte| match byte {
+        b'0'..=b'9' => Some(number * 10 + u64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+/// A signed request that publishes one event.
+pub fn publish(signer: &Signer, place: usize, number: u64, size: usize) -> Vec<u8> {
+    let (channel, data) = (channel(place), data(number, size));
+    let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
+    post(signer, "events", &body)
+}
+
+/// A signed request that publishes these events of one channel.
+pub fn publish_batch(
+    signer: &Signer,
+    place: usize,
+    numbers: std::ops::Range<u64>,
+    size: usize,
+) -> Vec<u8> {
+    let channel = channel(place);
+    let events = numbers.map(|number| {
+        format!(r#"{{"name":"e","channel":"{channel}","data":"{}"}}"#, data(number, size))
+    });
+    let events: Vec<String> = events.collect();
+    post(signer, "batch_events", &format!(r#"{{"batch":[{}]}}"#, events.join(",")))
+}
+
+fn post(signer: &Signer, verb: &str, body: &str) -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let hash = md5_hex(body.as_bytes());
+    let path = format!("/apps/{APP_ID}/{verb}");
+    let query = format!("auth_key={APP_KEY}&auth_timestamp={now}&auth_version=1.0&body_md5={hash}");
+    let signature = signer.sign(&["POST\n", &path, "\n", &query]);
+    let head = format!(
+        "POST {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}

@@ -1,0 +1,41 @@
+//! Connections that do nothing: the memory each takes, and whether it comes back.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::Plan;
+use crate::fanout::PARALLEL;
+use crate::process::Process;
+use crate::swarm::{Fault, Swarm};
+use crate::table::Table;
+
+pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
+    let count = plan.connections(19_500);
+    let mut table = Table::new(format!(
+        "idle: resident memory with {count} idle connections, subscribed to 100 channels"
+    ));
+    let (mut start, mut each, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        let server = Process::server_with(plan, &[("REVERB_APP_PING_INTERVAL", "5")]);
+        start.push(server.rss() / 1024.0);
+        let mut swarm = Swarm::new(&server, 100);
+        // A few come and go first: what the program is made of is loaded when it is used.
+        swarm.open(100, PARALLEL, Some)?;
+        swarm.hang_up(0..100);
+        server.settle(Duration::from_secs(1));
+        let (before, first) = (server.rss(), swarm.clients.len());
+        swarm.open(count, PARALLEL, |n| Some(n % 100))?;
+        server.settle(Duration::from_secs(2));
+        let open = server.rss();
+        swarm.finish()?;
+        swarm.hang_up(first..first + count);
+        // Deadlines are forgotten when their time comes: that of a request after ten seconds.
+        thread::sleep(Duration::from_secs(11));
+        each.push((open - before) / count as f64);
+        left.push((server.rss() - before) / (open - before));
+    }
+    table.value("at the start, KiB", start, Some(4_096.0));
+    table.value("growth for each connection, bytes", each, Some(512.0));
+    table.value("part of the growth that is left when all have gone", left, Some(0.1));
+    Ok(vec![table])
+}

@@ -1,0 +1,28 @@
+//! Which machine it was: figures hold for that one, ratios for others as well.
+
+use std::fs;
+
+use crate::Plan;
+
+pub fn describe(plan: &Plan) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo");
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown", |(_, name)| name.trim());
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split_whitespace().next().unwrap_or("?");
+    let Plan { runs, processors, server_processor, client_processor, .. } = plan;
+    let shared = match server_processor == client_processor {
+        true => "; SERVER AND CLIENTS SHARE A PROCESSOR: ratios mean little",
+        false => "",
+    };
+    format!(
+        "## reverb {}: benchmarks\n\n{processors} × {model}, {} {}, load {load} at the start; \
+         server on processor {server_processor}, clients on {client_processor}{shared}; \
+         median of {runs} (smallest – largest), the compared in turns.\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        kernel.trim(),
+    )
+}

@@ -1,0 +1,133 @@
+//! `cargo bench`: what the server costs, as ratios of what the machine allows at best.
+//!
+//! The real binary runs on one processor, everything else on another. Processor time is that of
+//! the whole process; nothing is asserted about time. It fails when an event was missing, came
+//! twice or out of order, or when a client was refused. Each measurement is a fresh process; what
+//! is compared runs in turns.
+//!
+//! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short,
+//! `cargo bench -- fanout api` what is named, `cargo bench -- --runs 9` as often as told.
+
+mod api;
+mod client;
+mod connecting;
+mod event;
+mod fanout;
+mod growth;
+mod idle;
+mod instructions;
+mod lane;
+mod latency;
+mod machine;
+mod process;
+mod raw;
+mod startup;
+mod swarm;
+mod sys;
+mod table;
+#[path = "../support/world.rs"]
+mod world;
+
+use std::process::ExitCode;
+
+use swarm::Fault;
+use table::Table;
+
+/// How thoroughly is measured, and where.
+pub struct Plan {
+    pub runs: usize,
+    pub quick: bool,
+    pub processors: usize,
+    pub server_processor: usize,
+    pub client_processor: usize,
+    /// Connections a process may have beside its other files.
+    pub connections_max: usize,
+}
+
+impl Plan {
+    /// This number, or a tenth where it must be quick.
+    pub fn scaled(&self, number: u64) -> u64 {
+        if self.quick { number / 10 } else { number }
+    }
+
+    /// As many connections, if the limit on open files allows them.
+    pub fn connections(&self, wanted: usize) -> usize {
+        wanted.min(self.connections_max)
+    }
+}
+
+type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
+
+const BENCHES: [(&str, Bench); 9] = [
+    ("startup", startup::run),
+    ("fanout", fanout::run),
+    ("channels", fanout::run_channels),
+    ("api", api::run),
+    ("idle", idle::run),
+    ("growth", growth::run),
+    ("connecting", connecting::run),
+    ("latency", latency::run),
+    ("instructions", instructions::run),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [flag, name, times] = &arguments[..]
+        && flag == "--drive"
+    {
+        instructions::drive(name, times);
+        return ExitCode::SUCCESS;
+    }
+    if raw::run(&arguments) {
+        return ExitCode::SUCCESS;
+    }
+    let Some((plan, names)) = plan(&arguments) else {
+        let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        eprintln!("usage: cargo bench -- [--quick] [--runs N] [NAME]...");
+        eprintln!("names: {}", names.join(" "));
+        return ExitCode::from(2);
+    };
+    sys::pin(plan.client_processor);
+    print!("{}", machine::describe(&plan));
+    let mut failed = false;
+    for (name, bench) in BENCHES {
+        if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted)) {
+            continue;
+        }
+        match bench(&plan) {
+            Ok(tables) => tables.iter().for_each(|table| print!("{}", table.markdown())),
+            Err(fault) => {
+                println!("\n### {name}\n\nFAILED: {fault}");
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn plan(arguments: &[String]) -> Option<(Plan, Vec<&str>)> {
+    let processors = sys::processors();
+    let open_files = reverb::net::sys::raise_open_files().unwrap_or(1_024);
+    let mut plan = Plan {
+        runs: 5,
+        quick: false,
+        processors: processors.len(),
+        server_processor: *processors.last()?,
+        client_processor: *processors.first()?,
+        connections_max: (open_files as usize).saturating_sub(OTHER_FILES),
+    };
+    let mut names = Vec::new();
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(argument) = rest.next() {
+        match argument {
+            "--quick" => (plan.quick, plan.runs) = (true, 1),
+            "--runs" => plan.runs = rest.next()?.parse().ok().filter(|&runs| runs > 0)?,
+            name if BENCHES.iter().any(|(bench, _)| bench.contains(name)) => names.push(name),
+            _ => return None,
+        }
+    }
+    Some((plan, names))
+}
+
+/// Publishers, pollers, pipes: what a process has open beside its connections.
+const OTHER_FILES: usize = 100;

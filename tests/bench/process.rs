@@ -1,0 +1,109 @@
+//! The processes that are measured: the server, and the raw ones it is compared with, which are
+//! this executable again. Each has a processor to itself, and ends with its owner.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+use crate::{Plan, sys};
+
+pub const APP_ID: &str = "app-id";
+pub const APP_KEY: &str = "app-key";
+pub const APP_SECRET: &str = "app-secret";
+
+/// The server as `cargo bench` has built it, or the one `REVERB_BINARY` names.
+pub fn binary() -> PathBuf {
+    env::var_os("REVERB_BINARY").unwrap_or(env!("CARGO_BIN_EXE_reverb").into()).into()
+}
+
+/// A running process that listens.
+pub struct Process {
+    child: Child,
+    directory: PathBuf,
+    pub address: SocketAddrV4,
+    /// Whether it has a processor to itself.
+    pub alone: bool,
+    /// From the start of the process to the line that says where it listens.
+    pub start: Duration,
+}
+
+impl Process {
+    /// The server with one app and every setting at its default.
+    pub fn server(plan: &Plan) -> Self {
+        Self::server_with(plan, &[])
+    }
+
+    /// The same with these variables set.
+    pub fn server_with(plan: &Plan, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["start", "--host", "127.0.0.1", "--port", "0"]).env_clear();
+        command.env("REVERB_APP_ID", APP_ID).env("REVERB_APP_KEY", APP_KEY);
+        command.env("REVERB_APP_SECRET", APP_SECRET).envs(variables.iter().copied());
+        Self::start(plan, &mut command)
+    }
+
+    /// One of `raw`.
+    pub fn raw(plan: &Plan, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        Self::start(plan, command.args(arguments))
+    }
+
+    fn start(plan: &Plan, command: &mut Command) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("reverb-bench-{}-{number}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        command.current_dir(&directory).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        // A process begins where the thread is that starts it.
+        sys::pin(plan.server_processor);
+        let began = Instant::now();
+        let mut child = command.spawn().unwrap();
+        sys::pin(plan.client_processor);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let start = began.elapsed();
+        let rest = line.split_once("listening on ").expect("the process did not start").1;
+        let address = rest.split_whitespace().next().unwrap().parse().unwrap();
+        let alone = plan.server_processor != plan.client_processor;
+        Process { child, directory, address, alone, start }
+    }
+
+    /// Processor time so far, in nanoseconds.
+    pub fn cpu_ns(&self) -> f64 {
+        sys::process_cpu_ns(self.child.id()) as f64
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1024.0
+    }
+
+    /// Waits until the process has nothing more to do, for so long at most.
+    pub fn settle(&self, at_most: Duration) {
+        let began = Instant::now();
+        let mut before = self.cpu_ns();
+        while began.elapsed() < at_most {
+            thread::sleep(Duration::from_millis(40));
+            let now = self.cpu_ns();
+            if now - before < 100_000.0 {
+                return;
+            }
+            before = now;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the machine allows at best, as processes of their own: a bare loop that writes the frame
+//! the server would to as many sockets, and one that answers requests it does not understand.
+//! No protocol, no state, no limits.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+use std::{process, thread};
+
+use mio::net::{TcpListener as MioListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::event::{self, NUMBER};
+use crate::lane;
+
+/// Runs the raw process these arguments ask for, if they do.
+pub fn run(arguments: &[String]) -> bool {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["--raw-writer", subscribers, size] => {
+            end_with_owner();
+            write(subscribers.parse().unwrap(), size.parse().unwrap()).unwrap();
+        }
+        ["--raw-http"] => {
+            end_with_owner();
+            answer().unwrap();
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn end_with_owner() {
+    thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(0);
+    });
+}
+
+/// For each byte that comes on the first connection, writes an event to all others.
+fn write(subscribers: usize, size: usize) -> io::Result<()> {
+    let _ = reverb::net::sys::raise_open_files();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    reverb::net::sys::set_backlog(&listener, 4_096)?;
+    println!("listening on {}", listener.local_addr()?);
+    let mut control = listener.accept()?.0;
+    let mut sockets = Vec::with_capacity(subscribers);
+    for _ in 0..subscribers {
+        let socket = listener.accept()?.0;
+        socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
+    let mut frame = event::frame(0, size);
+    let at = frame.iter().position(|&byte| byte == event::MARK).unwrap() + 1;
+    let mut bytes = [0];
+    for number in 0_u64.. {
+        if control.read(&mut bytes)? == 0 {
+            return Ok(());
+        }
+        frame[at..at + NUMBER].copy_from_slice(event::digits(number).as_bytes());
+        for socket in &mut sockets {
+            socket.write_all(&frame)?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers every request of any number of connections.
+fn answer() -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut listener = MioListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    println!("listening on {}", listener.local_addr()?);
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut streams: Vec<TcpStream> = Vec::new();
+    let mut events = Events::with_capacity(1_024);
+    let mut buffer = vec![0; 65_536];
+    loop {
+        poll.poll(&mut events, Some(Duration::from_secs(60)))?;
+        for event in &events {
+            if event.token() == LISTENER {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    stream.set_nodelay(true)?;
+                    let token = Token(streams.len());
+                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                    streams.push(stream);
+                }
+                continue;
+            }
+            let stream = &mut streams[event.token().0];
+            if let Ok(len @ 1..) = stream.read(&mut buffer) {
+                assert_eq!(lane::whole(&buffer[..len]), Some(len), "a request came in parts");
+                stream.write_all(ANSWER)?;
+            }
+        }
+    }
+}
+
+const LISTENER: Token = Token(usize::MAX);
+/// As long as the server's.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 16:15:33 GMT\r\n\
+    Content-Type: application/json\r\nCache-Control: no-cache, private\r\n\
+    Content-Length: 2\r\n\r\n{}";

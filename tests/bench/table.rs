@@ -1,0 +1,112 @@
+//! Medians and Markdown. Whether a target was met is said, never insisted on.
+
+use std::fmt::Write;
+
+/// What one row says: measured values, those they are compared with, and the target.
+pub struct Row {
+    pub what: String,
+    pub ours: Vec<f64>,
+    pub reference: Vec<f64>,
+    /// The most the ratio may be, or the value where there is no reference.
+    pub target: Option<f64>,
+}
+
+/// A part of the report.
+pub struct Table {
+    /// What was measured, with its unit and what it is compared with.
+    pub title: String,
+    pub rows: Vec<Row>,
+}
+
+impl Table {
+    pub fn new(title: impl Into<String>) -> Self {
+        Table { title: title.into(), rows: Vec::new() }
+    }
+
+    /// A value on its own.
+    pub fn value(&mut self, what: impl Into<String>, ours: Vec<f64>, target: Option<f64>) {
+        self.rows.push(Row { what: what.into(), ours, reference: Vec::new(), target });
+    }
+
+    /// A value against another.
+    pub fn ratio(
+        &mut self,
+        what: impl Into<String>,
+        ours: Vec<f64>,
+        reference: &[f64],
+        target: Option<f64>,
+    ) {
+        self.rows.push(Row { what: what.into(), ours, reference: reference.to_vec(), target });
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!("\n### {}\n\n", self.title);
+        text.push_str("| | measured | compared with | ratio | target | |\n");
+        text.push_str("|---|---:|---:|---:|---:|---|\n");
+        for Row { what, ours, reference, target } in &self.rows {
+            let (judged, compared, ratio) = match reference.is_empty() {
+                true => (median(ours), "–".into(), "–".into()),
+                false => {
+                    let ratio = median(ours) / median(reference);
+                    (ratio, spread(reference), format!("{ratio:.2}"))
+                }
+            };
+            let target_text = target.map_or("–".into(), |t| format!("≤ {}", number(t)));
+            let met = target.map_or("", |target| if judged <= target { "met" } else { "missed" });
+            let measured = spread(ours);
+            let _ = writeln!(
+                text,
+                "| {what} | {measured} | {compared} | {ratio} | {target_text} | {met} |"
+            );
+        }
+        text
+    }
+}
+
+/// The value in the middle.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        len => (sorted[(len - 1) / 2] + sorted[len / 2]) / 2.0,
+    }
+}
+
+/// The value below which this part of all values lies.
+pub fn percentile(values: &[u64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let at = (sorted.len() as f64 * part) as usize;
+    sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |&value| value as f64)
+}
+
+/// The median, with the smallest and the largest where there were several.
+fn spread(values: &[f64]) -> String {
+    let (least, most) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+    match values.len() {
+        0 | 1 => number(median(values)),
+        _ => format!("{} ({} – {})", number(median(values)), number(least), number(most)),
+    }
+}
+
+/// Three digits that count.
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        0.0..10.0 => format!("{value:.2}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => {
+            let digits = format!("{:.0}", value.abs());
+            let mut text = String::from(if value < 0.0 { "-" } else { "" });
+            for (n, digit) in digits.chars().enumerate() {
+                if n > 0 && (digits.len() - n) % 3 == 0 {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A hub without sockets, and what clients and publishers say to it: for those who count what the
+//! hub does with it. Nothing here asserts anything of the protocol.
+
+#![allow(dead_code, reason = "each of those who count needs a part of it")]
+
+use reverb::config::{App, Config};
+use reverb::hub::{ConnId, Fate, Hub, Now};
+use reverb::proto::auth::{Signer, md5_hex};
+
+/// A hub with one app, whose owner keeps 16 bytes of a connection, as the loop does.
+pub struct World {
+    pub hub: Hub<[u64; 2]>,
+    pub now: Now,
+}
+
+/// The time at which a world begins.
+pub const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+const UPGRADE: &[u8] = b"GET /app/key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+impl World {
+    pub fn new() -> Self {
+        let config = Config { apps: vec![App::new("1", "key", "secret")], ..Config::default() };
+        World { hub: Hub::new(&config, [7; 32], NOW), now: NOW }
+    }
+
+    pub fn open(&mut self) -> ConnId {
+        self.hub.open([0; 2], None, self.now)
+    }
+
+    /// A WebSocket connection, subscribed to a public channel.
+    pub fn subscriber(&mut self, channel: &str) -> ConnId {
+        let id = self.open();
+        self.hear(id, &mut UPGRADE.to_vec());
+        let text = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
+        self.hear(id, &mut frame(&text));
+        id
+    }
+
+    /// A member of a presence channel, of which everybody has been told.
+    pub fn member(&mut self, user: usize) -> ConnId {
+        let id = self.open();
+        self.hub.receive(id, &mut UPGRADE.to_vec(), self.now);
+        let socket_id = self.socket_id(id);
+        self.write();
+        let data = format!(r#"{{"user_id":"{user:05}"}}"#);
+        let signed = format!("{socket_id}:presence-c:{data}");
+        let auth = Signer::new("secret").sign(&[&signed]);
+        let data = data.replace('"', "\\\"");
+        let data =
+            format!(r#"{{"channel":"presence-c","auth":"key:{auth}","channel_data":"{data}"}}"#);
+        let text = format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#);
+        self.hear(id, &mut frame(&text));
+        id
+    }
+
+    fn socket_id(&mut self, id: ConnId) -> String {
+        let waiting = self.waiting(id);
+        let start = waiting.find("socket_id").expect("the client is welcome") + 14;
+        waiting[start..].split('\\').next().unwrap().to_owned()
+    }
+
+    pub fn waiting(&mut self, id: ConnId) -> String {
+        let (_, outbox) = self.hub.outbox(id).unwrap();
+        let mut slices = [std::io::IoSlice::new(&[]); 64];
+        let filled = outbox.slices(&mut slices, usize::MAX);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Hands bytes to the hub and writes what they led to.
+    pub fn hear(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
+        self.hub.receive(id, bytes, self.now);
+        self.write()
+    }
+
+    /// Writes all outboxes as the loop does; says how many connections were written to.
+    pub fn write(&mut self) -> usize {
+        let mut written = 0;
+        while let Some(id) = self.hub.next_dirty(self.now) {
+            let (_, outbox) = self.hub.outbox(id).unwrap();
+            written += usize::from(!outbox.is_empty());
+            let bytes = outbox.bytes();
+            outbox.consume(bytes);
+            if self.hub.fate(id) == Fate::Drop {
+                self.hub.close(id, self.now);
+            }
+        }
+        written
+    }
+
+    /// Lets so much time pass, and every deadline in it.
+    pub fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now.ms += 1_000;
+            self.now.unix_s += 1;
+            self.hub.tick(self.now);
+            self.write();
+        }
+    }
+}
+
+/// A text frame as a client sends it, under a mask of zeroes.
+pub fn frame(text: &str) -> Vec<u8> {
+    let len = text.len();
+    let mut bytes = match len {
+        0..126 => vec![0x81, 0x80 | len as u8],
+        _ => vec![0x81, 0x80 | 126, (len >> 8) as u8, len as u8],
+    };
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// A signed request as the official libraries send it.
+pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
+    let (now, hash) = (NOW.unix_s, md5_hex(body.as_bytes()));
+    let hash = if body.is_empty() { String::new() } else { format!("&body_md5={hash}") };
+    let query = format!("auth_key=key&auth_timestamp={now}&auth_version=1.0{hash}");
+    let signature = Signer::new("secret").sign(&[method, "\n", path, "\n", &query]);
+    let head = format!(
+        "{method} {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: x\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// A signed publish of an event as Laravel sends it: its data is JSON inside a string.
+pub fn publish_request(channel: &str, size: usize) -> Vec<u8> {
+    let data = format!(r#"{{\"text\":\"{}\"}}"#, "x".repeat(size));
+    let body = format!(r#"{{"name":"App\\Events\\E","channels":["{channel}"],"data":"{data}"}}"#);
+    request("POST", "/apps/1/events", &body)
+}
