@@ -28,7 +28,7 @@ impl<T> Hub<T> {
     pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Response, Reject> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
-        let event = self.check_event(&object, "", true, &mut faults);
+        let event = self.check_event(&object, Prefix(None), true, &mut faults);
         if let Some(response) = faults.response() {
             return Ok(response);
         }
@@ -61,8 +61,7 @@ impl<T> Hub<T> {
         let objects = self.check_batch(&object, &mut faults);
         let mut events = Vec::with_capacity(objects.len());
         for (n, object) in objects.iter().enumerate() {
-            let prefix = format!("batch.{n}.");
-            events.push(self.check_event(object, &prefix, false, &mut faults));
+            events.push(self.check_event(object, Prefix(Some(n)), false, &mut faults));
         }
         if let Some(response) = faults.response() {
             return Ok(response);
@@ -132,7 +131,7 @@ impl<T> Hub<T> {
     fn check_event<'a>(
         &self,
         object: &Object<'a>,
-        prefix: &str,
+        prefix: Prefix,
         several: bool,
         faults: &mut Faults,
     ) -> Event<'a> {
@@ -203,7 +202,7 @@ impl<T> Hub<T> {
         channels
     }
 
-    fn check_names(&self, channels: &[String], prefix: &str, several: bool, faults: &mut Faults) {
+    fn check_names(&self, channels: &[String], prefix: Prefix, several: bool, faults: &mut Faults) {
         let limit = self.limits.channel_name_length as usize;
         let key = if several && channels.len() > 1 { "channels" } else { "channel" };
         if channels.iter().any(|name| name.chars().count() > limit) {
@@ -212,6 +211,16 @@ impl<T> Hub<T> {
             );
             faults.add(&format!("{prefix}{key}"), &text);
         }
+    }
+}
+
+/// What stands before a field in the paths of its faults: nothing, or its place in a batch.
+#[derive(Clone, Copy)]
+struct Prefix(Option<usize>);
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |n| write!(f, "batch.{n}."))
     }
 }
 
@@ -234,8 +243,7 @@ fn is_missing(raw: Option<&str>) -> bool {
     match raw {
         None | Some("null") => true,
         Some(raw) if raw.starts_with('"') => message::is_blank_string(raw),
-        Some(raw) if raw.starts_with('[') => message::array(raw).is_some_and(|a| a.is_empty()),
-        Some(raw) if raw.starts_with('{') => message::object(raw).is_some_and(|o| o.is_empty()),
+        Some(raw) if raw.starts_with(['[', '{']) => raw[1..raw.len() - 1].trim().is_empty(),
         Some(_) => false,
     }
 }
@@ -243,7 +251,7 @@ fn is_missing(raw: Option<&str>) -> bool {
 /// A string that must be there, as JSON text.
 fn required_string<'a>(
     object: &Object<'a>,
-    prefix: &str,
+    prefix: Prefix,
     key: &str,
     faults: &mut Faults,
 ) -> &'a str {
@@ -263,7 +271,7 @@ fn required_string<'a>(
 }
 
 /// The channel of an event in a batch, which Laravel asks for in other words.
-fn batch_channel(object: &Object<'_>, prefix: &str, faults: &mut Faults) -> String {
+fn batch_channel(object: &Object<'_>, prefix: Prefix, faults: &mut Faults) -> String {
     if is_missing(field(object, "channel")) {
         let path = format!("{prefix}channel");
         let text = format!("The {path} field is required when channels is not present.");
@@ -275,7 +283,7 @@ fn batch_channel(object: &Object<'_>, prefix: &str, faults: &mut Faults) -> Stri
 
 fn optional_string(
     object: &Object<'_>,
-    prefix: &str,
+    prefix: Prefix,
     key: &str,
     faults: &mut Faults,
 ) -> Option<String> {
@@ -283,7 +291,7 @@ fn optional_string(
     if text.is_none() {
         let path = format!("{prefix}{key}");
         // Laravel speaks of its own fields without underscores, but not of those in a list.
-        let spoken = if prefix.is_empty() { key.replace('_', " ") } else { path.clone() };
+        let spoken = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
         faults.add(&path, &format!("The {spoken} field must be a string."));
     }
     text
