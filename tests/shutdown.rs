@@ -97,7 +97,8 @@ fn the_farewells_are_spread_over_a_window() {
     });
     assert_eq!(server.wait().code(), Some(0));
     told.sort_unstable();
-    assert!(told[0] < 500 && told[19] > 500, "{told:?}");
+    // However slow the machine is, the first and the last are far apart.
+    assert!(told[19] - told[0] > 300, "{told:?}");
 }
 
 #[test]
