@@ -118,6 +118,26 @@ limits! {
     pong_timeout_ms: u32 = 30_000, 100..=3_600_000;
     /// Milliseconds a closing connection has to take its last bytes.
     close_timeout_ms: u32 = 3_000, 100..=60_000;
+    /// Milliseconds without a word after which another node counts as gone, with its connections
+    /// and users. Nodes say a word five times in it.
+    node_lease_ms: u32 = 15_000, 500..=600_000;
+    /// Channels, and users of presence channels, that are known of one other node. A million take
+    /// about 300 MB.
+    node_facts: u32 = 1_000_000, 1_000..=100_000_000;
+    /// Bytes of what was said to other nodes that are kept until they have heard it. 16 MiB are
+    /// eight thousand events of 2 KB; past it the oldest go first.
+    bus_queue_bytes: u32 = 16_777_216, 65_536..=2_147_483_648;
+    /// Bytes of one thing Redis says. What another node says in one turn is far less; the largest
+    /// event is as long as a request may be.
+    redis_reply_bytes: u32 = 33_554_432, 65_536..=2_147_483_648;
+    /// Milliseconds until Redis is connected and has answered the login.
+    redis_connect_timeout_ms: u32 = 5_000, 100..=60_000;
+    /// Milliseconds until Redis has answered. What was not answered then is said again on the next
+    /// connection.
+    redis_reply_timeout_ms: u32 = 5_000, 100..=60_000;
+    /// Milliseconds between two attempts to connect to Redis, at the most: they begin with a
+    /// quarter of a second and double.
+    redis_retry_max_ms: u32 = 5_000, 100..=600_000;
     /// Milliseconds over which a stopping server tells its clients to reconnect.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds a stopping server goes on after the last client was told. Clients come back at

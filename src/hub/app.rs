@@ -20,6 +20,21 @@ pub(crate) struct App {
     pub cache: Cache,
     /// Open WebSocket connections.
     pub connections: u32,
+    /// Those at other nodes.
+    pub elsewhere: Elsewhere,
+}
+
+/// Connections of an app at other nodes, by the numbers of the nodes.
+#[derive(Default)]
+pub(crate) struct Elsewhere(Vec<u32>);
+
+impl Elsewhere {
+    pub(crate) fn set(&mut self, node: usize, count: u32) {
+        if count > 0 && self.0.len() <= node {
+            self.0.resize(node + 1, 0);
+        }
+        self.0.get_mut(node).into_iter().for_each(|place| *place = count);
+    }
 }
 
 impl App {
@@ -28,7 +43,21 @@ impl App {
         let ttl_ms = u64::from(limits.cache_ttl_s) * 1_000;
         let cache = Cache::new(random.hashing(), ttl_ms, limits.cache_bytes as usize);
         let by_name = HashMap::with_hasher(random.hashing());
-        App { settings, signer, channels: Slab::new(), by_name, cache, connections: 0 }
+        App {
+            settings,
+            signer,
+            channels: Slab::new(),
+            by_name,
+            cache,
+            connections: 0,
+            elsewhere: Elsewhere::default(),
+        }
+    }
+
+    /// Open WebSocket connections at all nodes.
+    pub(crate) fn all_connections(&self) -> u64 {
+        let elsewhere = self.elsewhere.0.iter().map(|count| u64::from(*count));
+        u64::from(self.connections) + elsewhere.sum::<u64>()
     }
 
     /// The place of a channel somebody is in.
@@ -39,6 +68,12 @@ impl App {
     /// A channel somebody is in.
     pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.get(self.place(name)? as usize)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn channel_mut(&mut self, name: &str) -> Option<&mut Channel> {
+        let place = self.place(name)?;
+        self.channels.get_mut(place as usize)
     }
 
     /// The place of a channel, made if nobody is in it; says whether it was.

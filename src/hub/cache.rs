@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::random::Hashing;
+use crate::proto::envelope::Version;
 use crate::proto::websocket::Frame;
 
 /// Kept events, the oldest to go first.
@@ -22,6 +23,14 @@ struct Kept {
     frame: Frame,
     number: u64,
     expires_ms: u64,
+    version: Version,
+}
+
+/// A kept event as another node is told of it.
+pub(crate) struct Told<'a> {
+    pub frame: &'a Frame,
+    pub expires_ms: u64,
+    pub version: Version,
 }
 
 impl Cache {
@@ -36,10 +45,27 @@ impl Cache {
         }
     }
 
-    /// Keeps this event of a channel in place of the one before.
-    pub(crate) fn keep(&mut self, channel: &str, frame: Frame, now_ms: u64) {
+    /// Keeps this event of a channel in place of the one before, unless that has a greater
+    /// version: it came later, wherever the two were published.
+    pub(crate) fn keep(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
+        self.keep_as_told(channel, frame, self.ttl_ms, version, now_ms);
+    }
+
+    /// The same of an event that another node has kept for a while, and keeps for so long still.
+    pub(crate) fn keep_as_told(
+        &mut self,
+        channel: &str,
+        frame: Frame,
+        ttl_ms: u64,
+        version: Version,
+        now_ms: u64,
+    ) {
+        let before = self.events.get(channel);
+        if before.is_some_and(|b| b.version > version && b.expires_ms > now_ms) {
+            return;
+        }
         self.number += 1;
-        let (number, expires_ms) = (self.number, now_ms + self.ttl_ms);
+        let (number, expires_ms) = (self.number, now_ms + ttl_ms.min(self.ttl_ms));
         self.bytes += cost(channel, &frame);
         let name = match self.events.remove_entry(channel) {
             Some((name, before)) => {
@@ -49,7 +75,7 @@ impl Cache {
             None => channel.into(),
         };
         self.order.push_back((Rc::clone(&name), number));
-        self.events.insert(name, Kept { frame, number, expires_ms });
+        self.events.insert(name, Kept { frame, number, expires_ms, version });
         self.expire(now_ms);
     }
 
@@ -58,6 +84,17 @@ impl Cache {
         let kept = self.events.get(channel)?;
         let left_ms = kept.expires_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
         Some((&kept.frame, left_ms.div_ceil(1_000)))
+    }
+
+    /// What is kept, with its number and channel, from behind this number on.
+    pub(crate) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &str, Told<'_>)> {
+        let from = self.order.partition_point(|(_, at)| *at <= number);
+        self.order.range(from..).filter_map(|(channel, number)| {
+            let Kept { frame, expires_ms, version, .. } =
+                self.events.get(channel).filter(|kept| kept.number == *number)?;
+            let told = Told { frame, expires_ms: *expires_ms, version: *version };
+            Some((*number, &**channel, told))
+        })
     }
 
     /// Forgets what is too old or too much. Each event is looked at once here, and once more for
@@ -113,8 +150,8 @@ mod tests {
     #[test]
     fn an_event_is_kept_until_its_time_is_over() {
         let mut cache = cache(10_000);
-        cache.keep("a", frame(1), 0);
-        cache.keep("a", frame(2), 5_000);
+        cache.keep("a", frame(1), (0, 0), 0);
+        cache.keep("a", frame(2), (0, 0), 5_000);
         assert_eq!(cache.event("a", 5_001), Some((&frame(2), 10)));
         assert_eq!(cache.event("a", 14_999), Some((&frame(2), 1)));
         assert_eq!(cache.event("a", 15_000), None);
@@ -126,11 +163,11 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_are_too_many_bytes() {
         let mut cache = cache(1_000);
-        cache.keep("a", frame(400), 0);
-        cache.keep("b", frame(300), 1);
-        cache.keep("a", frame(300), 2);
+        cache.keep("a", frame(400), (0, 0), 0);
+        cache.keep("b", frame(300), (0, 0), 1);
+        cache.keep("a", frame(300), (0, 0), 2);
         assert!(cache.event("b", 3).is_some());
-        cache.keep("c", frame(300), 3);
+        cache.keep("c", frame(300), (0, 0), 3);
         assert_eq!(cache.event("b", 3), None);
         assert!(cache.event("a", 3).is_some() && cache.event("c", 3).is_some());
     }
@@ -138,8 +175,8 @@ mod tests {
     #[test]
     fn a_busy_channel_does_not_fill_the_order() {
         let mut cache = cache(1_000_000);
-        cache.keep("quiet", frame(1), 0);
-        (0..10_000).for_each(|_| cache.keep("busy", frame(1), 1));
+        cache.keep("quiet", frame(1), (0, 0), 0);
+        (0..10_000).for_each(|_| cache.keep("busy", frame(1), (0, 0), 1));
         assert!(cache.order.len() <= 68, "{}", cache.order.len());
         assert!(cache.event("quiet", 2).is_some());
     }

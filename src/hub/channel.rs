@@ -72,13 +72,94 @@ pub(crate) struct Channel {
     pub counted_ms: u64,
     /// Whether they will be told again before long.
     pub count_due: bool,
+    /// Whether other nodes are to be told how many they are.
+    pub is_changed: bool,
+    /// How many subscribers are at other nodes.
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// Subscribers of a channel at another node.
+struct Elsewhere {
+    /// The node, by its number.
+    node: u8,
+    /// Whether the node is telling anew what is there, and has not told this yet.
+    in_doubt: bool,
+    count: u32,
 }
 
 impl Channel {
     pub(crate) fn new(name: Rc<str>, kind: Kind, hashing: Hashing) -> Self {
         let presence = kind.access == Access::Presence;
         let presence = presence.then(|| Box::new(Presence::new(hashing)));
-        Channel { name, kind, members: Vec::new(), presence, counted_ms: 0, count_due: false }
+        Channel {
+            name,
+            kind,
+            members: Vec::new(),
+            presence,
+            counted_ms: 0,
+            count_due: false,
+            is_changed: false,
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// How many subscribers there are at all nodes.
+    pub(crate) fn subscriptions(&self) -> u64 {
+        let elsewhere = self.elsewhere.iter().map(|elsewhere| u64::from(elsewhere.count));
+        self.members.len() as u64 + elsewhere.sum::<u64>()
+    }
+
+    /// Whether nobody is in it at any node.
+    pub(crate) fn is_vacant(&self) -> bool {
+        let nobody_known = self.presence.as_ref().is_none_or(|presence| presence.len() == 0);
+        self.members.is_empty() && self.elsewhere.is_empty() && nobody_known
+    }
+
+    /// Whether the node with this number is known to have subscribers of it.
+    pub(crate) fn is_elsewhere(&self, node: usize) -> bool {
+        self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
+    }
+
+    /// Learns how many subscribers a node has; by how much the number of facts has changed.
+    pub(crate) fn set_elsewhere(&mut self, node: usize, count: u32) -> i64 {
+        let at = self.elsewhere.iter().position(|e| usize::from(e.node) == node);
+        match (at, count) {
+            (None, 0) => 0,
+            (None, _) => {
+                self.elsewhere.reserve_exact(1);
+                self.elsewhere.push(Elsewhere { node: node as u8, in_doubt: false, count });
+                1
+            }
+            (Some(at), 0) => {
+                self.elsewhere.swap_remove(at);
+                -1
+            }
+            (Some(at), _) => {
+                self.elsewhere[at] = Elsewhere { node: node as u8, in_doubt: false, count };
+                0
+            }
+        }
+    }
+
+    /// Doubts what is known of a node.
+    pub(crate) fn doubt(&mut self, node: usize) {
+        self.elsewhere
+            .iter_mut()
+            .filter(|e| usize::from(e.node) == node)
+            .for_each(|e| e.in_doubt = true);
+        if let Some(presence) = &mut self.presence {
+            presence.doubt(node);
+        }
+    }
+
+    /// Forgets how many subscribers a node has, if that is in doubt or in any case; by how much
+    /// the number of facts has changed.
+    pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> i64 {
+        let of_node = |e: &Elsewhere| usize::from(e.node) == node && (e.in_doubt || !doubtful);
+        match self.elsewhere.iter().any(of_node) {
+            true => self.set_elsewhere(node, 0),
+            false => 0,
+        }
     }
 }
 

@@ -1,16 +1,23 @@
 //! Events of clients for the other subscribers of a channel (protocol section 10).
 
 use super::Hub;
-use super::channel::Access;
-use super::peer::ConnId;
+use super::api::Sent;
+use super::channel::{Access, Kind};
+use super::peer::{ConnId, Now};
 use super::subscriber::Refusal;
 use crate::config::ClientEvents;
-use crate::proto::message::{self, ClientEvent, KeyOrder};
+use crate::proto::envelope::{self, Item};
+use crate::proto::message::{ClientEvent, KeyOrder};
 
 impl<T> Hub<T> {
     /// Passes a client's event on, its data as it was. Who sent it is told on presence channels,
     /// from the subscription: what a client says of itself is not passed on.
-    pub(super) fn client_event(&mut self, id: ConnId, event: &ClientEvent) -> Result<(), Refusal> {
+    pub(super) fn client_event(
+        &mut self,
+        id: ConnId,
+        event: &ClientEvent,
+        now: Now,
+    ) -> Result<(), Refusal> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
         };
@@ -28,17 +35,33 @@ impl<T> Hub<T> {
                 return Err(Refusal::new(4301, text, "accept_client_events_from is none"));
             }
         }
-        let channel = place.and_then(|place| app.channels.get(place as usize));
-        let Some(channel) = channel else { return Ok(()) };
         // The channel to a user is the app's alone, whoever is in it.
-        if matches!(channel.kind.access, Access::User | Access::Internal) {
+        if place.is_some()
+            && matches!(Kind::of(&event.channel).access, Access::User | Access::Internal)
+        {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
-        let user = seat.and_then(|seat| seat.user.as_deref());
-        let (name, data) = (&channel.name, &event.data);
-        let frame = message::event(&event.event, name, data, user, KeyOrder::ChannelFirst);
-        let sender = subscriber.socket_id;
-        self.peers.broadcast(&channel.members, &frame, Some(sender));
+        let user = seat.and_then(|seat| seat.user.clone());
+        let (app, sender) = (subscriber.app, subscriber.socket_id);
+        let (name, channel, data) = (&*event.event, &*event.channel, &*event.data);
+        let (user, order) = (user.as_deref(), KeyOrder::ChannelFirst);
+        self.deliver(
+            app,
+            &Sent { name, channel, data, user, order, version: None },
+            Some(sender),
+            now,
+        );
+        let Some(bus) = &mut self.bus else { return Ok(()) };
+        bus.say(&Item::Event(envelope::Event {
+            app: self.apps[app as usize].settings.id.as_str().into(),
+            name,
+            data,
+            channels: vec![channel.into()],
+            order,
+            except: Some(sender.to_string().into()),
+            user: user.map(Into::into),
+            clock: 0,
+        }));
         Ok(())
     }
 }

@@ -10,8 +10,16 @@
 //! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks*
 //! ([`Hub::connections`]); and [`Hub::listen`].
 
+// What is known of other nodes is learnt by the bus alone.
+#![cfg_attr(not(feature = "redis"), allow(dead_code))]
+
 mod api;
 mod app;
+#[cfg(feature = "redis")]
+mod bus;
+#[cfg(not(feature = "redis"))]
+#[path = "no_bus.rs"]
+mod bus;
 mod cache;
 mod channel;
 mod client_event;
@@ -36,6 +44,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+#[cfg(feature = "redis")]
+pub use bus::{BusCounters, BusWant};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
@@ -43,6 +53,7 @@ pub use peer::{ConnId, Now, SocketId};
 use crate::config::{Config, Limits};
 use crate::proto::http::Reject;
 use app::App;
+use bus::Bus;
 use drain::Drain;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
 use peers::Peers;
@@ -68,6 +79,8 @@ pub struct Hub<T> {
     /// The `Date` header, and the second it is of.
     date: (u64, String),
     drain: Option<Drain>,
+    /// What joins this node with others, where there are to be several.
+    bus: Option<Box<Bus>>,
     /// When a connection was last logged as too slow, and how many were not since.
     slow_notice: (Option<u64>, u32),
 }
@@ -98,6 +111,7 @@ impl<T> Hub<T> {
             apps.push(App::new(settings.clone(), &limits, &mut random));
         }
         let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
+        let bus = Bus::new(config, &mut random, now);
         let peers = Peers::new(Wheel::new(now.ms), app_ids, limits.outbox_bytes as usize);
         Hub {
             peers,
@@ -112,6 +126,7 @@ impl<T> Hub<T> {
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
+            bus,
             slow_notice: (None, 0),
         }
     }
@@ -192,6 +207,7 @@ impl<T> Hub<T> {
         self.look_at_due(now);
         self.tell_due_counts(now);
         self.go_on_draining(now);
+        self.tick_bus(now);
         self.drop_slow(now);
     }
 
@@ -206,7 +222,7 @@ impl<T> Hub<T> {
 
     /// Whether [`Hub::next_dirty`] has more.
     pub fn has_dirty(&self) -> bool {
-        self.peers.has_dirty()
+        self.peers.has_dirty() || !self.departures.is_empty()
     }
 
     /// Has [`Hub::next_dirty`] hand a connection out again: its socket takes more.
@@ -254,7 +270,8 @@ impl<T> Hub<T> {
     pub fn next_tick_ms(&self) -> Option<u64> {
         let drain_ms = self.next_drain_ms();
         let counts_ms = self.counts_due.front().map(|due| due.ms);
-        self.peers.wheel.next_ms().into_iter().chain(drain_ms).chain(counts_ms).min()
+        let due = [self.peers.wheel.next_ms(), drain_ms, counts_ms, self.next_bus_ms()];
+        due.into_iter().flatten().min()
     }
 
     /// How many connections of any kind there are.

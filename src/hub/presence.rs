@@ -1,4 +1,5 @@
-//! The users of one presence channel: each once, however many connections it has.
+//! The users of one presence channel: each once, however many connections it has, and at however
+//! many nodes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -21,8 +22,22 @@ pub(crate) struct Presence {
 struct User {
     /// What the first of its connections said of it, as JSON text.
     info: Option<Box<str>>,
+    /// Its connections here.
     connections: u32,
     place: u64,
+    /// The other nodes it is at, a bit for each, and those of them that tell anew who is there and
+    /// have not told of it yet.
+    nodes: u64,
+    in_doubt: u64,
+}
+
+/// What a user's coming or going has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Whether it is the first or was the last at its node.
+    pub here: bool,
+    /// Whether it is the first or was the last at all.
+    pub anywhere: bool,
 }
 
 /// Who joins a presence channel.
@@ -61,28 +76,93 @@ impl Presence {
         }
     }
 
-    /// Counts one more connection of a user; says whether it is the first.
-    pub(crate) fn join(&mut self, member: &Member) -> bool {
-        if let Some(user) = self.users.get_mut(&member.id) {
-            user.connections += 1;
-            return false;
-        }
-        self.bytes += cost(&member.id, member.info.as_deref());
-        let place = self.joined;
-        self.joined += 1;
-        self.order.insert(place, Rc::clone(&member.id));
-        let user = User { info: member.info.clone(), connections: 1, place };
-        self.users.insert(Rc::clone(&member.id), user);
-        true
+    /// Counts one more connection of a user here.
+    pub(crate) fn join(&mut self, member: &Member) -> Change {
+        let (user, anywhere) = self.user(member);
+        user.connections += 1;
+        Change { here: user.connections == 1, anywhere }
     }
 
-    /// Counts one connection of a user less; says whether it was the last.
-    pub(crate) fn leave(&mut self, id: &str) -> bool {
-        let Some(user) = self.users.get_mut(id) else { return false };
-        user.connections -= 1;
-        if user.connections > 0 {
+    /// Counts one connection of a user here less.
+    pub(crate) fn leave(&mut self, id: &str) -> Change {
+        let Some(user) = self.users.get_mut(id) else { return Change::NONE };
+        let here = user.connections == 1;
+        user.connections = user.connections.saturating_sub(1);
+        Change { here, anywhere: self.remove_if_gone(id) }
+    }
+
+    /// Learns that a user is at another node.
+    pub(crate) fn join_at(&mut self, node: usize, member: &Member) -> Change {
+        let (user, anywhere) = self.user(member);
+        let here = user.nodes & bit(node) == 0;
+        user.nodes |= bit(node);
+        user.in_doubt &= !bit(node);
+        Change { here, anywhere }
+    }
+
+    /// Learns that a user is not at another node any more.
+    pub(crate) fn leave_at(&mut self, node: usize, id: &str) -> Change {
+        let Some(user) = self.users.get_mut(id) else { return Change::NONE };
+        let here = user.nodes & bit(node) != 0;
+        user.nodes &= !bit(node);
+        user.in_doubt &= !bit(node);
+        Change { here, anywhere: self.remove_if_gone(id) }
+    }
+
+    /// Whether a user is known to be at another node.
+    pub(crate) fn is_at(&self, node: usize, id: &str) -> bool {
+        self.users.get(id).is_some_and(|user| user.nodes & bit(node) != 0)
+    }
+
+    /// Doubts that those are at a node who are known to be.
+    pub(crate) fn doubt(&mut self, node: usize) {
+        self.users.values_mut().for_each(|user| user.in_doubt |= user.nodes & bit(node));
+    }
+
+    /// Forgets who is at a node, all of them or those in doubt. How many they were, and who of
+    /// them is nowhere else.
+    pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> (usize, Vec<Rc<str>>) {
+        let there = |user: &User| match doubtful {
+            true => user.in_doubt & bit(node) != 0,
+            false => user.nodes & bit(node) != 0,
+        };
+        let ids = self.order.values().filter(|id| self.users.get(*id).is_some_and(there));
+        let ids: Vec<Rc<str>> = ids.cloned().collect();
+        let count = ids.len();
+        (count, ids.into_iter().filter(|id| self.leave_at(node, id).anywhere).collect())
+    }
+
+    /// Those with connections here, in the order in which they came, behind this place: their
+    /// places, ids and infos.
+    pub(crate) fn here_after(
+        &self,
+        place: Option<u64>,
+    ) -> impl Iterator<Item = (u64, &str, Option<&str>)> {
+        let behind = self.order.range(place.map_or(0, |place| place + 1)..);
+        behind.filter_map(|(place, id)| {
+            let user = self.users.get(id).filter(|user| user.connections > 0)?;
+            Some((*place, &**id, user.info.as_deref()))
+        })
+    }
+
+    /// A user, and whether it was made for this.
+    fn user(&mut self, member: &Member) -> (&mut User, bool) {
+        let mut is_new = false;
+        let user = self.users.entry(Rc::clone(&member.id)).or_insert_with(|| {
+            is_new = true;
+            self.bytes += cost(&member.id, member.info.as_deref());
+            let place = self.joined;
+            self.joined += 1;
+            self.order.insert(place, Rc::clone(&member.id));
+            User { info: member.info.clone(), connections: 0, place, nodes: 0, in_doubt: 0 }
+        });
+        (user, is_new)
+    }
+
+    fn remove_if_gone(&mut self, id: &str) -> bool {
+        let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes == 0) else {
             return false;
-        }
+        };
         self.bytes -= cost(id, user.info.as_deref());
         self.order.remove(&user.place);
         self.users.remove(id);
@@ -131,6 +211,14 @@ impl Presence {
     }
 }
 
+impl Change {
+    const NONE: Change = Change { here: false, anywhere: false };
+}
+
+fn bit(node: usize) -> u64 {
+    1 << (node % 64)
+}
+
 fn cost(id: &str, info: Option<&str>) -> usize {
     id.len() + info.map_or(0, str::len)
 }
@@ -163,17 +251,19 @@ mod tests {
     #[test]
     fn a_user_counts_once_and_keeps_its_place() {
         let mut presence = Presence::new(super::super::random::Random::new([0; 32]).hashing());
-        assert!(presence.join(&member(r#"{"user_id":"b","user_info":{"n":1.0}}"#)));
-        assert!(presence.join(&member(r#"{"user_id":0}"#)));
-        assert!(!presence.join(&member(r#"{"user_id":"b","user_info":"other"}"#)));
+        let first = Change { here: true, anywhere: true };
+        assert_eq!(presence.join(&member(r#"{"user_id":"b","user_info":{"n":1.0}}"#)), first);
+        assert_eq!(presence.join(&member(r#"{"user_id":0}"#)), first);
+        let other = member(r#"{"user_id":"b","user_info":"other"}"#);
+        assert_eq!(presence.join(&other), Change::NONE);
         assert_eq!(
             presence.data(),
             r#"{"presence":{"count":2,"ids":["b","0"],"hash":{"b":{"n":1.0},"0":null}}}"#
         );
-        assert!(!presence.leave("b"));
-        assert!(presence.leave("b"));
-        assert!(!presence.leave("b"));
-        assert!(presence.leave("0"));
+        assert_eq!(presence.leave("b"), Change::NONE);
+        assert_eq!(presence.leave("b"), first);
+        assert_eq!(presence.leave("b"), Change::NONE);
+        assert_eq!(presence.leave("0"), first);
         assert_eq!(presence.data(), r#"{"presence":{"count":0,"ids":[],"hash":{}}}"#);
     }
 

@@ -31,6 +31,16 @@ impl Random {
         Hashing(self.pair())
     }
 
+    /// Any number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.pair()[0]
+    }
+
+    /// A number below this one, which is not 0.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.number() % end
+    }
+
     fn pair(&mut self) -> [u64; 2] {
         self.counter += 1;
         let hash = Sha256::new()

@@ -54,6 +54,11 @@ impl<T> Hub<T> {
         channel.map_or(&[], |channel| &channel.members)
     }
 
+    /// Whether a connection at any node is.
+    fn is_online(&self, app: u32, user: &str) -> bool {
+        self.apps[app as usize].place(&format!("{SIGNED_IN}{user}")).is_some()
+    }
+
     /// One of the hub's own channels has lost its last member.
     pub(super) fn nobody_left(&mut self, app: u32, name: &str) {
         if let Some(user) = name.strip_prefix(SIGNED_IN) {
@@ -61,8 +66,15 @@ impl<T> Hub<T> {
         }
     }
 
+    /// One of the hub's own channels has its first member at another node.
+    pub(super) fn somebody_came(&mut self, app: u32, name: &str) {
+        if let Some(user) = name.strip_prefix(SIGNED_IN) {
+            self.tell_watchers(app, user, "online");
+        }
+    }
+
     fn seat_user(&mut self, id: ConnId, app: u32, user: User) {
-        let first = self.signed_in(app, &user.id).is_empty();
+        let first = !self.is_online(app, &user.id);
         let name = format!("{SIGNED_IN}{}", user.id);
         let user_id = user.id.clone();
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
@@ -101,9 +113,9 @@ impl<T> Hub<T> {
             if !seated {
                 self.join_own(id, app, &name);
             }
-            match self.signed_in(app, user).is_empty() {
-                true => offline.push(user.as_str()),
-                false => online.push(user.as_str()),
+            match self.is_online(app, user) {
+                true => online.push(user.as_str()),
+                false => offline.push(user.as_str()),
             }
         }
         let events = [("online", online), ("offline", offline)];
@@ -117,6 +129,12 @@ impl<T> Hub<T> {
             self.peers.broadcast(&channel.members, &frame, None);
         }
     }
+}
+
+/// Whether other nodes are told how many subscribers a channel has here: those that stand in lists,
+/// and who is signed in.
+pub(super) fn is_told(channel: &str, kind: Kind) -> bool {
+    kind.is_listed() || channel.starts_with(SIGNED_IN)
 }
 
 /// The user of a sign-in and whom it watches.

@@ -4,10 +4,13 @@
 use std::rc::Rc;
 
 use super::Hub;
-use super::channel::{Access, Kind, USER_PREFIX, is_strict};
+use super::bus::Bus;
+use super::channel::{Access, Channel, Kind, USER_PREFIX, is_strict};
 use super::peer::{ConnId, Now, Seat};
 use super::presence::{self, Member};
+use super::signin::is_told;
 use super::subscriber::Refusal;
+use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
 
@@ -15,9 +18,9 @@ use crate::proto::websocket::Frame;
 /// thousand who leave together none is told of the other 999.
 #[derive(Debug)]
 pub(super) struct Departure {
-    app: u32,
-    channel: Rc<str>,
-    user: Rc<str>,
+    pub app: u32,
+    pub channel: Rc<str>,
+    pub user: Rc<str>,
 }
 
 /// A channel whose subscribers are told how many they are at this time.
@@ -249,26 +252,41 @@ impl<T> Hub<T> {
             self.announce_departures();
         }
         let (place, created) = self.apps[app as usize].occupy(name, kind);
-        if created && kind.access != Access::Internal {
-            log::debug!("channel {name:?} created");
-            if let Some(listener) = &mut self.peers.listener {
-                listener.channel_created(&self.peers.app_ids[app as usize], name);
-            }
+        if created {
+            self.created(app, name, kind);
         }
         let Some(channel) = self.apps[app as usize].channels.get_mut(place as usize) else {
             return;
         };
-        if let (Some(presence), Some(member)) = (&mut channel.presence, member)
-            && presence.join(member)
-        {
-            let frame = presence::member_added(name, member);
-            self.peers.broadcast(&channel.members, &frame, None);
+        if let (Some(presence), Some(member)) = (&mut channel.presence, member) {
+            let change = presence.join(member);
+            if change.anywhere {
+                let frame = presence::member_added(name, member);
+                self.peers.broadcast(&channel.members, &frame, None);
+            }
+            if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
+                let app = (&*self.peers.app_ids[app as usize]).into();
+                let (user, info) = ((&*member.id).into(), member.info.as_deref());
+                bus.say(&Item::Joined { app, channel: name.into(), user, info });
+            }
         }
+        note_change(self.bus.as_mut(), app, channel);
         let index = channel.members.len() as u32;
         channel.members.push(id);
         let user = member.map(|member| Rc::clone(&member.id));
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
             subscriber.take_seat(Seat { channel: place, index, user });
+        }
+    }
+
+    /// A channel has its first member.
+    pub(super) fn created(&mut self, app: u32, name: &str, kind: Kind) {
+        if kind.access == Access::Internal {
+            return;
+        }
+        log::debug!("channel {name:?} created");
+        if let Some(listener) = &mut self.peers.listener {
+            listener.channel_created(&self.peers.app_ids[app as usize], name);
         }
     }
 
@@ -300,14 +318,19 @@ impl<T> Hub<T> {
         {
             moved.index = seat.index;
         }
-        if let (Some(presence), Some(user)) = (&mut channel.presence, seat.user)
-            && presence.leave(&user)
-            && !channel.members.is_empty()
-        {
-            let channel = Rc::clone(&channel.name);
-            self.departures.push(Departure { app: index, channel, user });
+        note_change(self.bus.as_mut(), index, channel);
+        if let (Some(presence), Some(user)) = (&mut channel.presence, seat.user) {
+            let change = presence.leave(&user);
+            if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
+                let (app, channel) = (app.settings.id.as_str().into(), (&*channel.name).into());
+                bus.say(&Item::Left { app, channel, user: (&*user).into() });
+            }
+            if change.anywhere && !channel.members.is_empty() {
+                let channel = Rc::clone(&channel.name);
+                self.departures.push(Departure { app: index, channel, user });
+            }
         }
-        if channel.members.is_empty() {
+        if channel.is_vacant() {
             return self.vacate(index, seat.channel);
         }
         if channel.members.len() * 4 < channel.members.capacity() {
@@ -319,7 +342,8 @@ impl<T> Hub<T> {
         }
     }
 
-    fn vacate(&mut self, app: u32, place: u32) {
+    /// Forgets a channel that nobody is in any more.
+    pub(super) fn vacate(&mut self, app: u32, place: u32) {
         let Some(channel) = self.apps[app as usize].vacate(place) else { return };
         if channel.kind.access == Access::Internal {
             return self.nobody_left(app, &channel.name);
@@ -341,7 +365,7 @@ impl<T> Hub<T> {
 
     /// Tells the subscribers of a channel how many they are, where the app wants it: at every
     /// change up to a hundred of them, above that every five seconds at most.
-    fn tell_count(&mut self, app: u32, name: &str, now: Now) {
+    pub(super) fn tell_count(&mut self, app: u32, name: &str, now: Now) {
         let index = app;
         let app = &mut self.apps[app as usize];
         if !app.settings.subscription_count {
@@ -349,7 +373,7 @@ impl<T> Hub<T> {
         }
         let Some(place) = app.place(name) else { return };
         let Some(channel) = app.channels.get_mut(place as usize) else { return };
-        let count = channel.members.len();
+        let count = channel.subscriptions();
         if channel.presence.is_some() || !channel.kind.is_listed() {
             return;
         }
@@ -380,5 +404,13 @@ impl<T> Hub<T> {
 
     fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
         self.peers.get(id)?.subscriber()?.seat(place)
+    }
+}
+
+/// Has other nodes told how many subscribers a channel has here, once the turn is over.
+fn note_change(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
+    if let Some(bus) = bus.filter(|_| !channel.is_changed && is_told(&channel.name, channel.kind)) {
+        channel.is_changed = true;
+        bus.note_channel(app, &channel.name);
     }
 }

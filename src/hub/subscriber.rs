@@ -73,7 +73,7 @@ impl<T> Hub<T> {
                 Ok(())
             }
             Ok(ClientMessage::SignIn { auth, user_data }) => self.sign_in(id, &auth, &user_data),
-            Ok(ClientMessage::Event(event)) => self.client_event(id, &event),
+            Ok(ClientMessage::Event(event)) => self.client_event(id, &event, now),
             Err(malformed) => Err(malformed.into()),
         };
         match handled {
@@ -140,6 +140,7 @@ impl<T> Hub<T> {
             self.unseat(id, app, seat, now);
         }
         self.apps[app as usize].connections -= 1;
+        self.bus.iter_mut().for_each(|bus| bus.note_connections(app));
         log::debug!("{} has gone", subscriber.socket_id);
     }
 }

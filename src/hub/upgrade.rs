@@ -48,6 +48,8 @@ impl<T> Hub<T> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
         app.connections += 1;
+        self.bus.iter_mut().for_each(|bus| bus.note_connections(index));
+        let app = &self.apps[index as usize];
         let timeout_s = app.settings.activity_timeout_s;
         self.peers.queue(id, message::established(&socket_id.to_string(), timeout_s));
         self.peers.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
@@ -69,7 +71,7 @@ impl<T> Hub<T> {
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
             return refuse(4009, "Origin not allowed");
         }
-        if app.settings.max_connections.is_some_and(|max| app.connections >= max) {
+        if app.settings.max_connections.is_some_and(|max| app.all_connections() >= u64::from(max)) {
             return refuse(4004, "Application is over connection quota");
         }
         if self.is_full() {

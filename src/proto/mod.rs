@@ -1,11 +1,14 @@
 //! Bytes to values and values to bytes, and nothing else.
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
-//! Nothing outlives a call except a [`websocket::Reader`] and a [`http::Chunked`], which hold what
-//! has not arrived whole.
+//! Nothing outlives a call except a [`websocket::Reader`], a [`http::Chunked`] and a `resp::Reader`,
+//! which hold what has not arrived whole.
 
 pub mod auth;
+pub mod envelope;
 pub mod http;
 pub mod message;
 pub mod query;
+#[cfg(feature = "redis")]
+pub mod resp;
 pub mod websocket;

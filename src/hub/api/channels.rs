@@ -4,6 +4,7 @@ use super::super::Hub;
 use super::super::channel::{Access, Kind};
 use super::super::peer::{ConnId, Now};
 use super::info::{Info, write_entry};
+use crate::proto::envelope::Item;
 use crate::proto::http::Response;
 use crate::proto::message::push_json_string;
 use crate::proto::query::Query;
@@ -11,7 +12,7 @@ use crate::proto::query::Query;
 impl<T> Hub<T> {
     /// `GET connections`: every WebSocket of the app, subscribed or not.
     pub(super) fn connections_of(&self, app: u32) -> Response {
-        let connections = self.apps[app as usize].connections;
+        let connections = self.apps[app as usize].all_connections();
         Response::json(200, format!(r#"{{"connections":{connections}}}"#))
     }
 
@@ -71,8 +72,18 @@ impl<T> Hub<T> {
     }
 
     /// `POST users/{id}/terminate_connections`: ends the connections that are signed in as this
-    /// user, and those that are this user in a presence channel.
+    /// user, and those that are this user in a presence channel, at all nodes.
     pub(super) fn terminate(&mut self, app: u32, user: &str, now: Now) -> Response {
+        if let Some(bus) = &mut self.bus {
+            let app = self.apps[app as usize].settings.id.as_str();
+            bus.say(&Item::Terminate { app: app.into(), user: user.into() });
+        }
+        self.end_connections(app, user, now);
+        Response::json(200, "{}")
+    }
+
+    /// The same at this node.
+    pub(in super::super) fn end_connections(&mut self, app: u32, user: &str, now: Now) {
         let mut ids: Vec<ConnId> = self.signed_in(app, user).to_vec();
         // Looked for in every presence channel: this is asked for rarely, and an index would cost
         // each connection memory.
@@ -91,6 +102,5 @@ impl<T> Hub<T> {
         for id in ids {
             self.close_with(id, 4009, "Connection terminated by the application", now);
         }
-        Response::json(200, "{}")
     }
 }

@@ -10,9 +10,9 @@ use super::super::Hub;
 use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
 use super::info::{Info, write_entry};
+use crate::proto::envelope::{self, Item, Version};
 use crate::proto::http::{Reject, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
-use crate::proto::websocket::Frame;
 
 /// One event to be sent; `name` and `data` are JSON texts.
 struct Event<'a> {
@@ -21,6 +21,18 @@ struct Event<'a> {
     channels: Vec<String>,
     except: Option<SocketId>,
     info: Option<Info>,
+}
+
+/// An event as the subscribers of one channel get it; `name` and `data` are JSON texts.
+pub(in super::super) struct Sent<'a> {
+    pub name: &'a str,
+    pub channel: &'a str,
+    pub data: &'a str,
+    /// Who sent it, where a client did on a presence channel.
+    pub user: Option<&'a str>,
+    pub order: KeyOrder,
+    /// Which of two a cache channel keeps; `None` for what it never keeps.
+    pub version: Option<Version>,
 }
 
 impl<T> Hub<T> {
@@ -85,22 +97,50 @@ impl<T> Hub<T> {
         Ok(Response::json(200, answer))
     }
 
-    /// Sends an event to the subscribers of each of its channels.
+    /// Sends an event to the subscribers of each of its channels: those here first.
     fn publish(&mut self, app: u32, event: &Event<'_>, order: KeyOrder, now: Now) {
+        let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
+        let &Event { name, data, except, .. } = event;
+        for channel in &event.channels {
+            let sent = Sent { name, channel, data, user: None, order, version: Some(version) };
+            self.deliver(app, &sent, except, now);
+        }
+        let Some(bus) = &mut self.bus else { return };
+        bus.say(&Item::Event(envelope::Event {
+            app: self.apps[app as usize].settings.id.as_str().into(),
+            name,
+            data,
+            channels: event.channels.iter().map(|channel| channel.as_str().into()).collect(),
+            order,
+            except: except.map(|except| except.to_string().into()),
+            user: None,
+            clock: version.0,
+        }));
+    }
+
+    /// Sends an event to the subscribers of one channel who are here.
+    pub(in super::super) fn deliver(
+        &mut self,
+        app: u32,
+        event: &Sent<'_>,
+        except: Option<SocketId>,
+        now: Now,
+    ) {
         let app = &mut self.apps[app as usize];
-        for name in &event.channels {
-            let kind = Kind::of(name);
-            let channel = app.channel(name).filter(|c| c.kind.access != Access::Internal);
-            if channel.is_none() && !kind.cache {
-                continue;
-            }
-            let frame = message::event(event.name, name, event.data, None, order);
-            if let Some(channel) = channel {
-                self.peers.broadcast(&channel.members, &frame, event.except);
-            }
-            if kind.cache {
-                app.cache.keep(name, Frame::clone(&frame), now.ms);
-            }
+        let kept = event.version.filter(|_| Kind::of(event.channel).cache);
+        let channel = app.channel(event.channel);
+        let channel =
+            channel.filter(|c| c.kind.access != Access::Internal && !c.members.is_empty());
+        if channel.is_none() && kept.is_none() {
+            return;
+        }
+        let Sent { name, channel: to, data, user, order, .. } = *event;
+        let frame = message::event(name, to, data, user, order);
+        if let Some(channel) = channel {
+            self.peers.broadcast(&channel.members, &frame, except);
+        }
+        if let Some(version) = kept {
+            app.cache.keep(to, frame, version, now.ms);
         }
     }
 

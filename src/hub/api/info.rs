@@ -51,7 +51,7 @@ impl Info {
                 fields.push(format!(r#""user_count":{}"#, presence.len()));
             }
             if self.subscription_count && channel.kind.access != Access::Presence {
-                fields.push(format!(r#""subscription_count":{}"#, channel.members.len()));
+                fields.push(format!(r#""subscription_count":{}"#, channel.subscriptions()));
             }
         }
         if self.cache

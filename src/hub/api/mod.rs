@@ -12,6 +12,7 @@ use super::Hub;
 use super::peer::Now;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
+pub(super) use events::Sent;
 use signature::check_body;
 
 /// What a path names.

@@ -1,0 +1,216 @@
+//! What is known of other nodes: their connections, the subscribers of their channels, the users
+//! of their presence channels; and what local subscribers are told of it.
+//!
+//! A fact is true by itself, so hearing one twice changes nothing. When a node tells everything
+//! anew, what was known of it is in doubt until it is told again, and what is still in doubt in
+//! the end is forgotten: nobody is told that somebody left who is still there.
+
+use std::rc::Rc;
+
+use super::super::Hub;
+use super::super::channel::{Access, Kind};
+use super::super::peer::Now;
+use super::super::presence::{self, Member};
+use super::super::signin;
+use super::super::subscribe::Departure;
+use crate::proto::envelope::Item;
+use crate::proto::websocket;
+
+impl<T> Hub<T> {
+    /// Learns a fact of the node with this number.
+    pub(super) fn learn(&mut self, at: usize, item: &Item<'_>, now: Now) {
+        let app = |id: &str| self.by_id.get(id).copied();
+        let is_fact = match item {
+            Item::Connections { app: id, count } => {
+                if let Some(app) = app(id) {
+                    self.apps[app as usize].elsewhere.set(at, *count);
+                }
+                true
+            }
+            Item::Channel { app: id, channel, count } => {
+                app(id).is_none_or(|app| self.learn_channel(at, app, channel, *count, now))
+            }
+            Item::Joined { app: id, channel, user, info } => app(id).is_none_or(|app| {
+                let member = Member { id: (&**user).into(), info: info.map(Into::into) };
+                self.learn_joined(at, app, channel, &member)
+            }),
+            Item::Left { app: id, channel, user } => {
+                app(id).inspect(|&app| self.learn_left(at, app, channel, user));
+                true
+            }
+            Item::Kept { app: id, channel, message, ttl_ms, version } => {
+                if let Some(app) = app(id).filter(|_| Kind::of(channel).cache) {
+                    let frame = websocket::text(message);
+                    let cache = &mut self.apps[app as usize].cache;
+                    cache.keep_as_told(channel, frame, *ttl_ms, *version, now.ms);
+                }
+                true
+            }
+            _ => false,
+        };
+        if let Some(bus) = self.bus.as_mut().filter(|_| !is_fact) {
+            bus.counters.foreign += 1;
+        }
+    }
+
+    fn learn_channel(&mut self, at: usize, app: u32, name: &str, count: u32, now: Now) -> bool {
+        let kind = Kind::of(name);
+        if !self.is_name(name) || !signin::is_told(name, kind) {
+            return false;
+        }
+        if count == 0 {
+            let Some(place) = self.apps[app as usize].place(name) else { return true };
+            self.set_elsewhere(at, app, place, 0);
+            self.vacate_if_empty(app, place);
+        } else {
+            let known = self.apps[app as usize].channel(name);
+            let is_known = known.is_some_and(|channel| channel.is_elsewhere(at));
+            if let Some(place) = self.place_for_fact(at, app, name, kind, is_known) {
+                self.set_elsewhere(at, app, place, count);
+            }
+        }
+        self.tell_count(app, name, now);
+        true
+    }
+
+    fn learn_joined(&mut self, at: usize, app: u32, name: &str, member: &Member) -> bool {
+        let kind = Kind::of(name);
+        let bytes = member.id.len() + member.info.as_deref().map_or(0, str::len);
+        if !self.is_name(name)
+            || kind.access != Access::Presence
+            || bytes > self.limits.presence_data_bytes as usize
+        {
+            return false;
+        }
+        // Whoever leaves one node and comes to another must be seen to do it in that order.
+        self.announce_departures();
+        let known = self.apps[app as usize].channel(name).and_then(|c| c.presence.as_deref());
+        let is_known = known.is_some_and(|presence| presence.is_at(at, &member.id));
+        let Some(place) = self.place_for_fact(at, app, name, kind, is_known) else { return true };
+        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+        let Some(channel) = channel else { return true };
+        let Some(presence) = &mut channel.presence else { return true };
+        let arrival = presence.join_at(at, member);
+        if arrival.anywhere && !channel.members.is_empty() {
+            let frame = presence::member_added(name, member);
+            self.peers.broadcast(&channel.members, &frame, None);
+        }
+        self.count_facts(at, i64::from(arrival.here));
+        true
+    }
+
+    fn learn_left(&mut self, at: usize, app: u32, name: &str, user: &str) {
+        let Some(place) = self.apps[app as usize].place(name) else { return };
+        let Some(channel) = self.apps[app as usize].channels.get_mut(place as usize) else {
+            return;
+        };
+        let Some(presence) = &mut channel.presence else { return };
+        let departure = presence.leave_at(at, user);
+        if departure.anywhere && !channel.members.is_empty() {
+            let channel = Rc::clone(&channel.name);
+            self.departures.push(Departure { app, channel, user: user.into() });
+        }
+        self.count_facts(at, -i64::from(departure.here));
+        self.vacate_if_empty(app, place);
+    }
+
+    /// The place of the channel a fact is about, made if there was none; `None` when the node has
+    /// told too many.
+    fn place_for_fact(
+        &mut self,
+        at: usize,
+        app: u32,
+        name: &str,
+        kind: Kind,
+        is_known: bool,
+    ) -> Option<u32> {
+        if !is_known {
+            let bus = self.bus.as_mut()?;
+            let max = bus.facts_max;
+            let node = bus.nodes.get(at)?;
+            if node.facts >= max {
+                if !std::mem::replace(&mut node.is_over, true) {
+                    log::warn!(
+                        "node {} has more than {max} channels and users (limits.node_facts): \
+                         the others are not known here",
+                        node.id
+                    );
+                }
+                return None;
+            }
+        }
+        let (place, created) = self.apps[app as usize].occupy(name, kind);
+        if created {
+            self.created(app, name, kind);
+            self.somebody_came(app, name);
+        }
+        Some(place)
+    }
+
+    fn set_elsewhere(&mut self, at: usize, app: u32, place: u32, count: u32) {
+        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+        let change = channel.map_or(0, |channel| channel.set_elsewhere(at, count));
+        self.count_facts(at, change);
+    }
+
+    fn count_facts(&mut self, at: usize, change: i64) {
+        if let Some(node) = self.bus.as_mut().and_then(|bus| bus.nodes.get(at)) {
+            node.facts = node.facts.saturating_add_signed(change as i32);
+        }
+    }
+
+    fn vacate_if_empty(&mut self, app: u32, place: u32) {
+        let channel = self.apps[app as usize].channels.get(place as usize);
+        if channel.is_some_and(|channel| channel.is_vacant()) {
+            self.vacate(app, place);
+        }
+    }
+
+    /// Doubts everything known of a node, which tells it anew.
+    pub(super) fn doubt_facts(&mut self, at: usize) {
+        for app in &mut self.apps {
+            app.channels.iter_mut().for_each(|(_, channel)| channel.doubt(at));
+        }
+    }
+
+    /// Forgets what is known of a node, all of it or what is in doubt.
+    pub(super) fn forget_facts(&mut self, at: usize, doubtful: bool, now: Now) {
+        for index in 0..self.apps.len() as u32 {
+            let app = &mut self.apps[index as usize];
+            if !doubtful {
+                app.elsewhere.set(at, 0);
+            }
+            let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
+            for place in places {
+                self.forget_facts_of(at, index, place as u32, doubtful, now);
+            }
+        }
+    }
+
+    fn forget_facts_of(&mut self, at: usize, app: u32, place: u32, doubtful: bool, now: Now) {
+        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+        let Some(channel) = channel else { return };
+        let mut change = channel.forget(at, doubtful);
+        let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
+        if let Some(presence) = &mut channel.presence {
+            let users;
+            (users, gone) = presence.forget(at, doubtful);
+            change -= users as i64;
+        }
+        if !channel.members.is_empty() {
+            let departure = |user| Departure { app, channel: Rc::clone(&name), user };
+            self.departures.extend(gone.into_iter().map(departure));
+        }
+        if change != 0 {
+            self.count_facts(at, change);
+            self.vacate_if_empty(app, place);
+            self.tell_count(app, &name, now);
+        }
+    }
+
+    /// Whether a name is short enough to be one of a channel.
+    fn is_name(&self, name: &str) -> bool {
+        // Four bytes are the most a character takes; the hub's own names have a prefix.
+        name.len() <= 4 * self.limits.channel_name_length as usize + 32
+    }
+}

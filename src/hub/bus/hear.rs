@@ -1,0 +1,269 @@
+//! What comes from other nodes: who speaks, whether it is their turn, and what follows from it.
+//! What is said of channels and users is in `facts`.
+
+use super::super::Hub;
+use super::super::api::Sent;
+use super::super::peer::{Now, SocketId};
+use super::nodes::NODES_MAX;
+use super::{Bus, Telling};
+use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
+
+impl<T> Hub<T> {
+    /// Takes a text from the channel.
+    pub(super) fn hear(&mut self, text: &[u8], now: Now) {
+        let Some(bus) = &mut self.bus else { return };
+        let envelope = match envelope::parse(text) {
+            Ok(envelope) if envelope.node == bus.id => return,
+            Ok(envelope) => envelope,
+            Err(why) => return bus.note_foreign(why, now.ms),
+        };
+        let Some(at) = bus.meet(envelope.node, now.ms) else { return };
+        if envelope.seq.is_some_and(|seq| !bus.is_next(at, seq, now.ms)) {
+            return;
+        }
+        for raw in envelope.say {
+            match (Item::read(raw.get()), envelope.seq) {
+                (Some(item), Some(_)) => self.act_on(at, item, now),
+                (Some(item), None) => self.hear_aside(at, &item, now),
+                // A later release may have said it.
+                (None, _) => self.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
+            }
+        }
+        if let Some(bus) = &mut self.bus
+            && let Some(node) = bus.nodes.get(at)
+            && node.next.is_some()
+            && !node.is_whole
+        {
+            node.wants_kept |= !bus.has_kept;
+            node.ask_to_tell(now.ms);
+        }
+    }
+
+    /// Forgets what was at nodes that have been silent for too long, and in time the nodes.
+    pub(super) fn expire_nodes(&mut self, now: Now) {
+        let Some(bus) = &mut self.bus else { return };
+        let (lease_ms, memory_ms) = (bus.lease_ms, bus.memory_ms);
+        let silent = bus.nodes.iter().filter(|(_, node)| now.ms >= node.heard_ms + lease_ms);
+        let silent: Vec<usize> = silent.map(|(at, _)| at).collect();
+        for at in silent {
+            let Some(bus) = &mut self.bus else { return };
+            let Some(node) = bus.nodes.get(at) else { continue };
+            if node.is_here {
+                (node.is_here, node.is_whole, node.is_telling) = (false, false, false);
+                let id = node.id;
+                let others = bus.nodes.here();
+                log::warn!(
+                    "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
+                     connections and users do not count any more; {others} other nodes are here"
+                );
+                if others == 0 {
+                    log::warn!("the API answers for this node alone");
+                }
+                self.forget_facts(at, false, now);
+            } else if now.ms >= node.heard_ms + lease_ms + memory_ms {
+                bus.nodes.remove(at);
+            }
+        }
+    }
+
+    /// Does what an item of a sequence says.
+    fn act_on(&mut self, at: usize, item: Item<'_>, now: Now) {
+        match item {
+            Item::Event(event) => self.hear_event(at, &event, now),
+            Item::Terminate { app, user } => {
+                if let Some(&app) = self.by_id.get(&*app) {
+                    self.end_connections(app, &user, now);
+                }
+            }
+            Item::Begin => {
+                if self.begins_to_tell(at) {
+                    self.doubt_facts(at);
+                }
+            }
+            Item::Whole => self.hear_whole(at, now),
+            Item::Goodbye => {
+                self.forget_facts(at, false, now);
+                let Some(bus) = &mut self.bus else { return };
+                let id = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
+                bus.nodes.remove(at);
+                log::info!("node {id} has left; {} other nodes are here", bus.nodes.here());
+            }
+            item => self.learn(at, &item, now),
+        }
+    }
+
+    /// Passes an event of another node on to the subscribers here.
+    fn hear_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
+        let Some(&app) = self.by_id.get(&*event.app) else { return };
+        let Some(bus) = &mut self.bus else { return };
+        bus.clock = bus.clock.max(event.clock);
+        let from = bus.nodes.get(at).map_or(0, |node| node.id.0);
+        let version = (event.clock > 0).then_some((event.clock, from));
+        let except = event.except.as_deref().and_then(SocketId::parse);
+        let &Event { name, data, order, .. } = event;
+        let user = event.user.as_deref();
+        for channel in &event.channels {
+            let sent = Sent { name, channel, data, user, order, version };
+            self.deliver(app, &sent, except, now);
+        }
+    }
+
+    fn begins_to_tell(&mut self, at: usize) -> bool {
+        let node = self.bus.as_mut().and_then(|bus| bus.nodes.get(at));
+        let Some(node) = node.filter(|node| !node.is_whole) else { return false };
+        node.is_telling = true;
+        true
+    }
+
+    fn hear_whole(&mut self, at: usize, now: Now) {
+        let Some(bus) = &mut self.bus else { return };
+        let Some(node) = bus.nodes.get(at).filter(|node| node.is_telling) else { return };
+        (node.is_whole, node.is_telling) = (true, false);
+        if std::mem::take(&mut node.wants_kept) {
+            bus.has_kept = true;
+        }
+        self.forget_facts(at, true, now);
+    }
+
+    fn hear_aside(&mut self, at: usize, item: &Item<'_>, now: Now) {
+        let Some(bus) = &mut self.bus else { return };
+        match *item {
+            Item::Hello => bus.says_alive = true,
+            Item::Alive { first, next, up_ms } => bus.hear_alive(at, first, next, up_ms, now.ms),
+            Item::Heard { node, next } if node == bus.id => {
+                if let Some(node) = bus.nodes.get(at) {
+                    node.heard_ours = next;
+                }
+                if let Some(next) = bus.nodes.heard_by_all() {
+                    bus.queue.forget_before(next);
+                }
+            }
+            Item::Again { node, next } if node == bus.id => bus.say_again(next, now.ms),
+            Item::Tell { node, kept } if node == bus.id => match &bus.telling {
+                Some(_) => bus.tell_again = Some(kept || bus.tell_again == Some(true)),
+                None => bus.telling = Some(Telling::new(kept)),
+            },
+            _ => {}
+        }
+    }
+}
+
+impl Bus {
+    /// The number of the node that speaks, made known if it was not.
+    fn meet(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
+        let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
+            self.note(now_ms, &format!("there are more than {NODES_MAX} other nodes"));
+            return None;
+        };
+        let node = self.nodes.get(at)?;
+        node.heard_ms = now_ms;
+        if !node.is_here {
+            node.is_here = true;
+            (self.says_hello, self.says_alive) = (true, true);
+            log::info!("node {id} is here; {} other nodes are", self.nodes.here());
+        }
+        Some(at)
+    }
+
+    /// Whether this is the envelope that comes next of a node's; if one is missing, it is asked
+    /// for.
+    fn is_next(&mut self, at: usize, seq: u64, now_ms: u64) -> bool {
+        let is_first_link = self.links == 1;
+        let Some(node) = self.nodes.get(at) else { return false };
+        let next = match node.next {
+            Some(next) => next,
+            // Whoever has just come has missed nothing. Otherwise the node may be younger than a
+            // pause in the connection, and everything it ever said is wanted: once it says how
+            // old it is, that is known.
+            None if is_first_link => seq,
+            None => return false,
+        };
+        if seq == next {
+            node.next = seq.checked_add(1);
+            self.counters.heard += 1;
+        } else if seq > next {
+            node.ask_again(now_ms);
+        } else {
+            self.counters.repeated += 1;
+        }
+        seq == next
+    }
+
+    fn hear_alive(&mut self, at: usize, first: u64, next: u64, up_ms: u64, now_ms: u64) {
+        let age_ms = now_ms - self.started_ms;
+        let Some(node) = self.nodes.get(at) else { return };
+        let is_younger = up_ms < age_ms && self.links > 1;
+        let expected = *node.next.get_or_insert(if is_younger { first } else { next });
+        if expected < first {
+            node.next = Some(first);
+            (node.is_whole, node.is_telling, node.wants_kept) = (false, false, true);
+            let (missing, id) = (first - expected, node.id);
+            self.counters.missing = self.counters.missing.saturating_add(missing);
+            log::warn!(
+                "{missing} envelopes of node {id} are missing: it could not keep them long enough \
+                 (its limits.bus_queue_bytes, REDIS_TIMEOUT)"
+            );
+        }
+        if expected.max(first) < next {
+            node.ask_again(now_ms);
+        }
+    }
+
+    /// Says again what was said from this number on.
+    fn say_again(&mut self, from: u64, now_ms: u64) {
+        // Several may ask for the same, and before the first answer has reached them.
+        let (from_before, at_ms) = self.again;
+        let was_just_done = now_ms < at_ms.saturating_add(AGAIN_PAUSE_MS) && at_ms <= now_ms;
+        if was_just_done && from >= from_before {
+            return;
+        }
+        self.again = (from, now_ms);
+        self.queue.go_back(from);
+        if from < self.queue.range().0 {
+            self.says_alive = true;
+        }
+    }
+
+    fn note_foreign(&mut self, why: Foreign, now_ms: u64) {
+        self.counters.foreign += 1;
+        self.note(
+            now_ms,
+            match why {
+                Foreign::NoEnvelope => {
+                    "something that is none of these nodes publishes on the Redis channel \
+                     (REVERB_SCALING_CHANNEL); what it says is passed over"
+                }
+                Foreign::Version => {
+                    "a node of a release too different to understand speaks on the Redis channel; \
+                     what it says is passed over"
+                }
+            },
+        );
+    }
+
+    /// Logs once in a while what a stranger can cause at any time.
+    pub(super) fn note(&mut self, now_ms: u64, text: &str) {
+        if self.noted_ms.is_some_and(|at_ms| now_ms < at_ms + NOTE_PAUSE_MS) {
+            self.unnoted += 1;
+            return;
+        }
+        self.noted_ms = Some(now_ms);
+        match std::mem::take(&mut self.unnoted) {
+            0 => log::warn!("{text}"),
+            unnoted => log::warn!("{text} ({unnoted} more lines like this were left out)"),
+        }
+    }
+
+    /// So many connections have heard what was published. Where this is the only one and no other
+    /// node is known, nobody will ever ask for it again.
+    pub(super) fn published(&mut self, receivers: i64) {
+        if receivers <= 1 && self.nodes.iter().next().is_none() {
+            let (_, next) = self.queue.range();
+            self.queue.forget_before(next);
+        }
+    }
+}
+
+/// Milliseconds in which an answer has reached those who asked.
+const AGAIN_PAUSE_MS: u64 = 200;
+const NOTE_PAUSE_MS: u64 = 60_000;

@@ -1,0 +1,293 @@
+//! The connection to Redis as a value: when to connect, what to say first, which answers are
+//! outstanding, and when to give up and try again. What is published, and what comes, is the
+//! business of the files beside it.
+
+use std::collections::VecDeque;
+
+use super::super::outbox::Outbox;
+use super::super::random::Random;
+use crate::config::{Limits, Scaling};
+use crate::proto::resp::{self, Broken, Reader, Said};
+use crate::proto::websocket::Frame;
+
+/// What the owner of the socket to Redis must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusWant {
+    /// Nothing.
+    Nothing,
+    /// Connect, and say [`Hub::bus_connected`](super::super::Hub::bus_connected) or
+    /// [`Hub::bus_lost`](super::super::Hub::bus_lost).
+    Connect,
+    /// Close the socket.
+    Drop,
+}
+
+/// The connection and what it takes to make it.
+pub(super) struct Link {
+    state: State,
+    outbox: Outbox,
+    reader: Reader,
+    /// What was said and not answered, the oldest first.
+    unanswered: VecDeque<Unanswered>,
+    unanswered_bytes: usize,
+    /// What is said at the beginning of every connection, with the setting it is about.
+    login: Vec<(&'static str, Frame)>,
+    channel: String,
+    /// Whether a socket is to be closed that its owner takes for good.
+    drops: bool,
+    /// Attempts since it last worked.
+    attempts: u32,
+    /// What was last logged of why it does not work.
+    logged: Option<String>,
+    /// Why publishing failed when it last did.
+    refused: Option<String>,
+    limits: LinkLimits,
+}
+
+struct LinkLimits {
+    connect_ms: u64,
+    reply_ms: u64,
+    retry_max_ms: u64,
+    reply_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not connected; the next attempt is due then.
+    Down { retry_ms: u64 },
+    /// Connecting since then.
+    Connecting { since_ms: u64 },
+    /// Connected and logging in, since then.
+    LoggingIn { since_ms: u64 },
+    /// Subscribed.
+    Up,
+}
+
+struct Unanswered {
+    at_ms: u64,
+    len: usize,
+    /// What it was for, where it is part of the login.
+    login: Option<&'static str>,
+}
+
+/// What came of something Redis said.
+pub(super) enum Heard {
+    /// A text on the channel.
+    Message(Vec<u8>),
+    /// The login is complete: what is published from now on is heard.
+    Up,
+    /// So many connections have heard what was published.
+    Published(i64),
+    /// Nothing of interest.
+    Nothing,
+}
+
+impl Link {
+    pub(super) fn new(scaling: &Scaling, limits: &Limits) -> Self {
+        let limits = LinkLimits {
+            connect_ms: limits.redis_connect_timeout_ms.into(),
+            reply_ms: limits.redis_reply_timeout_ms.into(),
+            retry_max_ms: limits.redis_retry_max_ms.into(),
+            reply_bytes: limits.redis_reply_bytes as usize,
+        };
+        Link {
+            state: State::Down { retry_ms: 0 },
+            outbox: Outbox::default(),
+            reader: Reader::new(limits.reply_bytes),
+            unanswered: VecDeque::new(),
+            unanswered_bytes: 0,
+            login: login(scaling),
+            channel: scaling.channel.clone(),
+            drops: false,
+            attempts: 0,
+            logged: None,
+            refused: None,
+            limits,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// What there is to do about the socket.
+    pub(super) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
+        let is_due = self.next_ms().is_some_and(|due_ms| now_ms >= due_ms);
+        let (ms, limit) = match self.state {
+            _ if std::mem::take(&mut self.drops) => return BusWant::Drop,
+            _ if !is_due => return BusWant::Nothing,
+            State::Down { .. } => {
+                self.state = State::Connecting { since_ms: now_ms };
+                return BusWant::Connect;
+            }
+            State::Connecting { .. } | State::LoggingIn { .. } => {
+                (self.limits.connect_ms, "redis_connect_timeout_ms")
+            }
+            State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
+        };
+        self.lose(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
+        BusWant::Drop
+    }
+
+    /// The connection is of no use any more.
+    pub(super) fn give_up(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+        self.lose(why, random, now_ms);
+        self.drops = true;
+    }
+
+    /// When [`Link::wants`] will want something, if nothing happens before.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Down { retry_ms } => Some(retry_ms),
+            State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
+                Some(since_ms + self.limits.connect_ms)
+            }
+            State::Up => Some(self.unanswered.front()?.at_ms + self.limits.reply_ms),
+        }
+    }
+
+    /// The socket is connected.
+    pub(super) fn connected(&mut self, now_ms: u64) {
+        self.state = State::LoggingIn { since_ms: now_ms };
+        for at in 0..self.login.len() {
+            let (about, frame) = &self.login[at];
+            let (about, frame) = (*about, Frame::clone(frame));
+            self.send(frame, Some(about), now_ms);
+        }
+    }
+
+    /// The socket could not be connected, or has ended.
+    pub(super) fn lose(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+        if let State::Down { .. } = self.state {
+            return;
+        }
+        if self.logged.as_deref() != Some(why) {
+            log::warn!(
+                "Redis: {why}; this node serves by itself until it is back, and keeps what is \
+                 meant for the others as long as REDIS_TIMEOUT and limits.bus_queue_bytes allow"
+            );
+            self.logged = Some(why.to_owned());
+        }
+        // From a quarter of a second, doubled each time; of that between half and all, so that
+        // the nodes do not come all at once.
+        let wait_ms =
+            250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.limits.retry_max_ms);
+        let retry_ms = now_ms + wait_ms / 2 + random.below(wait_ms / 2 + 1);
+        self.attempts += 1;
+        self.state = State::Down { retry_ms };
+        self.outbox.clear();
+        self.unanswered.clear();
+        self.unanswered_bytes = 0;
+        self.reader = Reader::new(self.limits.reply_bytes);
+    }
+
+    /// Publishes, if there is room: `false` when the answers must come first.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_up() && self.unanswered_bytes < WINDOW_BYTES && self.unanswered.len() < WINDOW
+    }
+
+    pub(super) fn publish(&mut self, command: Frame, now_ms: u64) {
+        self.send(command, None, now_ms);
+    }
+
+    /// A text as the command that publishes it.
+    pub(super) fn command(&self, text: &str) -> Frame {
+        resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
+    }
+
+    fn send(&mut self, frame: Frame, login: Option<&'static str>, now_ms: u64) {
+        self.unanswered.push_back(Unanswered { at_ms: now_ms, len: frame.len(), login });
+        self.unanswered_bytes += frame.len();
+        self.outbox.push(frame);
+    }
+
+    /// The next thing Redis says in these bytes; `None` when all were looked at.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection is of no use any more.
+    pub(super) fn hear(&mut self, bytes: &mut &[u8]) -> Result<Option<Heard>, String> {
+        let said = self.reader.next(bytes).map_err(|broken| match broken {
+            Broken::Garbage => "what answers there does not speak Redis' protocol".to_owned(),
+            Broken::TooLong(max) => {
+                format!("a message of more than {max} bytes (limits.redis_reply_bytes)")
+            }
+        })?;
+        Ok(match said {
+            None => None,
+            Some(Said::Message(text)) => Some(Heard::Message(text)),
+            Some(Said::Subscribed) => {
+                self.answered();
+                self.state = State::Up;
+                self.attempts = 0;
+                match self.logged.take() {
+                    Some(_) => log::info!("Redis is back: the nodes hear each other again"),
+                    None => log::info!("connected to Redis, channel {:?}", self.channel),
+                }
+                Some(Heard::Up)
+            }
+            Some(Said::Reply(count)) => {
+                self.answered();
+                Some(count.map_or(Heard::Nothing, Heard::Published))
+            }
+            Some(Said::Failed(why)) => self.failed(&why)?,
+            Some(Said::Other) => Some(Heard::Nothing),
+        })
+    }
+
+    fn failed(&mut self, why: &str) -> Result<Option<Heard>, String> {
+        let what = self.answered().and_then(|unanswered| unanswered.login);
+        let shown: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+        if let Some(setting) = what {
+            let code = why.split(' ').next().unwrap_or_default();
+            return Err(match code {
+                // HELLO is what Redis 6 was first to know.
+                "ERR" if setting == LOGIN && why.contains("unknown command") => {
+                    format!("it is older than version 6 ({shown})")
+                }
+                _ => format!("it refuses the login: {shown} (see {setting})"),
+            });
+        }
+        if self.refused.as_deref() != Some(why) {
+            log::warn!("Redis refuses to publish: {shown}");
+            self.refused = Some(why.to_owned());
+        }
+        Ok(Some(Heard::Nothing))
+    }
+
+    fn answered(&mut self) -> Option<Unanswered> {
+        let unanswered = self.unanswered.pop_front()?;
+        self.unanswered_bytes -= unanswered.len;
+        Some(unanswered)
+    }
+}
+
+/// The beginning of every connection: protocol 3, in which one connection may both subscribe and
+/// publish, as whom, which database, and the channel.
+fn login(scaling: &Scaling) -> Vec<(&'static str, Frame)> {
+    let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
+    if let Some(password) = &scaling.password {
+        let username = scaling.username.as_deref().unwrap_or("default");
+        hello.extend([&b"AUTH"[..], username.as_bytes(), password.as_bytes()]);
+    }
+    hello.extend([&b"SETNAME"[..], b"reverb"]);
+    let mut login = vec![(LOGIN, resp::command(&hello).into())];
+    if scaling.database > 0 {
+        let database = scaling.database.to_string();
+        login.push(("REDIS_DB", resp::command(&[b"SELECT", database.as_bytes()]).into()));
+    }
+    let subscribe = resp::command(&[b"SUBSCRIBE", scaling.channel.as_bytes()]);
+    login.push(("REVERB_SCALING_CHANNEL", subscribe.into()));
+    login
+}
+
+const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";
+
+/// Bytes and commands on their way to Redis whose answers are outstanding. Enough to keep it busy
+/// over any network; what is beyond waits in the queue, which is bounded.
+const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW: usize = 1_024;

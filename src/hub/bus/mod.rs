@@ -1,0 +1,354 @@
+//! Several nodes: what is said to the others, what of it they have heard, and the connection to
+//! the Redis that carries it.
+//!
+//! Each node numbers what it says and keeps it until the others have heard it; whoever finds a
+//! number missing asks for everything from there again, and whoever hears a number twice drops
+//! it. So a lost connection loses nothing as long as the queue holds, and order is kept. What is
+//! at a node (connections, subscribers, users) is told as facts, each true by itself however
+//! often it is told; a node that does not know all of another's asks it to tell them all.
+//!
+//! Local subscribers never wait for any of this.
+
+mod facts;
+mod hear;
+mod link;
+mod nodes;
+mod queue;
+mod tell;
+
+use std::rc::Rc;
+
+pub use link::BusWant;
+
+use super::Hub;
+use super::outbox::Outbox;
+use super::peer::Now;
+use super::random::Random;
+use crate::config::Config;
+use crate::proto::envelope::{self, Item, NodeId, Version};
+use link::{Heard, Link};
+use nodes::Nodes;
+use queue::Queue;
+use tell::Telling;
+
+/// This node among the others.
+pub(super) struct Bus {
+    id: NodeId,
+    started_ms: u64,
+    lease_ms: u64,
+    /// Milliseconds for which what was said is kept, and a node that has gone is remembered.
+    memory_ms: u64,
+    facts_max: u32,
+    /// Items of the next envelope, with commas between them.
+    pending: String,
+    /// Channels whose number of subscribers here has changed, by app.
+    changed: Vec<(u32, Rc<str>)>,
+    /// Apps whose number of connections here has changed.
+    changed_apps: Vec<u32>,
+    queue: Queue,
+    nodes: Nodes,
+    link: Link,
+    /// Times the link came up.
+    links: u32,
+    says_hello: bool,
+    says_alive: bool,
+    alive_ms: u64,
+    telling: Option<Telling>,
+    /// Somebody who asked to be told everything while it was being told to another; whether with
+    /// what cache channels keep.
+    tell_again: Option<bool>,
+    /// When and from where what was said was last said again.
+    again: (u64, u64),
+    has_left: bool,
+    /// Whether some node has told what its cache channels keep.
+    has_kept: bool,
+    /// The greatest clock of any event.
+    clock: u64,
+    /// When it was last looked at.
+    now_ms: u64,
+    counters: BusCounters,
+    /// When something a stranger can cause was last logged, and how often it was not since.
+    noted_ms: Option<u64>,
+    unnoted: u32,
+}
+
+/// What went over the bus since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BusCounters {
+    /// Envelopes said.
+    pub said: u64,
+    /// Envelopes heard, in order and for the first time.
+    pub heard: u64,
+    /// Envelopes heard once more.
+    pub repeated: u64,
+    /// Envelopes that were dropped before they were written to Redis, for want of room or time.
+    pub dropped: u64,
+    /// Envelopes of others that are missing for good.
+    pub missing: u64,
+    /// Texts on the channel that are no envelopes, and items that make no sense.
+    pub foreign: u64,
+}
+
+impl Bus {
+    /// The bus of a configuration that has several nodes.
+    pub(super) fn new(config: &Config, random: &mut Random, now: Now) -> Option<Box<Self>> {
+        let (scaling, limits) = (&config.server.scaling, &config.limits);
+        if !scaling.enabled {
+            return None;
+        }
+        let memory_ms = u64::from(scaling.timeout_s) * 1_000;
+        Some(Box::new(Bus {
+            id: NodeId(random.number()),
+            started_ms: now.ms,
+            lease_ms: limits.node_lease_ms.into(),
+            memory_ms,
+            facts_max: limits.node_facts,
+            pending: String::new(),
+            changed: Vec::new(),
+            changed_apps: Vec::new(),
+            queue: Queue::new(limits.bus_queue_bytes as usize, memory_ms),
+            nodes: Nodes::default(),
+            link: Link::new(scaling, limits),
+            links: 0,
+            says_hello: false,
+            says_alive: false,
+            alive_ms: now.ms,
+            telling: None,
+            tell_again: None,
+            again: (0, u64::MAX),
+            has_left: false,
+            has_kept: false,
+            clock: 0,
+            now_ms: now.ms,
+            counters: BusCounters::default(),
+            noted_ms: None,
+            unnoted: 0,
+        }))
+    }
+
+    /// Says this to the others, with all else that is said in this turn.
+    pub(super) fn say(&mut self, item: &Item<'_>) {
+        if self.has_left {
+            return;
+        }
+        if !self.pending.is_empty() {
+            self.pending.push(',');
+        }
+        item.write(&mut self.pending);
+        if self.pending.len() > ENVELOPE_BYTES {
+            self.seal(self.now_ms);
+        }
+    }
+
+    /// The version of an event that comes now: greater than that of any known, and than what a
+    /// node says that has just started and knows of none.
+    pub(super) fn version(&mut self, now: Now) -> Version {
+        self.clock = self.clock.saturating_add(1).max(now.unix_s << 20);
+        (self.clock, self.id.0)
+    }
+
+    /// The number of subscribers here of this channel has changed.
+    pub(super) fn note_channel(&mut self, app: u32, channel: &Rc<str>) {
+        self.changed.push((app, Rc::clone(channel)));
+    }
+
+    /// The number of connections here of this app has changed.
+    pub(super) fn note_connections(&mut self, app: u32) {
+        if !self.changed_apps.contains(&app) {
+            self.changed_apps.push(app);
+        }
+    }
+
+    /// Puts what is pending in an envelope of its own.
+    fn seal(&mut self, now_ms: u64) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let text = envelope::envelope(self.id, Some(self.queue.next()), &self.pending);
+        self.pending.clear();
+        // A burst must not leave its capacity behind.
+        self.pending.shrink_to(ENVELOPE_BYTES);
+        self.counters.said += 1;
+        let command = self.link.command(&text);
+        let dropped = self.queue.push(command, now_ms);
+        self.note_dropped(dropped);
+    }
+
+    fn note_dropped(&mut self, dropped: u64) {
+        if dropped > 0 && self.counters.dropped == 0 {
+            log::warn!(
+                "what is meant for other nodes is too much or too old and is dropped, the oldest \
+                 first (limits.bus_queue_bytes, REDIS_TIMEOUT)"
+            );
+        }
+        self.counters.dropped += dropped;
+    }
+
+    /// What there is to say beside the sequence, as an envelope without a number.
+    fn aside(&mut self, now_ms: u64) -> Option<String> {
+        let mut items = Vec::new();
+        if std::mem::take(&mut self.says_hello) {
+            items.push(Item::Hello);
+        }
+        let heard = std::mem::take(&mut self.says_alive);
+        if heard {
+            let (first, next) = self.queue.range();
+            items.push(Item::Alive { first, next, up_ms: now_ms - self.started_ms });
+        }
+        for node in self.nodes.iter_mut() {
+            let asks = std::mem::take(&mut node.asks);
+            if let Some(next) = node.next {
+                if heard {
+                    items.push(Item::Heard { node: node.id, next });
+                }
+                if asks.again {
+                    items.push(Item::Again { node: node.id, next });
+                }
+            }
+            if asks.tell {
+                items.push(Item::Tell { node: node.id, kept: node.wants_kept });
+            }
+        }
+        if items.is_empty() {
+            return None;
+        }
+        let mut written = String::new();
+        for (n, item) in items.iter().enumerate() {
+            written.push_str(if n == 0 { "" } else { "," });
+            item.write(&mut written);
+        }
+        Some(envelope::envelope(self.id, None, &written))
+    }
+
+    /// Hands the link what it takes.
+    fn write(&mut self, now_ms: u64) {
+        if self.link.is_up()
+            && let Some(text) = self.aside(now_ms)
+        {
+            let command = self.link.command(&text);
+            self.link.publish(command, now_ms);
+        }
+        while self.link.has_room() {
+            let Some(command) = self.queue.take() else { return };
+            self.link.publish(command, now_ms);
+        }
+    }
+
+    fn next_ms(&self) -> Option<u64> {
+        let alive_ms = self.link.is_up().then_some(self.alive_ms);
+        let here = self.nodes.iter().filter(|(_, node)| node.is_here);
+        let lease_ms = here.map(|(_, node)| node.heard_ms + self.lease_ms).min();
+        [self.link.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
+    }
+}
+
+/// Bytes of items after which an envelope is complete, were there more to say in a turn.
+const ENVELOPE_BYTES: usize = 65_536;
+
+impl<T> Hub<T> {
+    /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
+    /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
+    pub fn bus_wants(&mut self, now: Now) -> BusWant {
+        self.say_what_changed();
+        self.go_on_telling(now);
+        let Some(bus) = &mut self.bus else { return BusWant::Nothing };
+        bus.now_ms = now.ms;
+        bus.seal(now.ms);
+        bus.write(now.ms);
+        bus.link.wants(&mut self.random, now.ms)
+    }
+
+    /// The socket to Redis is connected.
+    pub fn bus_connected(&mut self, now: Now) {
+        if let Some(bus) = &mut self.bus {
+            bus.link.connected(now.ms);
+        }
+    }
+
+    /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
+    pub fn bus_lost(&mut self, why: &str, now: Now) {
+        if let Some(bus) = &mut self.bus {
+            bus.link.lose(why, &mut self.random, now.ms);
+        }
+    }
+
+    /// These bytes have come from Redis.
+    pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
+        loop {
+            let Some(bus) = &mut self.bus else { return };
+            bus.now_ms = now.ms;
+            match bus.link.hear(&mut bytes) {
+                Ok(None) => break,
+                Ok(Some(Heard::Message(text))) => self.hear(&text, now),
+                Ok(Some(Heard::Up)) => {
+                    bus.links += 1;
+                    (bus.says_hello, bus.says_alive) = (true, true);
+                }
+                Ok(Some(Heard::Published(receivers))) => bus.published(receivers),
+                Ok(Some(Heard::Nothing)) => {}
+                Err(why) => {
+                    bus.link.give_up(&why, &mut self.random, now.ms);
+                    break;
+                }
+            }
+        }
+        self.drop_slow(now);
+    }
+
+    /// What is to be written to Redis.
+    pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
+        Some(self.bus.as_mut()?.link.outbox())
+    }
+
+    /// Tells the other nodes that this one goes, as the last it says.
+    pub fn bus_leave(&mut self, now: Now) {
+        if let Some(bus) = &mut self.bus {
+            bus.say(&Item::Goodbye);
+            bus.seal(now.ms);
+            bus.has_left = true;
+            bus.write(now.ms);
+        }
+    }
+
+    /// How many other nodes are here, and what went between them; `None` where there is one node.
+    pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
+        self.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
+    }
+
+    /// Does what is due: forgets nodes that are silent, and shows that this one is not.
+    pub(super) fn tick_bus(&mut self, now: Now) {
+        let Some(bus) = &mut self.bus else { return };
+        bus.now_ms = now.ms;
+        if now.ms >= bus.alive_ms {
+            bus.alive_ms = now.ms + bus.lease_ms / 5;
+            bus.says_alive = true;
+            let dropped = bus.queue.expire(now.ms);
+            bus.note_dropped(dropped);
+        }
+        self.expire_nodes(now);
+    }
+
+    pub(super) fn next_bus_ms(&self) -> Option<u64> {
+        self.bus.as_ref().and_then(|bus| bus.next_ms())
+    }
+
+    /// Says how many subscribers and connections there are where that has changed.
+    fn say_what_changed(&mut self) {
+        let Some(bus) = &mut self.bus else { return };
+        for index in std::mem::take(&mut bus.changed_apps) {
+            let app = &self.apps[index as usize];
+            let (id, count) = (app.settings.id.as_str(), app.connections);
+            bus.say(&Item::Connections { app: id.into(), count });
+        }
+        for (index, name) in std::mem::take(&mut bus.changed) {
+            let app = &mut self.apps[index as usize];
+            let channel = app.channel_mut(&name);
+            let count = channel.map_or(0, |channel| {
+                channel.is_changed = false;
+                channel.members.len() as u32
+            });
+            let app = app.settings.id.as_str();
+            bus.say(&Item::Channel { app: app.into(), channel: (&*name).into(), count });
+        }
+    }
+}

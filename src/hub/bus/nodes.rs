@@ -1,0 +1,136 @@
+//! The other nodes: who is here, how far each has been heard, and how far each has heard us.
+
+use crate::proto::envelope::NodeId;
+
+/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known.
+#[derive(Default)]
+pub(super) struct Nodes {
+    places: Vec<Option<Node>>,
+}
+
+/// Another node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub id: NodeId,
+    /// The number of the envelope that comes next; `None` until it is known.
+    pub next: Option<u64>,
+    /// Whether it was heard of within the lease.
+    pub is_here: bool,
+    /// Whether all that is at the node is known here.
+    pub is_whole: bool,
+    /// Whether it is telling all, from the beginning.
+    pub is_telling: bool,
+    pub heard_ms: u64,
+    /// Everything of ours before this number it has heard.
+    pub heard_ours: u64,
+    /// When it was last asked to say something again, and to tell everything.
+    pub again_ms: Option<u64>,
+    pub tell_ms: Option<u64>,
+    /// What it is asked at the next opportunity.
+    pub asks: Asks,
+    /// Whether it is to tell what cache channels keep as well.
+    pub wants_kept: bool,
+    /// Facts of it that are kept here.
+    pub facts: u32,
+    /// Whether facts of it were refused, which is logged once.
+    pub is_over: bool,
+}
+
+/// What there is to ask a node.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asks {
+    pub again: bool,
+    pub tell: bool,
+}
+
+/// Nodes there can be beside this one: as many as a word has bits, one for each in every user of a
+/// presence channel.
+pub(super) const NODES_MAX: usize = 64;
+
+impl Node {
+    fn new(id: NodeId, now_ms: u64) -> Self {
+        Node {
+            id,
+            next: None,
+            is_here: false,
+            is_whole: false,
+            is_telling: false,
+            heard_ms: now_ms,
+            heard_ours: 0,
+            again_ms: None,
+            tell_ms: None,
+            asks: Asks::default(),
+            wants_kept: false,
+            facts: 0,
+            is_over: false,
+        }
+    }
+
+    /// Asks it to say again what is missing, not more often than an answer takes.
+    pub(super) fn ask_again(&mut self, now_ms: u64) {
+        if self.again_ms.is_none_or(|at_ms| now_ms >= at_ms + AGAIN_PAUSE_MS) {
+            (self.again_ms, self.asks.again) = (Some(now_ms), true);
+        }
+    }
+
+    /// Asks it to tell everything, unless it does already.
+    pub(super) fn ask_to_tell(&mut self, now_ms: u64) {
+        let pause_ms = if self.is_telling { TELLING_MAX_MS } else { TELL_PAUSE_MS };
+        if self.tell_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
+            (self.tell_ms, self.asks.tell) = (Some(now_ms), true);
+        }
+    }
+}
+
+/// Milliseconds in which what was asked for should have begun to come.
+const AGAIN_PAUSE_MS: u64 = 300;
+const TELL_PAUSE_MS: u64 = 1_000;
+/// Milliseconds after which a node that began to tell everything and never ended is asked anew.
+const TELLING_MAX_MS: u64 = 10_000;
+
+impl Nodes {
+    /// The number of a node.
+    pub(super) fn find(&self, id: NodeId) -> Option<usize> {
+        self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))
+    }
+
+    /// Makes a node known; `None` when there are too many.
+    pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
+        let node = Some(Node::new(id, now_ms));
+        match self.places.iter().position(Option::is_none) {
+            Some(at) => self.places[at] = node,
+            None if self.places.len() == NODES_MAX => return None,
+            None => self.places.push(node),
+        }
+        self.find(id)
+    }
+
+    pub(super) fn get(&mut self, at: usize) -> Option<&mut Node> {
+        self.places.get_mut(at)?.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, at: usize) {
+        if let Some(node) = self.places.get_mut(at) {
+            *node = None;
+        }
+    }
+
+    /// All of them with their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.places.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.places.iter_mut().flatten()
+    }
+
+    /// How many are here.
+    pub(super) fn here(&self) -> usize {
+        self.iter().filter(|(_, node)| node.is_here).count()
+    }
+
+    /// Before which number everybody has heard us; `None` when nobody is known.
+    pub(super) fn heard_by_all(&self) -> Option<u64> {
+        self.iter().map(|(_, node)| node.heard_ours).min()
+    }
+}

@@ -1,0 +1,427 @@
+//! What nodes say to each other: JSON texts on the Redis channel they share.
+//!
+//! ```json
+//! {"type":"reverb.1","payload":{"node":"00c0ffee00c0ffee","seq":7,"say":[["channel","1","news",2]]}}
+//! ```
+//!
+//! `type` names the version of all this. Within one, an item of an unknown kind and values behind
+//! the known ones are passed over, so that nodes of two releases live together. Reverb's own nodes
+//! take the outer form for an answer to somebody else's question, and pass over all of it.
+//!
+//! With `seq` an envelope is one in the sequence of its node's; without, it is about such sequences.
+//! Who acts on what is the business of the hub.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::message::{self, KeyOrder, push_json_string};
+
+/// The `type` of every envelope.
+pub const TYPE: &str = "reverb.1";
+
+/// A node, for as long as its process lives; prints as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// Reads what [`NodeId`] prints; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hex.then(|| u64::from_str_radix(text, 16).ok().map(NodeId)).flatten()
+    }
+}
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// An envelope taken apart as far as its items.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    /// Who says it.
+    pub node: NodeId,
+    /// Its place in what the node says; `None` when it has none.
+    pub seq: Option<u64>,
+    /// Items, to be read with [`Item::read`].
+    pub say: Vec<&'a RawValue>,
+}
+
+/// Why a text on the channel is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// No envelope at all.
+    NoEnvelope,
+    /// Of a version this program does not know.
+    Version,
+}
+
+/// Takes an envelope apart.
+///
+/// # Errors
+///
+/// Why it is none of ours.
+pub fn parse(text: &[u8]) -> Result<Envelope<'_>, Foreign> {
+    let text = std::str::from_utf8(text).map_err(|_| Foreign::NoEnvelope)?;
+    let outer = message::object(text).ok_or(Foreign::NoEnvelope)?;
+    let kind = outer.get("type").and_then(|raw| self::text(raw.get()));
+    match kind.as_deref() {
+        Some(TYPE) => {}
+        Some(kind) if kind.starts_with("reverb.") => return Err(Foreign::Version),
+        _ => return Err(Foreign::NoEnvelope),
+    }
+    let payload = outer.get("payload").and_then(|raw| message::object(raw.get()));
+    let payload = payload.ok_or(Foreign::NoEnvelope)?;
+    let field = |name| payload.get(name).map(|raw| raw.get());
+    let node = field("node").and_then(self::text).and_then(|text| NodeId::parse(&text));
+    let say = field("say").and_then(message::array);
+    let (Some(node), Some(say)) = (node, say) else { return Err(Foreign::NoEnvelope) };
+    let seq = field("seq").map(number).map(|seq| seq.ok_or(Foreign::NoEnvelope)).transpose()?;
+    Ok(Envelope { node, seq, say })
+}
+
+/// Writes an envelope; `items` are what [`Item::write`] wrote, with commas between them.
+pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
+    let seq = seq.map_or(String::new(), |seq| format!(r#""seq":{seq},"#));
+    format!(r#"{{"type":"{TYPE}","payload":{{"node":"{node}",{seq}"say":[{items}]}}}}"#)
+}
+
+/// One thing a node says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what their names say")]
+pub enum Item<'a> {
+    /// An event for subscribers.
+    Event(Event<'a>),
+    /// End the connections of this user.
+    Terminate { app: Text<'a>, user: Text<'a> },
+    /// So many connections of an app are here.
+    Connections { app: Text<'a>, count: u32 },
+    /// So many subscribers of a channel are here.
+    Channel { app: Text<'a>, channel: Text<'a>, count: u32 },
+    /// A user of a presence channel is here; `info` is JSON text.
+    Joined { app: Text<'a>, channel: Text<'a>, user: Text<'a>, info: Option<&'a str> },
+    /// A user of a presence channel is not here any more.
+    Left { app: Text<'a>, channel: Text<'a>, user: Text<'a> },
+    /// A cache channel keeps this message, a JSON text, for so long. Of two the one with the
+    /// greater version is kept.
+    Kept { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
+    /// From here to [`Item::Whole`] everything that is here is told once more.
+    Begin,
+    /// Everything was told.
+    Whole,
+    /// The node goes.
+    Goodbye,
+    /// Who hears this should say [`Item::Alive`].
+    Hello,
+    /// The node has said up to before `next`, keeps what it said from `first` on to say it again,
+    /// and has been here for so long.
+    Alive { first: u64, next: u64, up_ms: u64 },
+    /// Everything of this node before `next` has been heard.
+    Heard { node: NodeId, next: u64 },
+    /// This node should say again what it said from `next` on.
+    Again { node: NodeId, next: u64 },
+    /// This node should tell everything that is there; what its cache channels keep too, if asked.
+    Tell { node: NodeId, kept: bool },
+}
+
+/// An event for the subscribers of some channels; `name` and `data` are JSON texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The app's id.
+    pub app: Text<'a>,
+    /// The event's name.
+    pub name: &'a str,
+    /// What it carries.
+    pub data: &'a str,
+    /// Whose subscribers get it.
+    pub channels: Vec<Text<'a>>,
+    /// The form of the message.
+    pub order: KeyOrder,
+    /// The socket id that is left out.
+    pub except: Option<Text<'a>>,
+    /// Who sent it, where a client did on a presence channel.
+    pub user: Option<Text<'a>>,
+    /// A number greater than that of any event its node knew of; 0 where no cache channel keeps
+    /// it.
+    pub clock: u64,
+}
+
+/// The clock of an event, and the node it comes from: all nodes agree which of two is greater.
+pub type Version = (u64, u64);
+
+/// A text, copied only where it was escaped.
+pub type Text<'a> = Cow<'a, str>;
+
+impl Item<'_> {
+    /// Appends the item as a JSON array.
+    pub fn write(&self, out: &mut String) {
+        let mut row = Row::new(out);
+        match self {
+            Item::Event(event) => {
+                row.text("event").text(&event.app).raw(event.name).raw(event.data);
+                row.list(&event.channels);
+                row.number(u64::from(event.order == KeyOrder::ChannelFirst));
+                row.optional(event.except.as_deref()).optional(event.user.as_deref());
+                row.number(event.clock)
+            }
+            Item::Terminate { app, user } => row.text("terminate").text(app).text(user),
+            Item::Connections { app, count } => {
+                row.text("connections").text(app).number((*count).into())
+            }
+            Item::Channel { app, channel, count } => {
+                row.text("channel").text(app).text(channel).number((*count).into())
+            }
+            Item::Joined { app, channel, user, info } => {
+                row.text("joined").text(app).text(channel).text(user);
+                row.raw(info.unwrap_or("null"))
+            }
+            Item::Left { app, channel, user } => {
+                row.text("left").text(app).text(channel).text(user)
+            }
+            Item::Kept { app, channel, message, ttl_ms, version: (clock, node) } => {
+                row.text("kept").text(app).text(channel).raw(message);
+                row.number(*ttl_ms).number(*clock).number(*node)
+            }
+            Item::Begin => row.text("begin"),
+            Item::Whole => row.text("whole"),
+            Item::Goodbye => row.text("goodbye"),
+            Item::Hello => row.text("hello"),
+            Item::Alive { first, next, up_ms } => {
+                row.text("alive").number(*first).number(*next).number(*up_ms)
+            }
+            Item::Heard { node, next } => row.text("heard").node(*node).number(*next),
+            Item::Again { node, next } => row.text("again").node(*node).number(*next),
+            Item::Tell { node, kept } => row.text("tell").node(*node).number((*kept).into()),
+        };
+        row.out.push(']');
+    }
+
+    /// Takes an item apart; `None` when it is of a kind that is not known, or a value is wrong.
+    pub fn read(raw: &str) -> Option<Item<'_>> {
+        let values = message::array(raw)?;
+        let raw = |at: usize| values.get(at).map(|raw| raw.get());
+        let text = |at| raw(at).and_then(text);
+        let count = |at| raw(at).and_then(number);
+        let small = |at| count(at).and_then(|count| u32::try_from(count).ok());
+        let node = |at| text(at).and_then(|text| NodeId::parse(&text));
+        Some(match &*text(0)? {
+            "event" => Item::Event(event(&values)?),
+            "terminate" => Item::Terminate { app: text(1)?, user: text(2)? },
+            "connections" => Item::Connections { app: text(1)?, count: small(2)? },
+            "channel" => Item::Channel { app: text(1)?, channel: text(2)?, count: small(3)? },
+            "joined" => {
+                let info = raw(4).filter(|info| *info != "null");
+                Item::Joined { app: text(1)?, channel: text(2)?, user: text(3)?, info }
+            }
+            "left" => Item::Left { app: text(1)?, channel: text(2)?, user: text(3)? },
+            "kept" => {
+                let message = raw(3).filter(|message| message.starts_with('{'))?;
+                let (ttl_ms, version) = (count(4)?, (count(5)?, count(6)?));
+                Item::Kept { app: text(1)?, channel: text(2)?, message, ttl_ms, version }
+            }
+            "begin" => Item::Begin,
+            "whole" => Item::Whole,
+            "goodbye" => Item::Goodbye,
+            "hello" => Item::Hello,
+            "alive" => Item::Alive { first: count(1)?, next: count(2)?, up_ms: count(3)? },
+            "heard" => Item::Heard { node: node(1)?, next: count(2)? },
+            "again" => Item::Again { node: node(1)?, next: count(2)? },
+            "tell" => Item::Tell { node: node(1)?, kept: count(2)? != 0 },
+            _ => return None,
+        })
+    }
+}
+
+fn event<'a>(values: &[&'a RawValue]) -> Option<Event<'a>> {
+    let raw = |at: usize| values.get(at).map(|raw| raw.get());
+    let channels = raw(4).and_then(message::array)?;
+    let order = match raw(5)? {
+        "0" => KeyOrder::DataFirst,
+        _ => KeyOrder::ChannelFirst,
+    };
+    Some(Event {
+        app: raw(1).and_then(text)?,
+        name: raw(2).filter(|name| name.starts_with('"'))?,
+        data: raw(3)?,
+        channels: channels.into_iter().map(|raw| text(raw.get())).collect::<Option<_>>()?,
+        order,
+        except: raw(6).and_then(text),
+        user: raw(7).and_then(text),
+        clock: raw(8).and_then(number)?,
+    })
+}
+
+fn text(raw: &str) -> Option<Text<'_>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    match inner.contains('\\') {
+        true => message::string(raw).map(Cow::Owned),
+        // It was parsed before, so what stands between the quotes is what it means.
+        false => Some(Cow::Borrowed(inner)),
+    }
+}
+
+fn number(raw: &str) -> Option<u64> {
+    raw.parse().ok()
+}
+
+/// A JSON array that is being written.
+struct Row<'o> {
+    out: &'o mut String,
+    is_empty: bool,
+}
+
+impl<'o> Row<'o> {
+    fn new(out: &'o mut String) -> Self {
+        out.push('[');
+        Row { out, is_empty: true }
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        push_json_string(self.next(), text);
+        self
+    }
+
+    fn raw(&mut self, json: &str) -> &mut Self {
+        self.next().push_str(json);
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.raw(&number.to_string())
+    }
+
+    fn node(&mut self, node: NodeId) -> &mut Self {
+        self.text(&node.to_string())
+    }
+
+    fn list(&mut self, texts: &[Text<'_>]) -> &mut Self {
+        let out = self.next();
+        out.push('[');
+        for (n, text) in texts.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            push_json_string(out, text);
+        }
+        out.push(']');
+        self
+    }
+
+    fn optional(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.raw("null"),
+        }
+    }
+
+    fn next(&mut self) -> &mut String {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push(',');
+        }
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Item<'static> {
+        Item::Event(Event {
+            app: "a".into(),
+            name: r#""e\u00e9""#,
+            data: r#""{\"n\":1.0}""#,
+            channels: vec!["c".into(), "quote\"d".into()],
+            order: KeyOrder::ChannelFirst,
+            except: Some("1.2".into()),
+            user: None,
+            clock: 9,
+        })
+    }
+
+    fn items() -> Vec<Item<'static>> {
+        let (app, channel, user) = (|| "a\\".into(), || "presence-c".into(), || "é\u{1}".into());
+        let node = NodeId(0xc0ffee);
+        vec![
+            event(),
+            Item::Terminate { app: app(), user: user() },
+            Item::Connections { app: app(), count: u32::MAX },
+            Item::Channel { app: app(), channel: channel(), count: 0 },
+            Item::Joined { app: app(), channel: channel(), user: user(), info: Some("{}") },
+            Item::Joined { app: app(), channel: channel(), user: user(), info: None },
+            Item::Left { app: app(), channel: channel(), user: user() },
+            Item::Kept {
+                app: app(),
+                channel: channel(),
+                message: r#"{"a":[1]}"#,
+                ttl_ms: 5,
+                version: (6, 7),
+            },
+            Item::Begin,
+            Item::Whole,
+            Item::Goodbye,
+            Item::Hello,
+            Item::Alive { first: 0, next: u64::MAX, up_ms: 1 },
+            Item::Heard { node, next: 1 },
+            Item::Again { node, next: 2 },
+            Item::Tell { node, kept: true },
+        ]
+    }
+
+    #[test]
+    fn an_envelope_is_read_as_it_was_written() {
+        let mut written = String::new();
+        for (n, item) in items().iter().enumerate() {
+            written.push_str(if n == 0 { "" } else { "," });
+            item.write(&mut written);
+        }
+        let text = envelope(NodeId(7), Some(u64::MAX), &written);
+        let read = parse(text.as_bytes()).unwrap();
+        assert_eq!((read.node, read.seq), (NodeId(7), Some(u64::MAX)));
+        let read: Vec<_> = read.say.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
+        assert_eq!(read, items());
+        assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
+    }
+
+    #[test]
+    fn an_event_is_not_written_anew() {
+        let mut written = String::new();
+        event().write(&mut written);
+        let expected = r#"["event","a","e\u00e9","{\"n\":1.0}",["c","quote\"d"],1,"1.2",null,9]"#;
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_is_foreign_is_told_from_what_is_of_another_version() {
+        for (text, why) in [
+            ("", Foreign::NoEnvelope),
+            ("{}", Foreign::NoEnvelope),
+            (r#"{"type":"message","application":"O:26:","payload":{}}"#, Foreign::NoEnvelope),
+            (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, Foreign::NoEnvelope),
+            (
+                r#"{"type":"reverb.1","payload":{"node":"000000000000000g","say":[]}}"#,
+                Foreign::NoEnvelope,
+            ),
+            (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, Foreign::NoEnvelope),
+            (
+                r#"{"type":"reverb.1","payload":{"node":"0000000000000007","seq":-1,"say":[]}}"#,
+                Foreign::NoEnvelope,
+            ),
+            (r#"{"type":"reverb.2","payload":5}"#, Foreign::Version),
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap_err(), why, "{text}");
+        }
+        assert_eq!(parse(b"\xff").unwrap_err(), Foreign::NoEnvelope);
+    }
+
+    #[test]
+    fn what_a_later_release_adds_is_passed_over() {
+        let more = Item::read(r#"["terminate","a","u",{"new":1}]"#);
+        assert_eq!(more, Some(Item::Terminate { app: "a".into(), user: "u".into() }));
+        for raw in [r#"["new","a"]"#, "[]", "{}", r#"[1]"#, r#"["channel","a","c",-1]"#] {
+            assert_eq!(Item::read(raw), None, "{raw}");
+        }
+    }
+}
