@@ -8,6 +8,7 @@ mod cache;
 mod cli;
 mod client_events;
 mod config;
+mod counters;
 mod frames;
 mod golden;
 mod handshake;

@@ -4,6 +4,7 @@
 //! from (files, the environment, flags) is the business of the files beside it, and no layer below
 //! `commands` names those.
 
+mod bound;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -18,6 +19,7 @@ pub mod tls;
 mod values;
 pub mod variables;
 
+pub use bound::Bound;
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};

@@ -21,7 +21,8 @@ impl<T> Hub<T> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
         };
-        let app = &self.apps[subscriber.app as usize];
+        let index = subscriber.app;
+        let app = &self.apps[index as usize];
         let place = app.place(&event.channel);
         let seat = place.and_then(|place| subscriber.seat(place));
         match app.settings.accept_client_events_from {
@@ -42,9 +43,10 @@ impl<T> Hub<T> {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
         let user = seat.and_then(|seat| seat.user.clone());
-        let (app, sender) = (subscriber.app, subscriber.socket_id);
+        let (app, sender) = (index, subscriber.socket_id);
         let (name, channel, data) = (&*event.event, &*event.channel, &*event.data);
         let (user, order) = (user.as_deref(), KeyOrder::ChannelFirst);
+        self.peers.counters.apps[app as usize].client_events += 1;
         self.deliver(
             app,
             &Sent { name, channel, data, user, order, version: None },

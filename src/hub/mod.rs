@@ -8,7 +8,7 @@
 //! [`Hub::finished`], [`Hub::turn_away`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
 //! never fail: what a peer must hear of a failure is in its outbox; *things to do*
 //! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks*
-//! ([`Hub::connections`]); and [`Hub::listen`].
+//! ([`Hub::connections`], [`Hub::counters`]); and [`Hub::listen`].
 
 // What is known of other nodes is learnt by the bus alone.
 #![cfg_attr(not(feature = "redis"), allow(dead_code))]
@@ -23,6 +23,7 @@ mod bus;
 mod cache;
 mod channel;
 mod client_event;
+mod counters;
 mod drain;
 mod listener;
 mod liveness;
@@ -46,6 +47,7 @@ use std::rc::Rc;
 
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
+pub use counters::{AppCounters, Counters, Tally};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
@@ -166,7 +168,8 @@ impl<T> Hub<T> {
                 self.request_bytes(id, request, bytes, now);
             }
             Phase::Open(subscriber) => {
-                let reader = std::mem::take(&mut subscriber.reader);
+                let (app, reader) = (subscriber.app, std::mem::take(&mut subscriber.reader));
+                self.peers.counters.apps[app as usize].bytes_in += bytes.len() as u64;
                 self.frames(id, reader, bytes, now);
             }
             // Whatever a client says after it was told to go is read past.
@@ -277,6 +280,16 @@ impl<T> Hub<T> {
     /// How many connections of any kind there are.
     pub fn connections(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How often things have happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.peers.counters
+    }
+
+    /// The same, for what happens to sockets, which their owner alone sees.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.peers.counters
     }
 
     /// Whether there are more connections than there should be. Those that come all the same are

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::counters::Counters;
 use super::listener::Listener;
 use super::peer::{ConnId, Peer, SocketId};
 use super::wheel::Wheel;
@@ -23,6 +24,7 @@ pub(crate) struct Peers<T> {
     pub listener: Option<Box<dyn Listener>>,
     /// The ids of the apps, for the listener.
     pub app_ids: Vec<Rc<str>>,
+    pub counters: Counters,
     outbox_bytes_max: usize,
 }
 
@@ -35,6 +37,7 @@ impl<T> Peers<T> {
             too_slow: Vec::new(),
             wheel,
             listener: None,
+            counters: Counters::new(app_ids.len()),
             app_ids,
             outbox_bytes_max,
         }
@@ -70,16 +73,26 @@ impl<T> Peers<T> {
         {
             log::debug!("{} < {text}", subscriber.socket_id);
         }
+        let app = self.get(id).and_then(Peer::subscriber).map(|subscriber| subscriber.app);
+        let (is_text, len) = (frame.first() == Some(&WHOLE_TEXT), frame.len());
+        let left_out = self.counters.frames_left_out;
         self.push(id, frame);
+        if let Some(app) = app.filter(|_| self.counters.frames_left_out == left_out) {
+            let counters = &mut self.counters.apps[app as usize];
+            counters.messages_out += u64::from(is_text);
+            counters.bytes_out += len as u64;
+        }
     }
 
     fn push(&mut self, id: ConnId, frame: Frame) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         // What waited before decides: a single frame may be longer than the limit.
         if peer.too_slow {
+            self.counters.frames_left_out += 1;
             return;
         }
         if peer.outbox.weight() > self.outbox_bytes_max {
+            self.counters.frames_left_out += 1;
             peer.too_slow = true;
             return self.too_slow.push(id);
         }
@@ -96,9 +109,10 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Puts a frame in the queues of all members of a channel but one.
+    /// Puts a frame in the queues of all members of a channel of this app but one.
     pub(crate) fn broadcast(
         &mut self,
+        app: u32,
         members: &[ConnId],
         frame: &Frame,
         except: Option<SocketId>,
@@ -108,13 +122,21 @@ impl<T> Peers<T> {
         {
             log::debug!("{} subscribers < {text}", members.len());
         }
+        // Those who are not told are counted, and not those who are: they are few.
+        let left_out = self.counters.frames_left_out;
+        let mut passed_over = 0;
         for &member in members {
             // Whoever is about to leave its channels has been told to go, and hears no more.
-            let Some(subscriber) = self.get(member).and_then(Peer::subscriber) else { continue };
-            if except != Some(subscriber.socket_id) {
-                self.push(member, Frame::clone(frame));
+            match self.get(member).and_then(Peer::subscriber) {
+                Some(subscriber) if except != Some(subscriber.socket_id) => {
+                    self.push(member, Frame::clone(frame));
+                }
+                _ => passed_over += 1,
             }
         }
+        let untold = passed_over + self.counters.frames_left_out - left_out;
+        let told = (members.len() as u64).saturating_sub(untold);
+        self.counters.apps[app as usize].sent(told, frame.len());
     }
 
     /// Has the shell look at a connection, whether or not anything waits for it.

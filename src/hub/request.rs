@@ -180,6 +180,7 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
+        self.count_status(response.status);
         let keep = head.keep_alive && !self.is_draining() && !self.is_full();
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
@@ -211,9 +212,16 @@ impl<T> Hub<T> {
     /// Answers what cannot be served and closes: where the next request would begin is unknown.
     pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
         log::debug!("refused a request: {} {}", reject.status, reject.text);
+        self.count_status(reject.status);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
         self.peers.queue(id, frame);
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+    }
+
+    fn count_status(&mut self, status: u16) {
+        if status >= 400 {
+            self.peers.counters.bad_requests.count(status);
+        }
     }
 
     fn refused(&mut self, id: ConnId, reject: Reject, now: Now) -> Step {

@@ -126,7 +126,7 @@ impl<T> Hub<T> {
         let name = format!("{WATCHING}{user}");
         if let Some(channel) = self.apps[app as usize].channel(&name) {
             let frame = watchlist_events(&[(what, vec![user])]);
-            self.peers.broadcast(&channel.members, &frame, None);
+            self.peers.broadcast(app, &channel.members, &frame, None);
         }
     }
 }

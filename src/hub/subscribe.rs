@@ -262,7 +262,7 @@ impl<T> Hub<T> {
             let change = presence.join(member);
             if change.anywhere {
                 let frame = presence::member_added(name, member);
-                self.peers.broadcast(&channel.members, &frame, None);
+                self.peers.broadcast(app, &channel.members, &frame, None);
             }
             if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
                 let app = (&*self.peers.app_ids[app as usize]).into();
@@ -359,7 +359,7 @@ impl<T> Hub<T> {
         for Departure { app, channel, user } in std::mem::take(&mut self.departures) {
             let Some(channel) = self.apps[app as usize].channel(&channel) else { continue };
             let frame = presence::member_removed(&channel.name, &user);
-            self.peers.broadcast(&channel.members, &frame, None);
+            self.peers.broadcast(app, &channel.members, &frame, None);
         }
     }
 
@@ -388,7 +388,7 @@ impl<T> Hub<T> {
         let data = format!(r#"{{"subscription_count":{count}}}"#);
         let event = "pusher_internal:subscription_count";
         let frame = message::internal(event, Some(name), &data);
-        self.peers.broadcast(&channel.members, &frame, None);
+        self.peers.broadcast(index, &channel.members, &frame, None);
     }
 
     /// Tells what was held back.

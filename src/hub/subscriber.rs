@@ -16,8 +16,7 @@ impl<T> Hub<T> {
                 Ok(None) => break,
                 Err(violation) => {
                     log::debug!("broken frame: {} {}", violation.code, violation.reason);
-                    self.peers.queue(id, websocket::close(violation.code, violation.reason));
-                    return self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+                    return self.say_goodbye(id, violation.code, violation.reason, now);
                 }
             }
             // The item may have ended the connection; what follows it is not read then.
@@ -45,13 +44,16 @@ impl<T> Hub<T> {
             Item::Pong | Item::Binary(_) => {}
             Item::Close(said) => {
                 let (code, reason) = said.unwrap_or((1000, ""));
-                self.peers.queue(id, websocket::close(code, reason));
-                self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+                self.say_goodbye(id, code, reason, now);
             }
         }
     }
 
     fn text(&mut self, id: ConnId, text: &str, now: Now) {
+        if let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) {
+            let app = subscriber.app as usize;
+            self.peers.counters.apps[app].messages_in += 1;
+        }
         if log::log_enabled!(log::Level::Debug) {
             let from = self.peers.get(id).and_then(|p| p.subscriber()).map(|s| s.socket_id);
             from.inspect(|from| log::debug!("{from} > {text}"));
@@ -110,8 +112,7 @@ impl<T> Hub<T> {
         self.peers.queue(id, message::error(4301, RATE_LIMIT));
         if limit.terminate_on_limit {
             // Not with 4301: clients take every code from 4300 up for "never come back".
-            self.peers.queue(id, websocket::close(4100, RATE_LIMIT));
-            self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+            self.say_goodbye(id, 4100, RATE_LIMIT, now);
         }
         false
     }
@@ -129,7 +130,13 @@ impl<T> Hub<T> {
     /// see the code of a close frame, then the frame (protocol section 4.1).
     pub(super) fn close_with(&mut self, id: ConnId, code: u16, message: &str, now: Now) {
         self.peers.queue(id, message::error(code, message));
-        self.peers.queue(id, websocket::close(code, message));
+        self.say_goodbye(id, code, message, now);
+    }
+
+    /// Queues a close frame, and waits for the client's.
+    fn say_goodbye(&mut self, id: ConnId, code: u16, reason: &str, now: Now) {
+        self.peers.counters.closes.count(code);
+        self.peers.queue(id, websocket::close(code, reason));
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
     }
 

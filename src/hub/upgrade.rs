@@ -48,6 +48,7 @@ impl<T> Hub<T> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
         app.connections += 1;
+        self.peers.counters.apps[index as usize].connections_opened += 1;
         self.bus.iter_mut().for_each(|bus| bus.note_connections(index));
         let app = &self.apps[index as usize];
         let timeout_s = app.settings.activity_timeout_s;

@@ -41,7 +41,7 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn note_failure(&mut self, _session: &Tls, _now: Now) {
+    pub(super) fn note_failure(&mut self, _session: &Tls, _now: Now) -> bool {
         match *self {}
     }
 

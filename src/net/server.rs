@@ -222,14 +222,18 @@ impl Server {
             }
             match self.listen.accept(now.ms) {
                 Ok((stream, address)) => self.take_in(stream, address, now),
-                Err(NotAccepted::Exhausted { news: true, error }) => {
+                Err(NotAccepted::Exhausted { news, error }) => {
+                    self.hub.counters_mut().accept_failures += 1;
                     let connections = self.hub.connections();
+                    if !news {
+                        return;
+                    }
                     log::error!(
                         "cannot accept connections beside the {connections} there are: {error}; \
                          those who come wait until some have gone"
                     );
                 }
-                Err(_) => return,
+                Err(NotAccepted::None) => return,
             }
         }
     }
@@ -299,6 +303,7 @@ impl Server {
                 // What it sent is read past, and what answers it must not be encrypted.
                 socket.queued = true;
                 self.to_read.push(id);
+                self.hub.counters_mut().tls_failures += 1;
                 self.hub.turn_away(id, PLAIN_ON_TLS, now);
             }
         }
@@ -336,7 +341,8 @@ impl Server {
             let Some(mut socket) = self.hub.close(id, now) else { continue };
             if let (Some(secure), Some(tls)) = (&mut self.secure, &mut socket.tls) {
                 tls.note_abandoned();
-                secure.note_failure(tls, now);
+                let failed = secure.note_failure(tls, now);
+                self.hub.counters_mut().tls_failures += u64::from(failed);
                 tls.close(&mut socket.stream, false);
             }
         }

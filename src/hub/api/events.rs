@@ -99,6 +99,7 @@ impl<T> Hub<T> {
 
     /// Sends an event to the subscribers of each of its channels: those here first.
     fn publish(&mut self, app: u32, event: &Event<'_>, order: KeyOrder, now: Now) {
+        self.peers.counters.apps[app as usize].api_events += event.channels.len() as u64;
         let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
         let &Event { name, data, except, .. } = event;
         for channel in &event.channels {
@@ -126,7 +127,8 @@ impl<T> Hub<T> {
         except: Option<SocketId>,
         now: Now,
     ) {
-        let app = &mut self.apps[app as usize];
+        let index = app;
+        let app = &mut self.apps[index as usize];
         let kept = event.version.filter(|_| Kind::of(event.channel).cache);
         let channel = app.channel(event.channel);
         let channel =
@@ -137,7 +139,7 @@ impl<T> Hub<T> {
         let Sent { name, channel: to, data, user, order, .. } = *event;
         let frame = message::event(name, to, data, user, order);
         if let Some(channel) = channel {
-            self.peers.broadcast(&channel.members, &frame, except);
+            self.peers.broadcast(index, &channel.members, &frame, except);
         }
         if let Some(version) = kept {
             app.cache.keep(to, frame, version, now.ms);

@@ -93,7 +93,7 @@ impl<T> Hub<T> {
         let arrival = presence.join_at(at, member);
         if arrival.anywhere && !channel.members.is_empty() {
             let frame = presence::member_added(name, member);
-            self.peers.broadcast(&channel.members, &frame, None);
+            self.peers.broadcast(app, &channel.members, &frame, None);
         }
         self.count_facts(at, i64::from(arrival.here));
         true

@@ -98,8 +98,8 @@ impl Secure {
         }
     }
 
-    /// Logs why a session did not come about, or broke.
-    pub(in crate::net) fn note_failure(&mut self, session: &Tls, now: Now) {
+    /// Logs why a session did not come about, or broke; says whether that was so.
+    pub(in crate::net) fn note_failure(&mut self, session: &Tls, now: Now) -> bool {
         if let Some(reason) = session.failure() {
             let name = session.server_name();
             let name = name.map_or("no host name".to_owned(), |name| format!("host name {name}"));
@@ -107,6 +107,7 @@ impl Secure {
             let text = format!("{what} failed ({name}): {reason}");
             self.failures.warn(Some(session.address), &text, now.ms);
         }
+        session.failure().is_some()
     }
 
     /// Logs that a client spoke something else than TLS.

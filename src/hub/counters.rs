@@ -1,0 +1,116 @@
+//! How often things have happened since the start: plain numbers, added to where the thing
+//! happens. Whoever shows them (a metrics page, a log line) reads them; nothing here is formatted,
+//! looked up by name or reset.
+
+use crate::config::Bound;
+
+/// The numbers of one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Those of each app, in the order of the configuration.
+    pub apps: Vec<AppCounters>,
+    /// How often each bound was hit, in the order of [`Bound::ALL`].
+    pub refused: [u64; Bound::ALL.len()],
+    /// Frames that were not put in the queue of a client because it reads too slowly.
+    pub frames_left_out: u64,
+    /// Close frames sent, by code.
+    pub closes: Tally<{ CLOSE_CODES.len() }>,
+    /// Requests answered with an error, by status.
+    pub bad_requests: Tally<{ STATUSES.len() }>,
+    /// TLS handshakes and sessions that failed.
+    pub tls_failures: u64,
+    /// Attempts to accept a connection that failed for lack of descriptors or memory.
+    pub accept_failures: u64,
+}
+
+impl Counters {
+    /// All at zero, for this many apps.
+    pub(crate) fn new(apps: usize) -> Self {
+        Counters {
+            apps: vec![AppCounters::default(); apps],
+            refused: [0; Bound::ALL.len()],
+            frames_left_out: 0,
+            closes: Tally::new(&CLOSE_CODES),
+            bad_requests: Tally::new(&STATUSES),
+            tls_failures: 0,
+            accept_failures: 0,
+        }
+    }
+}
+
+/// The numbers of one app. Messages are WebSocket text messages; bytes are those of WebSocket
+/// frames, headers and control frames included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppCounters {
+    /// WebSockets the app has taken.
+    pub connections_opened: u64,
+    /// Messages of clients.
+    pub messages_in: u64,
+    /// Bytes of clients.
+    pub bytes_in: u64,
+    /// Messages put in the queues of clients: one for each client that is told.
+    pub messages_out: u64,
+    /// Bytes put in the queues of clients.
+    pub bytes_out: u64,
+    /// Client events that were passed on.
+    pub client_events: u64,
+    /// Events published through the API: one for each of an event's channels.
+    pub api_events: u64,
+}
+
+impl AppCounters {
+    /// A frame was put in this many queues.
+    pub(crate) fn sent(&mut self, messages: u64, frame_len: usize) {
+        self.messages_out += messages;
+        self.bytes_out += messages * frame_len as u64;
+    }
+}
+
+/// How often each of a few numbers came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally<const N: usize> {
+    known: &'static [u16; N],
+    times: [u64; N],
+    /// How often any other number did.
+    pub others: u64,
+}
+
+impl<const N: usize> Tally<N> {
+    const fn new(known: &'static [u16; N]) -> Self {
+        Tally { known, times: [0; N], others: 0 }
+    }
+
+    /// This number came up once more.
+    pub(crate) fn count(&mut self, number: u16) {
+        match self.known.iter().position(|known| *known == number) {
+            Some(at) => self.times[at] += 1,
+            None => self.others += 1,
+        }
+    }
+
+    /// Each number that is told apart, and how often it came up.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.known.iter().copied().zip(self.times)
+    }
+}
+
+/// The close codes that are told apart: those of RFC 6455 that come up, and all of Pusher's that
+/// are sent.
+const CLOSE_CODES: [u16; 14] =
+    [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
+
+/// The statuses of errors that are told apart.
+const STATUSES: [u16; 13] = [400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_tells_known_numbers_apart_and_counts_the_others() {
+        let mut closes = Counters::new(0).closes;
+        [4201, 1000, 4201, 3999].into_iter().for_each(|code| closes.count(code));
+        let times = |wanted| closes.iter().find(|(code, _)| *code == wanted).unwrap().1;
+        assert_eq!((times(4201), times(1000), times(4100), closes.others), (2, 1, 0, 1));
+    }
+}

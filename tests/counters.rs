@@ -1,0 +1,102 @@
+//! What the hub counts, by way of a hub without sockets: the bytes and messages that really went
+//! in and out, and each thing once.
+
+#[path = "support/world.rs"]
+mod world;
+
+use reverb::hub::{AppCounters, ConnId, Tally};
+use world::{World, frame, request};
+
+/// What was counted of the app meanwhile.
+fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {
+    let before = world.hub.counters().apps[0];
+    act(world);
+    let after = world.hub.counters().apps[0];
+    AppCounters {
+        connections_opened: after.connections_opened - before.connections_opened,
+        messages_in: after.messages_in - before.messages_in,
+        bytes_in: after.bytes_in - before.bytes_in,
+        messages_out: after.messages_out - before.messages_out,
+        bytes_out: after.bytes_out - before.bytes_out,
+        client_events: after.client_events - before.client_events,
+        api_events: after.api_events - before.api_events,
+    }
+}
+
+fn waiting_bytes(world: &mut World, id: ConnId) -> u64 {
+    world.hub.outbox(id).unwrap().1.bytes() as u64
+}
+
+fn times<const N: usize>(tally: &Tally<N>, wanted: u16) -> u64 {
+    tally.iter().find(|(number, _)| *number == wanted).unwrap().1
+}
+
+#[test]
+fn a_client_event_is_one_message_in_and_one_out_for_each_who_is_told() {
+    let mut world = World::new();
+    let sender = world.subscriber("c");
+    let others: Vec<ConnId> = (0..3).map(|_| world.subscriber("c")).collect();
+    let mut event = frame(r#"{"event":"client-e","channel":"c","data":{}}"#);
+    let bytes_in = event.len() as u64;
+    let mut bytes_out = 0;
+    let counted = counted(&mut world, |world| {
+        world.hub.receive(sender, &mut event, world.now);
+        bytes_out = others.iter().map(|&id| waiting_bytes(world, id)).sum();
+    });
+    let expected = AppCounters {
+        messages_in: 1,
+        bytes_in,
+        messages_out: 3,
+        bytes_out,
+        client_events: 1,
+        ..AppCounters::default()
+    };
+    assert_eq!(counted, expected);
+    assert!(bytes_out > 0);
+}
+
+#[test]
+fn an_api_event_is_counted_once_for_each_of_its_channels() {
+    let mut world = World::new();
+    world.subscriber("a");
+    let publisher = world.open();
+    let body = r#"{"name":"e","channels":["a","nobody"],"data":"x"}"#;
+    let mut publish = request("POST", "/apps/1/events", body);
+    let counted = counted(&mut world, |world| _ = world.hear(publisher, &mut publish));
+    assert_eq!((counted.api_events, counted.messages_out), (2, 1));
+    assert_eq!((counted.messages_in, counted.client_events), (0, 0));
+}
+
+#[test]
+fn a_connection_and_what_it_is_told_are_counted_when_the_app_has_taken_it() {
+    let mut world = World::new();
+    let taken = counted(&mut world, |world| _ = world.subscriber("c"));
+    // What is told are `connection_established` and `subscription_succeeded`.
+    assert_eq!((taken.connections_opened, taken.messages_in, taken.messages_out), (1, 1, 2));
+    let plain = counted(&mut world, |world| {
+        let id = world.open();
+        world.hear(id, &mut b"GET /up HTTP/1.1\r\n\r\n".to_vec());
+    });
+    assert_eq!(plain, AppCounters::default());
+}
+
+#[test]
+fn close_frames_are_counted_by_code_and_bad_requests_by_status() {
+    let mut world = World::new();
+    let id = world.open();
+    world.hear(id, &mut b"GET /nothing HTTP/1.1\r\n\r\nbroken\r\n\r\n".to_vec());
+    // A binary message; a close frame with code 864, which none may have.
+    for (first, payload) in [(0x82, ""), (0x88, "\u{3}\u{60}")] {
+        let id = world.subscriber("c");
+        let mut bytes = frame(payload);
+        bytes[0] = first;
+        world.hear(id, &mut bytes);
+    }
+    let counters = world.hub.counters();
+    for status in [404, 400] {
+        assert_eq!(times(&counters.bad_requests, status), 1, "{status}");
+    }
+    assert_eq!((times(&counters.closes, 1003), times(&counters.closes, 1002)), (1, 1));
+    assert_eq!(counters.closes.iter().map(|(_, times)| times).sum::<u64>(), 2);
+    assert_eq!(counters.closes.others, 0);
+}
