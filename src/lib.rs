@@ -62,6 +62,8 @@
 pub mod args;
 pub mod commands;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 pub mod logging;
 mod nearest;

@@ -153,6 +153,18 @@ fn only_get_can_be_upgraded() {
 }
 
 #[test]
+fn a_handshake_with_a_body_is_a_bad_request_however_it_arrives() {
+    let server = Server::start();
+    for body in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        let request = format!("GET /app/app-key HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}{body}");
+        assert_eq!(server.request(&request).status, 400, "{body:?}");
+        let mut http = Http::connect(&server);
+        http.send(&request[..request.len() - 2]);
+        assert_eq!(http.response().status, 400, "{body:?}");
+    }
+}
+
+#[test]
 fn subprotocols_and_extensions_are_passed_over_in_silence() {
     let server = Server::start();
     for offer in [

@@ -8,6 +8,7 @@ mod cache;
 mod cli;
 mod client_events;
 mod config;
+mod corpus;
 mod counters;
 mod frames;
 mod golden;

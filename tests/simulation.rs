@@ -319,6 +319,7 @@ impl World {
     /// Hands out what the hub has queued, and compares it.
     fn look(&mut self) {
         while self.hub.next_dirty(self.now).is_some() {}
+        assert_eq!(self.hub.audit(), Ok(()));
         for client in &mut self.clients {
             let mut got = messages(&take(&mut self.hub, client.id));
             for message in &mut got {

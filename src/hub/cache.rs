@@ -121,6 +121,21 @@ impl Cache {
         }
     }
 
+    /// Whether the bytes are those of the events, and each event stands in the order once.
+    pub(super) fn is_sound(&self) -> bool {
+        let bytes: usize = self.events.iter().map(|(name, kept)| cost(name, &kept.frame)).sum();
+        let is_live = |(channel, number): &&(Rc<str>, u64)| {
+            self.events.get(channel).is_some_and(|kept| kept.number == *number)
+        };
+        let live = self.order.iter().filter(is_live).count();
+        self.bytes == bytes && self.bytes <= self.bytes_max && live == self.events.len()
+    }
+
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.order.is_empty() && self.bytes == 0
+    }
+
     fn drop_replaced(&mut self) {
         let events = &self.events;
         self.order.retain(|(channel, number)| {

@@ -15,6 +15,7 @@
 
 mod api;
 mod app;
+mod audit;
 #[cfg(feature = "redis")]
 mod bus;
 #[cfg(not(feature = "redis"))]

@@ -87,6 +87,13 @@ impl Outbox {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Whether the counts are those of the frames.
+    pub(super) fn is_sound(&self) -> bool {
+        let first = self.first.as_ref().map_or(0, |frame| frame.len());
+        let rest: usize = self.rest.iter().map(|frame| frame.len()).sum();
+        self.sent <= first && self.bytes == first - self.sent + rest
+    }
 }
 
 /// A place in the queue (16 bytes), and the counts and the allocation of a frame (about 48).

@@ -186,6 +186,15 @@ impl Presence {
         }
     }
 
+    /// Whether bytes and places are those of the users, who have so many connections together.
+    pub(super) fn is_sound(&self, connections: usize) -> bool {
+        let cost = |(id, user): (&Rc<str>, &User)| cost(id, user.info.as_deref());
+        let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
+        self.bytes == self.users.iter().map(cost).sum::<usize>()
+            && self.order.len() == self.users.len()
+            && counted == connections
+    }
+
     /// Their ids, in the order in which they came.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.order.values().map(|id| &**id)

@@ -6,7 +6,7 @@
 
 use super::Hub;
 use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
-use crate::proto::http::{self, Head, Response};
+use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
 use crate::proto::query::decode_percent;
 use crate::proto::websocket::Reader;
@@ -108,6 +108,9 @@ fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
     }
     if head.minor == 0 {
         return Err(Response::text(400, "A WebSocket needs HTTP/1.1."));
+    }
+    if head.body != Body::Length(0) {
+        return Err(Response::text(400, "A handshake has no body."));
     }
     if head.websocket_version != Some(b"13") {
         let response = Response::text(426, "WebSocket version 13 is spoken here.");

@@ -1,0 +1,60 @@
+//! What the server is told: `.env` and `reverb.json`. What is read, written down and read again is
+//! what it was; no text of a file makes its reading fail other than by an error.
+
+use std::path::Path;
+
+use crate::config::env::Environment;
+use crate::config::render::render;
+use crate::config::{Config, dotenv, json, load};
+
+/// A `.env` file, or a `reverb.json` where the first byte is odd.
+pub fn config(data: &[u8]) {
+    let Some((&kind, text)) = data.split_first() else { return };
+    let read = if kind & 1 == 0 { of_environment(text) } else { of_json(text) };
+    if let Some(config) = read {
+        assert_eq!(of_json(render(&config).as_bytes()), Some(config));
+    }
+}
+
+fn of_json(text: &[u8]) -> Option<Config> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut config = Config::default();
+    config.apps = json::read("reverb.json", text, &mut config, &mut Vec::new()).ok()?;
+    Some(config)
+}
+
+fn of_environment(text: &[u8]) -> Option<Config> {
+    if let Ok(text) = std::str::from_utf8(text) {
+        of_dotenv(text);
+    }
+    let mut environment = Environment::new([]).expect("nothing is not wrong");
+    environment.add_file(Path::new(".env"), text).ok()?;
+    let mut config = load::from_environment(&environment).ok()?;
+    // The file cannot say half an app; where the environment has none, there is one to be told.
+    config.apps.retain(|app| !app.id.is_empty());
+    Some(config)
+}
+
+/// Line ends of either kind mean the same, and values stay what they are in double quotes.
+fn of_dotenv(text: &str) {
+    let parsed = dotenv::parse(text, |_| None);
+    if !text.contains('\r') {
+        let other = dotenv::parse(&text.replace('\n', "\r\n"), |_| None);
+        assert_eq!(values(&other), values(&parsed));
+    }
+    let Some(entries) = values(&parsed) else { return };
+    let mut written = String::new();
+    for (name, value) in &entries {
+        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+        let quoted = quoted.replace('\r', "\\r");
+        written.push_str(&format!("export {name} = \"{quoted}\" # {name}\n"));
+    }
+    assert_eq!(values(&dotenv::parse(&written, |_| None)), Some(entries), "{written:?}");
+}
+
+type Parsed = Result<std::collections::BTreeMap<String, dotenv::Entry>, dotenv::SyntaxError>;
+
+fn values(parsed: &Parsed) -> Option<Vec<(String, String)>> {
+    let entries = parsed.as_ref().ok()?;
+    Some(entries.iter().map(|(name, entry)| (name.clone(), entry.value.clone())).collect())
+}

@@ -1,0 +1,103 @@
+//! HTTP: a head is parsed when its last byte has come and not before, and a server that is sent
+//! requests in pieces answers as one that is sent them whole.
+
+use std::io::IoSlice;
+
+use super::pieces::{cuts, pieces};
+use crate::config::{App, Config};
+use crate::hub::{ConnId, Fate, Hub, Now};
+use crate::proto::http;
+
+/// Bytes of a connection.
+pub fn http(data: &[u8]) {
+    let (lengths, bytes) = cuts(data);
+    heads(lengths, bytes);
+    let whole = answers(&[], bytes);
+    compare(&answers(lengths, bytes), &whole);
+    compare(&answers(&[0], bytes), &whole);
+}
+
+const HEAD_BYTES_MAX: usize = 1_024;
+
+fn heads(lengths: &[u8], bytes: &[u8]) {
+    let whole = http::parse(bytes, HEAD_BYTES_MAX);
+    let mut len = 0;
+    for piece in pieces(lengths, bytes) {
+        len += piece.len();
+        match (http::parse(&bytes[..len], HEAD_BYTES_MAX), &whole) {
+            (Ok(None), Ok(Some((_, head_len)))) => assert!(len < *head_len, "not seen at {len}"),
+            (Ok(None), _) => {}
+            (Ok(part), Ok(whole)) => assert_eq!(part, *whole),
+            // Which rule is told may depend on how far the request has come.
+            (Err(_), Err(_)) => {}
+            (part, whole) => panic!("{part:?} of the first {len}, {whole:?} of all"),
+        }
+    }
+}
+
+/// What a server has answered, and what became of the connection.
+struct Answers {
+    bytes: Vec<u8>,
+    fate: Fate,
+}
+
+fn answers(lengths: &[u8], bytes: &[u8]) -> Answers {
+    let mut config = Config { apps: vec![App::new("1", "key", "secret")], ..Config::default() };
+    config.server.max_request_size = 2_048;
+    config.limits.request_head_bytes = HEAD_BYTES_MAX as u32;
+    let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+    let mut hub: Hub<()> = Hub::new(&config, [0; 32], now);
+    let id = hub.open((), None, now);
+    for piece in pieces(lengths, bytes) {
+        hub.receive(id, &mut piece.to_vec(), now);
+    }
+    let answers = Answers { bytes: take(&mut hub, id), fate: hub.fate(id) };
+    hub.close(id, now);
+    hub.audit().expect("the books agree");
+    answers
+}
+
+fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
+    let Some((_, outbox)) = hub.outbox(id) else { return Vec::new() };
+    let mut bytes = Vec::new();
+    while !outbox.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let filled = outbox.slices(&mut slices, usize::MAX);
+        let start = bytes.len();
+        slices[..filled].iter().for_each(|slice| bytes.extend_from_slice(slice));
+        outbox.consume(bytes.len() - start);
+    }
+    bytes
+}
+
+/// A request that came in pieces may have been answered by its head, before its body had come.
+/// That ends the connection, and the whole request was answered the same, or with an error of its
+/// body.
+fn compare(cut: &Answers, whole: &Answers) {
+    let (cut_answers, whole_answers) = (split(&cut.bytes), split(&whole.bytes));
+    for (at, (early, late)) in cut_answers.iter().zip(&whole_answers).enumerate() {
+        if early == late {
+            continue;
+        }
+        let ends = at + 1 == cut_answers.len() && early.contains(CLOSE);
+        assert!(ends && is_early(early, late), "cut: {early:?}\nwhole: {late:?}");
+        assert_eq!(cut.fate, Fate::ShutdownWrite);
+        return;
+    }
+    assert_eq!((cut_answers.len(), cut.fate), (whole_answers.len(), whole.fate));
+}
+
+const CLOSE: &str = "\r\nConnection: close\r\n";
+
+/// The answers one by one, without those that only ask for the body.
+fn split(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes).replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+    text.split("HTTP/1.1 ").map(str::to_owned).collect()
+}
+
+/// Whether `early` may have been answered to the head of what `late` was answered to.
+fn is_early(early: &str, late: &str) -> bool {
+    let kept = ["\r\n", "\r\nConnection: keep-alive\r\n"];
+    let is_error = late.starts_with(['4', '5']);
+    is_error || kept.iter().any(|kept| early.replace(CLOSE, kept) == late)
+}

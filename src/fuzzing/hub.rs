@@ -1,0 +1,318 @@
+//! The hub as a whole: clients, publishers and time in any order. After each step its books must
+//! agree with each other, and once everybody has gone and every time is over nothing may be left:
+//! no channel, no member, no byte.
+
+use std::io::IoSlice;
+
+use super::pieces::{cuts, pieces};
+use crate::config::{App, ClientEvents, Config, RateLimit};
+use crate::hub::{ConnId, Fate, Hub, Now, SocketId};
+use crate::proto::auth::{Signer, md5_hex};
+use crate::proto::message::json_string;
+
+/// Steps, each a byte for what is done and some for how.
+pub fn hub(data: &[u8]) {
+    let (lengths, script) = cuts(data);
+    let mut world = World::new(lengths);
+    let mut script = Script(script);
+    while let Some(step) = script.byte() {
+        world.step(step, &mut script);
+        world.hub.audit().unwrap_or_else(|fault| panic!("{fault}"));
+    }
+    world.end();
+}
+
+const SECRET: &str = "secret";
+const CHANNELS: [&str; 9] = [
+    "a",
+    "cache-c",
+    "private-p",
+    "private-cache-q",
+    "presence-a",
+    "presence-cache-b",
+    "private-encrypted-e",
+    "#server-to-user-1",
+    "odd \"é",
+];
+const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
+
+/// What is left of the bytes that say what is done.
+struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    /// One of these; the first when the script is over.
+    fn choose<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::from(self.byte().unwrap_or(0)) % of.len()]
+    }
+
+    /// So many bytes as the next one says.
+    fn bytes(&mut self) -> &'a [u8] {
+        let len = usize::from(self.byte().unwrap_or(0));
+        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Client {
+    id: ConnId,
+    /// Of a WebSocket that was welcomed.
+    socket_id: Option<SocketId>,
+    app: usize,
+}
+
+struct World<'a> {
+    hub: Hub<()>,
+    now: Now,
+    signer: Signer,
+    clients: Vec<Client>,
+    /// How what clients send is cut.
+    lengths: &'a [u8],
+}
+
+/// Limits so low that a script reaches them.
+fn settings() -> Config {
+    let plain = App::new("1", "one", SECRET);
+    let mut other = App::new("2", "two", SECRET);
+    other.subscription_count = true;
+    other.strict_channel_names = true;
+    other.max_connections = Some(3);
+    other.max_message_size = 400;
+    other.accept_client_events_from = ClientEvents::All;
+    let limit = RateLimit { max_attempts: 5, decay_seconds: 1, terminate_on_limit: true };
+    other.rate_limit = Some(limit);
+    let mut config = Config { apps: vec![plain, other], ..Config::default() };
+    config.server.path = "/ws".into();
+    config.server.max_request_size = 4_096;
+    let limits = &mut config.limits;
+    limits.connections = 12;
+    limits.outbox_bytes = 16_384;
+    limits.channels_per_connection = 4;
+    limits.presence_members = 3;
+    limits.presence_bytes = 100;
+    limits.cache_bytes = 1_000;
+    limits.events_per_batch = 3;
+    config
+}
+
+impl<'a> World<'a> {
+    fn new(lengths: &'a [u8]) -> Self {
+        let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+        let hub = Hub::new(&settings(), [0; 32], now);
+        World { hub, now, signer: Signer::new(SECRET), clients: Vec::new(), lengths }
+    }
+
+    fn step(&mut self, step: u8, script: &mut Script<'_>) {
+        if step.is_multiple_of(16) || self.clients.is_empty() {
+            return self.connect(script);
+        }
+        let at = usize::from(script.byte().unwrap_or(0)) % self.clients.len();
+        let client = self.clients[at];
+        match step % 16 {
+            1..=3 => self.subscribe(client, script),
+            4 => {
+                let channel = json_string(script.choose(&CHANNELS));
+                let data = format!(r#"{{"channel":{channel}}}"#);
+                self.say(client, &format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#));
+            }
+            5 => self.sign_in(client, script),
+            6 => {
+                let (channel, data) = (json_string(script.choose(&CHANNELS)), script.text());
+                let data = json_string(&data);
+                let event = r#""event":"client-e""#;
+                self.say(client, &format!(r#"{{{event},"channel":{channel},"data":{data}}}"#));
+            }
+            7 | 8 => self.publish(client, script),
+            9 => self.ask(client, script),
+            10 => self.send(client, script.bytes()),
+            11 => {
+                let (first, payload) = (script.byte().unwrap_or(0x89), script.bytes());
+                self.send(client, &frame(first, payload));
+            }
+            12 => self.say(client, &script.text()),
+            13 => self.go(at, script),
+            14 => self.pass(u64::from(script.byte().unwrap_or(0)) * 600),
+            _ => self.write(script),
+        }
+    }
+
+    /// A connection, which becomes a WebSocket or stays one of HTTP.
+    fn connect(&mut self, script: &mut Script<'_>) {
+        let id = self.hub.open((), None, self.now);
+        let kind = script.byte().unwrap_or(0);
+        let app = usize::from(kind & 1);
+        let mut client = Client { id, socket_id: None, app };
+        if kind & 6 != 0 {
+            let key = ["one", "two"][app];
+            let request = format!(
+                "GET /app/{key} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            );
+            self.send(client, request.as_bytes());
+            let said = String::from_utf8_lossy(&self.take(id, usize::MAX)).into_owned();
+            let socket_id = said.split(r#"socket_id\":\""#).nth(1);
+            let socket_id = socket_id.and_then(|rest| rest.split('\\').next());
+            client.socket_id = socket_id.and_then(SocketId::parse);
+        }
+        self.clients.push(client);
+    }
+
+    fn subscribe(&mut self, client: Client, script: &mut Script<'_>) {
+        let channel = script.choose(&CHANNELS);
+        let socket_id = client.socket_id.map_or(String::new(), |id| id.to_string());
+        let key = ["one", "two"][client.app];
+        let (auth, data) = match channel.starts_with("presence-") {
+            true => {
+                let user = json_string(script.choose(&USERS));
+                let data = format!(r#"{{"user_id":{user},"user_info":{{"of":"{socket_id}"}}}}"#);
+                (self.signer.sign(&[&socket_id, ":", channel, ":", &data]), json_string(&data))
+            }
+            false => (self.signer.sign(&[&socket_id, ":", channel]), "null".to_owned()),
+        };
+        let channel = json_string(channel);
+        let data =
+            format!(r#"{{"channel":{channel},"auth":"{key}:{auth}","channel_data":{data}}}"#);
+        self.say(client, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+    }
+
+    fn sign_in(&mut self, client: Client, script: &mut Script<'_>) {
+        let socket_id = client.socket_id.map_or(String::new(), |id| id.to_string());
+        let id = json_string(script.choose(&USERS));
+        let watched = [script.choose(&USERS), script.choose(&USERS)].map(json_string);
+        let user = format!(r#"{{"id":{id},"watchlist":[{}]}}"#, watched.join(","));
+        let auth = self.signer.sign(&[&socket_id, "::user::", &user]);
+        let (key, user) = (["one", "two"][client.app], json_string(&user));
+        let data = format!(r#"{{"auth":"{key}:{auth}","user_data":{user}}}"#);
+        self.say(client, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
+    }
+
+    fn publish(&mut self, client: Client, script: &mut Script<'_>) {
+        let (kind, channel) = (script.byte().unwrap_or(0), script.choose(&CHANNELS));
+        let (channel, data) = (json_string(channel), json_string(&script.text()));
+        let except = self.clients[usize::from(kind >> 4) % self.clients.len()].socket_id;
+        let except = except.map_or(String::new(), |id| format!(r#","socket_id":"{id}""#));
+        let event = |field: &str| format!(r#"{{"name":"e",{field},"data":{data}{except}}}"#);
+        let (verb, body) = match kind & 3 {
+            0 => {
+                let event = event(&format!(r#""channel":{channel}"#));
+                ("batch_events", format!(r#"{{"batch":[{event},{event}]}}"#))
+            }
+            1 => ("events", event(&format!(r#""channels":[{channel},"a"],"info":"user_count""#))),
+            2 => ("events", script.text()),
+            _ => ("events", event(&format!(r#""channel":{channel}"#))),
+        };
+        self.request(client, "POST", verb, "", &body);
+    }
+
+    fn ask(&mut self, client: Client, script: &mut Script<'_>) {
+        let asked = ["channels", "connections", "channels/a", "channels/presence-a/users"];
+        match script.byte().unwrap_or(0) % 6 {
+            4 => self.request(client, "POST", "users/1/terminate_connections", "", "{}"),
+            5 => self.request(client, "HEAD", "channels/cache-c", "cache,subscription_count", ""),
+            n => self.request(client, "GET", asked[usize::from(n) % 4], "user_count", ""),
+        }
+    }
+
+    fn request(&mut self, client: Client, method: &str, verb: &str, info: &str, body: &str) {
+        let path = format!("/apps/{}/{verb}", client.app + 1);
+        let key = ["one", "two"][client.app];
+        let md5 = if body.is_empty() { String::new() } else { md5_hex(body.as_bytes()) };
+        let md5 = if body.is_empty() { md5 } else { format!("&body_md5={md5}") };
+        let info = if info.is_empty() { String::new() } else { format!("&info={info}") };
+        let time = self.now.unix_s;
+        let query = format!("auth_key={key}&auth_timestamp={time}&auth_version=1.0{md5}{info}");
+        let signature = self.signer.sign(&[method, "\n", &path, "\n", &query]);
+        let len = body.len();
+        let head = format!("{method} {path}?{query}&auth_signature={signature} HTTP/1.1");
+        self.send(client, format!("{head}\r\nContent-Length: {len}\r\n\r\n{body}").as_bytes());
+    }
+
+    fn say(&mut self, client: Client, text: &str) {
+        self.send(client, &frame(0x81, text.as_bytes()));
+    }
+
+    fn send(&mut self, client: Client, bytes: &[u8]) {
+        for piece in pieces(self.lengths, bytes) {
+            self.hub.receive(client.id, &mut piece.to_vec(), self.now);
+        }
+    }
+
+    /// A client goes, one way or another; or the server stops.
+    fn go(&mut self, at: usize, script: &mut Script<'_>) {
+        match script.byte().unwrap_or(0) % 8 {
+            0..4 => self.hub.finished(self.clients[at].id, self.now),
+            4 => self.hub.turn_away(self.clients[at].id, "Speak differently.", self.now),
+            5 if self.clients.len() > 6 => self.hub.drain(self.now),
+            _ => _ = self.hub.close(self.clients.swap_remove(at).id, self.now),
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end_ms = self.now.ms + ms;
+        while let Some(due_ms) = self.hub.next_tick_ms().filter(|due_ms| *due_ms <= end_ms) {
+            let before = self.now.ms;
+            self.now.ms = due_ms.max(before + 1);
+            self.hub.tick(self.now);
+        }
+        self.now = Now { ms: self.now.ms.max(end_ms), unix_s: self.now.unix_s + ms / 1_000 };
+        self.hub.tick(self.now);
+    }
+
+    /// Writes to those who wait, as far as their sockets take it, and does with them as it must.
+    fn write(&mut self, script: &mut Script<'_>) {
+        let bytes_max = [usize::MAX, 1, 100][usize::from(script.byte().unwrap_or(0)) % 3];
+        while let Some(id) = self.hub.next_dirty(self.now) {
+            self.take(id, bytes_max);
+            if self.hub.fate(id) == Fate::Drop {
+                self.hub.close(id, self.now);
+                self.clients.retain(|client| client.id != id);
+            }
+        }
+    }
+
+    /// Takes up to so many bytes of what waits for a connection.
+    fn take(&mut self, id: ConnId, bytes_max: usize) -> Vec<u8> {
+        let Some((_, outbox)) = self.hub.outbox(id) else { return Vec::new() };
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.slices(&mut slices, bytes_max);
+        let mut bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        bytes.truncate(bytes_max);
+        outbox.consume(bytes.len());
+        bytes
+    }
+
+    /// Everybody goes, and every time passes.
+    fn end(mut self) {
+        for client in std::mem::take(&mut self.clients) {
+            self.hub.close(client.id, self.now);
+        }
+        while self.hub.next_dirty(self.now).is_some() {}
+        assert_eq!(self.hub.connections(), 0);
+        // The longest of all times is that of a kept event.
+        self.pass(u64::from(settings().limits.cache_ttl_s) * 1_000 + 1);
+        assert_eq!(self.hub.audit(), Ok(()));
+        assert_eq!(self.hub.remains(), None);
+    }
+}
+
+/// A frame of a client, under a mask of zeroes.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = match payload.len() {
+        len @ 0..126 => vec![first, 0x80 | len as u8],
+        len => vec![first, 0x80 | 126, (len >> 8) as u8, len as u8],
+    };
+    bytes.extend([0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}

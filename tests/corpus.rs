@@ -1,0 +1,77 @@
+//! Every input the fuzzers have found worth keeping, through the functions they were found with:
+//! what broke once, and what reaches the most code. The fuzzers themselves are in `fuzz/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reverb::fuzzing::{TARGETS, Target};
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+/// The files of a folder, sorted by name.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn names(folder: &str) -> Vec<String> {
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files(&fuzz().join(folder)).iter().map(stem).collect()
+}
+
+#[track_caller]
+fn replay(name: &str) {
+    let (_, target): &(&str, Target) = TARGETS.iter().find(|(other, _)| *other == name).unwrap();
+    let files = files(&fuzz().join("corpus").join(name));
+    assert!(files.len() >= 5, "only {} inputs", files.len());
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        let run = std::panic::catch_unwind(|| target(&bytes));
+        assert!(run.is_ok(), "{}", file.display());
+        // What is nearly the input is another one: cut short it must fail as little.
+        let shorter = std::panic::catch_unwind(|| target(&bytes[..bytes.len() * 2 / 3]));
+        assert!(shorter.is_ok(), "two thirds of {}", file.display());
+    }
+}
+
+#[test]
+fn configuration_is_read_as_it_is_written() {
+    replay("config");
+}
+
+#[test]
+fn frames_are_read_as_tungstenite_reads_them_wherever_they_are_cut() {
+    replay("frames");
+}
+
+#[test]
+fn requests_are_answered_in_pieces_as_they_are_whole() {
+    replay("http");
+}
+
+#[test]
+fn nothing_is_left_of_a_hub_when_everybody_has_gone() {
+    replay("hub");
+}
+
+#[test]
+fn messages_that_are_written_again_say_the_same() {
+    replay("message");
+}
+
+#[test]
+fn every_target_has_a_fuzzer_and_inputs() {
+    let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names("fuzz_targets"), targets);
+    assert_eq!(names("corpus"), targets);
+    let here = fs::read_to_string(Path::new(file!())).unwrap();
+    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
+    for target in targets {
+        assert!(manifest.contains(&format!("name = \"{target}\"")), "{target}");
+        assert!(here.contains(&format!("replay(\"{target}\")")), "{target} is not replayed");
+    }
+}
