@@ -15,6 +15,8 @@ mod link;
 mod nodes;
 mod queue;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

@@ -1,0 +1,273 @@
+//! Several hubs and a Redis that is a value: everything but sockets and real time.
+//! What they are put through stands in `tests`.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use super::super::*;
+use crate::config::{App as Settings, Limits};
+use crate::hub::ConnId;
+use crate::proto::auth::Signer;
+
+const SECRET: &str = "secret";
+
+/// Nodes around one Redis.
+pub(super) struct Cluster {
+    pub nodes: Vec<Node>,
+    pub now: Now,
+    /// Whether Redis answers at all.
+    pub is_up: bool,
+}
+
+pub(super) struct Node {
+    pub hub: Hub<()>,
+    is_connected: bool,
+    is_subscribed: bool,
+    /// What Redis has said and the node has not heard.
+    replies: VecDeque<u8>,
+    /// What it has said and Redis has not understood.
+    commands: Vec<u8>,
+}
+
+impl Cluster {
+    pub fn new(count: usize) -> Self {
+        Self::with(count, |_| {})
+    }
+
+    pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
+        let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+        let mut cluster = Cluster { nodes: Vec::new(), now, is_up: true };
+        (0..count).for_each(|_| cluster.add(&limits));
+        cluster.settle();
+        cluster
+    }
+
+    pub fn add(&mut self, limits: impl Fn(&mut Limits)) {
+        let mut config =
+            Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+        config.server.scaling.enabled = true;
+        config.limits.node_lease_ms = 5_000;
+        limits(&mut config.limits);
+        let seed = [self.nodes.len() as u8 + 1; 32];
+        let hub = Hub::new(&config, seed, self.now);
+        let (replies, commands) = (VecDeque::new(), Vec::new());
+        let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
+        self.nodes.push(node);
+    }
+
+    /// Turns of all loops until nobody has anything to say.
+    pub fn settle(&mut self) {
+        for _ in 0..1_000 {
+            let mut is_quiet = true;
+            for at in 0..self.nodes.len() {
+                is_quiet &= !self.turn(at);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+        panic!("the nodes never stop talking");
+    }
+
+    /// One turn of a node's loop; whether anything happened.
+    pub fn turn(&mut self, at: usize) -> bool {
+        let (now, is_up) = (self.now, self.is_up);
+        let node = &mut self.nodes[at];
+        let replies: Vec<u8> = node.replies.drain(..).collect();
+        if !replies.is_empty() {
+            node.hub.bus_receive(&replies, now);
+        }
+        if node.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            node.hub.tick(now);
+        }
+        while node.hub.next_dirty(now).is_some() {}
+        match node.hub.bus_wants(now) {
+            BusWant::Nothing => {}
+            BusWant::Connect if is_up => {
+                node.is_connected = true;
+                node.hub.bus_connected(now);
+            }
+            BusWant::Connect => node.hub.bus_lost("connection refused", now),
+            BusWant::Drop => self.forget_connection(at),
+        }
+        let node = &mut self.nodes[at];
+        let said = take(node.hub.bus_outbox().unwrap());
+        let happened = !said.is_empty() || !replies.is_empty();
+        if node.is_connected && is_up {
+            node.commands.extend(said);
+            self.redis(at);
+        }
+        happened
+    }
+
+    /// Redis acts on the commands of a node.
+    fn redis(&mut self, at: usize) {
+        let bytes = std::mem::take(&mut self.nodes[at].commands);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let words = command(&mut rest);
+            let reply = match &*words[0] {
+                b"HELLO" => b"%1\r\n+proto\r\n:3\r\n".to_vec(),
+                b"SUBSCRIBE" => {
+                    self.nodes[at].is_subscribed = true;
+                    b">3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n".to_vec()
+                }
+                b"PUBLISH" => format!(":{}\r\n", self.publish(&words[2])).into_bytes(),
+                other => panic!("{:?}", String::from_utf8_lossy(other)),
+            };
+            self.nodes[at].replies.extend(reply);
+        }
+    }
+
+    pub fn publish(&mut self, text: &[u8]) -> usize {
+        let mut push = format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${}\r\n", text.len());
+        push.push_str(std::str::from_utf8(text).unwrap());
+        push.push_str("\r\n");
+        let subscribed = self.nodes.iter_mut().filter(|node| node.is_subscribed);
+        subscribed.map(|node| node.replies.extend(push.bytes())).count()
+    }
+
+    pub fn forget_connection(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        (node.is_connected, node.is_subscribed) = (false, false);
+        node.replies.clear();
+        node.commands.clear();
+    }
+
+    /// Cuts a node's connection, with what is on its way.
+    pub fn cut(&mut self, at: usize) {
+        if self.nodes[at].is_connected {
+            self.forget_connection(at);
+            self.nodes[at].hub.bus_lost("connection reset", self.now);
+        }
+    }
+
+    pub fn stop_redis(&mut self) {
+        self.is_up = false;
+        (0..self.nodes.len()).for_each(|at| self.cut(at));
+    }
+
+    /// Lets time pass in small steps.
+    pub fn pass(&mut self, ms: u64) {
+        let end_ms = self.now.ms + ms;
+        while self.now.ms < end_ms {
+            self.now.ms = (self.now.ms + 100).min(end_ms);
+            self.settle();
+        }
+    }
+
+    fn connect(&mut self, at: usize) -> (ConnId, String) {
+        let now = self.now;
+        let hub = &mut self.nodes[at].hub;
+        let id = hub.open((), None, now);
+        hub.receive(id, &mut HANDSHAKE.to_vec(), now);
+        let said = self.said(at, id);
+        let start = said.find("socket_id").unwrap() + 14;
+        (id, said[start..].split('\\').next().unwrap().to_owned())
+    }
+
+    fn say(&mut self, at: usize, id: ConnId, text: &str) {
+        let mut frame = vec![0x81, 0x80 | 126];
+        frame.extend((text.len() as u16).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.nodes[at].hub.receive(id, &mut frame, self.now);
+    }
+
+    /// A client of a node in this channel, as this user if it is a presence channel.
+    pub fn member(&mut self, at: usize, channel: &str, user: &str) -> ConnId {
+        let (id, socket_id) = self.connect(at);
+        let data = format!(r#"{{"user_id":"{user}","user_info":{{"name":"n{user}"}}}}"#);
+        let auth = Signer::new(SECRET).sign(&[&socket_id, ":", channel, ":", &data]);
+        let data = crate::proto::message::json_string(&data);
+        let data =
+            format!(r#"{{"channel":"{channel}","auth":"key:{auth}","channel_data":{data}}}"#);
+        self.say(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        id
+    }
+
+    pub fn whisper(&mut self, at: usize, id: ConnId, channel: &str, data: u32) {
+        let text = format!(r#"{{"event":"client-e","channel":"{channel}","data":{data}}}"#);
+        self.say(at, id, &text);
+    }
+
+    pub fn close(&mut self, at: usize, id: ConnId) {
+        self.nodes[at].hub.close(id, self.now);
+    }
+
+    pub fn said(&mut self, at: usize, id: ConnId) -> String {
+        let (_, outbox) = self.nodes[at].hub.outbox(id).unwrap();
+        String::from_utf8_lossy(&take(outbox)).into_owned()
+    }
+
+    pub fn counters(&self, at: usize) -> BusCounters {
+        self.nodes[at].hub.bus_counters().unwrap().1
+    }
+
+    /// What a node knows: subscriptions of each channel and its users.
+    pub fn view(&self, at: usize) -> Vec<(String, u64, Vec<String>)> {
+        let channels = self.nodes[at].hub.apps[0].listed_channels();
+        let mut view: Vec<_> = channels
+            .map(|channel| {
+                let presence = channel.presence.as_deref();
+                let ids = presence.into_iter().flat_map(|presence| presence.ids());
+                let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+                ids.sort();
+                (channel.name.to_string(), channel.subscriptions(), ids)
+            })
+            .collect();
+        view.sort();
+        view
+    }
+}
+
+fn take(outbox: &mut Outbox) -> Vec<u8> {
+    let mut slices = vec![IoSlice::new(&[]); 4_096];
+    let filled = outbox.slices(&mut slices, usize::MAX);
+    let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+    outbox.consume(bytes.len());
+    bytes
+}
+
+/// The words of the first command in these bytes.
+fn command(bytes: &mut &[u8]) -> Vec<Vec<u8>> {
+    let number = |bytes: &mut &[u8], sign| {
+        assert_eq!(bytes[0], sign);
+        let end = bytes.iter().position(|b| *b == b'\r').unwrap();
+        let number: usize = std::str::from_utf8(&bytes[1..end]).unwrap().parse().unwrap();
+        *bytes = &bytes[end + 2..];
+        number
+    };
+    let count = number(bytes, b'*');
+    let word = |_| {
+        let len = number(bytes, b'$');
+        let word = bytes[..len].to_vec();
+        *bytes = &bytes[len + 2..];
+        word
+    };
+    (0..count).map(word).collect()
+}
+
+const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// Publishes an event by a node's API.
+pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &str) {
+    let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
+    let query = format!(
+        "auth_key=key&auth_timestamp={}&auth_version=1.0&body_md5={}",
+        cluster.now.unix_s,
+        crate::proto::auth::md5_hex(body.as_bytes())
+    );
+    let signature = Signer::new(SECRET).sign(&["POST\n/apps/1/events\n", &query]);
+    let mut request = format!(
+        "POST /apps/1/events?{query}&auth_signature={signature} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes();
+    let id = cluster.nodes[at].hub.open((), None, cluster.now);
+    let now = cluster.now;
+    cluster.nodes[at].hub.receive(id, &mut request, now);
+    let answer = cluster.said(at, id);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
