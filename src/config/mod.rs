@@ -13,6 +13,7 @@ pub mod json;
 mod json_text;
 mod limits;
 pub mod load;
+pub mod redis;
 pub mod render;
 mod settings;
 pub mod tls;
@@ -23,6 +24,7 @@ pub use bound::Bound;
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
+pub use redis::{RedisTarget, RedisTls};
 pub use tls::Tls;
 
 /// Everything a server needs to know before it starts.
@@ -77,9 +79,13 @@ pub struct Scaling {
     pub enabled: bool,
     /// The Redis channel the nodes share. `REVERB_SCALING_CHANNEL`.
     pub channel: String,
-    /// `REDIS_URL`; where given, it wins over the single values.
+    /// `REDIS_URL`; what it names wins over the single values. [`RedisTarget::of`] puts them
+    /// together.
     pub url: Option<String>,
-    /// `REDIS_HOST`.
+    /// `REDIS_SCHEME`.
+    pub scheme: Option<String>,
+    /// `REDIS_HOST`: a name, an address, the path of a socket file, or one of them behind a
+    /// scheme.
     pub host: String,
     /// `REDIS_PORT`.
     pub port: u16,
@@ -91,6 +97,8 @@ pub struct Scaling {
     pub database: u32,
     /// `REDIS_TIMEOUT`, in seconds.
     pub timeout_s: u32,
+    /// `REDIS_TLS_*`.
+    pub tls: RedisTls,
 }
 
 impl Default for Scaling {
@@ -99,12 +107,14 @@ impl Default for Scaling {
             enabled: false,
             channel: "reverb".into(),
             url: None,
+            scheme: None,
             host: "127.0.0.1".into(),
             port: 6379,
             username: None,
             password: None,
             database: 0,
             timeout_s: 60,
+            tls: RedisTls::default(),
         }
     }
 }

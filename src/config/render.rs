@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::settings::DEFAULT_RATE_LIMIT;
-use super::{App, ClientEvents, Config, Limits, Server, Tls};
+use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls};
 
 /// The text of a `reverb.json` that sets exactly this configuration. It holds the secrets of the
 /// apps.
@@ -49,12 +49,14 @@ fn server(server: &Server) -> String {
                 "channel": {channel},
                 "server": {{
                     "url": {redis_url},
+                    "scheme": {redis_scheme},
                     "host": {redis_host},
                     "port": {redis_port},
                     "username": {redis_username},
                     "password": {redis_password},
                     "database": {redis_database},
-                    "timeout": {redis_timeout_s}
+                    "timeout": {redis_timeout_s},
+                    "tls": {redis_tls}
                 }}
             }},
             "pulse_ingest_interval": 15,
@@ -68,17 +70,37 @@ fn server(server: &Server) -> String {
         enabled = scaling.enabled,
         channel = text(&scaling.channel),
         redis_url = optional(scaling.url.as_deref()),
+        redis_scheme = optional(scaling.scheme.as_deref()),
         redis_host = text(&scaling.host),
         redis_port = scaling.port,
         redis_username = optional(scaling.username.as_deref()),
         redis_password = optional(scaling.password.as_deref()),
         redis_database = scaling.database,
         redis_timeout_s = scaling.timeout_s,
+        redis_tls = redis_tls(&scaling.tls),
+    )
+}
+
+fn redis_tls(tls: &RedisTls) -> String {
+    format!(
+        r#"{{
+                        "cafile": {cafile},
+                        "verify_peer": {verify_peer},
+                        "peer_name": {peer_name},
+                        "local_cert": {local_cert},
+                        "local_pk": {local_pk},
+                        "passphrase": {passphrase}
+                    }}"#,
+        cafile = path(&tls.cafile),
+        verify_peer = tls.verify_peer,
+        peer_name = optional(tls.peer_name.as_deref()),
+        local_cert = path(&tls.local_cert),
+        local_pk = path(&tls.local_pk),
+        passphrase = optional(tls.passphrase.as_deref()),
     )
 }
 
 fn tls(tls: &Tls) -> String {
-    let path = |path: &Option<PathBuf>| optional(path.as_ref().and_then(|path| path.to_str()));
     let names = tls.sni_server_certs.iter().map(|one| {
         let (certificate, key) = (Some(one.local_cert.clone()), &one.local_pk);
         let pair =
@@ -185,6 +207,10 @@ fn text(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
+fn path(path: &Option<PathBuf>) -> String {
+    optional(path.as_ref().and_then(|path| path.to_str()))
+}
+
 fn optional(value: Option<&str>) -> String {
     value.map_or("null".to_owned(), text)
 }
@@ -244,6 +270,15 @@ mod tests {
         (scaling.host, scaling.port) = ("r".into(), 2);
         (scaling.username, scaling.password) = (Some("u".into()), Some("p".into()));
         (scaling.database, scaling.timeout_s) = (3, 4);
+        scaling.scheme = Some("tls".into());
+        scaling.tls = RedisTls {
+            cafile: Some("/a".into()),
+            verify_peer: false,
+            peer_name: Some("n".into()),
+            local_cert: Some("/c".into()),
+            local_pk: Some("/k".into()),
+            passphrase: Some("p\"".into()),
+        };
         for name in Limits::NAMES {
             let value = config.limits.value(name).unwrap();
             config.limits.set(name, value + 1).or_else(|_| config.limits.set(name, 2)).unwrap();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::values::{
     bind_address, boolean, client_events, host_name, path_prefix, shown, url_safe, whole,
 };
-use super::{App, Config, RateLimit};
+use super::{App, Config, RateLimit, redis};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -133,11 +133,18 @@ pub const SERVER: &[Setting<Config>] = &[
         Ok(())
     }),
     text("scaling.server.url", "REDIS_URL", |config, url| {
+        redis::url(url)?;
         config.server.scaling.url = Some(url.to_owned());
         Ok(())
     }),
+    text("scaling.server.scheme", "REDIS_SCHEME", |config, scheme| {
+        redis::scheme(scheme)?;
+        config.server.scaling.scheme = Some(scheme.to_owned());
+        Ok(())
+    }),
     text("scaling.server.host", "REDIS_HOST", |config, host| {
-        config.server.scaling.host = host_name(host)?;
+        redis::host(host)?;
+        config.server.scaling.host = host.to_owned();
         Ok(())
     }),
     // Laravel apps that reach Redis by a socket file write port 0.
@@ -152,11 +159,44 @@ pub const SERVER: &[Setting<Config>] = &[
         config.server.scaling.password = Some(password.to_owned());
         Ok(())
     }),
-    whole_number("scaling.server.database", "REDIS_DB", 0..=2_147_483_647, |config, number| {
-        config.server.scaling.database = number as u32;
-    }),
+    whole_number(
+        "scaling.server.database",
+        "REDIS_DB",
+        0..=redis::DATABASE_MAX as u64,
+        |config, number| {
+            config.server.scaling.database = number as u32;
+        },
+    ),
     whole_number("scaling.server.timeout", "REDIS_TIMEOUT", 0..=YEAR_S, |config, seconds| {
         config.server.scaling.timeout_s = seconds as u32;
+    }),
+    // Where OpenSSL, and so PHP, looks for the system's authorities. The closer name comes after.
+    text("", "SSL_CERT_FILE", |config, file| {
+        config.server.scaling.tls.cafile = Some(file.into());
+        Ok(())
+    }),
+    text("scaling.server.tls.cafile", "REDIS_TLS_CAFILE", |config, file| {
+        config.server.scaling.tls.cafile = Some(file.into());
+        Ok(())
+    }),
+    boolean_value("scaling.server.tls.verify_peer", "REDIS_TLS_VERIFY_PEER", |config, on| {
+        config.server.scaling.tls.verify_peer = on;
+    }),
+    text("scaling.server.tls.peer_name", "REDIS_TLS_PEER_NAME", |config, name| {
+        config.server.scaling.tls.peer_name = Some(host_name(name)?);
+        Ok(())
+    }),
+    text("scaling.server.tls.local_cert", "REDIS_TLS_LOCAL_CERT", |config, file| {
+        config.server.scaling.tls.local_cert = Some(file.into());
+        Ok(())
+    }),
+    text("scaling.server.tls.local_pk", "REDIS_TLS_LOCAL_PK", |config, file| {
+        config.server.scaling.tls.local_pk = Some(file.into());
+        Ok(())
+    }),
+    text("scaling.server.tls.passphrase", "REDIS_TLS_PASSPHRASE", |config, passphrase| {
+        config.server.scaling.tls.passphrase = Some(passphrase.to_owned());
+        Ok(())
     }),
     ignored("pulse_ingest_interval", "REVERB_PULSE_INGEST_INTERVAL"),
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),

@@ -122,6 +122,7 @@ fn at(environment: &Environment, name: &str, reason: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RedisTls;
     use std::path::Path;
 
     fn environment(file: &str) -> Environment {
@@ -145,6 +146,9 @@ mod tests {
             REVERB_MAX_REQUEST_SIZE=20000\nREVERB_SCALING_ENABLED=true\n\
             REVERB_SCALING_CHANNEL=c\nREDIS_URL=redis://r\nREDIS_HOST=r\nREDIS_PORT=1\n\
             REDIS_USERNAME=u\nREDIS_PASSWORD=p\nREDIS_DB=2\nREDIS_TIMEOUT=3\n\
+            REDIS_SCHEME=tls\nREDIS_TLS_CAFILE=/a\nREDIS_TLS_VERIFY_PEER=false\n\
+            REDIS_TLS_PEER_NAME=n\nREDIS_TLS_LOCAL_CERT=/c\nREDIS_TLS_LOCAL_PK=/k\n\
+            REDIS_TLS_PASSPHRASE=p\nSSL_CERT_FILE=/other\n\
             REVERB_PULSE_INGEST_INTERVAL=x\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
         let mut warnings = Vec::new();
@@ -161,6 +165,16 @@ mod tests {
         assert_eq!(scaling.username.as_deref(), Some("u"));
         assert_eq!(scaling.password.as_deref(), Some("p"));
         assert_eq!((scaling.database, scaling.timeout_s), (2, 3));
+        assert_eq!(scaling.scheme.as_deref(), Some("tls"));
+        let tls = RedisTls {
+            cafile: Some("/a".into()),
+            verify_peer: false,
+            peer_name: Some("n".into()),
+            local_cert: Some("/c".into()),
+            local_pk: Some("/k".into()),
+            passphrase: Some("p".into()),
+        };
+        assert_eq!(scaling.tls, tls);
         assert_eq!(config.limits.connections, 7);
     }
 

@@ -1,0 +1,296 @@
+//! Where Redis is, and as whom to log in: one value out of the many ways Laravel has to say it.
+//!
+//! No socket is known here, and nothing is resolved. A reason never shows more of a URL than that
+//! it is wrong: any part of it may be the password, misplaced.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use super::{Error, Scaling};
+use crate::proto::query::{Query, decode_percent};
+
+/// Everything needed to reach one Redis and log in.
+#[derive(Clone, PartialEq)]
+pub struct RedisTarget {
+    /// Where it listens.
+    pub transport: Transport,
+    /// How it is known to be the right one; `None` without TLS. `peer_name` is filled in.
+    pub tls: Option<RedisTls>,
+    /// The ACL user; only with a password. Without one it is Redis' `default`.
+    pub username: Option<String>,
+    /// The password; `None` where none is asked for.
+    pub password: Option<String>,
+    /// The database, which pub/sub does not depend on, but the right to log in may.
+    pub database: u32,
+}
+
+/// What carries the bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transport {
+    /// A host, by name or address (IPv6 without brackets), and a port.
+    Tcp {
+        /// The name or address.
+        host: String,
+        /// The port; never 0.
+        port: u16,
+    },
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+/// How Redis shows that it is the right one, and how this server does: PHP's options of SSL
+/// contexts. `servers.reverb.scaling.server.tls`.
+#[derive(Clone, PartialEq)]
+pub struct RedisTls {
+    /// Who may have issued its certificate; `None` are the system's authorities.
+    /// `REDIS_TLS_CAFILE`.
+    pub cafile: Option<PathBuf>,
+    /// Whether its certificate is looked at at all. `REDIS_TLS_VERIFY_PEER`.
+    pub verify_peer: bool,
+    /// The name its certificate is for; `None` is the host. `REDIS_TLS_PEER_NAME`.
+    pub peer_name: Option<String>,
+    /// The certificate this server shows, where Redis asks for one. `REDIS_TLS_LOCAL_CERT`.
+    pub local_cert: Option<PathBuf>,
+    /// Its key; `None` is in the same file. `REDIS_TLS_LOCAL_PK`.
+    pub local_pk: Option<PathBuf>,
+    /// What the key is encrypted with. `REDIS_TLS_PASSPHRASE`.
+    pub passphrase: Option<String>,
+}
+
+impl Default for RedisTls {
+    fn default() -> Self {
+        RedisTls {
+            cafile: None,
+            verify_peer: true,
+            peer_name: None,
+            local_cert: None,
+            local_pk: None,
+            passphrase: None,
+        }
+    }
+}
+
+impl RedisTarget {
+    /// What these settings name. The URL's parts win over `host`, those over the single values,
+    /// as in Laravel.
+    ///
+    /// # Errors
+    ///
+    /// A value that cannot be meant, or two that do not go together.
+    pub fn of(scaling: &Scaling) -> Result<Self, Error> {
+        let told = |key: &str, reason: String| {
+            Error::new("configuration", format!("servers.reverb.scaling.server.{key}"), reason)
+        };
+        let single = Named {
+            tls: scaling
+                .scheme
+                .as_deref()
+                .map(scheme)
+                .transpose()
+                .map_err(|e| told("scheme", e))?,
+            port: Some(scaling.port).filter(|port| *port > 0),
+            username: scaling.username.clone(),
+            password: scaling.password.clone(),
+            database: Some(scaling.database),
+            place: None,
+        };
+        let mut named = host(&scaling.host).map_err(|e| told("host", e))?.or(single);
+        if let Some(text) = &scaling.url {
+            named = url(text).map_err(|e| told("url", e))?.or(named);
+        }
+        let Some(place) = named.place else { return Err(told("host", NO_HOST.into())) };
+        let mut tls = named.tls.unwrap_or_default().then(|| scaling.tls.clone());
+        let transport = match (place, &mut tls) {
+            (Place::File(_), Some(_)) => {
+                return Err(told("host", "is a socket file, over which nobody speaks TLS".into()));
+            }
+            (Place::File(path), None) => Transport::Unix(path),
+            (Place::Host(host), tls) => {
+                if let Some(tls) = tls {
+                    tls.peer_name.get_or_insert_with(|| host.clone());
+                }
+                Transport::Tcp { host, port: named.port.unwrap_or(DEFAULT_PORT) }
+            }
+        };
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let password = given(named.password);
+        // Nobody is logged in by a name alone, so Laravel takes no notice of one.
+        let username = given(named.username).filter(|_| password.is_some());
+        let database = named.database.unwrap_or_default();
+        Ok(RedisTarget { transport, tls, username, password, database })
+    }
+}
+
+/// Where it is, as the log shows it.
+impl fmt::Display for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.transport {
+            Transport::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Transport::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Transport::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Leaves the password out.
+impl fmt::Debug for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisTarget { transport, tls, username, database, .. } = self;
+        let mut shown = f.debug_struct("RedisTarget");
+        shown.field("transport", transport).field("tls", tls).field("username", username);
+        shown.field("database", database).finish_non_exhaustive()
+    }
+}
+
+/// Leaves the passphrase out.
+impl fmt::Debug for RedisTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RedisTls");
+        shown.field("peer_name", &self.peer_name).field("cafile", &self.cafile);
+        shown.field("verify_peer", &self.verify_peer).finish_non_exhaustive()
+    }
+}
+
+/// What one source names of a Redis.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Named {
+    tls: Option<bool>,
+    place: Option<Place>,
+    port: Option<u16>,
+    username: Option<String>,
+    password: Option<String>,
+    database: Option<u32>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Place {
+    Host(String),
+    File(PathBuf),
+}
+
+impl Named {
+    /// What is not named here is as there.
+    fn or(self, other: Named) -> Named {
+        Named {
+            tls: self.tls.or(other.tls),
+            place: self.place.or(other.place),
+            port: self.port.or(other.port),
+            username: self.username.or(other.username),
+            password: self.password.or(other.password),
+            database: self.database.or(other.database),
+        }
+    }
+}
+
+/// Parses a scheme: whether it is one of TLS.
+pub(super) fn scheme(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "tls" | "rediss" => Ok(true),
+        "tcp" | "redis" | "unix" => Ok(false),
+        _ => Err("is none of tcp, redis, tls, rediss, unix".into()),
+    }
+}
+
+/// Parses `REDIS_HOST`: a name, an address, the path of a socket file, or a URL.
+pub(super) fn host(text: &str) -> Result<Named, String> {
+    if text.contains("://") || text.starts_with("unix:") {
+        return url(text);
+    }
+    let place = match text.starts_with('/') {
+        true => Place::File(text.into()),
+        false => Place::Host(host_name(text).ok_or(WRONG_HOST)?),
+    };
+    Ok(Named { place: Some(place), ..Named::default() })
+}
+
+/// Parses a URL.
+pub(super) fn url(text: &str) -> Result<Named, String> {
+    let (scheme_name, rest) = text.split_once(':').ok_or(NO_SCHEME)?;
+    let tls = scheme(scheme_name).map_err(|_| NO_SCHEME)?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let query = Query::parse(query);
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => ("", rest),
+    };
+    let (login, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = match login.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (login, None),
+    };
+    let asked = |names: [&str; 2]| names.iter().find_map(|name| query.value(name));
+    let mut database = asked(["database", "db"]).map(str::to_owned);
+    let (place, port) = if scheme_name.eq_ignore_ascii_case("unix") {
+        if !address.is_empty() || !path.starts_with('/') || path.len() < 2 {
+            return Err("must have the path of a socket file: unix:/run/redis.sock".into());
+        }
+        (Place::File(decode_percent(path).into_owned().into()), None)
+    } else {
+        let number = path.trim_start_matches('/');
+        if database.is_none() && !number.is_empty() {
+            database = Some(number.to_owned());
+        }
+        let (name, port) = split_port(address)?;
+        (Place::Host(name), port)
+    };
+    let decoded = |text: &str| decode_percent(text).into_owned();
+    Ok(Named {
+        tls: Some(tls),
+        place: Some(place),
+        port,
+        username: Some(user)
+            .filter(|user| !user.is_empty())
+            .map(decoded)
+            .or_else(|| asked(["username", "user"]).map(str::to_owned)),
+        password: password.map(decoded).or_else(|| asked(["password", "pass"]).map(str::to_owned)),
+        database: database.map(|text| number_of_database(&text)).transpose()?,
+    })
+}
+
+/// Splits `host`, `host:port`, `[address]` or `[address]:port`.
+fn split_port(address: &str) -> Result<(String, Option<u16>), String> {
+    let colon = address.rfind(':').filter(|at| !address[*at..].contains(']'));
+    let (name, port) = address.split_at(colon.unwrap_or(address.len()));
+    if name.is_empty() {
+        return Err(NO_HOST.into());
+    }
+    let name = host_name(name).ok_or(WRONG_HOST)?;
+    let port = match port.get(1..).unwrap_or_default() {
+        "" => None,
+        digits => match digits.parse() {
+            Ok(port @ 1..) => Some(port),
+            _ => return Err(WRONG_PORT.into()),
+        },
+    };
+    Ok((name, port))
+}
+
+/// A host's name or address, out of its brackets; `None` for what can be neither.
+fn host_name(text: &str) -> Option<String> {
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let is_name = inner.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    let is_host = !inner.is_empty() && (is_name || inner.parse::<Ipv6Addr>().is_ok());
+    is_host.then(|| inner.to_owned())
+}
+
+fn number_of_database(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ 0..=DATABASE_MAX) => Ok(number),
+        _ => Err(format!("has a database that is not between 0 and {DATABASE_MAX}")),
+    }
+}
+
+const DEFAULT_PORT: u16 = 6379;
+/// What Redis counts its databases with.
+pub(super) const DATABASE_MAX: u32 = i32::MAX as u32;
+const NO_SCHEME: &str = "must begin with redis://, rediss://, tcp://, tls:// or unix:/";
+const NO_HOST: &str = "names no host";
+const WRONG_HOST: &str = "has no host that can be one: a port belongs in REDIS_PORT or a URL, and in \
+                          a URL's user and password each of @ : / ? # % is written as %40 %3A %2F \
+                          %3F %23 %25";
+const WRONG_PORT: &str = "has a port that is not between 1 and 65535; in a URL's user and password \
+                          each of @ : / ? # % is written as %40 %3A %2F %3F %23 %25";
+
+#[cfg(test)]
+mod tests;
