@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::super::outbox::Outbox;
 use super::super::random::Random;
-use crate::config::{Limits, Scaling};
+use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Broken, Reader, Said};
 use crate::proto::websocket::Frame;
 
@@ -83,7 +83,7 @@ pub(super) enum Heard {
 }
 
 impl Link {
-    pub(super) fn new(scaling: &Scaling, limits: &Limits) -> Self {
+    pub(super) fn new(target: &RedisTarget, channel: &str, limits: &Limits) -> Self {
         let limits = LinkLimits {
             connect_ms: limits.redis_connect_timeout_ms.into(),
             reply_ms: limits.redis_reply_timeout_ms.into(),
@@ -96,8 +96,8 @@ impl Link {
             reader: Reader::new(limits.reply_bytes),
             unanswered: VecDeque::new(),
             unanswered_bytes: 0,
-            login: login(scaling),
-            channel: scaling.channel.clone(),
+            login: login(target, channel),
+            channel: channel.to_owned(),
             drops: false,
             attempts: 0,
             logged: None,
@@ -268,19 +268,19 @@ impl Link {
 
 /// The beginning of every connection: protocol 3, in which one connection may both subscribe and
 /// publish, as whom, which database, and the channel.
-fn login(scaling: &Scaling) -> Vec<(&'static str, Frame)> {
+fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-    if let Some(password) = &scaling.password {
-        let username = scaling.username.as_deref().unwrap_or("default");
+    if let Some(password) = &target.password {
+        let username = target.username.as_deref().unwrap_or("default");
         hello.extend([&b"AUTH"[..], username.as_bytes(), password.as_bytes()]);
     }
     hello.extend([&b"SETNAME"[..], b"reverb"]);
     let mut login = vec![(LOGIN, resp::command(&hello).into())];
-    if scaling.database > 0 {
-        let database = scaling.database.to_string();
+    if target.database > 0 {
+        let database = target.database.to_string();
         login.push(("REDIS_DB", resp::command(&[b"SELECT", database.as_bytes()]).into()));
     }
-    let subscribe = resp::command(&[b"SUBSCRIBE", scaling.channel.as_bytes()]);
+    let subscribe = resp::command(&[b"SUBSCRIBE", channel.as_bytes()]);
     login.push(("REVERB_SCALING_CHANNEL", subscribe.into()));
     login
 }

@@ -26,7 +26,7 @@ use super::Hub;
 use super::outbox::Outbox;
 use super::peer::Now;
 use super::random::Random;
-use crate::config::Config;
+use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, Item, NodeId, Version};
 use link::{Heard, Link};
 use nodes::Nodes;
@@ -98,6 +98,8 @@ impl Bus {
         if !scaling.enabled {
             return None;
         }
+        // What cannot be meant was refused before there is a hub.
+        let target = RedisTarget::of(scaling).ok()?;
         let memory_ms = u64::from(scaling.timeout_s) * 1_000;
         Some(Box::new(Bus {
             id: NodeId(random.number()),
@@ -110,7 +112,7 @@ impl Bus {
             changed_apps: Vec::new(),
             queue: Queue::new(limits.bus_queue_bytes as usize, memory_ms),
             nodes: Nodes::default(),
-            link: Link::new(scaling, limits),
+            link: Link::new(&target, &scaling.channel, limits),
             links: 0,
             says_hello: false,
             says_alive: false,
