@@ -24,22 +24,17 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         log::warn!("{warning}");
     }
     let config = &loaded.config;
-    if config.server.scaling.enabled {
-        let text = "servers.reverb.scaling.enabled (REVERB_SCALING_ENABLED): this version serves \
-                    from one node alone and would not pass events to the others; set it to false";
-        return Err(Failure { text: text.into(), exit_code: 2 });
-    }
     let seed = random_seed().map_err(Failure::at_work)?;
     let (host, port) = (&config.server.host, config.server.port);
     let server = Server::bind(config, seed).map_err(|error| match error {
-        BindError::Tls(error) => Failure::from(error),
+        BindError::Tls(error) | BindError::Redis(error) => Failure::from(error),
         BindError::Address(error) => {
             Failure::at_work(format!("cannot listen on {host}:{port}: {error}"))
         }
     })?;
     let address = server.local_address().map_err(Failure::at_work)?;
     let stopper = server.stopper().map_err(Failure::at_work)?;
-    stopper.ask_on_signals(server.is_secure()).map_err(Failure::at_work)?;
+    stopper.ask_on_signals(server.has_certificates()).map_err(Failure::at_work)?;
     announce(&loaded, address, server.connections_max());
     server.run().map_err(Failure::at_work)
 }

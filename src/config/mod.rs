@@ -24,7 +24,7 @@ pub use bound::Bound;
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
-pub use redis::{RedisTarget, RedisTls};
+pub use redis::{RedisTarget, RedisTls, Transport};
 pub use tls::Tls;
 
 /// Everything a server needs to know before it starts.

@@ -11,13 +11,15 @@ pub enum BindError {
     Address(io::Error),
     /// A certificate, a key or an option of TLS cannot be used.
     Tls(config::Error),
+    /// What is said of Redis does not go together, or its certificates cannot be used.
+    Redis(config::Error),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BindError::Address(error) => error.fmt(f),
-            BindError::Tls(error) => error.fmt(f),
+            BindError::Tls(error) | BindError::Redis(error) => error.fmt(f),
         }
     }
 }
@@ -34,7 +36,9 @@ impl From<BindError> for io::Error {
     fn from(error: BindError) -> Self {
         match error {
             BindError::Address(error) => error,
-            BindError::Tls(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+            BindError::Tls(error) | BindError::Redis(error) => {
+                io::Error::new(io::ErrorKind::InvalidInput, error)
+            }
         }
     }
 }

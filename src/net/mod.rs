@@ -4,6 +4,11 @@
 mod error;
 mod listen;
 mod notice;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "no_redis.rs"]
+mod redis;
 mod server;
 mod socket;
 mod stop;

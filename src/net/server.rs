@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::error::BindError;
 use super::listen::{Listen, NotAccepted};
 use super::notice::Notice;
+use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::sys;
@@ -30,6 +31,8 @@ pub struct Server {
     listen: Listen,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
+    /// The way to the other nodes, if there are to be any.
+    redis: Option<Redis>,
     stops: StopRequests,
     /// The other end of `stops`, for as many stoppers as are wanted.
     stop_writer: StdUnixStream,
@@ -81,10 +84,12 @@ impl Server {
         let readable = Interest::READABLE;
         poll.registry().register(&mut listen.socket, LISTENER, readable)?;
         poll.registry().register(&mut stops.0, STOPS, readable)?;
+        let redis = Redis::load(&config, poll.registry(), clock.now())?;
         Ok(Server {
             poll,
             listen,
             secure,
+            redis,
             stops,
             stop_writer,
             hub: Hub::new(&config, seed, clock.now()),
@@ -115,9 +120,9 @@ impl Server {
         self.limits.connections
     }
 
-    /// Whether it speaks TLS.
-    pub fn is_secure(&self) -> bool {
-        self.secure.is_some()
+    /// Whether it speaks TLS, to clients or to Redis, so that there are certificates to load anew.
+    pub fn has_certificates(&self) -> bool {
+        self.secure.is_some() || self.redis.as_ref().is_some_and(Redis::is_secure)
     }
 
     /// Has this listener told what happens.
@@ -164,19 +169,28 @@ impl Server {
             if self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
                 self.hub.tick(now);
             }
+            let registry = self.poll.registry();
+            if let Some(redis) = &mut self.redis {
+                redis.read(&mut self.hub, &mut self.buffer, registry, now);
+            }
             self.flush(now);
             self.reap(now);
-            if self.has_ended(now) {
+            let has_ended = self.has_ended(now);
+            if let Some(redis) = &mut self.redis {
+                redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
+            }
+            if has_ended {
                 return Ok(());
             }
         }
     }
 
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
-    fn sleep_for(&self) -> Option<Duration> {
+    fn sleep_for(&mut self) -> Option<Duration> {
         let accepts = self.listen.ready && self.listen.retry_ms.is_none();
         let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
-        if reads || self.hub.has_dirty() || accepts {
+        let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
+        if reads || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now();
@@ -191,6 +205,7 @@ impl Server {
         let id = match event.token() {
             LISTENER => return self.listen.ready = true,
             STOPS => return self.asked = true,
+            REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
             Token(key) => ConnId(key as u32),
         };
         let Some((socket, outbox)) = self.hub.outbox(id) else { return };
@@ -354,6 +369,9 @@ impl Server {
         if let Some(secure) = self.secure.as_mut().filter(|_| asked.reload) {
             secure.reload(now);
         }
+        if let Some(redis) = self.redis.as_mut().filter(|_| asked.reload) {
+            redis.reload(now);
+        }
         self.stop(asked.stops, now);
     }
 
@@ -400,6 +418,8 @@ const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Reserved from the top, out of the way of connections.
 const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);
+pub(super) const REDIS: Token = Token(usize::MAX - 2);
+pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
 /// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
 /// who are answered on connections that are not kept when there is no room.
 const RESERVED_FILES: u64 = 64;

@@ -8,8 +8,8 @@
 //! outbox, where it is shared with other connections and counts against the limit. The outbox
 //! lets go of a record's bytes only when all of the record has gone.
 
-mod expiry;
-mod files;
+pub(super) mod expiry;
+pub(super) mod files;
 mod secure;
 
 use std::io::{self, IoSlice, Read, Write};

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A point in time as certificates have it, in UTC. Compares as time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment {
+pub(in crate::net) struct Moment {
     year: i64,
     month: i64,
     day: i64,
@@ -83,7 +83,7 @@ impl Moment {
     }
 
     /// This many seconds after the beginning of 1970.
-    pub(super) fn from_unix(unix_s: u64) -> Self {
+    pub(in crate::net) fn from_unix(unix_s: u64) -> Self {
         let days = i64::try_from(unix_s / 86_400).unwrap_or(i64::MAX / 2);
         let second = (unix_s % 86_400) as i64;
         // Years of this count begin in March, so that the leap day ends them; an era has 400.

@@ -1,0 +1,65 @@
+//! What stands in place of `redis` in a build without it: a configuration with several nodes is
+//! refused at the start.
+
+use mio::Registry;
+use mio::event::Event;
+
+use super::error::BindError;
+use super::socket::Socket;
+use crate::config::{Config, Error};
+use crate::hub::{Hub, Now};
+
+/// The way to Redis: there is none.
+pub(super) enum Redis {}
+
+impl Redis {
+    pub(super) fn load(
+        config: &Config,
+        _registry: &Registry,
+        _now: Now,
+    ) -> Result<Option<Self>, BindError> {
+        if !config.server.scaling.enabled {
+            return Ok(None);
+        }
+        let key = "servers.reverb.scaling.enabled (REVERB_SCALING_ENABLED)";
+        let reason = "this build has no Redis, without which events would not reach the other \
+                      nodes; build with the feature redis, or set it to false";
+        Err(BindError::Redis(Error::new("configuration", key, reason)))
+    }
+
+    pub(super) fn note(&mut self, _event: &Event) {
+        match *self {}
+    }
+
+    pub(super) fn read(
+        &mut self,
+        _hub: &mut Hub<Socket>,
+        _buffer: &mut [u8],
+        _registry: &Registry,
+        _now: Now,
+    ) {
+        match *self {}
+    }
+
+    pub(super) fn write(
+        &mut self,
+        _hub: &mut Hub<Socket>,
+        _registry: &Registry,
+        _now: Now,
+        _is_last: bool,
+    ) {
+        match *self {}
+    }
+
+    pub(super) fn has_work(&self, _hub: &mut Hub<Socket>) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn reload(&mut self, _now: Now) {
+        match *self {}
+    }
+}

@@ -1,0 +1,185 @@
+//! A connection that is being made, and then is there: TCP, with or without TLS, or a socket
+//! file. Remembers what the poller said, which says each thing once.
+
+use std::io::{self, IoSlice, Read as _, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use mio::event::Event;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::tls::Session;
+
+/// A connection to Redis.
+pub(super) struct Stream {
+    socket: Socket,
+    tls: Option<Box<Session>>,
+    /// Whether there may be something to read.
+    pub readable: bool,
+    /// Whether it may be written to: until it was, and could not take all.
+    pub writable: bool,
+    /// Whether no more will come than what is there to be read.
+    read_closed: bool,
+}
+
+/// What carries the bytes.
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What came of a read.
+pub(super) enum Read {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+impl Stream {
+    /// Begins to connect to an address, and to speak TLS there if there is a session for it.
+    pub(super) fn tcp(
+        address: SocketAddr,
+        tls: Option<Box<Session>>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Stream::new(Socket::Tcp(socket), tls))
+    }
+
+    /// Connects to a socket file.
+    pub(super) fn unix(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = UnixStream::connect(path)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Stream::new(Socket::Unix(socket), None))
+    }
+
+    fn new(socket: Socket, tls: Option<Box<Session>>) -> Self {
+        Stream { socket, tls, readable: false, writable: false, read_closed: false }
+    }
+
+    /// Notes what the poller says.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.read_closed |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable();
+    }
+
+    /// Goes on connecting, and says whether that is done; why it cannot be, otherwise.
+    pub(super) fn go_on(&mut self) -> Result<bool, String> {
+        if !self.readable && !self.writable {
+            return Ok(false);
+        }
+        if !self.socket.is_connected().map_err(|error| error.to_string())? {
+            (self.readable, self.writable) = (false, false);
+            return Ok(false);
+        }
+        if let Some(tls) = &mut self.tls
+            && !tls.shake_hands(&mut self.socket)?
+        {
+            (self.readable, self.writable) = (false, false);
+            return Ok(false);
+        }
+        // What came behind the handshake is told by no event.
+        (self.readable, self.writable) = (true, true);
+        Ok(true)
+    }
+
+    /// Reads what fits in the buffer; why it cannot, if it is broken.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Read, String> {
+        let read = match &mut self.tls {
+            Some(tls) => tls.read(&mut self.socket, buffer)?,
+            None => match self.socket.read(buffer) {
+                Ok(0) => Read::End,
+                // A short read took all there was. Data and the end of it come as one event.
+                Ok(len) => {
+                    self.readable = len == buffer.len() || self.read_closed;
+                    return Ok(Read::Bytes(len));
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => Read::Nothing,
+                    io::ErrorKind::Interrupted => return Ok(Read::Nothing),
+                    _ => return Err(error.to_string()),
+                },
+            },
+        };
+        if let Read::Nothing = read {
+            self.readable = false;
+        }
+        Ok(read)
+    }
+
+    /// Whether something waits to be written that is in no outbox.
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Writes what it can, and says how much of the slices has gone, or is encrypted and on its
+    /// way.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let written = match &mut self.tls {
+            Some(tls) => tls.write(&mut self.socket, slices),
+            None => self.socket.write_vectored(slices),
+        };
+        match &written {
+            // A short write filled the socket; the poller says when there is room again.
+            Ok(written) => self.writable = *written == offered || self.tls.is_some(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            Err(_) => self.writable = false,
+        }
+        written
+    }
+}
+
+impl Socket {
+    /// Whether it is connected; why it cannot be, if it cannot.
+    fn is_connected(&self) -> io::Result<bool> {
+        let (error, peer) = match self {
+            Socket::Tcp(socket) => (socket.take_error()?, socket.peer_addr().map(|_| ())),
+            Socket::Unix(socket) => (socket.take_error()?, Ok(())),
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        match peer {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => {
+                // An envelope is written whole, and nothing is gained by holding it back.
+                if let Socket::Tcp(socket) = self {
+                    socket.set_nodelay(true)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl io::Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write_vectored(slices),
+            Socket::Unix(socket) => socket.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
