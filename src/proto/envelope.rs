@@ -120,6 +120,8 @@ pub enum Item<'a> {
     Alive { first: u64, next: u64, up_ms: u64 },
     /// Everything of this node before `next` has been heard.
     Heard { node: NodeId, next: u64 },
+    /// This node has not been heard of for so long, and may come back.
+    Silent { node: NodeId, silent_ms: u64 },
     /// This node should say again what it said from `next` on.
     Again { node: NodeId, next: u64 },
     /// This node should tell everything that is there; what its cache channels keep too, if asked.
@@ -192,6 +194,7 @@ impl Item<'_> {
                 row.text("alive").number(*first).number(*next).number(*up_ms)
             }
             Item::Heard { node, next } => row.text("heard").node(*node).number(*next),
+            Item::Silent { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
             Item::Again { node, next } => row.text("again").node(*node).number(*next),
             Item::Tell { node, kept } => row.text("tell").node(*node).number((*kept).into()),
         };
@@ -227,6 +230,7 @@ impl Item<'_> {
             "hello" => Item::Hello,
             "alive" => Item::Alive { first: count(1)?, next: count(2)?, up_ms: count(3)? },
             "heard" => Item::Heard { node: node(1)?, next: count(2)? },
+            "silent" => Item::Silent { node: node(1)?, silent_ms: count(2)? },
             "again" => Item::Again { node: node(1)?, next: count(2)? },
             "tell" => Item::Tell { node: node(1)?, kept: count(2)? != 0 },
             _ => return None,
@@ -365,6 +369,7 @@ mod tests {
             Item::Hello,
             Item::Alive { first: 0, next: u64::MAX, up_ms: 1 },
             Item::Heard { node, next: 1 },
+            Item::Silent { node, silent_ms: 3 },
             Item::Again { node, next: 2 },
             Item::Tell { node, kept: true },
         ]

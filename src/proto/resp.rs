@@ -12,8 +12,8 @@ pub enum Said {
     Message(Vec<u8>),
     /// This connection is subscribed.
     Subscribed,
-    /// The answer to a command, in the order of the commands; a number where it is one.
-    Reply(Option<i64>),
+    /// The answer to a command, in the order of the commands.
+    Reply,
     /// The answer to a command that failed, as Redis words it.
     Failed(String),
     /// Something that was not asked for and does not matter.
@@ -84,13 +84,12 @@ fn said(value: Value) -> Said {
         },
         Value::Push { kind: PushKind::Subscribe, .. } => Said::Subscribed,
         Value::Push { .. } => Said::Other,
-        Value::Int(number) => Said::Reply(Some(number)),
         Value::ServerError(error) => Said::Failed(match error.details() {
             Some(details) => format!("{} {details}", error.code()),
             None => error.code().to_owned(),
         }),
         Value::Attribute { data, .. } => said(*data),
-        _ => Said::Reply(None),
+        _ => Said::Reply,
     }
 }
 
@@ -135,11 +134,11 @@ mod tests {
         assert_eq!(
             whole,
             [
-                Said::Reply(None),
-                Said::Reply(None),
+                Said::Reply,
+                Said::Reply,
                 Said::Subscribed,
                 Said::Message(b"he\r\nl".to_vec()),
-                Said::Reply(Some(2)),
+                Said::Reply,
                 Said::Failed("NOPERM no permission".into()),
                 Said::Other,
             ]

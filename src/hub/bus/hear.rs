@@ -138,6 +138,8 @@ impl<T> Hub<T> {
                     bus.queue.forget_before(next);
                 }
             }
+            Item::Heard { node, .. } => bus.hear_of(node, 0, now.ms),
+            Item::Silent { node, silent_ms } => bus.hear_of(node, silent_ms, now.ms),
             Item::Again { node, next } if node == bus.id => bus.say_again(next, now.ms),
             Item::Tell { node, kept } if node == bus.id => match &bus.telling {
                 Some(_) => bus.tell_again = Some(kept || bus.tell_again == Some(true)),
@@ -187,6 +189,15 @@ impl Bus {
             self.counters.repeated += 1;
         }
         seq == next
+    }
+
+    /// Somebody knows a node that was never heard here: when it comes back it may ask for what is
+    /// said now, so that is kept.
+    fn hear_of(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
+        let is_news = node != self.id && self.nodes.find(node).is_none();
+        if is_news && silent_ms < self.lease_ms + self.memory_ms {
+            self.nodes.add(node, now_ms.saturating_sub(silent_ms));
+        }
     }
 
     fn hear_alive(&mut self, at: usize, first: u64, next: u64, up_ms: u64, now_ms: u64) {
@@ -251,15 +262,6 @@ impl Bus {
         match std::mem::take(&mut self.unnoted) {
             0 => log::warn!("{text}"),
             unnoted => log::warn!("{text} ({unnoted} more lines like this were left out)"),
-        }
-    }
-
-    /// So many connections have heard what was published. Where this is the only one and no other
-    /// node is known, nobody will ever ask for it again.
-    pub(super) fn published(&mut self, receivers: i64) {
-        if receivers <= 1 && self.nodes.iter().next().is_none() {
-            let (_, next) = self.queue.range();
-            self.queue.forget_before(next);
         }
     }
 }

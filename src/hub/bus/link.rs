@@ -76,8 +76,6 @@ pub(super) enum Heard {
     Message(Vec<u8>),
     /// The login is complete: what is published from now on is heard.
     Up,
-    /// So many connections have heard what was published.
-    Published(i64),
     /// Nothing of interest.
     Nothing,
 }
@@ -230,9 +228,9 @@ impl Link {
                 }
                 Some(Heard::Up)
             }
-            Some(Said::Reply(count)) => {
+            Some(Said::Reply) => {
                 self.answered();
-                Some(count.map_or(Heard::Nothing, Heard::Published))
+                Some(Heard::Nothing)
             }
             Some(Said::Failed(why)) => self.failed(&why)?,
             Some(Said::Other) => Some(Heard::Nothing),

@@ -202,12 +202,16 @@ impl Bus {
         for node in self.nodes.iter_mut() {
             let asks = std::mem::take(&mut node.asks);
             if let Some(next) = node.next {
-                if heard {
+                if heard && node.is_here {
                     items.push(Item::Heard { node: node.id, next });
                 }
                 if asks.again {
                     items.push(Item::Again { node: node.id, next });
                 }
+            }
+            if heard && !node.is_here {
+                let silent_ms = now_ms.saturating_sub(node.heard_ms);
+                items.push(Item::Silent { node: node.id, silent_ms });
             }
             if asks.tell {
                 items.push(Item::Tell { node: node.id, kept: node.wants_kept });
@@ -288,7 +292,6 @@ impl<T> Hub<T> {
                     bus.links += 1;
                     (bus.says_hello, bus.says_alive) = (true, true);
                 }
-                Ok(Some(Heard::Published(receivers))) => bus.published(receivers),
                 Ok(Some(Heard::Nothing)) => {}
                 Err(why) => {
                     bus.link.give_up(&why, &mut self.random, now.ms);
