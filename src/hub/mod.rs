@@ -293,6 +293,12 @@ impl<T> Hub<T> {
         &mut self.peers.counters
     }
 
+    /// Whether half of the connections have gone since this was last said, so that it is worth
+    /// while to have the allocator give their memory back to the system.
+    pub fn has_shrunk(&mut self) -> bool {
+        self.peers.take_gave_back()
+    }
+
     /// Whether there are more connections than there should be. Those that come all the same are
     /// served quickly and not kept.
     fn is_full(&self) -> bool {

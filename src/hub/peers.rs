@@ -17,6 +17,8 @@ pub(crate) struct Peers<T> {
     slab: Slab<Peer<T>>,
     /// When no more connections than this are left, the room of those who have gone is given back.
     room_back_at: usize,
+    /// Whether room was given back since the shell last asked.
+    gave_back: bool,
     dirty: VecDeque<ConnId>,
     /// Those whose outbox is over its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
@@ -33,6 +35,7 @@ impl<T> Peers<T> {
         Peers {
             slab: Slab::new(),
             room_back_at: 0,
+            gave_back: false,
             dirty: VecDeque::new(),
             too_slow: Vec::new(),
             wheel,
@@ -61,8 +64,14 @@ impl<T> Peers<T> {
             self.slab.shrink_to_fit();
             self.dirty.shrink_to_fit();
             self.room_back_at = self.slab.len() / 2;
+            self.gave_back = true;
         }
         Some(peer)
+    }
+
+    /// Whether the room of those who have gone was given back since this was last asked.
+    pub(crate) fn take_gave_back(&mut self) -> bool {
+        std::mem::take(&mut self.gave_back)
     }
 
     /// Puts a frame in a connection's queue.

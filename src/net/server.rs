@@ -52,6 +52,8 @@ pub struct Server {
     misdirected: Notice,
     /// Whether it was asked for something by a signal or a stopper since the last look.
     asked: bool,
+    /// When to give back the memory of those who have gone.
+    trim_ms: Option<u64>,
     /// When a server that was asked to stop ends, whoever is still there.
     end_ms: Option<u64>,
 }
@@ -102,6 +104,7 @@ impl Server {
             buffer: vec![0; BUFFER_BYTES].into(),
             misdirected: Notice::default(),
             asked: false,
+            trim_ms: None,
             end_ms: None,
         })
     }
@@ -175,6 +178,7 @@ impl Server {
             }
             self.flush(now);
             self.reap(now);
+            self.trim(now);
             let has_ended = self.has_ended(now);
             if let Some(redis) = &mut self.redis {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
@@ -195,7 +199,8 @@ impl Server {
         }
         let now = self.clock.now();
         let check_ms = self.secure.as_ref().map(Secure::next_check_ms);
-        let due = [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms, check_ms];
+        let due =
+            [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms, check_ms, self.trim_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
@@ -363,6 +368,17 @@ impl Server {
         }
     }
 
+    /// Gives memory back some time after many have gone: not in the middle of their going, as it
+    /// takes a few milliseconds.
+    fn trim(&mut self, now: Now) {
+        if self.hub.has_shrunk() {
+            self.trim_ms = Some(now.ms + TRIM_PAUSE_MS);
+        } else if self.trim_ms.is_some_and(|due_ms| due_ms <= now.ms) {
+            self.trim_ms = None;
+            sys::give_memory_back();
+        }
+    }
+
     /// Does what a signal or a stopper has asked for.
     fn obey(&mut self, now: Now) {
         let asked = self.stops.take();
@@ -415,6 +431,8 @@ impl Clock {
 const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
+/// Milliseconds without many going after which their memory is given back.
+const TRIM_PAUSE_MS: u64 = 2_000;
 /// Reserved from the top, out of the way of connections.
 const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);

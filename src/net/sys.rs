@@ -52,6 +52,15 @@ pub fn is_writable_now(file: BorrowedFd<'_>) -> bool {
     ready == 1 && poll.revents & libc::POLLOUT != 0
 }
 
+/// Gives memory that is free inside the process back to the system, where its C library can.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number, and may be made at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Sends a signal to a process.
 pub fn send_signal(process: i32, signal: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers alone.
