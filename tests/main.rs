@@ -10,6 +10,7 @@ mod client_events;
 mod config;
 mod corpus;
 mod counters;
+mod echo;
 mod frames;
 mod golden;
 mod handshake;

@@ -3,7 +3,7 @@
 //! same functions. Nothing of the server calls them, and the linker leaves them out of it.
 //!
 //! None of them is content with "does not panic": each compares two ways to the same answer. The
-//! first bytes of a try choose where the rest is cut ([`pieces`]), as what breaks programs of this
+//! first bytes of a try choose where the rest is cut (`pieces`), as what breaks programs of this
 //! kind is a message that arrives in pieces.
 
 mod config;

@@ -26,6 +26,7 @@ mod channel;
 mod client_event;
 mod counters;
 mod drain;
+mod echo;
 mod listener;
 mod liveness;
 mod outbox;
@@ -86,6 +87,8 @@ pub struct Hub<T> {
     bus: Option<Box<Bus>>,
     /// When a connection was last logged as too slow, and how many were not since.
     slow_notice: (Option<u64>, u32),
+    /// Whether messages go back to who sent them, in place of being handled.
+    echoes: bool,
 }
 
 /// What the owner of a connection's socket must do with it once its outbox is empty.
@@ -131,6 +134,7 @@ impl<T> Hub<T> {
             drain: None,
             bus,
             slow_notice: (None, 0),
+            echoes: false,
         }
     }
 

@@ -34,11 +34,13 @@ impl<T> Hub<T> {
         let of_app = self.apps[subscriber.app as usize].settings.max_message_size;
         let of_all = self.limits.message_bytes as usize;
         let message_bytes = if of_app == 0 { of_all } else { of_app.min(of_all) };
-        Some(Bounds { message_bytes, fragments: self.limits.message_fragments, binary: false })
+        let (fragments, binary) = (self.limits.message_fragments, self.echoes);
+        Some(Bounds { message_bytes, fragments, binary })
     }
 
     fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) {
         match item {
+            Item::Text(_) | Item::Binary(_) if self.echoes => self.echo_back(id, &item),
             Item::Text(text) => self.text(id, text, now),
             Item::Ping(payload) => self.peers.queue(id, websocket::pong(payload)),
             Item::Pong | Item::Binary(_) => {}

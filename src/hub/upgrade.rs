@@ -51,14 +51,19 @@ impl<T> Hub<T> {
         self.peers.counters.apps[index as usize].connections_opened += 1;
         self.bus.iter_mut().for_each(|bus| bus.note_connections(index));
         let app = &self.apps[index as usize];
-        let timeout_s = app.settings.activity_timeout_s;
-        self.peers.queue(id, message::established(&socket_id.to_string(), timeout_s));
+        if !self.echoes {
+            let timeout_s = app.settings.activity_timeout_s;
+            self.peers.queue(id, message::established(&socket_id.to_string(), timeout_s));
+        }
         self.peers.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
     /// The app that takes the connection, or why it does not.
     fn admit(&self, head: &Head<'_>) -> Result<u32, Refusal> {
+        if self.echoes {
+            return Ok(0);
+        }
         let refuse = |code, message| Err(Refusal { code, message });
         let path = self.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {

@@ -133,6 +133,12 @@ impl Server {
         self.hub.listen(listener);
     }
 
+    /// Has this server give every message back to who sent it.
+    #[doc(hidden)]
+    pub fn echo(&mut self) {
+        self.hub.echo();
+    }
+
     /// What asks this server to stop.
     ///
     /// # Errors

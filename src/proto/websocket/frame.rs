@@ -14,6 +14,11 @@ pub fn text(payload: &str) -> Frame {
     encode(OpCode::Data(Data::Text), payload.as_bytes())
 }
 
+/// A binary frame as a server sends it.
+pub fn binary(payload: &[u8]) -> Frame {
+    encode(OpCode::Data(Data::Binary), payload)
+}
+
 /// A ping with an empty payload.
 pub fn ping() -> Frame {
     encode(OpCode::Control(Control::Ping), &[])

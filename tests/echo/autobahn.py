@@ -1,0 +1,155 @@
+"""The Autobahn suite against the echo server, whose verdicts must be those of verdicts.txt beside
+this file, and against the product's own endpoint, which must survive it.
+
+    autobahn.py FOLDER ECHO REVERB [--write]
+
+FOLDER keeps the installed suite and its reports; ECHO and REVERB are the two programs. `--write`
+writes verdicts.txt anew. The suite needs CPython 2.7: $AUTOBAHN_PYTHON, a python2.7 that runs, or
+one of pyenv's. Where there is none this fails: a suite that was not run has not passed.
+"""
+
+import glob
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VERDICTS = os.path.join(HERE, "verdicts.txt")
+REQUIREMENTS = os.path.join(HERE, "requirements.txt")
+# Sections 8 and 11 do not exist; 12 and 13 are of compression, which is not spoken here.
+SECTIONS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
+CASES = 301
+# The suite takes half a minute against the echo server and a minute and a half against the
+# product, which answers none of its messages; a machine may be ten times as busy.
+DEADLINE_S = 1200
+
+
+def python2():
+    candidates = [os.environ.get("AUTOBAHN_PYTHON"), shutil.which("python2.7")]
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    candidates += sorted(glob.glob(os.path.join(pyenv, "versions/2.7.*/bin/python2.7")))
+    for candidate in filter(None, candidates):
+        # pyenv puts a python2.7 in the path that only says which versions there are.
+        told = subprocess.run([candidate, "--version"], capture_output=True, text=True)
+        if told.returncode == 0 and "2.7" in told.stdout + told.stderr:
+            return candidate
+    sys.exit("autobahn: no CPython 2.7; set AUTOBAHN_PYTHON, or `pyenv install 2.7.18`")
+
+
+def install(folder):
+    """Installs the suite, unless this very one is there, and returns its wstest."""
+    suite = os.path.join(folder, "suite")
+    wstest, stamp = os.path.join(suite, "bin/wstest"), os.path.join(suite, "requirements.txt")
+    with open(REQUIREMENTS) as file:
+        wanted = file.read()
+    if os.path.exists(stamp) and open(stamp).read() == wanted:
+        return wstest
+    shutil.rmtree(folder, ignore_errors=True)
+    tools, pip = os.path.join(folder, "tools"), ["-m", "pip", "install", "--quiet"]
+    pip.append("--disable-pip-version-check")
+    subprocess.run([sys.executable, "-m", "venv", tools], check=True)
+    # The last release that makes environments for CPython 2.7.
+    subprocess.run([f"{tools}/bin/python", *pip, "virtualenv==20.21.1"], check=True)
+    subprocess.run(
+        [f"{tools}/bin/virtualenv", "--quiet", "--python", python2(), suite], check=True
+    )
+    # pip says at length that CPython 2.7 is old.
+    quiet = dict(os.environ, PYTHONWARNINGS="ignore")
+    subprocess.run(
+        [f"{suite}/bin/python", *pip, "--requirement", REQUIREMENTS], check=True, env=quiet
+    )
+    shutil.copy(REQUIREMENTS, stamp)
+    return wstest
+
+
+def run(wstest, url, reports):
+    """Runs the suite, and returns what it found, by case. Its exit code is 0 whatever it found."""
+    shutil.rmtree(reports, ignore_errors=True)
+    os.makedirs(reports)
+    spec = {"outdir": ".", "cases": SECTIONS, "exclude-cases": [], "exclude-agent-cases": {}}
+    spec["servers"] = [{"agent": "here", "url": url}]
+    with open(os.path.join(reports, "spec.json"), "w") as file:
+        json.dump(spec, file)
+    with open(os.path.join(reports, "log"), "w") as log:
+        subprocess.run(
+            [wstest, "-m", "fuzzingclient", "-s", "spec.json"],
+            cwd=reports, stdout=log, stderr=log, check=True, timeout=DEADLINE_S,
+        )
+    with open(os.path.join(reports, "index.json")) as file:
+        found = json.load(file).get("here", {})
+    if len(found) != CASES:
+        raise SystemExit(f"autobahn: {len(found)} cases were run, not {CASES}")
+    return found
+
+
+def verdicts(found):
+    """One line a case: its number, how it went, and how the connection was closed."""
+    cases = sorted(found, key=lambda case: [int(part) for part in case.split(".")])
+    verdict = lambda case: (found[case]["behavior"], found[case]["behaviorClose"])
+    return "".join(f"{case} {' '.join(verdict(case))}\n" for case in cases)
+
+
+def start(command, environment):
+    """A server, and the address its first line names."""
+    server = subprocess.Popen(
+        command, env=environment, cwd=tempfile.mkdtemp(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    words = server.stdout.readline().split()
+    if "on" not in words:
+        raise SystemExit(f"autobahn: {command[0]} does not listen: {server.stderr.read()}")
+    return server, words[words.index("on") + 1]
+
+
+def echo(wstest, folder, program, write):
+    server, address = start([program, "0"], {})
+    try:
+        told = verdicts(run(wstest, f"ws://{address}", os.path.join(folder, "echo")))
+    finally:
+        server.kill()
+    if write:
+        with open(VERDICTS, "w") as file:
+            file.write(told)
+    with open(VERDICTS) as file:
+        expected = file.read()
+    allowed = {"OK", "INFORMATIONAL"}
+    wrong = [line for line in told.splitlines() if not set(line.split()[1:]) <= allowed]
+    changed = sorted(set(told.splitlines()) ^ set(expected.splitlines()))
+    if wrong or changed:
+        raise SystemExit("autobahn: the echo server's verdicts: " + "; ".join(wrong + changed))
+    print(f"autobahn: echo server: {CASES} cases, all as in verdicts.txt")
+
+
+def product(wstest, folder, program):
+    """None of its answers are echoes, so none of the verdicts count. It must be there at the end,
+    let everybody go, and stop in order without having complained."""
+    names = {"REVERB_APP_ID": "1", "REVERB_APP_KEY": "key", "REVERB_APP_SECRET": "secret"}
+    command = [program, "start", "--host", "127.0.0.1", "--port", "0"]
+    server, address = start(command, names)
+    try:
+        run(wstest, f"ws://{address}/app/key", os.path.join(folder, "product"))
+        with urllib.request.urlopen(f"http://{address}/up", timeout=10) as answer:
+            healthy = answer.status == 200
+        server.send_signal(signal.SIGTERM)
+        _, complaints = server.communicate(timeout=30)
+    finally:
+        server.kill()
+    if not healthy or server.returncode != 0 or complaints.strip():
+        raise SystemExit(f"autobahn: the product: {server.returncode}, {complaints}")
+    print(f"autobahn: product: {CASES} cases survived")
+
+
+def main():
+    folder, echo_program, product_program = map(os.path.abspath, sys.argv[1:4])
+    wstest = install(folder)
+    echo(wstest, folder, echo_program, "--write" in sys.argv[4:])
+    product(wstest, folder, product_program)
+
+
+if __name__ == "__main__":
+    main()
