@@ -18,6 +18,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+#[cfg(feature = "redis")]
 fn names(folder: &str) -> Vec<String> {
     let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
     files(&fuzz().join(folder)).iter().map(stem).collect()
@@ -43,6 +44,12 @@ fn configuration_is_read_as_it_is_written() {
     replay("config");
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn what_nodes_say_is_read_as_it_is_written() {
+    replay("envelope");
+}
+
 #[test]
 fn frames_are_read_as_tungstenite_reads_them_wherever_they_are_cut() {
     replay("frames");
@@ -63,6 +70,13 @@ fn messages_that_are_written_again_say_the_same() {
     replay("message");
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn what_redis_says_is_the_same_in_any_pieces() {
+    replay("resp");
+}
+
+#[cfg(feature = "redis")]
 #[test]
 fn every_target_has_a_fuzzer_and_inputs() {
     let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();

@@ -1,19 +1,23 @@
 //! The hub as a whole: clients, publishers and time in any order. After each step its books must
-//! agree with each other, and once everybody has gone and every time is over nothing may be left:
+//! agree with each other, those of what other nodes have told as well, and once everybody has gone and every time is over nothing may be left:
 //! no channel, no member, no byte.
 
 use std::io::IoSlice;
 
+#[cfg(feature = "redis")]
+use super::bus::Bus;
 use super::pieces::{cuts, pieces};
 use crate::config::{App, ClientEvents, Config, RateLimit};
 use crate::hub::{ConnId, Fate, Hub, Now, SocketId};
 use crate::proto::auth::{Signer, md5_hex};
 use crate::proto::message::json_string;
 
-/// Steps, each a byte for what is done and some for how.
+/// Steps, each a byte for what is done and some for how. The first byte has a bit that says
+/// whether there are other nodes.
 pub fn hub(data: &[u8]) {
     let (lengths, script) = cuts(data);
-    let mut world = World::new(lengths);
+    let has_bus = data.first().is_some_and(|first| first & 8 != 0);
+    let mut world = World::new(lengths, has_bus);
     let mut script = Script(script);
     while let Some(step) = script.byte() {
         world.step(step, &mut script);
@@ -23,7 +27,7 @@ pub fn hub(data: &[u8]) {
 }
 
 const SECRET: &str = "secret";
-const CHANNELS: [&str; 9] = [
+pub(super) const CHANNELS: [&str; 9] = [
     "a",
     "cache-c",
     "private-p",
@@ -34,32 +38,32 @@ const CHANNELS: [&str; 9] = [
     "#server-to-user-1",
     "odd \"é",
 ];
-const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
+pub(super) const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 
 /// What is left of the bytes that say what is done.
-struct Script<'a>(&'a [u8]);
+pub(super) struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(first)
     }
 
     /// One of these; the first when the script is over.
-    fn choose<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(super) fn choose<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.byte().unwrap_or(0)) % of.len()]
     }
 
     /// So many bytes as the next one says.
-    fn bytes(&mut self) -> &'a [u8] {
+    pub(super) fn bytes(&mut self) -> &'a [u8] {
         let len = usize::from(self.byte().unwrap_or(0));
         let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         bytes
     }
 
-    fn text(&mut self) -> String {
+    pub(super) fn text(&mut self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 }
@@ -79,10 +83,13 @@ struct World<'a> {
     clients: Vec<Client>,
     /// How what clients send is cut.
     lengths: &'a [u8],
+    has_bus: bool,
+    #[cfg(feature = "redis")]
+    bus: Bus,
 }
 
 /// Limits so low that a script reaches them.
-fn settings() -> Config {
+fn settings(has_bus: bool) -> Config {
     let plain = App::new("1", "one", SECRET);
     let mut other = App::new("2", "two", SECRET);
     other.subscription_count = true;
@@ -94,6 +101,7 @@ fn settings() -> Config {
     other.rate_limit = Some(limit);
     let mut config = Config { apps: vec![plain, other], ..Config::default() };
     config.server.path = "/ws".into();
+    config.server.scaling.enabled = has_bus;
     config.server.max_request_size = 4_096;
     let limits = &mut config.limits;
     limits.connections = 12;
@@ -107,13 +115,25 @@ fn settings() -> Config {
 }
 
 impl<'a> World<'a> {
-    fn new(lengths: &'a [u8]) -> Self {
+    fn new(lengths: &'a [u8], has_bus: bool) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
-        let hub = Hub::new(&settings(), [0; 32], now);
-        World { hub, now, signer: Signer::new(SECRET), clients: Vec::new(), lengths }
+        World {
+            hub: Hub::new(&settings(has_bus), [0; 32], now),
+            now,
+            signer: Signer::new(SECRET),
+            clients: Vec::new(),
+            lengths,
+            has_bus,
+            #[cfg(feature = "redis")]
+            bus: Bus::new(),
+        }
     }
 
     fn step(&mut self, step: u8, script: &mut Script<'_>) {
+        #[cfg(feature = "redis")]
+        if self.has_bus && step >= 0xc0 {
+            return self.bus.step(&mut self.hub, self.now, script, self.lengths);
+        }
         if step.is_multiple_of(16) || self.clients.is_empty() {
             return self.connect(script);
         }
@@ -264,6 +284,8 @@ impl<'a> World<'a> {
             let before = self.now.ms;
             self.now.ms = due_ms.max(before + 1);
             self.hub.tick(self.now);
+            #[cfg(feature = "redis")]
+            self.bus.turn(&mut self.hub, self.now);
         }
         self.now = Now { ms: self.now.ms.max(end_ms), unix_s: self.now.unix_s + ms / 1_000 };
         self.hub.tick(self.now);
@@ -294,13 +316,18 @@ impl<'a> World<'a> {
 
     /// Everybody goes, and every time passes.
     fn end(mut self) {
+        #[cfg(feature = "redis")]
+        if self.has_bus {
+            self.bus.is_there = false;
+            self.hub.bus_lost("it has gone", self.now);
+        }
         for client in std::mem::take(&mut self.clients) {
             self.hub.close(client.id, self.now);
         }
         while self.hub.next_dirty(self.now).is_some() {}
         assert_eq!(self.hub.connections(), 0);
         // The longest of all times is that of a kept event.
-        self.pass(u64::from(settings().limits.cache_ttl_s) * 1_000 + 1);
+        self.pass(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
         assert_eq!(self.hub.audit(), Ok(()));
         assert_eq!(self.hub.remains(), None);
     }

@@ -6,22 +6,41 @@
 //! first bytes of a try choose where the rest is cut (`pieces`), as what breaks programs of this
 //! kind is a message that arrives in pieces.
 
+#[cfg(feature = "redis")]
+mod bus;
 mod config;
+#[cfg(feature = "redis")]
+mod envelope;
 mod frames;
 mod http;
 mod hub;
 mod message;
 mod pieces;
+#[cfg(feature = "redis")]
+mod resp;
 
 pub use config::config;
+#[cfg(feature = "redis")]
+pub use envelope::envelope;
 pub use frames::frames;
 pub use http::http;
 pub use hub::hub;
 pub use message::message;
+#[cfg(feature = "redis")]
+pub use resp::resp;
 
 /// One target.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their files in `fuzz/fuzz_targets` and folders in `fuzz/corpus`.
-pub const TARGETS: &[(&str, Target)] =
-    &[("config", config), ("frames", frames), ("http", http), ("hub", hub), ("message", message)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("config", config),
+    #[cfg(feature = "redis")]
+    ("envelope", envelope),
+    ("frames", frames),
+    ("http", http),
+    ("hub", hub),
+    ("message", message),
+    #[cfg(feature = "redis")]
+    ("resp", resp),
+];

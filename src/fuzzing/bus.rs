@@ -1,0 +1,148 @@
+//! Other nodes, as the hub that is fuzzed hears them through its connection to Redis; and that
+//! connection, which comes and goes.
+
+use super::hub::{CHANNELS, Script, USERS};
+use super::pieces::pieces;
+use crate::hub::{BusWant, Hub, Now};
+use crate::proto::envelope::{Event, Item, NodeId, envelope};
+use crate::proto::message::KeyOrder;
+
+/// Redis and the nodes behind it.
+pub(super) struct Bus {
+    /// Whether Redis can be reached.
+    pub is_there: bool,
+    /// The numbers of the envelopes that the other nodes say next.
+    next: [u64; 3],
+    /// The hub's own name, once it has said it.
+    own: NodeId,
+}
+
+impl Bus {
+    pub(super) fn new() -> Self {
+        Bus { is_there: true, next: [1; 3], own: NodeId(0) }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        hub: &mut Hub<()>,
+        now: Now,
+        script: &mut Script<'_>,
+        lengths: &[u8],
+    ) {
+        let bytes = match script.byte().unwrap_or(0) % 8 {
+            0 => return self.turn(hub, now),
+            1 => return self.come_or_go(hub, now),
+            2 => script.bytes().to_vec(),
+            3 => b":2\r\n".repeat(usize::from(script.byte().unwrap_or(1) % 8)),
+            _ => self.say(script),
+        };
+        for piece in pieces(lengths, &bytes) {
+            hub.bus_receive(piece, now);
+        }
+        self.turn(hub, now);
+    }
+
+    /// Does what the hub wants, and takes what it writes.
+    pub(super) fn turn(&mut self, hub: &mut Hub<()>, now: Now) {
+        match hub.bus_wants(now) {
+            BusWant::Connect if self.is_there => {
+                hub.bus_connected(now);
+                hub.bus_receive(WELCOME, now);
+            }
+            BusWant::Connect => hub.bus_lost("nobody is there", now),
+            BusWant::Drop | BusWant::Nothing => {}
+        }
+        let Some(outbox) = hub.bus_outbox() else { return };
+        while !outbox.is_empty() {
+            let mut slices = [std::io::IoSlice::new(&[]); 16];
+            let filled = outbox.slices(&mut slices, usize::MAX);
+            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            outbox.consume(bytes.len());
+            let said = String::from_utf8_lossy(&bytes);
+            let named = said.split(r#""payload":{"node":""#).nth(1).and_then(|rest| rest.get(..16));
+            self.own = named.and_then(NodeId::parse).unwrap_or(self.own);
+        }
+    }
+
+    fn come_or_go(&mut self, hub: &mut Hub<()>, now: Now) {
+        self.is_there = !self.is_there;
+        if !self.is_there {
+            hub.bus_lost("it has gone", now);
+        }
+    }
+
+    /// One of the other nodes says something, mostly in order, and Redis passes it on.
+    fn say(&mut self, script: &mut Script<'_>) -> Vec<u8> {
+        let (kind, mut items) = (script.byte().unwrap_or(0), String::new());
+        let node = usize::from(kind) % self.next.len();
+        for _ in 0..=kind >> 6 {
+            if !items.is_empty() {
+                items.push(',');
+            }
+            let text = script.text();
+            self.item(script, &text).write(&mut items);
+        }
+        let next = &mut self.next[node];
+        let seq = match kind >> 2 & 7 {
+            0 => None,
+            1 => Some(next.saturating_sub(1)),
+            2 => Some(*next + 1),
+            _ => {
+                *next += 1;
+                Some(*next - 1)
+            }
+        };
+        let text = envelope(NodeId(node as u64 + 1), seq, &items);
+        let len = text.len();
+        format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${len}\r\n{text}\r\n").into_bytes()
+    }
+
+    fn item<'t>(&self, script: &mut Script<'_>, text: &'t str) -> Item<'t> {
+        let app = script.choose(&["1", "2", "3"]).into();
+        let channel = script.choose(&CHANNELS).into();
+        let user = script.choose(&USERS).into();
+        let number = script.byte().unwrap_or(0);
+        let (count, small) = (u32::from(number) % 4, u64::from(number));
+        let name = match number % 4 {
+            0 => "#signed-in-1".into(),
+            1 => "#watching-1".into(),
+            2 => text.into(),
+            _ => channel,
+        };
+        let channel = if number & 0x40 == 0 { name } else { script.choose(&CHANNELS).into() };
+        let node = script.choose(&[self.own, NodeId(1), NodeId(2), NodeId(9)]);
+        match script.byte().unwrap_or(0) % 16 {
+            0 => Item::Event(Event {
+                app,
+                name: r#""e""#,
+                data: r#"{"n":1.0}"#,
+                channels: vec![channel, user],
+                order: KeyOrder::DataFirst,
+                except: None,
+                user: None,
+                clock: if number > 250 { u64::MAX } else { small },
+            }),
+            1 => Item::Terminate { app, user },
+            2 => Item::Connections { app, count: [0, 1, 2, u32::MAX][count as usize] },
+            3 | 4 => Item::Channel { app, channel, count },
+            5 | 6 => Item::Joined { app, channel, user, info: Some("{}").filter(|_| count > 1) },
+            7 => Item::Left { app, channel, user },
+            8 => {
+                let (ttl_ms, version) = (small * small * small, (small, small));
+                Item::Kept { app, channel, message: r#"{"event":"k"}"#, ttl_ms, version }
+            }
+            9 => Item::Begin,
+            10 => Item::Whole,
+            11 => Item::Goodbye,
+            12 => Item::Hello,
+            13 => Item::Alive { first: small / 16, next: small % 16, up_ms: small },
+            14 => Item::Heard { node, next: small },
+            _ if count > 1 => Item::Again { node, next: small },
+            _ => Item::Tell { node, kept: count > 0 },
+        }
+    }
+}
+
+/// What Redis answers to the login.
+const WELCOME: &[u8] =
+    b"%1\r\n+server\r\n+redis\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n";
