@@ -4,6 +4,9 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::net::IpAddr;
+
+use reverb::config::Bound;
 use reverb::hub::{AppCounters, ConnId, Tally};
 use world::{World, frame, request};
 
@@ -99,4 +102,74 @@ fn close_frames_are_counted_by_code_and_bad_requests_by_status() {
     assert_eq!((times(&counters.closes, 1003), times(&counters.closes, 1002)), (1, 1));
     assert_eq!(counters.closes.iter().map(|(_, times)| times).sum::<u64>(), 2);
     assert_eq!(counters.closes.others, 0);
+}
+
+/// Whether a WebSocket from this address is let in, as opposed to told 4100.
+fn enters(world: &mut World, address: &str) -> bool {
+    let id = world.open_from(address.parse().unwrap());
+    let said = world.waiting(id);
+    assert!(said.contains("connection_established") != said.contains("4100"), "{said}");
+    said.contains("connection_established")
+}
+
+#[test]
+fn one_address_has_half_of_all_connections_at_most_and_then_the_others_have_room() {
+    let mut world = World::with(|limits| limits.connections = 20);
+    assert!((0..10).all(|_| enters(&mut world, "203.0.113.5")));
+    assert!(!enters(&mut world, "203.0.113.5"));
+    assert!(enters(&mut world, "203.0.113.6"));
+    assert_eq!(world.hub.counters().refused[Bound::ConnectionsPerAddress as usize], 1);
+}
+
+#[test]
+fn those_behind_a_proxy_of_this_network_are_not_counted_as_one() {
+    let mut world = World::with(|limits| limits.connections_per_address = 1);
+    for address in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
+        assert!((0..3).all(|_| enters(&mut world, address)), "{address}");
+    }
+}
+
+#[test]
+fn an_address_that_has_fewer_again_is_let_in_again() {
+    let mut world = World::with(|limits| limits.connections_per_address = 2);
+    let address: IpAddr = "2001:db8::1".parse().unwrap();
+    let first = world.open_from(address);
+    assert!(enters(&mut world, "2001:db8::2"));
+    assert!(!enters(&mut world, "2001:db8::3"));
+    // The one that was refused goes as well: its close frame was written.
+    world.write();
+    world.hub.close(first, world.now);
+    world.pass(20);
+    assert!(enters(&mut world, "2001:db8::3"));
+}
+
+#[test]
+fn an_address_with_far_too_many_is_not_even_told() {
+    let mut world = World::with(|limits| limits.connections_per_address = 2);
+    let address: IpAddr = "203.0.113.5".parse().unwrap();
+    let dropped = (0..1_000)
+        .filter(|_| {
+            let id = world.hub.open([0; 2], Some(address), world.now);
+            world.hub.fate(id) == reverb::hub::Fate::Drop
+        })
+        .count();
+    assert_eq!(dropped, 1_000 - 2 - 64);
+    world.write();
+    assert_eq!(world.hub.connections(), 2 + 64);
+    // Within a second those who say nothing are gone.
+    world.pass(6);
+    assert_eq!(world.hub.connections(), 2);
+}
+
+#[test]
+fn a_client_whose_address_a_proxy_tells_later_counts_there() {
+    let mut world = World::with(|limits| limits.connections_per_address = 1);
+    let client: IpAddr = "203.0.113.5".parse().unwrap();
+    let id = world.open_from("127.0.0.1".parse().unwrap());
+    world.hub.set_address(id, client);
+    assert!(!enters(&mut world, "203.0.113.5"));
+    world.write();
+    world.hub.close(id, world.now);
+    world.pass(20);
+    assert!(enters(&mut world, "203.0.113.5"));
 }

@@ -4,6 +4,7 @@ mod support;
 
 mod api;
 mod apps;
+mod bounds;
 mod cache;
 mod cli;
 mod client_events;

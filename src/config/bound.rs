@@ -30,15 +30,25 @@ macro_rules! bounds {
 bounds! {
     Connections "limits.connections"
         "came when there was no room and was put off";
+    ConnectionsPerAddress "limits.connections_per_address"
+        "has too many connections and was put off";
     AppConnections "max_connections"
         "found its app full and was refused";
     RequestTimeout "limits.request_timeout_ms"
         "did not send a whole request in time and was closed";
     RequestHeadBytes "limits.request_head_bytes"
         "sent too long a request head and was refused";
+    RequestHeaders "limits.request_headers"
+        "sent too many headers and was refused";
     RequestSize "max_request_size"
         "sent too long a request and was refused";
+    PipelinedRequests "limits.pipelined_requests"
+        "does not read the answers to what it asks and is read no further until it does";
+    ApiRequests "limits.api_requests"
+        "sent a request while too many others were on their way and was refused";
     MessageSize "max_message_size"
+        "sent too long a message and was closed";
+    MessageBytes "limits.message_bytes"
         "sent too long a message and was closed";
     MessageFragments "limits.message_fragments"
         "sent a message in too many frames and was closed";

@@ -58,6 +58,11 @@ limits! {
     /// clients are told 4100, which makes them come back a second later, and API requests are
     /// answered on connections that are not kept.
     connections: u32 = 0, 0..=10_000_000;
+    /// Connections at a time from one address, or for IPv6 from one network of 64 bits, which is what
+    /// one machine has; 0 takes half of `connections`, so that no one address can have all. Past it
+    /// newcomers are told 4100. Addresses of loopback and of private networks do not count: a proxy
+    /// has one of them, and all clients come from it. For a proxy with a public address raise it.
+    connections_per_address: u32 = 0, 0..=10_000_000;
     /// Connections accepted in one turn of the loop, so that a storm of newcomers does not hold
     /// up those who are in. 256 take about 3 ms.
     accepts_per_turn: u32 = 256, 1..=65_536;
@@ -74,6 +79,15 @@ limits! {
     keep_alive_timeout_ms: u32 = 75_000, 100..=3_600_000;
     /// Bytes of a request's first line and headers. 16 KiB hold any cookie a browser sends.
     request_head_bytes: u32 = 16_384, 1_024..=1_048_576;
+    /// Headers of a request. Browsers send about twenty.
+    request_headers: u32 = 64, 1..=256;
+    /// Answers that may wait for a connection before it is read no further, until it has taken all
+    /// of them: to requests sent one after the other, to pings and to subscriptions. What is
+    /// published to it does not count. 128 answers take about 25 KB.
+    pipelined_requests: u32 = 128, 1..=250;
+    /// Requests of publishers that may be on their way at a time: signed, and not there whole. Each
+    /// may take `max_request_size` of memory. Past it a request is answered with 503.
+    api_requests: u32 = 1_024, 1..=1_000_000;
     /// Bytes of one message of a client, whatever the app allows; Autobahn's largest is 16 MiB.
     message_bytes: u32 = 16_777_216, 1_024..=1_073_741_824;
     /// Frames of one message. No client known sends more than a few.

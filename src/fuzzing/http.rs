@@ -18,13 +18,14 @@ pub fn http(data: &[u8]) {
 }
 
 const HEAD_BYTES_MAX: usize = 1_024;
+const HEADERS_MAX: usize = 16;
 
 fn heads(lengths: &[u8], bytes: &[u8]) {
-    let whole = http::parse(bytes, HEAD_BYTES_MAX);
+    let whole = http::parse(bytes, HEAD_BYTES_MAX, HEADERS_MAX);
     let mut len = 0;
     for piece in pieces(lengths, bytes) {
         len += piece.len();
-        match (http::parse(&bytes[..len], HEAD_BYTES_MAX), &whole) {
+        match (http::parse(&bytes[..len], HEAD_BYTES_MAX, HEADERS_MAX), &whole) {
             (Ok(None), Ok(Some((_, head_len)))) => assert!(len < *head_len, "not seen at {len}"),
             (Ok(None), _) => {}
             (Ok(part), Ok(whole)) => assert_eq!(part, *whole),

@@ -8,6 +8,7 @@
 use super::peer::{ConnId, Goodbye, Liveness, Now, Phase};
 use super::wheel::Tick;
 use super::{Fate, Hub};
+use crate::config::Bound;
 use crate::proto::http::Reject;
 use crate::proto::{message, websocket};
 
@@ -34,15 +35,16 @@ impl<T> Hub<T> {
         let Some(peer) = self.peers.get(id) else { return };
         match &peer.phase {
             Phase::Request(request) => {
-                let deadline_ms = match request.started_ms {
-                    Some(started_ms) => started_ms + u64::from(self.limits.request_timeout_ms),
-                    None => peer.last_seen_ms + u64::from(self.limits.keep_alive_timeout_ms),
-                };
-                let begun = !request.buffer.is_empty();
-                match now.ms < deadline_ms {
-                    true => self.peers.arm(id, deadline_ms),
-                    false => self.end_request(id, begun, now),
+                let idle_ms = peer.last_seen_ms + u64::from(self.limits.keep_alive_timeout_ms);
+                let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);
+                let (begun, waits) = (!request.buffer.is_empty(), request.deadline_ms.is_some());
+                if now.ms < deadline_ms {
+                    return self.peers.arm(id, deadline_ms);
                 }
+                if waits {
+                    self.hit_by(id, Bound::RequestTimeout, now);
+                }
+                self.end_request(id, begun, now);
             }
             Phase::Open(_) => self.look_at_subscriber(id, now),
             Phase::Closing(_) => self.look_at_closing(id, now),

@@ -13,9 +13,11 @@
 // What is known of other nodes is learnt by the bus alone.
 #![cfg_attr(not(feature = "redis"), allow(dead_code))]
 
+mod address;
 mod api;
 mod app;
 mod audit;
+mod bounds;
 #[cfg(feature = "redis")]
 mod bus;
 #[cfg(not(feature = "redis"))]
@@ -54,9 +56,11 @@ pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
 
-use crate::config::{Config, Limits};
+use crate::config::{Bound, Config, Limits};
 use crate::proto::http::Reject;
+use address::Addresses;
 use app::App;
+pub(crate) use bounds::Episode;
 use bus::Bus;
 use drain::Drain;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
@@ -85,10 +89,13 @@ pub struct Hub<T> {
     drain: Option<Drain>,
     /// What joins this node with others, where there are to be several.
     bus: Option<Box<Bus>>,
-    /// When a connection was last logged as too slow, and how many were not since.
-    slow_notice: (Option<u64>, u32),
     /// Whether messages go back to who sent them, in place of being handled.
     echoes: bool,
+    addresses: Addresses,
+    /// Requests of publishers that have not arrived whole.
+    api_requests: u32,
+    /// What was logged of each bound.
+    episodes: [Episode; Bound::ALL.len()],
 }
 
 /// What the owner of a connection's socket must do with it once its outbox is empty.
@@ -96,6 +103,8 @@ pub struct Hub<T> {
 pub enum Fate {
     /// Nothing.
     Stay,
+    /// Read it again: if [`Hub::appetite`] was nothing, it is no longer.
+    ReadOn,
     /// Close the writing side, and go on reading.
     ShutdownWrite,
     /// [`Hub::close`] it, whatever its outbox holds.
@@ -116,6 +125,7 @@ impl<T> Hub<T> {
             by_key.insert(settings.key.clone(), index);
             apps.push(App::new(settings.clone(), &limits, &mut random));
         }
+        let addresses = Addresses::new(*by_id.hasher());
         let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
         let bus = Bus::new(config, &mut random, now);
         let peers = Peers::new(Wheel::new(now.ms), app_ids, limits.outbox_bytes as usize);
@@ -133,8 +143,10 @@ impl<T> Hub<T> {
             date: (u64::MAX, String::new()),
             drain: None,
             bus,
-            slow_notice: (None, 0),
             echoes: false,
+            addresses,
+            api_requests: 0,
+            episodes: [Episode::default(); Bound::ALL.len()],
         }
     }
 
@@ -145,7 +157,8 @@ impl<T> Hub<T> {
 
     /// A client has connected from this address.
     pub fn open(&mut self, io: T, address: Option<IpAddr>, now: Now) -> ConnId {
-        let request = Request { started_ms: Some(now.ms), ..Request::default() };
+        let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
+        let request = Request { deadline_ms: Some(deadline_ms), ..Request::default() };
         let id = self.peers.insert(Peer {
             io,
             address,
@@ -155,9 +168,19 @@ impl<T> Hub<T> {
             armed: 0,
             dirty: false,
             too_slow: false,
+            replies: 0,
         });
-        self.peers.arm(id, now.ms + u64::from(self.limits.request_timeout_ms));
+        self.addresses.come(address);
+        self.peers.arm(id, deadline_ms);
+        let surplus = self.surplus(id);
         if self.is_full() {
+            self.hit_by(id, Bound::Connections, now);
+        } else if surplus > 0 {
+            self.hit_by(id, Bound::ConnectionsPerAddress, now);
+        }
+        if surplus > SURPLUS_TOLD {
+            self.retire(id, Goodbye::None, now);
+        } else if self.is_crowded(id) {
             self.hurry_request(id, now.ms + FULL_REQUEST_MS);
         }
         id
@@ -206,6 +229,7 @@ impl<T> Hub<T> {
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
         self.retire(id, Goodbye::None, now);
         let peer = self.peers.remove(id)?;
+        self.addresses.go(peer.address);
         self.drop_slow(now);
         Some(peer.io)
     }
@@ -250,10 +274,16 @@ impl<T> Hub<T> {
     }
 
     /// What to do with a connection after its outbox was written as far as it went. Says
-    /// [`Fate::ShutdownWrite`] once.
+    /// [`Fate::ShutdownWrite`] and [`Fate::ReadOn`] once.
     pub fn fate(&mut self, id: ConnId) -> Fate {
         let Some(peer) = self.peers.get_mut(id) else { return Fate::Stay };
-        let Phase::Closing(closing) = &mut peer.phase else { return Fate::Stay };
+        let Phase::Closing(closing) = &mut peer.phase else {
+            if peer.outbox.is_empty() && u32::from(peer.replies) > self.limits.pipelined_requests {
+                peer.replies = 0;
+                return Fate::ReadOn;
+            }
+            return Fate::Stay;
+        };
         match &mut closing.goodbye {
             Goodbye::None => Fate::Drop,
             Goodbye::Said if peer.outbox.is_empty() => Fate::Drop,
@@ -266,12 +296,23 @@ impl<T> Hub<T> {
     }
 
     /// How much to read of a connection in one turn, in bytes. Little of a WebSocket: each few
-    /// bytes may be an event for thousands, and everybody else waits until they are queued.
-    pub fn appetite(&self, id: ConnId) -> usize {
-        match self.peers.get(id).map(|peer| &peer.phase) {
-            Some(Phase::Open(_)) => 8_192,
-            _ => 65_536,
+    /// bytes may be an event for thousands, and everybody else waits until they are queued. Nothing
+    /// of whoever asks and does not read the answers, until [`Fate::ReadOn`].
+    pub fn appetite(&mut self, id: ConnId, now: Now) -> usize {
+        let Some(peer) = self.peers.get_mut(id) else { return 0 };
+        let appetite = match &peer.phase {
+            Phase::Open(_) => 8_192,
+            // A body on its way is one request; otherwise each few bytes may be one.
+            Phase::Request(request) if request.checked => 65_536,
+            Phase::Request(_) => 16_384,
+            // It is answered no more.
+            Phase::Closing(_) => return 65_536,
+        };
+        if peer.outbox.is_empty() || u32::from(peer.replies) <= self.limits.pipelined_requests {
+            return appetite;
         }
+        self.hit_by(id, Bound::PipelinedRequests, now);
+        0
     }
 
     /// When [`Hub::tick`] is next due, if ever.
@@ -309,6 +350,11 @@ impl<T> Hub<T> {
         self.limits.connections > 0 && self.peers.len() > self.limits.connections as usize
     }
 
+    /// Whether there are too many connections, in all or from the address of this one.
+    fn is_crowded(&self, id: ConnId) -> bool {
+        self.is_full() || self.surplus(id) > 0
+    }
+
     /// Takes a connection out of everything and has it closed.
     fn retire(&mut self, id: ConnId, goodbye: Goodbye, now: Now) {
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -327,7 +373,7 @@ impl<T> Hub<T> {
                     (closing.deadline_ms, closing.end_ms) = (first.deadline_ms, first.end_ms);
                 }
             }
-            Phase::Request(_) => {}
+            Phase::Request(request) => self.release(&request),
         }
         self.peers.touch(id);
         self.peers.arm_by(id, deadline_ms);
@@ -336,29 +382,14 @@ impl<T> Hub<T> {
     /// Drops those whose outbox went over its limit. They cannot be told: nothing more fits.
     fn drop_slow(&mut self, now: Now) {
         while let Some(id) = self.peers.too_slow.pop() {
-            self.log_slow(id, now);
+            self.hit_by(id, Bound::OutboxBytes, now);
             self.retire(id, Goodbye::None, now);
         }
     }
-
-    /// One line at most in ten seconds: a thousand slow clients are one event.
-    fn log_slow(&mut self, id: ConnId, now: Now) {
-        let (last_ms, unsaid) = &mut self.slow_notice;
-        if last_ms.is_some_and(|last| now.ms < last + 10_000) {
-            *unsaid += 1;
-            return;
-        }
-        let address = self.peers.get(id).and_then(|peer| peer.address);
-        let address = address.map_or("a client".to_owned(), |address| address.to_string());
-        let limit = self.limits.outbox_bytes;
-        log::warn!(
-            "closed {address}: it reads too slowly, more than {limit} bytes waited for it \
-             (limits.outbox_bytes; {unsaid} more since the last such line)"
-        );
-        *last_ms = Some(now.ms);
-        *unsaid = 0;
-    }
 }
 
+/// Connections of one address beyond its bound that are told why they are refused; those that come
+/// beyond these are closed in silence, so that they do not take the room of others.
+const SURPLUS_TOLD: u32 = 64;
 /// Milliseconds a request has to arrive while there are too many connections.
 const FULL_REQUEST_MS: u64 = 1_000;

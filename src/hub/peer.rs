@@ -37,6 +37,9 @@ pub(crate) struct Peer<T> {
     pub dirty: bool,
     /// Whether it exceeded its outbox and is about to be dropped.
     pub too_slow: bool,
+    /// Answers to what it asked that were put in its outbox since that was last seen empty; a byte,
+    /// as there is room for no more without making every connection larger.
+    pub replies: u8,
 }
 
 /// What a connection is at the moment.
@@ -58,8 +61,9 @@ pub(crate) struct Request {
     pub needed: usize,
     /// The body, when it comes in chunks; the head stays in `buffer`.
     pub chunked: Option<Box<ChunkedBody>>,
-    /// When this request began; the connection's first begins with the connection.
-    pub started_ms: Option<u64>,
+    /// When this request must have arrived; the time of a connection's first begins with the
+    /// connection, that of others with their first byte.
+    pub deadline_ms: Option<u64>,
     /// Whether the head was checked before the body had come.
     pub checked: bool,
 }

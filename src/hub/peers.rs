@@ -82,7 +82,9 @@ impl<T> Peers<T> {
         {
             log::debug!("{} < {text}", subscriber.socket_id);
         }
-        let app = self.get(id).and_then(Peer::subscriber).map(|subscriber| subscriber.app);
+        let Some(peer) = self.get_mut(id) else { return };
+        peer.replies = if peer.outbox.is_empty() { 1 } else { peer.replies.saturating_add(1) };
+        let app = peer.subscriber().map(|subscriber| subscriber.app);
         let (is_text, len) = (frame.first() == Some(&WHOLE_TEXT), frame.len());
         let left_out = self.counters.frames_left_out;
         self.push(id, frame);

@@ -3,6 +3,7 @@
 
 use super::Hub;
 use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
+use crate::config::{Bound, Limits};
 use crate::proto::http::{self, Body, Head, Reject, Response};
 use crate::proto::websocket::Reader;
 
@@ -50,12 +51,13 @@ impl<T> Hub<T> {
                 }
                 Step::Served(len) => {
                     at += len;
+                    self.release(&request);
                     request = Request::default();
                 }
                 Step::Upgraded(len) => {
                     return self.frames(id, Reader::default(), &mut input[at + len..], now);
                 }
-                Step::Closed => return,
+                Step::Closed => return self.release(&request),
             }
         }
         if at == input.len() {
@@ -74,11 +76,12 @@ impl<T> Hub<T> {
 
     /// Puts back what is known of the request that has not arrived whole.
     fn keep_request(&mut self, id: ConnId, mut request: Request, now: Now) {
-        if !request.buffer.is_empty() && request.started_ms.is_none() {
-            request.started_ms = Some(now.ms);
-            self.peers.arm_by(id, now.ms + u64::from(self.limits.request_timeout_ms));
+        if !request.buffer.is_empty() && request.deadline_ms.is_none() {
+            let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
+            request.deadline_ms = Some(deadline_ms);
+            self.peers.arm_by(id, deadline_ms);
         }
-        let idle = request.started_ms.is_none();
+        let idle = request.deadline_ms.is_none();
         if let Some(peer) = self.peers.get_mut(id)
             && matches!(peer.phase, Phase::Request(_))
         {
@@ -90,7 +93,9 @@ impl<T> Hub<T> {
     }
 
     fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
-        let (head, head_len) = match http::parse(input, self.limits.request_head_bytes as usize) {
+        let Limits { request_head_bytes, request_headers, .. } = self.limits;
+        let (bytes_max, headers_max) = (request_head_bytes as usize, request_headers as usize);
+        let (head, head_len) = match http::parse(input, bytes_max, headers_max) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if input.len() > self.request_bytes_max => {
                 let reject = http::body_too_large(input.len(), self.request_bytes_max);
@@ -148,16 +153,35 @@ impl<T> Hub<T> {
         step: Step,
         now: Now,
     ) -> Step {
-        if std::mem::replace(&mut request.checked, true) {
+        if request.checked {
             return step;
         }
-        if let Err(response) = self.check_head(head, now) {
+        if let Err(response) = self.check_head(head, now).and_then(|()| self.check_room_for_api()) {
             return self.answer(id, &Head { keep_alive: false, ..*head }, response, 0, now);
         }
+        request.checked = true;
+        self.api_requests += 1;
         if head.expects_continue && head.minor == 1 {
             self.peers.queue(id, http::continue_frame());
         }
         step
+    }
+
+    /// Whether one more request may be on its way.
+    fn check_room_for_api(&self) -> Result<(), Response> {
+        let limit = self.limits.api_requests;
+        if self.api_requests < limit {
+            return Ok(());
+        }
+        let text = format!("{limit} requests are on their way already (limits.api_requests).");
+        Err(Reject::at(Bound::ApiRequests, 503, text).into())
+    }
+
+    /// A request has ended, answered or not.
+    pub(super) fn release(&mut self, request: &Request) {
+        if request.checked {
+            self.api_requests -= 1;
+        }
     }
 
     fn serve(&mut self, id: ConnId, head: &Head<'_>, body: &[u8], len: usize, now: Now) -> Step {
@@ -180,8 +204,8 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
-        self.count_status(response.status);
-        let keep = head.keep_alive && !self.is_draining() && !self.is_full();
+        self.count(id, response.status, response.bound, now);
+        let keep = head.keep_alive && !self.is_draining() && !self.is_crowded(id);
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
             (true, _) => None,
@@ -199,12 +223,11 @@ impl<T> Hub<T> {
 
     /// Has half a request end by this time at the latest.
     pub(super) fn hurry_request(&mut self, id: ConnId, deadline_ms: u64) {
-        let timeout_ms = u64::from(self.limits.request_timeout_ms);
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Phase::Request(request) = &mut peer.phase
-            && request.started_ms.is_some_and(|started_ms| started_ms + timeout_ms > deadline_ms)
+            && request.deadline_ms.is_some_and(|before_ms| before_ms > deadline_ms)
         {
-            request.started_ms = Some(deadline_ms.saturating_sub(timeout_ms));
+            request.deadline_ms = Some(deadline_ms);
             self.peers.arm_by(id, deadline_ms);
         }
     }
@@ -212,15 +235,18 @@ impl<T> Hub<T> {
     /// Answers what cannot be served and closes: where the next request would begin is unknown.
     pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
         log::debug!("refused a request: {} {}", reject.status, reject.text);
-        self.count_status(reject.status);
+        self.count(id, reject.status, reject.bound, now);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
         self.peers.queue(id, frame);
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
     }
 
-    fn count_status(&mut self, status: u16) {
+    fn count(&mut self, id: ConnId, status: u16, bound: Option<Bound>, now: Now) {
         if status >= 400 {
             self.peers.counters.bad_requests.count(status);
+        }
+        if let Some(bound) = bound {
+            self.hit_by(id, bound, now);
         }
     }
 

@@ -10,6 +10,7 @@ use super::peer::{ConnId, Now, Seat};
 use super::presence::{self, Member};
 use super::signin::is_told;
 use super::subscriber::Refusal;
+use crate::config::Bound;
 use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
@@ -95,7 +96,8 @@ impl<T> Hub<T> {
             let error = format!(
                 "The channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            return Err(Refusal::malformed("the channel's name is too long").about(
+            let refusal = Refusal::malformed("the channel's name is too long");
+            return Err(refusal.at(Bound::ChannelNameLength).about(
                 channel,
                 "LimitReached",
                 error,
@@ -170,7 +172,8 @@ impl<T> Hub<T> {
         if data.is_some_and(|data| data.len() > limit) {
             let error =
                 format!("channel_data is longer than {limit} bytes (limits.presence_data_bytes).");
-            return Err(Refusal::malformed("channel_data is too long").about(
+            let refusal = Refusal::malformed("channel_data is too long");
+            return Err(refusal.at(Bound::PresenceDataBytes).about(
                 channel,
                 "LimitReached",
                 error,
@@ -197,8 +200,8 @@ impl<T> Hub<T> {
         member: Option<&Member>,
         channel: &str,
     ) -> Result<(), Refusal> {
-        let full = |error: String, detail| {
-            Err(Refusal::new(4200, error.clone(), detail).about(
+        let full = |bound, error: String, detail| {
+            Err(Refusal::new(4200, error.clone(), detail).at(bound).about(
                 channel,
                 "LimitReached",
                 error,
@@ -212,7 +215,7 @@ impl<T> Hub<T> {
             let error = format!(
                 "The connection has {limit} channels already (limits.channels_per_connection)."
             );
-            return full(error, "too many channels");
+            return full(Bound::ChannelsPerConnection, error, "too many channels");
         }
         let limit = self.limits.presence_members as usize;
         let app = &self.apps[app as usize];
@@ -223,7 +226,7 @@ impl<T> Hub<T> {
         {
             let error =
                 format!("The channel has {limit} members already (limits.presence_members).");
-            return full(error, "too many members");
+            return full(Bound::PresenceMembers, error, "too many members");
         }
         let limit = self.limits.presence_bytes as usize;
         if let (Some(presence), Some(member)) = (presence, member)
@@ -233,7 +236,7 @@ impl<T> Hub<T> {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return full(error, "too large a channel");
+            return full(Bound::PresenceBytes, error, "too large a channel");
         }
         Ok(())
     }

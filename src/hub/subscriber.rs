@@ -2,8 +2,9 @@
 
 use super::Hub;
 use super::peer::{ConnId, Goodbye, Now, Subscriber};
+use crate::config::Bound;
 use crate::proto::message::{self, ClientMessage, Malformed};
-use crate::proto::websocket::{self, Bounds, Item, Reader};
+use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
 impl<T> Hub<T> {
     /// Takes bytes of a WebSocket connection.
@@ -15,8 +16,7 @@ impl<T> Hub<T> {
                 Ok(Some(item)) => self.item(id, item, now),
                 Ok(None) => break,
                 Err(violation) => {
-                    log::debug!("broken frame: {} {}", violation.code, violation.reason);
-                    return self.say_goodbye(id, violation.code, violation.reason, now);
+                    return self.end_broken(id, violation, bounds, now);
                 }
             }
             // The item may have ended the connection; what follows it is not read then.
@@ -27,6 +27,27 @@ impl<T> Hub<T> {
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
             subscriber.reader = reader;
         }
+    }
+
+    fn end_broken(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
+        log::debug!("broken frame: {} {}", violation.code, violation.reason);
+        let (bound, reason) = match violation {
+            websocket::TOO_BIG => {
+                let bytes = bounds.message_bytes;
+                let bound = match bytes < self.limits.message_bytes as usize {
+                    true => Bound::MessageSize,
+                    false => Bound::MessageBytes,
+                };
+                (bound, format!("a message may have {bytes} bytes ({})", bound.setting()))
+            }
+            websocket::TOO_MANY_FRAMES => {
+                let (bound, frames) = (Bound::MessageFragments, bounds.fragments);
+                (bound, format!("a message may have {frames} frames ({})", bound.setting()))
+            }
+            _ => return self.say_goodbye(id, violation.code, violation.reason, now),
+        };
+        self.hit_by(id, bound, now);
+        self.say_goodbye(id, violation.code, &reason, now);
     }
 
     fn bounds(&self, id: ConnId) -> Option<Bounds> {
@@ -82,7 +103,7 @@ impl<T> Hub<T> {
         };
         match handled {
             Ok(()) => self.tell_listener(id, text),
-            Err(refusal) => self.tell(id, &refusal),
+            Err(refusal) => self.tell(id, &refusal, now),
         }
     }
 
@@ -111,6 +132,7 @@ impl<T> Hub<T> {
             *count += 1;
             return true;
         }
+        self.hit_by(id, Bound::RateLimit, now);
         self.peers.queue(id, message::error(4301, RATE_LIMIT));
         if limit.terminate_on_limit {
             // Not with 4301: clients take every code from 4300 up for "never come back".
@@ -120,7 +142,10 @@ impl<T> Hub<T> {
     }
 
     /// Tells a client why it was refused, and leaves it connected.
-    fn tell(&mut self, id: ConnId, refusal: &Refusal) {
+    fn tell(&mut self, id: ConnId, refusal: &Refusal, now: Now) {
+        if let Some(bound) = refusal.bound {
+            self.hit_by(id, bound, now);
+        }
         log::debug!("refused: {}", refusal.detail);
         self.peers.queue(id, message::error(refusal.code, &refusal.message));
         if let Some((channel, kind, error, status)) = &refusal.subscription {
@@ -165,11 +190,18 @@ pub(super) struct Refusal {
     pub detail: &'static str,
     /// For a subscription: the channel, what kind of error, a sentence and a status.
     pub subscription: Option<(String, &'static str, String, u16)>,
+    /// The bound that was hit, if it was one.
+    pub bound: Option<Bound>,
 }
 
 impl Refusal {
     pub(super) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        Refusal { code, message: message.into(), detail, subscription: None }
+        Refusal { code, message: message.into(), detail, subscription: None, bound: None }
+    }
+
+    /// The same for a bound that was hit.
+    pub(super) fn at(self, bound: Bound) -> Self {
+        Refusal { bound: Some(bound), ..self }
     }
 
     /// The same, told about a channel as well.

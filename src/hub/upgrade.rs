@@ -6,6 +6,7 @@
 
 use super::Hub;
 use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
+use crate::config::Bound;
 use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
 use crate::proto::query::decode_percent;
@@ -15,6 +16,8 @@ use crate::proto::websocket::Reader;
 struct Refusal {
     code: u16,
     message: &'static str,
+    /// The bound of the app that was hit, if it was that, with its value.
+    bound: Option<(Bound, u64)>,
 }
 
 impl<T> Hub<T> {
@@ -31,10 +34,14 @@ impl<T> Hub<T> {
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
         self.peers.queue(id, http::switching_protocols(key));
-        match self.admit(head) {
+        match self.admit(id, head) {
             Ok(_) if self.is_draining() => self.put_off(id, now),
             Ok(app) => self.take_in(id, app, now),
-            Err(Refusal { code, message }) => {
+            Err(Refusal { code, message, bound }) => {
+                if let Some((bound, value)) = bound {
+                    let address = self.peers.get(id).and_then(|peer| peer.address);
+                    self.hit(bound, value, address, now);
+                }
                 log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
             }
@@ -60,11 +67,11 @@ impl<T> Hub<T> {
     }
 
     /// The app that takes the connection, or why it does not.
-    fn admit(&self, head: &Head<'_>) -> Result<u32, Refusal> {
+    fn admit(&self, id: ConnId, head: &Head<'_>) -> Result<u32, Refusal> {
         if self.echoes {
             return Ok(0);
         }
-        let refuse = |code, message| Err(Refusal { code, message });
+        let refuse = |code, message| Err(Refusal { code, message, bound: None });
         let path = self.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {
             Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
@@ -77,11 +84,17 @@ impl<T> Hub<T> {
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
             return refuse(4009, "Origin not allowed");
         }
-        if app.settings.max_connections.is_some_and(|max| app.all_connections() >= u64::from(max)) {
-            return refuse(4004, "Application is over connection quota");
+        let all = app.all_connections();
+        if let Some(max) = app.settings.max_connections.filter(|max| all >= u64::from(*max)) {
+            let message = "Application is over connection quota";
+            let bound = Some((Bound::AppConnections, max.into()));
+            return Err(Refusal { code: 4004, message, bound });
         }
         if self.is_full() {
             return refuse(4100, "Server is over capacity");
+        }
+        if self.surplus(id) > 0 {
+            return refuse(4100, "Too many connections from this address");
         }
         Ok(index)
     }

@@ -7,24 +7,27 @@ use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 use mio::net::{TcpListener, TcpStream};
 
 use super::sys;
+use crate::hub::Episode;
 
 /// A listening socket.
 pub(super) struct Listen {
     pub socket: TcpListener,
     /// Whether connections may be waiting: the poller says so once.
     pub ready: bool,
+    /// Whether the last turn ended before all were accepted, as far as is known.
+    pub cut_short: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
-    /// When it was last said that they had.
-    told_ms: Option<u64>,
+    /// What was said of it.
+    exhausted: Episode,
 }
 
 /// Why no connection came of an attempt to accept one.
 pub(super) enum NotAccepted {
     /// None waits.
     None,
-    /// There are no descriptors or no memory left; says whether this is news.
-    Exhausted { news: bool, error: io::Error },
+    /// There are no descriptors or no memory left; `untold` as [`Episode::note`] says it.
+    Exhausted { untold: Option<u64>, error: io::Error },
 }
 
 impl Listen {
@@ -39,8 +42,9 @@ impl Listen {
         Ok(Listen {
             socket: TcpListener::from_std(listener),
             ready: true,
+            cut_short: false,
             retry_ms: None,
-            told_ms: None,
+            exhausted: Episode::default(),
         })
     }
 
@@ -56,7 +60,7 @@ impl Listen {
             };
             match error.kind() {
                 io::ErrorKind::WouldBlock => {
-                    self.ready = false;
+                    (self.ready, self.cut_short) = (false, false);
                     return Err(NotAccepted::None);
                 }
                 // The client has gone already, or a signal came: the next may be better.
@@ -66,13 +70,10 @@ impl Listen {
                 _ => {
                     // What waits stays in the backlog. No event will tell of it again, so it is
                     // asked for every tenth of a second until there is room.
-                    let news = self.told_ms.is_none_or(|told_ms| now_ms >= told_ms + TELL_MS);
-                    if news {
-                        self.told_ms = Some(now_ms);
-                    }
+                    let untold = self.exhausted.note(now_ms);
                     self.ready = false;
                     self.retry_ms = Some(now_ms + RETRY_MS);
-                    return Err(NotAccepted::Exhausted { news, error });
+                    return Err(NotAccepted::Exhausted { untold, error });
                 }
             }
         }
@@ -83,5 +84,3 @@ impl Listen {
 /// back at once. Linux cuts it to `net.core.somaxconn`, which is 4096.
 const BACKLOG: i32 = 4_096;
 const RETRY_MS: u64 = 100;
-/// How often it is said that descriptors have run out.
-const TELL_MS: u64 = 10_000;

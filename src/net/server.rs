@@ -22,7 +22,7 @@ use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::sys;
 use super::tls::Secure;
-use crate::config::{Config, Limits};
+use crate::config::{Bound, Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Listener, Now};
 
 /// A bound server that has not begun to serve.
@@ -247,21 +247,27 @@ impl Server {
                 return;
             }
             match self.listen.accept(now.ms) {
-                Ok((stream, address)) => self.take_in(stream, address, now),
-                Err(NotAccepted::Exhausted { news, error }) => {
-                    self.hub.counters_mut().accept_failures += 1;
-                    let connections = self.hub.connections();
-                    if !news {
-                        return;
+                Ok((stream, address)) => {
+                    self.take_in(stream, address, now);
+                    if std::mem::take(&mut self.listen.cut_short) {
+                        let per_turn = self.limits.accepts_per_turn.into();
+                        self.hub.hit(Bound::AcceptsPerTurn, per_turn, Some(address.ip()), now);
                     }
+                }
+                Err(NotAccepted::Exhausted { untold, error }) => {
+                    self.hub.counters_mut().accept_failures += 1;
+                    let Some(untold) = untold else { return };
+                    let connections = self.hub.connections();
                     log::error!(
                         "cannot accept connections beside the {connections} there are: {error}; \
-                         those who come wait until some have gone"
+                         those who come wait until some have gone (tried {untold} times more since \
+                         the last such line)"
                     );
                 }
                 Err(NotAccepted::None) => return,
             }
         }
+        self.listen.cut_short = true;
     }
 
     fn take_in(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Now) {
@@ -295,8 +301,12 @@ impl Server {
     }
 
     fn read_one(&mut self, id: ConnId, now: Now) {
-        let appetite = self.hub.appetite(id).min(BUFFER_BYTES);
+        let appetite = self.hub.appetite(id, now).min(BUFFER_BYTES);
         let Some(socket) = self.hub.io(id) else { return };
+        if appetite == 0 {
+            // It stays marked as queued, so that nothing queues it but the hub.
+            return;
+        }
         socket.queued = false;
         match socket.receive(&mut self.buffer[..appetite]) {
             Received::Bytes { len, more } => {
@@ -351,6 +361,7 @@ impl Server {
             }
             match self.hub.fate(id) {
                 Fate::Stay => {}
+                Fate::ReadOn => self.to_read.push(id),
                 Fate::Drop => self.to_reap.push(id),
                 Fate::ShutdownWrite => {
                     if let Some(socket) = self.hub.io(id) {

@@ -7,8 +7,12 @@
 mod chunked;
 mod response;
 
+use std::mem::MaybeUninit;
+
 pub use chunked::Chunked;
 pub use response::{Response, continue_frame, date, switching_protocols};
+
+use crate::config::Bound;
 
 /// The first line and headers of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,12 +57,19 @@ pub struct Reject {
     pub status: u16,
     /// One sentence for the body.
     pub text: String,
+    /// The bound that was hit, if it is one.
+    pub bound: Option<Bound>,
 }
 
 impl Reject {
     /// A refusal with this status and sentence.
     pub fn new(status: u16, text: impl Into<String>) -> Self {
-        Reject { status, text: text.into() }
+        Reject { status, text: text.into(), bound: None }
+    }
+
+    /// The same for a bound that was hit.
+    pub fn at(bound: Bound, status: u16, text: impl Into<String>) -> Self {
+        Reject { bound: Some(bound), ..Reject::new(status, text) }
     }
 }
 
@@ -67,17 +78,24 @@ impl Reject {
 ///
 /// # Errors
 ///
-/// What is wrong with it: 400, 431 when it is longer than `bytes_max` or has more than 64
-/// headers, 501 for a transfer coding other than chunked.
-pub fn parse(bytes: &[u8], bytes_max: usize) -> Result<Option<(Head<'_>, usize)>, Reject> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    let len = match request.parse(bytes) {
+/// What is wrong with it: 400, 431 when it is longer than `bytes_max` or has more than
+/// `headers_max` headers, of which 256 is the most, 501 for a transfer coding other than chunked.
+pub fn parse(
+    bytes: &[u8],
+    bytes_max: usize,
+    headers_max: usize,
+) -> Result<Option<(Head<'_>, usize)>, Reject> {
+    // Without values until there are some: it is most of a page.
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let headers = &mut headers[..headers_max.min(HEADERS_MAX)];
+    let mut request = httparse::Request::new(&mut []);
+    let len = match request.parse_with_uninit_headers(bytes, headers) {
         Ok(httparse::Status::Complete(len)) if len <= bytes_max => len,
         Ok(httparse::Status::Partial) if bytes.len() <= bytes_max => return Ok(None),
         Ok(_) => return Err(too_long(bytes_max)),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Reject::new(431, format!("More than {HEADERS_MAX} headers.")));
+            let text = format!("More than {headers_max} headers (limits.request_headers).");
+            return Err(Reject::at(Bound::RequestHeaders, 431, text));
         }
         Err(error) => return Err(Reject::new(400, format!("Bad request: {error}."))),
     };
@@ -205,11 +223,12 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn too_long(bytes_max: usize) -> Reject {
     let limit = "limits.request_head_bytes";
-    Reject::new(431, format!("Request head too large: the limit is {bytes_max} bytes ({limit})."))
+    let text = format!("Request head too large: the limit is {bytes_max} bytes ({limit}).");
+    Reject::at(Bound::RequestHeadBytes, 431, text)
 }
 
-/// The most headers of a request; browsers send about twenty.
-const HEADERS_MAX: usize = 64;
+/// What `limits.request_headers` may be at most.
+const HEADERS_MAX: usize = 256;
 
 /// The refusal of a request that is too long as a whole.
 pub fn body_too_large(bytes: usize, bytes_max: usize) -> Reject {
@@ -217,7 +236,7 @@ pub fn body_too_large(bytes: usize, bytes_max: usize) -> Reject {
         "Payload too large: {bytes} bytes, the limit is {bytes_max} (max_request_size; \
          REVERB_MAX_REQUEST_SIZE)."
     );
-    Reject::new(413, text)
+    Reject::at(Bound::RequestSize, 413, text)
 }
 
 /// Whether this is the base64 of 16 bytes: 22 digits and two signs of padding.
@@ -231,7 +250,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<Head<'_>, u16> {
-        match parse(text.as_bytes(), 16_384) {
+        match parse(text.as_bytes(), 16_384, 64) {
             Ok(Some((head, len))) => {
                 assert_eq!(len, text.len());
                 Ok(head)
@@ -245,7 +264,7 @@ mod tests {
     fn a_head_is_incomplete_until_its_last_byte() {
         let text = "POST /apps/1/events?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n";
         for len in 0..text.len() {
-            assert_eq!(parse(&text.as_bytes()[..len], 16_384), Ok(None));
+            assert_eq!(parse(&text.as_bytes()[..len], 16_384, 64), Ok(None));
         }
         let head = head(text).unwrap();
         assert_eq!((head.method, head.path, head.query), ("POST", "/apps/1/events", "a=b"));
@@ -305,8 +324,8 @@ mod tests {
     #[test]
     fn a_head_has_a_length_and_a_number_of_headers() {
         let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1_000));
-        assert_eq!(parse(long.as_bytes(), 1_000).unwrap_err().status, 431);
-        assert_eq!(parse(&long.as_bytes()[..1_001], 1_000).unwrap_err().status, 431);
+        assert_eq!(parse(long.as_bytes(), 1_000, 64).unwrap_err().status, 431);
+        assert_eq!(parse(&long.as_bytes()[..1_001], 1_000, 64).unwrap_err().status, 431);
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(65));
         assert_eq!(head(&many), Err(431));
         assert_eq!(head("GET / HTTP/2.0\r\n\r\n"), Err(400));

@@ -242,8 +242,11 @@ impl Partial {
         }
         self.fragments += 1;
         let fits = self.message.len().checked_add(header.payload_len);
-        if fits.is_none_or(|len| len > bounds.message_bytes) || self.fragments > bounds.fragments {
+        if fits.is_none_or(|len| len > bounds.message_bytes) {
             return Err(TOO_BIG);
+        }
+        if self.fragments > bounds.fragments {
+            return Err(TOO_MANY_FRAMES);
         }
         Ok(())
     }
@@ -398,7 +401,10 @@ const BAD_CLOSE_CODE: Violation = violation(1002, "invalid close code");
 const BINARY: Violation = violation(1003, "only text is spoken here");
 const NOT_UTF8: Violation = violation(1007, "text is not UTF-8");
 const REASON_NOT_UTF8: Violation = violation(1007, "close reason is not UTF-8");
-const TOO_BIG: Violation = violation(1009, "message too big");
+/// A message is longer than [`Bounds::message_bytes`].
+pub const TOO_BIG: Violation = violation(1009, "message too big");
+/// A message has more frames than [`Bounds::fragments`].
+pub const TOO_MANY_FRAMES: Violation = violation(1009, "message of too many frames");
 
 const fn violation(code: u16, reason: &'static str) -> Violation {
     Violation { code, reason }

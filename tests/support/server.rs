@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use std::{env, fs, process, thread};
 
 /// The credentials of an application.
@@ -243,6 +244,23 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until this stands in what the server has written to its standard error.
+    #[track_caller]
+    pub fn logs(&self, text: &str) {
+        let started = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(started.elapsed() < DEADLINE, "never logged: {text}");
+            thread::yield_now();
+        }
+    }
+
+    /// Ends the server at once, and returns all that it has written to its standard error.
+    pub fn killed(mut self) -> String {
+        self.signal("KILL");
+        self.wait();
+        self.stderr()
     }
 
     /// What the server has written to its standard error so far.

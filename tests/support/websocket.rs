@@ -91,6 +91,17 @@ impl Client {
         self.stream.write_all(bytes).is_ok()
     }
 
+    /// Sends as much as the server takes at the moment, and says how many bytes that was.
+    pub fn send_some(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(length @ 1..) = self.stream.write(&bytes[sent..]) {
+            sent += length;
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        sent
+    }
+
     /// Says, in TCP alone, that no more will come.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -3,7 +3,9 @@
 
 #![allow(dead_code, reason = "each of those who count needs a part of it")]
 
-use reverb::config::{App, Config};
+use std::net::IpAddr;
+
+use reverb::config::{App, Config, Limits};
 use reverb::hub::{ConnId, Fate, Hub, Now};
 use reverb::proto::auth::{Signer, md5_hex};
 
@@ -21,12 +23,25 @@ const UPGRADE: &[u8] = b"GET /app/key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade
 
 impl World {
     pub fn new() -> Self {
-        let config = Config { apps: vec![App::new("1", "key", "secret")], ..Config::default() };
+        World::with(|_| {})
+    }
+
+    /// The same with other limits.
+    pub fn with(set: impl FnOnce(&mut Limits)) -> Self {
+        let mut config = Config { apps: vec![App::new("1", "key", "secret")], ..Config::default() };
+        set(&mut config.limits);
         World { hub: Hub::new(&config, [7; 32], NOW), now: NOW }
     }
 
     pub fn open(&mut self) -> ConnId {
         self.hub.open([0; 2], None, self.now)
+    }
+
+    /// A connection from this address that has asked for a WebSocket.
+    pub fn open_from(&mut self, address: IpAddr) -> ConnId {
+        let id = self.hub.open([0; 2], Some(address), self.now);
+        self.hub.receive(id, &mut UPGRADE.to_vec(), self.now);
+        id
     }
 
     /// A WebSocket connection, subscribed to a public channel.

@@ -108,7 +108,7 @@ fn a_client_that_reads_too_slowly_is_closed_at_the_limit() {
         publish(&server, &folder, "/apps/app-id/events", &body);
         fast.ping();
     }
-    logged(&server, &["127.0.0.1", "more than 65536 bytes waited"]);
+    logged(&server, &["127.0.0.1", "limits.outbox_bytes is 65536"]);
 }
 
 #[test]

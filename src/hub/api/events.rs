@@ -10,6 +10,7 @@ use super::super::Hub;
 use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
 use super::info::{Info, write_entry};
+use crate::config::Bound;
 use crate::proto::envelope::{self, Item, Version};
 use crate::proto::http::{Reject, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
@@ -158,7 +159,7 @@ impl<T> Hub<T> {
                     "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
                     items.len()
                 );
-                faults.add("batch", &text);
+                faults.over(Bound::EventsPerBatch, "batch", &text);
             }
             Some(items) => {
                 return items
@@ -185,7 +186,7 @@ impl<T> Hub<T> {
                 "The {prefix}name field is longer than {limit} characters \
                  (limits.event_name_length)."
             );
-            faults.add(&format!("{prefix}name"), &text);
+            faults.over(Bound::EventNameLength, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
         let channels = match several {
@@ -239,7 +240,7 @@ impl<T> Hub<T> {
                  (limits.channels_per_event).",
                 channels.len()
             );
-            faults.add("channels", &text);
+            faults.over(Bound::ChannelsPerEvent, "channels", &text);
         }
         channels
     }
@@ -251,7 +252,7 @@ impl<T> Hub<T> {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            faults.add(&format!("{prefix}{key}"), &text);
+            faults.over(Bound::ChannelNameLength, &format!("{prefix}{key}"), &text);
         }
     }
 }
@@ -359,25 +360,35 @@ fn names(raw: &str) -> Result<Vec<String>, &'static str> {
 
 /// What is wrong with a body, by field, in the order in which it was found.
 #[derive(Default)]
-struct Faults(Vec<(String, Vec<String>)>);
+struct Faults {
+    found: Vec<(String, Vec<String>)>,
+    /// A bound that is among them.
+    bound: Option<Bound>,
+}
 
 impl Faults {
     fn add(&mut self, field: &str, text: &str) {
-        match self.0.iter_mut().find(|(found, _)| found == field) {
+        match self.found.iter_mut().find(|(found, _)| found == field) {
             Some((_, texts)) => texts.push(json_string(text)),
-            None => self.0.push((field.to_owned(), vec![json_string(text)])),
+            None => self.found.push((field.to_owned(), vec![json_string(text)])),
         }
+    }
+
+    fn over(&mut self, bound: Bound, field: &str, text: &str) {
+        self.bound = Some(bound);
+        self.add(field, text);
     }
 
     /// 422 with Laravel's form of a body, if there is anything wrong.
     fn response(&self) -> Option<Response> {
-        if self.0.is_empty() {
+        if self.found.is_empty() {
             return None;
         }
-        let faults = self.0.iter();
+        let faults = self.found.iter();
         let faults: Vec<String> = faults
             .map(|(field, texts)| format!("{}:[{}]", json_string(field), texts.join(",")))
             .collect();
-        Some(Response::json(422, format!("{{{}}}", faults.join(","))))
+        let body = format!("{{{}}}", faults.join(","));
+        Some(Response { bound: self.bound, ..Response::json(422, body) })
     }
 }

@@ -1,6 +1,7 @@
 //! Responses to bytes. What is answered is decided elsewhere.
 
 use super::Reject;
+use crate::config::Bound;
 use crate::proto::websocket::Frame;
 
 /// A response, before it is bytes.
@@ -14,19 +15,21 @@ pub struct Response {
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: String,
+    /// The bound the request has hit, if it has.
+    pub bound: Option<Bound>,
 }
 
 impl Response {
     /// A JSON answer.
     pub fn json(status: u16, body: impl Into<String>) -> Self {
         let content_type = "application/json";
-        Response { status, content_type, headers: Vec::new(), body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
 
     /// A sentence for a person.
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         let content_type = "text/plain; charset=utf-8";
-        Response { status, content_type, headers: Vec::new(), body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
 
     /// The same with a header.
@@ -63,7 +66,7 @@ impl Response {
 
 impl From<Reject> for Response {
     fn from(reject: Reject) -> Self {
-        Response::text(reject.status, reject.text)
+        Response { bound: reject.bound, ..Response::text(reject.status, reject.text) }
     }
 }
 

@@ -114,7 +114,7 @@ fn too_many_fragments_are_refused() {
         .chain((0..16).map(|_| masked(0x00, b"")))
         .flatten()
         .collect();
-    assert_eq!(read(&bytes, bytes.len()), Err(TOO_BIG));
+    assert_eq!(read(&bytes, bytes.len()), Err(TOO_MANY_FRAMES));
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! How many connections there are from each address, so that no one address has all of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::Hub;
+use super::peer::ConnId;
+use super::random::Hashing;
+
+/// Connections by address. An entry takes 17 bytes and the table at most 16/7 of that; clients
+/// behind a proxy of a private network take none.
+pub(crate) struct Addresses(HashMap<u64, u32, Hashing>);
+
+impl Addresses {
+    pub(crate) fn new(hashing: Hashing) -> Self {
+        Addresses(HashMap::with_hasher(hashing))
+    }
+
+    /// One more connection from this address.
+    pub(crate) fn come(&mut self, address: Option<IpAddr>) {
+        if let Some(key) = address.and_then(key) {
+            *self.0.entry(key).or_default() += 1;
+        }
+    }
+
+    /// One less.
+    pub(crate) fn go(&mut self, address: Option<IpAddr>) {
+        let Some(key) = address.and_then(key) else { return };
+        let Some(count) = self.0.get_mut(&key) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        self.0.remove(&key);
+        // A storm of addresses leaves no more room behind than four times what those who are
+        // left need.
+        if self.0.len() * 4 < self.0.capacity() {
+            self.0.shrink_to(self.0.len() * 2);
+        }
+    }
+
+    /// How many there are; 0 for addresses that are not counted.
+    pub(crate) fn count(&self, address: Option<IpAddr>) -> u32 {
+        address.and_then(key).and_then(|key| self.0.get(&key)).copied().unwrap_or_default()
+    }
+}
+
+/// What stands for an address: an IPv4 address whole, of an IPv6 address the network. Those of
+/// this machine and of private networks, where proxies are, have none: all clients of a site may
+/// come from one of them.
+fn key(address: IpAddr) -> Option<u64> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            // 100.64.0.0/10 is what providers and clouds use within their own networks.
+            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64;
+            let is_near = v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared;
+            (!is_near).then(|| u64::from(v4.to_bits()))
+        }
+        IpAddr::V6(v6) => {
+            let is_near = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
+            // The networks of IPv4's size, 0::/32, belong to nobody.
+            (!is_near).then(|| (v6.to_bits() >> 64) as u64)
+        }
+    }
+}
+
+impl<T> Hub<T> {
+    /// The most connections of one address; 0 where there is no such bound.
+    pub(super) fn connections_per_address(&self) -> u32 {
+        match self.limits.connections_per_address {
+            // One connection is too few to be divided.
+            0 if self.limits.connections > 1 => self.limits.connections / 2,
+            0 => 0,
+            limit => limit,
+        }
+    }
+
+    /// By how much the address of this connection has more of them than it may.
+    pub(super) fn surplus(&self, id: ConnId) -> u32 {
+        let limit = self.connections_per_address();
+        let address = self.peers.get(id).and_then(|peer| peer.address);
+        match limit {
+            0 => 0,
+            _ => self.addresses.count(address).saturating_sub(limit),
+        }
+    }
+
+    /// A connection turns out to be from another address than it seemed: a proxy has said so.
+    pub fn set_address(&mut self, id: ConnId, address: IpAddr) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let before = peer.address.replace(address);
+        self.addresses.come(Some(address));
+        self.addresses.go(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_are_counted_by_machine() {
+        let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
+        for text in ["203.0.113.5", "::ffff:203.0.113.5", "2001:db8::1", "2001:db8::ffff:2"] {
+            addresses.come(address(text));
+        }
+        assert_eq!(addresses.count(address("203.0.113.5")), 2);
+        assert_eq!(addresses.count(address("2001:db8::3")), 2);
+        assert_eq!(addresses.count(address("2001:db8:0:1::3")), 0);
+        addresses.go(address("203.0.113.5"));
+        assert_eq!(addresses.count(address("::ffff:203.0.113.5")), 1);
+        addresses.go(address("203.0.113.5"));
+        addresses.go(address("203.0.113.5"));
+        assert_eq!(addresses.0.len(), 1);
+    }
+
+    #[test]
+    fn where_proxies_are_nobody_is_counted() {
+        let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.127.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            addresses.come(address(text));
+            assert_eq!(addresses.count(address(text)), 0, "{text}");
+        }
+        addresses.come(None);
+        assert!(addresses.0.is_empty());
+        for text in ["100.128.0.1", "172.32.0.1", "8.8.8.8"] {
+            addresses.come(address(text));
+            assert_eq!(addresses.count(address(text)), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_have_gone_leave_nothing_behind() {
+        let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
+        let all = || (0..10_000_u32).map(|n| Some(IpAddr::from((0x0800_0000 + n).to_be_bytes())));
+        all().for_each(|address| addresses.come(address));
+        all().for_each(|address| addresses.go(address));
+        assert_eq!(addresses.0.capacity(), 0);
+    }
+}
