@@ -13,7 +13,12 @@ pub struct Http {
 
 impl Http {
     pub fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address()).unwrap();
+        Http::connect_to(server.address().port())
+    }
+
+    /// The same for whatever listens on a port of this machine.
+    pub fn connect_to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -111,6 +116,12 @@ impl Http {
             assert_eq!(self.response().status, status);
             self.ended();
         }
+    }
+
+    /// Fails unless the server ends the connection, with a reset or without.
+    #[track_caller]
+    pub fn end_or_reset(&mut self) {
+        while self.fill() {}
     }
 
     /// What has been read and not taken, and the socket: for the other protocol.

@@ -28,7 +28,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     args: Vec<String>,
     config: Option<Value>,
-    descriptors: Option<u32>,
+    ulimits: String,
     log: Log,
 }
 
@@ -53,7 +53,13 @@ impl Setup {
 
     /// Nothing at all.
     pub fn bare() -> Self {
-        Setup { env: Vec::new(), args: Vec::new(), config: None, descriptors: None, log: Log::Read }
+        Setup {
+            env: Vec::new(),
+            args: Vec::new(),
+            config: None,
+            ulimits: String::new(),
+            log: Log::Read,
+        }
     }
 
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
@@ -86,7 +92,13 @@ impl Setup {
 
     /// How many files and sockets the server may have open.
     pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(most);
+        self.ulimits.push_str(&format!("ulimit -n {most}; "));
+        self
+    }
+
+    /// How many kilobytes of address space the server may have: more cannot be allocated.
+    pub fn memory_kb(mut self, most: u32) -> Self {
+        self.ulimits.push_str(&format!("ulimit -v {most}; "));
         self
     }
 
@@ -114,7 +126,7 @@ impl Setup {
         if let Some(config) = &self.config {
             fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
         }
-        let mut child = limited(&directory, self.descriptors)
+        let mut child = limited(&directory, &self.ulimits)
             .args(["start", "--host", "127.0.0.1", "--port", "0"])
             .args(&self.args)
             .envs(self.env)
@@ -287,12 +299,14 @@ fn reverb(directory: &Path) -> Command {
     command
 }
 
-/// The same with a limit on open files, which only a shell can set.
-fn limited(directory: &Path, descriptors: Option<u32>) -> Command {
-    let Some(most) = descriptors else { return reverb(directory) };
+/// The same with limits of the system, which only a shell can set.
+fn limited(directory: &Path, ulimits: &str) -> Command {
+    if ulimits.is_empty() {
+        return reverb(directory);
+    }
     let mut command = Command::new("/bin/sh");
     command.current_dir(directory).env_clear();
-    command.args(["-c", &format!(r#"ulimit -n {most}; exec "$0" "$@""#)]);
+    command.args(["-c", &format!(r#"{ulimits}exec "$0" "$@""#)]);
     command.arg(env!("CARGO_BIN_EXE_reverb"));
     command
 }

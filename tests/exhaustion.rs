@@ -1,0 +1,158 @@
+//! What the machine runs out of: descriptors, memory, room for what is written. The server lives,
+//! and is what it was when there is enough again.
+
+use crate::support::{APP, Client, DEADLINE, Got, Http, Server, Setup, frame, signed};
+use serde_json::json;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const UP: &str = "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn without_descriptors_publishes_go_on_and_those_who_wait_come_in_later() {
+    // Told that there is room for more, it has to find out.
+    let server = Setup::new().descriptors(40).env("REVERB_LIMIT_CONNECTIONS", 1_000).start();
+    let mut subscriber = Client::connect(&server);
+    subscriber.subscribe("c");
+    // A publisher that has its connection already.
+    let mut publisher = Http::connect(&server);
+    let publish = |publisher: &mut Http| {
+        let body = json!({"name": "e", "channel": "c", "data": "d"}).to_string();
+        let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
+        publisher.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        publisher.response().is(200, json!({}));
+    };
+    publish(&mut publisher);
+    subscriber.event();
+    let mut waiting: Vec<Http> = (0..60).map(|_| Http::connect(&server)).collect();
+    server.logs("cannot accept connections");
+    for _ in 0..50 {
+        publish(&mut publisher);
+        assert_eq!(subscriber.event()["event"], "e");
+    }
+    for http in &mut waiting {
+        http.send(UP);
+    }
+    for http in &mut waiting {
+        http.response().is(200, json!({"health": "OK"}));
+    }
+    subscriber.nothing();
+    server.is_up();
+    let log = server.killed();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+}
+
+#[test]
+fn within_little_memory_those_who_only_take_are_no_danger() {
+    // What 100 clients could make a server keep that bounds each of them at 4 MiB of answers is
+    // 400 MiB; what 50 publishers that never finish could, 50 MiB.
+    let server = Setup::new().memory_kb(100_000).start();
+    let mut bystander = Client::connect(&server);
+    bystander.subscribe("c");
+    let pings = frame(0x89, &[b'x'; 100]).repeat(5_000);
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(&server)).collect();
+    let mut strangers: Vec<Http> = (0..50).map(|_| Http::connect(&server)).collect();
+    let endless = format!(
+        "POST /apps/app-id/events HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n{}",
+        "x".repeat(500_000)
+    );
+    for _ in 0..20 {
+        clients.iter_mut().for_each(|client| _ = client.send_some(&pings));
+        strangers.iter_mut().for_each(|http| _ = http.send_some(endless.as_bytes()));
+        server.publish("c", "e", "d");
+        bystander.expect(json!({"event": "e", "channel": "c", "data": "d"}));
+    }
+    drop((clients, strangers));
+    bystander.nothing();
+    server.is_up();
+}
+
+/// Another server, in the directory of this one, with its streams as the shell is told; it listens
+/// on a port that was free a moment ago.
+struct Bare(Child, u16);
+
+impl Bare {
+    #[track_caller]
+    fn start(redirections: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script =
+            format!(r#"exec "$0" start --debug --host 127.0.0.1 --port {port} {redirections}"#);
+        let child = Command::new("/bin/sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_reverb")])
+            .env_clear()
+            .env("REVERB_APP_ID", "i")
+            .env("REVERB_APP_KEY", "k")
+            .env("REVERB_APP_SECRET", "s")
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Bare(child, port)
+    }
+
+    /// Fails unless it answers, again and again.
+    #[track_caller]
+    fn serves(&mut self) {
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.1)).is_err() {
+            assert!(started.elapsed() < DEADLINE, "it does not listen");
+            assert!(self.0.try_wait().unwrap().is_none(), "it has ended");
+        }
+        for _ in 0..50 {
+            let mut http = Http::connect_to(self.1);
+            http.send(UP);
+            http.response().is(200, json!({"health": "OK"}));
+        }
+        assert!(self.0.try_wait().unwrap().is_none(), "it has ended");
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn whatever_becomes_of_its_streams_it_serves() {
+    for redirections in
+        [">/dev/full", ">/dev/full 2>/dev/full", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"]
+    {
+        Bare::start(redirections).serves();
+    }
+}
+
+#[test]
+fn streams_that_are_closed_while_it_serves_are_no_reason_to_stop() {
+    let mut server = Bare::start("");
+    server.serves();
+    drop((server.0.stdout.take(), server.0.stderr.take()));
+    server.serves();
+}
+
+#[test]
+fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
+    // To those within, a stop is a clock that jumps forward: every deadline has passed at once.
+    let server = Server::with(&[("REVERB_APP_PING_INTERVAL", "1")]);
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("c"));
+    server.signal("STOP");
+    let other = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "2500")]);
+    // Nothing tells of time that passes but somebody else's deadline.
+    Http::connect(&other).ended();
+    server.signal("CONT");
+    for client in &mut clients {
+        let ping = client.receive();
+        assert!(matches!(ping, Got::Ping(_)), "{ping:?}");
+        client.frame(0x8A, b"");
+        client.nothing();
+    }
+    server.is_up();
+}
