@@ -4,13 +4,14 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Failure;
 use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Loaded};
 use crate::logging;
-use crate::net::{BindError, Server};
+use crate::net::{BindError, Server, restart_key};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -34,6 +35,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     })?;
     let address = server.local_address().map_err(Failure::at_work)?;
     let stopper = server.stopper().map_err(Failure::at_work)?;
+    let every = Duration::from_millis(config.limits.restart_check_ms.into());
+    let restarter = server.stopper().map_err(Failure::at_work)?;
+    restart_key::watch(&loaded.storage, every, restarter).map_err(Failure::at_work)?;
     stopper.ask_on_signals(server.has_certificates()).map_err(Failure::at_work)?;
     announce(&loaded, address, server.connections_max());
     server.run().map_err(Failure::at_work)

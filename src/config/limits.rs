@@ -71,6 +71,9 @@ limits! {
     tls_handshakes_per_turn: u32 = 32, 1..=65_536;
     /// Milliseconds between two looks at whether a certificate's file has changed.
     certificate_check_ms: u32 = 10_000, 100..=86_400_000;
+    /// Milliseconds between two looks at whether `php artisan reverb:restart` was called: Reverb's
+    /// number.
+    restart_check_ms: u32 = 5_000, 100..=86_400_000;
     /// Milliseconds for a request to arrive whole, counted from the connection or, on a
     /// connection that is kept, from the first byte. Ten seconds carry 1 MiB over a slow line.
     request_timeout_ms: u32 = 10_000, 100..=3_600_000;

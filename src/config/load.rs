@@ -46,6 +46,9 @@ pub struct Loaded {
     pub generated_app: bool,
     /// The files that were there, in the order of their reading.
     pub files_read: Vec<PathBuf>,
+    /// Where the Laravel app keeps its files, if this is the folder of one:
+    /// `LARAVEL_STORAGE_PATH`, or `storage` beside the environment file.
+    pub storage: PathBuf,
     /// What is most likely a mistake, one line each.
     pub warnings: Vec<String>,
 }
@@ -64,7 +67,7 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, warnings } = layered(sources, process_env)?;
+    let Layered { mut config, files_read, storage, warnings } = layered(sources, process_env)?;
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
     if generated_app {
@@ -75,7 +78,7 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
-    Ok(Loaded { config, generated_app, files_read, warnings })
+    Ok(Loaded { config, generated_app, files_read, storage, warnings })
 }
 
 /// The host and port a server started with the same sources listens on.
@@ -111,6 +114,7 @@ pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
 struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
+    storage: PathBuf,
     warnings: Vec<String>,
 }
 
@@ -125,6 +129,9 @@ fn layered(
         environment.add_file(&file, &text)?;
         files_read.push(file);
     }
+    let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
+    let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
+    let storage = sources.working_dir.join(env_file).with_file_name(storage);
     let mut config = Config::default();
     config.server.host.clear();
     let mut warnings = variables::slips(&environment);
@@ -146,7 +153,7 @@ fn layered(
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    Ok(Layered { config, files_read, warnings })
+    Ok(Layered { config, files_read, storage, warnings })
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
