@@ -2,7 +2,6 @@
 //! knows in the end.
 
 mod cluster;
-mod storm;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

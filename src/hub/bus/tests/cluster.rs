@@ -17,13 +17,10 @@ pub(super) struct Cluster {
     pub now: Now,
     /// Whether Redis answers at all.
     pub is_up: bool,
-    /// Whether everything is published twice.
-    pub doubles: bool,
 }
 
 pub(super) struct Node {
     pub hub: Hub<()>,
-    is_alive: bool,
     is_connected: bool,
     is_subscribed: bool,
     /// What Redis has said and the node has not heard.
@@ -39,7 +36,7 @@ impl Cluster {
 
     pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
-        let mut cluster = Cluster { nodes: Vec::new(), now, is_up: true, doubles: false };
+        let mut cluster = Cluster { nodes: Vec::new(), now, is_up: true };
         (0..count).for_each(|_| cluster.add(&limits));
         cluster.settle();
         cluster
@@ -54,14 +51,7 @@ impl Cluster {
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
         let (replies, commands) = (VecDeque::new(), Vec::new());
-        let node = Node {
-            hub,
-            is_alive: true,
-            is_connected: false,
-            is_subscribed: false,
-            replies,
-            commands,
-        };
+        let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
         self.nodes.push(node);
     }
 
@@ -83,9 +73,6 @@ impl Cluster {
     pub fn turn(&mut self, at: usize) -> bool {
         let (now, is_up) = (self.now, self.is_up);
         let node = &mut self.nodes[at];
-        if !node.is_alive {
-            return false;
-        }
         let replies: Vec<u8> = node.replies.drain(..).collect();
         if !replies.is_empty() {
             node.hub.bus_receive(&replies, now);
@@ -125,12 +112,7 @@ impl Cluster {
                     self.nodes[at].is_subscribed = true;
                     b">3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n".to_vec()
                 }
-                b"PUBLISH" => {
-                    if self.doubles {
-                        self.publish(&words[2]);
-                    }
-                    format!(":{}\r\n", self.publish(&words[2])).into_bytes()
-                }
+                b"PUBLISH" => format!(":{}\r\n", self.publish(&words[2])).into_bytes(),
                 other => panic!("{:?}", String::from_utf8_lossy(other)),
             };
             self.nodes[at].replies.extend(reply);
@@ -152,12 +134,6 @@ impl Cluster {
         node.commands.clear();
     }
 
-    /// Ends a node without a word.
-    pub fn kill(&mut self, at: usize) {
-        self.forget_connection(at);
-        self.nodes[at].is_alive = false;
-    }
-
     /// Cuts a node's connection, with what is on its way.
     pub fn cut(&mut self, at: usize) {
         if self.nodes[at].is_connected {
@@ -175,8 +151,7 @@ impl Cluster {
     pub fn pass(&mut self, ms: u64) {
         let end_ms = self.now.ms + ms;
         while self.now.ms < end_ms {
-            let alive = self.nodes.iter().filter(|node| node.is_alive);
-            let due_ms = alive.filter_map(|node| node.hub.next_tick_ms()).min();
+            let due_ms = self.nodes.iter().filter_map(|node| node.hub.next_tick_ms()).min();
             self.now.ms = due_ms.unwrap_or(end_ms).clamp(self.now.ms + 1, end_ms);
             self.settle();
         }
@@ -228,10 +203,6 @@ impl Cluster {
 
     pub fn counters(&self, at: usize) -> BusCounters {
         self.nodes[at].hub.bus_counters().unwrap().1
-    }
-
-    pub fn connections(&self, at: usize) -> u64 {
-        self.nodes[at].hub.apps[0].all_connections()
     }
 
     /// What a node knows: subscriptions of each channel and its users.
