@@ -33,8 +33,8 @@ impl<T> Hub<T> {
             && let Some(node) = bus.nodes.get(at)
             && node.next.is_some()
             && !node.is_whole
+            && !node.has_left
         {
-            node.wants_kept |= !bus.has_kept;
             node.ask_to_tell(now.ms);
         }
     }
@@ -84,8 +84,9 @@ impl<T> Hub<T> {
             Item::Goodbye => {
                 self.forget_facts(at, false, now);
                 let Some(bus) = &mut self.bus else { return };
-                let id = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
-                bus.nodes.remove(at);
+                let Some(node) = bus.nodes.get(at) else { return };
+                node.leave();
+                let id = node.id;
                 log::info!("node {id} has left; {} other nodes are here", bus.nodes.here());
             }
             item => self.learn(at, &item, now),
@@ -118,10 +119,7 @@ impl<T> Hub<T> {
     fn hear_whole(&mut self, at: usize, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let Some(node) = bus.nodes.get(at).filter(|node| node.is_telling) else { return };
-        (node.is_whole, node.is_telling) = (true, false);
-        if std::mem::take(&mut node.wants_kept) {
-            bus.has_kept = true;
-        }
+        (node.is_whole, node.is_telling, node.wants_kept) = (true, false, false);
         self.forget_facts(at, true, now);
     }
 
@@ -158,6 +156,10 @@ impl Bus {
             return None;
         };
         let node = self.nodes.get(at)?;
+        if node.has_left {
+            // What comes of it now came twice.
+            return None;
+        }
         node.heard_ms = now_ms;
         if !node.is_here {
             node.is_here = true;

@@ -62,8 +62,6 @@ pub(super) struct Bus {
     /// When and from where what was said was last said again.
     again: (u64, u64),
     has_left: bool,
-    /// Whether some node has told what its cache channels keep.
-    has_kept: bool,
     /// The greatest clock of any event.
     clock: u64,
     /// When it was last looked at.
@@ -121,7 +119,6 @@ impl Bus {
             tell_again: None,
             again: (0, u64::MAX),
             has_left: false,
-            has_kept: false,
             clock: 0,
             now_ms: now.ms,
             counters: BusCounters::default(),
@@ -209,7 +206,7 @@ impl Bus {
                     items.push(Item::Again { node: node.id, next });
                 }
             }
-            if heard && !node.is_here {
+            if heard && !node.is_here && !node.has_left {
                 let silent_ms = now_ms.saturating_sub(node.heard_ms);
                 items.push(Item::Silent { node: node.id, silent_ms });
             }

@@ -16,6 +16,8 @@ pub(super) struct Node {
     pub next: Option<u64>,
     /// Whether it was heard of within the lease.
     pub is_here: bool,
+    /// Whether it has said that it goes; it is remembered for what may come of it a second time.
+    pub has_left: bool,
     /// Whether all that is at the node is known here.
     pub is_whole: bool,
     /// Whether it is telling all, from the beginning.
@@ -53,6 +55,7 @@ impl Node {
             id,
             next: None,
             is_here: false,
+            has_left: false,
             is_whole: false,
             is_telling: false,
             heard_ms: now_ms,
@@ -60,10 +63,17 @@ impl Node {
             again_ms: None,
             tell_ms: None,
             asks: Asks::default(),
-            wants_kept: false,
+            wants_kept: true,
             facts: 0,
             is_over: false,
         }
+    }
+
+    /// Takes its goodbye. It will ask for nothing more of ours.
+    pub(super) fn leave(&mut self) {
+        (self.is_here, self.is_whole, self.is_telling) = (false, false, false);
+        (self.has_left, self.heard_ours) = (true, u64::MAX);
+        self.asks = Asks::default();
     }
 
     /// Asks it to say again what is missing, not more often than an answer takes.
@@ -97,7 +107,11 @@ impl Nodes {
     /// Makes a node known; `None` when there are too many.
     pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
         let node = Some(Node::new(id, now_ms));
-        match self.places.iter().position(Option::is_none) {
+        let mut free = self.places.iter().position(Option::is_none);
+        if free.is_none() && self.places.len() == NODES_MAX {
+            free = self.places.iter().position(|node| node.as_ref().is_some_and(|n| n.has_left));
+        }
+        match free {
             Some(at) => self.places[at] = node,
             None if self.places.len() == NODES_MAX => return None,
             None => self.places.push(node),
