@@ -24,6 +24,7 @@ mod logging;
 mod origins;
 mod presence;
 mod rate_limit;
+mod redis;
 mod restart_key;
 mod shutdown;
 mod signatures;

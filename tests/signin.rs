@@ -14,7 +14,7 @@ fn ask(client: &mut Client, auth: &str, user_data: &str) {
 
 /// Signs in and takes the answer, with `user_data` as the text it was sent as.
 #[track_caller]
-fn sign_in(client: &mut Client, user_data: &str) {
+pub fn sign_in(client: &mut Client, user_data: &str) {
     let auth = user_auth(&APP, &client.socket_id, user_data);
     ask(client, &auth, user_data);
     let event = client.event();
@@ -27,7 +27,7 @@ fn sign_in(client: &mut Client, user_data: &str) {
 }
 
 #[track_caller]
-fn error_code(client: &mut Client) -> Value {
+pub fn error_code(client: &mut Client) -> Value {
     let event = client.event();
     assert_eq!(event["event"], "pusher:error", "{event}");
     let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
@@ -35,7 +35,7 @@ fn error_code(client: &mut Client) -> Value {
 }
 
 #[track_caller]
-fn watched(client: &mut Client) -> Value {
+pub fn watched(client: &mut Client) -> Value {
     let event = client.event();
     assert_eq!(event["event"], "pusher_internal:watchlist_events", "{event}");
     assert_eq!(event.get("channel"), None);

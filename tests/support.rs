@@ -8,13 +8,17 @@ mod http;
 mod json;
 mod server;
 mod sign;
+#[cfg(any(feature = "redis", feature = "tls"))]
+mod wait;
 mod websocket;
 
 pub use http::{Http, Response};
 pub use json::{assert_same, same};
 pub use server::{APP, App, Server, Setup};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
+#[cfg(any(feature = "redis", feature = "tls"))]
+pub use wait::{logged, until};
 pub use websocket::{Client, Got, HANDSHAKE, frame};
 
 /// How long any one thing may take before the test that waits for it fails.
-pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

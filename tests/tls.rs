@@ -10,11 +10,9 @@ mod reload;
 mod serving;
 mod strangers;
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use crate::support::{APP, DEADLINE, Server, Setup};
+use crate::support::{APP, Server, Setup, logged, until};
 use certificates::Folder;
 
 /// A server with [`APP`], these options of TLS, and these limits.
@@ -35,26 +33,4 @@ fn options(folder: &Folder) -> Value {
 #[track_caller]
 fn start(folder: &Folder) -> Server {
     setup(options(folder), json!({})).start()
-}
-
-/// Waits until something is so that no event tells of.
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < DEADLINE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Waits until the server has logged a line with all of these in it, and returns it.
-#[track_caller]
-fn logged(server: &Server, parts: &[&str]) -> String {
-    let mut found = None;
-    until(&format!("{parts:?} in the log"), || {
-        let log = server.stderr();
-        found = log.lines().find(|line| parts.iter().all(|p| line.contains(p))).map(str::to_owned);
-        found.is_some()
-    });
-    found.unwrap()
 }

@@ -151,7 +151,7 @@ impl Setup {
             let _ = fs::remove_dir_all(&directory);
             panic!("the server did not start: {first:?}\n{}", stderr.lock().unwrap());
         };
-        Server { child, address, directory, stdout, stderr }
+        Server { child, address, directory, stdout: Mutex::new(stdout), stderr }
     }
 }
 
@@ -160,7 +160,7 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     directory: PathBuf,
-    stdout: Receiver<String>,
+    stdout: Mutex<Receiver<String>>,
     stderr: Arc<Mutex<String>>,
 }
 
@@ -193,7 +193,7 @@ impl Server {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         loop {
-            match self.stdout.recv_timeout(DEADLINE) {
+            match self.stdout.get_mut().unwrap().recv_timeout(DEADLINE) {
                 Ok(_line) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
                 Err(RecvTimeoutError::Timeout) => panic!("the server is still running"),

@@ -1,0 +1,19 @@
+//! Several nodes on one Redis. The Redis is a real one, the nodes are the real binary, and the
+//! tests break what is between them.
+#![cfg(feature = "redis")]
+
+mod cluster;
+mod daemon;
+mod events;
+mod hostile;
+mod lease;
+mod outages;
+mod presence;
+mod proxy;
+mod refusals;
+mod resp;
+mod secrets;
+mod shared;
+mod support;
+mod traffic;
+mod users;

@@ -1,0 +1,194 @@
+//! A real redis-server as a child process: started in an empty folder on a port that stays its own,
+//! and ended with the test. `REDIS_SERVER_BIN` names another than the one in the path.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::channel;
+use std::{env, fs, process, thread};
+
+use super::resp::{Reply, Session};
+use crate::support::DEADLINE;
+
+/// A running redis-server, unless it was killed.
+pub struct Redis {
+    child: Mutex<Child>,
+    folder: PathBuf,
+    port: u16,
+    args: Vec<String>,
+    /// The password [`Redis::session`] logs in with, if any.
+    password: Mutex<String>,
+}
+
+impl Redis {
+    /// One that listens on a port of the loopback, and asks for no password.
+    #[track_caller]
+    pub fn start() -> Self {
+        Redis::with(&[])
+    }
+
+    /// The same with these further arguments; `{folder}` in them is its folder, `{port}` its port.
+    #[track_caller]
+    pub fn with(args: &[&str]) -> Self {
+        loop {
+            let port = next_port();
+            let folder = env::temp_dir().join(format!("reverb-redis-{}-{port}", process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            let place = |arg: &&str| {
+                let arg = arg.replace("{folder}", folder.to_str().unwrap());
+                arg.replace("{port}", &port.to_string())
+            };
+            let args: Vec<String> = args.iter().map(place).collect();
+            match spawn(&folder, port, &args) {
+                Ok(child) => return Redis::of(child, folder, port, args),
+                Err(said) if said.contains("Address already in use") => {
+                    let _ = fs::remove_dir_all(&folder);
+                }
+                Err(said) => panic!("redis-server did not start:\n{said}"),
+            }
+        }
+    }
+
+    /// One that wants this password of everybody.
+    #[track_caller]
+    pub fn with_password(password: &str) -> Self {
+        let redis = Redis::with(&["--requirepass", password]);
+        redis.log_in_with(password);
+        redis
+    }
+
+    fn of(child: Child, folder: PathBuf, port: u16, args: Vec<String>) -> Self {
+        Redis { child: Mutex::new(child), folder, port, args, password: Mutex::default() }
+    }
+
+    /// The password is another from now on.
+    pub fn log_in_with(&self, password: &str) {
+        *self.password.lock().unwrap() = password.to_owned();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection of one's own.
+    #[track_caller]
+    pub fn session(&self) -> Session {
+        let mut session = Session::tcp(self.port);
+        let password = self.password.lock().unwrap();
+        if !password.is_empty() {
+            session.call(&["AUTH", &password]);
+        }
+        session
+    }
+
+    /// One command on a connection of its own.
+    #[track_caller]
+    pub fn call(&self, parts: &[&str]) -> Reply {
+        self.session().call(parts)
+    }
+
+    /// How many connections are subscribed to a channel.
+    #[track_caller]
+    pub fn subscribers(&self, channel: &str) -> i64 {
+        match self.call(&["PUBSUB", "NUMSUB", channel]) {
+            Reply::List(parts) => parts[1].number(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many connections were ever made to it.
+    #[track_caller]
+    pub fn visits(&self) -> u64 {
+        let info = self.call(&["INFO", "stats"]);
+        let name = "total_connections_received:";
+        let line = info.text().lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Starts it again, with nothing of what it knew.
+    #[track_caller]
+    pub fn restart(&self) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.restart_with(&args);
+    }
+
+    /// The same with other arguments.
+    #[track_caller]
+    pub fn restart_with(&self, args: &[&str]) {
+        self.kill();
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        *self.child.lock().unwrap() = spawn(&self.folder, self.port, &args)
+            .unwrap_or_else(|said| panic!("redis-server did not start again:\n{said}"));
+    }
+
+    /// It stands still, with its connections open, until [`Redis::go_on`].
+    pub fn stand_still(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.lock().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A port below those that the system hands out by itself, so that it is free after a restart.
+pub fn next_port() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let begin = (process::id() as u16).wrapping_mul(61);
+    10_000 + begin.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % 10_000
+}
+
+/// Starts redis-server and waits until it listens; or what it said instead.
+fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
+    let binary = env::var("REDIS_SERVER_BIN").unwrap_or("redis-server".into());
+    let mut child = Command::new(binary)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("redis-server is installed");
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (sender, receiver) = channel();
+    // It goes on reading when nobody listens any more, or a full pipe would hold up the server.
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let mut said = String::new();
+    while let Ok(line) = receiver.recv_timeout(DEADLINE) {
+        if line.contains("eady to accept connections") {
+            return Ok(child);
+        }
+        said += &line;
+        said += "\n";
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(said)
+}

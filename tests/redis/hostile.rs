@@ -1,0 +1,218 @@
+//! Whoever may publish on the nodes' channel may say anything. Nothing dies of it, nothing of it is
+//! delivered, and the log has a line, not a flood.
+
+use serde_json::{Value, json};
+
+use super::cluster::{BUS, Cluster};
+use super::presence::{ROOM, member, quiet};
+use super::resp::{Reply, Session};
+use super::traffic::exchange;
+use crate::support::{Client, logged};
+
+/// Publishes bytes on the nodes' channel.
+#[track_caller]
+fn publish(session: &mut Session, bytes: &[u8]) {
+    match session.ask(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
+        Reply::Number(heard) => assert!(heard >= 2, "the nodes hear it"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An envelope of a node that does not exist.
+fn envelope(node: &str, seq: Value, say: Value) -> String {
+    json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": say}}).to_string()
+}
+
+/// How many lines of a node's log warn of what is on the channel.
+fn warnings(log: &str) -> usize {
+    log.lines().filter(|line| line.contains("[WARN]") && line.contains("channel")).count()
+}
+
+#[test]
+fn what_is_no_envelope_is_passed_over_with_one_line() {
+    let cluster = Cluster::of(2);
+    let mut ann = member(&cluster, 0, "ann");
+    let mut session = cluster.redis.session();
+    let php = json!({"type": "message", "application": "O:26:\"Laravel\\Reverb\\Application\":0:{}",
+        "payload": {"event": "e", "channel": ROOM, "data": "php"}});
+    let nested = "[".repeat(100_000);
+    for text in [
+        "",
+        " ",
+        "\0",
+        "null",
+        "5",
+        "\"text\"",
+        "[]",
+        "{}",
+        "{\"type\":5}",
+        "{\"type\":\"reverb.1\"}",
+        "{\"type\":\"reverb.1\",\"payload\":null}",
+        "{\"type\":\"reverb.1\",\"payload\":{}}",
+        "{\"type\":\"reverb.1\",\"payload\":{\"node\":5,\"seq\":\"a\",\"say\":{}}}",
+        "{\"type\":\"reverb.1\",\"payload\":{\"node\":\"x\",\"seq\":0,\"say\":[]}}",
+        &php.to_string(),
+        &nested,
+        &format!("{{\"type\":\"reverb.1\",\"payload\":{nested}"),
+    ] {
+        publish(&mut session, text.as_bytes());
+    }
+    publish(&mut session, b"\xff\xfe\x80 not a text");
+    publish(&mut session, &vec![b'x'; 3_000_000]);
+    exchange(&cluster, 50, || {});
+    quiet(&cluster, &mut [&mut ann]);
+    cluster.users(ROOM, &["ann"]);
+    for node in cluster.nodes() {
+        logged(node, &["[WARN]", "channel"]);
+        assert_eq!(warnings(&node.stderr()), 1, "{}", node.stderr());
+    }
+}
+
+#[test]
+fn what_is_longer_than_a_message_may_be_ends_the_connection_and_nothing_else() {
+    let cluster = Cluster::of(2);
+    let mut ann = member(&cluster, 0, "ann");
+    let mut session = cluster.redis.session();
+    session.ask(&[b"PUBLISH", BUS.as_bytes(), &vec![b'x'; 80_000_000]]);
+    exchange(&cluster, 50, || {});
+    quiet(&cluster, &mut [&mut ann]);
+    cluster.users(ROOM, &["ann"]);
+}
+
+#[test]
+fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood() {
+    let cluster = Cluster::of(2);
+    let mut ann = member(&cluster, 0, "ann");
+    let mut session = cluster.redis.session();
+    let later = json!({"type": "reverb.2", "payload": {"who": 7, "what": []}});
+    publish(&mut session, later.to_string().as_bytes());
+    let event = json!(["event", "app-id", "news", "of a later release", [ROOM], 0, null, null, 5]);
+    let say = json!([["what-is-not-known-yet", {"a": 1}], [], event]);
+    let more = json!({"type": "reverb.1", "more": 1,
+        "payload": {"node": "00000000000000aa", "seq": 0, "say": say, "more": true}});
+    publish(&mut session, more.to_string().as_bytes());
+    let expected = json!({"event": "news", "channel": ROOM, "data": "of a later release"});
+    ann.expect(expected);
+    for node in cluster.nodes() {
+        logged(node, &["[WARN]", "release"]);
+    }
+    quiet(&cluster, &mut [&mut ann]);
+}
+
+#[test]
+fn values_that_make_no_sense_are_passed_over() {
+    let cluster = Cluster::with_lease(2, 2_000);
+    let mut ann = member(&cluster, 0, "ann");
+    let mut session = cluster.redis.session();
+    let node = "00000000000000bb";
+    let items = json!([
+        ["event"],
+        ["event", "app-id"],
+        ["event", "app-id", 5, "x", [ROOM], 0],
+        ["event", "app-id", "e", "x", [5], 0],
+        ["event", "app-id", "e", "x", ROOM, 0],
+        ["event", "no-app", "e", "x", [ROOM], 0],
+        ["terminate", "app-id", ["ann"]],
+        ["terminate", "no-app", "ann"],
+        ["connections", "app-id", -1],
+        ["connections", "app-id", 1e300],
+        ["connections", "app-id", "many"],
+        ["connections", "no-app", 7],
+        ["channel", "app-id", "", 1],
+        ["channel", "app-id", ROOM, 4_294_967_296u64],
+        ["joined", "app-id", "public", "x", {}],
+        ["joined", "app-id", ROOM],
+        ["left", "app-id", ROOM, "ann"],
+        ["left", "app-id", ROOM, "nobody"],
+        ["kept", "app-id", "cache-a", "no object", 5],
+        ["kept", "app-id", "not-cached", {"event": "e"}, 5],
+        ["whole"],
+        ["heard", "x", 1],
+        ["again", node, 1],
+        null, 5, "x", {}, [[]],
+    ]);
+    publish(&mut session, envelope(node, json!(0), items.clone()).as_bytes());
+    publish(&mut session, envelope(node, Value::Null, items).as_bytes());
+    // Every item alone, with numbers that go nowhere.
+    for seq in [json!(u64::MAX), json!(u64::MAX - 1), json!(-1), json!(1.5), json!("1")] {
+        let item = json!([["alive", u64::MAX, u64::MAX, u64::MAX], ["hello"]]);
+        publish(&mut session, envelope(node, seq, item).as_bytes());
+    }
+    for (first, next) in [(0, u64::MAX), (u64::MAX, 0), (5, 1), (u64::MAX, u64::MAX)] {
+        let item = json!({"type": "reverb.1", "payload": {"node": node,
+            "say": [["alive", first, next, u64::MAX]]}});
+        publish(&mut session, item.to_string().as_bytes());
+    }
+    exchange(&cluster, 50, || {});
+    // Whatever was made of it goes with the lease of the node that does not exist.
+    cluster.users(ROOM, &["ann"]);
+    cluster.count(1);
+    quiet(&cluster, &mut [&mut ann]);
+}
+
+#[test]
+fn requests_in_the_name_of_others_cost_no_event() {
+    let cluster = Cluster::of(2);
+    let mut recorder = cluster.redis.session();
+    recorder.call(&["SUBSCRIBE", BUS]);
+    let mut client = Client::connect(cluster.node(0));
+    client.subscribe("traffic");
+    let nodes = nodes_heard(&mut recorder, 2);
+    let mut session = cluster.redis.session();
+    exchange(&cluster, 500, || {
+        for (asker, asked) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
+            for next in [0, 5, 100, u64::MAX] {
+                let say = json!([["again", asked, next], ["tell", asked, 1], ["hello"]]);
+                let say = json!({"type": "reverb.1", "payload": {"node": asker, "say": say}});
+                publish(&mut session, say.to_string().as_bytes());
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_node_has_said_once_is_not_heard_again() {
+    let cluster = Cluster::of(2);
+    let mut recorder = cluster.redis.session();
+    recorder.call(&["SUBSCRIBE", BUS]);
+    let mut ann = member(&cluster, 0, "ann");
+    cluster.node(0).publish(ROOM, "e", "1");
+    cluster.node(1).publish(ROOM, "e", "2");
+    for data in ["1", "2"] {
+        ann.expect(json!({"event": "e", "channel": ROOM, "data": data}));
+    }
+    // The last of it is the second event.
+    let mut said = vec![text(&mut recorder)];
+    while !said.last().unwrap().contains("\"e\",\"2\"") {
+        said.push(text(&mut recorder));
+    }
+    let mut session = cluster.redis.session();
+    for text in &said {
+        publish(&mut session, text.as_bytes());
+    }
+    quiet(&cluster, &mut [&mut ann]);
+    cluster.users(ROOM, &["ann"]);
+}
+
+/// The text of the next message on the nodes' channel.
+#[track_caller]
+fn text(recorder: &mut Session) -> String {
+    match recorder.reply() {
+        Reply::List(parts) => parts[2].text().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The names of so many nodes that say something.
+#[track_caller]
+fn nodes_heard(recorder: &mut Session, count: usize) -> Vec<String> {
+    let mut nodes: Vec<String> = Vec::new();
+    while nodes.len() < count {
+        let said: Value = serde_json::from_str(&text(recorder)).unwrap();
+        let node = said["payload"]["node"].as_str().unwrap().to_owned();
+        if !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
+    nodes
+}

@@ -1,0 +1,173 @@
+//! The members of a node that is gone go, and those of a node that is only out of reach for a
+//! moment stay.
+
+use serde_json::Value;
+
+use super::cluster::{Cluster, connections};
+use super::presence::{ROOM, added, ids, member, quiet, removed};
+use crate::support::{Client, Setup, until};
+
+/// Short enough to wait for, and longer than the pauses of a busy machine.
+const LEASE_MS: u32 = 3_000;
+
+/// Two nodes, with a member and a witness on the first and a member on the second.
+#[track_caller]
+fn three_members(cluster: &Cluster) -> [Client; 3] {
+    let mut ann = member(cluster, 0, "ann");
+    let mut bob = member(cluster, 1, "bob");
+    added(&mut ann, "bob");
+    let cid = member(cluster, 1, "cid");
+    added(&mut ann, "cid");
+    added(&mut bob, "cid");
+    [ann, bob, cid]
+}
+
+/// Fails unless the next messages tell this of members, in any order.
+#[track_caller]
+fn told(client: &mut Client, expected: &[&str]) {
+    let mut got: Vec<String> = Vec::new();
+    for _ in expected {
+        let event = client.event();
+        let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+        let name = event["event"].as_str().unwrap().trim_start_matches("pusher_internal:");
+        got.push(format!("{name} {}", data["user_id"].as_str().unwrap_or("?")));
+    }
+    got.sort();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn the_members_of_a_node_that_is_killed_leave_once_everywhere() {
+    let mut cluster = Cluster::with_lease(3, LEASE_MS);
+    let mut ann = member(&cluster, 0, "ann");
+    let bob = member(&cluster, 1, "bob");
+    added(&mut ann, "bob");
+    let mut cid = member(&cluster, 2, "cid");
+    added(&mut ann, "cid");
+    // Ann has a tab on the node that is killed, and stays.
+    let tab = member(&cluster, 1, "ann");
+    cluster.count(4);
+    cluster.kill(1);
+    removed(&mut ann, "bob");
+    removed(&mut cid, "bob");
+    cluster.users(ROOM, &["ann", "cid"]);
+    cluster.count(2);
+    quiet(&cluster, &mut [&mut ann, &mut cid]);
+    drop((bob, tab));
+}
+
+#[test]
+fn the_members_of_a_node_that_stops_leave_at_once() {
+    // Longer than this test may take: it is not the lease that ends.
+    let setup = || {
+        let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", 600_000);
+        setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
+    };
+    let mut cluster = Cluster::with(2, setup);
+    let [mut ann, bob, cid] = three_members(&cluster);
+    let mut stopping = cluster.take(1);
+    stopping.signal("TERM");
+    told(&mut ann, &["member_removed bob", "member_removed cid"]);
+    drop((bob, cid));
+    assert_eq!(stopping.wait().code(), Some(0));
+    cluster.users(ROOM, &["ann"]);
+    cluster.count(1);
+    quiet(&cluster, &mut [&mut ann]);
+}
+
+#[test]
+fn a_node_that_is_started_again_takes_the_place_of_the_one_that_was_killed() {
+    let mut cluster = Cluster::with_lease(2, LEASE_MS);
+    let [mut ann, bob, cid] = three_members(&cluster);
+    cluster.kill(1);
+    drop((bob, cid));
+    let next = cluster.join();
+    until("the next node knows the first", || connections(cluster.node(next)) > 0);
+    // Bob is back before anybody noticed that he was gone.
+    let bob = member(&cluster, next, "bob");
+    removed(&mut ann, "cid");
+    cluster.users(ROOM, &["ann", "bob"]);
+    cluster.count(2);
+    quiet(&cluster, &mut [&mut ann]);
+    drop(bob);
+    removed(&mut ann, "bob");
+}
+
+#[test]
+fn a_connection_that_is_cut_lets_nobody_leave() {
+    let cluster = Cluster::of(2);
+    let [mut ann, mut bob, mut cid] = three_members(&cluster);
+    for round in 0..5 {
+        cluster.proxy(round % 2).cut();
+        quiet(&cluster, &mut [&mut ann, &mut bob, &mut cid]);
+    }
+    cluster.users(ROOM, &["ann", "bob", "cid"]);
+}
+
+#[test]
+fn a_redis_that_is_killed_and_comes_back_lets_nobody_leave() {
+    let cluster = Cluster::of(2);
+    let [mut ann, mut bob, mut cid] = three_members(&cluster);
+    cluster.redis.kill();
+    // What happens meanwhile is made up for.
+    let mut dot = Client::connect(cluster.node(1));
+    dot.join(ROOM, "dot");
+    added(&mut bob, "dot");
+    added(&mut cid, "dot");
+    cid.unsubscribe(ROOM);
+    removed(&mut bob, "cid");
+    removed(&mut dot, "cid");
+    cluster.redis.restart();
+    told(&mut ann, &["member_added dot", "member_removed cid"]);
+    quiet(&cluster, &mut [&mut ann, &mut bob, &mut dot]);
+    cluster.users(ROOM, &["ann", "bob", "dot"]);
+}
+
+#[test]
+fn both_sides_of_a_split_agree_when_it_is_over() {
+    let cluster = Cluster::with_lease(2, LEASE_MS);
+    split(&cluster, || cluster.proxy(1).refuse());
+}
+
+#[test]
+fn both_sides_of_a_silence_agree_when_it_is_over() {
+    let cluster = Cluster::with_lease(2, LEASE_MS);
+    split(&cluster, || cluster.proxy(1).hold());
+}
+
+/// Parts the second node from the others for longer than the lease.
+#[track_caller]
+fn split(cluster: &Cluster, part: impl Fn()) {
+    let [mut ann, mut bob, mut cid] = three_members(cluster);
+    // Ann has a tab on the other side, and leaves neither.
+    let mut tab = member(cluster, 1, "ann");
+    part();
+    told(&mut ann, &["member_removed bob", "member_removed cid"]);
+    until("the parted node counts itself alone", || connections(cluster.node(1)) == 3);
+    // One comes and one goes on the far side, one comes on the near side.
+    let mut dot = Client::connect(cluster.node(1));
+    assert_eq!(ids(&dot.join(ROOM, "dot")), ["ann", "bob", "cid", "dot"]);
+    added(&mut cid, "dot");
+    cid.unsubscribe(ROOM);
+    for client in [&mut bob, &mut tab] {
+        added(client, "dot");
+        removed(client, "cid");
+    }
+    cid.nothing();
+    let mut eve = Client::connect(cluster.node(0));
+    assert_eq!(ids(&eve.join(ROOM, "eve")), ["ann", "eve"]);
+    added(&mut ann, "eve");
+
+    cluster.proxy(1).mend();
+    for client in [&mut ann, &mut eve] {
+        told(client, &["member_added bob", "member_added dot"]);
+    }
+    added(&mut bob, "eve");
+    added(&mut tab, "eve");
+    told(&mut dot, &["member_added eve", "member_removed cid"]);
+    cluster.users(ROOM, &["ann", "bob", "dot", "eve"]);
+    cluster.count(6);
+    quiet(cluster, &mut [&mut ann, &mut bob, &mut dot, &mut eve, &mut tab]);
+}

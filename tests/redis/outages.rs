@@ -1,0 +1,222 @@
+//! Redis and the way to it break. Those who are near are told at once, those who are far as soon as
+//! it is mended, and nobody twice.
+
+use serde_json::json;
+
+use super::cluster::{BUS, Cluster};
+use super::presence::ROOM;
+use super::traffic::{burst, exchange, take};
+use crate::support::{Client, Setup, logged, until};
+
+/// A client on each of two nodes, subscribed to "traffic".
+#[track_caller]
+fn near_and_far(cluster: &Cluster) -> [Client; 2] {
+    [0, 1].map(|node| {
+        let mut client = Client::connect(cluster.node(node));
+        client.subscribe("traffic");
+        client
+    })
+}
+
+/// Both nodes publish while nothing gets from one to the other; what each publishes is heard there
+/// at once, and at the other after `mend`.
+#[track_caller]
+fn nothing_is_lost_until(cluster: &Cluster, mend: impl FnOnce()) {
+    let [mut near, mut far] = near_and_far(cluster);
+    burst(cluster.node(0), "traffic", "near", 500);
+    take(&mut near, "near", 500);
+    burst(cluster.node(1), "traffic", "far", 500);
+    take(&mut far, "far", 500);
+    mend();
+    take(&mut near, "far", 500);
+    take(&mut far, "near", 500);
+    exchange(cluster, 10, || {});
+    for _ in 0..20 {
+        near.event();
+        far.event();
+    }
+    near.nothing();
+    far.nothing();
+}
+
+#[test]
+fn nothing_is_lost_when_redis_is_killed_and_comes_back() {
+    let cluster = Cluster::of(2);
+    cluster.redis.kill();
+    nothing_is_lost_until(&cluster, || cluster.redis.restart());
+}
+
+#[test]
+fn nothing_is_lost_while_redis_stands_still() {
+    let cluster = Cluster::of(2);
+    cluster.redis.stand_still();
+    nothing_is_lost_until(&cluster, || cluster.redis.go_on());
+}
+
+#[test]
+fn a_redis_that_stands_still_for_long_is_given_up_and_found_again() {
+    let setup = || Setup::new().env("REVERB_LIMIT_REDIS_REPLY_TIMEOUT_MS", 1_000);
+    let cluster = Cluster::with(2, setup);
+    cluster.redis.stand_still();
+    nothing_is_lost_until(&cluster, || {
+        for node in cluster.nodes() {
+            logged(node, &["[WARN]", "edis"]);
+        }
+        cluster.redis.go_on();
+    });
+}
+
+#[test]
+fn nothing_is_lost_while_redis_pauses_its_clients() {
+    let cluster = Cluster::of(2);
+    cluster.redis.call(&["CLIENT", "PAUSE", "2000", "ALL"]);
+    nothing_is_lost_until(&cluster, || {});
+}
+
+#[test]
+fn nothing_is_lost_while_the_way_to_redis_is_closed() {
+    let cluster = Cluster::of(2);
+    cluster.proxy(0).refuse();
+    nothing_is_lost_until(&cluster, || cluster.proxy(0).mend());
+}
+
+#[test]
+fn nothing_is_lost_while_nothing_comes_back_from_redis() {
+    let cluster = Cluster::of(2);
+    for number in 0..2 {
+        cluster.proxy(number).hold();
+    }
+    nothing_is_lost_until(&cluster, || {
+        for number in 0..2 {
+            cluster.proxy(number).mend();
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_redis_ends_connections() {
+    let cluster = Cluster::of(2);
+    let redis = &cluster.redis;
+    exchange(&cluster, 2_000, || {
+        for round in 0..6 {
+            let kind = ["pubsub", "normal"][round % 2];
+            until("the nodes are connected", || cluster.redis.subscribers(BUS) == 2);
+            redis.call(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_connections_break_in_the_middle_of_messages() {
+    let cluster = Cluster::of(3);
+    for number in 0..3 {
+        cluster.proxy(number).cut_after(60_000);
+        cluster.proxy(number).cut();
+    }
+    exchange(&cluster, 1_000, || {});
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_what_is_published_arrives_twice_and_late() {
+    let cluster = Cluster::of(3);
+    for number in 0..3 {
+        cluster.proxy(number).double();
+        cluster.proxy(number).delay(5);
+    }
+    exchange(&cluster, 1_000, || {});
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_redis_answers_nonsense() {
+    let cluster = Cluster::of(2);
+    exchange(&cluster, 2_000, || {
+        for nonsense in [
+            &b"\0\xff\r\n\r\n"[..],
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"$99999999999999999999\r\n",
+            b"*-7\r\n",
+            b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n",
+            b"+OK\r\n-ERR no\r\n:5\r\n",
+            &b"*1\r\n".repeat(5_000),
+        ] {
+            until("the nodes are connected", || cluster.redis.subscribers(BUS) == 2);
+            cluster.proxy(0).say(nonsense);
+            cluster.proxy(1).say(nonsense);
+        }
+    });
+    logged(cluster.node(0), &["[WARN]", "edis"]);
+}
+
+#[test]
+fn what_does_not_fit_the_queue_is_dropped_and_logged_and_the_lists_are_right_afterwards() {
+    let setup = || Setup::new().env("REVERB_LIMIT_BUS_QUEUE_BYTES", 65_536);
+    overflow(&Cluster::with(2, setup), "bus_queue_bytes");
+}
+
+#[test]
+fn what_has_waited_too_long_is_dropped_and_logged_and_the_lists_are_right_afterwards() {
+    let setup = || Setup::new().env("REDIS_TIMEOUT", 1);
+    overflow(&Cluster::with(2, setup), "REDIS_TIMEOUT");
+}
+
+/// Publishes more than may wait; some of it is lost, nothing comes twice or out of order, and what
+/// is state, not event, arrives all the same.
+#[track_caller]
+fn overflow(cluster: &Cluster, limit: &str) {
+    let [mut near, mut far] = near_and_far(cluster);
+    cluster.redis.kill();
+    burst(cluster.node(0), "traffic", "near", 2_000);
+    take(&mut near, "near", 2_000);
+    cluster.node(0).publish("cache-a", "e", "kept");
+    let mut ann = Client::connect(cluster.node(0));
+    ann.join(ROOM, "ann");
+    logged(cluster.node(0), &["[WARN]", limit]);
+    cluster.redis.restart();
+    cluster.users(ROOM, &["ann"]);
+    cluster.count(3);
+    until("the cached event is known", || {
+        let mut client = Client::connect(cluster.node(1));
+        client.subscribe("cache-a");
+        client.event()["data"] == "kept"
+    });
+    cluster.node(0).publish("traffic", "last", "{}");
+    let mut next = 0;
+    loop {
+        let event = far.event();
+        if event["event"] == "last" {
+            break;
+        }
+        let (_, number) = event["data"].as_str().unwrap().split_once(' ').unwrap();
+        let number: usize = number.parse().unwrap();
+        assert!(number >= next, "{number} after {next}");
+        next = number + 1;
+    }
+    far.nothing();
+    cluster.count(3);
+}
+
+#[test]
+fn a_node_that_is_started_before_redis_serves_and_joins_when_redis_is_there() {
+    let mut cluster = Cluster::of(1);
+    cluster.redis.kill();
+    let second = cluster.join();
+    let [mut near, mut far] = near_and_far(&cluster);
+    for node in cluster.nodes() {
+        node.is_up();
+        logged(node, &["[WARN]", "edis"]);
+    }
+    let event = |data: &str| json!({"event": "e", "channel": "traffic", "data": data});
+    cluster.node(second).publish("traffic", "e", "alone");
+    far.expect(event("alone"));
+    cluster.redis.restart();
+    cluster.count(2);
+    cluster.node(second).publish("traffic", "e", "together");
+    far.expect(event("together"));
+    // Whether it hears of what was before it knew the other is not promised.
+    let mut heard = near.event();
+    if heard == event("alone") {
+        heard = near.event();
+    }
+    assert_eq!(heard, event("together"));
+    near.nothing();
+}

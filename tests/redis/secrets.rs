@@ -1,0 +1,62 @@
+//! What goes over Redis holds no secret.
+
+use serde_json::json;
+
+use super::cluster::{BUS, Cluster};
+use super::presence::{added, member};
+use super::resp::{Reply, Session};
+use crate::signin::{sign_in, watched};
+use crate::support::{APP, Client, Setup};
+
+use super::daemon::Redis;
+
+#[test]
+fn neither_secret_nor_key_nor_password_goes_over_the_channel() {
+    const PASSWORD: &str = "password-of-redis";
+    let redis = Redis::with_password(PASSWORD);
+    let mut recorder = redis.session();
+    recorder.call(&["SUBSCRIBE", BUS]);
+    let setup = || {
+        let setup = Setup::new().env("REDIS_PASSWORD", PASSWORD);
+        setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0).env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)
+    };
+    let mut cluster = Cluster::on(redis, 2, setup);
+    let mut ann = member(&cluster, 0, "ann");
+    let _bob = member(&cluster, 1, "bob");
+    added(&mut ann, "bob");
+    let mut client = Client::connect(cluster.node(0));
+    sign_in(&mut client, r#"{"id":"42","watchlist":["1"]}"#);
+    watched(&mut client);
+    client.subscribe_private("private-a");
+    client.send(json!({"event": "client-e", "channel": "private-a", "data": {}}));
+    cluster.node(1).publish("cache-a", "e", "1");
+    cluster.node(1).publish("private-a", "e", "1");
+    let path = "/apps/app-id/users/42/terminate_connections";
+    cluster.node(1).post(path, json!({})).is(200, json!({}));
+    // A node that comes late is told everything, and one that goes says goodbye.
+    let late = cluster.join();
+    cluster.users("presence-room", &["ann", "bob"]);
+    let mut stopping = cluster.take(late);
+    stopping.signal("TERM");
+    stopping.wait();
+    cluster.node(0).publish("last", "the last of all", "{}");
+    let said = everything(&mut recorder, "the last of all");
+    assert!(said.contains("private-a") && said.contains("bob"), "it was recorded: {said}");
+    for secret in [APP.secret, APP.key, PASSWORD] {
+        assert!(!said.contains(secret), "{secret} is in {said}");
+    }
+}
+
+/// All that was said on the channel, up to the message with this text.
+#[track_caller]
+fn everything(recorder: &mut Session, last: &str) -> String {
+    let mut all = String::new();
+    while !all.contains(last) {
+        match recorder.reply() {
+            Reply::List(parts) => all += parts[2].text(),
+            other => panic!("{other:?}"),
+        }
+        all += "\n";
+    }
+    all
+}

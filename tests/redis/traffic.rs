@@ -1,0 +1,78 @@
+//! Events in numbers, from every node to every node, and the proof that each arrived once.
+
+use std::thread;
+
+use serde_json::json;
+
+use super::cluster::Cluster;
+use crate::support::{APP, Client, Http, Server, signed};
+
+/// Requests under way at a time on the connection of one publisher.
+const PIPELINED: usize = 50;
+
+/// Publishes `tag 0`, `tag 1` and so on, as fast as the node takes them.
+pub fn burst(node: &Server, channel: &str, tag: &str, count: usize) {
+    let mut http = Http::connect(node);
+    for first in (0..count).step_by(PIPELINED) {
+        let end = count.min(first + PIPELINED);
+        http.send(
+            (first..end).map(|n| request(channel, &format!("{tag} {n}"))).collect::<String>(),
+        );
+        for _ in first..end {
+            http.response().is(200, json!({}));
+        }
+    }
+}
+
+fn request(channel: &str, data: &str) -> String {
+    let body = json!({"name": "e", "channel": channel, "data": data}).to_string();
+    let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Takes the events `from..until` of one publisher, and nothing else.
+#[track_caller]
+pub fn take(client: &mut Client, tag: &str, count: usize) {
+    for number in 0..count {
+        let data = client.event()["data"].as_str().unwrap().to_owned();
+        assert_eq!(data, format!("{tag} {number}"));
+    }
+}
+
+/// Every node publishes so many events while `disturb` is done; each must reach a subscriber on
+/// every node once, and in the order of its publisher.
+#[track_caller]
+pub fn exchange(cluster: &Cluster, each: usize, disturb: impl FnOnce()) {
+    let listeners: Vec<Client> = cluster
+        .nodes()
+        .map(|node| {
+            let mut client = Client::connect(node);
+            client.subscribe("traffic");
+            client
+        })
+        .collect();
+    let publishers = listeners.len();
+    thread::scope(|scope| {
+        for (tag, node) in cluster.nodes().enumerate() {
+            scope.spawn(move || burst(node, "traffic", &tag.to_string(), each));
+        }
+        for (number, client) in listeners.into_iter().enumerate() {
+            scope.spawn(move || take_all(client, number, publishers, each));
+        }
+        disturb();
+    });
+}
+
+/// Takes all events of all publishers.
+fn take_all(mut client: Client, number: usize, publishers: usize, each: usize) {
+    let mut next = vec![0; publishers];
+    for _ in 0..publishers * each {
+        let event = client.event();
+        let (tag, n) = event["data"].as_str().unwrap().split_once(' ').unwrap();
+        let next = &mut next[tag.parse::<usize>().unwrap()];
+        assert_eq!(n.parse::<usize>().unwrap(), *next, "of node {tag}, at node {number}");
+        *next += 1;
+    }
+    client.nothing();
+}
