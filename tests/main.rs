@@ -8,6 +8,7 @@ mod bounds;
 mod cache;
 mod cli;
 mod client_events;
+mod cluster_simulation;
 mod config;
 mod corpus;
 mod counters;

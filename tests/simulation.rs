@@ -36,7 +36,7 @@ fn the_hub_does_what_the_model_does_whatever_the_seed() {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
+pub fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -387,7 +387,7 @@ impl World {
 }
 
 /// Takes what waits for a connection.
-fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
+pub fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
     let (_, outbox) = hub.outbox(id).unwrap();
     let mut slices = vec![IoSlice::new(&[]); 1_000];
     let filled = outbox.slices(&mut slices, usize::MAX);
@@ -398,7 +398,7 @@ fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
 }
 
 /// The messages of a server's text frames, with `data` that is JSON in a string taken out of it.
-fn messages(mut bytes: &[u8]) -> Vec<Value> {
+pub fn messages(mut bytes: &[u8]) -> Vec<Value> {
     let mut messages = Vec::new();
     while let [0x81, short, rest @ ..] = bytes {
         let (len, rest) = match short {

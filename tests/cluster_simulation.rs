@@ -1,0 +1,368 @@
+//! Several hubs without sockets on a Redis in memory, on a clock of their own: random operations of
+//! clients and nodes while connections are cut in the middle of a message, held up, doubled, Redis
+//! is paused and killed, and nodes die, leave and come.
+//!
+//! All the time no client may hear an event twice, out of order or after a gap, nor of a user who
+//! comes twice or goes without having come, and it knows the users its node knows. When there is
+//! peace again, all nodes must say the same as a model that is too simple to be wrong.
+//! `SIM_SEED=7 cargo test cluster_simulation` plays one seed again, `SIM_SEEDS=5000` that many.
+#![cfg(feature = "redis")]
+
+mod client;
+mod node;
+mod redis;
+mod wires;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reverb::config::{App, Config};
+use reverb::hub::Now;
+use reverb::proto::auth::Signer;
+use serde_json::{Value, json};
+
+use crate::simulation::variable;
+use client::{Client, Published, Seat};
+use node::Node;
+use redis::{Connection, Redis};
+use wires::Wire;
+
+const SECRET: &str = "secret";
+const CHANNELS: [&str; 6] =
+    ["news", "cache-c", "private-p", "private-cache-q", "presence-a", "presence-b"];
+const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
+
+/// Places for nodes: a node that comes takes one that is free.
+const PLACES: usize = 4;
+
+/// Longer than every lease, pause, timeout and backoff together.
+const PEACE_MS: u64 = 40_000;
+
+#[test]
+fn all_nodes_agree_when_there_is_peace_whatever_the_seed() {
+    if let Some(seed) = variable("SIM_SEED") {
+        return World::new(seed).run();
+    }
+    for seed in 1..=variable("SIM_SEEDS").unwrap_or(40) {
+        let run = std::panic::catch_unwind(|| World::new(seed).run());
+        assert!(run.is_ok(), "play it again with SIM_SEED={seed}");
+    }
+}
+
+struct World {
+    seed: u64,
+    config: Config,
+    now: Now,
+    random: u64,
+    redis: Redis,
+    nodes: Vec<Option<Node>>,
+    wires: Vec<Wire>,
+    connections: Vec<Option<Connection>>,
+    clients: Vec<Client>,
+    published: Vec<Published>,
+    /// Nodes there ever were.
+    count: usize,
+    /// The queues are so small that events are lost.
+    is_lossy: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut app = App::new("1", "key", SECRET);
+        // Clients here never answer a ping; whether they are pinged is the other simulation's.
+        app.ping_interval_s = 86_400;
+        let mut config = Config { apps: vec![app], ..Config::default() };
+        config.server.scaling.enabled = true;
+        let is_lossy = seed.is_multiple_of(4);
+        config.server.scaling.timeout_s = if is_lossy { 3 } else { 3_600 };
+        config.limits.bus_queue_bytes = if is_lossy { 65_536 } else { 16_777_216 };
+        config.limits.node_lease_ms = 4_000;
+        World {
+            seed,
+            config,
+            now: Now { ms: 5_000, unix_s: 1_795_450_533 },
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            redis: Redis { is_up: true, ..Redis::default() },
+            nodes: (0..PLACES).map(|_| None).collect(),
+            wires: (0..PLACES).map(|_| Wire::default()).collect(),
+            connections: (0..PLACES).map(|_| None).collect(),
+            clients: Vec::new(),
+            published: Vec::new(),
+            count: 0,
+            is_lossy,
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..2 + self.below(2) {
+            self.start_node();
+        }
+        for _ in 0..3 {
+            self.peace();
+            for _ in 0..60 {
+                self.storm();
+                let ms = self.below(10) * self.below(10) * self.below(10);
+                self.pass(ms as u64);
+                self.look();
+            }
+        }
+        self.peace();
+        self.clients.clear();
+    }
+
+    /// One thing happens.
+    fn storm(&mut self) {
+        match self.below(24) {
+            0..=3 => self.connect(),
+            4..=8 => self.with_client(Self::subscribe),
+            9 => self.with_client(Self::unsubscribe),
+            10 => self.with_client(Self::disconnect),
+            11..=12 => self.with_client(Self::whisper),
+            13..=18 => self.publish(),
+            19..=21 => self.break_something(),
+            22 => self.start_node(),
+            _ => self.end_node(),
+        }
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 33) as usize % end
+    }
+
+    fn with_client(&mut self, act: impl FnOnce(&mut Self, usize)) {
+        if !self.clients.is_empty() {
+            let n = self.below(self.clients.len());
+            act(self, n);
+        }
+    }
+
+    /// The places of nodes that are there.
+    fn places(&self) -> Vec<usize> {
+        (0..PLACES).filter(|at| self.nodes[*at].is_some()).collect()
+    }
+
+    fn any_place(&mut self) -> usize {
+        let places = self.places();
+        places[self.below(places.len())]
+    }
+
+    fn node(&mut self, at: usize) -> &mut Node {
+        self.nodes[at].as_mut().unwrap()
+    }
+
+    fn start_node(&mut self) {
+        if let Some(at) = self.nodes.iter().position(Option::is_none) {
+            self.count += 1;
+            self.nodes[at] = Some(Node::new(&self.config, self.count, self.seed, self.now));
+            self.wires[at] = Wire::default();
+        }
+    }
+
+    /// A node ends, with or without a word; its clients are gone.
+    fn end_node(&mut self) {
+        if self.places().len() < 2 {
+            return;
+        }
+        let at = self.any_place();
+        if self.below(2) == 0 {
+            let now = self.now;
+            self.node(at).hub.bus_leave(now);
+            self.pass(20);
+        }
+        self.nodes[at] = None;
+        self.connections[at] = None;
+        self.wires[at] = Wire::default();
+        self.clients.retain(|client| client.node != at);
+    }
+
+    fn connect(&mut self) {
+        let (at, now) = (self.any_place(), self.now);
+        let (id, socket_id) = self.node(at).connect(now);
+        self.clients.push(Client { node: at, id, socket_id, seats: BTreeMap::new() });
+    }
+
+    fn disconnect(&mut self, n: usize) {
+        let client = self.clients.remove(n);
+        let now = self.now;
+        self.node(client.node).hub.close(client.id, now);
+    }
+
+    fn say(&mut self, n: usize, message: &Value) {
+        let (at, id, now) = (self.clients[n].node, self.clients[n].id, self.now);
+        self.node(at).hear(id, message, now);
+        self.listen(n);
+    }
+
+    fn subscribe(&mut self, n: usize) {
+        let channel = CHANNELS[self.below(CHANNELS.len())];
+        if self.clients[n].seats.contains_key(channel) {
+            return;
+        }
+        let user = USERS[self.below(USERS.len())];
+        let user = channel.starts_with("presence-").then_some(user);
+        let socket_id = &self.clients[n].socket_id;
+        let mut data = json!({"channel": channel});
+        let mut signed = vec![socket_id.clone(), ":".into(), channel.to_owned()];
+        if let Some(user) = user {
+            let member = json!({"user_id": user, "user_info": {"of": socket_id}}).to_string();
+            data["channel_data"] = member.as_str().into();
+            signed.extend([":".into(), member]);
+        }
+        let signed: Vec<&str> = signed.iter().map(String::as_str).collect();
+        data["auth"] = format!("key:{}", Signer::new(SECRET).sign(&signed)).into();
+        self.listen(n);
+        let at = self.clients[n].node;
+        let met = self.node(at).met.clone();
+        let seat = Seat::new(user, self.published.len(), met);
+        self.clients[n].seats.insert(channel, seat);
+        self.say(n, &json!({"event": "pusher:subscribe", "data": data}));
+    }
+
+    fn unsubscribe(&mut self, n: usize) {
+        let channel = CHANNELS[self.below(CHANNELS.len())];
+        self.say(n, &json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
+        if let Some(seat) = self.clients[n].seats.remove(channel) {
+            let socket_id = &self.clients[n].socket_id;
+            seat.check(channel, socket_id, &self.published, None, self.is_lossy);
+        }
+    }
+
+    fn publish(&mut self) {
+        let (at, now) = (self.any_place(), self.now);
+        // What the lossy queues hold is a few dozen of these.
+        let padding = "x".repeat(if self.is_lossy { 2_000 } else { 1 });
+        let mut batch = Vec::new();
+        for _ in 0..1 + self.below(3) {
+            let channel = CHANNELS[self.below(CHANNELS.len())];
+            let except = match self.below(3) {
+                0 if !self.clients.is_empty() => {
+                    let n = self.below(self.clients.len());
+                    Some(self.clients[n].socket_id.clone())
+                }
+                _ => None,
+            };
+            let data = json!({"n": self.published.len(), "padding": padding}).to_string();
+            let mut event = json!({"name": "e", "channel": channel, "data": data});
+            if let Some(except) = &except {
+                event["socket_id"] = except.as_str().into();
+            }
+            batch.push(event);
+            let node = self.node(at).number;
+            self.published.push(Published { node, channel, except });
+        }
+        let body = json!({"batch": batch}).to_string();
+        self.node(at).ask("POST", "/apps/1/batch_events", "", &body, now);
+    }
+
+    /// A client tells the others on its channel.
+    fn whisper(&mut self, n: usize) {
+        let channel = ["private-p", "presence-a"][self.below(2)];
+        if !self.clients[n].seats.contains_key(channel) {
+            return;
+        }
+        let (at, except) = (self.clients[n].node, Some(self.clients[n].socket_id.clone()));
+        let node = self.node(at).number;
+        let data = json!({"n": self.published.len()});
+        self.published.push(Published { node, channel, except });
+        self.say(n, &json!({"event": "client-e", "channel": channel, "data": data}));
+    }
+
+    /// Hands a client what it was sent.
+    fn listen(&mut self, n: usize) {
+        let (at, id, now) = (self.clients[n].node, self.clients[n].id, self.now);
+        for message in self.node(at).told(id, now) {
+            let channel = message["channel"].as_str().unwrap_or_else(|| panic!("{message}"));
+            let seat = self.clients[n].seats.get_mut(channel);
+            seat.unwrap_or_else(|| panic!("it is not on {channel}")).hear(&message, channel);
+        }
+    }
+
+    /// Every client hears what it was sent, and knows whom its node knows.
+    fn look(&mut self) {
+        let now = self.now;
+        for n in 0..self.clients.len() {
+            self.listen(n);
+        }
+        for at in self.places() {
+            for channel in ["presence-a", "presence-b"] {
+                let there = self.clients.iter().filter(|client| client.node == at);
+                let seats: Vec<_> = there.filter_map(|it| it.seats.get(channel)).collect();
+                if seats.is_empty() {
+                    continue;
+                }
+                let node = self.nodes[at].as_mut().unwrap();
+                let known = node.users(channel, now);
+                assert!(seats.iter().all(|seat| seat.users == known), "{channel}: {known:?}");
+            }
+        }
+    }
+
+    /// Nothing happens for a long time, after which all must be well.
+    fn peace(&mut self) {
+        self.mend();
+        self.pass(PEACE_MS);
+        self.look();
+        let (now, places) = (self.now, self.places());
+        let alive: BTreeSet<usize> = places.iter().map(|at| self.node(*at).number).collect();
+        for &at in &places {
+            let (others, counters) = self.node(at).hub.bus_counters().unwrap();
+            assert_eq!(others, places.len() - 1, "nodes for node {at}: {counters:?}");
+            let count = json!({"connections": self.clients.len()});
+            assert_eq!(self.node(at).get("/apps/1/connections", now), count);
+            self.node(at).met = alive.clone();
+        }
+        for channel in CHANNELS {
+            self.compare(channel, &places);
+        }
+        for client in &self.clients {
+            for (channel, seat) in &client.seats {
+                let (published, alive) = (&self.published, Some(&alive));
+                seat.check(channel, &client.socket_id, published, alive, self.is_lossy);
+            }
+        }
+    }
+
+    /// Fails unless every node says of a channel what is so.
+    fn compare(&mut self, channel: &'static str, places: &[usize]) {
+        let now = self.now;
+        let seats: Vec<_> =
+            self.clients.iter().filter_map(|client| client.seats.get(channel)).collect();
+        let users: BTreeSet<String> =
+            seats.iter().filter_map(|seat| seat.user).map(str::to_owned).collect();
+        let mut expected = json!({"occupied": !seats.is_empty()});
+        if !seats.is_empty() {
+            match channel.starts_with("presence-") {
+                true => expected["user_count"] = users.len().into(),
+                false => expected["subscription_count"] = seats.len().into(),
+            }
+        }
+        let mut kept = BTreeSet::new();
+        for &at in places {
+            let (path, info) =
+                (format!("/apps/1/channels/{channel}"), "subscription_count,user_count,cache");
+            let mut got = self.node(at).ask("GET", &path, &format!("&info={info}"), "", now);
+            let cache = got.as_object_mut().unwrap().remove("cache");
+            kept.insert(cache.map(|cache| cache["data"].as_str().unwrap().to_owned()));
+            assert_eq!(got, expected, "{channel}");
+            if channel.starts_with("presence-") {
+                assert_eq!(self.node(at).users(channel, now), users, "{channel}");
+            }
+        }
+        // What died with the node it was published at may have reached some and not others.
+        let numbers: Vec<usize> = kept.iter().flatten().map(|data| number(data)).collect();
+        let alive: Vec<usize> = places.iter().map(|at| self.node(*at).number).collect();
+        let is_orphan = |n: &usize| !alive.contains(&self.published[*n].node);
+        if !numbers.iter().any(is_orphan) {
+            assert_eq!(kept.len(), 1, "of {channel} the nodes keep {kept:?}");
+        }
+    }
+}
+
+/// The number of an event, from its data.
+fn number(data: &str) -> usize {
+    let data: Value = serde_json::from_str(data).unwrap();
+    data["n"].as_u64().unwrap() as usize
+}

@@ -1,0 +1,100 @@
+//! A Redis in memory, and the connections of nodes to it: bytes in two directions, which pass in
+//! pieces, late, or not at all. It knows the few commands that nodes give.
+
+/// What the nodes speak through.
+#[derive(Default)]
+pub struct Redis {
+    pub is_up: bool,
+    /// Commands lie unread until then.
+    pub paused_until_ms: u64,
+    /// Every so many PUBLISH are heard twice.
+    pub doubles: Option<usize>,
+    pub published: usize,
+}
+
+/// One node's connection.
+#[derive(Default)]
+pub struct Connection {
+    pub to_redis: Vec<u8>,
+    pub to_node: Vec<u8>,
+    is_subscribed: bool,
+}
+
+impl Redis {
+    /// Reads the commands that have arrived whole, and answers.
+    pub fn serve(&mut self, connections: &mut [Option<Connection>]) {
+        for at in 0..connections.len() {
+            while let Some(parts) = connections[at].as_mut().and_then(Connection::command) {
+                self.answer(at, &parts, connections);
+            }
+        }
+    }
+
+    fn answer(&mut self, at: usize, parts: &[Vec<u8>], connections: &mut [Option<Connection>]) {
+        let connection = connections[at].as_mut().unwrap();
+        match &*parts[0] {
+            b"HELLO" => connection.to_node.extend(b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
+            b"SUBSCRIBE" => {
+                connection.is_subscribed = true;
+                let push = push(&[b"subscribe", &parts[1]]);
+                connection.to_node.extend(push);
+                connection.to_node.extend(b":1\r\n");
+            }
+            b"PUBLISH" => {
+                self.published += 1;
+                let is_double =
+                    self.doubles.is_some_and(|every| self.published.is_multiple_of(every));
+                let message = [push(&[b"message", &parts[1]]), bulk(&parts[2])].concat();
+                let mut heard = 0;
+                for connection in connections.iter_mut().flatten().filter(|it| it.is_subscribed) {
+                    heard += 1;
+                    for _ in 0..1 + usize::from(is_double) {
+                        connection.to_node.extend(&message);
+                    }
+                }
+                let reply = format!(":{heard}\r\n");
+                connections[at].as_mut().unwrap().to_node.extend(reply.as_bytes());
+            }
+            other => panic!("{} is no command of a node", String::from_utf8_lossy(other)),
+        }
+    }
+}
+
+impl Connection {
+    /// Takes the first command, if it has arrived whole.
+    fn command(&mut self) -> Option<Vec<Vec<u8>>> {
+        let mut at = 0;
+        let count = number(&self.to_redis, &mut at, b'*')?;
+        let mut parts = Vec::new();
+        for _ in 0..count {
+            let len = number(&self.to_redis, &mut at, b'$')?;
+            parts.push(self.to_redis.get(at..at + len)?.to_vec());
+            at += len + 2;
+        }
+        if at > self.to_redis.len() {
+            return None;
+        }
+        self.to_redis.drain(..at);
+        Some(parts)
+    }
+}
+
+/// The number on the line that begins with this sign.
+fn number(bytes: &[u8], at: &mut usize, sign: u8) -> Option<usize> {
+    let rest = bytes.get(*at..)?;
+    let end = rest.windows(2).position(|two| two == b"\r\n")?;
+    assert_eq!(rest[0], sign, "a list of strings");
+    *at += end + 2;
+    Some(std::str::from_utf8(&rest[1..end]).unwrap().parse().unwrap())
+}
+
+/// The beginning of a push of three.
+fn push(parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = b">3\r\n".to_vec();
+    parts.iter().for_each(|part| bytes.extend(bulk(part)));
+    bytes
+}
+
+fn bulk(part: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat()
+}
