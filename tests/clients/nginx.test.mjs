@@ -2,26 +2,20 @@
 // sends `Connection: Upgrade` with every request, WebSocket or not.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, afterEach, before, test } from 'node:test';
+import { startNginx } from './nginx.mjs';
 import {
   barrier,
-  child,
   client,
   codes,
   connected,
   endClients,
-  fixedPort,
-  folder,
   gaveUp,
   http,
   rawConnected,
   startServer,
   subscribed,
-  within,
 } from './support.mjs';
 
 let server;
@@ -37,72 +31,6 @@ after(async () => {
   await proxy.stop();
   await server.stop();
 });
-
-/** nginx in a folder of its own; resolves when it listens. */
-async function startNginx(upstream) {
-  const prefix = folder('nginx');
-  const port = await fixedPort();
-  const configuration = `
-daemon off;
-pid ${prefix}/nginx.pid;
-error_log stderr notice;
-worker_processes 1;
-${process.getuid() === 0 ? 'user root;' : ''}
-
-events {
-    worker_connections 512;
-}
-
-http {
-    access_log off;
-    client_body_temp_path ${prefix}/body;
-    proxy_temp_path ${prefix}/proxy;
-    fastcgi_temp_path ${prefix}/fastcgi;
-    uwsgi_temp_path ${prefix}/uwsgi;
-    scgi_temp_path ${prefix}/scgi;
-
-    server {
-        listen 127.0.0.1:${port};
-
-        location / {
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Scheme $scheme;
-            proxy_set_header SERVER_PORT $server_port;
-            proxy_set_header REMOTE_ADDR $remote_addr;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection "Upgrade";
-
-            proxy_pass http://127.0.0.1:${upstream.port};
-        }
-    }
-}
-`;
-  const file = join(prefix, 'nginx.conf');
-  writeFileSync(file, configuration);
-  const path = `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`;
-  const nginx = child('nginx', ['-e', 'stderr', '-p', prefix, '-c', file], {
-    env: { PATH: path },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const said = [];
-  const exited = new Promise((resolve) => nginx.once('exit', resolve));
-  const listening = new Promise((resolve, reject) => {
-    nginx.once('error', reject);
-    exited.then((code) => reject(new Error(`nginx ended (${code}): ${said.join('\n')}`)));
-    createInterface(nginx.stderr).on('line', (line) => {
-      said.push(line);
-      if (line.includes('start worker process ')) resolve();
-    });
-  });
-  await within(listening, 'nginx listens');
-  const stop = async () => {
-    nginx.kill('SIGTERM');
-    await within(exited, 'nginx stops');
-  };
-  return { port, app: upstream.app, url: `http://127.0.0.1:${port}`, stop };
-}
 
 test('the health check passes through nginx', async () => {
   const response = await fetch(`${proxy.url}/up`);
