@@ -134,6 +134,7 @@ impl Bus {
             9 => Item::Begin,
             10 => Item::Whole,
             11 => Item::Goodbye,
+            12 if count > 1 => Item::Silent { node, silent_ms: small * small * small },
             12 => Item::Hello,
             13 => Item::Alive { first: small / 16, next: small % 16, up_ms: small },
             14 => Item::Heard { node, next: small },

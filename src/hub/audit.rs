@@ -90,7 +90,7 @@ impl<T> Hub<T> {
             if app.place(name) != Some(place as u32) {
                 return Err(format!("{name} is not found by its name"));
             }
-            if channel.members.is_empty() {
+            if channel.is_vacant() {
                 return Err(format!("{name} stays though nobody is in it"));
             }
             for (at, &member) in (0..).zip(&channel.members) {
