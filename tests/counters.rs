@@ -1,14 +1,11 @@
 //! What the hub counts, by way of a hub without sockets: the bytes and messages that really went
 //! in and out, and each thing once.
 
-#[path = "support/world.rs"]
-mod world;
-
 use std::net::IpAddr;
 
+use crate::world::{World, frame, request};
 use reverb::config::Bound;
 use reverb::hub::{AppCounters, ConnId, Tally};
-use world::{World, frame, request};
 
 /// What was counted of the app meanwhile.
 fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {

@@ -1,6 +1,8 @@
 //! The integration tests: the real binary, spoken to over real sockets.
 
 mod support;
+#[path = "support/world.rs"]
+mod world;
 
 mod api;
 mod apps;
@@ -8,6 +10,7 @@ mod bounds;
 mod cache;
 mod cli;
 mod client_events;
+mod clock;
 mod cluster_simulation;
 mod config;
 mod corpus;
@@ -27,6 +30,7 @@ mod presence;
 mod rate_limit;
 mod redis;
 mod restart_key;
+mod security;
 mod shutdown;
 mod signatures;
 mod signin;

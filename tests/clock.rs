@@ -1,0 +1,82 @@
+//! Clocks that jump. Deadlines go by a clock that never goes back; the machine's clock decides
+//! nothing but whether a request was signed lately, and what `Date` says. Both are arguments of
+//! the hub, so that they can jump here.
+
+use crate::world::{NOW, World, request};
+use reverb::hub::{ConnId, Fate};
+
+/// The status of the answer to a request that was signed at [`NOW`], and its `Date`.
+fn ask(world: &mut World, publisher: ConnId) -> (String, String) {
+    world.hub.receive(publisher, &mut request("GET", "/apps/1/channels", ""), world.now);
+    let said = world.waiting(publisher);
+    world.write();
+    let date = said.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap();
+    (said[9..12].to_owned(), date.to_owned())
+}
+
+#[test]
+fn a_wall_clock_that_jumps_refuses_old_signatures_and_nothing_else() {
+    let mut world = World::new();
+    let subscriber = world.subscriber("c");
+    let publisher = world.open();
+    let expect = |world: &mut World, unix_s, status: &str, year: &str| {
+        world.now.unix_s = unix_s;
+        world.hub.tick(world.now);
+        let (got, date) = ask(world, publisher);
+        assert_eq!(got, status, "{unix_s}");
+        assert!(date.contains(year), "{date}");
+        assert_eq!(world.hub.fate(subscriber), Fate::Stay);
+        assert_eq!(world.hub.connections(), 2);
+    };
+    expect(&mut world, NOW.unix_s, "200", "2026");
+    expect(&mut world, NOW.unix_s + 3_600, "401", "2026");
+    expect(&mut world, NOW.unix_s - 3_600, "401", "2026");
+    // What a machine without a battery believes when it starts, and what a broken one may.
+    expect(&mut world, 0, "401", "1970");
+    expect(&mut world, 253_402_300_800, "401", "10000");
+    expect(&mut world, NOW.unix_s + 599, "200", "2026");
+    expect(&mut world, NOW.unix_s - 599, "200", "2026");
+    assert_eq!(world.waiting(subscriber), "");
+}
+
+#[test]
+fn a_clock_that_leaps_asks_every_client_before_it_gives_one_up() {
+    let mut world = World::new();
+    let clients: Vec<ConnId> = (0..10).map(|_| world.subscriber("c")).collect();
+    world.now.ms += 30 * 86_400_000;
+    world.hub.tick(world.now);
+    for &id in &clients {
+        assert_eq!(world.waiting(id), "\u{fffd}\0", "a ping");
+    }
+    world.write();
+    assert_eq!(world.hub.connections(), 10);
+    // Those who answer stay, and those who do not are given up in their time.
+    world.hub.receive(clients[0], &mut [0x8A, 0x80, 0, 0, 0, 0], world.now);
+    world.pass(40);
+    assert_eq!(world.hub.connections(), 1);
+}
+
+#[test]
+fn a_clock_that_went_back_all_the_same_would_end_nothing_and_break_nothing() {
+    let mut world = World::new();
+    world.pass(1_000);
+    let silent = world.open();
+    let client = world.subscriber("c");
+    let publisher = world.open();
+    let ahead_ms = world.now.ms;
+    world.now.unix_s = NOW.unix_s;
+    for ms in [0, 1, 250, 30_000, 100_000] {
+        world.now.ms = ms;
+        world.hub.tick(world.now);
+        world.write();
+        world.hear(client, &mut [0x89, 0x80, 0, 0, 0, 0]);
+        assert_eq!(ask(&mut world, publisher).0, "200");
+        world.subscriber("d");
+    }
+    assert_eq!(world.hub.connections(), 3 + 5);
+    world.now.ms = ahead_ms;
+    world.pass(15);
+    // Those who had nothing to ask have run out of time, and no WebSocket has.
+    assert!(world.hub.outbox(silent).is_none());
+    assert_eq!(world.hub.connections(), 1 + 5);
+}

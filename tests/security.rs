@@ -1,0 +1,194 @@
+//! What strangers must not learn, and what they must not make the server say. Signatures, origins
+//! and bounds have files of their own.
+
+use crate::support::{APP, App, Client, Http, Server, Setup, frame, signed};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+
+const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
+
+/// A server with two apps, and a channel somebody is in in the other one.
+fn two_apps() -> (Server, Client) {
+    let server = Setup::bare().arg("--debug").apps(&[(&APP, json!({})), (&OTHER, json!({}))]);
+    let server = server.start();
+    let mut client = Client::connect_to(&server, "/app/other-key");
+    client.subscribe("other-channel");
+    (server, client)
+}
+
+#[test]
+fn answers_tell_nothing_of_other_apps() {
+    let (server, _client) = two_apps();
+    let told = |text: &str| assert!(!text.contains("other-"), "{text}");
+    let request = |method: &str, target: &str| {
+        server.request(&format!("{method} {target} HTTP/1.1\r\nContent-Length: 0\r\n\r\n"))
+    };
+    for target in ["/up", "/", "/apps", "/apps/app-id/events", "/apps/nobody/events", "/app/x"] {
+        for method in ["GET", "POST", "PUT"] {
+            let response = request(method, target);
+            told(&format!("{response:?} {}", response.text()));
+        }
+    }
+    for (path, params) in [
+        ("/apps/app-id/channels", ""),
+        ("/apps/app-id/channels", "filter_by_prefix=&info=subscription_count"),
+        ("/apps/app-id/connections", ""),
+        ("/apps/app-id/channels/other%2Dchannel", "info=subscription_count"),
+    ] {
+        told(server.get(path, params).text());
+    }
+    server.get("/apps/app-id/connections", "").is(200, json!({"connections": 0}));
+    // Signed by one app for the other.
+    let target = signed(&APP, "GET", "/apps/other-id/channels", "", b"");
+    let refusal = request("GET", &target);
+    assert_eq!(refusal.status, 401);
+    told(refusal.text());
+}
+
+#[test]
+fn no_name_can_add_a_line_to_a_response() {
+    let server = Server::start();
+    let evil = "%0d%0aX-Evil:%20yes%0d%0a%0d%0a<script>";
+    for (method, target) in [
+        ("GET", format!("/{evil}")),
+        ("GET", format!("/app/{evil}")),
+        ("GET", format!("/apps/{evil}/channels")),
+        ("GET", signed(&APP, "GET", &format!("/apps/app-id/channels/{evil}"), "", b"")),
+        ("GET", signed(&APP, "GET", &format!("/apps/app-id/channels/{evil}/users"), "", b"")),
+        ("GET", signed(&APP, "GET", "/apps/app-id/channels", "info=%0d%0aX-Evil:%20yes", b"")),
+        (
+            "POST",
+            signed(
+                &APP,
+                "POST",
+                &format!("/apps/app-id/users/{evil}/terminate_connections"),
+                "",
+                b"",
+            ),
+        ),
+    ] {
+        let mut http = Http::connect(&server);
+        http.send(format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let response = http.response();
+        assert_eq!(response.header("X-Evil"), None, "{response:?}");
+        assert!(!response.text().contains('\r') && !response.text().contains('\n'), "{response:?}");
+        // What follows is the next answer, or nothing.
+        http.send_what_goes(b"GET /up HTTP/1.1\r\nConnection: close\r\n\r\n");
+        if response.header("Connection") != Some("close") {
+            http.response().is(200, json!({"health": "OK"}));
+        }
+        http.end_or_reset();
+    }
+}
+
+#[test]
+fn no_name_can_begin_a_line_of_the_log() {
+    let server = Setup::new().arg("--debug").start();
+    let mut client = Client::connect(&server);
+    let evil = "x\r\n2026-01-01 00:00:00.000Z [ERROR] made up\u{1b}[2J\u{85}\u{2028}";
+    client.send(json!({"event": "pusher:subscribe", "data": {"channel": evil}}));
+    client.subscribed(evil);
+    client.send(json!({"event": "client-x\n[ERROR] made up", "channel": evil, "data": evil}));
+    client.ask_to_join("presence-a", &json!({"user_id": evil}).to_string());
+    client.joined("presence-a");
+    client.frame(0x88, &[&1000_u16.to_be_bytes()[..], b"x\n[ERROR] made up"].concat());
+    let path = format!("/apps/{}/events", "%0a[ERROR]%20made%20up");
+    server.request(&format!("GET {path} HTTP/1.1\r\nOrigin: \u{9b}x\r\n\r\n"));
+    server.is_up();
+    let log = server.killed();
+    assert!(log.contains("made up"), "{log}");
+    for line in log.lines() {
+        assert!(line.starts_with("20") && line.contains("Z ["), "a line of its own: {line:?}");
+        assert!(!line.contains("Z [ERROR]") || line.contains("[DEBUG]"), "{line:?}");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_told_without_its_secrets() {
+    const SECRET: &str = "s3cr3t-of-mine";
+    let run = |folder: &str, file: &str, text: &str| {
+        let folder = std::env::temp_dir().join(format!("{folder}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file), text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+            .args(["start", "--host", "127.0.0.1", "--port", "0", "--debug"])
+            .current_dir(&folder)
+            .env_clear()
+            .output()
+            .unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.len() > 20, "{told}");
+        assert!(!told.contains(SECRET), "{told}");
+    };
+    let app = |app: Value| json!({"apps": {"apps": [app]}}).to_string();
+    for text in [
+        app(json!({"app_id": "i", "secret": SECRET})),
+        app(json!({"app_id": "i", "key": "k", "secret": [SECRET]})),
+        app(json!({"app_id": "i", "key": "k", "secret": {"value": SECRET}})),
+        app(json!({"app_id": "i", "key": "k", "secret": SECRET, "ping_interval": "x"})),
+        format!(r#"{{"apps": {{"apps": [{{"app_id": "i", "secret": "{SECRET}" "key": "k"}}]}}}}"#),
+        format!(r#"{{"apps": {{"apps": [{{"app_id": "i", "secret": "{SECRET}"#),
+        json!({"servers": {"reverb": {"options": {"tls": {"local_cert": "/x", "passphrase": [SECRET]}}}}})
+            .to_string(),
+    ] {
+        run("reverb-secret-json", "reverb.json", &text);
+    }
+    for text in [
+        format!("REVERB_APP_SECRET=\"{SECRET}"),
+        format!("REVERB_APP_SECRET='{SECRET}\nREVERB_APP_KEY=k"),
+        format!("REVERB_APP_SECRET={SECRET} and more\n"),
+        format!("REVERB_APP_ID=i\nREVERB_APP_SECRET={SECRET}\n"),
+        format!("REVERB_APP_SECRET {SECRET}"),
+    ] {
+        run("reverb-secret-env", ".env", &text);
+    }
+}
+
+#[test]
+fn nothing_of_the_secret_is_in_what_others_see_of_the_process() {
+    let (server, _client) = two_apps();
+    let arguments = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).unwrap();
+    assert!(arguments.contains("start") && !arguments.contains("secret"), "{arguments}");
+    // No other process is started, which would inherit the environment.
+    let children = format!("/proc/{0}/task/{0}/children", server.pid());
+    assert_eq!(fs::read_to_string(children).unwrap(), "");
+    let log = server.killed();
+    assert!(!log.contains("app-secret") && !log.contains("other-secret"), "{log}");
+}
+
+#[test]
+fn names_of_the_servers_own_are_nobodys_to_subscribe_or_publish_to() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    for name in ["#server-to-user-1", "#server-to-user-", "#signed-in-1", "#watching-1", "#", "#x"]
+    {
+        for channel_data in [None, Some(r#"{"user_id":"1"}"#)] {
+            let auth = crate::support::channel_auth(
+                &APP,
+                &client.socket_id,
+                name,
+                channel_data.unwrap_or(""),
+            );
+            let data = json!({"channel": name, "auth": auth, "channel_data": channel_data});
+            client.send(json!({"event": "pusher:subscribe", "data": data}));
+            client.refused(name);
+        }
+        client.send(json!({"event": "client-x", "channel": name, "data": {}}));
+        assert_eq!(client.event()["event"], "pusher:error");
+    }
+    server.get("/apps/app-id/channels", "").is(200, json!({"channels": {}}));
+}
+
+#[test]
+fn a_close_reason_is_given_back_as_it_came_and_nothing_is_made_of_it() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    client.raw(&frame(0x88, &[&1000_u16.to_be_bytes()[..], b"a\r\nb"].concat()));
+    client.drain();
+    server.is_up();
+}
