@@ -22,6 +22,7 @@ mod machine;
 mod process;
 mod raw;
 mod startup;
+mod storms;
 mod swarm;
 mod sys;
 mod table;
@@ -58,7 +59,7 @@ impl Plan {
 
 type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
@@ -67,6 +68,7 @@ const BENCHES: [(&str, Bench); 9] = [
     ("growth", growth::run),
     ("connecting", connecting::run),
     ("latency", latency::run),
+    ("storms", storms::run),
     ("instructions", instructions::run),
 ];
 

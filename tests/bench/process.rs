@@ -46,6 +46,16 @@ impl Process {
         Self::start(plan, &mut command)
     }
 
+    /// The same with so many descriptors, and told that there is room for more connections.
+    pub fn server_with_descriptors(plan: &Plan, most: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let script = format!(r#"ulimit -n {most}; exec "$0" start --host 127.0.0.1 --port 0"#);
+        command.args(["-c", &script]).arg(binary()).env_clear();
+        command.env("REVERB_APP_ID", APP_ID).env("REVERB_APP_KEY", APP_KEY);
+        command.env("REVERB_APP_SECRET", APP_SECRET).env("REVERB_LIMIT_CONNECTIONS", "1000");
+        Self::start(plan, &mut command)
+    }
+
     /// One of `raw`.
     pub fn raw(plan: &Plan, arguments: &[&str]) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());

@@ -1,0 +1,136 @@
+//! Many at once: what those cost who come and go by the thousand, and that it grows with their
+//! number and not with its square.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reverb::hub::ConnId;
+
+use crate::Plan;
+use crate::api::raw_request;
+use crate::process::Process;
+use crate::swarm::Fault;
+use crate::sys;
+use crate::table::Table;
+use crate::world::{World, frame};
+
+pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
+    let mut table =
+        Table::new("storms: server CPU in µs each, against a request answered without looking");
+    let (mut raw, mut resets) = (Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        raw.push(raw_request(plan, 200)?);
+        resets.push(reset_all(plan)?);
+    }
+    table.ratio("connection opened, and reset after an answer", resets, &raw, Some(7.0));
+
+    let few = if plan.quick { 200 } else { 1_000 };
+    let mut growth = Table::new(format!(
+        "storms: CPU of the hub without sockets in µs each, ten times as many against {few}"
+    ));
+    type Storm = fn(usize) -> f64;
+    let storms: [(&str, Storm); 3] = [
+        ("subscribed and left again, beside so many on the channel", flap),
+        ("channel of one connection that has so many", many_channels),
+        ("member of one presence channel that all leave together", leave_together),
+    ];
+    for (what, storm) in storms {
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for _ in 0..plan.runs {
+            small.push(storm(few));
+            large.push(storm(few * 10));
+        }
+        growth.ratio(what, large, &small, Some(2.0));
+    }
+
+    let mut rest = Table::new("storms: a server that has no descriptors left, 200 clients waiting");
+    let idle: Result<Vec<f64>, Fault> = (0..plan.runs).map(|_| exhausted(plan)).collect();
+    rest.value("server CPU in a second, ms", idle?, Some(20.0));
+    Ok(vec![table, growth, rest])
+}
+
+/// Connections that ask, and reset over the answer they have not read.
+fn reset_all(plan: &Plan) -> Result<f64, Fault> {
+    let server = Process::server(plan);
+    let count = plan.scaled(10_000);
+    let before = server.cpu_ns();
+    for _ in 0..count / 100 {
+        let some: Vec<TcpStream> = (0..100).map(|_| connect(&server)).collect();
+        for mut stream in &some {
+            stream.write_all(b"GET /up HTTP/1.1\r\n\r\n").map_err(|error| error.to_string())?;
+        }
+        for stream in &some {
+            stream.peek(&mut [0]).map_err(|error| error.to_string())?;
+        }
+    }
+    server.settle(Duration::from_secs(2));
+    Ok((server.cpu_ns() - before) / 1e3 / count as f64)
+}
+
+fn connect(server: &Process) -> TcpStream {
+    TcpStream::connect(server.address).expect("the server listens")
+}
+
+/// Processor time of this process, which is that of one thread here, in µs.
+fn timed(act: impl FnOnce()) -> f64 {
+    let before = sys::process_cpu_ns(std::process::id());
+    act();
+    (sys::process_cpu_ns(std::process::id()) - before) as f64 / 1e3
+}
+
+fn flap(others: usize) -> f64 {
+    let mut world = World::new();
+    (0..others).for_each(|_| _ = world.subscriber("c"));
+    let client = world.subscriber("d");
+    let say =
+        |verb: &str| frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"c"}}}}"#));
+    let pair = [say("subscribe"), say("unsubscribe")].concat();
+    let rounds = 10_000;
+    timed(|| (0..rounds).for_each(|_| _ = world.hear(client, &mut pair.clone()))) / rounds as f64
+}
+
+fn many_channels(count: usize) -> f64 {
+    let mut world = World::with(|limits| limits.channels_per_connection = count as u32 + 1);
+    let client = world.subscriber("c");
+    let say = |verb: &str, n: usize| {
+        // In an order that is that of no list.
+        let n = n * 7_919 % count;
+        frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"channel-{n}"}}}}"#))
+    };
+    let spent = timed(|| {
+        (0..count).for_each(|n| _ = world.hear(client, &mut say("subscribe", n)));
+        (0..count).for_each(|n| _ = world.hear(client, &mut say("unsubscribe", n)));
+    });
+    spent / count as f64
+}
+
+/// Their ends are seen a few at a time, as the loop sees them.
+fn leave_together(members: usize) -> f64 {
+    let mut world = World::new();
+    let ids: Vec<ConnId> = (0..members).map(|user| world.member(user)).collect();
+    let spent = timed(|| {
+        for some in ids.chunks(100) {
+            some.iter().for_each(|&id| world.hub.finished(id, world.now));
+            world.write();
+            world.now.ms += 2;
+        }
+        world.pass(2);
+    });
+    assert_eq!(world.hub.connections(), 0);
+    spent / members as f64
+}
+
+/// What waiting costs a server that cannot accept.
+fn exhausted(plan: &Plan) -> Result<f64, Fault> {
+    let server = Process::server_with_descriptors(plan, 40);
+    let _waiting: Vec<TcpStream> = (0..200).map(|_| connect(&server)).collect();
+    // Whoever is in first is answered, so the rest are in the backlog by then.
+    let mut first = &_waiting[0];
+    first.write_all(b"GET /up HTTP/1.1\r\n\r\n").map_err(|error| error.to_string())?;
+    first.read_exact(&mut [0]).map_err(|error| error.to_string())?;
+    let (before, began) = (server.cpu_ns(), Instant::now());
+    thread::sleep(Duration::from_secs(1));
+    Ok((server.cpu_ns() - before) / 1e6 / began.elapsed().as_secs_f64())
+}
