@@ -35,8 +35,8 @@ pub(super) struct Redis {
     is_resolving: bool,
     /// The addresses this attempt has not tried yet, the next one last.
     addresses: Vec<SocketAddr>,
-    /// How many addresses the next attempt passes over: those that let one hang until it was
-    /// called off. They are tried when it comes round to them again.
+    /// How many addresses the next attempt passes over: those at which the hub gave up. They are
+    /// tried when it comes round to them again.
     skip: usize,
     stream: Option<Stream>,
     /// Whether the hub was told that it is connected.
@@ -115,9 +115,7 @@ impl Redis {
         let done = match hub.bus_wants(now) {
             BusWant::Nothing => Ok(()),
             BusWant::Drop => {
-                if !self.is_open && self.stream.is_some() {
-                    self.skip += 1;
-                }
+                self.skip += usize::from(self.stream.is_some());
                 self.close();
                 Ok(())
             }
