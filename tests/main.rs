@@ -29,6 +29,7 @@ mod origins;
 mod presence;
 mod rate_limit;
 mod redis;
+mod redis_ways;
 mod restart_key;
 mod security;
 mod shutdown;

@@ -2,7 +2,7 @@
 //! the `openssl` program; the clients are that program, `curl`, and rustls.
 #![cfg(feature = "tls")]
 
-mod certificates;
+pub mod certificates;
 mod client;
 mod files;
 mod options;

@@ -231,7 +231,8 @@ pub(super) fn url(text: &str) -> Result<Named, String> {
         if database.is_none() && !number.is_empty() {
             database = Some(number.to_owned());
         }
-        let (name, port) = split_port(address)?;
+        let split = split_port(address).map_err(|reason| format!("{reason}{ESCAPED}"));
+        let (name, port) = split?;
         (Place::Host(name), port)
     };
     let decoded = |text: &str| decode_percent(text).into_owned();
@@ -249,18 +250,18 @@ pub(super) fn url(text: &str) -> Result<Named, String> {
 }
 
 /// Splits `host`, `host:port`, `[address]` or `[address]:port`.
-fn split_port(address: &str) -> Result<(String, Option<u16>), String> {
+fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
     let colon = address.rfind(':').filter(|at| !address[*at..].contains(']'));
     let (name, port) = address.split_at(colon.unwrap_or(address.len()));
     if name.is_empty() {
-        return Err(NO_HOST.into());
+        return Err(NO_HOST);
     }
     let name = host_name(name).ok_or(WRONG_HOST)?;
     let port = match port.get(1..).unwrap_or_default() {
         "" => None,
         digits => match digits.parse() {
             Ok(port @ 1..) => Some(port),
-            _ => return Err(WRONG_PORT.into()),
+            _ => return Err(WRONG_PORT),
         },
     };
     Ok((name, port))
@@ -286,11 +287,11 @@ const DEFAULT_PORT: u16 = 6379;
 pub(super) const DATABASE_MAX: u32 = i32::MAX as u32;
 const NO_SCHEME: &str = "must begin with redis://, rediss://, tcp://, tls:// or unix:/";
 const NO_HOST: &str = "names no host";
-const WRONG_HOST: &str = "has no host that can be one: a port belongs in REDIS_PORT or a URL, and in \
-                          a URL's user and password each of @ : / ? # % is written as %40 %3A %2F \
-                          %3F %23 %25";
-const WRONG_PORT: &str = "has a port that is not between 1 and 65535; in a URL's user and password \
-                          each of @ : / ? # % is written as %40 %3A %2F %3F %23 %25";
+const WRONG_HOST: &str = "has no host that can be one, and a port belongs in REDIS_PORT or a URL";
+const WRONG_PORT: &str = "has a port that is not between 1 and 65535";
+/// What is behind most hosts and ports that cannot be.
+const ESCAPED: &str = "; in a URL's user and password each of @ : / ? # % is written as %40 %3A \
+                       %2F %3F %23 %25";
 
 #[cfg(test)]
 mod tests;

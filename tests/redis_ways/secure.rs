@@ -1,0 +1,117 @@
+//! With TLS. The certificates are made by the `openssl` program.
+
+use super::daemon::{Redis, join, logged, node};
+use super::refused;
+use crate::tls::certificates::{Folder, NAMES};
+
+/// A Redis with the certificate `server` of a folder, and these further arguments.
+#[track_caller]
+fn redis(folder: &Folder, further: &[&str]) -> Redis {
+    let files = ["server.pem", "server.key", "ca.pem"].map(|name| folder.path(name));
+    let mut arguments = vec!["--port", "0", "--tls-port", "{port}", "--tls-cert-file", &files[0]];
+    arguments.extend(["--tls-key-file", &files[1], "--tls-ca-cert-file", &files[2]]);
+    arguments.extend(further);
+    Redis::with(&arguments)
+}
+
+const ANYBODY: [&str; 2] = ["--tls-auth-clients", "no"];
+
+#[test]
+fn nodes_meet_over_tls_with_an_authority_that_is_named() {
+    let folder = Folder::new();
+    let redis = redis(&folder, &ANYBODY);
+    let (authority, port) = (folder.path("ca.pem"), redis.port().to_string());
+    let url = format!("rediss://localhost:{port}");
+    join(&[("REDIS_URL", &url), ("REDIS_TLS_CAFILE", &authority)]);
+    // An address is a name as well, and OpenSSL's variable is known.
+    let address = [("REDIS_HOST", "tls://127.0.0.1"), ("REDIS_PORT", port.as_str())];
+    join(&[address[0], address[1], ("SSL_CERT_FILE", &authority)]);
+}
+
+#[test]
+fn an_authority_that_nobody_knows_and_a_name_that_is_another_are_told() {
+    let folder = Folder::new();
+    folder.issue("server", "ca", "DNS:redis.example", 30);
+    folder.authority("stranger");
+    let redis = redis(&folder, &ANYBODY);
+    let url = format!("tls://:hush@localhost:{}", redis.port());
+    let (authority, stranger) = (folder.path("ca.pem"), folder.path("stranger.pem"));
+    let url = ("REDIS_URL", url.as_str());
+
+    let told = logged(&node(&[url, ("REDIS_TLS_CAFILE", &stranger)]), &["[WARN] Redis: "]);
+    assert!(told.contains("the issuer of its certificate is not trusted"), "{told}");
+    let told = logged(&node(&[url, ("REDIS_TLS_CAFILE", &authority)]), &["[WARN] Redis: "]);
+    assert!(told.contains("not valid for name \"localhost\""), "{told}");
+    assert!(told.contains("REDIS_TLS_PEER_NAME"), "{told}");
+
+    let name = ("REDIS_TLS_PEER_NAME", "redis.example");
+    join(&[url, ("REDIS_TLS_CAFILE", &authority), name]);
+    join(&[url, ("REDIS_TLS_VERIFY_PEER", "false")]);
+}
+
+#[test]
+fn a_redis_that_asks_for_a_certificate_is_shown_one() {
+    let folder = Folder::new();
+    folder.issue("client", "ca", NAMES, 30);
+    let redis = redis(&folder, &["--tls-auth-clients", "yes"]);
+    let url = format!("rediss://localhost:{}", redis.port());
+    let (authority, certificate) = (folder.path("ca.pem"), folder.path("client.pem"));
+    let key = folder.path("client.key");
+    let common = [("REDIS_URL", url.as_str()), ("REDIS_TLS_CAFILE", authority.as_str())];
+
+    let told = logged(&node(&common), &["[WARN] Redis: "]);
+    assert!(told.contains("REDIS_TLS_LOCAL_CERT"), "{told}");
+    let shown = [("REDIS_TLS_LOCAL_CERT", certificate.as_str()), ("REDIS_TLS_LOCAL_PK", &key)];
+    join(&[common[0], common[1], shown[0], shown[1]]);
+}
+
+#[test]
+fn sighup_loads_the_authority_anew() {
+    let folder = Folder::new();
+    folder.authority("stranger");
+    folder.write("trusted.pem", folder.read("stranger.pem"));
+    let redis = redis(&folder, &ANYBODY);
+    let url = format!("rediss://localhost:{}", redis.port());
+    let trusted = folder.path("trusted.pem");
+    let node = node(&[("REDIS_URL", &url), ("REDIS_TLS_CAFILE", &trusted)]);
+    logged(&node, &["[WARN] Redis: ", "is not trusted"]);
+    folder.write("trusted.pem", "no certificate");
+    node.signal("HUP");
+    logged(&node, &["the certificates for Redis stay as they were", "trusted.pem"]);
+    folder.write("trusted.pem", folder.read("ca.pem"));
+    node.signal("HUP");
+    logged(&node, &["Redis is back"]);
+}
+
+#[test]
+fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+    let folder = Folder::new();
+    let secure = redis(&folder, &ANYBODY);
+    let told = logged(
+        &node(&[("REDIS_URL", &format!("redis://localhost:{}", secure.port()))]),
+        &["[WARN] Redis: "],
+    );
+    assert!(told.contains("if it speaks TLS, its URL must begin with rediss://"), "{told}");
+    // To a Redis without TLS a hello looks like a command that has not come whole.
+    let plain = Redis::with(&["--port", "{port}"]);
+    let url = format!("rediss://localhost:{}", plain.port());
+    let variables = [
+        ("REDIS_URL", url.as_str()),
+        ("REDIS_TLS_VERIFY_PEER", "false"),
+        ("REVERB_LIMIT_REDIS_CONNECT_TIMEOUT_MS", "300"),
+    ];
+    logged(&node(&variables), &["[WARN] Redis: ", "redis_connect_timeout_ms"]);
+}
+
+#[test]
+fn a_file_of_certificates_that_cannot_be_used_stops_the_start() {
+    let url = ("REDIS_URL", "rediss://localhost");
+    let told = refused(&[url, ("REDIS_TLS_CAFILE", "/nowhere/ca.pem")]);
+    assert_eq!(told, "/nowhere/ca.pem: cafile: is not there");
+    let folder = Folder::new();
+    let authority = folder.path("ca.pem");
+    let common = [url, ("REDIS_TLS_CAFILE", authority.as_str())];
+    let certificate = folder.path("server.pem");
+    let told = refused(&[common[0], common[1], ("REDIS_TLS_LOCAL_CERT", &certificate)]);
+    assert!(told.starts_with(&format!("{certificate}: local_cert: has no private key")), "{told}");
+}
