@@ -44,6 +44,8 @@ pub struct StartArgs {
     pub path: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--metrics`.
+    pub metrics: Option<String>,
     /// `--debug`.
     pub debug: bool,
     /// `--config`.
@@ -63,6 +65,7 @@ impl StartArgs {
             port: self.port,
             path: self.path.clone(),
             hostname: self.hostname.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 }
@@ -149,6 +152,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
             port: port(&mut values)?,
             path: text(&mut values, "--path")?,
             hostname: text(&mut values, "--hostname")?,
+            metrics: text(&mut values, "--metrics")?,
             debug: values.contains_key("--debug"),
             config: values.remove("--config").map(PathBuf::from),
             env: values.remove("--env").map(PathBuf::from),
@@ -296,13 +300,14 @@ mod tests {
             port: Some(9000),
             path: Some("/ws".into()),
             hostname: Some("ws.example".into()),
+            metrics: Some("9100".into()),
             debug: true,
             config: Some("a=b.json".into()),
             env: Some("e".into()),
         });
-        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --debug \
+        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --debug \
                       --config a=b.json --env e";
-        let equalled = "start --debug --hostname=ws.example --host=::1 --port=9000 --path=/ws \
+        let equalled = "start --debug --metrics=9100 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
                         --config=a=b.json --env=e";
         assert_eq!(parsed(spaced).as_ref(), Ok(&expected));
         assert_eq!(parsed(equalled).as_ref(), Ok(&expected));

@@ -14,9 +14,9 @@ use time::macros::format_description;
 
 use crate::net::sys;
 
-/// Begins to log warnings and errors, and with `debug` everything clients and publishers say.
+/// Begins to log what an operator should know, and with `debug` everything clients and publishers say.
 pub fn start(debug: bool) {
-    let level = if debug { LevelFilter::Debug } else { LevelFilter::Warn };
+    let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     let time =
         format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
     let config = ConfigBuilder::new()

@@ -3,7 +3,7 @@
 
 use crate::support::{APP, Client, DEADLINE, Got, Http, Server, Setup, frame, signed};
 use serde_json::json;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -115,7 +115,7 @@ impl Bare {
             assert!(self.0.try_wait().unwrap().is_none(), "it has ended");
         }
         for _ in 0..50 {
-            let mut http = Http::connect_to(self.1);
+            let mut http = Http::connect_to(SocketAddr::from(([127, 0, 0, 1], self.1)));
             http.send(UP);
             http.response().is(200, json!({"health": "OK"}));
         }

@@ -25,6 +25,7 @@ mod http;
 mod limits;
 mod liveness;
 mod logging;
+mod metrics;
 mod origins;
 mod presence;
 mod rate_limit;

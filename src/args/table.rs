@@ -53,6 +53,12 @@ pub const COMMANDS: &[CommandEntry] = &[
                 about: "The public name; TLS is on if Herd or Valet have a certificate for it. \
                         Default: none.",
             },
+            Flag {
+                name: "--metrics",
+                value: Some("ADDRESS"),
+                about: "Serve figures for Prometheus at this address, or at this port of \
+                        127.0.0.1. Default: none.",
+            },
             Flag { name: "--debug", value: None, about: "Log what happens on every connection." },
             CONFIG,
             ENV,

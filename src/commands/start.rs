@@ -32,6 +32,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         BindError::Address(error) => {
             Failure::at_work(format!("cannot listen on {host}:{port}: {error}"))
         }
+        BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
     })?;
     let address = server.local_address().map_err(Failure::at_work)?;
     let stopper = server.stopper().map_err(Failure::at_work)?;
@@ -39,14 +40,14 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     let restarter = server.stopper().map_err(Failure::at_work)?;
     restart_key::watch(&loaded.storage, every, restarter).map_err(Failure::at_work)?;
     stopper.ask_on_signals(server.has_certificates()).map_err(Failure::at_work)?;
-    announce(&loaded, address, server.connections_max());
+    announce(&loaded, address, &server);
     server.run().map_err(Failure::at_work)
 }
 
 /// One line on standard output, and what a server nobody configured must say beside it. Nobody
 /// may be reading it, which is no reason not to serve.
-fn announce(loaded: &Loaded, address: SocketAddr, connections_max: u32) {
-    let server = &loaded.config.server;
+fn announce(loaded: &Loaded, address: SocketAddr, bound: &Server) {
+    let (server, connections_max) = (&loaded.config.server, bound.connections_max());
     let (path, apps) = (&server.path, loaded.config.apps.len());
     let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
     let is_secure = server.tls.local_cert.is_some();
@@ -55,6 +56,9 @@ fn announce(loaded: &Loaded, address: SocketAddr, connections_max: u32) {
         "{VERSION} listening on {address}{path}{secure} for {apps}, up to {connections_max} \
          connections\n"
     );
+    if let Some(address) = bound.metrics_address() {
+        text.push_str(&format!("metrics at http://{address}/metrics\n"));
+    }
     if let (true, Some(app)) = (loaded.generated_app, loaded.config.apps.first()) {
         let host = reachable_host(address.ip());
         text.push_str("No app is configured. For this one, paste this into your .env:\n\n");

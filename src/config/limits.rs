@@ -71,6 +71,8 @@ limits! {
     tls_handshakes_per_turn: u32 = 32, 1..=65_536;
     /// Milliseconds between two looks at whether a certificate's file has changed.
     certificate_check_ms: u32 = 10_000, 100..=86_400_000;
+    /// Connections at a time to the port for metrics. One or two Prometheus servers keep one each.
+    metrics_connections: u32 = 16, 1..=1_024;
     /// Milliseconds between two looks at whether `php artisan reverb:restart` was called: Reverb's
     /// number.
     restart_check_ms: u32 = 5_000, 100..=86_400_000;

@@ -34,6 +34,8 @@ pub struct Sources {
     pub path: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--metrics`.
+    pub metrics: Option<String>,
 }
 
 /// A configuration ready for use.
@@ -171,6 +173,10 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     if let Some(name) = &sources.hostname {
         let name = values::host_name(name).map_err(|reason| refused("--hostname", reason))?;
         server.hostname = Some(name);
+    }
+    if let Some(address) = &sources.metrics {
+        let address = values::metrics_address(address);
+        server.metrics = Some(address.map_err(|reason| refused("--metrics", reason))?);
     }
     Ok(())
 }

@@ -20,12 +20,17 @@ pub mod tls;
 mod values;
 pub mod variables;
 
+use std::net::SocketAddr;
+
 pub use bound::Bound;
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
 pub use redis::{RedisTarget, RedisTls, Transport};
 pub use tls::Tls;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Everything a server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,6 +55,8 @@ pub struct Server {
     pub path: String,
     /// The public name of the server. `REVERB_HOST`.
     pub hostname: Option<String>,
+    /// Where it serves figures for Prometheus, if it does. `REVERB_SERVER_METRICS`.
+    pub metrics: Option<SocketAddr>,
     /// How it speaks TLS, if it does.
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
@@ -65,6 +72,7 @@ impl Default for Server {
             port: 8080,
             path: String::new(),
             hostname: None,
+            metrics: None,
             tls: Tls::default(),
             max_request_size: 1 << 20,
             scaling: Scaling::default(),

@@ -40,6 +40,7 @@ fn server(server: &Server) -> String {
             "port": {port},
             "path": {path},
             "hostname": {hostname},
+            "metrics": {metrics},
             "options": {{
                 "tls": {tls}
             }},
@@ -65,6 +66,7 @@ fn server(server: &Server) -> String {
         port = server.port,
         path = text(&server.path),
         hostname = optional(server.hostname.as_deref()),
+        metrics = optional(server.metrics.map(|address| address.to_string()).as_deref()),
         tls = tls(&server.tls),
         max_request_size = server.max_request_size,
         enabled = scaling.enabled,
@@ -241,6 +243,7 @@ mod tests {
         let server = &mut config.server;
         (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());
         (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
+        server.metrics = Some("[::1]:9100".parse().unwrap());
         #[cfg(feature = "tls")]
         {
             let sni = crate::config::tls::SniCertificate {

@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::values::{
-    bind_address, boolean, client_events, host_name, path_prefix, shown, url_safe, whole,
+    bind_address, boolean, client_events, host_name, metrics_address, path_prefix, shown, url_safe,
+    whole,
 };
 use super::{App, Config, RateLimit, redis};
 
@@ -117,6 +118,10 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     text("hostname", "REVERB_HOST", |config, name| {
         config.server.hostname = Some(host_name(name)?);
+        Ok(())
+    }),
+    text("metrics", "REVERB_SERVER_METRICS", |config, address| {
+        config.server.metrics = Some(metrics_address(address)?);
         Ok(())
     }),
     whole_number(

@@ -3,6 +3,7 @@
 //!
 //! Which setting takes which value stands in `settings`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::ClientEvents;
@@ -94,6 +95,19 @@ pub fn host_name(text: &str) -> Result<String, String> {
 /// As [`host_name`].
 pub fn bind_address(text: &str) -> Result<String, String> {
     host_name(text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text))
+}
+
+/// Parses an address to serve figures at: one with a port, or the port alone, which is then this
+/// machine's for itself.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    port.or_else(|_| text.parse()).map_err(|_| {
+        format!("{} is neither a port nor an address such as 127.0.0.1:9100", shown(text))
+    })
 }
 
 /// Checks an app's id or key, which is one segment of a URL.

@@ -2,6 +2,9 @@
 //! happens. Whoever shows them (a metrics page, a log line) reads them; nothing here is formatted,
 //! looked up by name or reset.
 
+use std::time::Duration;
+
+use super::api::ROUTES;
 use crate::config::Bound;
 
 /// The numbers of one process.
@@ -17,6 +20,10 @@ pub struct Counters {
     pub closes: Tally<{ CLOSE_CODES.len() }>,
     /// Requests answered with an error, by status.
     pub bad_requests: Tally<{ STATUSES.len() }>,
+    /// Requests answered: for each route, in the order of the figures, by status.
+    pub requests: [Tally<{ ANSWERS.len() }>; ROUTES.len()],
+    /// How long turns of the loop took.
+    pub turns: Turns,
     /// TLS handshakes and sessions that failed.
     pub tls_failures: u64,
     /// Attempts to accept a connection that failed for lack of descriptors or memory.
@@ -32,6 +39,8 @@ impl Counters {
             frames_left_out: 0,
             closes: Tally::new(&CLOSE_CODES),
             bad_requests: Tally::new(&STATUSES),
+            requests: [Tally::new(&ANSWERS); ROUTES.len()],
+            turns: Turns::default(),
             tls_failures: 0,
             accept_failures: 0,
         }
@@ -94,12 +103,52 @@ impl<const N: usize> Tally<N> {
     }
 }
 
+/// How long each of many turns took, by upper bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turns {
+    times: [u64; TURN_BOUNDS.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Turns {
+    /// A turn took this long.
+    pub fn count(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let at = TURN_BOUNDS.iter().position(|(bound_us, _)| us <= *bound_us);
+        self.times[at.unwrap_or(TURN_BOUNDS.len())] += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+
+    /// Each bound in seconds, and how many turns took no longer; the last has all of them.
+    pub fn by_bound(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let bounds = TURN_BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+        bounds.zip(self.times).scan(0, |sum, (bound, times)| {
+            *sum += times;
+            Some((bound, *sum))
+        })
+    }
+}
+
+/// Up to a millisecond nobody notices; from a tenth of a second on everybody does.
+const TURN_BOUNDS: [(u64, &str); 6] = [
+    (1_000, "0.001"),
+    (5_000, "0.005"),
+    (25_000, "0.025"),
+    (100_000, "0.1"),
+    (500_000, "0.5"),
+    (2_500_000, "2.5"),
+];
+
 /// The close codes that are told apart: those of RFC 6455 that come up, and all of Pusher's that
 /// are sent.
 const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
 
-/// The statuses of errors that are told apart.
+/// The statuses that are told apart.
+const ANSWERS: [u16; 14] = [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
+
+/// Those of them that are errors.
 const STATUSES: [u16; 13] = [400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 #[cfg(test)]

@@ -71,8 +71,10 @@ impl<T> Hub<T> {
         }
         let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
         let goodbye = Goodbye::PutOff;
+        let end_ms = deadline_ms;
+        let is_for_metrics = false;
         peer.phase =
-            Phase::Closing(Closing { deadline_ms, end_ms: deadline_ms, left_bytes: 0, goodbye });
+            Phase::Closing(Closing { deadline_ms, end_ms, left_bytes: 0, goodbye, is_for_metrics });
         drain.put_off.push(id);
     }
 

@@ -31,6 +31,7 @@ mod drain;
 mod echo;
 mod listener;
 mod liveness;
+mod metrics;
 mod outbox;
 mod peer;
 mod peers;
@@ -51,7 +52,7 @@ use std::rc::Rc;
 
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
-pub use counters::{AppCounters, Counters, Tally};
+pub use counters::{AppCounters, Counters, Tally, Turns};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
@@ -364,7 +365,12 @@ impl<T> Hub<T> {
             peer.outbox.clear();
         }
         let left_bytes = peer.outbox.bytes();
-        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye };
+        let is_for_metrics = match &peer.phase {
+            Phase::Request(request) => request.is_for_metrics,
+            Phase::Closing(closing) => closing.is_for_metrics,
+            Phase::Open(_) => false,
+        };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye, is_for_metrics };
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(subscriber) => self.forget(id, subscriber, now),
             // A connection that is told to go twice keeps the deadline of the first time.

@@ -66,6 +66,8 @@ pub(crate) struct Request {
     pub deadline_ms: Option<u64>,
     /// Whether the head was checked before the body had come.
     pub checked: bool,
+    /// Whether the connection came to the port for metrics.
+    pub is_for_metrics: bool,
 }
 
 /// A chunked body as far as it has arrived.
@@ -149,6 +151,8 @@ pub(crate) struct Closing {
     /// What waited for it when it was last looked at.
     pub left_bytes: usize,
     pub goodbye: Goodbye,
+    /// As of a [`Request`].
+    pub is_for_metrics: bool,
 }
 
 /// What remains to be said to a connection that is closing.

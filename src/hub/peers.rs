@@ -206,6 +206,11 @@ impl<T> Peers<T> {
         self.slab.len()
     }
 
+    /// All of them, for a look from time to time.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
+        self.slab.iter().map(|(_, peer)| peer)
+    }
+
     /// All connections there are. For what happens once in the life of a server, never for an
     /// event.
     pub(crate) fn ids(&self) -> Vec<ConnId> {

@@ -2,6 +2,7 @@
 //! and hands the connection on when it becomes a WebSocket. Routes are in `api`.
 
 use super::Hub;
+use super::api;
 use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
 use crate::config::{Bound, Limits};
 use crate::proto::http::{self, Body, Head, Reject, Response};
@@ -52,7 +53,8 @@ impl<T> Hub<T> {
                 Step::Served(len) => {
                     at += len;
                     self.release(&request);
-                    request = Request::default();
+                    let is_for_metrics = request.is_for_metrics;
+                    request = Request { is_for_metrics, ..Request::default() };
                 }
                 Step::Upgraded(len) => {
                     return self.frames(id, Reader::default(), &mut input[at + len..], now);
@@ -104,6 +106,12 @@ impl<T> Hub<T> {
             Ok(None) => return Step::Incomplete,
             Err(reject) => return self.refused(id, reject, now),
         };
+        if request.is_for_metrics {
+            // Nothing there has a body: what follows one would be taken for a request.
+            let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
+            let response = self.answer_watcher(&head, now);
+            return self.answer(id, &Head { keep_alive, ..head }, response, head_len, now);
+        }
         match head.body {
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
@@ -188,7 +196,10 @@ impl<T> Hub<T> {
         if head.websocket {
             return match self.upgrade(id, head, now) {
                 Ok(()) => Step::Upgraded(len),
-                Err(response) => self.answer(id, head, response, len, now),
+                Err(response) => {
+                    self.count_request(api::WEBSOCKET, response.status);
+                    self.answer(id, head, response, len, now)
+                }
             };
         }
         let response = self.api(head, body, now);
@@ -236,6 +247,7 @@ impl<T> Hub<T> {
     pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
         log::debug!("refused a request: {} {}", reject.status, reject.text);
         self.count(id, reject.status, reject.bound, now);
+        self.count_request(api::NO_ROUTE, reject.status);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
         self.peers.queue(id, frame);
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);

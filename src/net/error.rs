@@ -1,5 +1,6 @@
 //! Why a server cannot be made.
 
+use std::net::SocketAddr;
 use std::{fmt, io};
 
 use crate::config;
@@ -9,6 +10,8 @@ use crate::config;
 pub enum BindError {
     /// The address is taken, is not this machine's, or cannot be resolved.
     Address(io::Error),
+    /// The same of the address for metrics.
+    Metrics(SocketAddr, io::Error),
     /// A certificate, a key or an option of TLS cannot be used.
     Tls(config::Error),
     /// What is said of Redis does not go together, or its certificates cannot be used.
@@ -19,6 +22,7 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BindError::Address(error) => error.fmt(f),
+            BindError::Metrics(address, error) => write!(f, "{address}: {error}"),
             BindError::Tls(error) | BindError::Redis(error) => error.fmt(f),
         }
     }
@@ -35,7 +39,7 @@ impl From<io::Error> for BindError {
 impl From<BindError> for io::Error {
     fn from(error: BindError) -> Self {
         match error {
-            BindError::Address(error) => error,
+            BindError::Address(error) | BindError::Metrics(_, error) => error,
             BindError::Tls(error) | BindError::Redis(error) => {
                 io::Error::new(io::ErrorKind::InvalidInput, error)
             }

@@ -48,6 +48,11 @@ impl Listen {
         })
     }
 
+    /// Whether connections may be waiting that can be accepted now.
+    pub(super) fn has_work(&self) -> bool {
+        self.ready && self.retry_ms.is_none()
+    }
+
     /// The next connection that waits.
     pub(super) fn accept(&mut self, now_ms: u64) -> Result<(TcpStream, SocketAddr), NotAccepted> {
         loop {

@@ -1,6 +1,7 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
 //! know what it carries, and a byte is given to the hub as it came.
 
+mod clock;
 mod error;
 mod listen;
 mod notice;

@@ -6,29 +6,36 @@
 //! no key is used again while an event may still name it. Sockets are registered once, for both
 //! directions; nothing is registered again.
 
+mod accept;
+mod metrics;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
+use super::clock::Clock;
 use super::error::BindError;
-use super::listen::{Listen, NotAccepted};
+use super::listen::Listen;
 use super::notice::Notice;
 use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::sys;
 use super::tls::Secure;
-use crate::config::{Bound, Config, Limits};
+use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Listener, Now};
+use metrics::Metrics;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
     poll: Poll,
     listen: Listen,
+    /// The port for metrics, if there is one.
+    metrics: Option<Metrics>,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
     /// The way to the other nodes, if there are to be any.
@@ -83,6 +90,11 @@ impl Server {
         let mut listen = Listen::bind(&config.server.host, config.server.port)?;
         let (mut stops, stop_writer) = StopRequests::new()?;
         let poll = Poll::new()?;
+        let metrics = config.server.metrics.map(|address| {
+            let bound = Metrics::bind(address, poll.registry());
+            bound.map_err(|error| BindError::Metrics(address, error))
+        });
+        let metrics = metrics.transpose()?;
         let readable = Interest::READABLE;
         poll.registry().register(&mut listen.socket, LISTENER, readable)?;
         poll.registry().register(&mut stops.0, STOPS, readable)?;
@@ -90,6 +102,7 @@ impl Server {
         Ok(Server {
             poll,
             listen,
+            metrics,
             secure,
             redis,
             stops,
@@ -116,6 +129,11 @@ impl Server {
     /// The system's.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.listen.socket.local_addr()
+    }
+
+    /// The address figures are served at, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|metrics| metrics.listen.socket.local_addr().ok())
     }
 
     /// The most connections at a time: as configured, or as the open-file limit allows.
@@ -161,7 +179,7 @@ impl Server {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            let now = self.clock.now();
+            let (now, began) = (self.clock.now(), Instant::now());
             for event in &events {
                 self.note(event);
             }
@@ -169,6 +187,7 @@ impl Server {
                 secure.check(now);
             }
             self.accept(now);
+            self.accept_watchers(now);
             self.shake_hands(now);
             self.read(now);
             // After what has come already: a request that is here is still answered.
@@ -189,6 +208,7 @@ impl Server {
             if let Some(redis) = &mut self.redis {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
+            self.hub.counters_mut().turns.count(began.elapsed());
             if has_ended {
                 return Ok(());
             }
@@ -197,7 +217,8 @@ impl Server {
 
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
     fn sleep_for(&mut self) -> Option<Duration> {
-        let accepts = self.listen.ready && self.listen.retry_ms.is_none();
+        let metrics = self.metrics.as_ref().map(|metrics| &metrics.listen);
+        let accepts = [Some(&self.listen), metrics].into_iter().flatten().any(Listen::has_work);
         let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.hub.has_dirty() || accepts || talks {
@@ -205,8 +226,10 @@ impl Server {
         }
         let now = self.clock.now();
         let check_ms = self.secure.as_ref().map(Secure::next_check_ms);
-        let due =
-            [self.hub.next_tick_ms(), self.listen.retry_ms, self.end_ms, check_ms, self.trim_ms];
+        let watchers_ms = metrics.and_then(|listen| listen.retry_ms);
+        let retry_ms = self.listen.retry_ms;
+        let tick_ms = self.hub.next_tick_ms();
+        let due = [tick_ms, retry_ms, watchers_ms, self.end_ms, check_ms, self.trim_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
@@ -215,6 +238,7 @@ impl Server {
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
             LISTENER => return self.listen.ready = true,
+            METRICS => return self.metrics.iter_mut().for_each(|m| m.listen.ready = true),
             STOPS => return self.asked = true,
             REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
             Token(key) => ConnId(key as u32),
@@ -234,52 +258,6 @@ impl Server {
             if !outbox.is_empty() || socket.wants_write() {
                 self.hub.touch(id);
             }
-        }
-    }
-
-    /// Accepts those who wait, so many a turn: those who are in have a turn as well.
-    fn accept(&mut self, now: Now) {
-        if self.listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
-            self.listen.ready = true;
-        }
-        for _ in 0..self.limits.accepts_per_turn {
-            if !self.listen.ready {
-                return;
-            }
-            match self.listen.accept(now.ms) {
-                Ok((stream, address)) => {
-                    self.take_in(stream, address, now);
-                    if std::mem::take(&mut self.listen.cut_short) {
-                        let per_turn = self.limits.accepts_per_turn.into();
-                        self.hub.hit(Bound::AcceptsPerTurn, per_turn, Some(address.ip()), now);
-                    }
-                }
-                Err(NotAccepted::Exhausted { untold, error }) => {
-                    self.hub.counters_mut().accept_failures += 1;
-                    let Some(untold) = untold else { return };
-                    let connections = self.hub.connections();
-                    log::error!(
-                        "cannot accept connections beside the {connections} there are: {error}; \
-                         those who come wait until some have gone (tried {untold} times more since \
-                         the last such line)"
-                    );
-                }
-                Err(NotAccepted::None) => return,
-            }
-        }
-        self.listen.cut_short = true;
-    }
-
-    fn take_in(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Now) {
-        let tls = self.secure.as_ref().map(|secure| Box::new(secure.session(address)));
-        let id = self.hub.open(Socket::new(stream, tls), Some(address.ip()), now);
-        let Some(socket) = self.hub.io(id) else { return };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(id.0 as usize);
-        // What has come already is told by the poller's first event, at the next turn.
-        if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
-            log::error!("cannot watch a connection: {error}");
-            self.to_reap.push(id);
         }
     }
 
@@ -434,17 +412,6 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
 }
 
-/// A clock that never goes back, and the machine's.
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        Now { ms, unix_s: unix.map_or(0, |unix| unix.as_secs()) }
-    }
-}
-
 const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
@@ -455,6 +422,7 @@ const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);
 pub(super) const REDIS: Token = Token(usize::MAX - 2);
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
+const METRICS: Token = Token(usize::MAX - 4);
 /// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
 /// who are answered on connections that are not kept when there is no room.
 const RESERVED_FILES: u64 = 64;

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod envelope;
 pub mod http;
 pub mod message;
+pub mod prometheus;
 pub mod query;
 #[cfg(feature = "redis")]
 pub mod resp;

@@ -74,6 +74,8 @@ class Server:
             self.log.seek(0)
             raise RuntimeError(f"the server did not start: {line!r} {self.log.read()!r}")
         self.port = int(found[1])
+        if "REVERB_SERVER_METRICS" in variables:
+            self.metrics_port = int(re.search(r":(\d+)/metrics", self.process.stdout.readline())[1])
         # What it says later is read by nobody, and must not stop it.
         self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.reader.start()
@@ -304,12 +306,12 @@ class PusherHttpLibrary(unittest.TestCase):
         self.assertEqual((answer.status_code, answer.json()), (200, {"health": "OK"}))
 
 
-def main():
+def main(module):
     # Loopback is never reached by way of a proxy.
     os.environ["NO_PROXY"] = "*"
     # Whoever ends this run ends its servers with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    tests = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    tests = unittest.defaultTestLoader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(tests)
     failed = len(result.failures) + len(result.errors) + len(result.skipped)
     print(f"{max(result.testsRun - failed, 0)} passed, {failed} failed")
@@ -317,4 +319,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.modules[__name__]))

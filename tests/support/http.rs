@@ -3,7 +3,7 @@
 use super::{DEADLINE, Server, assert_same};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// One connection; responses are taken one after the other.
 pub struct Http {
@@ -13,12 +13,12 @@ pub struct Http {
 
 impl Http {
     pub fn connect(server: &Server) -> Self {
-        Http::connect_to(server.address().port())
+        Http::connect_to(server.address())
     }
 
-    /// The same for whatever listens on a port of this machine.
-    pub fn connect_to(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    /// The same at another of the server's addresses.
+    pub fn connect_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();

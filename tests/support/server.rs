@@ -182,6 +182,12 @@ impl Server {
         reverb(&self.directory)
     }
 
+    /// The next line the server has written to its standard output, after its first.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        self.stdout.lock().unwrap().recv_timeout(DEADLINE).unwrap()
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

@@ -19,6 +19,7 @@ use signature::check_body;
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Up,
+    Ready,
     /// Of an app: its id, and what of it.
     App(Cow<'a, str>, Verb<'a>),
     /// Of a WebSocket, asked for without one.
@@ -36,6 +37,42 @@ enum Verb<'a> {
     Terminate(Cow<'a, str>),
 }
 
+/// The routes, as figures name them; [`Route::place`] is the place of one.
+pub(super) const ROUTES: [&str; 11] = [
+    "none",
+    "up",
+    "ready",
+    "app",
+    "events",
+    "batch_events",
+    "connections",
+    "channels",
+    "channel",
+    "users",
+    "terminate_connections",
+];
+/// The place of what has no route.
+pub(super) const NO_ROUTE: usize = 0;
+/// The place of WebSockets.
+pub(super) const WEBSOCKET: usize = 3;
+
+impl Route<'_> {
+    fn place(&self) -> usize {
+        match self {
+            Route::Up => 1,
+            Route::Ready => 2,
+            Route::WebSocket => WEBSOCKET,
+            Route::App(_, Verb::Events) => 4,
+            Route::App(_, Verb::BatchEvents) => 5,
+            Route::App(_, Verb::Connections) => 6,
+            Route::App(_, Verb::Channels) => 7,
+            Route::App(_, Verb::Channel(_)) => 8,
+            Route::App(_, Verb::Users(_)) => 9,
+            Route::App(_, Verb::Terminate(_)) => 10,
+        }
+    }
+}
+
 /// A request that its head shows to be one of an app, signed by it.
 struct Call<'a> {
     app: u32,
@@ -46,14 +83,20 @@ struct Call<'a> {
 impl<T> Hub<T> {
     /// Answers a request that is no handshake.
     pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Response {
-        let call = match self.call(head, now) {
-            Ok(call) => call,
-            Err(response) => return response,
-        };
-        match check_body(&call.query, body).and_then(|()| self.act(&call, body, now)) {
-            Ok(response) => response,
-            Err(reject) => reject.into(),
-        }
+        let (route, call) = self.call(head, now);
+        let acted = call.and_then(|call| {
+            check_body(&call.query, body)
+                .and_then(|()| self.act(&call, body, now))
+                .map_err(Response::from)
+        });
+        let response = acted.unwrap_or_else(|refusal| refusal);
+        self.count_request(route, response.status);
+        response
+    }
+
+    /// A request of one of [`ROUTES`] was answered.
+    pub(super) fn count_request(&mut self, route: usize, status: u16) {
+        self.peers.counters.requests[route].count(status);
     }
 
     /// Checks all that can be checked of a request before its body has come, so that strangers
@@ -62,29 +105,43 @@ impl<T> Hub<T> {
     /// # Errors
     ///
     /// The answer to a request that needs no body to be answered.
-    pub(super) fn check_head(&self, head: &Head<'_>, now: Now) -> Result<(), Response> {
+    pub(super) fn check_head(&mut self, head: &Head<'_>, now: Now) -> Result<(), Response> {
         if head.websocket {
             return Err(Response::text(400, "A handshake has no body."));
         }
-        self.call(head, now).map(|_| ())
+        let (route, call) = self.call(head, now);
+        call.map(|_| ()).inspect_err(|refusal| self.count_request(route, refusal.status))
     }
 
-    /// Finds out what a request asks for.
+    /// Finds out what a request asks for: its place in [`ROUTES`], and the rest.
     ///
     /// # Errors
     ///
     /// The answer to a request that is none of an app's.
-    fn call<'a>(&self, head: &Head<'a>, now: Now) -> Result<Call<'a>, Response> {
+    fn call<'a>(&self, head: &Head<'a>, now: Now) -> (usize, Result<Call<'a>, Response>) {
         // Under the prefix, and without it: proxies strip it, and some publishers never had it.
         let stripped = self.without_prefix(head.path);
         let found = stripped.and_then(|path| Some((route(path)?, path)));
         let found = found.or_else(|| Some((route(head.path)?, head.path)));
-        let Some((route, path)) = found else { return Err(Response::text(404, "Not found.")) };
+        let Some((route, path)) = found else {
+            return (NO_ROUTE, Err(Response::text(404, "Not found.")));
+        };
+        (route.place(), self.admit_call(route, path, head, now))
+    }
+
+    fn admit_call<'a>(
+        &self,
+        route: Route<'a>,
+        path: &str,
+        head: &Head<'a>,
+        now: Now,
+    ) -> Result<Call<'a>, Response> {
         if let Some(response) = wrong_method(&route, head.method) {
             return Err(response);
         }
         let (app_id, verb) = match route {
             Route::Up => return Err(Response::json(200, r#"{"health":"OK"}"#)),
+            Route::Ready => return Err(self.readiness()),
             Route::WebSocket => {
                 let text = "This is a WebSocket address: it needs an Upgrade header.";
                 return Err(Response::text(426, text).with_header("Upgrade", "websocket"));
@@ -126,6 +183,7 @@ fn route(path: &str) -> Option<Route<'_>> {
     let names = parts.each_ref().map(|part| part.as_deref());
     let verb = match names {
         [Some("up"), None, ..] => return Some(Route::Up),
+        [Some("ready"), None, ..] => return Some(Route::Ready),
         [Some("app"), Some(_), None, ..] => return Some(Route::WebSocket),
         [Some("apps"), Some(_), Some("events"), None, ..] => Verb::Events,
         [Some("apps"), Some(_), Some("batch_events"), None, ..] => Verb::BatchEvents,

@@ -223,7 +223,7 @@ impl Link {
                 self.state = State::Up;
                 self.attempts = 0;
                 match self.logged.take() {
-                    Some(_) => log::warn!("Redis is back: the nodes hear each other again"),
+                    Some(_) => log::info!("Redis is back: the nodes hear each other again"),
                     None => log::info!("connected to Redis, channel {:?}", self.channel),
                 }
                 Some(Heard::Up)

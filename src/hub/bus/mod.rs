@@ -319,6 +319,11 @@ impl<T> Hub<T> {
         self.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
     }
 
+    /// Whether Redis is connected.
+    pub fn is_bus_up(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.link.is_up())
+    }
+
     /// Does what is due: forgets nodes that are silent, and shows that this one is not.
     pub(super) fn tick_bus(&mut self, now: Now) {
         let Some(bus) = &mut self.bus else { return };

@@ -1,0 +1,16 @@
+//! The clocks of the loop.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::hub::Now;
+
+/// A clock that never goes back, and the machine's.
+pub(super) struct Clock(pub Instant);
+
+impl Clock {
+    pub(super) fn now(&self) -> Now {
+        let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Now { ms, unix_s: unix.map_or(0, |unix| unix.as_secs()) }
+    }
+}

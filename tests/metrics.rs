@@ -1,0 +1,164 @@
+//! What those who watch over the server are told: figures on a port of their own, and whether it
+//! takes new clients. That a parser of others understands the figures is in `tests/clients`.
+
+use crate::support::{Client, DEADLINE, Http, Response, Server, Setup};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// A server with figures, and where they are.
+fn watched(setup: Setup) -> (Server, SocketAddr) {
+    let mut server = setup.arg("--metrics").arg("0").start();
+    let line = server.line();
+    let address = line.trim_start_matches("metrics at http://").trim_end_matches("/metrics");
+    let address: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{line}"));
+    (server, address)
+}
+
+fn get(http: &mut Http, path: &str) -> Response {
+    http.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    http.response()
+}
+
+/// The value of a sample.
+#[track_caller]
+fn figure(figures: &str, sample: &str) -> f64 {
+    let line = figures.lines().find(|line| line.rsplit_once(' ').is_some_and(|l| l.0 == sample));
+    line.unwrap_or_else(|| panic!("no {sample} in\n{figures}"))
+        .rsplit_once(' ')
+        .unwrap()
+        .1
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn figures_tell_what_clients_and_publishers_did() {
+    let (server, address) = watched(Setup::new());
+    assert!(address.ip().is_loopback(), "a port alone is not for others: {address}");
+    let mut clients = [Client::connect(&server), Client::connect(&server)];
+    for client in &mut clients {
+        client.subscribe("c");
+    }
+    clients[0].subscribe("d");
+    server.publish("c", "e", "x");
+    server.get("/apps/nobody/channels", "").is_error(404);
+    for client in &mut clients {
+        client.expect(json!({"event": "e", "channel": "c", "data": "x"}));
+    }
+    let mut http = Http::connect_to(address);
+    let response = get(&mut http, "/metrics");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let figures = response.text();
+    for (sample, value) in [
+        (r#"reverb_connections{app="app-id"}"#, 2.0),
+        (r#"reverb_channels{app="app-id"}"#, 2.0),
+        (r#"reverb_subscriptions{app="app-id"}"#, 3.0),
+        (r#"reverb_connections_opened_total{app="app-id"}"#, 2.0),
+        (r#"reverb_messages_received_total{app="app-id"}"#, 3.0),
+        // Two welcomes, three subscriptions, two events.
+        (r#"reverb_messages_sent_total{app="app-id"}"#, 7.0),
+        (r#"reverb_api_events_total{app="app-id"}"#, 1.0),
+        (r#"reverb_http_requests_total{route="events",status="200"}"#, 1.0),
+        (r#"reverb_http_requests_total{route="channels",status="404"}"#, 1.0),
+        (r#"reverb_close_frames_total{code="4200"}"#, 0.0),
+        (r#"reverb_refused_total{setting="limits.outbox_bytes"}"#, 0.0),
+        ("reverb_outbox_bytes", 0.0),
+        ("reverb_ready", 1.0),
+        (concat!(r#"reverb_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),
+    ] {
+        assert_eq!(figure(figures, sample), value, "{sample}");
+    }
+    assert!(figure(figures, r#"reverb_loop_turn_seconds_bucket{le="+Inf"}"#) > 5.0);
+    drop(clients);
+    let started = Instant::now();
+    while figure(get(&mut http, "/metrics").text(), r#"reverb_connections{app="app-id"}"#) > 0.0 {
+        assert!(started.elapsed() < DEADLINE);
+    }
+}
+
+#[test]
+fn figures_are_on_their_own_port_and_nothing_else_is() {
+    let (server, address) = watched(Setup::new());
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    server.request(request).is_error(404);
+    let mut http = Http::connect_to(address);
+    get(&mut http, "/apps/app-id/channels").is_error(404);
+    get(&mut http, "/up").is(200, json!({"health": "OK"}));
+    get(&mut http, "/ready").is(200, json!({"ready": true}));
+    http.send("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    http.response().is_error(405);
+    http.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(http.head().status, 200);
+    let mut handshake = Http::connect_to(address);
+    handshake.send(
+        "GET /app/app-key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    handshake.response().is_error(404);
+    // What is behind a head would be taken for a request: the connection ends.
+    let mut body = Http::connect_to(address);
+    body.send("GET /up HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(body.response().header("Connection"), Some("close"));
+}
+
+#[test]
+fn those_who_watch_cannot_take_the_room_of_clients() {
+    let (server, address) = watched(Setup::new().env("REVERB_LIMIT_METRICS_CONNECTIONS", 2));
+    let mut few = [Http::connect_to(address), Http::connect_to(address)];
+    for http in &mut few {
+        assert_eq!(get(http, "/metrics").status, 200);
+    }
+    Http::connect_to(address).ended();
+    server.is_up();
+    // Whoever has gone has made room.
+    let [first, mut second] = few;
+    drop(first);
+    let started = Instant::now();
+    while figure(get(&mut second, "/metrics").text(), "reverb_sockets") > 1.0 {
+        assert!(started.elapsed() < DEADLINE);
+    }
+    assert_eq!(get(&mut Http::connect_to(address), "/up").status, 200);
+}
+
+#[test]
+fn a_server_that_stops_is_not_ready() {
+    let (mut server, address) = watched(
+        Setup::new()
+            .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000)
+            .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 60_000),
+    );
+    let clients: Vec<Client> = (0..50).map(|_| Client::connect(&server)).collect();
+    let request = "GET /ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    server.request(request).is(200, json!({"ready": true}));
+    server.signal("TERM");
+    let started = Instant::now();
+    while server.request(request).status == 200 {
+        assert!(started.elapsed() < DEADLINE, "the signal has no effect");
+    }
+    server.request(request).is(503, json!({"ready": false}));
+    get(&mut Http::connect_to(address), "/ready").is(503, json!({"ready": false}));
+    let figures = get(&mut Http::connect_to(address), "/metrics");
+    assert_eq!(figure(figures.text(), "reverb_ready"), 0.0);
+    server.is_up();
+    server.signal("TERM");
+    server.wait();
+    drop(clients);
+}
+
+#[test]
+fn an_address_for_figures_that_cannot_be_used_is_told() {
+    let server = Server::start();
+    let taken = server.address().to_string();
+    for (address, code, told) in [
+        ("here", 2, "--metrics: \"here\" is neither a port nor an address"),
+        (&*taken, 1, "cannot serve metrics on"),
+    ] {
+        let output =
+            server.command().args(["start", "--port", "0", "--metrics", address]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
+}
