@@ -170,3 +170,32 @@ fn a_client_whose_address_a_proxy_tells_later_counts_there() {
     world.pass(20);
     assert!(enters(&mut world, "203.0.113.5"));
 }
+
+#[test]
+fn members_who_leave_in_a_wave_are_not_told_of_each_other() {
+    let mut world = World::new();
+    let watcher = world.member(99_999);
+    let members: Vec<ConnId> = (0..300).map(|user| world.member(user)).collect();
+    let told = counted(&mut world, |world| {
+        // Their ends are seen a few at a time, as a loop sees them.
+        for some in members.chunks(10) {
+            some.iter().for_each(|&id| world.hub.finished(id, world.now));
+            world.write();
+            world.now.ms += 1;
+        }
+        world.pass(2);
+    });
+    assert_eq!(world.hub.connections(), 1);
+    // The watcher is told of all 300, and the others of the first 64 at most, though there are
+    // 45,000 pairs of them.
+    assert!((300..300 + 65 * 300).contains(&told.messages_out), "{}", told.messages_out);
+    let few = counted(&mut world, |world| {
+        world.member(1);
+        let id = world.member(2);
+        world.hub.finished(id, world.now);
+        world.write();
+    });
+    // Two who come and one who leaves, each told at once: to the watcher and to each other.
+    assert_eq!(few.messages_out, 2 + 2 + 3 + 2);
+    let _ = watcher;
+}

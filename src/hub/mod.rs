@@ -27,6 +27,7 @@ mod cache;
 mod channel;
 mod client_event;
 mod counters;
+mod departures;
 mod drain;
 mod echo;
 mod listener;
@@ -63,11 +64,12 @@ use address::Addresses;
 use app::App;
 pub(crate) use bounds::Episode;
 use bus::Bus;
+use departures::{Departure, Wave};
 use drain::Drain;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
 use peers::Peers;
 use random::{Hashing, Random};
-use subscribe::{CountDue, Departure};
+use subscribe::CountDue;
 use wheel::Wheel;
 
 /// The server without its sockets; `T` is what its owner keeps of each connection.
@@ -83,6 +85,7 @@ pub struct Hub<T> {
     random: Random,
     /// Users who left a presence channel, of which the others have not been told yet.
     departures: Vec<Departure>,
+    wave: Wave,
     /// Channels whose subscribers are to be told how many they are, the earliest first.
     counts_due: VecDeque<CountDue>,
     /// The `Date` header, and the second it is of.
@@ -140,6 +143,7 @@ impl<T> Hub<T> {
             request_bytes_max: config.server.max_request_size,
             random,
             departures: Vec::new(),
+            wave: Wave::default(),
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
@@ -238,6 +242,7 @@ impl<T> Hub<T> {
     /// Does what is due. Calls without need do no harm.
     pub fn tick(&mut self, now: Now) {
         self.look_at_due(now);
+        self.look_at_departures(now);
         self.tell_due_counts(now);
         self.go_on_draining(now);
         self.tick_bus(now);
@@ -246,16 +251,13 @@ impl<T> Hub<T> {
 
     /// The next connection whose outbox or fate has changed; `None` when all were handed out.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
-        if !self.departures.is_empty() {
-            self.announce_departures();
-            self.drop_slow(now);
-        }
+        self.look_at_departures(now);
         self.peers.next_dirty()
     }
 
     /// Whether [`Hub::next_dirty`] has more.
     pub fn has_dirty(&self) -> bool {
-        self.peers.has_dirty() || !self.departures.is_empty()
+        self.peers.has_dirty() || self.has_new_departures()
     }
 
     /// Has [`Hub::next_dirty`] hand a connection out again: its socket takes more.
@@ -320,7 +322,8 @@ impl<T> Hub<T> {
     pub fn next_tick_ms(&self) -> Option<u64> {
         let drain_ms = self.next_drain_ms();
         let counts_ms = self.counts_due.front().map(|due| due.ms);
-        let due = [self.peers.wheel.next_ms(), drain_ms, counts_ms, self.next_bus_ms()];
+        let (wheel_ms, departures_ms) = (self.peers.wheel.next_ms(), self.next_departures_ms());
+        let due = [wheel_ms, departures_ms, drain_ms, counts_ms, self.next_bus_ms()];
         due.into_iter().flatten().min()
     }
 

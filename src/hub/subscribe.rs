@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Hub;
 use super::bus::Bus;
 use super::channel::{Access, Channel, Kind, USER_PREFIX, is_strict};
+use super::departures::Departure;
 use super::peer::{ConnId, Now, Seat};
 use super::presence::{self, Member};
 use super::signin::is_told;
@@ -14,15 +15,6 @@ use crate::config::Bound;
 use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
-
-/// A user who left a presence channel. The others are told at the end of the turn, so that of a
-/// thousand who leave together none is told of the other 999.
-#[derive(Debug)]
-pub(super) struct Departure {
-    pub app: u32,
-    pub channel: Rc<str>,
-    pub user: Rc<str>,
-}
 
 /// A channel whose subscribers are told how many they are at this time.
 #[derive(Debug)]
@@ -354,15 +346,6 @@ impl<T> Hub<T> {
         log::debug!("channel {:?} removed", channel.name);
         if let Some(listener) = &mut self.peers.listener {
             listener.channel_removed(&self.peers.app_ids[app as usize], &channel.name);
-        }
-    }
-
-    /// Tells those who are left in presence channels who has gone.
-    pub(super) fn announce_departures(&mut self) {
-        for Departure { app, channel, user } in std::mem::take(&mut self.departures) {
-            let Some(channel) = self.apps[app as usize].channel(&channel) else { continue };
-            let frame = presence::member_removed(&channel.name, &user);
-            self.peers.broadcast(app, &channel.members, &frame, None);
         }
     }
 

@@ -203,6 +203,7 @@ fn of_those_who_leave_together_none_is_told_of_the_others() {
     members.iter().for_each(|&id| drop(world.take(id)));
     members[1..].iter().for_each(|&id| _ = world.hub.close(id, world.now));
     while world.hub.next_dirty(world.now).is_some() {}
+    world.pass(50);
     assert_eq!(world.take(members[0]).matches("member_removed").count(), 99);
 }
 

@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use super::super::Hub;
 use super::super::channel::{Access, Kind};
+use super::super::departures::Departure;
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
-use super::super::subscribe::Departure;
 use crate::proto::envelope::Item;
 use crate::proto::websocket;
 
