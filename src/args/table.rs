@@ -35,7 +35,8 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--host",
                 value: Some("HOST"),
-                about: "The address to listen on. Default: 0.0.0.0, or 127.0.0.1 without an app.",
+                about: "Where to listen: addresses, and paths of Unix sockets, with commas between \
+                        them. Default: 0.0.0.0, or 127.0.0.1 without an app.",
             },
             Flag {
                 name: "--port",

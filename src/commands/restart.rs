@@ -19,29 +19,52 @@ use crate::net::sys;
 ///
 /// There is none; something else listens there; it belongs to another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (host, port) = config::load::address(&args.sources(), std::env::vars_os())?;
-    let at = format!("{host}:{port}");
-    let addresses: Vec<IpAddr> = (host.trim_matches(['[', ']']), port)
-        .to_socket_addrs()
-        .map_err(|error| Failure::at_work(format!("{at}: {error}")))?
-        .map(|address| address.ip())
-        .collect();
-    let inodes = listening_inodes(&addresses, port);
+    let server = config::load::server(&args.sources(), std::env::vars_os())?;
+    let at = format!("{}:{}", server.host, server.port);
+    let (mut addresses, mut inodes) = (Vec::new(), Vec::new());
+    for host in server.hosts() {
+        match host.starts_with('/') {
+            true => inodes.extend(unix_inode(host)),
+            false => {
+                let resolved = (host, server.port).to_socket_addrs();
+                let resolved = resolved.map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
+                addresses.extend(resolved.map(|address| address.ip()));
+            }
+        }
+    }
+    inodes.extend(listening_inodes(&addresses, server.port));
     if inodes.is_empty() {
         return Err(Failure::at_work(format!("no server listens on {at}")));
     }
-    let Some((process, name)) = owner(&inodes) else {
+    let owners = owners(&inodes);
+    if owners.is_empty() {
         let text = format!("the server on {at} belongs to another user: try as that user");
         return Err(Failure::at_work(text));
-    };
-    if name != env!("CARGO_PKG_NAME") {
+    }
+    // systemd has the sockets it hands over open as well.
+    let ours = |(_, name): &&(i32, String)| name == env!("CARGO_PKG_NAME");
+    if let (None, Some((process, name))) = (owners.iter().find(ours), owners.first()) {
         let text = format!("what listens on {at} is not reverb but {name} (process {process})");
         return Err(Failure::at_work(text));
     }
-    sys::send_signal(process, libc::SIGTERM)
-        .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
-    let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
-    said.map_err(Failure::at_work)
+    for (process, _) in owners.iter().filter(ours) {
+        sys::send_signal(*process, libc::SIGTERM)
+            .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
+        let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
+        said.map_err(Failure::at_work)?;
+    }
+    Ok(())
+}
+
+/// The socket that listens at this path: the seventh column of `/proc/net/unix`, whose fourth has
+/// a flag for those that listen.
+fn unix_inode(path: &str) -> Option<u64> {
+    let table = fs::read_to_string("/proc/net/unix").ok()?;
+    table.lines().find_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, _, _, flags, _, _, inode, file] = columns[..] else { return None };
+        (file == path && flags == "00010000").then(|| inode.parse().ok())?
+    })
 }
 
 /// The sockets that listen on this port at one of these addresses.
@@ -76,10 +99,12 @@ fn listening(line: &str) -> Option<(IpAddr, u16, u64)> {
     Some((address, u16::from_str_radix(port, 16).ok()?, inode))
 }
 
-/// The process that has one of these sockets open, and its name.
-fn owner(inodes: &[u64]) -> Option<(i32, String)> {
+/// The processes that have one of these sockets open, with their names. Several do where they
+/// share a port.
+fn owners(inodes: &[u64]) -> Vec<(i32, String)> {
     let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let mut owners = Vec::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     for process in processes {
         let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
@@ -90,11 +115,11 @@ fn owner(inodes: &[u64]) -> Option<(i32, String)> {
                 .is_ok_and(|link| links.iter().any(|l| link.as_os_str() == &**l))
         });
         if has_socket {
-            let name = fs::read_to_string(process.path().join("comm")).ok()?;
-            return Some((id, name.trim_end().to_owned()));
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            owners.push((id, name.trim_end().to_owned()));
         }
     }
-    None
+    owners
 }
 
 #[cfg(test)]

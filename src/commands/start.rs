@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Failure;
@@ -11,6 +11,7 @@ use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Loaded};
 use crate::logging;
+use crate::net::systemd::{self, Notices};
 use crate::net::{BindError, Server, restart_key};
 
 /// Serves. Returns when the server was asked to stop and has.
@@ -26,40 +27,49 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = random_seed().map_err(Failure::at_work)?;
-    let (host, port) = (&config.server.host, config.server.port);
-    let server = Server::bind(config, seed).map_err(|error| match error {
+    let sockets = systemd::sockets().map_err(|error| {
+        Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
+    })?;
+    let mut server = Server::on(sockets, config, seed).map_err(|error| match error {
         BindError::Tls(error) | BindError::Redis(error) => Failure::from(error),
-        BindError::Address(error) => {
-            Failure::at_work(format!("cannot listen on {host}:{port}: {error}"))
-        }
+        BindError::Address(error) => Failure::at_work(format!("cannot listen on {error}")),
         BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
     })?;
-    let address = server.local_address().map_err(Failure::at_work)?;
+    let notices = Notices::from_environment();
+    let notices =
+        notices.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
+    // Under systemd the signal is asked for by `systemctl reload` alone, not by a terminal.
+    let reloads = server.has_certificates() || notices.is_some();
+    if let Some(notices) = notices {
+        server.notify(notices);
+    }
     let stopper = server.stopper().map_err(Failure::at_work)?;
     let every = Duration::from_millis(config.limits.restart_check_ms.into());
     let restarter = server.stopper().map_err(Failure::at_work)?;
     restart_key::watch(&loaded.storage, every, restarter).map_err(Failure::at_work)?;
-    stopper.ask_on_signals(server.has_certificates()).map_err(Failure::at_work)?;
-    announce(&loaded, address, &server);
+    stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
+    announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
 }
 
 /// One line on standard output, and what a server nobody configured must say beside it. Nobody
 /// may be reading it, which is no reason not to serve.
-fn announce(loaded: &Loaded, address: SocketAddr, bound: &Server) {
+fn announce(loaded: &Loaded, bound: &Server) {
     let (server, connections_max) = (&loaded.config.server, bound.connections_max());
     let (path, apps) = (&server.path, loaded.config.apps.len());
     let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
     let is_secure = server.tls.local_cert.is_some();
     let secure = if is_secure { " (secure)" } else { "" };
+    let places: Vec<String> = bound.names().map(|name| format!("{name}{path}")).collect();
+    let places = places.join(", ");
     let mut text = format!(
-        "{VERSION} listening on {address}{path}{secure} for {apps}, up to {connections_max} \
-         connections\n"
+        "{VERSION} listening on {places}{secure} for {apps}, up to {connections_max} connections\n"
     );
     if let Some(address) = bound.metrics_address() {
         text.push_str(&format!("metrics at http://{address}/metrics\n"));
     }
-    if let (true, Some(app)) = (loaded.generated_app, loaded.config.apps.first()) {
+    let made_up = loaded.config.apps.first().filter(|_| loaded.generated_app);
+    if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
         let host = reachable_host(address.ip());
         text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
         let block = env_block(app, &host, address.port());

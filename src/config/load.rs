@@ -73,7 +73,7 @@ pub fn load(
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
     if generated_app {
-        if !is_loopback(&config.server.host) {
+        if !config.server.hosts().all(is_for_this_machine) {
             return Err(Error::whole("configuration", no_app(&config.server.host)));
         }
         let app = credentials::generate()
@@ -83,18 +83,18 @@ pub fn load(
     Ok(Loaded { config, generated_app, files_read, storage, warnings })
 }
 
-/// The host and port a server started with the same sources listens on.
+/// What a server started with the same sources is: where it listens.
 ///
 /// # Errors
 ///
 /// Those of [`load`], but that there need not be an app.
-pub fn address(
+pub fn server(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<(String, u16), Error> {
+) -> Result<Server, Error> {
     let mut config = layered(sources, process_env)?.config;
     default_host(&mut config);
-    Ok((config.server.host, config.server.port))
+    Ok(config.server)
 }
 
 /// What the environment alone makes of the configuration, with the app it describes, if any.
@@ -162,7 +162,7 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     let refused = |flag: &str, reason| Error::new("command line", flag, reason);
     let server = &mut config.server;
     if let Some(host) = &sources.host {
-        server.host = values::bind_address(host).map_err(|reason| refused("--host", reason))?;
+        server.host = values::bind_addresses(host).map_err(|reason| refused("--host", reason))?;
     }
     if let Some(port) = sources.port {
         server.port = port;
@@ -210,7 +210,11 @@ fn default_host(config: &mut Config) {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+fn is_for_this_machine(host: &str) -> bool {
+    // A path is a Unix socket.
+    if host.starts_with('/') {
+        return true;
+    }
     match host.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),

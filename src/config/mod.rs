@@ -46,10 +46,13 @@ pub struct Config {
 /// `servers.reverb` of `config/reverb.php`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// The address to bind: an IP address or a name that resolves to one. `REVERB_SERVER_HOST`.
+    /// Where to listen, with commas between several: IP addresses, names that resolve to one, and
+    /// paths of Unix sockets. `REVERB_SERVER_HOST`.
     pub host: String,
     /// The port to bind; 0 lets the system choose. `REVERB_SERVER_PORT`.
     pub port: u16,
+    /// Whether other servers of the same user may bind it as well. `REVERB_SERVER_REUSE_PORT`.
+    pub reuse_port: bool,
     /// The path prefix, normalised: empty, or `/a/b` without a trailing slash.
     /// `REVERB_SERVER_PATH`.
     pub path: String,
@@ -65,11 +68,19 @@ pub struct Server {
     pub scaling: Scaling,
 }
 
+impl Server {
+    /// The parts of [`Server::host`]; those that begin with a slash are paths.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.host.split(',')
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Server {
             host: "0.0.0.0".into(),
             port: 8080,
+            reuse_port: false,
             path: String::new(),
             hostname: None,
             metrics: None,

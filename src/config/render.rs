@@ -38,6 +38,7 @@ fn server(server: &Server) -> String {
         r#"
             "host": {host},
             "port": {port},
+            "reuse_port": {reuse_port},
             "path": {path},
             "hostname": {hostname},
             "metrics": {metrics},
@@ -64,6 +65,7 @@ fn server(server: &Server) -> String {
             "telescope_ingest_interval": 15"#,
         host = text(&server.host),
         port = server.port,
+        reuse_port = server.reuse_port,
         path = text(&server.path),
         hostname = optional(server.hostname.as_deref()),
         metrics = optional(server.metrics.map(|address| address.to_string()).as_deref()),
@@ -243,6 +245,7 @@ mod tests {
         let server = &mut config.server;
         (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());
         (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
+        server.reuse_port = true;
         server.metrics = Some("[::1]:9100".parse().unwrap());
         #[cfg(feature = "tls")]
         {

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::values::{
-    bind_address, boolean, client_events, host_name, metrics_address, path_prefix, shown, url_safe,
-    whole,
+    bind_addresses, boolean, client_events, host_name, metrics_address, path_prefix, shown,
+    url_safe, whole,
 };
 use super::{App, Config, RateLimit, redis};
 
@@ -106,11 +106,14 @@ impl<T> Setting<T> {
 /// The settings of `servers.reverb`, but for `options` and `limits`.
 pub const SERVER: &[Setting<Config>] = &[
     text("host", "REVERB_SERVER_HOST", |config, host| {
-        config.server.host = bind_address(host)?;
+        config.server.host = bind_addresses(host)?;
         Ok(())
     }),
     whole_number("port", "REVERB_SERVER_PORT", 0..=65_535, |config, port| {
         config.server.port = port as u16;
+    }),
+    boolean_value("reuse_port", "REVERB_SERVER_REUSE_PORT", |config, on| {
+        config.server.reuse_port = on;
     }),
     text("path", "REVERB_SERVER_PATH", |config, path| {
         config.server.path = path_prefix(path)?;

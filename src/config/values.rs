@@ -88,13 +88,19 @@ pub fn host_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Checks an address to bind, and takes an IPv6 address out of its brackets.
+/// Checks addresses to bind, with commas between them, and takes those of IPv6 out of their
+/// brackets.
 ///
 /// # Errors
 ///
 /// As [`host_name`].
-pub fn bind_address(text: &str) -> Result<String, String> {
-    host_name(text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text))
+pub fn bind_addresses(text: &str) -> Result<String, String> {
+    let one = |part: &str| {
+        let inner = part.strip_prefix('[').and_then(|part| part.strip_suffix(']'));
+        host_name(inner.unwrap_or(part))
+    };
+    let all: Result<Vec<_>, _> = text.split(',').map(|part| one(part.trim())).collect();
+    Ok(all?.join(","))
 }
 
 /// Parses an address to serve figures at: one with a port, or the port alone, which is then this

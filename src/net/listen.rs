@@ -1,17 +1,26 @@
-//! The listening socket: bound with a long backlog, accepted from within a budget, and never lost
+//! The listening sockets: bound with a long backlog, accepted from within a budget, and never lost
 //! when descriptors run out.
 
+use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::{Path, PathBuf};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::sys;
+use crate::config;
 use crate::hub::Episode;
 
 /// A listening socket.
 pub(super) struct Listen {
-    pub socket: TcpListener,
+    socket: Socket,
+    /// Whether those who come here are served figures, and nothing else.
+    pub is_for_metrics: bool,
     /// Whether connections may be waiting: the poller says so once.
     pub ready: bool,
     /// Whether the last turn ended before all were accepted, as far as is known.
@@ -20,6 +29,12 @@ pub(super) struct Listen {
     pub retry_ms: Option<u64>,
     /// What was said of it.
     exhausted: Episode,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    /// A file, which goes with the server unless it was there before.
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 /// Why no connection came of an attempt to accept one.
@@ -31,21 +46,87 @@ pub(super) enum NotAccepted {
 }
 
 impl Listen {
-    /// Binds the first address of `host` that can be. Names are resolved here, before the loop
-    /// begins, and nowhere else.
-    pub(super) fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let listener = StdListener::bind(&*(host, port).to_socket_addrs()?.collect::<Vec<_>>())?;
-        listener.set_nonblocking(true)?;
-        sys::set_backlog(&listener, BACKLOG)?;
-        sys::set_nodelay(&listener)?;
-        Ok(Listen {
-            socket: TcpListener::from_std(listener),
+    /// Binds every host of a server. Names are resolved here, before the loop begins, and nowhere
+    /// else.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be bound, named.
+    pub(super) fn bind_all(server: &config::Server) -> io::Result<Vec<Self>> {
+        let hosts = server.hosts().count();
+        let bound = server.hosts().map(|host| match host.starts_with('/') {
+            true => bind_unix(Path::new(host)).map_err(|error| at(host, error)),
+            false => {
+                // One `::` takes IPv4 as well; beside a `0.0.0.0` it must not.
+                let bound = bind_tcp(host, server.port, server.reuse_port, hosts > 1);
+                bound.map_err(|error| at(&format!("{host}:{}", server.port), error))
+            }
+        });
+        bound.map(|socket| socket.map(Listen::new)).collect()
+    }
+
+    /// Binds the address for metrics.
+    pub(super) fn bind_metrics(address: SocketAddr) -> io::Result<Self> {
+        let listener = Socket::Tcp(TcpListener::from_std(sys::bind_tcp(address, false, false)?));
+        Ok(Listen { is_for_metrics: true, ..Listen::new(listener) })
+    }
+
+    /// Takes a socket over that listens already, of either kind.
+    pub(super) fn inherit(socket: OwnedFd) -> io::Result<Self> {
+        let tcp = StdTcpListener::from(socket);
+        tcp.set_nonblocking(true)?;
+        sys::set_backlog(&tcp)?;
+        let socket = match tcp.local_addr() {
+            Ok(_) => {
+                sys::set_nodelay(&tcp)?;
+                Socket::Tcp(TcpListener::from_std(tcp))
+            }
+            Err(_) => {
+                let unix = StdUnixListener::from(OwnedFd::from(tcp));
+                unix.local_addr()?;
+                Socket::Unix(UnixListener::from_std(unix), None)
+            }
+        };
+        Ok(Listen::new(socket))
+    }
+
+    fn new(socket: Socket) -> Self {
+        Listen {
+            socket,
+            is_for_metrics: false,
             ready: true,
             cut_short: false,
             retry_ms: None,
             exhausted: Episode::default(),
-        })
+        }
+    }
+
+    /// What the poller is to watch.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket,
+            Socket::Unix(socket, _) => socket,
+        }
+    }
+
+    /// The address it is bound to, if it has one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// The same, or the file, as it is told to people.
+    pub(super) fn name(&self) -> String {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(|a| a.to_string()).unwrap_or_default(),
+            Socket::Unix(socket, _) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                format!("unix:{}", path.unwrap_or(Path::new("")).display())
+            }
+        }
     }
 
     /// Whether connections may be waiting that can be accepted now.
@@ -53,8 +134,11 @@ impl Listen {
         self.ready && self.retry_ms.is_none()
     }
 
-    /// The next connection that waits.
-    pub(super) fn accept(&mut self, now_ms: u64) -> Result<(TcpStream, SocketAddr), NotAccepted> {
+    /// The next connection that waits, and where it is from, if it is from somewhere.
+    pub(super) fn accept(
+        &mut self,
+        now_ms: u64,
+    ) -> Result<(TcpStream, Option<SocketAddr>), NotAccepted> {
         loop {
             let error = match self.socket.accept() {
                 Ok(accepted) => {
@@ -85,7 +169,60 @@ impl Listen {
     }
 }
 
-/// Connections the system keeps until they are accepted: those of a site whose clients all come
-/// back at once. Linux cuts it to `net.core.somaxconn`, which is 4096.
-const BACKLOG: i32 = 4_096;
+impl Socket {
+    /// Both kinds are read, written and shut down by the same calls, so a connection of a file is
+    /// handed on as if it were one of TCP.
+    fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        match self {
+            Socket::Tcp(socket) => socket.accept().map(|(stream, from)| (stream, Some(from))),
+            Socket::Unix(socket, _) => {
+                let (stream, _) = socket.accept()?;
+                let stream = OwnedFd::from(StdUnixStream::from(stream));
+                Ok((TcpStream::from_std(stream.into()), None))
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, Some(path)) = self {
+            // Whoever has removed it already has saved the work.
+            _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds the first address of a name that can be.
+fn bind_tcp(host: &str, port: u16, reuse_port: bool, only_v6: bool) -> io::Result<Socket> {
+    let mut last = None;
+    for address in (host, port).to_socket_addrs()? {
+        match sys::bind_tcp(address, reuse_port, only_v6) {
+            Ok(socket) => {
+                sys::set_nodelay(&socket)?;
+                return Ok(Socket::Tcp(TcpListener::from_std(socket)));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+}
+
+/// Binds a file, in place of one that a server has left behind which is no more.
+fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && StdUnixStream::connect(path).is_err_and(refused) {
+        fs::remove_file(path)?;
+    }
+    let socket = StdUnixListener::bind(path)?;
+    socket.set_nonblocking(true)?;
+    sys::set_backlog(&socket)?;
+    Ok(Socket::Unix(UnixListener::from_std(socket), Some(path.to_owned())))
+}
+
+fn at(place: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{place}: {error}"))
+}
+
 const RETRY_MS: u64 = 100;

@@ -15,6 +15,7 @@ mod server;
 mod socket;
 mod stop;
 pub mod sys;
+pub mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]

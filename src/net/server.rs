@@ -7,11 +7,12 @@
 //! directions; nothing is registered again.
 
 mod accept;
-mod metrics;
+mod obey;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant};
 
@@ -25,17 +26,20 @@ use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::sys;
+use super::systemd::Notices;
 use super::tls::Secure;
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Listener, Now};
-use metrics::Metrics;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
     poll: Poll,
-    listen: Listen,
-    /// The port for metrics, if there is one.
-    metrics: Option<Metrics>,
+    /// The addresses it listens at, that for metrics among them.
+    listens: Vec<Listen>,
+    /// Connections of that one, and some that have gone since.
+    watchers: Vec<ConnId>,
+    /// What is told to systemd, if it runs under it.
+    notices: Option<Notices>,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
     /// The way to the other nodes, if there are to be any.
@@ -77,6 +81,16 @@ impl Server {
     /// A file that cannot be used, named with what is wrong in it; the system's, when the address
     /// is taken, is not this machine's, or cannot be resolved.
     pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
+        Server::on(Vec::new(), config, seed)
+    }
+
+    /// The same on sockets that listen already, in place of the configured hosts and port, if
+    /// there are any.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::bind`]; a socket that does not listen.
+    pub fn on(sockets: Vec<OwnedFd>, config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
         let mut config = config.clone();
         let clock = Clock(Instant::now());
         let check_ms = config.limits.certificate_check_ms;
@@ -87,22 +101,27 @@ impl Server {
             let room = open_files.saturating_sub(RESERVED_FILES).max(1);
             config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
         }
-        let mut listen = Listen::bind(&config.server.host, config.server.port)?;
+        let mut listens = match sockets.is_empty() {
+            true => Listen::bind_all(&config.server)?,
+            false => sockets.into_iter().map(Listen::inherit).collect::<io::Result<_>>()?,
+        };
+        if let Some(address) = config.server.metrics {
+            let bound = Listen::bind_metrics(address);
+            listens.push(bound.map_err(|error| BindError::Metrics(address, error))?);
+        }
         let (mut stops, stop_writer) = StopRequests::new()?;
         let poll = Poll::new()?;
-        let metrics = config.server.metrics.map(|address| {
-            let bound = Metrics::bind(address, poll.registry());
-            bound.map_err(|error| BindError::Metrics(address, error))
-        });
-        let metrics = metrics.transpose()?;
         let readable = Interest::READABLE;
-        poll.registry().register(&mut listen.socket, LISTENER, readable)?;
+        for (at, listen) in listens.iter_mut().enumerate() {
+            poll.registry().register(listen.source(), Token(LISTENERS.0 - at), readable)?;
+        }
         poll.registry().register(&mut stops.0, STOPS, readable)?;
         let redis = Redis::load(&config, poll.registry(), clock.now())?;
         Ok(Server {
             poll,
-            listen,
-            metrics,
+            listens,
+            watchers: Vec::new(),
+            notices: None,
             secure,
             redis,
             stops,
@@ -122,18 +141,30 @@ impl Server {
         })
     }
 
-    /// The address it is bound to.
+    /// The first address of the network it is bound to.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// It listens at files alone.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.listen.socket.local_addr()
+        let mut listens = self.listens.iter().filter(|listen| !listen.is_for_metrics);
+        let address = listens.find_map(Listen::address);
+        address.ok_or_else(|| io::Error::other("the server has no address of the network"))
+    }
+
+    /// All of them, and the files it listens at, as they are told to people.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.listens.iter().filter(|listen| !listen.is_for_metrics).map(Listen::name)
     }
 
     /// The address figures are served at, if they are.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().and_then(|metrics| metrics.listen.socket.local_addr().ok())
+        self.listens.iter().filter(|listen| listen.is_for_metrics).find_map(Listen::address)
+    }
+
+    /// Has systemd told how it is.
+    pub fn notify(&mut self, notices: Notices) {
+        self.notices = Some(notices);
     }
 
     /// The most connections at a time: as configured, or as the open-file limit allows.
@@ -172,6 +203,7 @@ impl Server {
     ///
     /// The poller's; no client can cause one.
     pub fn run(mut self) -> io::Result<()> {
+        self.notices.iter().for_each(Notices::ready);
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = self.sleep_for();
@@ -186,8 +218,10 @@ impl Server {
             if let Some(secure) = &mut self.secure {
                 secure.check(now);
             }
+            if let Some(notices) = &mut self.notices {
+                notices.turn(now.ms);
+            }
             self.accept(now);
-            self.accept_watchers(now);
             self.shake_hands(now);
             self.read(now);
             // After what has come already: a request that is here is still answered.
@@ -217,8 +251,7 @@ impl Server {
 
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
     fn sleep_for(&mut self) -> Option<Duration> {
-        let metrics = self.metrics.as_ref().map(|metrics| &metrics.listen);
-        let accepts = [Some(&self.listen), metrics].into_iter().flatten().any(Listen::has_work);
+        let accepts = self.listens.iter().any(Listen::has_work);
         let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.hub.has_dirty() || accepts || talks {
@@ -226,10 +259,10 @@ impl Server {
         }
         let now = self.clock.now();
         let check_ms = self.secure.as_ref().map(Secure::next_check_ms);
-        let watchers_ms = metrics.and_then(|listen| listen.retry_ms);
-        let retry_ms = self.listen.retry_ms;
+        let retry_ms = self.listens.iter().filter_map(|listen| listen.retry_ms).min();
+        let notice_ms = self.notices.as_ref().and_then(Notices::next_ms);
         let tick_ms = self.hub.next_tick_ms();
-        let due = [tick_ms, retry_ms, watchers_ms, self.end_ms, check_ms, self.trim_ms];
+        let due = [tick_ms, retry_ms, notice_ms, self.end_ms, check_ms, self.trim_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
@@ -237,11 +270,14 @@ impl Server {
     /// Notes what the poller says; nothing is done about it yet.
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
-            LISTENER => return self.listen.ready = true,
-            METRICS => return self.metrics.iter_mut().for_each(|m| m.listen.ready = true),
             STOPS => return self.asked = true,
             REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
-            Token(key) => ConnId(key as u32),
+            Token(key) => {
+                match LISTENERS.0.checked_sub(key).and_then(|at| self.listens.get_mut(at)) {
+                    Some(listen) => return listen.ready = true,
+                    None => ConnId(key as u32),
+                }
+            }
         };
         let Some((socket, outbox)) = self.hub.outbox(id) else { return };
         socket.read_closed |= event.is_read_closed() || event.is_error();
@@ -373,37 +409,6 @@ impl Server {
             sys::give_memory_back();
         }
     }
-
-    /// Does what a signal or a stopper has asked for.
-    fn obey(&mut self, now: Now) {
-        let asked = self.stops.take();
-        if let Some(secure) = self.secure.as_mut().filter(|_| asked.reload) {
-            secure.reload(now);
-        }
-        if let Some(redis) = self.redis.as_mut().filter(|_| asked.reload) {
-            redis.reload(now);
-        }
-        self.stop(asked.stops, now);
-    }
-
-    fn stop(&mut self, asked: usize, now: Now) {
-        if asked == 0 {
-            return;
-        }
-        if asked > 1 || self.end_ms.is_some() {
-            self.end_ms = Some(now.ms);
-            return;
-        }
-        log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
-        let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
-        let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;
-        self.end_ms = Some(now.ms + u64::from(drain_ms));
-        self.hub.drain(now);
-    }
-
-    fn has_ended(&self, now: Now) -> bool {
-        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.is_drained())
-    }
 }
 
 /// Whether these bytes are the beginning of a TLS handshake: a record of this kind (22) and a
@@ -418,11 +423,11 @@ const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Milliseconds without many going after which their memory is given back.
 const TRIM_PAUSE_MS: u64 = 2_000;
 /// Reserved from the top, out of the way of connections.
-const LISTENER: Token = Token(usize::MAX);
 const STOPS: Token = Token(usize::MAX - 1);
 pub(super) const REDIS: Token = Token(usize::MAX - 2);
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
-const METRICS: Token = Token(usize::MAX - 4);
+/// The first listener's; those of the others are below it.
+const LISTENERS: Token = Token(usize::MAX - 4);
 /// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
 /// who are answered on connections that are not kept when there is no room.
 const RESERVED_FILES: u64 = 64;

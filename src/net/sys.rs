@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Raises the number of files this process may open as far as it is allowed to, and says how
@@ -22,26 +23,96 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Sets how many connections may wait to be accepted, for a socket that listens already.
-pub fn set_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
+/// A TCP socket that listens at this address and never waits. With `reuse_port` others of the
+/// same user may listen there as well, and the system deals out who comes; an IPv6 address that
+/// means all of them means IPv4 as well unless `only_v6`.
+pub fn bind_tcp(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the call takes numbers alone.
+    let descriptor = unsafe { libc::socket(family, kind, 0) };
+    check(descriptor)?;
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, true)?;
+    if reuse_port {
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, true)?;
+    }
+    if address.is_ipv6() {
+        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only_v6)?;
+    }
+    match address {
+        SocketAddr::V4(address) => {
+            let address = libc::sockaddr_in {
+                sin_family: family as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            let size = size_of_val(&address) as libc::socklen_t;
+            // SAFETY: the pointer is to a local of the family it names, and the size is its own.
+            check(unsafe { libc::bind(descriptor, (&raw const address).cast(), size) })?;
+        }
+        SocketAddr::V6(address) => {
+            let address = libc::sockaddr_in6 {
+                sin6_family: family as libc::sa_family_t,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            };
+            let size = size_of_val(&address) as libc::socklen_t;
+            // SAFETY: as above.
+            check(unsafe { libc::bind(descriptor, (&raw const address).cast(), size) })?;
+        }
+    }
+    set_backlog(&socket)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Connections the system keeps until they are accepted: those of a site whose clients all come
+/// back at once. Linux cuts it to `net.core.somaxconn`, which is 4096.
+const BACKLOG: i32 = 4_096;
+
+/// Has the system keep those who come until they are accepted, also of a socket that listens
+/// already.
+pub fn set_backlog(listener: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: the call takes numbers alone, and the descriptor is open while it is borrowed.
-    check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })
+    check(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) })
 }
 
 /// Has small writes sent at once. Connections accepted from a listener inherit it.
 pub fn set_nodelay(listener: &impl AsRawFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_NODELAY, true)
+}
+
+fn set_option(socket: &impl AsRawFd, level: i32, name: i32, on: bool) -> io::Result<()> {
+    let on = libc::c_int::from(on);
     let size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the pointer is to a local that outlives the call, and the size is its own.
     check(unsafe {
-        libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            (&raw const on).cast(),
-            size,
-        )
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), size)
     })
+}
+
+/// A descriptor this process was started with, which must be its to keep; closed by an `exec`.
+///
+/// # Errors
+///
+/// There is none of this number.
+pub fn inherited(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
+    check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and whoever started this process has said that it is for it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Microseconds of the clock that systemd goes by.
+pub fn monotonic_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local of the type the call writes; this clock always is there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
 /// Whether a write of a line to this file would be taken at once.

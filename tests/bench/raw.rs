@@ -41,7 +41,7 @@ fn end_with_owner() {
 fn write(subscribers: usize, size: usize) -> io::Result<()> {
     let _ = reverb::net::sys::raise_open_files();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    reverb::net::sys::set_backlog(&listener, 4_096)?;
+    reverb::net::sys::set_backlog(&listener)?;
     println!("listening on {}", listener.local_addr()?);
     let mut control = listener.accept()?.0;
     let mut sockets = Vec::with_capacity(subscribers);

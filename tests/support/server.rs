@@ -27,6 +27,7 @@ pub const APP: App = App { id: "app-id", key: "app-key", secret: "app-secret" };
 pub struct Setup {
     env: Vec<(String, String)>,
     args: Vec<String>,
+    host: &'static str,
     config: Option<Value>,
     ulimits: String,
     log: Log,
@@ -56,6 +57,7 @@ impl Setup {
         Setup {
             env: Vec::new(),
             args: Vec::new(),
+            host: "127.0.0.1",
             config: None,
             ulimits: String::new(),
             log: Log::Read,
@@ -64,6 +66,12 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Where it listens; an address of IPv4 must come first.
+    pub fn host(mut self, host: &'static str) -> Self {
+        self.host = host;
         self
     }
 
@@ -127,7 +135,7 @@ impl Setup {
             fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
         }
         let mut child = limited(&directory, &self.ulimits)
-            .args(["start", "--host", "127.0.0.1", "--port", "0"])
+            .args(["start", "--host", self.host, "--port", "0"])
             .args(&self.args)
             .envs(self.env)
             .stdin(Stdio::null())
@@ -151,7 +159,8 @@ impl Setup {
             let _ = fs::remove_dir_all(&directory);
             panic!("the server did not start: {first:?}\n{}", stderr.lock().unwrap());
         };
-        Server { child, address, directory, stdout: Mutex::new(stdout), stderr }
+        let stdout = Mutex::new(stdout);
+        Server { child, address, announced: first, directory, stdout, stderr }
     }
 }
 
@@ -159,6 +168,7 @@ impl Setup {
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    announced: String,
     directory: PathBuf,
     stdout: Mutex<Receiver<String>>,
     stderr: Arc<Mutex<String>>,
@@ -258,6 +268,16 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The first line of its standard output.
+    pub fn announced(&self) -> &str {
+        &self.announced
+    }
+
+    /// The folder it was started in.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn pid(&self) -> u32 {

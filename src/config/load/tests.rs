@@ -200,6 +200,7 @@ fn slips_are_warned_of() {
 fn the_address_is_known_without_an_app() {
     let dir = Dir::new(&[]);
     let sources = Sources { host: Some("0.0.0.0".into()), port: Some(9), ..dir.sources() };
-    assert_eq!(address(&sources, []), Ok(("0.0.0.0".into(), 9)));
-    assert_eq!(address(&dir.sources(), []), Ok(("127.0.0.1".into(), 8080)));
+    let address = |sources| server(sources, []).map(|server| (server.host, server.port));
+    assert_eq!(address(&sources), Ok(("0.0.0.0".into(), 9)));
+    assert_eq!(address(&dir.sources()), Ok(("127.0.0.1".into(), 8080)));
 }

@@ -13,22 +13,32 @@ use crate::net::socket::Socket;
 use crate::net::tls::Tls;
 
 impl Server {
-    /// Accepts those who wait, so many a turn: those who are in have a turn as well.
+    /// Accepts those who wait, so many a turn and address: those who are in have a turn as well.
     pub(super) fn accept(&mut self, now: Now) {
-        if self.listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
-            self.listen.ready = true;
+        for at in 0..self.listens.len() {
+            self.accept_at(at, now);
+        }
+    }
+
+    fn accept_at(&mut self, at: usize, now: Now) {
+        let listen = &mut self.listens[at];
+        if listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
+            listen.ready = true;
         }
         for _ in 0..self.limits.accepts_per_turn {
-            if !self.listen.ready {
+            let listen = &mut self.listens[at];
+            if !listen.ready {
                 return;
             }
-            match self.listen.accept(now.ms) {
+            match listen.accept(now.ms) {
+                Ok((stream, _)) if listen.is_for_metrics => self.take_in_watcher(stream, now),
                 Ok((stream, address)) => {
-                    self.take_in(stream, address, now);
-                    if std::mem::take(&mut self.listen.cut_short) {
-                        let per_turn = self.limits.accepts_per_turn.into();
-                        self.hub.hit(Bound::AcceptsPerTurn, per_turn, Some(address.ip()), now);
+                    if std::mem::take(&mut listen.cut_short) {
+                        let (per_turn, ip) =
+                            (self.limits.accepts_per_turn, address.map(|a| a.ip()));
+                        self.hub.hit(Bound::AcceptsPerTurn, per_turn.into(), ip, now);
                     }
+                    self.take_in(stream, address, now);
                 }
                 Err(NotAccepted::Exhausted { untold, error }) => {
                     self.hub.counters_mut().accept_failures += 1;
@@ -43,22 +53,37 @@ impl Server {
                 Err(NotAccepted::None) => return,
             }
         }
-        self.listen.cut_short = true;
+        self.listens[at].cut_short = true;
     }
 
-    fn take_in(&mut self, stream: TcpStream, address: SocketAddr, now: Now) {
-        let tls = self.secure.as_ref().map(|secure| Box::new(secure.session(address)));
+    /// Takes a client in. There is no TLS on sockets that are files: whoever is at the other end
+    /// is on this machine.
+    fn take_in(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
+        let secure = self.secure.as_ref().zip(address);
+        let tls = secure.map(|(secure, address)| Box::new(secure.session(address)));
         self.keep(stream, address, tls, now);
     }
 
-    pub(super) fn keep(
+    /// Takes in one who asks for figures, as long as they are few: nobody who can reach that port
+    /// takes the room of clients.
+    fn take_in_watcher(&mut self, stream: TcpStream, now: Now) {
+        self.watchers.retain(|id| self.hub.is_for_metrics(*id));
+        if self.watchers.len() < self.limits.metrics_connections as usize {
+            let id = self.keep(stream, None, None, now);
+            self.hub.serve_metrics(id);
+            self.watchers.push(id);
+        }
+    }
+
+    fn keep(
         &mut self,
         stream: TcpStream,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         tls: Option<Box<Tls>>,
         now: Now,
     ) -> ConnId {
-        let id = self.hub.open(Socket::new(stream, tls), Some(address.ip()), now);
+        let address = address.map(|address| address.ip());
+        let id = self.hub.open(Socket::new(stream, tls), address, now);
         let Some(socket) = self.hub.io(id) else { return id };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(id.0 as usize);

@@ -1,0 +1,40 @@
+//! What the server is asked from outside: to load its certificates anew, and to stop.
+
+use super::Server;
+use crate::config::Limits;
+use crate::hub::Now;
+use crate::net::systemd::Notices;
+
+impl Server {
+    /// Does what a signal or a stopper has asked for.
+    pub(super) fn obey(&mut self, now: Now) {
+        let asked = self.stops.take();
+        if asked.reload {
+            self.notices.iter().for_each(Notices::reloading);
+            self.secure.iter_mut().for_each(|secure| secure.reload(now));
+            self.redis.iter_mut().for_each(|redis| redis.reload(now));
+            self.notices.iter().for_each(Notices::ready);
+        }
+        self.stop(asked.stops, now);
+    }
+
+    fn stop(&mut self, asked: usize, now: Now) {
+        if asked == 0 {
+            return;
+        }
+        if asked > 1 || self.end_ms.is_some() {
+            self.end_ms = Some(now.ms);
+            return;
+        }
+        log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
+        let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
+        let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;
+        self.end_ms = Some(now.ms + u64::from(drain_ms));
+        self.notices.iter().for_each(|notices| notices.stopping(drain_ms.into()));
+        self.hub.drain(now);
+    }
+
+    pub(super) fn has_ended(&self, now: Now) -> bool {
+        self.end_ms.is_some_and(|end_ms| now.ms >= end_ms || self.hub.is_drained())
+    }
+}

@@ -1,0 +1,94 @@
+//! What systemd and a service say to each other: sockets that are handed over open, and notices
+//! of how the service is (`sd_listen_fds(3)`, `sd_notify(3)`). Without systemd nothing is said.
+
+use std::env;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use super::sys;
+
+/// The listening sockets this process was started with, which may be none.
+///
+/// # Errors
+///
+/// What is said of them does not hold.
+pub fn sockets() -> io::Result<Vec<OwnedFd>> {
+    let variable = |name| env::var(name).ok();
+    // The variables are inherited by processes that they are not meant for.
+    if variable("LISTEN_PID") != Some(std::process::id().to_string()) {
+        return Ok(Vec::new());
+    }
+    let count = variable("LISTEN_FDS").and_then(|count| count.parse().ok()).unwrap_or(0);
+    (FIRST_SOCKET..).take(count).map(sys::inherited).collect()
+}
+
+const FIRST_SOCKET: i32 = 3;
+
+/// Where notices go.
+pub struct Notices {
+    socket: UnixDatagram,
+    to: SocketAddr,
+    /// How often to show that the loop turns, if that is wanted.
+    watchdog_ms: Option<u64>,
+    next_ms: u64,
+}
+
+impl Notices {
+    /// Where this process was told to send them.
+    ///
+    /// # Errors
+    ///
+    /// That place cannot be used.
+    pub fn from_environment() -> io::Result<Option<Self>> {
+        let Ok(place) = env::var("NOTIFY_SOCKET") else { return Ok(None) };
+        let to = match place.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(&place)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        // A notice that is not taken at once must not hold up clients.
+        socket.set_nonblocking(true)?;
+        let is_ours =
+            env::var("WATCHDOG_PID").map_or(true, |id| id == std::process::id().to_string());
+        let us: Option<u64> = env::var("WATCHDOG_USEC").ok().and_then(|us| us.parse().ok());
+        // Twice in the time, as systemd asks for.
+        let watchdog_ms = us.filter(|us| is_ours && *us > 0).map(|us| (us / 2_000).max(1));
+        Ok(Some(Notices { socket, to, watchdog_ms, next_ms: 0 }))
+    }
+
+    /// The server serves, also after it has loaded something anew.
+    pub(super) fn ready(&self) {
+        self.say("READY=1");
+    }
+
+    /// It begins to load certificates anew.
+    pub(super) fn reloading(&self) {
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
+    }
+
+    /// It begins to stop, which takes this long at the most.
+    pub(super) fn stopping(&self, for_ms: u64) {
+        self.say(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", for_ms.saturating_mul(1_000)));
+    }
+
+    /// When [`Notices::turn`] is next due.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.watchdog_ms.map(|_| self.next_ms)
+    }
+
+    /// The loop turns.
+    pub(super) fn turn(&mut self, now_ms: u64) {
+        if let Some(every_ms) = self.watchdog_ms.filter(|_| now_ms >= self.next_ms) {
+            self.next_ms = now_ms + every_ms;
+            self.say("WATCHDOG=1");
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if let Err(error) = self.socket.send_to_addr(text.as_bytes(), &self.to) {
+            log::warn!("cannot tell systemd {text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The server under systemd: what it says of itself, and the sockets it is handed. systemd's part
+//! is played by the test, by the rules of `sd_notify(3)` and `sd_listen_fds(3)`.
+
+use crate::support::{DEADLINE, Setup};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::{env, fs, process};
+
+/// Where notices arrive.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// One in the namespace that has no files.
+    fn new(name: &str) -> (Manager, String) {
+        let name = format!("reverb-{}-{name}", process::id());
+        let socket =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        (Manager(socket), format!("@{name}"))
+    }
+
+    #[track_caller]
+    fn hears(&self) -> String {
+        let mut notice = [0; 4096];
+        let length = self.0.recv(&mut notice).unwrap();
+        String::from_utf8_lossy(&notice[..length]).into_owned()
+    }
+}
+
+#[test]
+fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
+    let (manager, place) = Manager::new("life");
+    let mut server = Setup::new().env("NOTIFY_SOCKET", place).start();
+    assert_eq!(manager.hears(), "READY=1");
+    server.signal("HUP");
+    let reloading = manager.hears();
+    let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+    assert!(since.parse::<u64>().unwrap() > 0);
+    assert_eq!(manager.hears(), "READY=1");
+    server.signal("TERM");
+    let stopping = manager.hears();
+    let time = stopping.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").expect(&stopping);
+    // The window, the time after it, and that for the last bytes.
+    assert_eq!(time, "6000000");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn the_loop_shows_that_it_turns_as_often_as_it_is_asked_to() {
+    let path = env::temp_dir().join(format!("reverb-{}-notify", process::id()));
+    let manager = Manager(UnixDatagram::bind(&path).unwrap());
+    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    let server =
+        Setup::new().env("NOTIFY_SOCKET", path.display()).env("WATCHDOG_USEC", 200_000).start();
+    assert_eq!(manager.hears(), "READY=1");
+    for _ in 0..5 {
+        assert_eq!(manager.hears(), "WATCHDOG=1");
+    }
+    // A loop that stands still shows nothing; what it had shown before is read first.
+    server.signal("STOP");
+    manager.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
+    let mut shown = 0;
+    while manager.0.recv(&mut [0; 64]).is_ok() {
+        shown += 1;
+        assert!(shown < 100, "a server that stands still says it does not");
+    }
+    server.signal("CONT");
+    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(manager.hears(), "WATCHDOG=1");
+    fs::remove_file(path).unwrap();
+}
+
+/// Starts the server with this socket as its descriptor 3, and returns the line it says first.
+/// `exec` keeps the number of the process, which `LISTEN_PID` must name.
+fn handed(socket: OwnedFd, pid: &str) -> (process::Child, String) {
+    let script = format!(r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec "$0" "$@" 3<&0"#);
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_reverb"), "start", "--port", "0"])
+        .current_dir(env::temp_dir())
+        .env_clear()
+        .envs([("REVERB_APP_ID", "1"), ("REVERB_APP_KEY", "k"), ("REVERB_APP_SECRET", "s")])
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+const UP: &[u8] = b"GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+fn answer(mut stream: impl Read + Write) -> String {
+    stream.write_all(UP).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_socket_that_listens_already_is_taken_over_with_those_who_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let early = TcpStream::connect(address).unwrap();
+    let (mut child, line) = handed(listener.into(), "$$");
+    assert!(line.contains(&format!("listening on {address} for 1 app")), "{line}");
+    assert!(answer(early).starts_with("HTTP/1.1 200"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let path = env::temp_dir().join(format!("reverb-{}-handed.sock", process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let early = UnixStream::connect(&path).unwrap();
+    let (mut child, line) = handed(listener.into(), "$$");
+    assert!(line.contains(&format!("listening on unix:{} for", path.display())), "{line}");
+    assert!(answer(early).starts_with("HTTP/1.1 200"));
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(path.exists(), "the file is the manager's");
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn sockets_meant_for_another_process_are_left_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (mut child, line) = handed(listener.into(), "1");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!line.contains(&address.to_string()), "{line}");
+}
