@@ -54,7 +54,7 @@ impl<T> Hub<T> {
                 let others = bus.nodes.here();
                 log::warn!(
                     "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
-                     connections and users do not count any more; {others} other nodes are here"
+                     connections and users do not count any more; other nodes: {others}"
                 );
                 if others == 0 {
                     log::warn!("the API answers for this node alone");
@@ -87,7 +87,7 @@ impl<T> Hub<T> {
                 let Some(node) = bus.nodes.get(at) else { return };
                 node.leave();
                 let id = node.id;
-                log::info!("node {id} has left; {} other nodes are here", bus.nodes.here());
+                log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
             }
             item => self.learn(at, &item, now),
         }
@@ -164,7 +164,7 @@ impl Bus {
         if !node.is_here {
             node.is_here = true;
             (self.says_hello, self.says_alive) = (true, true);
-            log::info!("node {id} is here; {} other nodes are", self.nodes.here());
+            log::info!("node {id} is here; other nodes: {}", self.nodes.here());
         }
         Some(at)
     }
