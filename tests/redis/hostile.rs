@@ -7,7 +7,7 @@ use super::cluster::{BUS, Cluster};
 use super::presence::{ROOM, member, quiet};
 use super::resp::{Reply, Session};
 use super::traffic::exchange;
-use crate::support::{Client, logged};
+use crate::support::{Client, logged, until};
 
 /// Publishes bytes on the nodes' channel.
 #[track_caller]
@@ -192,6 +192,56 @@ fn what_a_node_has_said_once_is_not_heard_again() {
     }
     quiet(&cluster, &mut [&mut ann]);
     cluster.users(ROOM, &["ann"]);
+}
+
+#[test]
+fn lies_about_a_node_do_not_silence_it() {
+    let cluster = Cluster::with_lease(2, 2_000);
+    let mut ann = member(&cluster, 0, "ann");
+    let mut recorder = cluster.redis.session();
+    recorder.call(&["SUBSCRIBE", BUS]);
+    let mut session = cluster.redis.session();
+    for lie in [json!(["alive", u64::MAX, u64::MAX, 1]), json!(["goodbye"])] {
+        cluster.node(0).publish("cache-a", "e", "before");
+        until("it is heard", || is_kept(&cluster, 1, "before"));
+        let (node, next) = last_said(&mut recorder, "before");
+        let seq = if lie[0] == "goodbye" { json!(next) } else { Value::Null };
+        let mut lie = json!({"type": "reverb.1", "payload": {"node": node, "say": [lie]}});
+        if !seq.is_null() {
+            lie["payload"]["seq"] = seq;
+        }
+        publish(&mut session, lie.to_string().as_bytes());
+        let mut number = 0;
+        until("it is heard again", || {
+            number += 1;
+            cluster.node(0).publish("cache-a", "e", &number.to_string());
+            is_kept(&cluster, 1, &number.to_string())
+        });
+    }
+    cluster.users(ROOM, &["ann"]);
+    cluster.count(1);
+    exchange(&cluster, 50, || {});
+    quiet(&cluster, &mut [&mut ann]);
+}
+
+/// Whether this is what a node keeps of "cache-a".
+#[track_caller]
+fn is_kept(cluster: &Cluster, node: usize, data: &str) -> bool {
+    let mut client = Client::connect(cluster.node(node));
+    client.subscribe("cache-a");
+    client.event()["data"] == data
+}
+
+/// Who said this, and the number of what it says next.
+#[track_caller]
+fn last_said(recorder: &mut Session, data: &str) -> (String, u64) {
+    loop {
+        let said = text(recorder);
+        let envelope: Value = serde_json::from_str(&said).unwrap();
+        if let Some(seq) = envelope["payload"]["seq"].as_u64().filter(|_| said.contains(data)) {
+            return (envelope["payload"]["node"].as_str().unwrap().to_owned(), seq + 1);
+        }
+    }
 }
 
 /// The text of the next message on the nodes' channel.

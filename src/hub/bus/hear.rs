@@ -17,7 +17,7 @@ impl<T> Hub<T> {
             Ok(envelope) => envelope,
             Err(why) => return bus.note_foreign(why, now.ms),
         };
-        let Some(at) = bus.meet(envelope.node, now.ms) else { return };
+        let Some(at) = bus.meet(envelope.node, envelope.seq, now.ms) else { return };
         if envelope.seq.is_some_and(|seq| !bus.is_next(at, seq, now.ms)) {
             return;
         }
@@ -150,16 +150,18 @@ impl<T> Hub<T> {
 
 impl Bus {
     /// The number of the node that speaks, made known if it was not.
-    fn meet(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
+    fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
             self.note(now_ms, &format!("there are more than {NODES_MAX} other nodes"));
             return None;
         };
         let node = self.nodes.get(at)?;
-        if node.has_left {
-            // What comes of it now came twice.
+        // What comes of one that has left came twice, unless it is news: then the goodbye was not
+        // its own.
+        if node.has_left && seq.is_none_or(|seq| node.next.is_some_and(|next| seq < next)) {
             return None;
         }
+        node.has_left = false;
         node.heard_ms = now_ms;
         if !node.is_here {
             node.is_here = true;
@@ -203,22 +205,33 @@ impl Bus {
     }
 
     fn hear_alive(&mut self, at: usize, first: u64, next: u64, up_ms: u64, now_ms: u64) {
-        let age_ms = now_ms - self.started_ms;
+        let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
         let is_younger = up_ms < age_ms && self.links > 1;
         let expected = *node.next.get_or_insert(if is_younger { first } else { next });
-        if expected < first {
+        let missing = first.saturating_sub(expected);
+        if missing > 0 {
             node.next = Some(first);
+        }
+        // Whoever said that there was more was not the node itself.
+        let was_lied_about = node.is_ahead(next, now_ms, lease_ms);
+        if was_lied_about {
+            node.next = Some(next);
+        }
+        if missing > 0 || was_lied_about {
             (node.is_whole, node.is_telling, node.wants_kept) = (false, false, true);
-            let (missing, id) = (first - expected, node.id);
-            self.counters.missing = self.counters.missing.saturating_add(missing);
-            log::warn!(
-                "{missing} envelopes of node {id} are missing: it could not keep them long enough \
-                 (its limits.bus_queue_bytes, REDIS_TIMEOUT)"
-            );
         }
         if expected.max(first) < next {
             node.ask_again(now_ms);
+        }
+        if missing > 0 {
+            let id = node.id;
+            self.counters.missing = self.counters.missing.saturating_add(missing);
+            let text = format!(
+                "{missing} envelopes of node {id} are missing: it could not keep them long enough \
+                 (its limits.bus_queue_bytes, REDIS_TIMEOUT)"
+            );
+            self.note(now_ms, &text);
         }
     }
 

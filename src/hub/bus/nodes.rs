@@ -23,6 +23,8 @@ pub(super) struct Node {
     /// Whether it is telling all, from the beginning.
     pub is_telling: bool,
     pub heard_ms: u64,
+    /// Since when it says that it has said less than was heard of it.
+    ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
     /// When it was last asked to say something again, and to tell everything.
@@ -59,6 +61,7 @@ impl Node {
             is_whole: false,
             is_telling: false,
             heard_ms: now_ms,
+            ahead_ms: None,
             heard_ours: 0,
             again_ms: None,
             tell_ms: None,
@@ -74,6 +77,15 @@ impl Node {
         (self.is_here, self.is_whole, self.is_telling) = (false, false, false);
         (self.has_left, self.heard_ours) = (true, u64::MAX);
         self.asks = Asks::default();
+    }
+
+    /// Whether more was heard of it than it has said, and has been for a lease: for a moment that
+    /// is so when it says something again.
+    pub(super) fn is_ahead(&mut self, said: u64, now_ms: u64, lease_ms: u64) -> bool {
+        let is_ahead = self.next.is_some_and(|next| next > said);
+        let since_ms = self.ahead_ms.filter(|_| is_ahead).unwrap_or(now_ms);
+        self.ahead_ms = is_ahead.then_some(since_ms);
+        now_ms >= since_ms + lease_ms
     }
 
     /// Asks it to say again what is missing, not more often than an answer takes.
