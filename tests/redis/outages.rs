@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::cluster::{BUS, Cluster};
+use super::daemon::Redis;
 use super::presence::ROOM;
 use super::traffic::{burst, exchange, take};
 use crate::support::{Client, Setup, logged, until};
@@ -108,12 +109,13 @@ fn nothing_is_lost_or_doubled_when_redis_ends_connections() {
 
 #[test]
 fn nothing_is_lost_or_doubled_when_connections_break_in_the_middle_of_messages() {
-    let cluster = Cluster::of(3);
+    let setup = || Setup::new().env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 100);
+    let cluster = Cluster::with(3, setup);
     for number in 0..3 {
         cluster.proxy(number).cut_after(60_000);
         cluster.proxy(number).cut();
     }
-    exchange(&cluster, 1_000, || {});
+    exchange(&cluster, 500, || {});
 }
 
 #[test]
@@ -124,6 +126,24 @@ fn nothing_is_lost_or_doubled_when_what_is_published_arrives_twice_and_late() {
         cluster.proxy(number).delay(5);
     }
     exchange(&cluster, 1_000, || {});
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_another_redis_takes_over() {
+    let cluster = Cluster::of(2);
+    let other = Redis::start();
+    let [mut near, mut far] = near_and_far(&cluster);
+    cluster.proxy(0).lead_to(other.port());
+    until("the first node is there", || other.subscribers(BUS) == 1);
+    // One is at the old Redis still, the other at the new one.
+    burst(cluster.node(0), "traffic", "near", 200);
+    burst(cluster.node(1), "traffic", "far", 200);
+    take(&mut near, "near", 200);
+    take(&mut far, "far", 200);
+    cluster.proxy(1).lead_to(other.port());
+    take(&mut near, "far", 200);
+    take(&mut far, "near", 200);
+    exchange(&cluster, 10, || {});
 }
 
 #[test]
@@ -219,4 +239,40 @@ fn a_node_that_is_started_before_redis_serves_and_joins_when_redis_is_there() {
     }
     assert_eq!(heard, event("together"));
     near.nothing();
+}
+
+#[test]
+fn a_node_that_joins_under_load_hears_every_event_from_then_on_once() {
+    let mut cluster = Cluster::of(2);
+    let late = cluster.join();
+    // It listens, and may not be connected to Redis yet.
+    let mut client = Client::connect(cluster.node(late));
+    client.subscribe("traffic");
+    exchange(&cluster, 500, || {});
+    let mut next = [0; 3];
+    while next != [500; 3] {
+        let event = client.event();
+        let (tag, number) = event["data"].as_str().unwrap().split_once(' ').unwrap();
+        let (tag, number): (usize, usize) = (tag.parse().unwrap(), number.parse().unwrap());
+        // What was published before it was there it may have missed; after the first, nothing.
+        assert!(number == next[tag] || next[tag] == 0, "{number} of node {tag} after {next:?}");
+        next[tag] = number + 1;
+    }
+    client.nothing();
+}
+
+#[test]
+fn a_node_stops_while_redis_is_away() {
+    let setup = || {
+        let setup = Setup::new().env("REVERB_LIMIT_DRAIN_LINGER_MS", 0);
+        setup.env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)
+    };
+    for break_redis in [Redis::kill, Redis::stand_still] {
+        let mut cluster = Cluster::with(2, setup);
+        break_redis(&cluster.redis);
+        cluster.node(1).publish("traffic", "e", "{}");
+        let mut stopping = cluster.take(1);
+        stopping.signal("TERM");
+        assert_eq!(stopping.wait().code(), Some(0));
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    redis: u16,
+    redis: AtomicU16,
     rules: Mutex<Rules>,
     changed: Condvar,
 }
@@ -48,7 +49,8 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let rules = Mutex::new(Rules { random: u64::from(port) | 1, ..Rules::default() });
-        let shared = Arc::new(Shared { redis, rules, changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { redis: AtomicU16::new(redis), rules, changed: Condvar::new() });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for node in listener.incoming().map_while(Result::ok) {
@@ -63,6 +65,12 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Ends the connections there are. New ones lead to another Redis.
+    pub fn lead_to(&self, redis: u16) {
+        self.shared.redis.store(redis, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Ends the connections there are. New ones pass.
@@ -129,6 +137,10 @@ impl Shared {
         self.rules.lock().unwrap()
     }
 
+    fn redis(&self) -> u16 {
+        self.redis.load(Ordering::Relaxed)
+    }
+
     /// Waits as long as nothing may pass; says how what passes does.
     fn passage(&self) -> Passage {
         let rules = self.rules();
@@ -162,7 +174,7 @@ fn connect(shared: &Arc<Shared>, node: TcpStream) {
     if rules.refused {
         return;
     }
-    let Ok(redis) = TcpStream::connect(("127.0.0.1", shared.redis)) else { return };
+    let Ok(redis) = TcpStream::connect(("127.0.0.1", shared.redis())) else { return };
     let _ = (node.set_nodelay(true), redis.set_nodelay(true));
     let ends = [rules.end(), rules.end()];
     rules.open.push((node.try_clone().unwrap(), redis.try_clone().unwrap()));
@@ -181,7 +193,7 @@ fn there(shared: &Shared, node: TcpStream, redis: TcpStream, end: usize) {
         said.extend_from_slice(bytes);
         while let Some((length, name)) = first_command(&said) {
             if doubled && name == "PUBLISH" {
-                let second = second.get_or_insert_with(|| silent(shared.redis));
+                let second = second.get_or_insert_with(|| silent(shared.redis()));
                 let _ = second.write_all(&said[..length]);
             }
             said.drain(..length);

@@ -9,7 +9,8 @@ use crate::support::{Client, Server, Setup, logged, until};
 #[track_caller]
 fn node(redis: &Redis, settings: &[(&str, &str)]) -> Server {
     let add = |setup: Setup, (name, value): &(&str, &str)| setup.env(name, value);
-    settings.iter().fold(scaled(Setup::new(), redis.port()), add).start()
+    let setup = Setup::new().env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 200);
+    settings.iter().fold(scaled(setup, redis.port()), add).start()
 }
 
 /// Fails unless the node, shut out, serves alone, says so in one line with all of these words,

@@ -139,6 +139,20 @@ fn the_api_answers_while_a_node_is_gone_that_nobody_has_missed_yet() {
 }
 
 #[test]
+fn the_api_answers_from_what_it_knows_and_asks_nobody() {
+    let cluster = Cluster::of(2);
+    let _near = member(&cluster, 0, "near");
+    let _far = member(&cluster, 1, "far");
+    // Who asked the others now would wait for ever.
+    cluster.redis.stand_still();
+    for node in cluster.nodes() {
+        assert_eq!(connections(node), 2);
+        assert_eq!(super::cluster::users(node, "presence-room"), ["far", "near"]);
+        assert_eq!(node.get(CHANNELS, "").json(), json!({"channels": {"presence-room": {}}}));
+    }
+}
+
+#[test]
 fn without_redis_a_node_answers_for_itself_says_so_and_is_up() {
     let cluster = Cluster::with_lease(2, 1_000);
     let mut near = member(&cluster, 0, "near");
