@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::cluster::{Cluster, connections};
 use super::presence::{ROOM, added, ids, member, quiet, removed};
-use crate::support::{Client, Setup, until};
+use crate::support::{Client, Setup, logged, until};
 
 /// Short enough to wait for, and longer than the pauses of a busy machine.
 const LEASE_MS: u32 = 3_000;
@@ -75,6 +75,23 @@ fn the_members_of_a_node_that_stops_leave_at_once() {
     cluster.users(ROOM, &["ann"]);
     cluster.count(1);
     quiet(&cluster, &mut [&mut ann]);
+}
+
+#[test]
+fn a_node_that_has_said_goodbye_is_not_missed() {
+    let setup = || {
+        let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", LEASE_MS);
+        setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0).env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)
+    };
+    let mut cluster = Cluster::with(3, setup);
+    let mut stopping = cluster.take(1);
+    stopping.signal("TERM");
+    stopping.wait();
+    // Whoever is killed now is missed later than the other would be.
+    cluster.kill(2);
+    logged(cluster.node(0), &["[WARN]", "was not heard of"]);
+    let log = cluster.node(0).stderr();
+    assert_eq!(log.matches("was not heard of").count(), 1, "{log}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::cluster::{BUS, Cluster};
 use super::daemon::Redis;
-use super::presence::ROOM;
+use super::presence::{ROOM, member};
 use super::traffic::{burst, exchange, take};
 use crate::support::{Client, Setup, logged, until};
 
@@ -184,13 +184,16 @@ fn what_has_waited_too_long_is_dropped_and_logged_and_the_lists_are_right_afterw
 #[track_caller]
 fn overflow(cluster: &Cluster, limit: &str) {
     let [mut near, mut far] = near_and_far(cluster);
+    let bob = member(cluster, 0, "bob");
     cluster.redis.kill();
+    // That he goes is told, and dropped with the rest.
+    drop(bob);
     burst(cluster.node(0), "traffic", "near", 2_000);
     take(&mut near, "near", 2_000);
     cluster.node(0).publish("cache-a", "e", "kept");
     let mut ann = Client::connect(cluster.node(0));
     ann.join(ROOM, "ann");
-    logged(cluster.node(0), &["[WARN]", limit]);
+    logged(cluster.node(0), &["[WARN]", "dropped", limit]);
     cluster.redis.restart();
     cluster.users(ROOM, &["ann"]);
     cluster.count(3);
