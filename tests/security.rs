@@ -192,3 +192,14 @@ fn a_close_reason_is_given_back_as_it_came_and_nothing_is_made_of_it() {
     client.drain();
     server.is_up();
 }
+
+#[test]
+fn a_page_of_another_origin_is_let_read_nothing() {
+    let server = Server::start();
+    for target in ["/up", "/apps/app-id/channels", "/app/app-key"] {
+        let request = format!("GET {target} HTTP/1.1\r\nOrigin: http://evil.test\r\n\r\n");
+        let response = server.request(&request);
+        let lets = |(name, _): &(String, String)| name.to_lowercase().starts_with("access-control");
+        assert!(!response.headers.iter().any(lets), "{response:?}");
+    }
+}
