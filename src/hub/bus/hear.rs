@@ -23,6 +23,8 @@ impl<T> Hub<T> {
         }
         for raw in envelope.say {
             match (Item::read(raw.get()), envelope.seq) {
+                // What stood behind it, of a node that is not here any more, would stay for good.
+                (Some(Item::Goodbye), Some(_)) => return self.hear_goodbye(at, now),
                 (Some(item), Some(_)) => self.act_on(at, item, now),
                 (Some(item), None) => self.hear_aside(at, &item, now),
                 // A later release may have said it.
@@ -81,16 +83,17 @@ impl<T> Hub<T> {
                 }
             }
             Item::Whole => self.hear_whole(at, now),
-            Item::Goodbye => {
-                self.forget_facts(at, false, now);
-                let Some(bus) = &mut self.bus else { return };
-                let Some(node) = bus.nodes.get(at) else { return };
-                node.leave();
-                let id = node.id;
-                log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
-            }
             item => self.learn(at, &item, now),
         }
+    }
+
+    fn hear_goodbye(&mut self, at: usize, now: Now) {
+        self.forget_facts(at, false, now);
+        let Some(bus) = &mut self.bus else { return };
+        let Some(node) = bus.nodes.get(at) else { return };
+        node.leave();
+        let id = node.id;
+        log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
     }
 
     /// Passes an event of another node on to the subscribers here.
