@@ -29,6 +29,7 @@ mod logging;
 mod metrics;
 mod origins;
 mod presence;
+mod proxies;
 mod rate_limit;
 mod redis;
 mod redis_ways;

@@ -13,6 +13,7 @@ pub mod json;
 mod json_text;
 mod limits;
 pub mod load;
+mod network;
 pub mod redis;
 pub mod render;
 mod settings;
@@ -26,6 +27,7 @@ pub use bound::Bound;
 pub use error::Error;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
+pub use network::Network;
 pub use redis::{RedisTarget, RedisTls, Transport};
 pub use tls::Tls;
 
@@ -60,6 +62,9 @@ pub struct Server {
     pub hostname: Option<String>,
     /// Where it serves figures for Prometheus, if it does. `REVERB_SERVER_METRICS`.
     pub metrics: Option<SocketAddr>,
+    /// The proxies whose word on the address of a client is taken.
+    /// `REVERB_SERVER_TRUSTED_PROXIES`.
+    pub trusted_proxies: Vec<Network>,
     /// How it speaks TLS, if it does.
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
@@ -84,6 +89,7 @@ impl Default for Server {
             path: String::new(),
             hostname: None,
             metrics: None,
+            trusted_proxies: Vec::new(),
             tls: Tls::default(),
             max_request_size: 1 << 20,
             scaling: Scaling::default(),

@@ -42,6 +42,7 @@ fn server(server: &Server) -> String {
             "path": {path},
             "hostname": {hostname},
             "metrics": {metrics},
+            "trusted_proxies": {trusted_proxies},
             "options": {{
                 "tls": {tls}
             }},
@@ -69,6 +70,7 @@ fn server(server: &Server) -> String {
         path = text(&server.path),
         hostname = optional(server.hostname.as_deref()),
         metrics = optional(server.metrics.map(|address| address.to_string()).as_deref()),
+        trusted_proxies = joined(&server.trusted_proxies),
         tls = tls(&server.tls),
         max_request_size = server.max_request_size,
         enabled = scaling.enabled,
@@ -215,6 +217,12 @@ fn path(path: &Option<PathBuf>) -> String {
     optional(path.as_ref().and_then(|path| path.to_str()))
 }
 
+/// A list with commas, or nothing.
+fn joined(items: &[impl ToString]) -> String {
+    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
+    optional((!items.is_empty()).then(|| texts.join(",")).as_deref())
+}
+
 fn optional(value: Option<&str>) -> String {
     value.map_or("null".to_owned(), text)
 }
@@ -246,6 +254,7 @@ mod tests {
         (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());
         (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
         server.reuse_port = true;
+        server.trusted_proxies = crate::config::values::networks("10.0.0.0/8,::1").unwrap();
         server.metrics = Some("[::1]:9100".parse().unwrap());
         #[cfg(feature = "tls")]
         {

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::values::{
-    bind_addresses, boolean, client_events, host_name, metrics_address, path_prefix, shown,
-    url_safe, whole,
+    bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
+    shown, url_safe, whole,
 };
 use super::{App, Config, RateLimit, redis};
 
@@ -121,6 +121,10 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     text("hostname", "REVERB_HOST", |config, name| {
         config.server.hostname = Some(host_name(name)?);
+        Ok(())
+    }),
+    text("trusted_proxies", "REVERB_SERVER_TRUSTED_PROXIES", |config, list| {
+        config.server.trusted_proxies = networks(list)?;
         Ok(())
     }),
     text("metrics", "REVERB_SERVER_METRICS", |config, address| {

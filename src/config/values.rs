@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::ClientEvents;
+use super::{ClientEvents, Network};
 
 /// Parses a whole number and checks its bounds.
 ///
@@ -114,6 +114,19 @@ pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     port.or_else(|_| text.parse()).map_err(|_| {
         format!("{} is neither a port nor an address such as 127.0.0.1:9100", shown(text))
     })
+}
+
+/// Parses addresses and networks with commas between them.
+///
+/// # Errors
+///
+/// The first that is none.
+pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let one = |part: &str| {
+        let error = || format!("{} is neither an address nor one like 10.0.0.0/8", shown(part));
+        Network::parse(part).ok_or_else(error)
+    };
+    text.split(',').map(|part| one(part.trim())).collect()
 }
 
 /// Checks an app's id or key, which is one segment of a URL.

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use super::Hub;
 use super::peer::ConnId;
 use super::random::Hashing;
+use crate::proto::forwarded;
+use crate::proto::http::Head;
 
 /// Connections by address. An entry takes 17 bytes and the table at most 16/7 of that; clients
 /// behind a proxy of a private network take none.
@@ -82,6 +84,20 @@ impl<T> Hub<T> {
         match limit {
             0 => 0,
             _ => self.addresses.count(address).saturating_sub(limit),
+        }
+    }
+
+    /// Takes the word of a proxy that is trusted for whose connection this is. Whoever comes by a
+    /// file, and has no address, is a proxy on this machine.
+    pub(super) fn believe_proxy(&mut self, id: ConnId, head: &Head<'_>) {
+        let proxies = &self.trusted_proxies;
+        let trusts = |address| proxies.iter().any(|network| network.contains(address));
+        let list = head.forwarded_for.filter(|_| !proxies.is_empty());
+        let Some((list, peer)) = list.zip(self.peers.get(id)) else { return };
+        if peer.address.is_none_or(trusts)
+            && let Some(client) = forwarded::client(list, trusts)
+        {
+            self.set_address(id, client);
         }
     }
 

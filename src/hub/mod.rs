@@ -58,7 +58,7 @@ pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
 
-use crate::config::{Bound, Config, Limits};
+use crate::config::{Bound, Config, Limits, Network};
 use crate::proto::http::Reject;
 use address::Addresses;
 use app::App;
@@ -96,6 +96,7 @@ pub struct Hub<T> {
     /// Whether messages go back to who sent them, in place of being handled.
     echoes: bool,
     addresses: Addresses,
+    trusted_proxies: Vec<Network>,
     /// Requests of publishers that have not arrived whole.
     api_requests: u32,
     /// What was logged of each bound.
@@ -150,6 +151,7 @@ impl<T> Hub<T> {
             bus,
             echoes: false,
             addresses,
+            trusted_proxies: config.server.trusted_proxies.clone(),
             api_requests: 0,
             episodes: [Episode::default(); Bound::ALL.len()],
         }

@@ -39,6 +39,8 @@ pub struct Head<'a> {
     pub websocket_version: Option<&'a [u8]>,
     /// `Origin`.
     pub origin: Option<&'a str>,
+    /// The last `X-Forwarded-For`.
+    pub forwarded_for: Option<&'a str>,
 }
 
 /// How the body of a request is framed (RFC 9112 section 6).
@@ -116,6 +118,7 @@ pub fn parse(
         websocket_key: None,
         websocket_version: None,
         origin: None,
+        forwarded_for: None,
     };
     Framing::default().read(request.headers, &mut head)?;
     Ok(Some((head, len)))
@@ -181,6 +184,9 @@ impl Framing {
                 head.keep_alive &= !tokens(value).any(|t| is_token(t, "close"));
             }
             14 if is(name, "content-length") => self.content_length(value)?,
+            15 if is(name, "x-forwarded-for") => {
+                head.forwarded_for = std::str::from_utf8(value).ok();
+            }
             17 if is(name, "transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
                     return Err(Reject::new(501, "The only transfer coding known is chunked."));

@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod envelope;
+pub mod forwarded;
 pub mod http;
 pub mod message;
 pub mod prometheus;

@@ -1,0 +1,75 @@
+//! Clients behind a proxy: whose address counts.
+
+use crate::support::{Client, Server, Setup};
+use serde_json::Value;
+
+/// One connection of each address may be there.
+fn setup(trusted: &str) -> Setup {
+    Setup::new()
+        .env("REVERB_SERVER_TRUSTED_PROXIES", trusted)
+        .env("REVERB_LIMIT_CONNECTIONS_PER_ADDRESS", 1)
+}
+
+fn from(server: &Server, forwarded_for: &str) -> Client {
+    let header = format!("X-Forwarded-For: {forwarded_for}\r\n");
+    Client::open(server, "/app/app-key", &header)
+}
+
+#[track_caller]
+fn is_welcome(client: &mut Client) {
+    assert_eq!(client.event()["event"], "pusher:connection_established");
+}
+
+#[track_caller]
+fn is_put_off(client: &mut Client) {
+    let event = client.event();
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert_eq!((&event["event"], &data["code"]), (&"pusher:error".into(), &4100.into()), "{event}");
+}
+
+#[test]
+fn the_address_a_trusted_proxy_names_is_the_clients() {
+    let server = setup("10.0.0.0/8, 127.0.0.1").start();
+    let mut first = from(&server, "203.0.113.5");
+    is_welcome(&mut first);
+    is_welcome(&mut from(&server, "203.0.113.6"));
+    // What a client made up stands before what the proxies have added.
+    is_put_off(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
+    server.logs("203.0.113.5 has too many connections and was put off");
+    // Who has gone has made room for another of the same address.
+    first.frame(0x88, &[]);
+    first.closed(1000);
+    drop(first);
+    server.get("/apps/app-id/connections", "");
+    let started = std::time::Instant::now();
+    loop {
+        let mut again = from(&server, "203.0.113.5");
+        if again.event()["event"] == "pusher:connection_established" {
+            break;
+        }
+        assert!(started.elapsed() < crate::support::DEADLINE);
+    }
+}
+
+#[test]
+fn what_others_say_of_an_address_is_not_believed() {
+    for trusted in ["", "10.0.0.0/8"] {
+        let server = setup(trusted).start();
+        // Loopback is where a proxy would be, and is not counted.
+        let mut clients: Vec<Client> = (0..3).map(|_| from(&server, "203.0.113.5")).collect();
+        clients.iter_mut().for_each(is_welcome);
+    }
+}
+
+#[test]
+fn a_proxy_that_is_no_address_is_told() {
+    let output = Server::start()
+        .command()
+        .arg("start")
+        .envs([("REVERB_SERVER_TRUSTED_PROXIES", "10.0.0.0/8,*")])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.contains("REVERB_SERVER_TRUSTED_PROXIES: \"*\" is neither an address"), "{told}");
+}
