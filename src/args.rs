@@ -2,6 +2,7 @@
 //!
 //! Nothing is done here: `parse` returns what was asked for, and `main` does it.
 
+mod completions;
 mod table;
 
 use std::collections::BTreeMap;
@@ -144,6 +145,12 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     }
     if command.name == "help" {
         return help(given);
+    }
+    if command.name == "completions" {
+        let shell = given.opt_free_from_fn(|text| Ok::<_, UsageError>(text.to_owned()));
+        let text = shell.ok().flatten().and_then(|shell| completions::of(&shell));
+        let error = || UsageError("completions are for bash, zsh or fish: name one".into());
+        return text.map(Command::Help).ok_or_else(error);
     }
     let mut values = take_flags(command, given)?;
     Ok(match command.name {

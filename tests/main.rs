@@ -12,6 +12,7 @@ mod cli;
 mod client_events;
 mod clock;
 mod cluster_simulation;
+mod completions;
 mod config;
 mod corpus;
 mod counters;

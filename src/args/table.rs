@@ -7,7 +7,7 @@
 pub struct CommandEntry {
     /// What is typed.
     pub name: &'static str,
-    /// The argument it takes, in capitals, if it takes one. It may be left out.
+    /// The argument it takes, in capitals, if it takes one; in brackets if it may be left out.
     pub argument: Option<&'static str>,
     /// What it does: one sentence.
     pub about: &'static str,
@@ -102,8 +102,14 @@ pub const COMMANDS: &[CommandEntry] = &[
         ],
     },
     CommandEntry {
+        name: "completions",
+        argument: Some("SHELL"),
+        about: "Print what bash, zsh or fish reads to complete this command line.",
+        flags: &[],
+    },
+    CommandEntry {
         name: "help",
-        argument: Some("COMMAND"),
+        argument: Some("[COMMAND]"),
         about: "Explain a command and its flags.",
         flags: &[],
     },
@@ -161,7 +167,7 @@ pub fn explain(command: &CommandEntry) -> String {
 
 fn usage_name(command: &CommandEntry) -> String {
     match command.argument {
-        Some(argument) => format!("{} [{argument}]", command.name),
+        Some(argument) => format!("{} {argument}", command.name),
         None => command.name.to_owned(),
     }
 }

@@ -1,0 +1,68 @@
+//! What shells need to complete a command line, made from the table of commands and flags.
+
+use std::fmt::Write;
+
+use super::table::{COMMANDS, CommandEntry, GLOBAL_FLAGS};
+
+/// The shells there is a text for; zsh takes that of bash.
+pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
+/// The text for a shell, to be read by it; `None` for one that is not known.
+pub(super) fn of(shell: &str) -> Option<String> {
+    match shell {
+        "bash" => Some(bash()),
+        "zsh" => Some(format!("autoload -U +X bashcompinit && bashcompinit\n{}", bash())),
+        "fish" => Some(fish()),
+        _ => None,
+    }
+}
+
+fn bash() -> String {
+    let names = COMMANDS.iter().map(|command| command.name);
+    let first: Vec<&str> = names.chain(GLOBAL_FLAGS.iter().map(|flag| flag.name)).collect();
+    let mut text = String::from("_reverb() {\n    local words\n    case ${COMP_WORDS[1]} in\n");
+    // Writing to a String cannot fail, here and below.
+    for command in COMMANDS {
+        _ = writeln!(text, "        {}) words=\"{}\" ;;", command.name, words(command));
+    }
+    _ = write!(
+        text,
+        "    esac\n    [ \"$COMP_CWORD\" = 1 ] && words=\"{}\"\n    \
+         COMPREPLY=($(compgen -W \"$words\" -- \"${{COMP_WORDS[COMP_CWORD]}}\"))\n}}\n\
+         complete -o default -F _reverb reverb\n",
+        first.join(" ")
+    );
+    text
+}
+
+/// What may stand behind a command.
+fn words(command: &CommandEntry) -> String {
+    let words: Vec<&str> = match command.argument {
+        Some("[COMMAND]") => COMMANDS.iter().map(|command| command.name).collect(),
+        Some(_) => SHELLS.to_vec(),
+        None => command.flags.iter().map(|flag| flag.name).chain(["--help"]).collect(),
+    };
+    words.join(" ")
+}
+
+fn fish() -> String {
+    let mut text = String::new();
+    for command in COMMANDS {
+        let (name, about) = (command.name, quoted(command.about));
+        _ = writeln!(text, "complete -c reverb -n __fish_use_subcommand -fa {name} -d {about}");
+        let behind = format!("complete -c reverb -n '__fish_seen_subcommand_from {name}'");
+        if command.argument.is_some() {
+            _ = writeln!(text, "{behind} -fa '{}'", words(command));
+        }
+        for flag in command.flags {
+            let takes = if flag.value.is_some() { " -r" } else { "" };
+            let about = quoted(flag.about);
+            _ = writeln!(text, "{behind} -l {}{takes} -d {about}", &flag.name[2..]);
+        }
+    }
+    text
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
