@@ -136,7 +136,9 @@ impl Bus {
             11 => Item::Goodbye,
             12 if count > 1 => Item::Silent { node, silent_ms: small * small * small },
             12 => Item::Hello,
-            13 => Item::Alive { first: small / 16, next: small % 16, up_ms: small },
+            13 => {
+                Item::Alive { first: small / 16, next: small % 16, up_ms: small, end: small % 16 }
+            }
             14 => Item::Heard { node, next: small },
             _ if count > 1 => Item::Again { node, next: small },
             _ => Item::Tell { node, kept: count > 0 },

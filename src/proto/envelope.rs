@@ -116,8 +116,8 @@ pub enum Item<'a> {
     /// Who hears this should say [`Item::Alive`].
     Hello,
     /// The node has said up to before `next`, keeps what it said from `first` on to say it again,
-    /// and has been here for so long.
-    Alive { first: u64, next: u64, up_ms: u64 },
+    /// has been here for so long, and gives what it will say then the number `end`.
+    Alive { first: u64, next: u64, up_ms: u64, end: u64 },
     /// Everything of this node before `next` has been heard.
     Heard { node: NodeId, next: u64 },
     /// This node has not been heard of for so long, and may come back.
@@ -190,8 +190,8 @@ impl Item<'_> {
             Item::Whole => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
-            Item::Alive { first, next, up_ms } => {
-                row.text("alive").number(*first).number(*next).number(*up_ms)
+            Item::Alive { first, next, up_ms, end } => {
+                row.text("alive").number(*first).number(*next).number(*up_ms).number(*end)
             }
             Item::Heard { node, next } => row.text("heard").node(*node).number(*next),
             Item::Silent { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
@@ -228,7 +228,10 @@ impl Item<'_> {
             "whole" => Item::Whole,
             "goodbye" => Item::Goodbye,
             "hello" => Item::Hello,
-            "alive" => Item::Alive { first: count(1)?, next: count(2)?, up_ms: count(3)? },
+            "alive" => {
+                let (first, next, up_ms) = (count(1)?, count(2)?, count(3)?);
+                Item::Alive { first, next, up_ms, end: count(4).unwrap_or(next) }
+            }
             "heard" => Item::Heard { node: node(1)?, next: count(2)? },
             "silent" => Item::Silent { node: node(1)?, silent_ms: count(2)? },
             "again" => Item::Again { node: node(1)?, next: count(2)? },
@@ -367,7 +370,7 @@ mod tests {
             Item::Whole,
             Item::Goodbye,
             Item::Hello,
-            Item::Alive { first: 0, next: u64::MAX, up_ms: 1 },
+            Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2 },
             Item::Heard { node, next: 1 },
             Item::Silent { node, silent_ms: 3 },
             Item::Again { node, next: 2 },

@@ -101,7 +101,7 @@ fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood
 
 #[test]
 fn values_that_make_no_sense_are_passed_over() {
-    let cluster = Cluster::with_lease(2, 2_000);
+    let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
     let node = "00000000000000bb";
@@ -196,7 +196,7 @@ fn what_a_node_has_said_once_is_not_heard_again() {
 
 #[test]
 fn lies_about_a_node_do_not_silence_it() {
-    let cluster = Cluster::with_lease(2, 2_000);
+    let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut recorder = cluster.redis.session();
     recorder.call(&["SUBSCRIBE", BUS]);

@@ -154,7 +154,7 @@ fn the_api_answers_from_what_it_knows_and_asks_nobody() {
 
 #[test]
 fn without_redis_a_node_answers_for_itself_says_so_and_is_up() {
-    let cluster = Cluster::with_lease(2, 1_000);
+    let cluster = Cluster::with_lease(2, 3_000);
     let mut near = member(&cluster, 0, "near");
     let _far = member(&cluster, 1, "far");
     assert_eq!(near.event()["event"], "pusher_internal:member_added");

@@ -1,6 +1,8 @@
 //! What comes from other nodes: who speaks, whether it is their turn, and what follows from it.
 //! What is said of channels and users is in `facts`.
 
+use std::ops::Range;
+
 use super::super::Hub;
 use super::super::api::Sent;
 use super::super::peer::{Now, SocketId};
@@ -130,7 +132,9 @@ impl<T> Hub<T> {
         let Some(bus) = &mut self.bus else { return };
         match *item {
             Item::Hello => bus.says_alive = true,
-            Item::Alive { first, next, up_ms } => bus.hear_alive(at, first, next, up_ms, now.ms),
+            Item::Alive { first, next, up_ms, end } => {
+                bus.hear_alive(at, first, next..end, up_ms, now.ms);
+            }
             Item::Heard { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {
                     node.heard_ours = next;
@@ -207,7 +211,9 @@ impl Bus {
         }
     }
 
-    fn hear_alive(&mut self, at: usize, first: u64, next: u64, up_ms: u64, now_ms: u64) {
+    /// `left` is what the node has yet to say, or to say again.
+    fn hear_alive(&mut self, at: usize, first: u64, left: Range<u64>, up_ms: u64, now_ms: u64) {
+        let next = left.start;
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
         let is_younger = up_ms < age_ms && self.links > 1;
@@ -217,7 +223,7 @@ impl Bus {
             node.next = Some(first);
         }
         // Whoever said that there was more was not the node itself.
-        let was_lied_about = node.is_ahead(next, now_ms, lease_ms);
+        let was_lied_about = node.is_ahead(left.end, now_ms, lease_ms);
         if was_lied_about {
             node.next = Some(next);
         }

@@ -194,7 +194,8 @@ impl Bus {
         let heard = std::mem::take(&mut self.says_alive);
         if heard {
             let (first, next) = self.queue.range();
-            items.push(Item::Alive { first, next, up_ms: now_ms - self.started_ms });
+            let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
+            items.push(Item::Alive { first, next, up_ms, end });
         }
         for node in self.nodes.iter_mut() {
             let asks = std::mem::take(&mut node.asks);

@@ -79,8 +79,8 @@ impl Node {
         self.asks = Asks::default();
     }
 
-    /// Whether more was heard of it than it has said, and has been for a lease: for a moment that
-    /// is so when it says something again.
+    /// Whether more was heard of it than it has to say at all, and has been for a lease: for a
+    /// moment that may be so when one word overtakes another.
     pub(super) fn is_ahead(&mut self, said: u64, now_ms: u64, lease_ms: u64) -> bool {
         let is_ahead = self.next.is_some_and(|next| next > said);
         let since_ms = self.ahead_ms.filter(|_| is_ahead).unwrap_or(now_ms);
