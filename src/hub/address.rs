@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::Hub;
-use super::peer::ConnId;
+use super::peer::{ConnId, Now};
 use super::random::Hashing;
+use crate::config::Bound;
 use crate::proto::forwarded;
 use crate::proto::http::Head;
 
@@ -89,7 +90,7 @@ impl<T> Hub<T> {
 
     /// Takes the word of a proxy that is trusted for whose connection this is. Whoever comes by a
     /// file, and has no address, is a proxy on this machine.
-    pub(super) fn believe_proxy(&mut self, id: ConnId, head: &Head<'_>) {
+    pub(super) fn believe_proxy(&mut self, id: ConnId, head: &Head<'_>, now: Now) {
         let proxies = &self.trusted_proxies;
         let trusts = |address| proxies.iter().any(|network| network.contains(address));
         let list = head.forwarded_for.filter(|_| !proxies.is_empty());
@@ -98,6 +99,9 @@ impl<T> Hub<T> {
             && let Some(client) = forwarded::client(list, trusts)
         {
             self.set_address(id, client);
+            if self.surplus(id) > 0 {
+                self.hit_by(id, Bound::ConnectionsPerAddress, now);
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
-        self.believe_proxy(id, head);
+        self.believe_proxy(id, head, now);
         self.peers.queue(id, http::switching_protocols(key));
         match self.admit(id, head) {
             Ok(_) if self.is_draining() => self.put_off(id, now),
