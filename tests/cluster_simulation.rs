@@ -42,7 +42,7 @@ fn all_nodes_agree_when_there_is_peace_whatever_the_seed() {
     if let Some(seed) = variable("SIM_SEED") {
         return World::new(seed).run();
     }
-    for seed in 1..=variable("SIM_SEEDS").unwrap_or(25) {
+    for seed in 1..=variable("SIM_SEEDS").unwrap_or(100) {
         let run = std::panic::catch_unwind(|| World::new(seed).run());
         assert!(run.is_ok(), "play it again with SIM_SEED={seed}");
     }

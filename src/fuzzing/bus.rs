@@ -131,7 +131,7 @@ impl Bus {
                 let (ttl_ms, version) = (small * small * small, (small, small));
                 Item::Kept { app, channel, message: r#"{"event":"k"}"#, ttl_ms, version }
             }
-            9 => Item::Begin,
+            9 => Item::Begin { kept: small.is_multiple_of(2) },
             10 => Item::Whole,
             11 => Item::Goodbye,
             12 if count > 1 => Item::Silent { node, silent_ms: small * small * small },

@@ -107,8 +107,9 @@ pub enum Item<'a> {
     /// A cache channel keeps this message, a JSON text, for so long. Of two the one with the
     /// greater version is kept.
     Kept { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
-    /// From here to [`Item::Whole`] everything that is here is told once more.
-    Begin,
+    /// From here to [`Item::Whole`] everything that is here is told once more; what cache channels
+    /// keep only if it says so.
+    Begin { kept: bool },
     /// Everything was told.
     Whole,
     /// The node goes.
@@ -186,7 +187,7 @@ impl Item<'_> {
                 row.text("kept").text(app).text(channel).raw(message);
                 row.number(*ttl_ms).number(*clock).number(*node)
             }
-            Item::Begin => row.text("begin"),
+            Item::Begin { kept } => row.text("begin").number((*kept).into()),
             Item::Whole => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
@@ -224,7 +225,7 @@ impl Item<'_> {
                 let (ttl_ms, version) = (count(4)?, (count(5)?, count(6)?));
                 Item::Kept { app: text(1)?, channel: text(2)?, message, ttl_ms, version }
             }
-            "begin" => Item::Begin,
+            "begin" => Item::Begin { kept: count(1)? != 0 },
             "whole" => Item::Whole,
             "goodbye" => Item::Goodbye,
             "hello" => Item::Hello,
@@ -366,7 +367,7 @@ mod tests {
                 ttl_ms: 5,
                 version: (6, 7),
             },
-            Item::Begin,
+            Item::Begin { kept: true },
             Item::Whole,
             Item::Goodbye,
             Item::Hello,

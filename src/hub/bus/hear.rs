@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::Hub;
 use super::super::api::Sent;
 use super::super::peer::{Now, SocketId};
-use super::nodes::NODES_MAX;
+use super::nodes::{NODES_MAX, Node};
 use super::{Bus, Telling};
 use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
 
@@ -79,8 +79,8 @@ impl<T> Hub<T> {
                     self.end_connections(app, &user, now);
                 }
             }
-            Item::Begin => {
-                if self.begins_to_tell(at) {
+            Item::Begin { kept } => {
+                if self.begins_to_tell(at, kept) {
                     self.doubt_facts(at);
                 }
             }
@@ -114,9 +114,12 @@ impl<T> Hub<T> {
         }
     }
 
-    fn begins_to_tell(&mut self, at: usize) -> bool {
+    /// Whether what the node begins to tell is what is wanted of it: without what its cache channels
+    /// keep it may be for another node.
+    fn begins_to_tell(&mut self, at: usize, kept: bool) -> bool {
         let node = self.bus.as_mut().and_then(|bus| bus.nodes.get(at));
-        let Some(node) = node.filter(|node| !node.is_whole) else { return false };
+        let wants = |node: &&mut Node| !node.is_whole && (kept || !node.wants_kept);
+        let Some(node) = node.filter(wants) else { return false };
         node.is_telling = true;
         true
     }

@@ -39,7 +39,7 @@ impl<T> Hub<T> {
             && let Some(mut telling) = bus.telling.take()
         {
             if !std::mem::replace(&mut telling.has_begun, true) {
-                bus.say(&Item::Begin);
+                bus.say(&Item::Begin { kept: telling.kept });
             }
             if let Some(app) = self.apps.get(telling.app) {
                 if tell_app(&mut bus, app, &mut telling, now) {
