@@ -139,7 +139,11 @@ def product(wstest, folder, program):
         _, complaints = server.communicate(timeout=30)
     finally:
         server.kill()
-    if not healthy or server.returncode != 0 or complaints.strip():
+    # That it stops is no complaint, and that cases of 64 KiB and more are refused is meant.
+    meant = ("[INFO] stopping", "sent too long a message and was closed (max_message_size")
+    told = complaints.splitlines()
+    complaints = "; ".join(line for line in told if not any(words in line for words in meant))
+    if not healthy or server.returncode != 0 or complaints:
         raise SystemExit(f"autobahn: the product: {server.returncode}, {complaints}")
     print(f"autobahn: product: {CASES} cases survived")
 
