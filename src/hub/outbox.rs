@@ -32,6 +32,11 @@ impl Outbox {
         }
     }
 
+    /// What waits, if that is in one frame.
+    pub fn only(&self) -> Option<&[u8]> {
+        self.first.as_ref().filter(|_| self.rest.is_empty()).map(|first| &first[self.sent..])
+    }
+
     /// Fills `slices` from the front with what waits, and says how many it filled; stops behind
     /// the slice that reaches `bytes_max`.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes_max: usize) -> usize {

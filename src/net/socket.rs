@@ -109,17 +109,17 @@ impl Socket {
         }
         let mut sent = 0;
         while self.writable && sent < bytes_max && !outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = outbox.slices(&mut slices, bytes_max - sent);
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            let result = match (&mut self.tls, &slices[..filled]) {
-                (Some(tls), slices) => tls.write(&mut self.stream, slices),
+            let result = match (outbox.only(), &mut self.tls) {
                 // The plain call costs the kernel less, and mostly there is one frame.
-                (None, [only]) => self.stream.write(only),
-                (None, slices) => self.stream.write_vectored(slices),
+                (Some(frame), None) => {
+                    self.stream.write(frame).map(|written| (written, frame.len()))
+                }
+                (_, tls) => {
+                    write_slices(&mut self.stream, tls.as_deref_mut(), outbox, bytes_max - sent)
+                }
             };
             match result {
-                Ok(written) => {
+                Ok((written, offered)) => {
                     // What was on its way when the outbox was emptied is not in it any more.
                     outbox.consume(written.min(outbox.bytes()));
                     sent += written;
@@ -141,6 +141,23 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// Writes what waits in many frames in one call. Returns how much was taken of how much was offered.
+fn write_slices(
+    stream: &mut TcpStream,
+    tls: Option<&mut Tls>,
+    outbox: &Outbox,
+    bytes_max: usize,
+) -> io::Result<(usize, usize)> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = outbox.slices(&mut slices, bytes_max);
+    let slices = &slices[..filled];
+    let written = match tls {
+        Some(tls) => tls.write(stream, slices)?,
+        None => stream.write_vectored(slices)?,
+    };
+    Ok((written, slices.iter().map(|slice| slice.len()).sum()))
 }
 
 /// Frames in one call: sixteen cost an eighth of sixteen calls, more hardly less again.
