@@ -406,6 +406,8 @@ impl Server {
             self.trim_ms = Some(now.ms + TRIM_PAUSE_MS);
         } else if self.trim_ms.is_some_and(|due_ms| due_ms <= now.ms) {
             self.trim_ms = None;
+            self.to_read.shrink_to_fit();
+            self.to_reap.shrink_to_fit();
             sys::give_memory_back();
         }
     }
@@ -420,8 +422,9 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
 const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
-/// Milliseconds without many going after which their memory is given back.
-const TRIM_PAUSE_MS: u64 = 2_000;
+/// Milliseconds without many going after which their memory is given back: by then the wheel has
+/// let go of the ten seconds they had for their first request as well.
+const TRIM_PAUSE_MS: u64 = 12_000;
 /// Reserved from the top, out of the way of connections.
 const STOPS: Token = Token(usize::MAX - 1);
 pub(super) const REDIS: Token = Token(usize::MAX - 2);
