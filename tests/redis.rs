@@ -3,7 +3,7 @@
 #![cfg(feature = "redis")]
 
 mod cluster;
-mod daemon;
+pub mod daemon;
 mod events;
 mod hostile;
 mod lease;
@@ -11,7 +11,7 @@ mod outages;
 mod presence;
 mod proxy;
 mod refusals;
-mod resp;
+pub mod resp;
 mod secrets;
 mod shared;
 mod support;

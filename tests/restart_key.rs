@@ -1,7 +1,11 @@
 //! `php artisan reverb:restart` and `php artisan reload`, by way of what they leave in the file
-//! store of Laravel's cache.
+//! store of Laravel's cache, or in Redis.
 
+#[cfg(feature = "redis")]
+use crate::redis::daemon::Redis;
 use crate::support::{Client, Server, Setup};
+#[cfg(feature = "redis")]
+use crate::support::{logged, until};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,6 +42,7 @@ impl LaravelApp {
             .env("REVERB_LIMIT_RESTART_CHECK_MS", 100)
             .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 100)
             .env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
+            .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 100)
             .start()
     }
 }
@@ -84,4 +89,92 @@ fn an_app_that_keeps_its_files_elsewhere_is_heard_too() {
         .start();
     app.restart(1_718_000_000);
     assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A server whose app has its cache in this Redis.
+#[cfg(feature = "redis")]
+fn with_cache_in(redis: &Redis, variables: &[(&str, &str)]) -> Server {
+    let setup = Setup::new()
+        .arg("--debug")
+        .env("CACHE_STORE", "redis")
+        .env("REDIS_PORT", redis.port())
+        .env("REVERB_LIMIT_RESTART_CHECK_MS", 100)
+        .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 100)
+        .env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
+        .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 100);
+    variables.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
+}
+
+/// It has looked at the key once.
+#[cfg(feature = "redis")]
+const HEARS: &[&str] = &["`php artisan reverb:restart` is heard of"];
+
+/// `Cache::forever('laravel:reverb:restart', time())` of phpredis and predis alike: digits.
+#[cfg(feature = "redis")]
+fn restart(redis: &Redis, database: &str, name: &str, time: &str) {
+    let mut session = redis.session();
+    session.call(&["SELECT", database]);
+    session.call(&["SET", name, time]);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_restart_is_heard_of_where_the_cache_is_in_redis() {
+    let redis = Redis::with_password("hush");
+    let login = ("REDIS_PASSWORD", "hush");
+    // Apps of today and of Laravel 10, in the cache's own database; and one with names of its own.
+    let name = "laravel-database-laravel-cache-laravel:reverb:restart";
+    let shop = [login, ("APP_NAME", "My Shop")];
+    let own = [("REDIS_PREFIX", "p:"), ("CACHE_PREFIX", "c:"), ("REDIS_CACHE_DB", "4"), login];
+    for (variables, database, name) in [
+        (&[login][..], "1", name),
+        (&shop, "1", "my_shop_database_my_shop_cache_laravel:reverb:restart"),
+        (&own, "4", "p:c:laravel:reverb:restart"),
+    ] {
+        // For the second server the first one's is old.
+        for time in ["1718000000", "1718000060"] {
+            let mut server = with_cache_in(&redis, variables);
+            let mut client = Client::connect(&server);
+            client.subscribe("c");
+            logged(&server, HEARS);
+            restart(&redis, database, name, time);
+            client.event();
+            client.closed(4200);
+            assert_eq!(server.wait().code(), Some(0));
+            assert!(!server.stderr().contains("hush"));
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_cache_that_goes_away_or_forgets_asks_for_no_restart() {
+    let redis = Redis::start();
+    let name = "laravel-database-laravel-cache-laravel:reverb:restart";
+    restart(&redis, "1", name, "1718000000");
+    let mut server = with_cache_in(&redis, &[]);
+    logged(&server, HEARS);
+    redis.kill();
+    let lost = "is not heard of meanwhile";
+    logged(&server, &[lost]);
+    // It comes back with nothing of what it knew, and then with what was there before.
+    redis.restart();
+    let heard = || server.stderr().matches(HEARS[0]).count();
+    until("it looks again", || heard() == 2);
+    restart(&redis, "1", name, "1718000000");
+    server.is_up();
+    assert_eq!(server.stderr().matches(lost).count(), 1, "{}", server.stderr());
+    redis.stand_still();
+    server.is_up();
+    redis.go_on();
+    restart(&redis, "1", name, "1718000060");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn an_app_whose_names_in_redis_cannot_be_known_is_told_of() {
+    let redis = Redis::start();
+    let server = with_cache_in(&redis, &[("APP_NAME", "Öl")]);
+    logged(&server, &["APP_NAME has letters", "set REDIS_PREFIX", "will not be heard of"]);
 }

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::Failure;
 use super::install::env_block;
@@ -44,9 +43,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         server.notify(notices);
     }
     let stopper = server.stopper().map_err(Failure::at_work)?;
-    let every = Duration::from_millis(config.limits.restart_check_ms.into());
     let restarter = server.stopper().map_err(Failure::at_work)?;
-    restart_key::watch(&loaded.storage, every, restarter).map_err(Failure::at_work)?;
+    let restart_key = loaded.restart_key.clone();
+    restart_key::watch(restart_key, &config.limits, restarter).map_err(Failure::at_work)?;
     stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)

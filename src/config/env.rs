@@ -72,6 +72,13 @@ impl Environment {
         Some(unquoted(value)).filter(|value| !value.is_empty())
     }
 
+    /// The same for a text that may be meant to be empty, as that of a prefix: `None` only where
+    /// nobody has set it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let is_set = self.entries.contains_key(name) || self.process.contains_key(name);
+        self.get(name).or(is_set.then_some(""))
+    }
+
     /// Where the value of a variable comes from, as errors name it.
     pub fn source(&self, name: &str) -> String {
         match self.entries.get(name) {
@@ -136,6 +143,15 @@ mod tests {
         for word in ["", "null", "NULL", "(null)", "empty", "(empty)", "\"\"", "''"] {
             assert_eq!(environment(&[("A", word)], "").get("A"), None, "{word}");
         }
+    }
+
+    #[test]
+    fn a_text_may_be_empty() {
+        let environment = environment(&[("A", "a"), ("C", "")], "B=\nD=null");
+        assert_eq!(
+            ["A", "B", "C", "D"].map(|name| environment.text(name)),
+            [Some("a"), Some(""), None, Some("")]
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::env::Environment;
+use super::laravel::RestartKey;
 use super::{Config, Error, Server, Tls, credentials, json, tls, values, variables};
 
 /// The file that is read when none is named, if it is there.
@@ -48,9 +49,8 @@ pub struct Loaded {
     pub generated_app: bool,
     /// The files that were there, in the order of their reading.
     pub files_read: Vec<PathBuf>,
-    /// Where the Laravel app keeps its files, if this is the folder of one:
-    /// `LARAVEL_STORAGE_PATH`, or `storage` beside the environment file.
-    pub storage: PathBuf,
+    /// Where the Laravel app is told to restart it.
+    pub restart_key: RestartKey,
     /// What is most likely a mistake, one line each.
     pub warnings: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, storage, warnings } = layered(sources, process_env)?;
+    let Layered { mut config, files_read, restart_key, warnings } = layered(sources, process_env)?;
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
     if generated_app {
@@ -80,7 +80,7 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
-    Ok(Loaded { config, generated_app, files_read, storage, warnings })
+    Ok(Loaded { config, generated_app, files_read, restart_key, warnings })
 }
 
 /// What a server started with the same sources is: where it listens.
@@ -116,7 +116,7 @@ pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
 struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
-    storage: PathBuf,
+    restart_key: RestartKey,
     warnings: Vec<String>,
 }
 
@@ -131,9 +131,6 @@ fn layered(
         environment.add_file(&file, &text)?;
         files_read.push(file);
     }
-    let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
-    let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
-    let storage = sources.working_dir.join(env_file).with_file_name(storage);
     let mut config = Config::default();
     config.server.host.clear();
     let mut warnings = variables::slips(&environment);
@@ -149,13 +146,23 @@ fn layered(
     secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
 
     // The file says whether the server scales, so only now does Redis matter or not.
-    if let Some(error) = about_redis.filter(|_| config.server.scaling.enabled) {
+    if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
+    let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
+        Ok(Some(key)) => key,
+        other => {
+            let unheard = "`php artisan reverb:restart` will not be heard of";
+            warnings.extend(other.err().map(|why| format!("{why}; {unheard}")));
+            let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
+            let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
+            RestartKey::Files(sources.working_dir.join(env_file).with_file_name(storage))
+        }
+    };
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    Ok(Layered { config, files_read, storage, warnings })
+    Ok(Layered { config, files_read, restart_key, warnings })
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {

@@ -11,6 +11,7 @@ pub mod env;
 mod error;
 pub mod json;
 mod json_text;
+pub mod laravel;
 mod limits;
 pub mod load;
 mod network;

@@ -10,7 +10,11 @@ pub(super) struct Clock(pub Instant);
 impl Clock {
     pub(super) fn now(&self) -> Now {
         let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        Now { ms, unix_s: unix.map_or(0, |unix| unix.as_secs()) }
+        Now { ms, unix_s: unix_s() }
     }
+}
+
+/// Seconds since 1970 by the machine's clock.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |unix| unix.as_secs())
 }

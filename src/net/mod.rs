@@ -1,6 +1,8 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
 //! know what it carries, and a byte is given to the hub as it came.
 
+#[cfg(feature = "redis")]
+mod call;
 mod clock;
 mod error;
 mod listen;

@@ -1,12 +1,14 @@
 //! What stands in place of `redis` in a build without it: a configuration with several nodes is
 //! refused at the start.
 
+use std::time::Duration;
+
 use mio::Registry;
 use mio::event::Event;
 
 use super::error::BindError;
 use super::socket::Socket;
-use crate::config::{Config, Error};
+use crate::config::{Config, Error, RedisTarget};
 use crate::hub::{Hub, Now};
 
 /// The way to Redis: there is none.
@@ -60,6 +62,19 @@ impl Redis {
     }
 
     pub(super) fn reload(&mut self, _now: Now) {
+        match *self {}
+    }
+}
+
+/// A connection that waits for Redis: there is none.
+pub(crate) enum Line {}
+
+impl Line {
+    pub(crate) fn open(target: &RedisTarget, _timeout: Duration) -> Result<Self, String> {
+        Err(format!("Redis {target}: this build has none; build with the feature redis"))
+    }
+
+    pub(crate) fn ask(&mut self, _words: &[&[u8]]) -> Result<Option<Vec<u8>>, String> {
         match *self {}
     }
 }

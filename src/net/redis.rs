@@ -2,6 +2,7 @@
 //! on it, how long anything may take and what is logged of it is the hub's business; what goes
 //! wrong here is one sentence for it.
 
+mod line;
 mod resolve;
 mod stream;
 #[cfg(feature = "tls")]
@@ -22,8 +23,12 @@ use super::socket::Socket;
 use crate::config::{Config, RedisTarget, Transport};
 use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
-use stream::{Read, Stream};
-use tls::Connector;
+use stream::Stream;
+
+pub(crate) use line::Line;
+pub(super) use stream::Read;
+pub(crate) use tls::Connector;
+pub(super) use tls::Session;
 
 /// The way to the Redis this node shares with others.
 pub(super) struct Redis {

@@ -1,42 +1,53 @@
 //! The key `php artisan reverb:restart` writes into Laravel's cache, which `php artisan reload`
-//! does as well: looked at in the file store, as Reverb looks at it, every few seconds.
+//! does as well: looked at every few seconds, in the file store or in Redis, as Reverb looks at it.
 //!
-//! It is a thread that does so and not the loop: the file may lie on a network's disk, and whatever
-//! holds that up must not hold up clients. Other stores are not looked at.
+//! It is a thread that does so and not the loop: the file may lie on a network's disk and Redis
+//! behind a network, and whatever holds those up must not hold up clients. Other stores are not
+//! looked at.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::redis::Line;
 use super::stop::Stopper;
+use crate::config::laravel::RestartKey;
+use crate::config::{Limits, RedisTarget};
 
-/// Has the server stop in order, once, when the key of the app with this storage folder changes.
-/// A folder without a file store is not watched.
+/// Has the server stop in order, once, when the key changes. A folder without a file store is not
+/// watched.
 ///
-/// What is there at the start counts as known. A key that has gone asks for nothing, unlike in
+/// What is there at the first look counts as known. A key that has gone asks for nothing, unlike in
 /// Reverb: `php artisan cache:clear` is no restart.
 ///
 /// # Errors
 ///
 /// The system's, when it has no thread to give.
-pub fn watch(storage: &Path, every: Duration, stopper: Stopper) -> io::Result<()> {
-    // Deployment tools put a link in each release's folder, and remove the folder some day.
-    let Ok(cache) = fs::canonicalize(storage.join("framework/cache")) else { return Ok(()) };
-    let key = cache.join(KEY);
-    let known = read(&key).unwrap_or_else(|error| {
-        log::warn!("{}: {error}; `php artisan reverb:restart` will not be heard of", key.display());
-        NOTHING
-    });
-    let name = "restart-key".to_owned();
-    thread::Builder::new().name(name).spawn(move || {
-        loop {
-            thread::sleep(every);
-            match read(&key) {
-                Ok(value) if asks_to_restart(&known, &value) => break,
-                _ => {}
+pub fn watch(key: RestartKey, limits: &Limits, stopper: Stopper) -> io::Result<()> {
+    let place = match key {
+        RestartKey::Files(storage) => {
+            // Deployment tools put a link in each release's folder, and remove the folder some day.
+            match fs::canonicalize(storage.join("framework/cache")) {
+                Ok(cache) => Place::File(cache.join(KEY)),
+                Err(_) => return Ok(()),
             }
+        }
+        RestartKey::Redis(target, names) => {
+            let timeout = Duration::from_millis(limits.redis_reply_timeout_ms.into());
+            Place::Redis(Box::new(Shared { target, names, timeout, line: None }))
+        }
+    };
+    let mut watched = Watched { place, known: None, is_lost: false };
+    if let Place::File(_) = watched.place {
+        watched.asks();
+    }
+    let every = Duration::from_millis(limits.restart_check_ms.into());
+    let thread = thread::Builder::new().name("restart-key".to_owned());
+    thread.spawn(move || {
+        while !watched.asks() {
+            thread::sleep(every);
         }
         log::info!("php artisan reverb:restart asked for a restart");
         stopper.stop();
@@ -48,22 +59,89 @@ pub fn watch(storage: &Path, every: Duration, stopper: Stopper) -> io::Result<()
 /// store gives no prefix, below a folder for each of its first two bytes.
 const KEY: &str = "data/4f/e4/4fe44729b03e0a0a2586ebe0d445f50c083d0ff3";
 
-/// What such a file holds, `9999999999i:1718000000;`, as far as it matters; all zeroes if there is
-/// none. It is compared and never understood.
-type Value = [u8; 64];
+/// The longest value that is looked at. A file holds `9999999999i:1718000000;`.
+const VALUE_BYTES: u64 = 64;
 
-const NOTHING: Value = [0; 64];
-
-fn asks_to_restart(known: &Value, value: &Value) -> bool {
-    // A file that is just being written may be empty.
-    *value != NOTHING && value != known
+struct Watched {
+    place: Place,
+    /// What was there at the first look.
+    known: Option<Values>,
+    /// Whether the last look failed.
+    is_lost: bool,
 }
 
-fn read(key: &Path) -> io::Result<Value> {
-    let mut value = NOTHING;
-    match File::open(key).and_then(|mut file| file.read(&mut value)) {
+enum Place {
+    File(PathBuf),
+    Redis(Box<Shared>),
+}
+
+/// The app's Redis.
+struct Shared {
+    target: Box<RedisTarget>,
+    names: Vec<String>,
+    timeout: Duration,
+    line: Option<Line>,
+}
+
+/// What stands under each name. It is compared and never understood.
+type Values = Vec<Option<Vec<u8>>>;
+
+impl Watched {
+    /// Whether it asks for a restart.
+    fn asks(&mut self) -> bool {
+        let was_lost = self.is_lost;
+        let values = self.place.read();
+        self.is_lost = values.is_err();
+        let values = match values {
+            Ok(values) => values,
+            Err(why) => {
+                if !was_lost {
+                    log::warn!("{why}; `php artisan reverb:restart` is not heard of meanwhile");
+                }
+                return false;
+            }
+        };
+        if let Place::Redis(redis) = &self.place
+            && (was_lost || self.known.is_none())
+        {
+            log::info!("`php artisan reverb:restart` is heard of by Redis {}", redis.target);
+        }
+        let known = self.known.get_or_insert_with(|| values.clone());
+        values.iter().zip(known).any(|(value, known)| value.is_some() && value != known)
+    }
+}
+
+impl Place {
+    fn read(&mut self) -> Result<Values, String> {
+        match self {
+            Place::File(key) => {
+                read(key).map(|v| vec![v]).map_err(|e| format!("{}: {e}", key.display()))
+            }
+            Place::Redis(redis) => redis.read(),
+        }
+    }
+}
+
+impl Shared {
+    fn read(&mut self) -> Result<Values, String> {
+        let mut line = match self.line.take() {
+            Some(line) => line,
+            None => Line::open(&self.target, self.timeout)?,
+        };
+        let values = self.names.iter().map(|name| line.ask(&[b"GET", name.as_bytes()]));
+        let values = values.collect::<Result<Values, String>>();
+        let values = values.map_err(|why| format!("Redis {}: {why}", self.target))?;
+        self.line = Some(line);
+        Ok(values)
+    }
+}
+
+/// The beginning of a file; `None` if there is none, or if it is just being written.
+fn read(key: &PathBuf) -> io::Result<Option<Vec<u8>>> {
+    let mut value = Vec::new();
+    match File::open(key).and_then(|file| file.take(VALUE_BYTES).read_to_end(&mut value)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(value),
+        _ => Ok(Some(value).filter(|value| !value.is_empty())),
     }
 }
 
@@ -73,8 +151,17 @@ mod tests {
 
     #[test]
     fn only_a_new_value_asks_for_a_restart() {
-        let (one, two) = ([b'1'; 64], [b'2'; 64]);
-        assert!(asks_to_restart(&NOTHING, &one) && asks_to_restart(&one, &two));
-        assert!(!asks_to_restart(&one, &one) && !asks_to_restart(&one, &NOTHING));
+        let file = std::env::temp_dir().join(format!("reverb-restart-key-{}", std::process::id()));
+        let mut watched = Watched { place: Place::File(file.clone()), known: None, is_lost: false };
+        let mut asks = |text: Option<&str>| {
+            match text {
+                Some(text) => fs::write(&file, text).unwrap(),
+                None => _ = fs::remove_file(&file),
+            }
+            watched.asks()
+        };
+        assert!(!asks(Some("1")) && !asks(Some("1")) && !asks(Some("")) && !asks(None));
+        assert!(asks(Some("2")));
+        asks(None);
     }
 }

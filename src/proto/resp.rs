@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use redis::{Parser, PushKind, Value};
+use redis::{Parser, PushKind, ServerError, Value};
 
 /// Something Redis says.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +60,19 @@ impl Reader {
     ///
     /// The connection is of no use any more.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Said>, Broken> {
+        self.value(bytes).map(|value| value.map(said))
+    }
+
+    /// The same where it can only be the answer to a command.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::next`].
+    pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, Broken> {
+        self.value(bytes).map(|value| value.map(answer))
+    }
+
+    fn value(&mut self, bytes: &mut &[u8]) -> Result<Option<Value>, Broken> {
         let before = bytes.len();
         let parsed = self.parser.parse_value(Piece { bytes: &mut *bytes });
         self.partial_bytes += before - bytes.len();
@@ -67,7 +80,7 @@ impl Reader {
             Ok(value) => {
                 // What the parser has read ahead is part of what comes next.
                 self.partial_bytes = 0;
-                Ok(Some(said(value)))
+                Ok(Some(value))
             }
             Err(error) if error.is_timeout() && self.partial_bytes <= self.bytes_max => Ok(None),
             Err(error) if error.is_timeout() => Err(Broken::TooLong(self.bytes_max)),
@@ -84,12 +97,28 @@ fn said(value: Value) -> Said {
         },
         Value::Push { kind: PushKind::Subscribe, .. } => Said::Subscribed,
         Value::Push { .. } => Said::Other,
-        Value::ServerError(error) => Said::Failed(match error.details() {
-            Some(details) => format!("{} {details}", error.code()),
-            None => error.code().to_owned(),
-        }),
+        Value::ServerError(error) => Said::Failed(in_words(&error)),
         Value::Attribute { data, .. } => said(*data),
         _ => Said::Reply,
+    }
+}
+
+/// The text that answers a command, empty if it is none, or nothing; or why the command failed.
+pub type Answer = Result<Option<Vec<u8>>, String>;
+
+fn answer(value: Value) -> Answer {
+    match value {
+        Value::BulkString(text) => Ok(Some(text)),
+        Value::Nil => Ok(None),
+        Value::ServerError(error) => Err(in_words(&error)),
+        _ => Ok(Some(Vec::new())),
+    }
+}
+
+fn in_words(error: &ServerError) -> String {
+    match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
     }
 }
 
@@ -162,6 +191,17 @@ mod tests {
         assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Ok(None));
         assert_eq!(reader.next(&mut &[b'x'; 900][..]), Ok(None));
         assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(Broken::TooLong(1_000)));
+    }
+
+    #[test]
+    fn an_answer_is_a_text_nothing_or_an_error() {
+        let mut bytes = &b"$3\r\nabc\r\n$-1\r\n_\r\n+OK\r\n-NOAUTH Log in.\r\n"[..];
+        let mut reader = Reader::new(1_000);
+        let mut next = || reader.answer(&mut bytes).unwrap().unwrap();
+        assert_eq!(next(), Ok(Some(b"abc".to_vec())));
+        assert_eq!([next(), next()], [Ok(None), Ok(None)]);
+        assert_eq!(next(), Ok(Some(Vec::new())));
+        assert_eq!(next(), Err("NOAUTH Log in.".into()));
     }
 
     #[test]

@@ -3,15 +3,16 @@
 
 use std::io::{self, IoSlice};
 
-use super::stream::{Read, Socket};
+use super::stream::Read;
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
+use crate::net::call::Duplex;
 
 /// What sessions begin with: there are none.
-pub(super) enum Connector {}
+pub(crate) enum Connector {}
 
 impl Connector {
-    pub(super) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
+    pub(crate) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
         let reason = "speaks TLS, and this build does not; build with the feature tls";
         Err(Error::new("configuration", "servers.reverb.scaling.server", reason))
     }
@@ -20,22 +21,22 @@ impl Connector {
         match *self {}
     }
 
-    pub(super) fn session(&self) -> Result<Box<Session>, String> {
+    pub(in crate::net) fn session(&self) -> Result<Box<Session>, String> {
         match *self {}
     }
 }
 
 /// A session: there is none.
-pub(super) enum Session {}
+pub(in crate::net) enum Session {}
 
 impl Session {
-    pub(super) fn shake_hands(&mut self, _socket: &mut Socket) -> Result<bool, String> {
+    pub(in crate::net) fn shake_hands(&mut self, _socket: &mut dyn Duplex) -> Result<bool, String> {
         match *self {}
     }
 
-    pub(super) fn read(
+    pub(in crate::net) fn read(
         &mut self,
-        _socket: &mut Socket,
+        _socket: &mut dyn Duplex,
         _buffer: &mut [u8],
     ) -> Result<Read, String> {
         match *self {}
@@ -45,9 +46,9 @@ impl Session {
         match *self {}
     }
 
-    pub(super) fn write(
+    pub(in crate::net) fn write(
         &mut self,
-        _socket: &mut Socket,
+        _socket: &mut dyn Duplex,
         _slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         match *self {}

@@ -30,7 +30,7 @@ pub(super) enum Socket {
 }
 
 /// What came of a read.
-pub(super) enum Read {
+pub(in crate::net) enum Read {
     Bytes(usize),
     Nothing,
     End,

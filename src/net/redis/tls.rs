@@ -14,14 +14,15 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::stream::{Read, Socket};
+use super::stream::Read;
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
+use crate::net::call::Duplex;
 use crate::net::tls::expiry::Moment;
 use crate::net::tls::files::{self, Pair};
 
 /// What sessions begin with.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     settings: RedisTls,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
@@ -29,7 +30,7 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Loads everything.
-    pub(super) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
+    pub(crate) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
         let name = settings.peer_name.clone().unwrap_or_default();
         let name = ServerName::try_from(name).map_err(|_| {
             let key = "servers.reverb.scaling.server.tls.peer_name";
@@ -48,7 +49,7 @@ impl Connector {
     }
 
     /// A session for a new connection.
-    pub(super) fn session(&self) -> Result<Box<Session>, String> {
+    pub(in crate::net) fn session(&self) -> Result<Box<Session>, String> {
         let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
         let mut connection = connection.map_err(|error| reason(&error))?;
         connection.set_buffer_limit(Some(AHEAD_BYTES));
@@ -123,11 +124,11 @@ const SYSTEMS: [&str; 4] = [
 ];
 
 /// A session. It encrypts a little ahead of the socket.
-pub(super) struct Session(ClientConnection);
+pub(in crate::net) struct Session(ClientConnection);
 
 impl Session {
     /// Goes on with the handshake, and says whether it is done.
-    pub(super) fn shake_hands(&mut self, socket: &mut Socket) -> Result<bool, String> {
+    pub(in crate::net) fn shake_hands(&mut self, socket: &mut dyn Duplex) -> Result<bool, String> {
         loop {
             if !self.flush(socket).map_err(|error| error.to_string())? {
                 return Ok(false);
@@ -144,7 +145,11 @@ impl Session {
     }
 
     /// Reads and decrypts until there is something.
-    pub(super) fn read(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> Result<Read, String> {
+    pub(in crate::net) fn read(
+        &mut self,
+        socket: &mut dyn Duplex,
+        buffer: &mut [u8],
+    ) -> Result<Read, String> {
         loop {
             match self.0.reader().read(buffer) {
                 Ok(0) => return Ok(Read::End),
@@ -162,7 +167,7 @@ impl Session {
     }
 
     /// Takes what has come, and says how much it was; `None` for nothing yet, 0 at the end.
-    fn take(&mut self, socket: &mut Socket) -> Result<Option<usize>, String> {
+    fn take(&mut self, socket: &mut dyn Duplex) -> Result<Option<usize>, String> {
         let len = loop {
             match self.0.read_tls(socket) {
                 Ok(len) => break len,
@@ -188,9 +193,9 @@ impl Session {
 
     /// Encrypts as much of the slices as there is room for, writes what it can, and says how much
     /// it took.
-    pub(super) fn write(
+    pub(in crate::net) fn write(
         &mut self,
-        socket: &mut Socket,
+        socket: &mut dyn Duplex,
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         if !self.flush(socket)? {
@@ -202,7 +207,7 @@ impl Session {
     }
 
     /// Writes what is encrypted, and says whether all of it has gone.
-    fn flush(&mut self, socket: &mut Socket) -> io::Result<bool> {
+    fn flush(&mut self, socket: &mut dyn Duplex) -> io::Result<bool> {
         while self.0.wants_write() {
             match self.0.write_tls(socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

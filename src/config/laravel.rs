@@ -1,0 +1,170 @@
+//! Where a Laravel app keeps what is for this server, found as the app's own configuration files
+//! find it: in variables, and in the defaults of the skeletons of Laravel 10 and later.
+//!
+//! Nothing is read here but variables, and nothing is connected to.
+
+use std::path::PathBuf;
+
+use super::env::Environment;
+use super::{Error, RedisTarget, Scaling, values};
+
+/// Where `php artisan reverb:restart` leaves word.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RestartKey {
+    /// Below the app's storage folder, if its cache is in files.
+    Files(PathBuf),
+    /// In Redis, under one of these names: which one it is depends on the age of the app.
+    Redis(Box<RedisTarget>, Vec<String>),
+}
+
+impl RestartKey {
+    /// Where it is for the app of this environment; `None` if its cache is not in Redis.
+    /// `about_redis` is what is wrong with the variables of Redis.
+    ///
+    /// # Errors
+    ///
+    /// The cache is in Redis, and why it cannot be told where.
+    pub fn of(
+        environment: &Environment,
+        scaling: &Scaling,
+        about_redis: Option<Error>,
+    ) -> Result<Option<Self>, String> {
+        // Up to Laravel 10 the name was another.
+        let store = environment.get("CACHE_STORE").or_else(|| environment.get("CACHE_DRIVER"));
+        if store != Some("redis") {
+            return Ok(None);
+        }
+        if let Some(error) = about_redis {
+            return Err(error.to_string());
+        }
+        let database = match environment.get("REDIS_CACHE_CONNECTION").unwrap_or("cache") {
+            "cache" => match environment.get("REDIS_CACHE_DB") {
+                Some(text) => values::whole(text, &(0..=super::redis::DATABASE_MAX.into()))
+                    .map_err(|why| format!("REDIS_CACHE_DB: {why}"))?
+                    as u32,
+                None => 1,
+            },
+            "default" => scaling.database,
+            _ => return Err("REDIS_CACHE_CONNECTION names one that is not Laravel's own".into()),
+        };
+        let target = RedisTarget::of(&Scaling { database, ..scaling.clone() });
+        let target = target.map_err(|error| error.to_string())?;
+        let name = |separator: char| {
+            let redis = prefix(environment, "REDIS_PREFIX", "database", separator)?;
+            let cache = prefix(environment, "CACHE_PREFIX", "cache", separator)?;
+            Ok(format!("{redis}{cache}laravel:reverb:restart"))
+        };
+        let mut names = SEPARATORS.into_iter().map(name).collect::<Result<Vec<_>, String>>()?;
+        names.dedup();
+        Ok(Some(RestartKey::Redis(Box::new(target), names)))
+    }
+}
+
+/// What stands between the words of a prefix nobody has set: in new apps, and in older ones.
+const SEPARATORS: [char; 2] = ['-', '_'];
+
+/// A prefix of names in Redis: that of its variable, or the app's name and this word.
+fn prefix(
+    environment: &Environment,
+    variable: &str,
+    word: &str,
+    separator: char,
+) -> Result<String, String> {
+    if let Some(prefix) = environment.text(variable) {
+        return Ok(prefix.to_owned());
+    }
+    let name = environment.text("APP_NAME").unwrap_or("laravel");
+    let name = slug(name, separator).ok_or_else(|| {
+        format!("APP_NAME has letters that Laravel spells in its own way; set {variable}")
+    })?;
+    Ok(format!("{name}{separator}{word}{separator}"))
+}
+
+/// `Str::slug()`; `None` for what it would transliterate.
+fn slug(text: &str, separator: char) -> Option<String> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let mut slug = String::new();
+    for c in text.replace('@', "-at-").chars() {
+        match c {
+            '-' | '_' | ' ' | '\t'..='\r' if !slug.ends_with(separator) => slug.push(separator),
+            _ if c.is_ascii_alphanumeric() => slug.push(c.to_ascii_lowercase()),
+            _ => {}
+        }
+    }
+    Some(slug.trim_matches(separator).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn restart_key(file: &str) -> Result<Option<(String, u32, Vec<String>)>, String> {
+        let mut environment = Environment::new([]).unwrap();
+        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
+        let scaling = Scaling { database: 3, ..Scaling::default() };
+        Ok(match RestartKey::of(&environment, &scaling, None)? {
+            Some(RestartKey::Redis(target, names)) => {
+                Some((target.to_string(), target.database, names))
+            }
+            _ => None,
+        })
+    }
+
+    fn names(file: &str) -> Vec<String> {
+        restart_key(file).unwrap().unwrap().2
+    }
+
+    #[test]
+    fn the_names_are_those_of_laravels_configuration_files() {
+        assert_eq!(
+            names("CACHE_STORE=redis"),
+            [
+                "laravel-database-laravel-cache-laravel:reverb:restart",
+                "laravel_database_laravel_cache_laravel:reverb:restart",
+            ]
+        );
+        assert_eq!(
+            names("CACHE_DRIVER=redis\nAPP_NAME=\" My_App - @ home! \"\nREDIS_PREFIX=x:"),
+            [
+                "x:my-app-at-home-cache-laravel:reverb:restart",
+                "x:my_app_at_home_cache_laravel:reverb:restart",
+            ]
+        );
+        let given = "CACHE_STORE=redis\nREDIS_PREFIX=\nCACHE_PREFIX=c_\nAPP_NAME=Öl";
+        assert_eq!(names(given), ["c_laravel:reverb:restart"]);
+    }
+
+    #[test]
+    fn the_cache_has_a_database_of_its_own() {
+        let place = |file: &str| {
+            let (at, database, _) = restart_key(&format!("CACHE_STORE=redis\n{file}")).unwrap()?;
+            Some((at, database))
+        };
+        let here = "127.0.0.1:6379".to_owned();
+        assert_eq!(place(""), Some((here.clone(), 1)));
+        assert_eq!(place("REDIS_CACHE_DB=5"), Some((here.clone(), 5)));
+        assert_eq!(place("REDIS_CACHE_CONNECTION=default"), Some((here, 3)));
+    }
+
+    #[test]
+    fn a_cache_elsewhere_is_not_looked_for_in_redis() {
+        assert_eq!(restart_key(""), Ok(None));
+        assert_eq!(restart_key("CACHE_STORE=file\nCACHE_DRIVER=redis"), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_told_with_its_variable() {
+        for (file, variable) in [
+            ("APP_NAME=Öl", "set REDIS_PREFIX"),
+            ("APP_NAME=Öl\nREDIS_PREFIX=o", "set CACHE_PREFIX"),
+            ("REDIS_CACHE_CONNECTION=other", "REDIS_CACHE_CONNECTION"),
+            ("REDIS_CACHE_DB=x", "REDIS_CACHE_DB"),
+        ] {
+            let refused = restart_key(&format!("CACHE_STORE=redis\n{file}")).unwrap_err();
+            assert!(refused.contains(variable), "{refused}");
+        }
+    }
+}

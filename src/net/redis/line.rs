@@ -1,0 +1,93 @@
+//! A connection to Redis that asks one thing after the other and waits for each answer, on a thread
+//! of its own or in a command: for what Laravel keeps there. What nodes say to each other goes
+//! through the loop.
+
+use std::time::Duration;
+
+use super::tls::Connector;
+use crate::config::{RedisTarget, Transport};
+use crate::hub::Now;
+use crate::net::call::Call;
+use crate::net::clock;
+use crate::proto::resp::{self, Broken, Reader};
+
+/// A connection that is logged in.
+pub(crate) struct Line {
+    call: Call,
+    reader: Reader,
+}
+
+impl Line {
+    /// Connects and logs in. No wait takes longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, with where it is and what to look at.
+    pub(crate) fn open(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
+        let opened = Line::connect(target, timeout).and_then(|mut line| {
+            line.log_in(target)?;
+            Ok(line)
+        });
+        opened.map_err(|why| format!("Redis {target}: {why}"))
+    }
+
+    fn connect(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
+        let call = match &target.transport {
+            Transport::Unix(path) => Call::unix(path, timeout),
+            Transport::Tcp { host, port } => Call::tcp(host, *port, timeout),
+        };
+        let mut call = call.map_err(|error| error.to_string())?;
+        if let Some(tls) = &target.tls {
+            let now = Now { ms: 0, unix_s: clock::unix_s() };
+            let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
+            call.secure(&connector)?;
+        }
+        Ok(Line { call, reader: Reader::new(ANSWER_BYTES) })
+    }
+
+    fn log_in(&mut self, target: &RedisTarget) -> Result<(), String> {
+        let refused = |setting: &'static str| move |why| format!("{why} (see {setting})");
+        if let Some(password) = target.password.as_deref() {
+            let words = ["AUTH", target.username.as_deref().unwrap_or_default(), password];
+            // Without a user it is what Redis before version 6 understands as well.
+            let words: Vec<&[u8]> =
+                words.iter().filter(|word| !word.is_empty()).map(|word| word.as_bytes()).collect();
+            self.ask(&words).map_err(refused("REDIS_USERNAME and REDIS_PASSWORD"))?;
+        }
+        if target.database > 0 {
+            let database = target.database.to_string();
+            let words: [&[u8]; 2] = [b"SELECT", database.as_bytes()];
+            self.ask(&words).map_err(refused("REDIS_DB, REDIS_CACHE_DB"))?;
+        }
+        Ok(())
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// What Redis has against it, or why the connection is of no use any more.
+    pub(crate) fn ask(&mut self, words: &[&[u8]]) -> resp::Answer {
+        self.call.write(&resp::command(words))?;
+        let mut buffer = [0; 4_096];
+        loop {
+            let len = match self.call.read(&mut buffer)? {
+                0 => return Err("it has closed the connection".to_owned()),
+                len => len,
+            };
+            match self.reader.answer(&mut &buffer[..len]) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return answer,
+                Err(Broken::Garbage) => {
+                    return Err("what answers there does not speak Redis' protocol".to_owned());
+                }
+                Err(Broken::TooLong(max)) => {
+                    return Err(format!("an answer of more than {max} bytes"));
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of an answer. What is asked for here has a few dozen.
+const ANSWER_BYTES: usize = 65_536;
