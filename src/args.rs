@@ -23,6 +23,8 @@ pub enum Command {
     Start(StartArgs),
     /// Stop the server that runs.
     Restart(RestartArgs),
+    /// Look whether everything is in order.
+    Check(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
     /// Print this text.
@@ -71,7 +73,7 @@ impl StartArgs {
     }
 }
 
-/// The flags of `reverb restart`.
+/// The flags of `reverb restart` and `reverb check`, which are about a server that runs.
 #[derive(Debug, Default, PartialEq)]
 pub struct RestartArgs {
     /// `--host`.
@@ -164,12 +166,15 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
             config: values.remove("--config").map(PathBuf::from),
             env: values.remove("--env").map(PathBuf::from),
         }),
-        "restart" => Command::Restart(RestartArgs {
-            host: text(&mut values, "--host")?,
-            port: port(&mut values)?,
-            config: values.remove("--config").map(PathBuf::from),
-            env: values.remove("--env").map(PathBuf::from),
-        }),
+        "restart" | "check" => {
+            let args = RestartArgs {
+                host: text(&mut values, "--host")?,
+                port: port(&mut values)?,
+                config: values.remove("--config").map(PathBuf::from),
+                env: values.remove("--env").map(PathBuf::from),
+            };
+            if command.name == "restart" { Command::Restart(args) } else { Command::Check(args) }
+        }
         _ => Command::Install(InstallArgs {
             config: values.remove("--config").map(PathBuf::from),
             env: values.remove("--env").map(PathBuf::from),
@@ -322,9 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn restart_and_install_have_their_own_flags() {
+    fn each_command_has_its_own_flags() {
         let restart = RestartArgs { host: Some("h".into()), port: Some(1), ..Default::default() };
         assert_eq!(parsed("restart --host h --port=1"), Ok(Command::Restart(restart)));
+        let check = RestartArgs { port: Some(1), env: Some("e".into()), ..Default::default() };
+        assert_eq!(parsed("check --port 1 --env e"), Ok(Command::Check(check)));
         let install = InstallArgs { config: Some("c".into()), env: Some("e".into()) };
         assert_eq!(parsed("install --config c --env=e"), Ok(Command::Install(install)));
         assert_eq!(refused("install --port 1"), "unknown flag --port");

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use reverb::args::{self, Command, VERSION};
-use reverb::commands::{Failure, install, restart, start};
+use reverb::commands::{Failure, check, install, restart, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -24,6 +24,7 @@ fn run() -> Result<(), Failure> {
     match args::parse(std::env::args_os().skip(1).collect())? {
         Command::Start(args) => start::run(&args),
         Command::Restart(args) => restart::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
         Command::Help(text) => print(&mut out, &text),
         Command::Version => print(&mut out, VERSION),

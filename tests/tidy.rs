@@ -307,7 +307,7 @@ fn the_root_holds_what_belongs_there() {
 #[test]
 fn every_flag_stands_in_the_readme() {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    for command in ["start", "restart", "install"] {
+    for command in ["start", "restart", "check", "install"] {
         let help = Command::new(env!("CARGO_BIN_EXE_reverb")).args([command, "--help"]).output();
         let help = String::from_utf8(help.unwrap().stdout).unwrap();
         let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));

@@ -69,20 +69,13 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "restart",
         argument: None,
         about: "Stop the running server, so that its process manager starts it again.",
-        flags: &[
-            Flag {
-                name: "--host",
-                value: Some("HOST"),
-                about: "The address it listens on. Default: that of reverb start.",
-            },
-            Flag {
-                name: "--port",
-                value: Some("PORT"),
-                about: "The port it listens on. Default: that of reverb start.",
-            },
-            CONFIG,
-            ENV,
-        ],
+        flags: &[AT_HOST, AT_PORT, CONFIG, ENV],
+    },
+    CommandEntry {
+        name: "check",
+        argument: None,
+        about: "Say whether everything is in order, from the .env to what browsers reach.",
+        flags: &[AT_HOST, AT_PORT, CONFIG, ENV],
     },
     CommandEntry {
         name: "install",
@@ -114,6 +107,18 @@ pub const COMMANDS: &[CommandEntry] = &[
         flags: &[],
     },
 ];
+
+const AT_HOST: Flag = Flag {
+    name: "--host",
+    value: Some("HOST"),
+    about: "The address it listens on. Default: that of reverb start.",
+};
+
+const AT_PORT: Flag = Flag {
+    name: "--port",
+    value: Some("PORT"),
+    about: "The port it listens on. Default: that of reverb start.",
+};
 
 const CONFIG: Flag = Flag {
     name: "--config",

@@ -1,6 +1,7 @@
 //! What the program does: one file a verb. Each reads what it needs, does it, and says in one line
 //! why it could not.
 
+pub mod check;
 pub mod install;
 pub mod restart;
 pub mod start;

@@ -5,12 +5,12 @@
 //! kept and believed. Only its own user, or root, can see it and stop it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use super::Failure;
 use crate::args::RestartArgs;
-use crate::config;
+use crate::config::{self, Server};
 use crate::net::sys;
 
 /// Stops the running server and says so on `out`.
@@ -21,18 +21,7 @@ use crate::net::sys;
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let server = config::load::server(&args.sources(), std::env::vars_os())?;
     let at = format!("{}:{}", server.host, server.port);
-    let (mut addresses, mut inodes) = (Vec::new(), Vec::new());
-    for host in server.hosts() {
-        match host.starts_with('/') {
-            true => inodes.extend(unix_inode(host)),
-            false => {
-                let resolved = (host, server.port).to_socket_addrs();
-                let resolved = resolved.map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
-                addresses.extend(resolved.map(|address| address.ip()));
-            }
-        }
-    }
-    inodes.extend(listening_inodes(&addresses, server.port));
+    let inodes = inodes(&server).map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
     if inodes.is_empty() {
         return Err(Failure::at_work(format!("no server listens on {at}")));
     }
@@ -54,6 +43,27 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         said.map_err(Failure::at_work)?;
     }
     Ok(())
+}
+
+/// The processes that listen where this server would, as far as they may be seen.
+pub(super) fn processes(server: &Server) -> Vec<(i32, String)> {
+    owners(&inodes(server).unwrap_or_default())
+}
+
+/// The sockets that listen where this server would.
+fn inodes(server: &Server) -> io::Result<Vec<u64>> {
+    let (mut addresses, mut inodes) = (Vec::new(), Vec::new());
+    for host in server.hosts() {
+        match host.starts_with('/') {
+            true => inodes.extend(unix_inode(host)),
+            false => {
+                let resolved = (host, server.port).to_socket_addrs()?;
+                addresses.extend(resolved.map(|address| address.ip()));
+            }
+        }
+    }
+    inodes.extend(listening_inodes(&addresses, server.port));
+    Ok(inodes)
 }
 
 /// The socket that listens at this path: the seventh column of `/proc/net/unix`, whose fourth has

@@ -96,6 +96,13 @@ impl Environment {
     }
 }
 
+/// Leaves the values out, among which are secrets.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 /// How errors name the environment of the process.
 const PROCESS: &str = "environment";
 

@@ -51,6 +51,8 @@ pub struct Loaded {
     pub files_read: Vec<PathBuf>,
     /// Where the Laravel app is told to restart it.
     pub restart_key: RestartKey,
+    /// Every variable, those that tell the server nothing as well.
+    pub environment: Environment,
     /// What is most likely a mistake, one line each.
     pub warnings: Vec<String>,
 }
@@ -69,7 +71,8 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, restart_key, warnings } = layered(sources, process_env)?;
+    let Layered { mut config, files_read, restart_key, environment, warnings } =
+        layered(sources, process_env)?;
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
     if generated_app {
@@ -80,7 +83,7 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
-    Ok(Loaded { config, generated_app, files_read, restart_key, warnings })
+    Ok(Loaded { config, generated_app, files_read, restart_key, environment, warnings })
 }
 
 /// What a server started with the same sources is: where it listens.
@@ -117,6 +120,7 @@ struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
     restart_key: RestartKey,
+    environment: Environment,
     warnings: Vec<String>,
 }
 
@@ -162,7 +166,7 @@ fn layered(
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    Ok(Layered { config, files_read, restart_key, warnings })
+    Ok(Layered { config, files_read, restart_key, environment, warnings })
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {

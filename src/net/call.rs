@@ -7,7 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::clock;
 use super::redis::{Connector, Read as Received, Session};
+use crate::config::RedisTls;
+use crate::hub::Now;
 
 /// What carries bytes both ways.
 pub(crate) trait Duplex: Read + Write + Send {}
@@ -49,13 +52,34 @@ impl Call {
     }
 
     /// Goes on with TLS, which must be the first thing said.
-    pub(crate) fn secure(&mut self, connector: &Connector) -> Result<(), String> {
+    pub(super) fn secure(&mut self, connector: &Connector) -> Result<(), String> {
         let mut session = connector.session()?;
         match session.shake_hands(&mut *self.carrier)? {
             true => self.session = Some(session),
             false => return Err(self.silence()),
         }
         Ok(())
+    }
+
+    /// The same to a host that is to have a certificate for its name, from one of these
+    /// authorities or of the system's, if that `verifies` anything.
+    pub(crate) fn secure_as(
+        &mut self,
+        host: &str,
+        verifies: bool,
+        authorities: Option<&Path>,
+    ) -> Result<(), String> {
+        let tls = RedisTls {
+            cafile: authorities.map(Path::to_owned),
+            verify_peer: verifies,
+            peer_name: Some(host.to_owned()),
+            ..RedisTls::default()
+        };
+        let now = Now { ms: 0, unix_s: clock::unix_s() };
+        let connector = Connector::load(&tls, now).map_err(|error| error.reason)?;
+        // What an operator of Redis can do about it is no help here.
+        let secured = self.secure(&connector);
+        secured.map_err(|why| why.split("; REDIS_TLS").next().unwrap_or_default().to_owned())
     }
 
     /// Writes all of it.

@@ -1,7 +1,6 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
 //! know what it carries, and a byte is given to the hub as it came.
 
-#[cfg(feature = "redis")]
 mod call;
 mod clock;
 mod error;
@@ -24,6 +23,11 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
+pub(crate) use call::Call;
+pub(crate) use clock::unix_s;
 pub use error::BindError;
+pub(crate) use redis::Line;
 pub use server::Server;
+pub(crate) use server::connections_within;
 pub use stop::Stopper;
+pub(crate) use tls::look_at_certificate;

@@ -50,6 +50,11 @@ impl Secure {
     }
 }
 
+/// What `start` says as well.
+pub(crate) fn look_at_certificate(_: &config::Tls, _: Option<&str>) -> Result<String, String> {
+    Err(format!("the certificate is of no use: {}", config::Tls::MISSING))
+}
+
 /// A session: there is none.
 pub(super) enum Tls {}
 

@@ -27,7 +27,7 @@ use stream::Stream;
 
 pub(crate) use line::Line;
 pub(super) use stream::Read;
-pub(crate) use tls::Connector;
+pub(super) use tls::Connector;
 pub(super) use tls::Session;
 
 /// The way to the Redis this node shares with others.

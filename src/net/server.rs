@@ -98,7 +98,7 @@ impl Server {
             Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
         let open_files = sys::raise_open_files()?;
         if config.limits.connections == 0 {
-            let room = open_files.saturating_sub(RESERVED_FILES).max(1);
+            let room = connections_within(open_files);
             config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
         }
         let mut listens = match sockets.is_empty() {
@@ -431,6 +431,11 @@ pub(super) const REDIS: Token = Token(usize::MAX - 2);
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
 /// The first listener's; those of the others are below it.
 const LISTENERS: Token = Token(usize::MAX - 4);
+/// How many connections there is room for with so many files open.
+pub(crate) fn connections_within(open_files: u64) -> u64 {
+    open_files.saturating_sub(RESERVED_FILES).max(1)
+}
+
 /// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
 /// who are answered on connections that are not kept when there is no room.
 const RESERVED_FILES: u64 = 64;

@@ -10,6 +10,7 @@
 
 pub(super) mod expiry;
 pub(super) mod files;
+mod look;
 mod secure;
 
 use std::io::{self, IoSlice, Read, Write};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
+pub(crate) use look::look_at_certificate;
 pub(super) use secure::Secure;
 
 use super::socket::Received;

@@ -99,8 +99,8 @@ fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
     let systems = || SYSTEMS.iter().map(Path::new).find(|file| file.is_file());
     let Some(file) = settings.cafile.as_deref().or_else(systems) else {
         let reason = format!(
-            "needs cafile (REDIS_TLS_CAFILE), to know who may issue the certificate of Redis: \
-             this system has none of {}",
+            "needs cafile (REDIS_TLS_CAFILE), to know whose certificates to trust: this system has \
+             none of {}",
             SYSTEMS.join(", ")
         );
         return Err(Error::new("configuration", OPTIONS, reason));

@@ -146,7 +146,10 @@ fn stamps(settings: &config::Tls) -> Stamps {
 }
 
 /// Reads all files and puts together what new sessions begin with.
-fn build(settings: &config::Tls, now: Moment) -> Result<(Arc<ServerConfig>, Moment), Error> {
+pub(super) fn build(
+    settings: &config::Tls,
+    now: Moment,
+) -> Result<(Arc<ServerConfig>, Moment), Error> {
     let provider = Arc::new(provider(settings));
     let (names, until) = Names::read(settings, &provider, now)?;
     let whole = |error: rustls::Error| Error::new("configuration", OPTIONS, error.to_string());

@@ -1,0 +1,159 @@
+//! What a publisher and a browser say to a server, and how they understand the answer: as much of
+//! HTTP and WebSocket as that takes.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use super::laravel::Place;
+use crate::config::App;
+use crate::net::{Call, unix_s};
+use crate::proto::auth::Signer;
+
+/// Somebody who goes to a place.
+pub(super) struct Visit<'a> {
+    pub place: &'a Place,
+    /// Whether the certificate must be trusted and for the host.
+    pub verifies: bool,
+    /// Whose certificates are trusted; `None` is the system's list.
+    pub authorities: Option<&'a Path>,
+    pub timeout: Duration,
+}
+
+/// Why there is no connection.
+pub(super) struct Refused {
+    /// Whether there is nobody to refuse it.
+    pub nobody_listens: bool,
+    why: String,
+}
+
+impl Visit<'_> {
+    /// Connects, and speaks TLS if that is spoken there.
+    pub(super) fn connect(&self) -> Result<Call, Refused> {
+        let Place { host, port, is_secure } = self.place;
+        let host = host.trim_matches(['[', ']']);
+        let call = match host.starts_with('/') {
+            true => Call::unix(Path::new(host), self.timeout),
+            false => Call::tcp(host, *port, self.timeout),
+        };
+        let mut call = call.map_err(|error| Refused {
+            nobody_listens: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
+                .contains(&error.kind()),
+            why: error.to_string(),
+        })?;
+        if *is_secure {
+            let secured = call.secure_as(host, self.verifies, self.authorities);
+            secured.map_err(|why| Refused { nobody_listens: false, why })?;
+        }
+        Ok(call)
+    }
+
+    /// Asks as a publisher would for how many connections an app has.
+    pub(super) fn ask_like_a_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
+        let mut call = self.connect().map_err(|refused| refused.why)?;
+        let path = format!("{prefix}/apps/{}/connections", app.id);
+        let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
+        let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
+        let target = format!("{path}?{query}&auth_signature={signature}");
+        call.write(self.request(&target, "Connection: close\r\n").as_bytes())?;
+        let answer = read(&mut call, |_| false)?;
+        match status(&answer)? {
+            "200" if body(&answer).contains("\"connections\"") => Ok(()),
+            _ => Err(in_words(&answer)),
+        }
+    }
+
+    /// Opens a WebSocket as Echo would on a page of this origin, and hears that it is open.
+    pub(super) fn connect_like_a_browser(
+        &self,
+        app: &App,
+        prefix: &str,
+        origin: Option<&str>,
+    ) -> Result<(), String> {
+        let mut call = self.connect().map_err(|refused| refused.why)?;
+        let target = format!(
+            "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
+            app.key
+        );
+        let mut headers = String::from(UPGRADE);
+        // An origin has no path.
+        if let Some(origin) = origin.map(|url| url.splitn(4, '/').take(3)) {
+            headers.push_str("Origin: ");
+            headers.push_str(&origin.collect::<Vec<_>>().join("/"));
+            headers.push_str("\r\n");
+        }
+        call.write(self.request(&target, &headers).as_bytes())?;
+        let answer = read(&mut call, |answer| body(answer).contains("}"))?;
+        if status(&answer)? != "101" {
+            return Err(in_words(&answer));
+        }
+        match body(&answer).contains("pusher:connection_established") {
+            true => {
+                // 1000, masked with zeroes. That it has gone is all the server is to know.
+                let _ = call.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
+                Ok(())
+            }
+            false => Err(format!("it says {}", shown(body(&answer)))),
+        }
+    }
+
+    fn request(&self, target: &str, headers: &str) -> String {
+        let host = &self.place.host;
+        let host = if host.starts_with('/') { "localhost" } else { host };
+        let port = self.place.port;
+        format!("GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n{headers}\r\n")
+    }
+}
+
+/// The key is the example of RFC 6455: nobody checks the answer to it here.
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// An answer up to its end, or until it is enough. A broken connection is the end as well.
+fn read(call: &mut Call, is_enough: fn(&str) -> bool) -> Result<String, String> {
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        match call.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => answer.extend_from_slice(&buffer[..len]),
+            Err(why) if answer.is_empty() => return Err(why),
+            Err(_) => break,
+        }
+        if answer.len() > ANSWER_BYTES || is_enough(&String::from_utf8_lossy(&answer)) {
+            break;
+        }
+    }
+    match answer.is_empty() {
+        true => Err("it closes the connection without an answer".to_owned()),
+        false => Ok(String::from_utf8_lossy(&answer).into_owned()),
+    }
+}
+
+/// The three digits of an answer.
+fn status(answer: &str) -> Result<&str, String> {
+    let digits = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    digits.ok_or_else(|| format!("what answers does not speak HTTP: {}", shown(answer)))
+}
+
+/// What follows the head, frames included.
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+fn in_words(answer: &str) -> String {
+    // Behind `HTTP/1.1 `, which was looked at.
+    let line = answer.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
+    format!("it answers {} {}", shown(line), shown(body(answer)))
+}
+
+/// The beginning of what a stranger says, on one line.
+fn shown(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    text.escape_debug().to_string()
+}
+
+/// Characters that are shown of an answer. Those that matter have few.
+const SHOWN: usize = 120;
+
+/// Bytes that are read of an answer. Error pages of proxies are shorter.
+const ANSWER_BYTES: usize = 65_536;

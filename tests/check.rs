@@ -1,0 +1,251 @@
+//! `reverb check`: what it says of servers, apps and ways that are in order, and of each thing that
+//! is not, with the variable to change.
+
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+#[cfg(feature = "redis")]
+use crate::redis::daemon::Redis;
+use crate::support::{APP, Server, Setup};
+#[cfg(all(feature = "redis", feature = "tls"))]
+use crate::tls::certificates::Folder;
+
+/// The folder of a Laravel app, gone with the test.
+struct LaravelApp(PathBuf);
+
+impl LaravelApp {
+    /// One whose `.env` is that of `reverb install` for this port, and these further lines.
+    fn new(port: u16, further: &str) -> LaravelApp {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("reverb-check-{}-{number}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let vite: String = further
+            .lines()
+            .filter(|line| line.starts_with("VITE_"))
+            .fold(String::new(), |v, l| v + l + "\n");
+        // The last of two lines for one variable counts.
+        let text = format!(
+            "APP_URL=http://localhost\nBROADCAST_CONNECTION=reverb\n\
+             REVERB_APP_ID={}\nREVERB_APP_KEY={}\nREVERB_APP_SECRET={}\n\
+             REVERB_HOST=localhost\nREVERB_PORT={port}\nREVERB_SCHEME=http\n\
+             REVERB_SERVER_HOST=127.0.0.1\nREVERB_SERVER_PORT={port}\n{further}\n\
+             VITE_REVERB_APP_KEY=\"${{REVERB_APP_KEY}}\"\nVITE_REVERB_HOST=\"${{REVERB_HOST}}\"\n\
+             VITE_REVERB_PORT=\"${{REVERB_PORT}}\"\nVITE_REVERB_SCHEME=\"${{REVERB_SCHEME}}\"\n{vite}",
+            APP.id, APP.key, APP.secret
+        );
+        fs::write(folder.join(".env"), text).unwrap();
+        LaravelApp(folder)
+    }
+
+    /// What is said, and the exit code.
+    fn check(&self) -> (String, i32) {
+        let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+            .arg("check")
+            .current_dir(&self.0)
+            .env_clear()
+            .output()
+            .unwrap();
+        let out =
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!out.contains(APP.secret), "{out}");
+        (out, output.status.code().unwrap())
+    }
+
+    /// Fails unless all is in order.
+    #[track_caller]
+    fn is_fine(&self) -> String {
+        let (out, code) = self.check();
+        assert_eq!(code, 0, "{out}");
+        assert!(!out.contains("WRONG"), "{out}");
+        out
+    }
+
+    /// Fails unless one thing is not in order, and all of this is said of it.
+    #[track_caller]
+    fn is_wrong(&self, parts: &[&str]) {
+        let (out, code) = self.check();
+        assert_eq!(code, 1, "{out}");
+        let wrong: Vec<&str> = out.lines().filter(|line| line.starts_with("WRONG")).collect();
+        assert!(
+            wrong.iter().any(|line| parts.iter().all(|part| line.contains(part))),
+            "{parts:?}\n{out}"
+        );
+        assert!(out.ends_with("not in order\n"), "{out}");
+    }
+}
+
+impl Drop for LaravelApp {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn an_app_and_its_server_that_are_in_order_are_called_so() {
+    let server = Server::start();
+    let app = LaravelApp::new(server.address().port(), "");
+    let out = app.is_fine();
+    for part in [
+        ".env: can be read",
+        "what Laravel and browsers are told goes together",
+        "the running server may have ",
+        "answers, and knows the app configured",
+        "Laravel publishes to http://localhost:",
+        "browsers connect to http://localhost:",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    assert!(server.stderr().is_empty(), "nobody is disturbed: {}", server.stderr());
+}
+
+#[test]
+fn a_server_that_is_not_started_yet_is_told_and_the_rest_is_looked_at() {
+    let app = LaravelApp::new(1, "VITE_REVERB_APP_KEY=other");
+    app.is_wrong(&["nothing listens here at 127.0.0.1:1", "`reverb start`"]);
+    app.is_wrong(&["VITE_REVERB_APP_KEY is not REVERB_APP_KEY"]);
+    app.is_wrong(&["Laravel publishes to http://localhost:1", "Connection refused"]);
+}
+
+#[test]
+fn each_variable_that_is_wrong_is_named() {
+    let server = Server::start();
+    let port = server.address().port();
+    let other = Server::start().address().port();
+    let moved = format!("REVERB_PORT={other}");
+    for (line, parts) in [
+        ("BROADCAST_CONNECTION=log", &["BROADCAST_CONNECTION is log", "set it to reverb"][..]),
+        ("BROADCAST_CONNECTION=", &["BROADCAST_CONNECTION is not set"]),
+        ("REVERB_HOST=", &["REVERB_HOST is not set", "Pusher's own servers"]),
+        ("REVERB_HOST=0.0.0.0", &["REVERB_HOST is 0.0.0.0", "for listening alone"]),
+        ("REVERB_PORT=443", &["REVERB_PORT 443 does not go with the scheme"]),
+        ("REVERB_SCHEME=https", &["Laravel publishes to https://localhost", "REVERB_SCHEME=http"]),
+        (&moved, &["Laravel publishes to", "the server listens on port", "set REVERB_PORT="]),
+        ("VITE_REVERB_PORT=1", &["browsers connect to", "set VITE_REVERB_PORT="]),
+        (
+            "VITE_REVERB_HOST=\"${REVERB_HOTS}\"",
+            &["VITE_REVERB_HOST names a variable that is not there"],
+        ),
+        ("REVERB_APP_SECRET=new", &["refuses the app", "it answers 401", "reverb restart"]),
+        ("REVERB_APP_KEY=new", &["browsers connect to", "4001"]),
+        ("REVERB_APP_PING_INTERVALL=1", &["did you mean REVERB_APP_PING_INTERVAL?"]),
+        ("REVERB_LIMIT_CONNECTIONS=9999999", &["allows 9999999", "LimitNOFILE"]),
+        (
+            "APP_URL=https://shop.example\nREVERB_HOST=ws.invalid",
+            &["APP_URL begins with https", "VITE_REVERB_SCHEME=https"],
+        ),
+    ] {
+        LaravelApp::new(port, line).is_wrong(parts);
+    }
+}
+
+#[test]
+fn a_page_whose_origin_is_not_allowed_is_told() {
+    let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "shop.example")]);
+    let port = server.address().port();
+    LaravelApp::new(port, "").is_wrong(&["browsers connect to", "4009"]);
+    LaravelApp::new(port, "APP_URL=http://shop.example/start").is_fine();
+}
+
+#[test]
+fn an_app_that_is_in_two_places_is_compared() {
+    let server = Server::start();
+    let app = LaravelApp::new(server.address().port(), "");
+    let json = |secret: &str| {
+        let (id, key) = (APP.id, APP.key);
+        let text = format!(
+            r#"{{"apps":{{"apps":[{{"app_id":"{id}","key":"{key}","secret":"{secret}"}}]}}}}"#
+        );
+        fs::write(app.0.join("reverb.json"), text).unwrap();
+    };
+    json(APP.secret);
+    app.is_fine();
+    json("other");
+    app.is_wrong(&["REVERB_APP_SECRET is not that of the app in reverb.json"]);
+}
+
+#[test]
+fn what_cannot_be_read_ends_as_everywhere() {
+    let (out, code) = LaravelApp::new(1, "REVERB_APP_PING_INTERVAL=x").check();
+    assert_eq!(code, 2, "{out}");
+    assert!(out.starts_with("reverb: .env:") && out.contains("REVERB_APP_PING_INTERVAL"), "{out}");
+}
+
+#[test]
+fn whoever_else_has_the_port_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // It says nothing, as a server of another protocol might, and goes.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    LaravelApp::new(port, "").is_wrong(&["what listens at 127.0.0.1:", &process::id().to_string()]);
+}
+
+#[test]
+fn a_socket_file_is_asked_as_well() {
+    let file = env::temp_dir().join(format!("reverb-check-{}.sock", process::id()));
+    let hosts = format!("127.0.0.1,{}", file.display());
+    let server = Setup::new().host(Box::leak(hosts.clone().into_boxed_str())).start();
+    let app = LaravelApp::new(server.address().port(), &format!("REVERB_SERVER_HOST={hosts}"));
+    assert!(app.is_fine().contains(&format!("{} answers", file.display())));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_is_tried_with_its_credentials() {
+    let redis = Redis::with_password("hush");
+    let server = Server::start();
+    let lines = |password: &str| {
+        let port = redis.port();
+        format!(
+            "CACHE_STORE=redis\nREVERB_SCALING_ENABLED=true\nREDIS_PORT={port}\nREDIS_PASSWORD={password}"
+        )
+    };
+    let port = server.address().port();
+    let out = LaravelApp::new(port, &lines("hush")).is_fine();
+    assert!(
+        out.contains("answers, for nodes") && out.contains("answers, for Laravel's cache"),
+        "{out}"
+    );
+    let wrong = LaravelApp::new(port, &lines("hushed"));
+    wrong.is_wrong(&["WRONGPASS", "REDIS_PASSWORD", "(for nodes)"]);
+    assert!(!wrong.check().0.contains("hushed"));
+    redis.kill();
+    LaravelApp::new(port, &lines("hush"))
+        .is_wrong(&["Connection refused", "(for Laravel's cache)"]);
+}
+
+#[cfg(all(feature = "redis", feature = "tls"))]
+#[test]
+fn a_server_with_tls_is_tried_with_the_trust_of_a_browser() {
+    let folder = Folder::new();
+    let config = |certificate: &str| {
+        let (file, key) = (folder.path(certificate), folder.path("server.key"));
+        let tls = serde_json::json!({"local_cert": file, "local_pk": key});
+        serde_json::json!({"servers": {"reverb": {"options": {"tls": tls}}}})
+    };
+    let server = Setup::new().config(config("server.pem")).start();
+    let port = server.address().port();
+    let app = |further: &str| {
+        let app = LaravelApp::new(port, &format!("REVERB_SCHEME=https\n{further}"));
+        fs::write(app.0.join("reverb.json"), config("server.pem").to_string()).unwrap();
+        app
+    };
+    let trusts = format!("SSL_CERT_FILE={}", folder.path("ca.pem"));
+    let out = app(&trusts).is_fine();
+    assert!(out.contains("server.pem: valid until "), "{out}");
+    assert!(out.contains("browsers connect to https://localhost"), "{out}");
+    folder.authority("stranger");
+    let strange = format!("SSL_CERT_FILE={}", folder.path("stranger.pem"));
+    app(&strange)
+        .is_wrong(&["Laravel publishes to https://", "issuer of its certificate is not trusted"]);
+    app(&format!("{trusts}\nREVERB_SCHEME=http")).is_wrong(&["set REVERB_SCHEME=https"]);
+    app(&format!("{trusts}\nREVERB_HOST=ws.invalid"))
+        .is_wrong(&["server.pem: is not for ws.invalid"]);
+    folder.openssl(&format!(
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 3 -extfile server.ext -out {}",
+        folder.path("server.pem")
+    ));
+    app(&trusts).is_wrong(&["expires on ", "renew it"]);
+}
