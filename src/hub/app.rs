@@ -26,7 +26,7 @@ pub(crate) struct App {
 
 /// Connections of an app at other nodes, by the numbers of the nodes.
 #[derive(Default)]
-pub(crate) struct Elsewhere(Vec<u32>);
+pub(crate) struct Elsewhere(pub Vec<u32>);
 
 impl Elsewhere {
     pub(crate) fn set(&mut self, node: usize, count: u32) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::random::Hashing;
+use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::Version;
 use crate::proto::websocket::Frame;
 
@@ -95,6 +96,29 @@ impl Cache {
             let told = Told { frame, expires_ms: *expires_ms, version: *version };
             Some((*number, &**channel, told))
         })
+    }
+
+    /// Writes down what is kept, or reads and keeps it.
+    pub(super) fn carry(&mut self, c: &mut Carrier, now_ms: u64) -> Carried {
+        let mut all: Vec<(String, Option<Frame>, u64, Version)> = self
+            .after(0)
+            .map(|(_, channel, told)| {
+                (channel.to_owned(), Some(Frame::clone(told.frame)), told.expires_ms, told.version)
+            })
+            .collect();
+        c.list(&mut all, |c, (channel, frame, expires_ms, version)| {
+            c.text(channel)?;
+            c.frame(frame.get_or_insert_with(|| Frame::from(&[][..])))?;
+            c.number(expires_ms)?;
+            c.number(&mut version.0)?;
+            c.number(&mut version.1)
+        })?;
+        for (channel, frame, expires_ms, version) in all.into_iter().filter(|_| c.reads()) {
+            if let (Some(frame), Some(ttl_ms)) = (frame, expires_ms.checked_sub(now_ms)) {
+                self.keep_as_told(&channel, frame, ttl_ms, version, now_ms);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what is too old or too much. Each event is looked at once here, and once more for

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::peer::ConnId;
 use super::presence::Presence;
 use super::random::Hashing;
+use crate::proto::carry::{Carried, Carrier};
 
 /// What a channel's name says of it (protocol section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub(crate) struct Channel {
 }
 
 /// Subscribers of a channel at another node.
+#[derive(Default)]
 struct Elsewhere {
     /// The node, by its number.
     node: u8,
@@ -101,6 +103,18 @@ impl Channel {
             is_changed: false,
             elsewhere: Vec::new(),
         }
+    }
+
+    /// Writes down all but its name and its members, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.number(&mut self.counted_ms)?;
+        c.flag(&mut self.count_due)?;
+        c.list(&mut self.elsewhere, |c, elsewhere| {
+            c.int(&mut elsewhere.node)?;
+            c.flag(&mut elsewhere.in_doubt)?;
+            c.int(&mut elsewhere.count)
+        })?;
+        self.presence.iter_mut().try_for_each(|presence| presence.carry(c))
     }
 
     /// How many subscribers there are at all nodes.

@@ -45,6 +45,15 @@ impl Counters {
             accept_failures: 0,
         }
     }
+
+    /// All but those of apps, in an order of its own.
+    pub(super) fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
+        let requests = self.requests.iter_mut().flat_map(Tally::numbers);
+        let turns = self.turns.times.iter_mut().chain([&mut self.turns.sum_us]);
+        let single = [&mut self.frames_left_out, &mut self.tls_failures, &mut self.accept_failures];
+        let tallies = self.closes.numbers().chain(self.bad_requests.numbers()).chain(requests);
+        self.refused.iter_mut().chain(single).chain(tallies).chain(turns)
+    }
 }
 
 /// The numbers of one app. Messages are WebSocket text messages; bytes are those of WebSocket
@@ -68,6 +77,19 @@ pub struct AppCounters {
 }
 
 impl AppCounters {
+    /// All of them.
+    pub(super) fn numbers(&mut self) -> [&mut u64; 7] {
+        [
+            &mut self.connections_opened,
+            &mut self.messages_in,
+            &mut self.bytes_in,
+            &mut self.messages_out,
+            &mut self.bytes_out,
+            &mut self.client_events,
+            &mut self.api_events,
+        ]
+    }
+
     /// A frame was put in this many queues.
     pub(crate) fn sent(&mut self, messages: u64, frame_len: usize) {
         self.messages_out += messages;
@@ -95,6 +117,10 @@ impl<const N: usize> Tally<N> {
             Some(at) => self.times[at] += 1,
             None => self.others += 1,
         }
+    }
+
+    fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.times.iter_mut().chain([&mut self.others])
     }
 
     /// Each number that is told apart, and how often it came up.

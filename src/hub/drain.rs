@@ -6,6 +6,7 @@
 //! the port closed stays away for fifteen seconds (protocol section 4.3).
 
 use super::Hub;
+use super::pace::Pace;
 use super::peer::{Closing, ConnId, Goodbye, Now, Phase};
 
 /// A stop that has begun.
@@ -13,11 +14,9 @@ use super::peer::{Closing, ConnId, Goodbye, Now, Phase};
 pub(crate) struct Drain {
     started_ms: u64,
     /// Those who have not been told yet.
-    left: std::vec::IntoIter<ConnId>,
-    /// How many there were.
-    total: usize,
-    /// When the next of them are told.
-    next_ms: u64,
+    left: Pace,
+    /// Whether those who are not among them stay.
+    is_partial: bool,
     /// When a WebSocket client was last told, if one was.
     told_ms: Option<u64>,
     /// Those who came back, and wait.
@@ -26,28 +25,37 @@ pub(crate) struct Drain {
     is_over: bool,
 }
 
-/// How often the next of them are told, in milliseconds: eighty times in two seconds.
-const STEP_MS: u64 = 25;
-
 impl<T> Hub<T> {
     /// Begins to close every connection. From now on new WebSocket clients are told 4100, which
     /// has them come back a second later, and requests are answered with `Connection: close`.
     pub fn drain(&mut self, now: Now) {
-        if self.drain.is_some() {
-            return;
+        if self.drain.as_ref().is_none_or(|drain| drain.is_partial) {
+            self.begin_to_drain(self.peers.ids(), false, now);
         }
-        let left = self.peers.ids().into_iter();
-        self.drain = Some(Drain {
-            started_ms: now.ms,
-            total: left.len(),
-            left,
-            next_ms: now.ms,
-            told_ms: None,
-            put_off: Vec::new(),
-            is_over: false,
-        });
+    }
+
+    /// The same for these connections alone, which cannot stay while the others do.
+    pub fn drain_some(&mut self, ids: Vec<ConnId>, now: Now) {
+        self.begin_to_drain(ids, true, now);
+    }
+
+    fn begin_to_drain(&mut self, ids: Vec<ConnId>, is_partial: bool, now: Now) {
+        let put_off = self.drain.take().map(|before| before.put_off).unwrap_or_default();
+        let (started_ms, left) = (now.ms, Pace::new(ids, now.ms));
+        self.drain =
+            Some(Drain { started_ms, left, is_partial, told_ms: None, put_off, is_over: false });
         self.go_on_draining(now);
         self.drop_slow(now);
+    }
+
+    /// Goes on as if nobody had been told to go.
+    pub fn stop_draining(&mut self) {
+        self.drain = None;
+    }
+
+    /// Whether all who are to be told have been.
+    pub fn has_told_all(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.is_over)
     }
 
     /// Whether [`Hub::drain`] was called.
@@ -80,26 +88,14 @@ impl<T> Hub<T> {
 
     pub(super) fn go_on_draining(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
-        if drain.left.len() > 0 && now.ms >= drain.next_ms {
-            drain.next_ms = now.ms + STEP_MS;
-            let window_ms = u64::from(self.limits.drain_window_ms);
-            let elapsed_ms = now.ms.saturating_sub(drain.started_ms);
-            let still = match window_ms.saturating_sub(elapsed_ms) {
-                0 => 0,
-                // Few are told at once; nobody gains from spreading them.
-                _ if drain.total <= AT_ONCE => 0,
-                left_ms => (drain.total as u64 * left_ms / window_ms) as usize,
-            };
-            let now_many = drain.left.len().saturating_sub(still);
-            let told: Vec<ConnId> = drain.left.by_ref().take(now_many).collect();
-            told.into_iter().for_each(|id| self.tell_to_go(id, now));
-        }
+        let told = drain.left.take_due(self.limits.drain_window_ms.into(), now.ms);
+        told.into_iter().for_each(|id| self.tell_to_go(id, now));
         self.end_draining(now);
     }
 
     fn end_draining(&mut self, now: Now) {
         let Some(drain) = &self.drain else { return };
-        if drain.is_over || drain.left.len() > 0 || now.ms < self.expected_end_ms(drain) {
+        if drain.is_over || !drain.left.is_over() || now.ms < self.expected_end_ms(drain) {
             return;
         }
         let Some(drain) = &mut self.drain else { return };
@@ -136,10 +132,7 @@ impl<T> Hub<T> {
 
     pub(super) fn next_drain_ms(&self) -> Option<u64> {
         let drain = self.drain.as_ref().filter(|drain| !drain.is_over)?;
-        match drain.left.len() {
-            0 => Some(self.expected_end_ms(drain)),
-            _ => Some(drain.next_ms),
-        }
+        drain.left.next_ms().or_else(|| Some(self.expected_end_ms(drain)))
     }
 
     /// When those who came back are told: a while after the last client was.
@@ -147,7 +140,7 @@ impl<T> Hub<T> {
         let linger_ms = u64::from(self.limits.drain_linger_ms);
         let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
         match drain.told_ms {
-            _ if drain.left.len() > 0 => window_end_ms + linger_ms,
+            _ if !drain.left.is_over() => window_end_ms + linger_ms,
             Some(told_ms) => told_ms + linger_ms,
             None => drain.started_ms,
         }
@@ -155,8 +148,6 @@ impl<T> Hub<T> {
 }
 
 const RESTARTING: &str = "Server is restarting";
-/// Connections that are closed in one step.
-const AT_ONCE: usize = 10;
 /// How long a client may be put off, in milliseconds. pusher-js takes a connection that says
 /// nothing for ten seconds for broken.
 const PATIENCE_MS: u64 = 5_000;

@@ -24,6 +24,7 @@ mod bus;
 #[path = "no_bus.rs"]
 mod bus;
 mod cache;
+mod carry;
 mod channel;
 mod client_event;
 mod counters;
@@ -34,6 +35,7 @@ mod listener;
 mod liveness;
 mod metrics;
 mod outbox;
+mod pace;
 mod peer;
 mod peers;
 mod presence;
@@ -53,6 +55,7 @@ use std::rc::Rc;
 
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
+pub use carry::STATE_VERSION;
 pub use counters::{AppCounters, Counters, Tally, Turns};
 pub use listener::Listener;
 pub use outbox::Outbox;
@@ -66,6 +69,7 @@ pub(crate) use bounds::Episode;
 use bus::Bus;
 use departures::{Departure, Wave};
 use drain::Drain;
+use pace::Pace;
 use peer::{Closing, Goodbye, Peer, Phase, Request};
 use peers::Peers;
 use random::{Hashing, Random};
@@ -91,6 +95,8 @@ pub struct Hub<T> {
     /// The `Date` header, and the second it is of.
     date: (u64, String),
     drain: Option<Drain>,
+    /// Connections of apps that are no more, until they have been told to go.
+    strays: Option<Pace>,
     /// What joins this node with others, where there are to be several.
     bus: Option<Box<Bus>>,
     /// Whether messages go back to who sent them, in place of being handled.
@@ -148,6 +154,7 @@ impl<T> Hub<T> {
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
+            strays: None,
             bus,
             echoes: false,
             addresses,
@@ -247,6 +254,7 @@ impl<T> Hub<T> {
         self.look_at_departures(now);
         self.tell_due_counts(now);
         self.go_on_draining(now);
+        self.send_strays_away(now);
         self.tick_bus(now);
         self.drop_slow(now);
     }
@@ -325,7 +333,8 @@ impl<T> Hub<T> {
         let drain_ms = self.next_drain_ms();
         let counts_ms = self.counts_due.front().map(|due| due.ms);
         let (wheel_ms, departures_ms) = (self.peers.wheel.next_ms(), self.next_departures_ms());
-        let due = [wheel_ms, departures_ms, drain_ms, counts_ms, self.next_bus_ms()];
+        let strays_ms = self.strays.as_ref().and_then(Pace::next_ms);
+        let due = [wheel_ms, departures_ms, drain_ms, counts_ms, strays_ms, self.next_bus_ms()];
         due.into_iter().flatten().min()
     }
 

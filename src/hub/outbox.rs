@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::websocket::Frame;
 
 /// A queue of frames. Most connections have none or one waiting: the first needs no memory of its
@@ -91,6 +92,23 @@ impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Writes it down, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.int(&mut self.sent)?;
+        let mut count = c.count(usize::from(self.first.is_some()) + self.rest.len())?;
+        if !c.reads() {
+            return self.first.iter_mut().chain(&mut self.rest).try_for_each(|f| c.frame(f));
+        }
+        while count > 0 {
+            let mut frame = Frame::from(&[][..]);
+            c.frame(&mut frame)?;
+            self.push(frame);
+            count -= 1;
+        }
+        self.bytes = self.bytes.checked_sub(self.sent).ok_or(Cut)?;
+        if self.is_sound() { Ok(()) } else { Err(Cut) }
     }
 
     /// Whether the counts are those of the frames.

@@ -211,6 +211,11 @@ impl<T> Peers<T> {
         self.slab.iter().map(|(_, peer)| peer)
     }
 
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Peer<T>)> {
+        self.slab.iter_mut().map(|(key, peer)| (ConnId(key as u32), peer))
+    }
+
     /// All connections there are. For what happens once in the life of a server, never for an
     /// event.
     pub(crate) fn ids(&self) -> Vec<ConnId> {

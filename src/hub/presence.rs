@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::random::Hashing;
+use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::message::{self, json_string, push_json_string};
 use crate::proto::websocket::Frame;
 
@@ -41,7 +42,7 @@ pub(crate) struct Change {
 }
 
 /// Who joins a presence channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Member {
     pub id: Rc<str>,
     /// `user_info` as JSON text.
@@ -132,6 +133,36 @@ impl Presence {
         (count, ids.into_iter().filter(|id| self.leave_at(node, id).anywhere).collect())
     }
 
+    /// Writes down who is here and at which other nodes, or reads it: then those who are here come
+    /// one by one, by [`Presence::come_back`].
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
+        let mut users: Vec<(Member, u64, u64)> = users
+            .map(|(id, user)| {
+                let member = Member { id: Rc::clone(id), info: user.info.clone() };
+                (member, user.nodes, user.in_doubt)
+            })
+            .collect();
+        c.list(&mut users, |c, (member, nodes, in_doubt)| {
+            c.text(&mut member.id)?;
+            c.option(&mut member.info, Carrier::text)?;
+            c.number(nodes)?;
+            c.number(in_doubt)
+        })?;
+        for (member, nodes, in_doubt) in users.iter().filter(|_| c.reads()) {
+            let (user, is_new) = self.user(member);
+            (user.nodes, user.in_doubt) = (*nodes, *in_doubt);
+            is_new.then_some(()).ok_or(Cut)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a connection of one who is known already; `None` for anybody else.
+    pub(super) fn come_back(&mut self, id: &str) -> Option<Rc<str>> {
+        self.users.get_mut(id)?.connections += 1;
+        self.users.get_key_value(id).map(|(id, _)| Rc::clone(id))
+    }
+
     /// Those with connections here, in the order in which they came, behind this place: their
     /// places, ids and infos.
     pub(crate) fn here_after(
@@ -192,6 +223,7 @@ impl Presence {
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
         self.bytes == self.users.iter().map(cost).sum::<usize>()
             && self.order.len() == self.users.len()
+            && self.users.values().all(|user| user.connections > 0 || user.nodes > 0)
             && counted == connections
     }
 

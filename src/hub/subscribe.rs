@@ -20,12 +20,12 @@ use crate::proto::websocket::Frame;
 #[derive(Debug)]
 pub(super) struct CountDue {
     pub ms: u64,
-    app: u32,
-    channel: Rc<str>,
+    pub app: u32,
+    pub channel: Rc<str>,
 }
 
 /// How long nobody is told after a channel of more than a hundred was: Pusher's five seconds.
-const COUNT_PAUSE_MS: u64 = 5_000;
+pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
 
 impl<T> Hub<T> {
     /// Subscribes a connection to a channel. Doing so twice is no error: it is told again.

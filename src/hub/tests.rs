@@ -1,5 +1,7 @@
 //! The hub as a whole, without a socket: what its parts cannot show each by itself.
 
+mod carry;
+
 use std::io::IoSlice;
 
 use super::*;

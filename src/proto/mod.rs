@@ -2,9 +2,10 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
 //! Nothing outlives a call except a [`websocket::Reader`], a [`http::Chunked`] and a `resp::Reader`,
-//! which hold what has not arrived whole.
+//! which hold what has not arrived whole, and a [`carry::Carrier`].
 
 pub mod auth;
+pub mod carry;
 pub mod envelope;
 pub mod forwarded;
 pub mod http;

@@ -112,6 +112,10 @@ impl Link {
         &mut self.outbox
     }
 
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// What there is to do about the socket.
     pub(super) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
         let is_due = self.next_ms().is_some_and(|due_ms| now_ms >= due_ms);

@@ -9,6 +9,7 @@
 //!
 //! Local subscribers never wait for any of this.
 
+mod carry;
 mod facts;
 mod hear;
 mod link;
@@ -87,6 +88,19 @@ pub struct BusCounters {
     pub missing: u64,
     /// Texts on the channel that are no envelopes, and items that make no sense.
     pub foreign: u64,
+}
+
+impl BusCounters {
+    fn numbers(&mut self) -> [&mut u64; 6] {
+        [
+            &mut self.said,
+            &mut self.heard,
+            &mut self.repeated,
+            &mut self.dropped,
+            &mut self.missing,
+            &mut self.foreign,
+        ]
+    }
 }
 
 impl Bus {

@@ -1,5 +1,6 @@
 //! The other nodes: who is here, how far each has been heard, and how far each has heard us.
 
+use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
 
 /// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known.
@@ -24,7 +25,7 @@ pub(super) struct Node {
     pub is_telling: bool,
     pub heard_ms: u64,
     /// Since when it says that it has said less than was heard of it.
-    ahead_ms: Option<u64>,
+    pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
     /// When it was last asked to say something again, and to tell everything.
@@ -52,7 +53,7 @@ pub(super) struct Asks {
 pub(super) const NODES_MAX: usize = 64;
 
 impl Node {
-    fn new(id: NodeId, now_ms: u64) -> Self {
+    pub(super) fn new(id: NodeId, now_ms: u64) -> Self {
         Node {
             id,
             next: None,
@@ -111,6 +112,11 @@ const TELL_PAUSE_MS: u64 = 1_000;
 const TELLING_MAX_MS: u64 = 10_000;
 
 impl Nodes {
+    /// Writes them down with their numbers, or reads them.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.list(&mut self.places, |c, place| c.option(place, |c, node| node.carry(c)))
+    }
+
     /// The number of a node.
     pub(super) fn find(&self, id: NodeId) -> Option<usize> {
         self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))

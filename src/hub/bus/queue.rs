@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::websocket::Frame;
 
 /// Envelopes with consecutive numbers.
@@ -34,6 +35,22 @@ impl Queue {
             bytes_max,
             age_max_ms,
         }
+    }
+
+    /// Writes down what is kept, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.number(&mut self.first)?;
+        c.number(&mut self.next_written)?;
+        let count = c.count(self.said.len())?;
+        self.said.resize_with(count, || Said { frame: Frame::from(&[][..]), at_ms: 0 });
+        for said in &mut self.said {
+            c.frame(&mut said.frame)?;
+            c.number(&mut said.at_ms)?;
+        }
+        let written = self.next_written.checked_sub(self.first).ok_or(Cut)? as usize;
+        self.bytes = self.said.iter().map(|said| said.frame.len()).sum();
+        self.unwritten_bytes = self.said.iter().skip(written).map(|said| said.frame.len()).sum();
+        if written > count { Err(Cut) } else { Ok(()) }
     }
 
     /// The number the next envelope gets.

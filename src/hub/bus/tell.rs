@@ -12,7 +12,7 @@ use crate::proto::websocket;
 /// How far everything has been told.
 pub(super) struct Telling {
     /// Whether what cache channels keep is told as well.
-    kept: bool,
+    pub kept: bool,
     has_begun: bool,
     app: usize,
     /// The channel, by its place, and the user of it who was told last.

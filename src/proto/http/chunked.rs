@@ -1,6 +1,7 @@
 //! Chunked bodies as they arrive, each byte looked at once. Nothing here knows a header.
 
 use super::{Reject, body_too_large};
+use crate::proto::carry::{Carried, Carrier, Cut};
 
 /// Decodes a chunked body (RFC 9112 section 7.1) from bytes cut at any point.
 #[derive(Debug)]
@@ -81,6 +82,36 @@ impl Chunked {
     /// Whether the last chunk and the trailers have ended.
     pub fn is_done(&self) -> bool {
         matches!(self.state, ChunkState::Done)
+    }
+
+    /// Writes down how far it is, or reads it.
+    ///
+    /// # Errors
+    ///
+    /// What is read is cut.
+    pub fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let (mut kind, mut size, mut more) = match self.state {
+            ChunkState::Size { size, digits } => (0, size, digits),
+            ChunkState::Extension { size, named } => (1, size, named.into()),
+            ChunkState::Data { left } => (2, left, 0),
+            ChunkState::DataEnd => (3, 0, 0),
+            ChunkState::Trailer { blank } => (4, 0, blank.into()),
+            ChunkState::Done => (5, 0, 0),
+        };
+        c.number(&mut kind)?;
+        c.int(&mut size)?;
+        c.int(&mut more)?;
+        self.state = match kind {
+            0 => ChunkState::Size { size, digits: more },
+            1 => ChunkState::Extension { size, named: more == 1 },
+            2 => ChunkState::Data { left: size },
+            3 => ChunkState::DataEnd,
+            4 => ChunkState::Trailer { blank: more == 1 },
+            5 => ChunkState::Done,
+            _ => return Err(Cut),
+        };
+        c.flag(&mut self.carriage_return)?;
+        c.int(&mut self.ignored)
     }
 
     /// Takes a byte of a line. Every line ends with CR and LF, neither alone: what another server

@@ -1,0 +1,118 @@
+//! This node's place among the others, for the process that takes it: who it is, what it has said
+//! and they may not have heard, and how far each of them was heard. The connection to Redis is made
+//! anew; what was lost with it is said again, as after any outage.
+
+use super::super::Hub;
+use super::super::peer::Now;
+use super::nodes::{NODES_MAX, Node};
+use super::{Bus, Telling};
+use crate::proto::carry::{Carried, Carrier};
+use crate::proto::envelope::NodeId;
+
+impl<T> Hub<T> {
+    /// Says what there is to say, so that nothing is half said.
+    pub(in crate::hub) fn settle_bus(&mut self, now: Now) {
+        self.say_what_changed();
+        self.bus.iter_mut().for_each(|bus| bus.seal(now.ms));
+    }
+
+    /// Writes down the place among the others, if there is one.
+    pub(in crate::hub) fn freeze_bus(&mut self, c: &mut Carrier) -> Carried {
+        let mut bytes = Vec::new();
+        if let Some(bus) = &mut self.bus {
+            let mut inner = Carrier::writer();
+            bus.carry(&mut inner)?;
+            bytes = inner.into_bytes();
+        }
+        c.bytes(&mut bytes)
+    }
+
+    /// Takes that place. If the configuration is of another channel, or of one node alone, this node
+    /// begins anew, and knows nothing of others.
+    pub(in crate::hub) fn thaw_bus(&mut self, c: &mut Carrier, now: Now) -> Carried {
+        let mut bytes = Vec::new();
+        c.bytes(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut inner = Carrier::reader(bytes);
+        let is_same = match &mut self.bus {
+            Some(bus) => bus.is_of_channel(&mut inner)?,
+            None => false,
+        };
+        if let Some(bus) = self.bus.as_mut().filter(|_| is_same) {
+            bus.now_ms = now.ms;
+            bus.carry_rest(&mut inner)?;
+            return inner.end();
+        }
+        (0..NODES_MAX).for_each(|at| self.forget_facts(at, false, now));
+        Ok(())
+    }
+}
+
+impl Bus {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.text(&mut self.link.channel().to_owned())?;
+        self.carry_rest(c)
+    }
+
+    fn is_of_channel(&self, c: &mut Carrier) -> Result<bool, crate::proto::carry::Cut> {
+        let mut channel = String::new();
+        c.text(&mut channel)?;
+        Ok(channel == self.link.channel())
+    }
+
+    fn carry_rest(&mut self, c: &mut Carrier) -> Carried {
+        c.number(&mut self.id.0)?;
+        c.number(&mut self.started_ms)?;
+        c.number(&mut self.clock)?;
+        c.number(&mut self.alive_ms)?;
+        c.int(&mut self.links)?;
+        self.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
+        self.queue.carry(c)?;
+        self.nodes.carry(c)?;
+        // Whoever was being told everything is told from the beginning.
+        let told = self.telling.as_ref().map(|telling| telling.kept);
+        let mut tells = match (told, self.tell_again) {
+            (None, again) => again,
+            (Some(kept), again) => Some(kept || again == Some(true)),
+        };
+        c.option(&mut tells, Carrier::flag)?;
+        if c.reads() {
+            self.telling = tells.map(Telling::new);
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Writes it down, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.number(&mut self.id.0)?;
+        c.option(&mut self.next, Carrier::number)?;
+        let flags = [
+            &mut self.is_here,
+            &mut self.has_left,
+            &mut self.is_whole,
+            &mut self.is_telling,
+            &mut self.asks.again,
+            &mut self.asks.tell,
+            &mut self.wants_kept,
+            &mut self.is_over,
+        ];
+        flags.into_iter().try_for_each(|flag| c.flag(flag))?;
+        c.number(&mut self.heard_ms)?;
+        c.number(&mut self.heard_ours)?;
+        c.int(&mut self.facts)?;
+        for at_ms in [&mut self.ahead_ms, &mut self.again_ms, &mut self.tell_ms] {
+            c.option(at_ms, Carrier::number)?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node::new(NodeId(0), 0)
+    }
+}

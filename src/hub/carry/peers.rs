@@ -1,0 +1,170 @@
+//! One connection, but for its memberships, which its channels carry.
+
+use std::net::IpAddr;
+
+use crate::hub::outbox::Outbox;
+use crate::hub::peer::{
+    ChunkedBody, Closing, Goodbye, Liveness, Peer, Phase, Request, SocketId, Subscriber, User,
+};
+use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::websocket::Reader;
+
+/// A connection of which nothing is known but its socket.
+pub(super) fn blank<T>(io: T) -> Peer<T> {
+    Peer {
+        io,
+        address: None,
+        phase: Phase::Request(Request::default()),
+        outbox: Outbox::default(),
+        last_seen_ms: 0,
+        armed: 0,
+        dirty: false,
+        too_slow: false,
+        replies: 0,
+    }
+}
+
+impl<T> Peer<T> {
+    /// Writes it down, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        address(&mut self.address, c)?;
+        c.number(&mut self.last_seen_ms)?;
+        c.int(&mut self.replies)?;
+        self.outbox.carry(c)?;
+        self.phase.carry(c)
+    }
+}
+
+fn address(address: &mut Option<IpAddr>, c: &mut Carrier) -> Carried {
+    let mut octets = match address {
+        None => Vec::new(),
+        Some(IpAddr::V4(v4)) => v4.octets().to_vec(),
+        Some(IpAddr::V6(v6)) => v6.octets().to_vec(),
+    };
+    c.bytes(&mut octets)?;
+    *address = match (<[u8; 4]>::try_from(&*octets), <[u8; 16]>::try_from(&*octets)) {
+        (Ok(v4), _) => Some(IpAddr::from(v4)),
+        (_, Ok(v6)) => Some(IpAddr::from(v6)),
+        _ => None,
+    };
+    Ok(())
+}
+
+impl Phase {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let mut kind = match self {
+            Phase::Request(_) => 0,
+            Phase::Open(_) => 1,
+            Phase::Closing(_) => 2,
+        };
+        c.number(&mut kind)?;
+        if c.reads() {
+            *self = match kind {
+                0 => Phase::Request(Request::default()),
+                1 => Phase::Open(blank_subscriber()),
+                2 => Phase::Closing(blank_closing()),
+                _ => return Err(Cut),
+            };
+        }
+        match self {
+            Phase::Request(request) => request.carry(c),
+            Phase::Open(subscriber) => subscriber.carry(c),
+            Phase::Closing(closing) => closing.carry(c),
+        }
+    }
+}
+
+impl Request {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.bytes(&mut self.buffer)?;
+        c.int(&mut self.needed)?;
+        c.option(&mut self.chunked, |c, chunked| {
+            let ChunkedBody { decoder, body } = &mut **chunked;
+            decoder.carry(c)?;
+            c.bytes(body)
+        })?;
+        c.option(&mut self.deadline_ms, Carrier::number)?;
+        c.flag(&mut self.checked)?;
+        c.flag(&mut self.is_for_metrics)
+    }
+}
+
+fn blank_subscriber() -> Subscriber {
+    Subscriber {
+        app: 0,
+        socket_id: SocketId(0, 0),
+        reader: Reader::default(),
+        seats: Vec::new(),
+        user: None,
+        window: (0, 0),
+        liveness: Liveness::Quiet,
+    }
+}
+
+impl Subscriber {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.int(&mut self.app)?;
+        c.int(&mut self.socket_id.0)?;
+        c.int(&mut self.socket_id.1)?;
+        self.reader.carry(c)?;
+        let mut user = self.user.take().map(|user| *user);
+        c.option(&mut user, |c, user| {
+            c.text(&mut user.id)?;
+            c.option(&mut user.info, Carrier::text)?;
+            c.int(&mut user.own_seats)
+        })?;
+        self.user = user.map(Box::new);
+        c.int(&mut self.window.0)?;
+        c.number(&mut self.window.1)?;
+        let (mut asked, mut asked_ms) = match self.liveness {
+            Liveness::Quiet => (0, 0),
+            Liveness::Pinged { at_ms } => (1, at_ms),
+            Liveness::AskedTwice { at_ms } => (2, at_ms),
+        };
+        c.number(&mut asked)?;
+        c.number(&mut asked_ms)?;
+        self.liveness = match asked {
+            0 => Liveness::Quiet,
+            1 => Liveness::Pinged { at_ms: asked_ms },
+            2 => Liveness::AskedTwice { at_ms: asked_ms },
+            _ => return Err(Cut),
+        };
+        Ok(())
+    }
+}
+
+impl Default for User {
+    fn default() -> Self {
+        User { id: "".into(), info: None, own_seats: 0 }
+    }
+}
+
+fn blank_closing() -> Closing {
+    let goodbye = Goodbye::None;
+    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, goodbye, is_for_metrics: false }
+}
+
+impl Closing {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        c.number(&mut self.deadline_ms)?;
+        c.number(&mut self.end_ms)?;
+        c.int(&mut self.left_bytes)?;
+        let mut goodbye = match self.goodbye {
+            Goodbye::None => 0,
+            Goodbye::Said => 1,
+            Goodbye::Waiting { half_closed: false } => 2,
+            Goodbye::Waiting { half_closed: true } => 3,
+            Goodbye::PutOff => 4,
+        };
+        c.number(&mut goodbye)?;
+        self.goodbye = match goodbye {
+            0 => Goodbye::None,
+            1 => Goodbye::Said,
+            2 => Goodbye::Waiting { half_closed: false },
+            3 => Goodbye::Waiting { half_closed: true },
+            4 => Goodbye::PutOff,
+            _ => return Err(Cut),
+        };
+        c.flag(&mut self.is_for_metrics)
+    }
+}

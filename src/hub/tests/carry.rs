@@ -1,0 +1,179 @@
+//! A hub that goes on in another: everything is there, and whatever is cut is an error.
+
+use super::*;
+use crate::proto::carry::Cut;
+
+const HAS_REDIS: bool = cfg!(feature = "redis");
+
+/// The configuration of [`World::new`], with these apps.
+fn config(ids: &[&str]) -> Config {
+    let apps = ids.iter().map(|id| Settings::new(*id, format!("key-{id}"), SECRET)).collect();
+    Config { apps, ..Config::default() }
+}
+
+fn connect(world: &mut World, key: &str) -> ConnId {
+    let id = world.open();
+    let handshake = String::from_utf8_lossy(HANDSHAKE).replace("/app/key", &format!("/app/{key}"));
+    world.send(id, handshake.as_bytes());
+    world.take(id);
+    id
+}
+
+/// A hub with some of everything that there can be.
+fn busy(has_bus: bool) -> World {
+    let now = Now { ms: 100_000, unix_s: 1_795_450_533 };
+    let mut config = config(&["1", "2"]);
+    config.apps[0].key = "key".into();
+    config.apps[0].subscription_count = true;
+    config.server.scaling.enabled = has_bus;
+    let mut world = World { hub: Hub::new(&config, [0; 32], now), now };
+    let first = world.hub.open((), Some([203, 0, 113, 5].into()), now);
+    world.send(first, HANDSHAKE);
+    let ids: Vec<(ConnId, String)> = (0..5).map(|_| world.connect()).collect();
+    for (n, (id, socket_id)) in ids.iter().enumerate() {
+        world.sign_in(*id, socket_id, &format!(r#"{{"id":"u{n}","watchlist":["u0","u1"]}}"#));
+        world.subscribe(*id, "news");
+        world.subscribe(*id, "cache-news");
+        let data = format!(r#"{{"user_id":"{}","user_info":{{"n":{n}}}}}"#, n % 2);
+        let auth = Signer::new(SECRET).sign(&[socket_id, ":presence-a:", &data]);
+        let data = crate::proto::message::json_string(&data);
+        let channel = r#""channel":"presence-a""#;
+        let said = format!(
+            r#"{{"event":"pusher:subscribe","data":{{{channel},"auth":"key:{auth}","channel_data":{data}}}}}"#
+        );
+        world.say(*id, &said);
+    }
+    let (writer, _) = ids[0];
+    world.take(writer);
+    world.say(writer, r#"{"event":"client-x","channel":"cache-news","data":"what is kept"}"#);
+    // One has taken a part of a frame, one has gone, one goes, one has sent half of a message
+    // of which it had sent a frame before.
+    world.hub.outbox(ids[1].0).unwrap().1.consume(3);
+    world.hub.close(ids[2].0, now);
+    world.send(ids[3].0, &[0x88, 0x80, 0, 0, 0, 0]);
+    let half = br#"{"event":"pusher:pi"#;
+    let mut frame = vec![0x01, 0x80 | half.len() as u8, 0, 0, 0, 0];
+    frame.extend(half);
+    frame.extend([0x80, 0x80 | 13, 1, 2, 3]);
+    world.send(ids[4].0, &frame);
+    let publisher = world.open();
+    world.send(publisher, b"GET /up HTTP/1.1\r\nHost: x");
+    connect(&mut world, "key-2");
+    world
+}
+
+fn freeze(world: &mut World) -> Vec<u8> {
+    world.hub.freeze(world.now, |_, ()| 0).unwrap()
+}
+
+fn thaw(world: &World, config: &Config, state: Vec<u8>) -> Result<World, Cut> {
+    let mut hub = Hub::new(config, [1; 32], world.now);
+    hub.thaw(state, world.now, |_| Some(()))?;
+    hub.audit().map_err(|_| Cut)?;
+    Ok(World { hub, now: world.now })
+}
+
+fn config_of(world: &World) -> Config {
+    let apps = world.hub.apps.iter().map(|app| app.settings.clone()).collect();
+    let mut config = Config { apps, ..Config::default() };
+    config.server.scaling.enabled = world.hub.bus.is_some();
+    config
+}
+
+#[test]
+fn what_was_frozen_and_thawed_freezes_to_the_same() {
+    let mut world = busy(HAS_REDIS);
+    let state = freeze(&mut world);
+    assert_eq!(freeze(&mut world), state, "freezing changes nothing");
+    let config = config_of(&world);
+    let mut thawed = thaw(&world, &config, state.clone()).unwrap();
+    assert_eq!(freeze(&mut thawed), state);
+    assert_eq!(thawed.hub.connections(), world.hub.connections());
+}
+
+#[test]
+fn a_state_that_is_cut_anywhere_is_an_error() {
+    let mut world = busy(HAS_REDIS);
+    let state = freeze(&mut world);
+    let config = config_of(&world);
+    for len in 0..state.len() {
+        assert!(thaw(&world, &config, state[..len].to_vec()).is_err(), "{len} of {}", state.len());
+    }
+    let longer = [&state[..], &[0]].concat();
+    assert!(thaw(&world, &config, longer).is_err());
+}
+
+#[test]
+fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
+    let mut world = busy(false);
+    let config = config_of(&world);
+    let waits: Vec<Vec<u8>> = {
+        let state = freeze(&mut world);
+        let mut thawed = thaw(&world, &config, state).unwrap();
+        let ids = thawed.hub.peers.ids();
+        ids.into_iter().map(|id| thawed.take_bytes(id)).collect()
+    };
+    // The names of connections are their places among those that are there.
+    let state = freeze(&mut world);
+    let ids = world.hub.peers.ids();
+    let before: Vec<Vec<u8>> = ids.iter().map(|id| world.take_bytes(*id)).collect();
+    assert_eq!(waits, before);
+    assert!(before.iter().any(|bytes| bytes.first() != Some(&0x81) && !bytes.is_empty()));
+
+    let mut thawed = thaw(&world, &config, state).unwrap();
+    let ids = thawed.hub.peers.ids();
+    ids.iter().for_each(|id| drop(thawed.take(*id)));
+    let half = ids[5];
+    let rest = [4, b'n' ^ 1, b'g' ^ 2, b'"' ^ 3, b'}' ^ 4];
+    let spaces: Vec<u8> = (0..9).map(|n| b' ' ^ [1, 2, 3, 4][n % 4]).collect();
+    thawed.send(half, &[&rest[..], &spaces].concat());
+    assert!(thawed.take(half).contains("pusher:pong"), "the second half of its message");
+    let publisher = ids[3];
+    thawed.send(publisher, b"\r\n\r\n");
+    assert!(thawed.take(publisher).starts_with("HTTP/1.1 200"));
+    thawed.say(ids[1], r#"{"event":"client-y","channel":"presence-a","data":"on"}"#);
+    assert_eq!(thawed.take(ids[2]).matches("client-y").count(), 1);
+    assert_eq!(thawed.take(ids[1]), "");
+    thawed.hub.audit().unwrap();
+    thawed.pass(3_600_000);
+    ids.iter().for_each(|id| _ = thawed.hub.close(*id, thawed.now));
+    thawed.pass(3_600_000);
+    while thawed.hub.next_dirty(thawed.now).is_some() {}
+    assert_eq!(thawed.hub.remains(), None);
+}
+
+#[test]
+fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
+    let mut world = busy(false);
+    let state = freeze(&mut world);
+    let mut config = config_of(&world);
+    config.apps.remove(1);
+    let mut thawed = thaw(&world, &config, state).unwrap();
+    let ids = thawed.hub.peers.ids();
+    let stray = ids[ids.len() - 1];
+    assert_eq!(thawed.take(stray), "");
+    thawed.pass(50);
+    let said = thawed.take(stray);
+    assert!(said.contains("4200") && said.contains("Application was removed"), "{said}");
+    assert!(!thawed.take(ids[1]).contains("4200"));
+    // Carried once more while it has not gone, and once after that.
+    let state = freeze(&mut thawed);
+    let mut again = thaw(&thawed, &config, state).unwrap();
+    again.hub.close(stray, again.now);
+    let state = freeze(&mut again);
+    let again = thaw(&again, &config, state).unwrap();
+    assert_eq!(again.hub.apps.len(), 1);
+}
+
+#[test]
+fn a_frame_that_waits_for_many_is_carried_once() {
+    let mut world = World::new(|_, _| {});
+    let ids: Vec<ConnId> = (0..100).map(|_| world.connect().0).collect();
+    ids.iter().for_each(|&id| world.subscribe(id, "news"));
+    ids.iter().for_each(|&id| drop(world.take(id)));
+    let event =
+        format!(r#"{{"event":"client-x","channel":"news","data":"{}"}}"#, "x".repeat(9_000));
+    world.say(ids[0], &event);
+    let state = freeze(&mut world);
+    assert!((9_000..20_000).contains(&state.len()), "{} bytes", state.len());
+}

@@ -1,0 +1,67 @@
+//! What a [`Reader`] holds of frames and messages that have not arrived whole, for the process that
+//! goes on with them.
+
+use tungstenite::protocol::frame::coding::OpCode;
+
+use super::{Arriving, Header, Partial, Reader};
+use crate::proto::carry::{Carried, Carrier, Cut};
+
+impl Reader {
+    /// Writes down what it holds, or reads it. Nothing may be handed out at that time.
+    ///
+    /// # Errors
+    ///
+    /// What is read is cut.
+    pub fn carry(&mut self, c: &mut Carrier) -> Carried {
+        self.forget_handed_out();
+        c.option(&mut self.partial, |c, partial| partial.carry(c))
+    }
+}
+
+impl Partial {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let mut header = self.header[..self.header_len].to_vec();
+        c.bytes(&mut header)?;
+        self.header_len = header.len();
+        self.header.get_mut(..header.len()).ok_or(Cut)?.copy_from_slice(&header);
+        c.option(&mut self.frame, |c, frame| frame.carry(c))?;
+        c.bytes(&mut self.control)?;
+        let mut kind = self.message_kind.map(|kind| u8::from(OpCode::Data(kind)));
+        c.option(&mut kind, Carrier::int)?;
+        self.message_kind = match kind.map(opcode) {
+            None => None,
+            Some(Ok(OpCode::Data(kind))) => Some(kind),
+            Some(_) => return Err(Cut),
+        };
+        c.bytes(&mut self.message)?;
+        c.int(&mut self.fragments)?;
+        c.int(&mut self.utf8_len)?;
+        if self.utf8_len > self.message.len() { Err(Cut) } else { Ok(()) }
+    }
+}
+
+impl Arriving {
+    fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let Arriving { header, arrived } = self;
+        let mut code = u8::from(header.opcode);
+        c.int(&mut code)?;
+        header.opcode = opcode(code)?;
+        c.flag(&mut header.is_final)?;
+        header.mask.iter_mut().try_for_each(|byte| c.int(byte))?;
+        c.int(&mut header.payload_len)?;
+        c.int(arrived)?;
+        if *arrived > header.payload_len { Err(Cut) } else { Ok(()) }
+    }
+}
+
+/// The library makes no opcode of more than four bits.
+fn opcode(code: u8) -> Result<OpCode, Cut> {
+    if code > 0xF { Err(Cut) } else { Ok(OpCode::from(code)) }
+}
+
+impl Default for Arriving {
+    fn default() -> Self {
+        let (opcode, is_final) = (OpCode::from(0), false);
+        Arriving { header: Header { opcode, is_final, mask: [0; 4], payload_len: 0 }, arrived: 0 }
+    }
+}
