@@ -32,6 +32,7 @@ mod metrics;
 mod origins;
 mod presence;
 mod proxies;
+mod pulse;
 mod rate_limit;
 mod redis;
 mod redis_ways;

@@ -42,6 +42,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     if let Some(notices) = notices {
         server.notify(notices);
     }
+    if let Some(stream) = loaded.pulse.clone() {
+        server.feed_pulse(stream, config).map_err(Failure::at_work)?;
+    }
     let stopper = server.stopper().map_err(Failure::at_work)?;
     let restarter = server.stopper().map_err(Failure::at_work)?;
     let restart_key = loaded.restart_key.clone();

@@ -17,6 +17,40 @@ pub enum RestartKey {
     Redis(Box<RedisTarget>, Vec<String>),
 }
 
+/// Where Laravel Pulse takes records from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PulseStream {
+    /// The Redis it is in.
+    pub target: RedisTarget,
+    /// Its name is one of these: which one it is depends on the age of the app.
+    pub names: Vec<String>,
+}
+
+impl PulseStream {
+    /// Where it is for the app of this environment. `about_redis` is what is wrong with the
+    /// variables of Redis.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be told where.
+    pub fn of(
+        environment: &Environment,
+        scaling: &Scaling,
+        about_redis: Option<Error>,
+    ) -> Result<Self, String> {
+        let connection = environment.get("PULSE_REDIS_CONNECTION").unwrap_or("default");
+        let database = database("PULSE_REDIS_CONNECTION", connection, environment, scaling)?;
+        let target = target(scaling, database, about_redis)?;
+        Ok(PulseStream {
+            target,
+            names: names(|separator| {
+                Ok(prefix(environment, "REDIS_PREFIX", "database", separator)?
+                    + "laravel:pulse:ingest")
+            })?,
+        })
+    }
+}
+
 impl RestartKey {
     /// Where it is for the app of this environment; `None` if its cache is not in Redis.
     /// `about_redis` is what is wrong with the variables of Redis.
@@ -34,30 +68,53 @@ impl RestartKey {
         if store != Some("redis") {
             return Ok(None);
         }
-        if let Some(error) = about_redis {
-            return Err(error.to_string());
-        }
-        let database = match environment.get("REDIS_CACHE_CONNECTION").unwrap_or("cache") {
-            "cache" => match environment.get("REDIS_CACHE_DB") {
-                Some(text) => values::whole(text, &(0..=super::redis::DATABASE_MAX.into()))
-                    .map_err(|why| format!("REDIS_CACHE_DB: {why}"))?
-                    as u32,
-                None => 1,
-            },
-            "default" => scaling.database,
-            _ => return Err("REDIS_CACHE_CONNECTION names one that is not Laravel's own".into()),
-        };
-        let target = RedisTarget::of(&Scaling { database, ..scaling.clone() });
-        let target = target.map_err(|error| error.to_string())?;
-        let name = |separator: char| {
+        let connection = environment.get("REDIS_CACHE_CONNECTION").unwrap_or("cache");
+        let database = database("REDIS_CACHE_CONNECTION", connection, environment, scaling)?;
+        let target = target(scaling, database, about_redis)?;
+        let names = names(|separator| {
             let redis = prefix(environment, "REDIS_PREFIX", "database", separator)?;
             let cache = prefix(environment, "CACHE_PREFIX", "cache", separator)?;
             Ok(format!("{redis}{cache}laravel:reverb:restart"))
-        };
-        let mut names = SEPARATORS.into_iter().map(name).collect::<Result<Vec<_>, String>>()?;
-        names.dedup();
+        })?;
         Ok(Some(RestartKey::Redis(Box::new(target), names)))
     }
+}
+
+/// The database of one of the two connections of Laravel's `config/database.php`.
+fn database(
+    variable: &str,
+    connection: &str,
+    environment: &Environment,
+    scaling: &Scaling,
+) -> Result<u32, String> {
+    match (connection, environment.get("REDIS_CACHE_DB")) {
+        ("default", _) => Ok(scaling.database),
+        ("cache", None) => Ok(1),
+        ("cache", Some(text)) => values::whole(text, &(0..=super::redis::DATABASE_MAX.into()))
+            .map(|number| number as u32)
+            .map_err(|why| format!("REDIS_CACHE_DB: {why}")),
+        _ => Err(format!("{variable} names one that is not Laravel's own")),
+    }
+}
+
+/// The Redis of the app, in this database.
+fn target(
+    scaling: &Scaling,
+    database: u32,
+    about_redis: Option<Error>,
+) -> Result<RedisTarget, String> {
+    let target = match about_redis {
+        Some(error) => Err(error),
+        None => RedisTarget::of(&Scaling { database, ..scaling.clone() }),
+    };
+    target.map_err(|error| error.to_string())
+}
+
+/// The names for each of the separators, each once.
+fn names(name: impl Fn(char) -> Result<String, String>) -> Result<Vec<String>, String> {
+    let mut names = SEPARATORS.into_iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    names.dedup();
+    Ok(names)
 }
 
 /// What stands between the words of a prefix nobody has set: in new apps, and in older ones.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::env::Environment;
-use super::laravel::RestartKey;
+use super::laravel::{PulseStream, RestartKey};
 use super::{Config, Error, Server, Tls, credentials, json, tls, values, variables};
 
 /// The file that is read when none is named, if it is there.
@@ -51,6 +51,8 @@ pub struct Loaded {
     pub files_read: Vec<PathBuf>,
     /// Where the Laravel app is told to restart it.
     pub restart_key: RestartKey,
+    /// Where the messages card of Laravel Pulse is fed, if it is.
+    pub pulse: Option<PulseStream>,
     /// Every variable, those that tell the server nothing as well.
     pub environment: Environment,
     /// What is most likely a mistake, one line each.
@@ -71,7 +73,7 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, restart_key, environment, warnings } =
+    let Layered { mut config, files_read, restart_key, pulse, environment, warnings } =
         layered(sources, process_env)?;
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
@@ -83,7 +85,7 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
-    Ok(Loaded { config, generated_app, files_read, restart_key, environment, warnings })
+    Ok(Loaded { config, generated_app, files_read, restart_key, pulse, environment, warnings })
 }
 
 /// What a server started with the same sources is: where it listens.
@@ -120,6 +122,7 @@ struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
     restart_key: RestartKey,
+    pulse: Option<PulseStream>,
     environment: Environment,
     warnings: Vec<String>,
 }
@@ -153,6 +156,18 @@ fn layered(
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
+    let scaling = &config.server.scaling;
+    let pulse = match config.server.pulse_sample_ppm {
+        None => None,
+        Some(_) => Some(
+            PulseStream::of(&environment, scaling, about_redis.clone())
+                .map_err(|why| Error::new("configuration", "pulse_sample_rate", why))?,
+        ),
+    };
+    if pulse.is_some() && environment.get("PULSE_INGEST_DRIVER") != Some("redis") {
+        warnings
+            .push("pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so nobody reads it".into());
+    }
     let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
         Ok(Some(key)) => key,
         other => {
@@ -166,7 +181,7 @@ fn layered(
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    Ok(Layered { config, files_read, restart_key, environment, warnings })
+    Ok(Layered { config, files_read, restart_key, pulse, environment, warnings })
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {

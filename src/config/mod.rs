@@ -70,6 +70,11 @@ pub struct Server {
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
     pub max_request_size: usize,
+    /// How many of a million messages are recorded for the messages card of Laravel Pulse, if it is
+    /// fed. `REVERB_SERVER_PULSE_SAMPLE_RATE`.
+    pub pulse_sample_ppm: Option<u32>,
+    /// Seconds between two of these records. `REVERB_PULSE_INGEST_INTERVAL`.
+    pub pulse_interval_s: u32,
     /// How several nodes find each other.
     pub scaling: Scaling,
 }
@@ -93,6 +98,8 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             tls: Tls::default(),
             max_request_size: 1 << 20,
+            pulse_sample_ppm: None,
+            pulse_interval_s: 15,
             scaling: Scaling::default(),
         }
     }

@@ -62,7 +62,8 @@ fn server(server: &Server) -> String {
                     "tls": {redis_tls}
                 }}
             }},
-            "pulse_ingest_interval": 15,
+            "pulse_ingest_interval": {pulse_interval_s},
+            "pulse_sample_rate": {pulse_sample_rate},
             "telescope_ingest_interval": 15"#,
         host = text(&server.host),
         port = server.port,
@@ -73,6 +74,10 @@ fn server(server: &Server) -> String {
         trusted_proxies = joined(&server.trusted_proxies),
         tls = tls(&server.tls),
         max_request_size = server.max_request_size,
+        pulse_interval_s = server.pulse_interval_s,
+        pulse_sample_rate = server.pulse_sample_ppm.map_or("null".to_owned(), |ppm| {
+            format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000)
+        }),
         enabled = scaling.enabled,
         channel = text(&scaling.channel),
         redis_url = optional(scaling.url.as_deref()),

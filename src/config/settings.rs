@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
-    shown, url_safe, whole,
+    share_ppm, shown, url_safe, whole,
 };
 use super::{App, Config, RateLimit, redis};
 
@@ -210,7 +210,21 @@ pub const SERVER: &[Setting<Config>] = &[
         config.server.scaling.tls.passphrase = Some(passphrase.to_owned());
         Ok(())
     }),
-    ignored("pulse_ingest_interval", "REVERB_PULSE_INGEST_INTERVAL"),
+    whole_number(
+        "pulse_ingest_interval",
+        "REVERB_PULSE_INGEST_INTERVAL",
+        1..=3_600,
+        |config, seconds| config.server.pulse_interval_s = seconds as u32,
+    ),
+    // A number in JSON, like an id.
+    Setting {
+        key: "pulse_sample_rate",
+        variable: "REVERB_SERVER_PULSE_SAMPLE_RATE",
+        kind: Kind::Id(|config, rate| {
+            config.server.pulse_sample_ppm = Some(share_ppm(rate)?);
+            Ok(())
+        }),
+    },
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
     ignored("", "REVERB_SERVER"),
     // The next two tell browsers and the Laravel app where the public side is. A slip here is one

@@ -152,6 +152,18 @@ fn shorten(text: &str) -> String {
     }
 }
 
+/// A share above 0 and up to 1, with up to six decimals, in parts per million.
+pub fn share_ppm(text: &str) -> Result<u32, String> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{decimals:0<6}");
+    let is_written_so =
+        whole.len() == 1 && digits.len() == 7 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    match digits.parse() {
+        Ok(ppm @ 1..=1_000_000) if is_written_so => Ok(ppm),
+        _ => Err(format!("{} is no share such as 1 or 0.01", shown(text))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +194,16 @@ mod tests {
     fn what_is_shown_is_quoted_escaped_and_short() {
         assert_eq!(shown("a\n"), "\"a\\n\"");
         assert_eq!(shown(&"é".repeat(41)), format!("\"{}…\"", "é".repeat(40)));
+    }
+
+    #[test]
+    fn a_share_is_in_parts_per_million() {
+        for (text, ppm) in [("1", 1_000_000), ("0.1", 100_000), ("0.000001", 1), ("1.0", 1_000_000)]
+        {
+            assert_eq!(share_ppm(text), Ok(ppm), "{text}");
+        }
+        for text in ["0", "0.0", "1.1", "2", "-1", "x", "1,0", "0.0000001", ".5", "10%", "+.5"] {
+            assert!(share_ppm(text).is_err(), "{text}");
+        }
     }
 }

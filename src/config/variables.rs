@@ -149,7 +149,7 @@ mod tests {
             REDIS_SCHEME=tls\nREDIS_TLS_CAFILE=/a\nREDIS_TLS_VERIFY_PEER=false\n\
             REDIS_TLS_PEER_NAME=n\nREDIS_TLS_LOCAL_CERT=/c\nREDIS_TLS_LOCAL_PK=/k\n\
             REDIS_TLS_PASSPHRASE=p\nSSL_CERT_FILE=/other\n\
-            REVERB_PULSE_INGEST_INTERVAL=x\nREVERB_LIMIT_CONNECTIONS=7\n";
+            REVERB_PULSE_INGEST_INTERVAL=30\nREVERB_SERVER_PULSE_SAMPLE_RATE=0.1\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
         let mut warnings = Vec::new();
         assert_eq!(apply(&environment(text), &mut config, &mut warnings), Ok(None));
@@ -159,6 +159,7 @@ mod tests {
         assert_eq!((server.host.as_str(), server.port, server.path.as_str()), ("::1", 9000, "/ws"));
         assert_eq!(server.hostname.as_deref(), Some("ws.example"));
         assert_eq!(server.max_request_size, 20_000);
+        assert_eq!((server.pulse_interval_s, server.pulse_sample_ppm), (30, Some(100_000)));
         assert!(scaling.enabled);
         assert_eq!((scaling.channel.as_str(), scaling.url.as_deref()), ("c", Some("redis://r")));
         assert_eq!((scaling.host.as_str(), scaling.port), ("r", 1));

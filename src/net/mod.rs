@@ -6,6 +6,7 @@ mod clock;
 mod error;
 mod listen;
 mod notice;
+mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(not(feature = "redis"))]

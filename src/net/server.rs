@@ -7,6 +7,7 @@
 //! directions; nothing is registered again.
 
 mod accept;
+mod attach;
 mod obey;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use super::clock::Clock;
 use super::error::BindError;
 use super::listen::Listen;
 use super::notice::Notice;
+use super::pulse::Pulse;
 use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
@@ -29,7 +31,9 @@ use super::sys;
 use super::systemd::Notices;
 use super::tls::Secure;
 use crate::config::{Config, Limits};
-use crate::hub::{ConnId, Fate, Hub, Listener, Now};
+use crate::hub::{ConnId, Fate, Hub, Now};
+
+pub(crate) use accept::connections_within;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
@@ -40,6 +44,8 @@ pub struct Server {
     watchers: Vec<ConnId>,
     /// What is told to systemd, if it runs under it.
     notices: Option<Notices>,
+    /// What feeds the messages card of Laravel Pulse, if it is fed.
+    pulse: Option<Pulse>,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
     /// The way to the other nodes, if there are to be any.
@@ -122,6 +128,7 @@ impl Server {
             listens,
             watchers: Vec::new(),
             notices: None,
+            pulse: None,
             secure,
             redis,
             stops,
@@ -162,11 +169,6 @@ impl Server {
         self.listens.iter().filter(|listen| listen.is_for_metrics).find_map(Listen::address)
     }
 
-    /// Has systemd told how it is.
-    pub fn notify(&mut self, notices: Notices) {
-        self.notices = Some(notices);
-    }
-
     /// The most connections at a time: as configured, or as the open-file limit allows.
     pub fn connections_max(&self) -> u32 {
         self.limits.connections
@@ -175,11 +177,6 @@ impl Server {
     /// Whether it speaks TLS, to clients or to Redis, so that there are certificates to load anew.
     pub fn has_certificates(&self) -> bool {
         self.secure.is_some() || self.redis.as_ref().is_some_and(Redis::is_secure)
-    }
-
-    /// Has this listener told what happens.
-    pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.hub.listen(listener);
     }
 
     /// Has this server give every message back to who sent it.
@@ -220,6 +217,9 @@ impl Server {
             }
             if let Some(notices) = &mut self.notices {
                 notices.turn(now.ms);
+            }
+            if let Some(pulse) = &mut self.pulse {
+                pulse.turn(self.hub.counters(), now);
             }
             self.accept(now);
             self.shake_hands(now);
@@ -262,7 +262,8 @@ impl Server {
         let retry_ms = self.listens.iter().filter_map(|listen| listen.retry_ms).min();
         let notice_ms = self.notices.as_ref().and_then(Notices::next_ms);
         let tick_ms = self.hub.next_tick_ms();
-        let due = [tick_ms, retry_ms, notice_ms, self.end_ms, check_ms, self.trim_ms];
+        let pulse_ms = self.pulse.as_ref().map(Pulse::next_ms);
+        let due = [tick_ms, retry_ms, notice_ms, self.end_ms, check_ms, self.trim_ms, pulse_ms];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
@@ -431,14 +432,6 @@ pub(super) const REDIS: Token = Token(usize::MAX - 2);
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
 /// The first listener's; those of the others are below it.
 const LISTENERS: Token = Token(usize::MAX - 4);
-/// How many connections there is room for with so many files open.
-pub(crate) fn connections_within(open_files: u64) -> u64 {
-    open_files.saturating_sub(RESERVED_FILES).max(1)
-}
-
-/// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
-/// who are answered on connections that are not kept when there is no room.
-const RESERVED_FILES: u64 = 64;
 /// Events of one turn. A mass disconnect is seen in a few turns with this many.
 const EVENTS: usize = 4_096;
 /// What is read of a connection in one turn.

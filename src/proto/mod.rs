@@ -11,6 +11,7 @@ pub mod forwarded;
 pub mod http;
 pub mod message;
 pub mod prometheus;
+pub mod pulse;
 pub mod query;
 #[cfg(feature = "redis")]
 pub mod resp;

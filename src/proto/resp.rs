@@ -109,6 +109,7 @@ pub type Answer = Result<Option<Vec<u8>>, String>;
 fn answer(value: Value) -> Answer {
     match value {
         Value::BulkString(text) => Ok(Some(text)),
+        Value::SimpleString(text) => Ok(Some(text.into_bytes())),
         Value::Nil => Ok(None),
         Value::ServerError(error) => Err(in_words(&error)),
         _ => Ok(Some(Vec::new())),
@@ -195,12 +196,12 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_text_nothing_or_an_error() {
-        let mut bytes = &b"$3\r\nabc\r\n$-1\r\n_\r\n+OK\r\n-NOAUTH Log in.\r\n"[..];
+        let mut bytes = &b"$3\r\nabc\r\n$-1\r\n_\r\n+stream\r\n-NOAUTH Log in.\r\n"[..];
         let mut reader = Reader::new(1_000);
         let mut next = || reader.answer(&mut bytes).unwrap().unwrap();
         assert_eq!(next(), Ok(Some(b"abc".to_vec())));
         assert_eq!([next(), next()], [Ok(None), Ok(None)]);
-        assert_eq!(next(), Ok(Some(Vec::new())));
+        assert_eq!(next(), Ok(Some(b"stream".to_vec())));
         assert_eq!(next(), Err("NOAUTH Log in.".into()));
     }
 

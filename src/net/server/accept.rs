@@ -95,3 +95,12 @@ impl Server {
         id
     }
 }
+
+/// How many connections there is room for with so many files open.
+pub(crate) fn connections_within(open_files: u64) -> u64 {
+    open_files.saturating_sub(RESERVED_FILES).max(1)
+}
+
+/// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
+/// who are answered on connections that are not kept when there is no room.
+const RESERVED_FILES: u64 = 64;

@@ -1,0 +1,32 @@
+//! What a server is given before it runs, beside its configuration.
+
+use std::io;
+
+use super::Server;
+use crate::config::Config;
+use crate::config::laravel::PulseStream;
+use crate::hub::Listener;
+use crate::net::pulse::Pulse;
+use crate::net::systemd::Notices;
+
+impl Server {
+    /// Has this listener told what happens.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.hub.listen(listener);
+    }
+
+    /// Has systemd told how it is.
+    pub fn notify(&mut self, notices: Notices) {
+        self.notices = Some(notices);
+    }
+
+    /// Has this server feed the messages card of Laravel Pulse.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it has no thread to give.
+    pub fn feed_pulse(&mut self, stream: PulseStream, config: &Config) -> io::Result<()> {
+        self.pulse = Some(Pulse::start(stream, config)?);
+        Ok(())
+    }
+}

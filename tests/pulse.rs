@@ -1,0 +1,139 @@
+//! The messages card of Laravel Pulse: what a real Redis holds for `pulse:work` to take.
+#![cfg(feature = "redis")]
+
+use crate::redis::daemon::Redis;
+use crate::redis::resp::{Reply, Session};
+use crate::support::{APP, Client, Server, Setup, logged, until};
+
+const STREAM: &str = "laravel-database-laravel:pulse:ingest";
+
+fn fed(redis: &Redis, variables: &[(&str, &str)]) -> Server {
+    let setup = Setup::new()
+        .env("REVERB_SERVER_PULSE_SAMPLE_RATE", 1)
+        .env("REVERB_PULSE_INGEST_INTERVAL", 1)
+        .env("PULSE_INGEST_DRIVER", "redis")
+        .env("REDIS_PORT", redis.port())
+        .env("REVERB_LIMIT_REDIS_REPLY_TIMEOUT_MS", 500);
+    variables.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
+}
+
+/// What is in a stream: the one field of each entry.
+fn entries(redis: &Redis, stream: &str) -> Vec<String> {
+    entries_by(&mut redis.session(), stream)
+}
+
+/// The same by a session of any database.
+fn entries_by(session: &mut Session, stream: &str) -> Vec<String> {
+    let Reply::List(entries) = session.call(&["XRANGE", stream, "-", "+"]) else { panic!() };
+    let fields = entries.into_iter().map(|entry| match entry {
+        Reply::List(parts) => match &parts[1] {
+            Reply::List(fields) => {
+                assert_eq!((fields.len(), fields[0].text()), (2, "data"));
+                fields[1].text().to_owned()
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    });
+    fields.collect()
+}
+
+/// How many messages of a kind the entries count, as Pulse does: how often `count` is named.
+fn counted(entries: &[String], kind: &str) -> usize {
+    let of_kind =
+        entries.iter().filter(|entry| entry.contains(&format!("reverb_message:{kind}\"")));
+    of_kind.map(|entry| entry.matches("\"count\"").count() + entry.matches(";R:3;").count()).sum()
+}
+
+/// The number behind `i:` that is the time of an entry.
+fn time(entry: &str) -> &str {
+    let (_, behind) = entry.split_once("\"timestamp\";i:").unwrap();
+    behind.split_once(';').unwrap().0
+}
+
+#[test]
+fn an_entry_is_byte_for_byte_what_php_writes() {
+    let redis = Redis::start();
+    let server = fed(&redis, &[]);
+    // The first look is where it begins to count.
+    let mut client = Client::connect(&server);
+    until("an entry", || !entries(&redis, STREAM).is_empty());
+    client.text(r#"{"event":"pusher:ping","data":{}}"#);
+    client.event();
+    until("an entry of either kind", || {
+        let entries = entries(&redis, STREAM);
+        counted(&entries, "sent") == 2 && counted(&entries, "received") == 1
+    });
+    for entry in entries(&redis, STREAM) {
+        let kind =
+            ["sent", "received"].into_iter().find(|kind| entry.contains(&format!(":{kind}\"")));
+        let kind = format!("reverb_message:{}", kind.unwrap());
+        let (kind_len, id, id_len) = (kind.len(), APP.id, APP.id.len());
+        assert_eq!(
+            entry,
+            format!(
+                "O:19:\"Laravel\\Pulse\\Entry\":6:{{s:15:\"\0*\0aggregations\";a:1:{{i:0;s:5:\"count\";}}\
+                 s:14:\"\0*\0onlyBuckets\";b:1;s:9:\"timestamp\";i:{};s:4:\"type\";\
+                 s:{kind_len}:\"{kind}\";s:3:\"key\";s:{id_len}:\"{id}\";s:5:\"value\";N;}}",
+                time(&entry)
+            )
+        );
+        let written: u64 = time(&entry).parse().unwrap();
+        assert!(crate::support::now() - written < 60, "{written}");
+    }
+}
+
+#[test]
+fn nothing_is_counted_twice_or_lost_while_redis_is_away() {
+    let redis = Redis::start();
+    let server = fed(&redis, &[]);
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
+    until("the welcomes", || counted(&entries(&redis, STREAM), "sent") == 20);
+    redis.kill();
+    for client in &mut clients {
+        client.subscribe("c");
+    }
+    logged(&server, &["Connection refused", "the messages card of Pulse stands still meanwhile"]);
+    server.publish("c", "e", "x");
+    redis.restart();
+    // 20 answers and 20 deliveries, in one entry or several.
+    until("the rest", || counted(&entries(&redis, STREAM), "sent") == 40);
+    assert_eq!(counted(&entries(&redis, STREAM), "received"), 20);
+    assert_eq!(server.stderr().matches("stands still").count(), 1, "{}", server.stderr());
+}
+
+#[test]
+fn the_share_and_the_place_are_those_of_the_app() {
+    let redis = Redis::start();
+    // An app of older days, whose stream is there already.
+    let older = "my_shop_database_laravel:pulse:ingest";
+    let mut session = redis.session();
+    session.call(&["SELECT", "2"]);
+    let id = session.call(&["XADD", older, "*", "data", "x"]);
+    session.call(&["XDEL", older, id.text()]);
+    let variables =
+        [("APP_NAME", "My Shop"), ("REDIS_DB", "2"), ("REVERB_SERVER_PULSE_SAMPLE_RATE", "0.1")];
+    let server = fed(&redis, &variables);
+    let connect = |count| (0..count).map(|_| Client::connect(&server)).collect::<Vec<_>>();
+    let mut sent = || counted(&entries_by(&mut session, older), "sent");
+    let _clients = connect(45);
+    until("a tenth of them", || sent() == 4);
+    // The half that was left over is not lost.
+    let _clients = connect(5);
+    until("a tenth of all", || sent() == 5);
+    assert!(entries(&redis, STREAM).is_empty());
+}
+
+#[test]
+fn a_server_that_is_not_told_to_writes_nothing_anywhere() {
+    let redis = Redis::start();
+    let server = Setup::new()
+        .env("REVERB_PULSE_INGEST_INTERVAL", 1)
+        .env("PULSE_INGEST_DRIVER", "redis")
+        .env("REDIS_PORT", redis.port())
+        .start();
+    let fed = fed(&redis, &[("REDIS_PREFIX", "other:")]);
+    let _clients = [Client::connect(&server), Client::connect(&fed)];
+    until("the other has written", || !entries(&redis, "other:laravel:pulse:ingest").is_empty());
+    assert!(entries(&redis, STREAM).is_empty());
+}
