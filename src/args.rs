@@ -21,8 +21,12 @@ pub use table::{COMMANDS, CommandEntry, Flag, GLOBAL_FLAGS, explain, overview};
 pub enum Command {
     /// Serve.
     Start(StartArgs),
+    /// Say whether one could serve.
+    Try(StartArgs),
     /// Stop the server that runs.
     Restart(RestartArgs),
+    /// Have the server that runs give way to the binary that is there now.
+    Reload(RestartArgs),
     /// Look whether everything is in order.
     Check(RestartArgs),
     /// Prepare a Laravel app.
@@ -73,7 +77,8 @@ impl StartArgs {
     }
 }
 
-/// The flags of `reverb restart` and `reverb check`, which are about a server that runs.
+/// The flags of `reverb restart`, `reverb reload` and `reverb check`, which are about a server that
+/// runs.
 #[derive(Debug, Default, PartialEq)]
 pub struct RestartArgs {
     /// `--host`.
@@ -138,7 +143,10 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         flag if flag.starts_with('-') => return Err(flag_before_command(flag)),
         _ => {}
     }
-    let Some(command) = COMMANDS.iter().find(|command| command.name == first) else {
+    // Nobody types it, so the table does not have it: a server asks its successor.
+    let tries = first == crate::net::successor::TRY;
+    let name = if tries { "start" } else { &first };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Err(unknown_command(&first));
     };
     let mut given = pico_args::Arguments::from_vec(split_at_equals_sign(command, args)?);
@@ -156,24 +164,31 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     }
     let mut values = take_flags(command, given)?;
     Ok(match command.name {
-        "start" => Command::Start(StartArgs {
-            host: text(&mut values, "--host")?,
-            port: port(&mut values)?,
-            path: text(&mut values, "--path")?,
-            hostname: text(&mut values, "--hostname")?,
-            metrics: text(&mut values, "--metrics")?,
-            debug: values.contains_key("--debug"),
-            config: values.remove("--config").map(PathBuf::from),
-            env: values.remove("--env").map(PathBuf::from),
-        }),
-        "restart" | "check" => {
+        "start" => {
+            let args = StartArgs {
+                host: text(&mut values, "--host")?,
+                port: port(&mut values)?,
+                path: text(&mut values, "--path")?,
+                hostname: text(&mut values, "--hostname")?,
+                metrics: text(&mut values, "--metrics")?,
+                debug: values.contains_key("--debug"),
+                config: values.remove("--config").map(PathBuf::from),
+                env: values.remove("--env").map(PathBuf::from),
+            };
+            if tries { Command::Try(args) } else { Command::Start(args) }
+        }
+        "restart" | "reload" | "check" => {
             let args = RestartArgs {
                 host: text(&mut values, "--host")?,
                 port: port(&mut values)?,
                 config: values.remove("--config").map(PathBuf::from),
                 env: values.remove("--env").map(PathBuf::from),
             };
-            if command.name == "restart" { Command::Restart(args) } else { Command::Check(args) }
+            match command.name {
+                "restart" => Command::Restart(args),
+                "reload" => Command::Reload(args),
+                _ => Command::Check(args),
+            }
         }
         _ => Command::Install(InstallArgs {
             config: values.remove("--config").map(PathBuf::from),

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use reverb::args::{self, Command, VERSION};
-use reverb::commands::{Failure, check, install, restart, start};
+use reverb::commands::{Failure, check, install, reload, restart, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -23,6 +23,8 @@ fn run() -> Result<(), Failure> {
     let mut out = io::stdout();
     match args::parse(std::env::args_os().skip(1).collect())? {
         Command::Start(args) => start::run(&args),
+        Command::Try(args) => print(&mut out, &start::try_out(&args)?),
+        Command::Reload(args) => reload::run(&args, &mut out),
         Command::Restart(args) => restart::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),

@@ -21,7 +21,7 @@ fn offered(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn bash_offers_commands_and_the_flags_of_each() {
-    assert_eq!(offered(&["reverb", "re"]), ["restart"]);
+    assert_eq!(offered(&["reverb", "re"]), ["restart", "reload"]);
     assert_eq!(offered(&["reverb", "--v"]), ["--version"]);
     assert_eq!(offered(&["reverb", "start", "--ho"]), ["--host", "--hostname"]);
     assert_eq!(offered(&["reverb", "install", "--"]), ["--config", "--env", "--help"]);

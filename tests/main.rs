@@ -36,6 +36,7 @@ mod pulse;
 mod rate_limit;
 mod redis;
 mod redis_ways;
+mod reload;
 mod restart_key;
 mod security;
 mod shutdown;

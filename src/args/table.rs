@@ -69,13 +69,19 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "restart",
         argument: None,
         about: "Stop the running server, so that its process manager starts it again.",
-        flags: &[AT_HOST, AT_PORT, CONFIG, ENV],
+        flags: RUNNING,
+    },
+    CommandEntry {
+        name: "reload",
+        argument: None,
+        about: "Put the newer binary and configuration in place; clients stay.",
+        flags: RUNNING,
     },
     CommandEntry {
         name: "check",
         argument: None,
         about: "Say whether everything is in order, from the .env to what browsers reach.",
-        flags: &[AT_HOST, AT_PORT, CONFIG, ENV],
+        flags: RUNNING,
     },
     CommandEntry {
         name: "install",
@@ -108,17 +114,21 @@ pub const COMMANDS: &[CommandEntry] = &[
     },
 ];
 
-const AT_HOST: Flag = Flag {
-    name: "--host",
-    value: Some("HOST"),
-    about: "The address it listens on. Default: that of reverb start.",
-};
-
-const AT_PORT: Flag = Flag {
-    name: "--port",
-    value: Some("PORT"),
-    about: "The port it listens on. Default: that of reverb start.",
-};
+/// The flags that say which server is meant.
+const RUNNING: &[Flag] = &[
+    Flag {
+        name: "--host",
+        value: Some("HOST"),
+        about: "The address it listens on. Default: that of reverb start.",
+    },
+    Flag {
+        name: "--port",
+        value: Some("PORT"),
+        about: "The port it listens on. Default: that of reverb start.",
+    },
+    CONFIG,
+    ENV,
+];
 
 const CONFIG: Flag = Flag {
     name: "--config",

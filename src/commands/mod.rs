@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod install;
+pub mod reload;
 pub mod restart;
 pub mod start;
 

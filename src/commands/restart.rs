@@ -19,6 +19,22 @@ use crate::net::sys;
 ///
 /// There is none; something else listens there; it belongs to another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let (at, processes) = running(args)?;
+    for process in processes {
+        sys::send_signal(process, libc::SIGTERM)
+            .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
+        let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
+        said.map_err(Failure::at_work)?;
+    }
+    Ok(())
+}
+
+/// Where the server is that is meant, and its processes: several where they share a port.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>), Failure> {
     let server = config::load::server(&args.sources(), std::env::vars_os())?;
     let at = format!("{}:{}", server.host, server.port);
     let inodes = inodes(&server).map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
@@ -36,13 +52,8 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         let text = format!("what listens on {at} is not reverb but {name} (process {process})");
         return Err(Failure::at_work(text));
     }
-    for (process, _) in owners.iter().filter(ours) {
-        sys::send_signal(*process, libc::SIGTERM)
-            .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
-        let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
-        said.map_err(Failure::at_work)?;
-    }
-    Ok(())
+    let processes = owners.iter().filter(ours).map(|(process, _)| *process).collect();
+    Ok((at, processes))
 }
 
 /// The processes that listen where this server would, as far as they may be seen.

@@ -9,7 +9,9 @@ use super::Failure;
 use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Loaded};
+use crate::hub::STATE_VERSION;
 use crate::logging;
+use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::systemd::{self, Notices};
 use crate::net::{BindError, Server, restart_key};
 
@@ -26,14 +28,17 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = random_seed().map_err(Failure::at_work)?;
-    let sockets = systemd::sockets().map_err(|error| {
-        Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
-    })?;
-    let mut server = Server::on(sockets, config, seed).map_err(|error| match error {
-        BindError::Tls(error) | BindError::Redis(error) => Failure::from(error),
-        BindError::Address(error) => Failure::at_work(format!("cannot listen on {error}")),
-        BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
-    })?;
+    let mut server = match HandedOver::from_environment() {
+        Some(handed) => Server::take_over(&handed, config, seed),
+        None => {
+            let sockets = systemd::sockets().map_err(|error| {
+                Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
+            })?;
+            Server::on(sockets, config, seed)
+        }
+    }
+    .map_err(unbound)?;
+    server.succeed_by(Successor::of_this_process());
     let notices = Notices::from_environment();
     let notices =
         notices.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
@@ -52,6 +57,25 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
+}
+
+/// Says which state a server of these flags would go on with.
+///
+/// # Errors
+///
+/// Why there would be none.
+pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
+    let loaded = config::load(&args.sources(), std::env::vars_os())?;
+    Server::try_files(&loaded.config).map_err(unbound)?;
+    Ok(format!("{READS}{STATE_VERSION}"))
+}
+
+fn unbound(error: BindError) -> Failure {
+    match error {
+        BindError::Tls(error) | BindError::Redis(error) => Failure::from(error),
+        BindError::Address(error) => Failure::at_work(format!("cannot listen on {error}")),
+        BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
+    }
 }
 
 /// One line on standard output, and what a server nobody configured must say beside it. Nobody

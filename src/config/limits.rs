@@ -76,6 +76,9 @@ limits! {
     /// Milliseconds between two looks at whether `php artisan reverb:restart` was called: Reverb's
     /// number.
     restart_check_ms: u32 = 5_000, 100..=86_400_000;
+    /// Milliseconds a new binary has to say whether it would serve, before a reload is given up. It
+    /// reads the configuration and the certificates, which takes a few.
+    reload_check_timeout_ms: u32 = 10_000, 100..=600_000;
     /// Milliseconds for a request to arrive whole, counted from the connection or, on a
     /// connection that is kept, from the first byte. Ten seconds carry 1 MiB over a slow line.
     request_timeout_ms: u32 = 10_000, 100..=3_600_000;

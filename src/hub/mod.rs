@@ -343,6 +343,11 @@ impl<T> Hub<T> {
         self.peers.len()
     }
 
+    /// All of them. For what happens once in a while, never for an event.
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.peers.ids()
+    }
+
     /// How often things have happened since the start.
     pub fn counters(&self) -> &Counters {
         &self.peers.counters

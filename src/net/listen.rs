@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -88,6 +88,28 @@ impl Listen {
             }
         };
         Ok(Listen::new(socket))
+    }
+
+    /// What another process needs to take this socket over: the letter says what it is for, as
+    /// [`Listen::take_over`] reads it.
+    pub(super) fn handed_over(&self) -> (RawFd, char) {
+        match &self.socket {
+            Socket::Tcp(socket) if self.is_for_metrics => (socket.as_raw_fd(), 'm'),
+            Socket::Tcp(socket) => (socket.as_raw_fd(), 's'),
+            Socket::Unix(socket, None) => (socket.as_raw_fd(), 's'),
+            Socket::Unix(socket, Some(_)) => (socket.as_raw_fd(), 'f'),
+        }
+    }
+
+    /// Takes a socket over from another process of this server.
+    pub(super) fn take_over(socket: OwnedFd, letter: char) -> io::Result<Self> {
+        let mut listen = Listen::inherit(socket)?;
+        listen.is_for_metrics = letter == 'm';
+        if let (Socket::Unix(socket, path), 'f') = (&mut listen.socket, letter) {
+            // The file goes with the server, which is this one now.
+            *path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+        }
+        Ok(listen)
     }
 
     fn new(socket: Socket) -> Self {

@@ -16,6 +16,7 @@ pub mod restart_key;
 mod server;
 mod socket;
 mod stop;
+pub mod successor;
 pub mod sys;
 pub mod systemd;
 #[cfg(feature = "tls")]

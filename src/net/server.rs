@@ -8,30 +8,32 @@
 
 mod accept;
 mod attach;
+mod bind;
 mod obey;
+mod replace;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use super::clock::Clock;
-use super::error::BindError;
 use super::listen::Listen;
 use super::notice::Notice;
 use super::pulse::Pulse;
 use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
+use super::successor::{self, Successor};
 use super::sys;
 use super::systemd::Notices;
 use super::tls::Secure;
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::hub::{ConnId, Fate, Hub, Now};
+use replace::Reload;
 
 pub(crate) use accept::connections_within;
 
@@ -73,81 +75,15 @@ pub struct Server {
     trim_ms: Option<u64>,
     /// When a server that was asked to stop ends, whoever is still there.
     end_ms: Option<u64>,
+    /// What is executed in place of this one if that is asked for.
+    successor: Option<Successor>,
+    /// How far that is.
+    reload: Option<Reload>,
+    /// Whether this server goes on where another has stopped.
+    has_taken_over: bool,
 }
 
 impl Server {
-    /// Loads the certificates of this configuration, if it has any, binds its address and raises
-    /// the open-file limit.
-    ///
-    /// `seed` decides the socket ids of the connections: take it from the operating system's
-    /// random numbers.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be used, named with what is wrong in it; the system's, when the address
-    /// is taken, is not this machine's, or cannot be resolved.
-    pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
-        Server::on(Vec::new(), config, seed)
-    }
-
-    /// The same on sockets that listen already, in place of the configured hosts and port, if
-    /// there are any.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Server::bind`]; a socket that does not listen.
-    pub fn on(sockets: Vec<OwnedFd>, config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
-        let mut config = config.clone();
-        let clock = Clock(Instant::now());
-        let check_ms = config.limits.certificate_check_ms;
-        let secure =
-            Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
-        let open_files = sys::raise_open_files()?;
-        if config.limits.connections == 0 {
-            let room = connections_within(open_files);
-            config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
-        }
-        let mut listens = match sockets.is_empty() {
-            true => Listen::bind_all(&config.server)?,
-            false => sockets.into_iter().map(Listen::inherit).collect::<io::Result<_>>()?,
-        };
-        if let Some(address) = config.server.metrics {
-            let bound = Listen::bind_metrics(address);
-            listens.push(bound.map_err(|error| BindError::Metrics(address, error))?);
-        }
-        let (mut stops, stop_writer) = StopRequests::new()?;
-        let poll = Poll::new()?;
-        let readable = Interest::READABLE;
-        for (at, listen) in listens.iter_mut().enumerate() {
-            poll.registry().register(listen.source(), Token(LISTENERS.0 - at), readable)?;
-        }
-        poll.registry().register(&mut stops.0, STOPS, readable)?;
-        let redis = Redis::load(&config, poll.registry(), clock.now())?;
-        Ok(Server {
-            poll,
-            listens,
-            watchers: Vec::new(),
-            notices: None,
-            pulse: None,
-            secure,
-            redis,
-            stops,
-            stop_writer,
-            hub: Hub::new(&config, seed, clock.now()),
-            clock,
-            limits: config.limits,
-            to_read: Vec::new(),
-            reading: Vec::new(),
-            to_shake: VecDeque::new(),
-            to_reap: Vec::new(),
-            buffer: vec![0; BUFFER_BYTES].into(),
-            misdirected: Notice::default(),
-            asked: false,
-            trim_ms: None,
-            end_ms: None,
-        })
-    }
-
     /// The first address of the network it is bound to.
     ///
     /// # Errors
@@ -201,6 +137,9 @@ impl Server {
     /// The poller's; no client can cause one.
     pub fn run(mut self) -> io::Result<()> {
         self.notices.iter().for_each(Notices::ready);
+        if self.has_taken_over {
+            successor::tell_outcome("");
+        }
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = self.sleep_for();
@@ -243,6 +182,7 @@ impl Server {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
             self.hub.counters_mut().turns.count(began.elapsed());
+            self.go_on_reloading(now);
             if has_ended {
                 return Ok(());
             }
@@ -251,7 +191,7 @@ impl Server {
 
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
     fn sleep_for(&mut self) -> Option<Duration> {
-        let accepts = self.listens.iter().any(Listen::has_work);
+        let accepts = !self.is_about_to_go() && self.listens.iter().any(Listen::has_work);
         let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.hub.has_dirty() || accepts || talks {
@@ -263,8 +203,10 @@ impl Server {
         let notice_ms = self.notices.as_ref().and_then(Notices::next_ms);
         let tick_ms = self.hub.next_tick_ms();
         let pulse_ms = self.pulse.as_ref().map(Pulse::next_ms);
-        let due = [tick_ms, retry_ms, notice_ms, self.end_ms, check_ms, self.trim_ms, pulse_ms];
-        let due_ms = due.into_iter().flatten().min()?;
+        let reload_ms = self.next_reload_ms();
+        let own = [self.end_ms, self.trim_ms, pulse_ms, reload_ms];
+        let due = [tick_ms, retry_ms, notice_ms, check_ms].into_iter().chain(own);
+        let due_ms = due.flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
     }
 
@@ -272,6 +214,8 @@ impl Server {
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
             STOPS => return self.asked = true,
+            // It is looked at in every turn while it lasts.
+            TRIAL => return,
             REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
             Token(key) => {
                 match LISTENERS.0.checked_sub(key).and_then(|at| self.listens.get_mut(at)) {
@@ -430,8 +374,9 @@ const TRIM_PAUSE_MS: u64 = 12_000;
 const STOPS: Token = Token(usize::MAX - 1);
 pub(super) const REDIS: Token = Token(usize::MAX - 2);
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
+pub(super) const TRIAL: Token = Token(usize::MAX - 4);
 /// The first listener's; those of the others are below it.
-const LISTENERS: Token = Token(usize::MAX - 4);
+const LISTENERS: Token = Token(usize::MAX - 5);
 /// Events of one turn. A mass disconnect is seen in a few turns with this many.
 const EVENTS: usize = 4_096;
 /// What is read of a connection in one turn.

@@ -27,16 +27,18 @@ impl Stopper {
         let _ = (&self.0).write(&[libc::SIGHUP as u8]);
     }
 
-    /// Has SIGTERM and SIGINT ask to stop from now on, and with `reload` SIGHUP to load the
-    /// certificates anew.
+    /// Has SIGTERM and SIGINT ask to stop from now on, SIGUSR2 to give way to a newer binary, and
+    /// with `reload` SIGHUP to load the certificates anew.
     ///
     /// # Errors
     ///
     /// The system's, when it refuses.
     pub fn ask_on_signals(self, reload: bool) -> io::Result<()> {
-        let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
-        let signals = if reload { &signals[..] } else { &signals[..2] };
+        let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR2, libc::SIGHUP];
+        let signals = if reload { &signals[..] } else { &signals[..3] };
         sys::write_on_signals(self.0.as_raw_fd(), signals)?;
+        // A process that was executed in place of another may have held them back.
+        sys::hold_signals(false)?;
         // The handler writes to the descriptor until the process ends.
         std::mem::forget(self);
         Ok(())
@@ -61,6 +63,7 @@ impl StopRequests {
             for byte in &buffer[..len] {
                 match i32::from(*byte) {
                     libc::SIGHUP => asked.reload = true,
+                    libc::SIGUSR2 => asked.way = true,
                     _ => asked.stops += 1,
                 }
             }
@@ -76,6 +79,8 @@ pub(super) struct Asked {
     pub stops: usize,
     /// Whether to load the certificates anew.
     pub reload: bool,
+    /// Whether to give way to a newer binary.
+    pub way: bool,
 }
 
 pub(super) fn stopper(writer: &StdUnixStream) -> io::Result<Stopper> {

@@ -107,6 +107,46 @@ pub fn inherited(descriptor: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Whether a descriptor stays open over an `exec`.
+pub fn set_inheritable(descriptor: &impl AsRawFd, on: bool) -> io::Result<()> {
+    let flags = if on { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
+    check(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, flags) })
+}
+
+/// A file that lies in memory alone and has no name; closed by an `exec`.
+pub fn memory_file() -> io::Result<OwnedFd> {
+    // SAFETY: the name is a constant with its zero.
+    let descriptor = unsafe { libc::memfd_create(c"reverb-state".as_ptr(), libc::MFD_CLOEXEC) };
+    check(descriptor)?;
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Has the signals that [`write_on_signals`] is for wait, also over an `exec`, or come.
+pub fn hold_signals(on: bool) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid value of this C struct of numbers, which the calls then fill.
+    let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let how = if on { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: the pointers are to that local, or to nothing where the calls take that.
+    unsafe {
+        libc::sigemptyset(&raw mut signals);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2] {
+            libc::sigaddset(&raw mut signals, signal);
+        }
+        check(libc::sigprocmask(how, &raw const signals, std::ptr::null_mut()))
+    }
+}
+
+/// Has writes to a connection that is gone fail, and not end the process: as at the start of every
+/// program, which an `exec` that fails takes back.
+pub fn ignore_broken_pipes() {
+    // SAFETY: no handler is set, and the call may be made at any time.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// Microseconds of the clock that systemd goes by.
 pub fn monotonic_us() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -21,6 +21,7 @@ mod latency;
 mod machine;
 mod process;
 mod raw;
+mod reload;
 mod startup;
 mod storms;
 mod swarm;
@@ -59,7 +60,7 @@ impl Plan {
 
 type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
@@ -69,6 +70,7 @@ const BENCHES: [(&str, Bench); 10] = [
     ("connecting", connecting::run),
     ("latency", latency::run),
     ("storms", storms::run),
+    ("reload", reload::run),
     ("instructions", instructions::run),
 ];
 

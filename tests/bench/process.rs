@@ -83,6 +83,10 @@ impl Process {
         Process { child, directory, address, alone, start }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time so far, in nanoseconds.
     pub fn cpu_ns(&self) -> f64 {
         sys::process_cpu_ns(self.child.id()) as f64

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_reverb");
+
 /// The credentials of an application.
 pub struct App {
     pub id: &'static str,
@@ -31,6 +34,7 @@ pub struct Setup {
     config: Option<Value>,
     ulimits: String,
     log: Log,
+    program: PathBuf,
 }
 
 /// What becomes of the server's standard error.
@@ -61,6 +65,7 @@ impl Setup {
             config: None,
             ulimits: String::new(),
             log: Log::Read,
+            program: BINARY.into(),
         }
     }
 
@@ -89,6 +94,12 @@ impl Setup {
     /// The server logs to this file.
     pub fn log_to(mut self, file: &'static str) -> Self {
         self.log = Log::File(file);
+        self
+    }
+
+    /// Another place of the binary.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -134,7 +145,7 @@ impl Setup {
         if let Some(config) = &self.config {
             fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
         }
-        let mut child = limited(&directory, &self.ulimits)
+        let mut child = limited(&self.program, &directory, &self.ulimits)
             .args(["start", "--host", self.host, "--port", "0"])
             .args(&self.args)
             .envs(self.env)
@@ -189,7 +200,7 @@ impl Server {
 
     /// Another run of the binary, in the directory of this one.
     pub fn command(&self) -> Command {
-        reverb(&self.directory)
+        reverb(Path::new(BINARY), &self.directory)
     }
 
     /// The next line the server has written to its standard output, after its first.
@@ -319,21 +330,21 @@ impl Drop for Server {
 }
 
 /// The binary, with nothing of our own environment.
-fn reverb(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reverb"));
+fn reverb(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(directory).env_clear();
     command
 }
 
 /// The same with limits of the system, which only a shell can set.
-fn limited(directory: &Path, ulimits: &str) -> Command {
+fn limited(program: &Path, directory: &Path, ulimits: &str) -> Command {
     if ulimits.is_empty() {
-        return reverb(directory);
+        return reverb(program, directory);
     }
     let mut command = Command::new("/bin/sh");
     command.current_dir(directory).env_clear();
     command.args(["-c", &format!(r#"{ulimits}exec "$0" "$@""#)]);
-    command.arg(env!("CARGO_BIN_EXE_reverb"));
+    command.arg(program);
     command
 }
 

@@ -61,3 +61,35 @@ fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
     until_renewed(&server, &folder, &old);
     early.ping();
 }
+
+/// Which code a client is closed with, as the event says it.
+fn error_code(client: &mut Client) -> serde_json::Value {
+    let event = client.event();
+    assert_eq!(event["event"], "pusher:error", "{event}");
+    let data: serde_json::Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    data["code"].clone()
+}
+
+#[test]
+fn a_newer_binary_has_sessions_come_back_and_keeps_plain_connections() {
+    let folder = Folder::new();
+    let file = std::env::temp_dir().join(format!("reverb-{}-tls.sock", std::process::id()));
+    let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();
+    let server = setup(options(&folder), json!({"drain_linger_ms": 300})).host(host).start();
+    let mut clients: Vec<Client> = (0..30).map(|_| Client::open(&server, &folder)).collect();
+    let mut plain = std::os::unix::net::UnixStream::connect(&file).unwrap();
+    let up = "GET /up HTTP/1.1\r\nHost: x\r\n";
+    std::io::Write::write_all(&mut plain, up.as_bytes()).unwrap();
+    server.signal("USR2");
+    for client in &mut clients {
+        assert_eq!(error_code(client), 4200);
+        client.send(crate::support::frame(0x88, &4200_u16.to_be_bytes()));
+        while client.fill().is_none() {}
+    }
+    logged(&server, &["took over"]);
+    std::io::Write::write_all(&mut plain, b"Connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut plain, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Client::open(&server, &folder).ping();
+}

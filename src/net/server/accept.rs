@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 
 use super::Server;
 use crate::config::Bound;
@@ -15,9 +14,8 @@ use crate::net::tls::Tls;
 impl Server {
     /// Accepts those who wait, so many a turn and address: those who are in have a turn as well.
     pub(super) fn accept(&mut self, now: Now) {
-        for at in 0..self.listens.len() {
-            self.accept_at(at, now);
-        }
+        let count = if self.is_about_to_go() { 0 } else { self.listens.len() };
+        (0..count).for_each(|at| self.accept_at(at, now));
     }
 
     fn accept_at(&mut self, at: usize, now: Now) {
@@ -84,14 +82,7 @@ impl Server {
     ) -> ConnId {
         let address = address.map(|address| address.ip());
         let id = self.hub.open(Socket::new(stream, tls), address, now);
-        let Some(socket) = self.hub.io(id) else { return id };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(id.0 as usize);
-        // What has come already is told by the poller's first event, at the next turn.
-        if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
-            log::error!("cannot watch a connection: {error}");
-            self.to_reap.push(id);
-        }
+        self.watch(id);
         id
     }
 }

@@ -1,4 +1,5 @@
-//! What the server is asked from outside: to load its certificates anew, and to stop.
+//! What the server is asked from outside: to load its certificates anew, to give way to a newer
+//! binary, and to stop.
 
 use super::Server;
 use crate::config::Limits;
@@ -15,10 +16,13 @@ impl Server {
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
             self.notices.iter().for_each(Notices::ready);
         }
+        if asked.way && asked.stops == 0 {
+            self.begin_to_reload(now);
+        }
         self.stop(asked.stops, now);
     }
 
-    fn stop(&mut self, asked: usize, now: Now) {
+    pub(super) fn stop(&mut self, asked: usize, now: Now) {
         if asked == 0 {
             return;
         }
@@ -26,6 +30,7 @@ impl Server {
             self.end_ms = Some(now.ms);
             return;
         }
+        self.reload = None;
         log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
         let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
         let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;

@@ -1,0 +1,45 @@
+//! `reverb reload`: has the server that runs on this host and port put the binary and the
+//! configuration that are there now in place of its own, and waits until it says how that went.
+//!
+//! The server is found as `reverb restart` finds it. SIGUSR2 asks for the same, and waits for
+//! nothing.
+
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use super::{Failure, restart};
+use crate::args::RestartArgs;
+use crate::net::{successor, sys};
+
+/// Asks, waits and says so on `out`.
+///
+/// # Errors
+///
+/// Those of [`restart::run`]; the server goes on as it was, and why; it says nothing.
+pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let (at, processes) = restart::running(args)?;
+    for process in processes {
+        let who = format!("the server on {at} (process {process})");
+        let failed = |what| move |error| Failure::at_work(format!("cannot {what}: {error}"));
+        let told = successor::outcome_address(process.unsigned_abs())
+            .and_then(|address| UnixDatagram::bind_addr(&address))
+            .map_err(failed("wait for what becomes of it; is another reload on its way?"))?;
+        told.set_read_timeout(Some(PATIENCE)).map_err(failed("wait for what becomes of it"))?;
+        sys::send_signal(process, libc::SIGUSR2).map_err(failed("ask for it"))?;
+        let mut why_not = [0; 1_024];
+        let len = told.recv(&mut why_not).map_err(|_| {
+            Failure::at_work(format!("{who} has not said what became of it: see its log"))
+        })?;
+        if len > 0 {
+            let why_not = String::from_utf8_lossy(&why_not[..len]);
+            return Err(Failure::at_work(format!("{who} goes on as it was: {why_not}")));
+        }
+        writeln!(out, "Reloaded {who}.").map_err(Failure::at_work)?;
+    }
+    Ok(())
+}
+
+/// Longer than a reload takes by default: ten seconds for the new binary to answer, and six until
+/// those have gone who cannot stay.
+const PATIENCE: Duration = Duration::from_secs(30);

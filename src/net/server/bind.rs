@@ -1,0 +1,122 @@
+//! Making a server: certificates, sockets and the poller, before anything is served.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use mio::{Interest, Poll, Token};
+
+use super::accept::connections_within;
+use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::net::clock::Clock;
+use crate::net::error::BindError;
+use crate::net::listen::Listen;
+use crate::net::notice::Notice;
+use crate::net::redis::Redis;
+use crate::net::stop::StopRequests;
+use crate::net::sys;
+use crate::net::tls::Secure;
+
+impl Server {
+    /// Loads the certificates of this configuration, if it has any, binds its address and raises
+    /// the open-file limit.
+    ///
+    /// `seed` decides the socket ids of the connections: take it from the operating system's
+    /// random numbers.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be used, named with what is wrong in it; the system's, when the address
+    /// is taken, is not this machine's, or cannot be resolved.
+    pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
+        Server::on(Vec::new(), config, seed)
+    }
+
+    /// The same on sockets that listen already, in place of the configured hosts and port, if
+    /// there are any.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::bind`]; a socket that does not listen.
+    pub fn on(sockets: Vec<OwnedFd>, config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
+        Server::with(Clock(Instant::now()), config, seed, |config| {
+            let mut listens = match sockets.is_empty() {
+                true => Listen::bind_all(&config.server)?,
+                false => sockets.into_iter().map(Listen::inherit).collect::<io::Result<_>>()?,
+            };
+            if let Some(address) = config.server.metrics {
+                let bound = Listen::bind_metrics(address);
+                listens.push(bound.map_err(|error| BindError::Metrics(address, error))?);
+            }
+            Ok(listens)
+        })
+    }
+
+    /// Loads the files that a server of this configuration would, and binds nothing.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Server::bind`], but for addresses.
+    pub fn try_files(config: &Config) -> Result<(), BindError> {
+        let now = Clock(Instant::now()).now();
+        Secure::load(&config.server.tls, config.limits.certificate_check_ms, now)
+            .map_err(BindError::Tls)?;
+        Redis::load(config, Poll::new()?.registry(), now).map(|_| ())
+    }
+
+    /// A server with this clock, on the sockets that `listens` finds once all else is there.
+    pub(super) fn with(
+        clock: Clock,
+        config: &Config,
+        seed: [u8; 32],
+        listens: impl FnOnce(&Config) -> Result<Vec<Listen>, BindError>,
+    ) -> Result<Self, BindError> {
+        let mut config = config.clone();
+        let check_ms = config.limits.certificate_check_ms;
+        let secure =
+            Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
+        let open_files = sys::raise_open_files()?;
+        if config.limits.connections == 0 {
+            let room = connections_within(open_files);
+            config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
+        }
+        let mut listens = listens(&config)?;
+        let (mut stops, stop_writer) = StopRequests::new()?;
+        let poll = Poll::new()?;
+        let readable = Interest::READABLE;
+        for (at, listen) in listens.iter_mut().enumerate() {
+            poll.registry().register(listen.source(), Token(LISTENERS.0 - at), readable)?;
+        }
+        poll.registry().register(&mut stops.0, STOPS, readable)?;
+        let redis = Redis::load(&config, poll.registry(), clock.now())?;
+        Ok(Server {
+            poll,
+            listens,
+            watchers: Vec::new(),
+            notices: None,
+            pulse: None,
+            secure,
+            redis,
+            stops,
+            stop_writer,
+            hub: Hub::new(&config, seed, clock.now()),
+            clock,
+            limits: config.limits,
+            to_read: Vec::new(),
+            reading: Vec::new(),
+            to_shake: VecDeque::new(),
+            to_reap: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES].into(),
+            misdirected: Notice::default(),
+            asked: false,
+            trim_ms: None,
+            end_ms: None,
+            successor: None,
+            reload: None,
+            has_taken_over: false,
+        })
+    }
+}

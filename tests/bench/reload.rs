@@ -1,0 +1,69 @@
+//! A newer binary in place of the one that runs, ten times, under everybody who is connected: what
+//! the longest wait is, and that nothing is missing, nothing comes twice, and nobody is let go.
+
+use std::os::unix::net::UnixDatagram;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reverb::net::{successor, sys};
+
+use crate::Plan;
+use crate::fanout::PARALLEL;
+use crate::process::Process;
+use crate::swarm::{Fault, Swarm};
+use crate::table::{Table, percentile};
+
+const RELOADS: usize = 10;
+/// Events a second.
+const RATE: f64 = 10.0;
+
+pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
+    let clients = plan.connections(10_000);
+    let mut table = Table::new(format!(
+        "reload: {RELOADS} reloads under {clients} subscribers and {RATE} events a second, against none"
+    ));
+    let (mut with, mut without, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        without.push(publish(plan, clients, 0)?.0);
+        let (waits, times) = publish(plan, clients, RELOADS)?;
+        with.push(waits);
+        took.extend(times);
+    }
+    let of = |runs: &[[f64; 2]], at: usize| runs.iter().map(|run| run[at]).collect::<Vec<f64>>();
+    table.ratio("due to delivered p50, ms", of(&with, 0), &of(&without, 0), None);
+    table.ratio("due to delivered, longest, ms", of(&with, 1), &of(&without, 1), None);
+    table.value("from the signal to the new binary's word, ms", took, None);
+    Ok(vec![table])
+}
+
+/// How long deliveries took, at p50 and at most, in ms; and how long the reloads took, each.
+fn publish(plan: &Plan, clients: usize, reloads: usize) -> Result<([f64; 2], Vec<f64>), Fault> {
+    let server = Process::server(plan);
+    let mut swarm = Swarm::new(&server, 1);
+    swarm.open(clients, PARALLEL, |_| Some(0))?;
+    server.settle(Duration::from_secs(2));
+    let process = server.id();
+    let took = thread::spawn(move || (0..reloads).map(|_| reload(process)).collect());
+    // A second for each reload, and two more.
+    let events = (RATE * (RELOADS as f64 + 2.0)) as u64;
+    swarm.publish_at(RATE, events, 200)?;
+    let took: Result<Vec<f64>, Fault> = took.join().map_err(|_| "a reload has failed")?;
+    swarm.finish()?;
+    let ms = |part| percentile(&swarm.tally.latencies, part) / 1e6;
+    Ok(([ms(0.5), ms(1.0)], took?))
+}
+
+/// Asks for a reload after a while, and waits for what becomes of it; how long that took, in ms.
+fn reload(process: u32) -> Result<f64, Fault> {
+    let told = successor::outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
+    let told = told.map_err(|error| error.to_string())?;
+    thread::sleep(Duration::from_millis(700));
+    let began = Instant::now();
+    sys::send_signal(process as i32, libc::SIGUSR2).map_err(|error| error.to_string())?;
+    let mut why_not = [0; 1_024];
+    match told.recv(&mut why_not) {
+        Ok(0) => Ok(began.elapsed().as_secs_f64() * 1e3),
+        Ok(len) => Err(String::from_utf8_lossy(&why_not[..len]).into_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,316 @@
+//! A newer binary in place of the one that runs, while clients stay: the real binary, executed in
+//! place of itself, under clients that are in the middle of something.
+
+use crate::support::{APP, DEADLINE};
+use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};
+use serde_json::{Value, json};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, fs, process, thread};
+
+/// Runs `reverb reload`.
+fn try_to_reload(server: &Server) -> Output {
+    let port = server.address().port().to_string();
+    server.command().args(["reload", "--host", "127.0.0.1", "--port", &port]).output().unwrap()
+}
+
+#[track_caller]
+fn reload(server: &Server) {
+    let output = try_to_reload(server);
+    assert_eq!(output.status.code(), Some(0), "{output:?}\n{}", server.stderr());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("Reloaded the server on "), "{said}");
+}
+
+/// Fails unless the server says this of why it goes on as it was.
+#[track_caller]
+fn is_refused(server: &Server, why: &str) {
+    let output = try_to_reload(server);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("goes on as it was") && said.contains(why), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    server.logs(why);
+}
+
+/// A copy of the binary in a folder of its own, which goes with it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(name: &str) -> Self {
+        let folder = env::temp_dir().join(format!("reverb-{}-{name}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(BINARY, folder.join("reverb")).unwrap();
+        Copy(folder.join("reverb"))
+    }
+
+    /// Puts something else in its place, as a deployment does.
+    fn replace(&self, text: &str) {
+        let new = self.0.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, &self.0).unwrap();
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+fn number(event: &Value) -> u64 {
+    event["data"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_is_published_all_through_reloads_arrives_once_and_in_order() {
+    let server = Server::start();
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("news"));
+    let (is_over, pid) = (AtomicBool::new(false), server.pid());
+    let published = thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut count = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                server.publish("news", "tick", &count.to_string());
+                count += 1;
+            }
+            count
+        });
+        (0..5).for_each(|_| reload(&server));
+        is_over.store(true, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    assert!(published > 5, "{published}");
+    for client in &mut clients {
+        (0..published).for_each(|n| assert_eq!(number(&client.event()), n));
+        client.nothing();
+    }
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "reverb\n");
+    server.logs("took over 2");
+}
+
+#[test]
+fn whatever_was_half_done_is_gone_on_with() {
+    let limit = json!({"enabled": true, "max_attempts": 8, "decay_seconds": 600});
+    let app = json!({"rate_limiting": limit});
+    let server = Setup::bare().apps(&[(&APP, app)]).start();
+    let mut first = Client::connect(&server);
+    let mut second = Client::connect(&server);
+    assert_eq!(first.join("presence-a", "anna")["count"], 1);
+    assert_eq!(second.join("presence-a", "bert")["count"], 2);
+    assert_eq!(first.event()["event"], "pusher_internal:member_added");
+    let user = json!({"id": "7"}).to_string();
+    crate::signin::sign_in(&mut first, &user);
+    server.publish("cache-news", "kept", "kept");
+
+    // Half a message, half a frame of it; half a handshake; a request with half of its body.
+    let ping = br#"{"event":"pusher:ping","data":{}}"#;
+    let whole = crate::support::frame(0x81, ping);
+    second.raw(&whole[..20]);
+    let mut guest = Http::connect(&server);
+    let handshake = format!("GET /app/app-key HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}\r\n");
+    guest.send(&handshake[..50]);
+    let body = json!({"name": "late", "channel": "presence-a", "data": "late"}).to_string();
+    let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
+    let mut publisher = Http::connect(&server);
+    publisher.send(format!(
+        "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}",
+        body.len(),
+        &body[..9]
+    ));
+    first.nothing();
+
+    reload(&server);
+    second.raw(&whole[20..]);
+    second.expect(json!({"event": "pusher:pong"}));
+    publisher.send(&body[9..]);
+    publisher.response().is(200, json!({}));
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.event()["data"], "late");
+    }
+    guest.send(&handshake[50..]);
+    assert_eq!(guest.head().status, 101);
+    second.send(json!({"event": "pusher:subscribe", "data": {"channel": "cache-news"}}));
+    second.subscribed("cache-news");
+    assert_eq!(second.event()["data"], "kept");
+    // Nobody was seen to leave or come; who leaves now is.
+    let users = server.get("/apps/app-id/channels/presence-a/users", "");
+    assert_eq!(users.json()["users"], json!([{"id": "anna"}, {"id": "bert"}]));
+    // Three messages were counted before the reload, and go on counting.
+    (0..5).for_each(|_| first.nothing());
+    first.ping();
+    first.error(4301, "Rate limit exceeded");
+    server.post("/apps/app-id/users/7/terminate_connections", json!({})).is(200, json!({}));
+    first.error(4009, "Connection terminated by the application");
+    drop(first);
+    let gone = second.event();
+    assert_eq!(gone["event"], "pusher_internal:member_removed");
+}
+
+#[test]
+fn what_a_slow_reader_has_not_taken_is_not_lost() {
+    let server = Server::start();
+    let mut slow = Client::connect(&server);
+    slow.subscribe("news");
+    // More than the sockets' buffers take, and less than the limit of what may wait.
+    let data = "x".repeat(9_000);
+    (0..800).for_each(|_| server.publish("news", "long", &data));
+    reload(&server);
+    server.publish("news", "last", "last");
+    for _ in 0..800 {
+        assert_eq!(slow.event()["data"].as_str().map(str::len), Some(data.len()));
+    }
+    assert_eq!(slow.event()["data"], "last");
+    slow.nothing();
+}
+
+#[test]
+fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving() {
+    let copy = Copy::new("broken");
+    let server = Setup::bare().program(&copy.0).apps(&[(&APP, json!({}))]).start();
+    let mut client = Client::connect(&server);
+    let config = server.directory().join("reverb.json");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, good.replace("app-secret\"", "app-secret\", \"ping_interval\": \"no\""))
+        .unwrap();
+    // The command reads it as well, to find the server: a signal asks without.
+    assert_eq!(try_to_reload(&server).status.code(), Some(2));
+    server.signal("USR2");
+    server.logs("reload: reverb.json: apps.apps[0].ping_interval: ");
+    client.nothing();
+    fs::write(&config, good).unwrap();
+    for (text, why) in [
+        ("garbage", "cannot run"),
+        ("#!/bin/sh\nexit 3\n", "exit status: 3"),
+        ("#!/bin/sh\necho reverb 9.9.9\n", "it says \"reverb 9.9.9\""),
+        // It would serve, and then cannot be executed.
+        ("#!/bin/sh\necho reads state 1; rm \"$0\"\n", "cannot execute the new binary"),
+    ] {
+        copy.replace(text);
+        is_refused(&server, why);
+        client.nothing();
+        server.is_up();
+    }
+    // A signal alone asks for the same.
+    server.signal("USR2");
+    server.logs("No such file");
+    fs::copy(BINARY, &copy.0).unwrap();
+    reload(&server);
+    client.nothing();
+}
+
+#[test]
+fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_reconnect() {
+    let copy = Copy::new("other");
+    let server = Setup::new().program(&copy.0).start();
+    let mut client = Client::connect(&server);
+    copy.replace(&format!(
+        "#!/bin/sh\n[ \"$1\" = successor ] && {{ echo reads state 999; exit; }}\nexec {BINARY} \"$@\"\n"
+    ));
+    let pid = server.pid();
+    let output = thread::scope(|scope| {
+        let reload = scope.spawn(|| try_to_reload(&server));
+        client.error(4200, "Server is restarting");
+        client.closed(4200);
+        reload.join().unwrap()
+    });
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    server.logs("reads another state (999, not ");
+    Client::connect(&server).nothing();
+    assert_eq!(server.pid(), pid);
+    assert_eq!(fs::read_link(format!("/proc/{pid}/exe")).unwrap(), Path::new(BINARY));
+}
+
+#[test]
+fn clients_of_an_app_that_is_removed_are_told_to_go_and_a_new_one_is_there() {
+    const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
+    const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
+    let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
+    let server = Setup::bare().apps(&[(&OTHER, json!({})), (&APP, json!({}))]).start();
+    let mut stays = Client::connect(&server);
+    stays.subscribe("news");
+    let mut goes = Client::connect_to(&server, "/app/other-key");
+    let config = json!({"apps": {"apps": [entry(&APP), entry(&NEW)]}});
+    fs::write(server.directory().join("reverb.json"), config.to_string()).unwrap();
+    reload(&server);
+    goes.error(4200, "Application was removed");
+    goes.closed(4200);
+    let mut back = Client::open(&server, "/app/other-key", "");
+    back.error(4001, "Application does not exist");
+    server.publish("news", "e", "stays");
+    assert_eq!(stays.event()["data"], "stays");
+    Client::connect_to(&server, "/app/new-key").nothing();
+}
+
+#[test]
+fn the_manager_hears_of_a_reload_and_the_watchdog_goes_on() {
+    let name = format!("reverb-{}-reload", process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let hears = || {
+        let mut notice = [0; 256];
+        let length = manager.recv(&mut notice).unwrap();
+        String::from_utf8_lossy(&notice[..length]).into_owned()
+    };
+    let server =
+        Setup::new().env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", 200_000).start();
+    let hears_next = || loop {
+        let notice = hears();
+        if notice != "WATCHDOG=1" {
+            return notice;
+        }
+    };
+    assert_eq!(hears_next(), "READY=1");
+    reload(&server);
+    assert!(hears_next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(hears_next(), "READY=1");
+    while hears() != "WATCHDOG=1" {}
+}
+
+#[test]
+fn a_socket_file_and_the_metrics_port_stay() {
+    let file = env::temp_dir().join(format!("reverb-{}-reload.sock", process::id()));
+    let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();
+    let mut server = Setup::new().host(host).arg("--metrics=127.0.0.1:0").start();
+    let metrics = server.line();
+    let mut before = Http::connect_to(address(&metrics));
+    reload(&server);
+    assert!(server.line().contains(&file.display().to_string()), "it listens at the same places");
+    assert_eq!(server.line(), metrics);
+    assert!(file.exists());
+    for http in [&mut before, &mut Http::connect_to(address(&metrics))] {
+        http.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(http.response().status, 200);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!file.exists(), "the file goes with the server");
+}
+
+/// Of `metrics at http://127.0.0.1:41234/metrics`.
+fn address(line: &str) -> std::net::SocketAddr {
+    line.split('/').nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
+    let mut server = Server::start();
+    let mut client = Client::connect(&server);
+    server.signal("USR2");
+    server.signal("TERM");
+    loop {
+        match client.receive() {
+            Got::Close(code, _) => break assert_eq!(code, Some(4200)),
+            Got::End => panic!("it ended without a word"),
+            _ => {}
+        }
+    }
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0));
+}
