@@ -6,8 +6,8 @@
 //! nothing.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::redis::Line;
@@ -18,10 +18,14 @@ use crate::proto::pulse::{Direction, entry};
 
 /// The end of it that is in the loop.
 pub(super) struct Pulse {
-    said: SyncSender<Said>,
+    said: Slot,
+    writer: Thread,
     interval_s: u64,
     next_ms: Option<u64>,
 }
+
+/// Where the loop leaves its last word until the thread takes it. A later one says all that it said.
+type Slot = Arc<Mutex<Option<Said>>>;
 
 /// What each app has sent and received since the start, in the order of the configuration.
 struct Said {
@@ -36,18 +40,20 @@ impl Pulse {
     ///
     /// The system's, when it has no thread to give.
     pub(super) fn start(stream: PulseStream, config: &Config) -> io::Result<Self> {
-        // One that waits is enough: the next says all that it would have said.
-        let (said, hears) = mpsc::sync_channel(1);
+        let said = Slot::default();
+        let hears = Arc::clone(&said);
         let writer = Writer {
             app_ids: config.apps.iter().map(|app| app.id.clone()).collect(),
             written: Vec::new(),
-            sample_ppm: config.server.pulse_sample_ppm.unwrap_or(PPM).into(),
+            sample_ppm: config.server.pulse_sample_ppm.map_or(PPM, u64::from),
             timeout: timeout(&config.limits),
             stream,
             line: None,
         };
-        thread::Builder::new().name("pulse".to_owned()).spawn(move || writer.run(&hears))?;
-        Ok(Pulse { said, interval_s: config.server.pulse_interval_s.into(), next_ms: None })
+        let thread = thread::Builder::new().name("pulse".to_owned());
+        let writer = thread.spawn(move || writer.run(&hears))?.thread().clone();
+        let interval_s = config.server.pulse_interval_s.into();
+        Ok(Pulse { said, writer, interval_s, next_ms: None })
     }
 
     /// When to call [`Pulse::turn`] next.
@@ -64,8 +70,10 @@ impl Pulse {
         let left_s = self.interval_s - now.unix_s % self.interval_s;
         self.next_ms = Some(now.ms + left_s * 1_000);
         let totals = counters.apps.iter().map(|app| [app.messages_out, app.messages_in]).collect();
-        // The thread is still at the last ones, or has gone with the process.
-        let _ = self.said.try_send(Said { totals, unix_s: now.unix_s });
+        let said = Said { totals, unix_s: now.unix_s };
+        // Held for no longer than it takes to put or take it.
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        self.writer.unpark();
     }
 }
 
@@ -77,8 +85,8 @@ fn timeout(limits: &Limits) -> Duration {
 struct Writer {
     app_ids: Vec<String>,
     /// How much of that is in the stream, or left out for good; empty before the first time.
-    written: Vec<[u128; 2]>,
-    sample_ppm: u128,
+    written: Vec<[u64; 2]>,
+    sample_ppm: u64,
     timeout: Duration,
     stream: PulseStream,
     /// The connection, and the name of the stream.
@@ -86,9 +94,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, hears: &Receiver<Said>) {
+    fn run(mut self, hears: &Slot) {
         let mut is_lost = false;
-        for said in hears {
+        loop {
+            let said = hears.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(said) = said else {
+                thread::park();
+                continue;
+            };
             let was_lost = is_lost;
             let written = self.write(&said);
             is_lost = written.is_err();
@@ -137,8 +150,8 @@ impl Writer {
     }
 
     /// The share of them that is recorded. What is left over by rounding counts the next time.
-    fn sampled(&self, total: u64) -> u128 {
-        u128::from(total) * self.sample_ppm / u128::from(PPM)
+    fn sampled(&self, total: u64) -> u64 {
+        total / PPM * self.sample_ppm + total % PPM * self.sample_ppm / PPM
     }
 
     fn add(&mut self, entry: &[u8]) -> Result<(), String> {
@@ -168,9 +181,9 @@ impl Writer {
 }
 
 /// Parts per million.
-const PPM: u32 = 1_000_000;
+const PPM: u64 = 1_000_000;
 /// Messages of one entry, which has 11 bytes for each: 110 KB.
-const COUNT_MAX: u128 = 10_000;
+const COUNT_MAX: u64 = 10_000;
 /// Entries of one app and direction at a time: a million messages.
 const ENTRIES_MAX: u32 = 100;
 /// Entries the stream may have, those of other cards included, should nobody take them out; about so
