@@ -183,6 +183,17 @@ fn whoever_else_has_the_port_is_named() {
 }
 
 #[test]
+fn an_address_of_ipv6_is_one_like_others() {
+    let server = Setup::new().host("127.0.0.1,::1").start();
+    let (_, behind) = server.announced().split_once("[::1]:").unwrap();
+    let port = behind.split_once(' ').unwrap().0.parse().unwrap();
+    let app = LaravelApp::new(port, "REVERB_SERVER_HOST=::1\nREVERB_HOST=::1");
+    let out = app.is_fine();
+    assert!(out.contains(&format!("ok     http://[::1]:{port} answers")), "{out}");
+    assert!(out.contains(&format!("browsers connect to http://[::1]:{port}")), "{out}");
+}
+
+#[test]
 fn a_socket_file_is_asked_as_well() {
     let file = env::temp_dir().join(format!("reverb-check-{}.sock", process::id()));
     let hosts = format!("127.0.0.1,{}", file.display());

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use super::laravel::Place;
+use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{Call, unix_s};
 use crate::proto::auth::Signer;
@@ -99,7 +99,7 @@ impl Visit<'_> {
 
     fn request(&self, target: &str, headers: &str) -> String {
         let host = &self.place.host;
-        let host = if host.starts_with('/') { "localhost" } else { host };
+        let host = if host.starts_with('/') { "localhost".into() } else { in_url(host) };
         let port = self.place.port;
         format!("GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n{headers}\r\n")
     }

@@ -1,6 +1,7 @@
 //! What the `.env` tells Laravel and, through Vite, browsers: whether it goes together, and where
 //! it leads them. Nothing is connected to here.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::Report;
@@ -20,9 +21,19 @@ impl fmt::Display for Place {
         let Place { host, port, is_secure } = self;
         match host.starts_with('/') {
             true => f.write_str(host),
-            false if *is_secure => write!(f, "https://{host}:{port}"),
-            false => write!(f, "http://{host}:{port}"),
+            false => {
+                let scheme = if *is_secure { "https" } else { "http" };
+                write!(f, "{scheme}://{}:{port}", in_url(host))
+            }
         }
+    }
+}
+
+/// A host as URLs have it: addresses of IPv6 in brackets.
+pub(super) fn in_url(host: &str) -> Cow<'_, str> {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]").into(),
+        false => host.into(),
     }
 }
 
