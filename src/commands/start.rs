@@ -1,8 +1,7 @@
 //! `reverb start`: reads the configuration, binds, says where it listens, and serves until it is
 //! asked to stop.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 
 use super::Failure;
@@ -13,7 +12,7 @@ use crate::hub::STATE_VERSION;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::systemd::{self, Notices};
-use crate::net::{BindError, Server, restart_key};
+use crate::net::{BindError, Server, restart_key, sys};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -27,7 +26,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         log::warn!("{warning}");
     }
     let config = &loaded.config;
-    let seed = random_seed().map_err(Failure::at_work)?;
+    let seed = sys::random_seed().map_err(Failure::at_work)?;
     let mut server = match HandedOver::from_environment() {
         Some(handed) => Server::take_over(&handed, config, seed),
         None => {
@@ -114,10 +113,4 @@ fn reachable_host(address: IpAddr) -> String {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     }
-}
-
-fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    File::open(config::credentials::RANDOM_DEVICE)?.read_exact(&mut seed)?;
-    Ok(seed)
 }

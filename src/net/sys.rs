@@ -213,6 +213,21 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
+/// Bytes of the system's randomness, for which no file need be there.
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    loop {
+        // SAFETY: the pointer is to a local with room for as many bytes. So few come whole or not
+        // at all.
+        let len = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        match check(len as libc::c_int) {
+            Ok(()) => return Ok(seed),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -232,6 +247,11 @@ mod tests {
         writer.set_nonblocking(true).unwrap();
         while writer.write(&[0; 4_096]).is_ok() {}
         assert!(!is_writable_now(writer.as_fd()));
+    }
+
+    #[test]
+    fn no_two_seeds_are_the_same() {
+        assert_ne!(random_seed().unwrap(), random_seed().unwrap());
     }
 
     #[test]
