@@ -11,6 +11,7 @@ mod outages;
 mod presence;
 mod proxy;
 mod refusals;
+mod reload;
 pub mod resp;
 mod secrets;
 mod shared;

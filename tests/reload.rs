@@ -18,8 +18,9 @@ fn try_to_reload(server: &Server) -> Output {
     server.command().args(["reload", "--host", "127.0.0.1", "--port", &port]).output().unwrap()
 }
 
+/// Has this server reloaded, and waits until it is.
 #[track_caller]
-fn reload(server: &Server) {
+pub fn reload(server: &Server) {
     let output = try_to_reload(server);
     assert_eq!(output.status.code(), Some(0), "{output:?}\n{}", server.stderr());
     let said = String::from_utf8(output.stdout).unwrap();
