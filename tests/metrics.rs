@@ -89,8 +89,16 @@ fn figures_are_on_their_own_port_and_nothing_else_is() {
     get(&mut http, "/ready").is(200, json!({"ready": true}));
     http.send("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     http.response().is_error(405);
-    http.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(http.head().status, 200);
+    for path in ["/metrics", "/up", "/ready"] {
+        http.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(http.head().status, 200);
+    }
+    // Load balancers ask the port that clients come to.
+    let mut public = Http::connect(&server);
+    for path in ["/up", "/ready"] {
+        public.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(public.head().status, 200);
+    }
     let mut handshake = Http::connect_to(address);
     handshake.send(
         "GET /app/app-key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
