@@ -315,3 +315,51 @@ fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
 }
+
+#[test]
+fn a_hangup_reads_the_configuration_anew_and_drops_nobody() {
+    const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
+    let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
+    let server = Setup::bare().apps(&[(&APP, json!({}))]).start();
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(&server)).collect();
+    // Names are used again, so that they are not in the order in which clients came.
+    drop(clients.remove(1));
+    clients.iter_mut().for_each(|client| client.subscribe("news"));
+    let whole = crate::support::frame(0x81, br#"{"event":"pusher:ping","data":{}}"#);
+    clients[3].raw(&whole[..9]);
+    clients[2].nothing();
+    let file = server.directory().join("reverb.json");
+    let config = |app: Value| json!({"apps": {"apps": [entry(&NEW), app]}}).to_string();
+
+    fs::write(&file, "{").unwrap();
+    server.signal("HUP");
+    server.logs("the configuration stays as it was: reverb.json");
+    let mut changed = entry(&APP);
+    changed["max_message_size"] = json!(100);
+    fs::write(&file, config(changed)).unwrap();
+    server.signal("HUP");
+    server.logs("read the configuration anew, for 2 apps");
+    clients[3].raw(&whole[9..]);
+    clients[3].expect(json!({"event": "pusher:pong"}));
+    server.publish("news", "e", "after");
+    for client in &mut clients {
+        assert_eq!(client.event()["data"], "after");
+        client.nothing();
+    }
+    clients[0].text(&"x".repeat(101));
+    clients[0].closed(1009);
+    let mut new = Client::connect_to(&server, "/app/new-key");
+    new.nothing();
+
+    let config =
+        json!({"apps": {"apps": [entry(&NEW)]}, "servers": {"reverb": {"metrics": "127.0.0.1:9"}}});
+    fs::write(&file, config.to_string()).unwrap();
+    server.signal("HUP");
+    server.logs("other addresses take a restart");
+    for client in &mut clients[1..] {
+        client.error(4200, "Application was removed");
+        client.closed(4200);
+    }
+    new.nothing();
+    server.is_up();
+}

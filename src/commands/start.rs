@@ -1,7 +1,7 @@
 //! `reverb start`: reads the configuration, binds, says where it listens, and serves until it is
 //! asked to stop.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 
 use super::Failure;
@@ -38,11 +38,20 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     .map_err(unbound)?;
     server.succeed_by(Successor::of_this_process());
+    // Made-up credentials are made up once.
+    if !loaded.generated_app {
+        let sources = args.sources();
+        server.configure_by(move || {
+            let loaded = config::load(&sources, std::env::vars_os());
+            loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
+        });
+    }
     let notices = Notices::from_environment();
     let notices =
         notices.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
-    // Under systemd the signal is asked for by `systemctl reload` alone, not by a terminal.
-    let reloads = server.has_certificates() || notices.is_some();
+    // A terminal says by the same signal that it is closed, to a server that runs in it.
+    let is_service = notices.is_some() || !io::stderr().is_terminal();
+    let reloads = server.has_certificates() || is_service;
     if let Some(notices) = notices {
         server.notify(notices);
     }

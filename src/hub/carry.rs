@@ -21,7 +21,7 @@ use super::departures::Departure;
 use super::pace::Pace;
 use super::peer::{ConnId, Now, Phase, Seat};
 use super::subscribe::{COUNT_PAUSE_MS, CountDue};
-use crate::config::App as Settings;
+use crate::config::{App as Settings, Config};
 use crate::proto::carry::{Carried, Carrier, Cut};
 
 /// What [`Hub::freeze`] writes and [`Hub::thaw`] reads. Whatever changes of the one or the other is
@@ -115,6 +115,32 @@ impl<T> Hub<T> {
         let strays = self.peers.ids().into_iter().filter(|id| self.is_stray(*id)).collect();
         self.strays = Some(Pace::new(strays, now.ms));
         Ok(())
+    }
+
+    /// Goes on with another configuration, of the same nodes. Connections have other names then: the
+    /// places of those they had, which are returned.
+    ///
+    /// # Errors
+    ///
+    /// None that is known; the hub is of no use then.
+    pub fn reconfigure(&mut self, config: &Config, now: Now) -> Result<Vec<ConnId>, Cut> {
+        let mut seed = [0; 32];
+        for piece in seed.chunks_mut(8) {
+            piece.copy_from_slice(&self.random.number().to_le_bytes());
+        }
+        let mut names = Vec::new();
+        let state = self.freeze(now, |id, _| {
+            names.push(id);
+            names.len() as u64 - 1
+        })?;
+        let next = Hub::new(config, seed, now);
+        let mut before = std::mem::replace(self, next);
+        let mut ios: Vec<Option<T>> =
+            names.iter().map(|id| before.peers.remove(*id).map(|peer| peer.io)).collect();
+        self.peers.listener = before.peers.listener.take();
+        self.thaw(state, now, |place| ios.get_mut(place as usize)?.take())?;
+        self.keep_link(&mut before);
+        Ok(names)
     }
 
     /// Tells the next of those whose app is no more.
@@ -248,6 +274,9 @@ impl<T> Hub<T> {
 
     #[cfg(not(feature = "redis"))]
     fn settle_bus(&mut self, _now: Now) {}
+
+    #[cfg(not(feature = "redis"))]
+    fn keep_link(&mut self, _before: &mut Self) {}
 
     #[cfg(not(feature = "redis"))]
     fn freeze_bus(&mut self, _c: &mut Carrier) -> Carried {

@@ -9,6 +9,7 @@
 mod accept;
 mod attach;
 mod bind;
+mod configure;
 mod obey;
 mod replace;
 
@@ -31,8 +32,9 @@ use super::successor::{self, Successor};
 use super::sys;
 use super::systemd::Notices;
 use super::tls::Secure;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Now};
+use configure::Configure;
 use replace::Reload;
 
 pub(crate) use accept::connections_within;
@@ -75,6 +77,10 @@ pub struct Server {
     trim_ms: Option<u64>,
     /// When a server that was asked to stop ends, whoever is still there.
     end_ms: Option<u64>,
+    /// How the configuration is read anew, if it can be.
+    configure: Option<Configure>,
+    /// The one it runs with.
+    config: Config,
     /// What is executed in place of this one if that is asked for.
     successor: Option<Successor>,
     /// How far that is.

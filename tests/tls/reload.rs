@@ -32,6 +32,14 @@ fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
     until_renewed(&server, &folder, &old);
     assert_eq!(shown(&server, &folder), folder.certificate("server").to_vec());
     early.ping();
+    // A session goes on under another configuration as well.
+    let file = server.directory().join("reverb.json");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("\"app-secret\"", "\"new-secret\"")).unwrap();
+    server.signal("HUP");
+    logged(&server, &["read the configuration anew"]);
+    early.ping();
+    early.subscribe("news");
 }
 
 #[test]

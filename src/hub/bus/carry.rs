@@ -27,6 +27,14 @@ impl<T> Hub<T> {
         c.bytes(&mut bytes)
     }
 
+    /// Takes the connection to Redis of the hub that was before, to the same Redis.
+    pub(in crate::hub) fn keep_link(&mut self, before: &mut Self) {
+        if let (Some(bus), Some(before)) = (&mut self.bus, &mut before.bus) {
+            std::mem::swap(&mut bus.link, &mut before.link);
+            (bus.says_hello, bus.says_alive) = (before.says_hello, before.says_alive);
+        }
+    }
+
     /// Takes that place. If the configuration is of another channel, or of one node alone, this node
     /// begins anew, and knows nothing of others.
     pub(in crate::hub) fn thaw_bus(&mut self, c: &mut Carrier, now: Now) -> Carried {

@@ -1,4 +1,5 @@
-//! What the server is asked from outside: to load its certificates anew, to give way to a newer
+//! What the server is asked from outside: to read its configuration and
+//! its certificates anew, to give way to a newer
 //! binary, and to stop.
 
 use super::Server;
@@ -12,6 +13,7 @@ impl Server {
         let asked = self.stops.take();
         if asked.reload {
             self.notices.iter().for_each(Notices::reloading);
+            self.read_configuration(now);
             self.secure.iter_mut().for_each(|secure| secure.reload(now));
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
             self.notices.iter().for_each(Notices::ready);
