@@ -15,6 +15,7 @@ fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {
     AppCounters {
         connections_opened: after.connections_opened - before.connections_opened,
         messages_in: after.messages_in - before.messages_in,
+        messages_handled: after.messages_handled - before.messages_handled,
         bytes_in: after.bytes_in - before.bytes_in,
         messages_out: after.messages_out - before.messages_out,
         bytes_out: after.bytes_out - before.bytes_out,
@@ -45,6 +46,7 @@ fn a_client_event_is_one_message_in_and_one_out_for_each_who_is_told() {
     });
     let expected = AppCounters {
         messages_in: 1,
+        messages_handled: 1,
         bytes_in,
         messages_out: 3,
         bytes_out,
@@ -53,6 +55,18 @@ fn a_client_event_is_one_message_in_and_one_out_for_each_who_is_told() {
     };
     assert_eq!(counted, expected);
     assert!(bytes_out > 0);
+}
+
+#[test]
+fn a_message_that_is_refused_was_not_handled() {
+    let mut world = World::new();
+    let sender = world.subscriber("c");
+    let counted = counted(&mut world, |world| {
+        for text in ["no JSON", r#"{"event":"pusher:subscribe","data":{"channel":"private-c"}}"#] {
+            world.hub.receive(sender, &mut frame(text), world.now);
+        }
+    });
+    assert_eq!((counted.messages_in, counted.messages_handled), (2, 0));
 }
 
 #[test]

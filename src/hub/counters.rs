@@ -64,6 +64,8 @@ pub struct AppCounters {
     pub connections_opened: u64,
     /// Messages of clients.
     pub messages_in: u64,
+    /// Those of them that were handled without an error.
+    pub messages_handled: u64,
     /// Bytes of clients.
     pub bytes_in: u64,
     /// Messages put in the queues of clients: one for each client that is told.
@@ -78,10 +80,11 @@ pub struct AppCounters {
 
 impl AppCounters {
     /// All of them.
-    pub(super) fn numbers(&mut self) -> [&mut u64; 7] {
+    pub(super) fn numbers(&mut self) -> [&mut u64; 8] {
         [
             &mut self.connections_opened,
             &mut self.messages_in,
+            &mut self.messages_handled,
             &mut self.bytes_in,
             &mut self.messages_out,
             &mut self.bytes_out,

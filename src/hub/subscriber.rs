@@ -73,10 +73,11 @@ impl<T> Hub<T> {
     }
 
     fn text(&mut self, id: ConnId, text: &str, now: Now) {
-        if let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) {
-            let app = subscriber.app as usize;
-            self.peers.counters.apps[app].messages_in += 1;
-        }
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return;
+        };
+        let app = subscriber.app as usize;
+        self.peers.counters.apps[app].messages_in += 1;
         if log::log_enabled!(log::Level::Debug) {
             let from = self.peers.get(id).and_then(|p| p.subscriber()).map(|s| s.socket_id);
             from.inspect(|from| log::debug!("{from} > {text}"));
@@ -102,7 +103,10 @@ impl<T> Hub<T> {
             Err(malformed) => Err(malformed.into()),
         };
         match handled {
-            Ok(()) => self.tell_listener(id, text),
+            Ok(()) => {
+                self.peers.counters.apps[app].messages_handled += 1;
+                self.tell_listener(id, text);
+            }
             Err(refusal) => self.tell(id, &refusal, now),
         }
     }

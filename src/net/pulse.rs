@@ -69,7 +69,8 @@ impl Pulse {
         // At whole multiples, so that no span lies in two of the minutes the card shows.
         let left_s = self.interval_s - now.unix_s % self.interval_s;
         self.next_ms = Some(now.ms + left_s * 1_000);
-        let totals = counters.apps.iter().map(|app| [app.messages_out, app.messages_in]).collect();
+        let totals =
+            counters.apps.iter().map(|app| [app.messages_out, app.messages_handled]).collect();
         let said = Said { totals, unix_s: now.unix_s };
         // Held for no longer than it takes to put or take it.
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
