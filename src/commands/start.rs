@@ -55,6 +55,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     if let Some(notices) = notices {
         server.notify(notices);
     }
+    // The threads that begin here inherit that: a signal comes to the loop alone, which holds it
+    // while another binary takes its place.
+    sys::hold_signals(true).map_err(Failure::at_work)?;
     if let Some(stream) = loaded.pulse.clone() {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
     }
