@@ -3,12 +3,12 @@
 
 use crate::support::{APP, DEADLINE};
 use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};
+use reverb::hub::STATE_VERSION;
 use serde_json::{Value, json};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process, thread};
 
@@ -45,16 +45,26 @@ impl Copy {
     fn new(name: &str) -> Self {
         let folder = env::temp_dir().join(format!("reverb-{}-{name}", process::id()));
         fs::create_dir_all(&folder).unwrap();
-        fs::copy(BINARY, folder.join("reverb")).unwrap();
-        Copy(folder.join("reverb"))
+        let copy = Copy(folder.join("reverb"));
+        copy.put(Path::new(BINARY));
+        copy
     }
 
-    /// Puts something else in its place, as a deployment does.
-    fn replace(&self, text: &str) {
+    /// Puts a program in its place, as a deployment does. Another process writes the file: one that
+    /// this process has open, a child of another test may have open as well for a moment, and then
+    /// it cannot be executed.
+    fn put(&self, program: &Path) {
         let new = self.0.with_extension("new");
-        fs::write(&new, text).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        let install = Command::new("install").args([program, &new]).status().unwrap();
+        assert!(install.success());
         fs::rename(new, &self.0).unwrap();
+    }
+
+    /// The same with a program of this text.
+    fn replace(&self, text: &str) {
+        let file = self.0.with_extension("text");
+        fs::write(&file, text).unwrap();
+        self.put(&file);
     }
 }
 
@@ -186,12 +196,13 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
     server.logs("reload: reverb.json: apps.apps[0].ping_interval: ");
     client.nothing();
     fs::write(&config, good).unwrap();
+    // It would serve, and then cannot be executed.
+    let gone = format!("#!/bin/sh\necho reads state {STATE_VERSION}; rm \"$0\"\n");
     for (text, why) in [
         ("garbage", "cannot run"),
         ("#!/bin/sh\nexit 3\n", "exit status: 3"),
         ("#!/bin/sh\necho reverb 9.9.9\n", "it says \"reverb 9.9.9\""),
-        // It would serve, and then cannot be executed.
-        ("#!/bin/sh\necho reads state 1; rm \"$0\"\n", "cannot execute the new binary"),
+        (&gone, "cannot execute the new binary"),
     ] {
         copy.replace(text);
         is_refused(&server, why);
@@ -201,7 +212,7 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
     // A signal alone asks for the same.
     server.signal("USR2");
     server.logs("No such file");
-    fs::copy(BINARY, &copy.0).unwrap();
+    copy.put(Path::new(BINARY));
     reload(&server);
     client.nothing();
 }
