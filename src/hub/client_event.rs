@@ -15,7 +15,7 @@ impl<T> Hub<T> {
     pub(super) fn client_event(
         &mut self,
         id: ConnId,
-        event: &ClientEvent,
+        event: &ClientEvent<'_>,
         now: Now,
     ) -> Result<(), Refusal> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
@@ -44,7 +44,8 @@ impl<T> Hub<T> {
         }
         let user = seat.and_then(|seat| seat.user.clone());
         let (app, sender) = (index, subscriber.socket_id);
-        let (name, channel, data) = (&*event.event, &*event.channel, &*event.data);
+        let ClientEvent { event: name, ref channel, data } = *event;
+        let channel = &**channel;
         let (user, order) = (user.as_deref(), KeyOrder::ChannelFirst);
         self.peers.counters.apps[app as usize].client_events += 1;
         self.deliver(

@@ -58,6 +58,11 @@ impl Outbox {
     /// Forgets the first `written` bytes, which have gone.
     pub fn consume(&mut self, written: usize) {
         debug_assert!(written <= self.bytes);
+        if written == self.bytes && self.rest.capacity() == 0 {
+            // One frame that has gone whole: this happens to every subscriber of every event.
+            (self.first, self.sent, self.bytes) = (None, 0, 0);
+            return;
+        }
         self.bytes = self.bytes.saturating_sub(written);
         self.sent += written;
         while let Some(first) = &self.first {

@@ -63,7 +63,7 @@ impl Member {
 /// A user id as text: that of a JSON string or number.
 pub(crate) fn user_id(json: &str) -> Option<String> {
     let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    let id = if is_number { json.to_owned() } else { message::string(json)? };
+    let id = if is_number { json.to_owned() } else { message::string(json)?.into_owned() };
     (!id.is_empty()).then_some(id)
 }
 

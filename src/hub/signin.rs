@@ -3,6 +3,8 @@
 //! Who is signed in as whom, and who watches whom, are channels of the hub's own: the same
 //! membership, left in the same way, in names no client can subscribe to.
 
+use std::borrow::Cow;
+
 use super::Hub;
 use super::channel::{Access, Kind};
 use super::peer::{ConnId, User};
@@ -146,8 +148,9 @@ fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
     let info = data.get("user_info").map(|raw| raw.get().into());
     let watchlist = data.get("watchlist").and_then(|raw| message::array(raw.get()));
     let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
-    let watchlist = watchlist.filter_map(|raw| message::string(raw.get())).collect();
-    Ok((User { id: id.into(), info, own_seats: 0 }, watchlist))
+    let watchlist = watchlist.filter_map(|raw| message::string(raw.get()));
+    let watchlist = watchlist.map(Cow::into_owned).collect();
+    Ok((User { id: id.as_ref().into(), info, own_seats: 0 }, watchlist))
 }
 
 fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {

@@ -18,7 +18,7 @@ impl Signer {
     /// Whether `signature` is the lower-case hexadecimal signature of the joined `parts`; takes
     /// the same time wherever it differs.
     pub fn verify(&self, parts: &[&str], signature: &str) -> bool {
-        let Some(bytes) = decode_hex(signature) else { return false };
+        let Some(bytes) = decode_hex::<32>(signature) else { return false };
         self.signed(parts).verify_slice(&bytes).is_ok()
     }
 
@@ -39,26 +39,46 @@ pub fn md5_hex(body: &[u8]) -> String {
     encode_hex(&Md5::digest(body))
 }
 
+/// Whether `hash` is what [`md5_hex`] makes of this body.
+pub fn is_md5_hex(hash: &str, body: &[u8]) -> bool {
+    decode_hex(hash).is_some_and(|hash: [u8; 16]| hash == Md5::digest(body)[..])
+}
+
 fn encode_hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// 64 lower-case hexadecimal digits as bytes. Upper case is refused: the signature is compared as
-/// text by every other implementation.
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+/// So many bytes from lower-case hexadecimal digits. Upper case is refused: signatures and hashes
+/// are compared as text by every other implementation.
+fn decode_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != BYTES {
+        return None;
     }
-    Some(bytes)
+    // By a table, and all of them before the verdict: digits and letters in no order are what a
+    // processor guesses worst, at a cost of more than the hash.
+    let (mut bytes, mut seen) = ([0; BYTES], 0);
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen & NO_DIGIT == 0).then_some(bytes)
 }
+
+/// The value of each byte as a hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+/// No digit has this bit.
+const NO_DIGIT: u8 = 0x80;
 
 #[cfg(test)]
 mod tests {
@@ -85,11 +105,23 @@ mod tests {
         assert!(!signer.verify(&["x"], &right[..63]));
         assert!(!signer.verify(&["x"], &format!("{right}0")));
         assert!(!signer.verify(&["x"], ""));
+        for at in 0..64 {
+            for other in ["g", "G", " ", "\u{0}", if &right[at..=at] == "0" { "1" } else { "0" }] {
+                let wrong = [&right[..at], other, &right[at + 1..]].concat();
+                assert!(!signer.verify(&["x"], &wrong), "{wrong}");
+            }
+        }
         assert!(!signer.verify(&["y"], &right));
     }
 
     #[test]
     fn the_md5_of_a_body_is_in_hexadecimal() {
-        assert_eq!(md5_hex(b"{}"), "99914b932bd37a50b983c5e7c90ae93b");
+        let hash = "99914b932bd37a50b983c5e7c90ae93b";
+        assert_eq!(md5_hex(b"{}"), hash);
+        assert!(is_md5_hex(hash, b"{}"));
+        assert!(!is_md5_hex(hash, b"{ }"));
+        assert!(!is_md5_hex(&hash.to_uppercase(), b"{}"));
+        assert!(!is_md5_hex(&hash[1..], b"{}"));
+        assert!(!is_md5_hex(&format!("{hash}0"), b"{}"));
     }
 }

@@ -264,7 +264,7 @@ fn event<'a>(values: &[&'a RawValue]) -> Option<Event<'a>> {
 fn text(raw: &str) -> Option<Text<'_>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     match inner.contains('\\') {
-        true => message::string(raw).map(Cow::Owned),
+        true => message::string(raw),
         // It was parsed before, so what stands between the quotes is what it means.
         false => Some(Cow::Borrowed(inner)),
     }

@@ -126,9 +126,13 @@ pub fn parse(
 
 /// The origin form of a request target; a proxy may have sent the absolute form.
 fn split_target(target: &str) -> (&str, &str) {
-    let origin_form = match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("/", |at| &rest[at..]),
-        _ => target,
+    let authority = match target.starts_with('/') {
+        true => None,
+        false => target.split_once("://").map(|(_, rest)| rest),
+    };
+    let origin_form = match authority {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
     };
     origin_form.split_once('?').unwrap_or((origin_form, ""))
 }

@@ -4,15 +4,22 @@
 //! passed on stays the JSON text it was. Outgoing messages are written by hand, in the key order
 //! of Reverb. Nothing here knows who is connected.
 
-use std::collections::BTreeMap;
+mod json;
+
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
+
+pub use json::{
+    Object, array, elements, is_blank_string, is_string, json_string, object, push_json_string,
+    string,
+};
 
 use crate::proto::websocket::{self, Frame};
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum ClientMessage {
+pub enum ClientMessage<'a> {
     /// `pusher:ping`.
     Ping,
     /// `pusher:pong`.
@@ -29,7 +36,7 @@ pub enum ClientMessage {
         user_data: String,
     },
     /// An event whose name starts with `client-`.
-    Event(ClientEvent),
+    Event(ClientEvent<'a>),
     /// An event that is nobody's business: well-formed, but neither `pusher:` nor `client-`.
     Ignored,
 }
@@ -47,13 +54,13 @@ pub struct Subscribe {
 
 /// A client event: JSON texts as sent, to be passed on as they are.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ClientEvent {
+pub struct ClientEvent<'a> {
     /// The event's name as JSON text.
-    pub event: String,
+    pub event: &'a str,
     /// The channel's name.
-    pub channel: String,
+    pub channel: Cow<'a, str>,
     /// `data` as JSON text; `null` when there was none.
-    pub data: String,
+    pub data: &'a str,
 }
 
 /// A message that cannot be handled; which rule it breaks, for the log.
@@ -65,7 +72,7 @@ pub struct Malformed(pub &'static str);
 /// # Errors
 ///
 /// What is wrong with it: Reverb's "Invalid message format" (observed section 2.2).
-pub fn parse(text: &str) -> Result<ClientMessage, Malformed> {
+pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
     let object = object(text).ok_or(Malformed("not a JSON object"))?;
     let raw_event = object.get("event").ok_or(Malformed("no event"))?;
     let event = string(raw_event.get()).ok_or(Malformed("event is not a string"))?;
@@ -74,10 +81,10 @@ pub fn parse(text: &str) -> Result<ClientMessage, Malformed> {
         Some("pong") => Ok(ClientMessage::Pong),
         Some("subscribe") => with_data(&object, subscribe),
         Some("unsubscribe") => {
-            with_data(&object, |data| field(data, "channel").map(ClientMessage::Unsubscribe))
+            with_data(&object, |data| Ok(ClientMessage::Unsubscribe(owned(data, "channel")?)))
         }
         Some("signin") => with_data(&object, |data| {
-            let (auth, user_data) = (field(data, "auth")?, field(data, "user_data")?);
+            let (auth, user_data) = (owned(data, "auth")?, owned(data, "user_data")?);
             Ok(ClientMessage::SignIn { auth, user_data })
         }),
         Some(_) => Err(Malformed("unknown pusher event")),
@@ -85,43 +92,10 @@ pub fn parse(text: &str) -> Result<ClientMessage, Malformed> {
     }
 }
 
-/// The members of a JSON object, each as the text it was. Of two of one name the last counts, as
-/// in PHP.
-pub type Object<'a> = BTreeMap<String, &'a RawValue>;
-
-/// The members of this JSON text, if it is an object.
-pub fn object(text: &str) -> Option<Object<'_>> {
-    serde_json::from_str(text).ok()
-}
-
-/// The elements of this JSON text, if it is an array.
-pub fn array(text: &str) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(text).ok()
-}
-
-/// The text of this JSON text, if it is a string.
-pub fn string(text: &str) -> Option<String> {
-    serde_json::from_str(text).ok()
-}
-
-/// Whether this JSON text, which was parsed before, is a string: found out without decoding it,
-/// unless an escape in it may name half a character, which parsing passes over.
-pub fn is_string(json: &str) -> bool {
-    json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
-}
-
-/// Whether this JSON text, which was parsed before, is a string of nothing but white space.
-pub fn is_blank_string(json: &str) -> bool {
-    let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
-    // Most strings show by their first byte that they are not.
-    let may_be = rest.is_some_and(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\');
-    may_be && string(json).is_some_and(|text| text.trim().is_empty())
-}
-
 /// Hands `data` on as an object; some clients send it as a string that holds one (Java).
-fn with_data<F>(object: &Object<'_>, read: F) -> Result<ClientMessage, Malformed>
+fn with_data<F>(object: &Object<'_>, read: F) -> Result<ClientMessage<'static>, Malformed>
 where
-    F: FnOnce(&Object<'_>) -> Result<ClientMessage, Malformed>,
+    F: FnOnce(&Object<'_>) -> Result<ClientMessage<'static>, Malformed>,
 {
     let raw = object.get("data").ok_or(Malformed("no data"))?.get();
     match string(raw) {
@@ -130,18 +104,18 @@ where
     }
 }
 
-fn subscribe(data: &Object<'_>) -> Result<ClientMessage, Malformed> {
-    let channel = field(data, "channel")?;
-    let auth = optional_field(data, "auth")?;
-    let channel_data = optional_field(data, "channel_data")?;
+fn subscribe(data: &Object<'_>) -> Result<ClientMessage<'static>, Malformed> {
+    let channel = owned(data, "channel")?;
+    let auth = optional_field(data, "auth")?.map(Cow::into_owned);
+    let channel_data = optional_field(data, "channel_data")?.map(Cow::into_owned);
     Ok(ClientMessage::Subscribe(Subscribe { channel, auth, channel_data }))
 }
 
-fn other(
-    object: &Object<'_>,
-    raw_event: &RawValue,
+fn other<'a>(
+    object: &Object<'a>,
+    raw_event: &'a RawValue,
     event: &str,
-) -> Result<ClientMessage, Malformed> {
+) -> Result<ClientMessage<'a>, Malformed> {
     if event.is_empty() {
         return Err(Malformed("event is empty"));
     }
@@ -152,15 +126,19 @@ fn other(
     if !event.starts_with("client-") {
         return Ok(ClientMessage::Ignored);
     }
-    let data = object.get("data").map_or("null", |raw| raw.get()).to_owned();
-    Ok(ClientMessage::Event(ClientEvent { event: raw_event.get().to_owned(), channel, data }))
+    let data = object.get("data").map_or("null", |raw| raw.get());
+    Ok(ClientMessage::Event(ClientEvent { event: raw_event.get(), channel, data }))
 }
 
-fn field(object: &Object<'_>, key: &str) -> Result<String, Malformed> {
+fn owned(object: &Object<'_>, key: &str) -> Result<String, Malformed> {
+    field(object, key).map(Cow::into_owned)
+}
+
+fn field<'a>(object: &Object<'a>, key: &str) -> Result<Cow<'a, str>, Malformed> {
     optional_field(object, key)?.ok_or(Malformed("a field is missing"))
 }
 
-fn optional_field(object: &Object<'_>, key: &str) -> Result<Option<String>, Malformed> {
+fn optional_field<'a>(object: &Object<'a>, key: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
     match object.get(key).map(|raw| raw.get()) {
         None | Some("null") => Ok(None),
         Some(raw) => string(raw).map(Some).ok_or(Malformed("a field is not a string")),
@@ -199,17 +177,17 @@ pub fn subscription_succeeded(channel: &str, data: &str) -> Frame {
 
 /// A message of the protocol itself: `data` is JSON, sent as a string.
 pub fn internal(event: &str, channel: Option<&str>, data: &str) -> Frame {
-    let mut text = String::with_capacity(96 + data.len() + data.len() / 4);
-    text.push_str(r#"{"event":""#);
-    text.push_str(event);
-    text.push_str(r#"","data":"#);
-    push_json_string(&mut text, data);
-    if let Some(channel) = channel {
-        text.push_str(r#","channel":"#);
-        push_json_string(&mut text, channel);
-    }
-    text.push('}');
-    websocket::text(&text)
+    websocket::text_of(96 + data.len() + data.len() / 4, |text| {
+        text.push_str(r#"{"event":""#);
+        text.push_str(event);
+        text.push_str(r#"","data":"#);
+        push_json_string(text, data);
+        if let Some(channel) = channel {
+            text.push_str(r#","channel":"#);
+            push_json_string(text, channel);
+        }
+        text.push('}');
+    })
 }
 
 /// `pusher:cache_miss` of a channel.
@@ -253,58 +231,25 @@ pub fn event(
     user_id: Option<&str>,
     order: KeyOrder,
 ) -> Frame {
-    let mut text = String::with_capacity(64 + event.len() + channel.len() + data.len());
-    text.push_str(r#"{"event":"#);
-    text.push_str(event);
-    if order == KeyOrder::DataFirst {
-        text.push_str(r#","data":"#);
-        text.push_str(data);
-    }
-    text.push_str(r#","channel":"#);
-    push_json_string(&mut text, channel);
-    if order == KeyOrder::ChannelFirst {
-        text.push_str(r#","data":"#);
-        text.push_str(data);
-    }
-    if let Some(user_id) = user_id {
-        text.push_str(r#","user_id":"#);
-        push_json_string(&mut text, user_id);
-    }
-    text.push('}');
-    websocket::text(&text)
-}
-
-/// Text as a JSON string.
-pub fn json_string(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    push_json_string(&mut out, text);
-    out
-}
-
-/// Appends text as a JSON string.
-pub fn push_json_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    // Most text has nothing to escape, and is copied in one piece.
-    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
-        out.push_str(&rest[..at]);
-        let escaped = rest.as_bytes()[at];
-        match escaped {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            _ => {
-                out.push_str("\\u00");
-                out.push(char::from(b'0' + (escaped >> 4)));
-                out.push(char::from(b"0123456789abcdef"[usize::from(escaped & 15)]));
-            }
+    websocket::text_of(64 + event.len() + channel.len() + data.len(), |text| {
+        text.push_str(r#"{"event":"#);
+        text.push_str(event);
+        if order == KeyOrder::DataFirst {
+            text.push_str(r#","data":"#);
+            text.push_str(data);
         }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
-    out.push('"');
+        text.push_str(r#","channel":"#);
+        push_json_string(text, channel);
+        if order == KeyOrder::ChannelFirst {
+            text.push_str(r#","data":"#);
+            text.push_str(data);
+        }
+        if let Some(user_id) = user_id {
+            text.push_str(r#","user_id":"#);
+            push_json_string(text, user_id);
+        }
+        text.push('}');
+    })
 }
 
 #[cfg(test)]
@@ -382,46 +327,5 @@ mod tests {
             sent(event(r#""e""#, "c", "1.0", Some("7"), KeyOrder::ChannelFirst)),
             r#"{"event":"e","channel":"c","data":1.0,"user_id":"7"}"#
         );
-    }
-
-    #[test]
-    fn strings_are_told_without_decoding_them() {
-        for json in [
-            r#""""#,
-            r#"" ""#,
-            r#""x""#,
-            r#""\n""#,
-            r#""\u0020""#,
-            r#""\u2003 ""#,
-            "\"\u{2003}\"",
-            r#""\ud800""#,
-            r#""\ud83d\ude00""#,
-            r#""{\"a\":1}""#,
-            r#""\\u""#,
-            r#""\"""#,
-            "\"é\"",
-            "1",
-            "null",
-            "[]",
-            r#"["x"]"#,
-            r#"{"a":"b"}"#,
-        ] {
-            let raw: &RawValue = serde_json::from_str(json).unwrap();
-            let text = string(raw.get());
-            assert_eq!(is_string(raw.get()), text.is_some(), "{json}");
-            let blank = text.is_some_and(|text| text.trim().is_empty());
-            assert_eq!(is_blank_string(raw.get()), blank, "{json}");
-        }
-        for json in ["\"\u{1}\"", r#""\x""#, r#""\u12""#, "\"\n\""] {
-            assert!(serde_json::from_str::<&RawValue>(json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn strings_are_escaped_as_json_wants_them() {
-        for text in ["", "plain é", "\"\\/\n\r\t\u{8}\u{0}\u{1f}\u{7f}\u{2028}", "\u{1}x\u{1}"] {
-            assert_eq!(serde_json::from_str::<String>(&json_string(text)).unwrap(), text);
-        }
-        assert_eq!(json_string("\u{1}\u{1f}"), r#""\u0001\u001f""#);
     }
 }

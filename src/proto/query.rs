@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter};
+
 /// The decoded parameters of a query string.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query<'a> {
@@ -17,18 +19,24 @@ impl<'a> Query<'a> {
         // Nearly always there is nothing to decode, which is seen at once for the whole text.
         let plain = text.bytes().fold(true, |plain, byte| plain & !matches!(byte, b'%' | b'+'));
         let decode = |text| if plain { Cow::Borrowed(text) } else { decode_form(text) };
-        let pairs = text
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                let mut key = decode(key);
-                if key.bytes().any(|b| b.is_ascii_uppercase()) {
-                    key = key.to_ascii_lowercase().into();
-                }
-                (key, decode(value))
-            })
-            .collect();
+        let ends = memchr_iter(b'&', text.as_bytes()).chain([text.len()]);
+        let (mut pairs, mut start) = (Vec::with_capacity(8), 0);
+        for end in ends {
+            let pair = &text[start..end];
+            start = end + 1;
+            if pair.is_empty() {
+                continue;
+            }
+            let (key, value) = match memchr(b'=', pair.as_bytes()) {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, ""),
+            };
+            let mut key = decode(key);
+            if key.bytes().any(|b| b.is_ascii_uppercase()) {
+                key = key.to_ascii_lowercase().into();
+            }
+            pairs.push((key, decode(value)));
+        }
         Query { pairs }
     }
 
@@ -41,7 +49,10 @@ impl<'a> Query<'a> {
     /// an array parameter stand as `key[]=a&key[]=b`, as the reference library signs them.
     pub fn signed(&self) -> String {
         let mut pairs: Vec<_> = self.pairs.iter().filter(|(k, _)| k != "auth_signature").collect();
-        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        // Most publishers send them sorted.
+        if !pairs.is_sorted_by(|a, b| a.0 <= b.0) {
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        }
         join(pairs.iter().map(|(k, v)| (k.as_ref(), v.as_ref())))
     }
 

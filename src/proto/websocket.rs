@@ -15,7 +15,7 @@ use std::ops::Range;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub use frame::{Frame, binary, close, payload, ping, pong, text};
+pub use frame::{Frame, binary, close, payload, ping, pong, text, text_of};
 
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]

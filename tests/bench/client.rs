@@ -100,13 +100,6 @@ impl Client {
         self.flush();
     }
 
-    /// The same, on a connection to a raw writer, which says nothing but events.
-    pub fn begin_raw(&mut self, stream: TcpStream, tally: &mut Tally) {
-        self.stream = Some(stream);
-        self.phase = Phase::Ready;
-        tally.ready += 1;
-    }
-
     /// Says goodbye and closes, as a browser does that leaves a page.
     pub fn hang_up(&mut self, tally: &mut Tally) {
         if self.phase == Phase::Ready {

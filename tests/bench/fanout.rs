@@ -16,10 +16,9 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
             let subscribers = plan.connections(subscribers);
             let (mut raw, mut ours) = (Vec::new(), WAYS.map(|_| Vec::new()));
             for _ in 0..plan.runs {
-                raw.push(raw_cost(plan, subscribers, size)?);
-                for ((_, by, _), costs) in WAYS.iter().zip(&mut ours) {
-                    costs.push(cost(plan, *by, subscribers, size)?);
-                }
+                let [bare, costs @ ..] = costs(plan, subscribers, size)?;
+                raw.push(bare);
+                ours.iter_mut().zip(costs).for_each(|(all, cost)| all.push(cost));
             }
             for ((way, _, target), costs) in WAYS.iter().zip(ours) {
                 let what = format!("{subscribers} × {size} B, {way}");
@@ -36,37 +35,35 @@ const WAYS: [(&str, By, f64); 3] = [
     ("batches of 10", By::Batch(10), 0.50),
 ];
 
-fn cost(plan: &Plan, by: By, subscribers: usize, size: usize) -> Result<f64, Fault> {
+/// What a delivery costs a bare loop, and the server in each of the ways. Both are there at the same
+/// time and write by turns, so that neither has the better moments of the machine.
+fn costs(plan: &Plan, subscribers: usize, size: usize) -> Result<[f64; 4], Fault> {
+    let (count, bytes) = (subscribers.to_string(), size.to_string());
+    let writer = Process::raw(plan, &["--raw-writer", &count, &bytes]);
+    let mut bare = Swarm::new(&writer, 1);
+    bare.open(subscribers, PARALLEL, |_| Some(0))?;
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
     swarm.open(subscribers, PARALLEL, |_| Some(0))?;
-    deliver(plan, &server, &mut swarm, by, size)
-}
 
-fn raw_cost(plan: &Plan, subscribers: usize, size: usize) -> Result<f64, Fault> {
-    let (count, bytes) = (subscribers.to_string(), size.to_string());
-    let writer = Process::raw(plan, &["--raw-writer", &count, &bytes]);
-    let mut swarm = Swarm::new(&writer, 1);
-    swarm.open_raw(subscribers);
-    deliver(plan, &writer, &mut swarm, By::Raw, size)
-}
-
-fn deliver(
-    plan: &Plan,
-    process: &Process,
-    swarm: &mut Swarm,
-    by: By,
-    size: usize,
-) -> Result<f64, Fault> {
-    let audience = swarm.clients.len() as u64;
-    let events = (plan.scaled(DELIVERIES) / audience).max(48);
+    let mut spent = [0.0; 4];
+    let audience = subscribers as u64;
+    let events = (plan.scaled(DELIVERIES) / TURNS / audience).max(16);
     // The first events pay for memory that stays.
-    swarm.publish(by, (events / 10).max(16), audience, size)?;
-    let before = process.cpu_ns();
-    swarm.publish(by, events, audience, size)?;
-    let cpu_ns = process.cpu_ns() - before;
+    for turn in 0..=TURNS {
+        let counts = turn > 0;
+        let before = writer.cpu_ns();
+        bare.publish(By::Raw, events, audience, size)?;
+        spent[0] += if counts { writer.cpu_ns() - before } else { 0.0 };
+        for ((_, by, _), spent) in WAYS.iter().zip(&mut spent[1..]) {
+            let before = server.cpu_ns();
+            swarm.publish(*by, events, audience, size)?;
+            *spent += if counts { server.cpu_ns() - before } else { 0.0 };
+        }
+    }
+    bare.finish()?;
     swarm.finish()?;
-    Ok(cpu_ns / 1e3 / (events * audience) as f64)
+    Ok(spent.map(|cpu_ns| cpu_ns / 1e3 / (TURNS * events * audience) as f64))
 }
 
 /// Cost of a publish to one of ten thousand channels.
@@ -99,5 +96,7 @@ fn cost_of_channels(plan: &Plan, channels: usize) -> Result<f64, Fault> {
 }
 
 const DELIVERIES: u64 = 500_000;
+/// In so many parts.
+const TURNS: u64 = 10;
 /// Clients that connect at the same time.
 pub const PARALLEL: usize = 64;

@@ -9,6 +9,8 @@ use std::{process, thread};
 
 use mio::net::{TcpListener as MioListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use reverb::proto::http::switching_protocols;
+use reverb::proto::message;
 
 use crate::event::{self, NUMBER};
 use crate::lane;
@@ -37,7 +39,8 @@ fn end_with_owner() {
     });
 }
 
-/// For each byte that comes on the first connection, writes an event to all others.
+/// For each byte that comes on the first connection, writes an event to all others, which have been
+/// greeted as the server would.
 fn write(subscribers: usize, size: usize) -> io::Result<()> {
     let _ = reverb::net::sys::raise_open_files();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -46,8 +49,9 @@ fn write(subscribers: usize, size: usize) -> io::Result<()> {
     let mut control = listener.accept()?.0;
     let mut sockets = Vec::with_capacity(subscribers);
     for _ in 0..subscribers {
-        let socket = listener.accept()?.0;
+        let mut socket = listener.accept()?.0;
         socket.set_nodelay(true)?;
+        greet(&mut socket)?;
         sockets.push(socket);
     }
     let mut frame = event::frame(0, size);
@@ -63,6 +67,22 @@ fn write(subscribers: usize, size: usize) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says to a client what it waits for, whatever it said. TCP acknowledges otherwise on a connection
+/// whose client has sent something before, and over loopback the writer pays for that.
+fn greet(socket: &mut std::net::TcpStream) -> io::Result<()> {
+    let mut bytes = [0; 4_096];
+    let mut len = 0;
+    while lane::find(&bytes[..len], b"\r\n\r\n").is_none() {
+        len += socket.read(&mut bytes[len..])?;
+    }
+    socket
+        .write_all(&[&switching_protocols(b"")[..], &message::established("1.1", 30)].concat())?;
+    // The subscription is a small frame, and comes as one piece.
+    len = socket.read(&mut bytes)?;
+    assert!(len > 0, "a client has gone");
+    socket.write_all(&message::subscription_succeeded(&event::channel(0), "{}"))
 }
 
 /// Answers every request of any number of connections.

@@ -104,15 +104,6 @@ impl Swarm {
         Ok(())
     }
 
-    /// Adds this many subscribers of a raw writer.
-    pub fn open_raw(&mut self, count: usize) {
-        for index in 0..count {
-            self.clients.push(Client::new(Some(0)));
-            let stream = self.dial(index);
-            self.clients[index].begin_raw(stream, &mut self.tally);
-        }
-    }
-
     fn dial(&mut self, index: usize) -> mio::net::TcpStream {
         // 16 addresses have ports enough for all who have just left as well.
         self.dialed += 1;

@@ -47,7 +47,9 @@ impl Table {
             let (judged, compared, ratio) = match reference.is_empty() {
                 true => (median(ours), "–".into(), "–".into()),
                 false => {
-                    let ratio = median(ours) / median(reference);
+                    // By pairs: what was measured at about the same time is compared.
+                    let pairs = ours.iter().zip(reference).map(|(ours, other)| ours / other);
+                    let ratio = median(&pairs.collect::<Vec<f64>>());
                     (ratio, spread(reference), format!("{ratio:.2}"))
                 }
             };

@@ -4,6 +4,8 @@
 //! is copied as the JSON text it was. Faults are told in the words of Laravel's validator, which
 //! publishers of Reverb know.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::super::Hub;
@@ -19,7 +21,7 @@ use crate::proto::message::{self, KeyOrder, Object, json_string};
 struct Event<'a> {
     name: &'a str,
     data: &'a str,
-    channels: Vec<String>,
+    channels: Vec<Cow<'a, str>>,
     except: Option<SocketId>,
     info: Option<Info>,
 }
@@ -112,7 +114,7 @@ impl<T> Hub<T> {
             app: self.apps[app as usize].settings.id.as_str().into(),
             name,
             data,
-            channels: event.channels.iter().map(|channel| channel.as_str().into()).collect(),
+            channels: event.channels.iter().map(|channel| Cow::Borrowed(&**channel)).collect(),
             order,
             except: except.map(|except| except.to_string().into()),
             user: None,
@@ -149,7 +151,7 @@ impl<T> Hub<T> {
 
     fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
         let raw = field(object, "batch");
-        let items = raw.and_then(elements);
+        let items = raw.and_then(message::elements);
         let limit = self.limits.events_per_batch as usize;
         match items {
             _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
@@ -201,7 +203,7 @@ impl<T> Hub<T> {
     }
 
     /// `channels`, or else `channel`.
-    fn check_channels(&self, object: &Object<'_>, faults: &mut Faults) -> Vec<String> {
+    fn check_channels<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Cow<'a, str>> {
         let (raw, single) = (field(object, "channels"), field(object, "channel"));
         let both_missing = is_missing(raw) && is_missing(single);
         let named = match raw {
@@ -245,10 +247,16 @@ impl<T> Hub<T> {
         channels
     }
 
-    fn check_names(&self, channels: &[String], prefix: Prefix, several: bool, faults: &mut Faults) {
+    fn check_names(
+        &self,
+        channels: &[Cow<'_, str>],
+        prefix: Prefix,
+        several: bool,
+        faults: &mut Faults,
+    ) {
         let limit = self.limits.channel_name_length as usize;
         let key = if several && channels.len() > 1 { "channels" } else { "channel" };
-        if channels.iter().any(|name| name.chars().count() > limit) {
+        if channels.iter().any(|name| name.len() > limit && name.chars().count() > limit) {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
             );
@@ -273,12 +281,12 @@ fn parse_body(body: &[u8]) -> Result<Object<'_>, Reject> {
     let text = std::str::from_utf8(body).map_err(|_| bad())?;
     match message::object(text) {
         Some(object) => Ok(object),
-        None => message::array(text).map(|_| Object::new()).ok_or_else(bad),
+        None => message::array(text).map(|_| Object::default()).ok_or_else(bad),
     }
 }
 
 fn field<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
-    object.get(key).map(|raw| raw.get())
+    object.get(key).map(RawValue::get)
 }
 
 /// Whether Laravel's validator takes it for absent: null, a blank string, an empty list.
@@ -314,22 +322,22 @@ fn required_string<'a>(
 }
 
 /// The channel of an event in a batch, which Laravel asks for in other words.
-fn batch_channel(object: &Object<'_>, prefix: Prefix, faults: &mut Faults) -> String {
+fn batch_channel<'a>(object: &Object<'a>, prefix: Prefix, faults: &mut Faults) -> Cow<'a, str> {
     if is_missing(field(object, "channel")) {
         let path = format!("{prefix}channel");
         let text = format!("The {path} field is required when channels is not present.");
         faults.add(&path, &text);
-        return String::new();
+        return "".into();
     }
     message::string(required_string(object, prefix, "channel", faults)).unwrap_or_default()
 }
 
-fn optional_string(
-    object: &Object<'_>,
+fn optional_string<'a>(
+    object: &Object<'a>,
     prefix: Prefix,
     key: &str,
     faults: &mut Faults,
-) -> Option<String> {
+) -> Option<Cow<'a, str>> {
     let text = message::string(field(object, key)?);
     if text.is_none() {
         let path = format!("{prefix}{key}");
@@ -340,22 +348,18 @@ fn optional_string(
     text
 }
 
-/// What PHP takes for an array: the elements of a list, the values of an object.
-fn elements(raw: &str) -> Option<Vec<&RawValue>> {
-    message::array(raw).or_else(|| Some(message::object(raw)?.into_values().collect()))
+/// The names in `channels`; numbers as text.
+fn names(raw: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
+    let elements = message::elements(raw).ok_or("The channels field must be an array.")?;
+    let names: Option<_> = elements.into_iter().map(|raw| name(raw.get())).collect();
+    names.ok_or("Each of the channels must be a string.")
 }
 
-/// The names in `channels`; numbers as text.
-fn names(raw: &str) -> Result<Vec<String>, &'static str> {
-    let elements = elements(raw).ok_or("The channels field must be an array.")?;
-    let name = |raw: &&RawValue| match raw.get() {
-        number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-            Some(number.to_owned())
-        }
-        other => message::string(other),
-    };
-    let names: Option<Vec<String>> = elements.iter().map(name).collect();
-    names.ok_or("Each of the channels must be a string.")
+fn name(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        true => Some(raw.into()),
+        false => message::string(raw),
+    }
 }
 
 /// What is wrong with a body, by field, in the order in which it was found.

@@ -1,8 +1,10 @@
 //! Whether a request of the API is signed by its app (protocol section 14.1).
 
+use std::borrow::Cow;
+
 use super::super::Hub;
 use super::super::peer::Now;
-use crate::proto::auth::md5_hex;
+use crate::proto::auth::is_md5_hex;
 use crate::proto::http::{Head, Reject};
 use crate::proto::query::Query;
 
@@ -33,7 +35,10 @@ impl<T> Hub<T> {
         let Some(signature) = query.value("auth_signature") else {
             return Err(invalid("auth_signature is missing."));
         };
-        let method = head.method.to_ascii_uppercase();
+        let mut method = Cow::Borrowed(head.method);
+        if !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            method.to_mut().make_ascii_uppercase();
+        }
         let parameters = query.signed();
         let signs = |path: &str, parameters: &str| {
             app.signer.verify(&[&method, "\n", path, "\n", parameters], signature)
@@ -81,7 +86,7 @@ impl<T> Hub<T> {
 pub(super) fn check_body(query: &Query<'_>, body: &[u8]) -> Result<(), Reject> {
     match query.value("body_md5") {
         None if body.is_empty() => Ok(()),
-        Some(hash) if hash == md5_hex(body) => Ok(()),
+        Some(hash) if is_md5_hex(hash, body) => Ok(()),
         None => Err(invalid("body_md5 is missing.")),
         Some(_) => Err(invalid("body_md5 is not that of the body.")),
     }

@@ -1,5 +1,7 @@
 //! Responses to bytes. What is answered is decided elsewhere.
 
+use std::borrow::Cow;
+
 use super::Reject;
 use crate::config::Bound;
 use crate::proto::websocket::Frame;
@@ -14,20 +16,20 @@ pub struct Response {
     /// Headers of this status alone, as `("Allow", "GET")`.
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
-    pub body: String,
+    pub body: Cow<'static, str>,
     /// The bound the request has hit, if it has.
     pub bound: Option<Bound>,
 }
 
 impl Response {
     /// A JSON answer.
-    pub fn json(status: u16, body: impl Into<String>) -> Self {
+    pub fn json(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let content_type = "application/json";
         Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
 
     /// A sentence for a person.
-    pub fn text(status: u16, body: impl Into<String>) -> Self {
+    pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let content_type = "text/plain; charset=utf-8";
         Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
@@ -71,8 +73,10 @@ impl From<Reject> for Response {
 }
 
 fn push_number(text: &mut String, number: usize) {
-    use std::fmt::Write;
-    write!(text, "{number}").expect("writing to a String cannot fail");
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// What answers a client that waits before it sends its body.
@@ -147,6 +151,10 @@ mod tests {
              Content-Length: 2\r\nConnection: close\r\n\r\n{}"
         );
         assert!(response.encode(true, None, "").ends_with(b"Content-Length: 2\r\n\r\n"));
+        for len in [0, 9, 10, 105, 1_048_576] {
+            let bytes = Response::json(200, "x".repeat(len)).encode(true, None, "");
+            assert!(bytes.ends_with(format!("Content-Length: {len}\r\n\r\n").as_bytes()));
+        }
     }
 
     #[test]

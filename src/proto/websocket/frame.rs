@@ -14,6 +14,19 @@ pub fn text(payload: &str) -> Frame {
     encode(OpCode::Data(Data::Text), payload.as_bytes())
 }
 
+/// The same of what `write` appends, which is about `len` bytes long.
+pub fn text_of(len: usize, write: impl FnOnce(&mut String)) -> Frame {
+    let mut text = String::with_capacity(HEADER_MAX + len);
+    // Room for the header, which is known last; it stands right before the payload.
+    text.extend([' '; HEADER_MAX]);
+    write(&mut text);
+    let mut bytes = text.into_bytes();
+    let (header, header_len) = header(OpCode::Data(Data::Text), bytes.len() - HEADER_MAX);
+    let start = HEADER_MAX - header_len;
+    bytes[start..HEADER_MAX].copy_from_slice(&header[..header_len]);
+    bytes[start..].into()
+}
+
 /// A binary frame as a server sends it.
 pub fn binary(payload: &[u8]) -> Frame {
     encode(OpCode::Data(Data::Binary), payload)
@@ -52,13 +65,23 @@ pub fn payload(frame: &Frame) -> &[u8] {
 }
 
 fn encode(opcode: OpCode, payload: &[u8]) -> Frame {
+    let (header, header_len) = header(opcode, payload.len());
+    [&header[..header_len], payload].concat().into()
+}
+
+/// The header of a whole frame, and its length.
+fn header(opcode: OpCode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
     let header =
         FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
-    let mut bytes = Vec::with_capacity(10 + payload.len());
-    header.format(payload.len() as u64, &mut bytes).expect("writing to a Vec cannot fail");
-    bytes.extend_from_slice(payload);
-    bytes.into()
+    let mut bytes = [0; HEADER_MAX];
+    let mut rest = &mut bytes[..];
+    header.format(payload_len as u64, &mut rest).expect("there is room for the longest header");
+    let len = HEADER_MAX - rest.len();
+    (bytes, len)
 }
+
+/// The longest header of a frame without a mask (RFC 6455 section 5.2).
+const HEADER_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -66,8 +89,9 @@ mod tests {
 
     #[test]
     fn lengths_of_frames_take_the_shortest_form() {
-        for (len, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+        for (len, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let frame = text(&"x".repeat(len));
+            assert_eq!(text_of(9, |payload| payload.push_str(&"x".repeat(len))), frame);
             assert_eq!(frame.len(), header + len);
             assert_eq!(payload(&frame).len(), len);
         }

@@ -1,0 +1,224 @@
+//! JSON texts: taken apart only as far as somebody asks, and strings written. A value that is passed
+//! on stays the text it was. Nothing here knows what a member means.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of a JSON object, each as the text it was. Of two of one name the last counts, as
+/// in PHP.
+#[derive(Debug, Default)]
+pub struct Object<'a> {
+    /// As they stand: the few that are asked for are found faster than a map of all is built.
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// The member of this name.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.members.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// The value of each name, sorted by these.
+    pub fn values(&self) -> Vec<&'a RawValue> {
+        let members = self.members.iter().map(|(name, value)| (name.as_ref(), *value));
+        members.collect::<BTreeMap<&str, _>>().into_values().collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut object = Object::default();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    object.members.push((name, value));
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A string that is copied only where an escape must be decoded.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(text.into()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(text.to_owned().into()))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The members of this JSON text, if it is an object.
+pub fn object(text: &str) -> Option<Object<'_>> {
+    serde_json::from_str(text).ok()
+}
+
+/// The elements of this JSON text, if it is an array.
+pub fn array(text: &str) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// What PHP takes for an array: the elements of a list, the values of an object.
+pub fn elements(text: &str) -> Option<Vec<&RawValue>> {
+    array(text).or_else(|| Some(object(text)?.values()))
+}
+
+/// The text of this JSON text, if it is a string.
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
+    // Whatever begins otherwise is none, and needs no error made of it.
+    let is_string = text.trim_ascii_start().starts_with('"');
+    is_string.then(|| serde_json::from_str(text).ok()).flatten().map(|Name(text)| text)
+}
+
+/// Whether this JSON text, which was parsed before, is a string: found out without decoding it,
+/// unless an escape in it may name half a character, which parsing passes over.
+pub fn is_string(json: &str) -> bool {
+    json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
+}
+
+/// Whether this JSON text, which was parsed before, is a string of nothing but white space.
+pub fn is_blank_string(json: &str) -> bool {
+    let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
+    // Most strings show by their first byte that they are not.
+    let may_be = rest.is_some_and(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\');
+    may_be && string(json).is_some_and(|text| text.trim().is_empty())
+}
+
+/// Text as a JSON string.
+pub fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_json_string(&mut out, text);
+    out
+}
+
+/// Appends text as a JSON string.
+pub fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    // Most text has nothing to escape, and is copied in one piece.
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push_str(&rest[..at]);
+        let escaped = rest.as_bytes()[at];
+        match escaped {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => {
+                out.push_str("\\u00");
+                out.push(char::from(b'0' + (escaped >> 4)));
+                out.push(char::from(b"0123456789abcdef"[usize::from(escaped & 15)]));
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_members_of_one_name_the_last_counts() {
+        let text = r#"{"b":1,"\u0061":2,"b":[3, 4],"a":5}"#;
+        let object = object(text).unwrap();
+        assert_eq!(object.get("a").map(RawValue::get), Some("5"));
+        assert_eq!(object.get("b").map(RawValue::get), Some("[3, 4]"));
+        assert!(object.get("c").is_none());
+        let values: Vec<&str> = object.values().iter().map(|raw| raw.get()).collect();
+        assert_eq!(values, ["5", "[3, 4]"]);
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_members() {
+        for text in ["", "[]", "{", "{}x", r#"{"a"}"#, r#"{"\ud800":1}"#, r#"{1:2}"#, "null"] {
+            assert!(object(text).is_none(), "{text}");
+        }
+        assert!(object(" {} ").is_some());
+    }
+
+    #[test]
+    fn a_string_is_copied_only_to_decode_it() {
+        assert!(matches!(string(r#""plain""#), Some(Cow::Borrowed("plain"))));
+        assert_eq!(string(r#" "\u0041\n" "#).as_deref(), Some("A\n"));
+        for text in ["", "1", "null", "[]", r#"""#, r#""\ud800""#, r#""a" 1"#] {
+            assert_eq!(string(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_are_told_without_decoding_them() {
+        for json in [
+            r#""""#,
+            r#"" ""#,
+            r#""x""#,
+            r#""\n""#,
+            r#""\u0020""#,
+            r#""\u2003 ""#,
+            "\"\u{2003}\"",
+            r#""\ud800""#,
+            r#""\ud83d\ude00""#,
+            r#""{\"a\":1}""#,
+            r#""\\u""#,
+            r#""\"""#,
+            "\"é\"",
+            "1",
+            "null",
+            "[]",
+            r#"["x"]"#,
+            r#"{"a":"b"}"#,
+        ] {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            let text = string(raw.get());
+            assert_eq!(is_string(raw.get()), text.is_some(), "{json}");
+            let blank = text.is_some_and(|text| text.trim().is_empty());
+            assert_eq!(is_blank_string(raw.get()), blank, "{json}");
+        }
+        for json in ["\"\u{1}\"", r#""\x""#, r#""\u12""#, "\"\n\""] {
+            assert!(serde_json::from_str::<&RawValue>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped_as_json_wants_them() {
+        for text in ["", "plain é", "\"\\/\n\r\t\u{8}\u{0}\u{1f}\u{7f}\u{2028}", "\u{1}x\u{1}"] {
+            assert_eq!(serde_json::from_str::<String>(&json_string(text)).unwrap(), text);
+        }
+        assert_eq!(json_string("\u{1}\u{1f}"), r#""\u0001\u001f""#);
+    }
+}
