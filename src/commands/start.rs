@@ -27,6 +27,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
+    sys::keep_tables_apart();
     let mut server = match HandedOver::from_environment() {
         Some(handed) => Server::take_over(&handed, config, seed),
         None => {

@@ -358,7 +358,7 @@ impl<T> Hub<T> {
         &mut self.peers.counters
     }
 
-    /// Whether half of the connections have gone since this was last said, so that it is worth
+    /// Whether half of many connections have gone since this was last said, so that it is worth
     /// while to have the allocator give their memory back to the system.
     pub fn has_shrunk(&mut self) -> bool {
         self.peers.take_gave_back()

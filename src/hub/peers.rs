@@ -17,7 +17,7 @@ pub(crate) struct Peers<T> {
     slab: Slab<Peer<T>>,
     /// When no more connections than this are left, the room of those who have gone is given back.
     room_back_at: usize,
-    /// Whether room was given back since the shell last asked.
+    /// Whether so much room was given back since the shell last asked that others will have done so.
     gave_back: bool,
     dirty: VecDeque<ConnId>,
     /// Those whose outbox is over its limit, to be dropped before anything is written.
@@ -61,10 +61,10 @@ impl<T> Peers<T> {
             self.too_slow.retain(|&slow| slow != id);
         }
         if self.slab.len() <= self.room_back_at {
+            self.gave_back |= self.slab.capacity() >= WORTH_A_TRIM;
             self.slab.shrink_to_fit();
             self.dirty.shrink_to_fit();
             self.room_back_at = self.slab.len() / 2;
-            self.gave_back = true;
         }
         Some(peer)
     }
@@ -222,6 +222,10 @@ impl<T> Peers<T> {
         self.slab.iter().map(|(key, _)| ConnId(key as u32)).collect()
     }
 }
+
+/// Room for so many connections goes with a quarter of a megabyte of theirs elsewhere. Fewer come
+/// and go all the time, and the last few of a wave must not put off what is done about the wave.
+const WORTH_A_TRIM: usize = 1_024;
 
 /// The payload of a text frame.
 fn text_of(frame: &Frame) -> Option<&str> {

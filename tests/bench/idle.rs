@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::Plan;
 use crate::fanout::PARALLEL;
+use crate::machine;
 use crate::process::Process;
 use crate::swarm::{Fault, Swarm};
 use crate::table::Table;
@@ -15,6 +16,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         "idle: resident memory with {count} idle connections, subscribed to 100 channels"
     ));
     let (mut start, mut each, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut again, mut kernel) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         let server = Process::server_with(plan, &[("REVERB_APP_PING_INTERVAL", "5")]);
         start.push(server.rss() / 1024.0);
@@ -23,20 +25,29 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         swarm.open(100, PARALLEL, Some)?;
         swarm.hang_up(0..100);
         server.settle(Duration::from_secs(1));
-        let (before, first) = (server.rss(), swarm.clients.len());
+        let (before, kernel_before) = (server.rss(), machine::kernel_bytes());
+        let first = swarm.clients.len();
         swarm.open(count, PARALLEL, |n| Some(n % 100))?;
         server.settle(Duration::from_secs(2));
         let open = server.rss();
+        // Both ends are here.
+        kernel.push((machine::kernel_bytes() - kernel_before) / 2.0 / count as f64);
+        each.push((open - before) / count as f64);
         swarm.finish()?;
         swarm.hang_up(first..first + count);
         // Deadlines are forgotten when their time comes, that of a request after ten seconds, and
         // then what the allocator keeps is given back.
         thread::sleep(Duration::from_secs(20));
-        each.push((open - before) / count as f64);
         left.push((server.rss() - before) / (open - before));
+        swarm.reopen(first..first + count, PARALLEL)?;
+        server.settle(Duration::from_secs(2));
+        again.push((server.rss() - before) / count as f64);
+        swarm.finish()?;
     }
     table.value("at the start, KiB", start, Some(4_096.0));
     table.value("growth for each connection, bytes", each, Some(512.0));
     table.value("part of the growth that is left when all have gone", left, Some(0.1));
+    table.value("growth for each when they have come back, bytes", again, Some(512.0));
+    table.value("of the system for each of its sockets, bytes", kernel, None);
     Ok(vec![table])
 }

@@ -4,6 +4,14 @@ use std::fs;
 
 use crate::Plan;
 
+/// Memory of the kernel for what it knows by itself: sockets, files, and what waits for them.
+pub fn kernel_bytes() -> f64 {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let slab = memory.lines().find_map(|line| line.strip_prefix("Slab:"));
+    let slab = slab.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    slab.map_or(f64::NAN, |kib| kib * 1_024.0)
+}
+
 pub fn describe(plan: &Plan) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let model = read("/proc/cpuinfo");
