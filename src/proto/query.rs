@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
-
 /// The decoded parameters of a query string.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query<'a> {
@@ -19,18 +17,15 @@ impl<'a> Query<'a> {
         // Nearly always there is nothing to decode, which is seen at once for the whole text.
         let plain = text.bytes().fold(true, |plain, byte| plain & !matches!(byte, b'%' | b'+'));
         let decode = |text| if plain { Cow::Borrowed(text) } else { decode_form(text) };
-        let ends = memchr_iter(b'&', text.as_bytes()).chain([text.len()]);
-        let (mut pairs, mut start) = (Vec::with_capacity(8), 0);
-        for end in ends {
-            let pair = &text[start..end];
-            start = end + 1;
+        let mut pairs = Vec::with_capacity(8);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (pair, others) = halves(rest, b'&');
+            rest = others;
             if pair.is_empty() {
                 continue;
             }
-            let (key, value) = match memchr(b'=', pair.as_bytes()) {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, ""),
-            };
+            let (key, value) = halves(pair, b'=');
             let mut key = decode(key);
             if key.bytes().any(|b| b.is_ascii_uppercase()) {
                 key = key.to_ascii_lowercase().into();
@@ -83,6 +78,15 @@ impl<'a> Query<'a> {
             }
         }
         Some(join(joined.iter().map(|(k, _, v)| (k.as_str(), v.as_str()))))
+    }
+}
+
+/// What stands before and behind the first of these bytes, which is ASCII; all of it and nothing
+/// where there is none. Texts as short as these are looked through faster byte by byte.
+fn halves(text: &str, at: u8) -> (&str, &str) {
+    match text.bytes().position(|byte| byte == at) {
+        Some(place) => (&text[..place], &text[place + 1..]),
+        None => (text, ""),
     }
 }
 

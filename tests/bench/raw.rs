@@ -1,7 +1,8 @@
 //! What the machine allows at best, as processes of their own: a bare loop that writes the frame
-//! the server would to as many sockets, and one that answers requests it does not understand.
-//! No protocol, no state, no limits.
+//! the server would to as many sockets, and one that answers requests it does not understand, with or
+//! without the hash of the body that the protocol wants. No protocol, no state, no limits.
 
+use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::{process, thread};
 
 use mio::net::{TcpListener as MioListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use reverb::proto::auth::md5_hex;
 use reverb::proto::http::switching_protocols;
 use reverb::proto::message;
 
@@ -25,7 +27,11 @@ pub fn run(arguments: &[String]) -> bool {
         }
         ["--raw-http"] => {
             end_with_owner();
-            answer().unwrap();
+            answer(|_| ()).unwrap();
+        }
+        ["--raw-http", "hash"] => {
+            end_with_owner();
+            answer(|body| drop(black_box(md5_hex(body)))).unwrap();
         }
         _ => return false,
     }
@@ -85,8 +91,8 @@ fn greet(socket: &mut std::net::TcpStream) -> io::Result<()> {
     socket.write_all(&message::subscription_succeeded(&event::channel(0), "{}"))
 }
 
-/// Answers every request of any number of connections.
-fn answer() -> io::Result<()> {
+/// Answers every request of any number of connections, after a look at its body.
+fn answer(look: fn(&[u8])) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = MioListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
     println!("listening on {}", listener.local_addr()?);
@@ -108,7 +114,9 @@ fn answer() -> io::Result<()> {
             }
             let stream = &mut streams[event.token().0];
             if let Ok(len @ 1..) = stream.read(&mut buffer) {
-                assert_eq!(lane::whole(&buffer[..len]), Some(len), "a request came in parts");
+                let request = &buffer[..len];
+                assert_eq!(lane::whole(request), Some(len), "a request came in parts");
+                look(&request[lane::find(request, b"\r\n\r\n").unwrap() + 4..]);
                 stream.write_all(ANSWER)?;
             }
         }

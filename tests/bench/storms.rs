@@ -31,12 +31,14 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         "storms: CPU of the hub without sockets in µs each, ten times as many against {few}"
     ));
     type Storm = fn(usize) -> f64;
-    let storms: [(&str, Storm); 3] = [
-        ("subscribed and left again, beside so many on the channel", flap),
-        ("channel of one connection that has so many", many_channels),
-        ("member of one presence channel that all leave together", leave_together),
+    let storms: [(&str, Storm, usize); 4] = [
+        ("subscribed and left again, beside so many on the channel", flap, few),
+        // A connection may have a thousand, unless it is configured otherwise.
+        ("channel of one connection that has a tenth of so many", many_channels, few / 10),
+        ("tab of one user that joins a presence channel beside so many", join_again, few),
+        ("member of one presence channel that all leave together", leave_together, few),
     ];
-    for (what, storm) in storms {
+    for (what, storm, few) in storms {
         let (mut small, mut large) = (Vec::new(), Vec::new());
         for _ in 0..plan.runs {
             small.push(storm(few));
@@ -104,6 +106,12 @@ fn many_channels(count: usize) -> f64 {
         (0..count).for_each(|n| _ = world.hear(client, &mut say("unsubscribe", n)));
     });
     spent / count as f64
+}
+
+/// What it is to join, but for the list of the members, who are one, and for telling them.
+fn join_again(tabs: usize) -> f64 {
+    let mut world = World::new();
+    timed(|| (0..tabs).for_each(|_| _ = world.member(7))) / tabs as f64
 }
 
 /// Their ends are seen a few at a time, as the loop sees them.

@@ -24,8 +24,11 @@ impl<'a> Object<'a> {
 
     /// The value of each name, sorted by these.
     pub fn values(&self) -> Vec<&'a RawValue> {
-        let members = self.members.iter().map(|(name, value)| (name.as_ref(), *value));
-        members.collect::<BTreeMap<&str, _>>().into_values().collect()
+        let mut values = BTreeMap::new();
+        for (name, value) in &self.members {
+            values.insert(&**name, *value);
+        }
+        values.into_values().collect()
     }
 }
 
