@@ -10,17 +10,21 @@ use crate::swarm::{By, Fault, Swarm};
 use crate::table::{Table, percentile};
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
-    let mut table = Table::new(
-        "latency: 100 subscribers, 200 B, at half the rate of one event after the other, µs",
-    );
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
-    for _ in 0..plan.runs {
-        let (low, high) = half_the_rate(plan)?;
-        p50.push(low);
-        p99.push(high);
+    let mut table =
+        Table::new("latency: 100 subscribers, 200 B, at half the rate that is reached, µs");
+    for (way, by) in [("one after the other", By::Requests(1)), ("16 at a time", By::Requests(16))]
+    {
+        let (mut rate, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..plan.runs {
+            let [events, low, high] = half_the_rate(plan, by)?;
+            rate.push(events);
+            p50.push(low);
+            p99.push(high);
+        }
+        table.value(format!("{way}: events a second"), rate, None);
+        table.value(format!("{way}: p50"), p50.clone(), None);
+        table.ratio(format!("{way}: p99, against p50"), p99, &p50, Some(3.0));
     }
-    table.value("p50", p50.clone(), None);
-    table.ratio("p99, against p50", p99, &p50, Some(3.0));
 
     let mut slow = Table::new(
         "latency: 20 subscribers, 500 publishes a second of 4,000 B, one of them not reading, \
@@ -37,20 +41,21 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![table, slow])
 }
 
-fn half_the_rate(plan: &Plan) -> Result<(f64, f64), Fault> {
+/// Half the rate at which events get through, so many at a time, and p50 and p99 at that rate, each
+/// event asked for when it is due.
+fn half_the_rate(plan: &Plan, by: By) -> Result<[f64; 3], Fault> {
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
     swarm.open(100, PARALLEL, |_| Some(0))?;
-    // More would get through at once, in shared writes; that rate would say little of one event.
     let events = plan.scaled(10_000);
-    swarm.publish(By::Requests(1), events / 10, 100, 200)?;
+    swarm.publish(by, events / 10, 100, 200)?;
     let began = Instant::now();
-    swarm.publish(By::Requests(1), events, 100, 200)?;
+    swarm.publish(by, events, 100, 200)?;
     let rate = events as f64 / began.elapsed().as_secs_f64() / 2.0;
     swarm.publish_at(rate, (rate * seconds(plan)) as u64, 200)?;
     swarm.finish()?;
     let p = |part| percentile(&swarm.tally.latencies, part) / 1e3;
-    Ok((p(0.5), p(0.99)))
+    Ok([rate, p(0.5), p(0.99)])
 }
 
 /// p50 and p99 of those who read, in µs.
