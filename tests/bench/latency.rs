@@ -1,5 +1,5 @@
-//! How long an event takes at half the rate at which one follows the other, and whether one subscriber that
-//! does not read changes that for the others.
+//! How long an event takes at half the rate that is reached, one after the other and in shared
+//! writes, and whether one subscriber that does not read changes that for the others.
 
 use std::time::{Duration, Instant};
 

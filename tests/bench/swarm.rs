@@ -177,14 +177,18 @@ impl Swarm {
         let (start, received) = (self.tally.now_ns(), self.tally.received);
         let mut published = 0;
         while self.tally.received < received + events * subscribers {
-            let due_ns = start + (published as f64 * 1e9 / rate) as u64;
-            if published < events && self.tally.now_ns() >= due_ns {
+            let now_ns = self.tally.now_ns();
+            let due_ns = |number: u64| start + (number as f64 * 1e9 / rate) as u64;
+            let mut requests = Vec::new();
+            while published < events && due_ns(published) <= now_ns {
                 let number = self.number(0);
                 self.tally.sent_ns.resize(number as usize, u64::MAX);
-                self.tally.sent_ns.push(due_ns);
-                let request = event::publish(&self.signer, 0, number, size);
-                self.lanes[0].send(&request);
+                self.tally.sent_ns.push(due_ns(published));
+                requests.extend(event::publish(&self.signer, 0, number, size));
                 published += 1;
+            }
+            if !requests.is_empty() {
+                self.lanes[0].send(&requests);
             }
             self.turn();
             self.check(until, "publishing at a rate")?;
