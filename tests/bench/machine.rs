@@ -18,6 +18,7 @@ pub fn describe(plan: &Plan) -> String {
     let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown", |(_, name)| name.trim());
     let kernel = read("/proc/sys/kernel/osrelease");
+    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
     let load = read("/proc/loadavg");
     let load = load.split_whitespace().next().unwrap_or("?");
     let Plan { runs, processors, server_processor, client_processor, .. } = plan;
@@ -26,11 +27,12 @@ pub fn describe(plan: &Plan) -> String {
         false => "",
     };
     format!(
-        "## reverb {}: benchmarks\n\n{processors} × {model}, {} {}, load {load} at the start; \
+        "## reverb {}: benchmarks\n\n{processors} × {model}, {} {}, TCP with {}, load {load} at the start; \
          server on processor {server_processor}, clients on {client_processor}{shared}; \
          median of {runs} (smallest – largest), the compared in turns.\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         kernel.trim(),
+        congestion.trim(),
     )
 }
