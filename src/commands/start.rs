@@ -20,6 +20,8 @@ use crate::net::{BindError, Server, restart_key, sys};
 ///
 /// A configuration that cannot be used; an address that cannot be bound.
 pub fn run(args: &StartArgs) -> Result<(), Failure> {
+    // First of all: the log has a thread.
+    sys::keep_tables_apart();
     logging::start(args.debug);
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     for warning in &loaded.warnings {
@@ -27,7 +29,6 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
-    sys::keep_tables_apart();
     let mut server = match HandedOver::from_environment() {
         Some(handed) => Server::take_over(&handed, config, seed),
         None => {

@@ -165,10 +165,12 @@ pub fn is_writable_now(file: BorrowedFd<'_>) -> bool {
 
 /// Has the C library keep tables of a megabyte and more by themselves, for good: they grow where they
 /// are, without a copy, and leave no hole behind. Left to itself it does so until the first of them
-/// is given back, and a second wave of connections then takes half as much again as the first.
+/// is given back, and a second wave of connections then takes half as much again as the first. To be
+/// called before there is another thread.
 pub fn keep_tables_apart() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the calls take numbers, and are made before there is another thread.
+    // SAFETY: the calls take numbers, and set two that the allocator reads without a lock: nobody
+    // else allocates as long as there is one thread.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, TABLE_BYTES);
         // What is free at the end of the rest goes back from so much on; asked for again and again
@@ -177,7 +179,7 @@ pub fn keep_tables_apart() {
     }
 }
 
-/// More than any request or message is long, unless it is configured so.
+/// As long as a request may be unless it is configured otherwise; nearly all are shorter by far.
 #[cfg(target_env = "gnu")]
 const TABLE_BYTES: libc::c_int = 1 << 20;
 
