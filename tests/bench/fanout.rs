@@ -14,30 +14,34 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     for size in [200, 2_000] {
         for subscribers in [100, 1_000, 9_500] {
             let subscribers = plan.connections(subscribers);
-            let (mut raw, mut ours) = (Vec::new(), WAYS.map(|_| Vec::new()));
+            let (mut raw, mut one) = (Vec::new(), Vec::new());
+            let mut shared = SHARED.map(|_| Vec::new());
             for _ in 0..plan.runs {
-                let [bare, costs @ ..] = costs(plan, subscribers, size)?;
+                let (bare, server) = one_in_flight(plan, subscribers, size)?;
                 raw.push(bare);
-                ours.iter_mut().zip(costs).for_each(|(all, cost)| all.push(cost));
+                one.push(server);
+                for ((_, by), costs) in SHARED.iter().zip(&mut shared) {
+                    costs.push(cost(plan, *by, subscribers, size)?);
+                }
             }
-            for ((way, _, target), costs) in WAYS.iter().zip(ours) {
-                let what = format!("{subscribers} × {size} B, {way}");
-                table.ratio(what, costs, &raw, Some(*target));
+            let what = |way| format!("{subscribers} × {size} B, {way}");
+            table.ratio(what("one in flight"), one, &raw, Some(1.10));
+            for ((way, _), costs) in SHARED.iter().zip(shared) {
+                table.ratio(what(way), costs, &raw, Some(0.50));
             }
         }
     }
     Ok(vec![table])
 }
 
-const WAYS: [(&str, By, f64); 3] = [
-    ("one in flight", By::Requests(1), 1.10),
-    ("16 pipelined", By::Requests(16), 0.50),
-    ("batches of 10", By::Batch(10), 0.50),
-];
+/// Ways in which events share writes.
+const SHARED: [(&str, By); 2] =
+    [("16 pipelined", By::Requests(16)), ("batches of 10", By::Batch(10))];
 
-/// What a delivery costs a bare loop, and the server in each of the ways. Both are there at the same
-/// time and write by turns, so that neither has the better moments of the machine.
-fn costs(plan: &Plan, subscribers: usize, size: usize) -> Result<[f64; 4], Fault> {
+/// What a delivery costs a bare loop and the server. Both are there at the same time and write by
+/// turns, so that neither has the better moments of the machine. Their sockets see the same: those
+/// that have once been sent much at a time acknowledge less often ever after.
+fn one_in_flight(plan: &Plan, subscribers: usize, size: usize) -> Result<(f64, f64), Fault> {
     let (count, bytes) = (subscribers.to_string(), size.to_string());
     let writer = Process::raw(plan, &["--raw-writer", &count, &bytes]);
     let mut bare = Swarm::new(&writer, 1);
@@ -46,24 +50,37 @@ fn costs(plan: &Plan, subscribers: usize, size: usize) -> Result<[f64; 4], Fault
     let mut swarm = Swarm::new(&server, 1);
     swarm.open(subscribers, PARALLEL, |_| Some(0))?;
 
-    let mut spent = [0.0; 4];
-    let audience = subscribers as u64;
+    let (audience, mut spent) = (subscribers as u64, (0.0, 0.0));
     let events = (plan.scaled(DELIVERIES) / TURNS / audience).max(16);
     // The first events pay for memory that stays.
-    for turn in 0..=TURNS {
-        let counts = turn > 0;
+    bare.publish(By::Raw, events, audience, size)?;
+    swarm.publish(By::Requests(1), events, audience, size)?;
+    for _ in 0..TURNS {
         let before = writer.cpu_ns();
         bare.publish(By::Raw, events, audience, size)?;
-        spent[0] += if counts { writer.cpu_ns() - before } else { 0.0 };
-        for ((_, by, _), spent) in WAYS.iter().zip(&mut spent[1..]) {
-            let before = server.cpu_ns();
-            swarm.publish(*by, events, audience, size)?;
-            *spent += if counts { server.cpu_ns() - before } else { 0.0 };
-        }
+        spent.0 += writer.cpu_ns() - before;
+        let before = server.cpu_ns();
+        swarm.publish(By::Requests(1), events, audience, size)?;
+        spent.1 += server.cpu_ns() - before;
     }
     bare.finish()?;
     swarm.finish()?;
-    Ok(spent.map(|cpu_ns| cpu_ns / 1e3 / (TURNS * events * audience) as f64))
+    let each = |cpu_ns: f64| cpu_ns / 1e3 / (TURNS * events * audience) as f64;
+    Ok((each(spent.0), each(spent.1)))
+}
+
+fn cost(plan: &Plan, by: By, subscribers: usize, size: usize) -> Result<f64, Fault> {
+    let server = Process::server(plan);
+    let mut swarm = Swarm::new(&server, 1);
+    swarm.open(subscribers, PARALLEL, |_| Some(0))?;
+    let audience = subscribers as u64;
+    let events = (plan.scaled(DELIVERIES) / audience).max(48);
+    swarm.publish(by, (events / 10).max(16), audience, size)?;
+    let before = server.cpu_ns();
+    swarm.publish(by, events, audience, size)?;
+    let cpu_ns = server.cpu_ns() - before;
+    swarm.finish()?;
+    Ok(cpu_ns / 1e3 / (events * audience) as f64)
 }
 
 /// Cost of a publish to one of ten thousand channels.
