@@ -81,7 +81,9 @@ fn greet(socket: &mut std::net::TcpStream) -> io::Result<()> {
     let mut bytes = [0; 4_096];
     let mut len = 0;
     while lane::find(&bytes[..len], b"\r\n\r\n").is_none() {
-        len += socket.read(&mut bytes[len..])?;
+        let read = socket.read(&mut bytes[len..])?;
+        assert!(read > 0, "a client has gone");
+        len += read;
     }
     socket
         .write_all(&[&switching_protocols(b"")[..], &message::established("1.1", 30)].concat())?;
