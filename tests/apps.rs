@@ -6,8 +6,8 @@ use serde_json::json;
 const TWO: App = App { id: "id2", key: "key2", secret: "secret2" };
 
 fn server() -> Server {
-    let settings =
-        json!({"activity_timeout": 77, "max_connections": 2, "accept_client_events_from": "all"});
+    let settings = json!({"activity_timeout": 77, "max_connections": 2, "accept_client_events_from": "all",
+               "client_events_on_public_channels": true});
     Setup::bare().apps(&[(&APP, json!({})), (&TWO, settings)]).start()
 }
 

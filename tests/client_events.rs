@@ -4,6 +4,7 @@ use crate::support::{Client, Got, Server};
 use serde_json::{Value, json};
 
 const FROM: &str = "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM";
+const ON_PUBLIC: &str = "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS";
 const CHANNEL: &str = "private-a";
 
 fn said(channel: &str, data: Value) -> Value {
@@ -20,7 +21,7 @@ fn two_on(server: &Server, channel: &str) -> (Client, Client) {
 
 #[test]
 fn a_member_is_heard_by_the_others_and_not_by_itself() {
-    let server = Server::start();
+    let server = Server::with(&[(ON_PUBLIC, "true")]);
     for channel in ["pub", "private-a", "private-encrypted-a"] {
         let (mut sender, mut other) = two_on(&server, channel);
         sender.send(said(channel, json!({"x": 1})));
@@ -118,7 +119,7 @@ fn nothing_else_of_the_message_is_relayed() {
 
 #[test]
 fn the_user_id_comes_from_the_presence_subscription_alone() {
-    let server = Server::start();
+    let server = Server::with(&[(ON_PUBLIC, "true")]);
     let mut sender = Client::connect(&server);
     let mut other = Client::connect(&server);
     sender.join("presence-a", "1");
@@ -144,7 +145,7 @@ fn where_all_may_speak_membership_is_not_asked_for() {
     let (mut first, mut second) = two_on(&server, CHANNEL);
     let mut outside = Client::connect(&server);
     outside.send(said(CHANNEL, json!({"x": 1})));
-    outside.send(said("nobody", json!({"x": 1})));
+    outside.send(said("private-nobody", json!({"x": 1})));
     outside.nothing();
     first.expect(said(CHANNEL, json!({"x": 1})));
     second.expect(said(CHANNEL, json!({"x": 1})));
@@ -179,4 +180,54 @@ fn the_name_of_the_event_is_kept_to_the_byte() {
         sender.send(json!({"event": name, "channel": CHANNEL, "data": 1}));
         other.expect(json!({"event": name, "channel": CHANNEL, "data": 1}));
     }
+}
+
+#[test]
+fn a_public_channel_takes_none_unless_it_is_set() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, "pub");
+    let refusal = "Client events are only accepted on private and presence channels.";
+    sender.send(said("pub", json!({})));
+    sender.error(4009, refusal);
+    other.nothing();
+    sender.subscribe_private(CHANNEL);
+    other.subscribe_private(CHANNEL);
+    sender.send(said(CHANNEL, json!({})));
+    other.expect(said(CHANNEL, json!({})));
+}
+
+#[test]
+fn more_events_than_the_rate_are_refused_and_the_connection_stays() {
+    let server = Server::with(&[("REVERB_LIMIT_CLIENT_EVENTS_PER_SECOND", "5")]);
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    // However the seconds fall, twenty events at once are at least ten too many.
+    for n in 0..20 {
+        let mut event = said(CHANNEL, json!(n)).to_string();
+        if n % 2 == 1 {
+            // Another form of the same is no way around the limit.
+            event = event.replace("client-ev", "\\u0063lient-ev");
+        }
+        sender.text(&event);
+    }
+    sender.frame(0x89, b"end");
+    let mut refused = 0;
+    loop {
+        match sender.receive() {
+            Got::Pong(_) => break,
+            Got::Text(text) => {
+                assert!(text.contains("4301"), "{text}");
+                assert!(text.contains("limits.client_events_per_second"), "{text}");
+                refused += 1;
+            }
+            got => panic!("{got:?}"),
+        }
+    }
+    assert!((10..=15).contains(&refused), "{refused}");
+    for _ in refused..20 {
+        other.event();
+    }
+    other.nothing();
+    let log = server.killed();
+    let told = log.matches("limits.client_events_per_second is 5").count();
+    assert_eq!(told, 1, "{log}");
 }

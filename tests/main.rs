@@ -48,3 +48,4 @@ mod subscribe;
 mod systemd;
 mod tidy;
 mod tls;
+mod turns;

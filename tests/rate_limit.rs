@@ -45,6 +45,7 @@ fn every_message_counts_but_pongs_and_control_frames() {
     client.text("not a message");
     client.error(4200, "Invalid message format");
     client.send(json!({"event": "client-x", "channel": "c", "data": {}}));
+    client.error(4009, "Client events are only accepted on private and presence channels.");
     client.unsubscribe("c");
     exceeded(&mut client);
     let list = server.get("/apps/app-id/channels", "");

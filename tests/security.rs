@@ -84,7 +84,8 @@ fn no_name_can_add_a_line_to_a_response() {
 
 #[test]
 fn no_name_can_begin_a_line_of_the_log() {
-    let server = Setup::new().arg("--debug").start();
+    let public = "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS";
+    let server = Setup::new().env(public, "true").arg("--debug").start();
     let mut client = Client::connect(&server);
     let evil = "x\r\n2026-01-01 00:00:00.000Z [ERROR] made up\u{1b}[2J\u{85}\u{2028}";
     client.send(json!({"event": "pusher:subscribe", "data": {"channel": evil}}));

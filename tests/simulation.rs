@@ -67,7 +67,9 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let config = Config { apps: vec![App::new("1", "key", SECRET)], ..Config::default() };
+        let mut app = App::new("1", "key", SECRET);
+        app.client_events_on_public_channels = true;
+        let config = Config { apps: vec![app], ..Config::default() };
         let now = Now { ms: 5_000, unix_s: 1_795_450_533 };
         let mut hub = Hub::new(&config, [seed as u8; 32], now);
         let publisher = hub.open((), None, now);

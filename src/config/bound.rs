@@ -56,6 +56,8 @@ bounds! {
         "sent too many messages and was refused";
     OutboxBytes "limits.outbox_bytes"
         "reads too slowly and was closed";
+    ClientEventsPerSecond "limits.client_events_per_second"
+        "sent too many client events in a second, which were refused";
     ChannelsPerConnection "limits.channels_per_connection"
         "asked for too many channels and was refused";
     ChannelNameLength "limits.channel_name_length"

@@ -63,6 +63,11 @@ limits! {
     /// newcomers are told 4100. Addresses of loopback and of private networks do not count: a proxy
     /// has one of them, and all clients come from it. For a proxy with a public address raise it.
     connections_per_address: u32 = 0, 0..=10_000_000;
+    /// Units of work that one turn of the event loop begins before it looks at its sockets again;
+    /// the rest goes on in the next turns, one connection after the other. A unit is about a tenth
+    /// of a microsecond: a frame that is put in an outbox, or 64 bytes of JSON. A message is 10
+    /// units, a signature 20, a request 60. 65,536 are about 6 ms.
+    work_per_turn: u32 = 65_536, 1_024..=1_000_000_000;
     /// Connections accepted in one turn of the loop, so that a storm of newcomers does not hold
     /// up those who are in. 256 take about 3 ms.
     accepts_per_turn: u32 = 256, 1..=65_536;
@@ -109,6 +114,13 @@ limits! {
     /// Connections written to in one turn before the sockets are looked at again: about 4 ms of
     /// writes.
     flushes_per_turn: u32 = 1_024, 16..=1_048_576;
+    /// Bytes written in one turn, over all connections, before the sockets are looked at again. The
+    /// kernel takes 8 MiB in 3 to 5 ms.
+    flush_bytes_per_turn: u32 = 8_388_608, 65_536..=1_073_741_824;
+    /// Client events of one connection in a second; past it they are refused with 4301. 0 is no
+    /// limit. Pusher allows 10; a pointer that is followed at the 60 Hz of a screen, beside notices
+    /// of typing, stays below 100.
+    client_events_per_second: u32 = 100, 0..=65_535;
     /// Channels one connection may be subscribed to. Echo apps use a handful; 1,000 cost the
     /// server about 200 KB.
     channels_per_connection: u32 = 1_000, 1..=1_000_000;
@@ -123,9 +135,9 @@ limits! {
     /// Users of one presence channel. Pusher stops at 100 and Reverb nowhere; each of them receives
     /// the list of all.
     presence_members: u32 = 10_000, 1..=1_000_000;
-    /// Bytes of the ids and infos of all users of one presence channel, which are the list that
-    /// each who joins receives in one message.
-    presence_bytes: u32 = 4_194_304, 1_024..=1_073_741_824;
+    /// Bytes of the list of users of one presence channel as each that joins is sent it, in one
+    /// message. Three quarters of `outbox_bytes`, so that events fit after it.
+    presence_bytes: u32 = 3_145_728, 1_024..=1_073_741_824;
     /// Bytes of the `channel_data` of one presence subscription. Pusher stops at 1 KB, Reverb at
     /// its message size.
     presence_data_bytes: u32 = 10_000, 64..=1_048_576;

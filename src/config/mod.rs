@@ -185,6 +185,9 @@ pub struct App {
     pub max_message_size: usize,
     /// Whose `client-` events are passed on. `REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM`.
     pub accept_client_events_from: ClientEvents,
+    /// Whether client events are passed on in public channels as well, as Laravel Reverb does.
+    /// `REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS`; off by default, as Pusher does.
+    pub client_events_on_public_channels: bool,
     /// The most messages of one connection in a time. `REVERB_APP_RATE_LIMIT*`.
     pub rate_limit: Option<RateLimit>,
     /// Tells subscribers of channels other than presence ones how many they are (Pusher's
@@ -211,6 +214,7 @@ impl App {
             max_connections: None,
             max_message_size: 10_000,
             accept_client_events_from: ClientEvents::Members,
+            client_events_on_public_channels: false,
             rate_limit: None,
             subscription_count: false,
             strict_channel_names: false,

@@ -181,6 +181,7 @@ fn app(app: &App) -> String {
                 "max_connections": {max_connections},
                 "max_message_size": {max_message_size},
                 "accept_client_events_from": "{client_events}",
+                "client_events_on_public_channels": {client_events_on_public_channels},
                 "rate_limiting": {{
                     "enabled": {is_rate_limited},
                     "max_attempts": {max_attempts},
@@ -204,6 +205,7 @@ fn app(app: &App) -> String {
             ClientEvents::Members => "members",
             ClientEvents::None => "none",
         },
+        client_events_on_public_channels = app.client_events_on_public_channels,
         is_rate_limited = app.rate_limit.is_some(),
         max_attempts = limit.max_attempts,
         decay_seconds = limit.decay_seconds,
@@ -308,6 +310,7 @@ mod tests {
         app.allowed_origins = vec!["a".into(), "*.b".into()];
         (app.max_connections, app.max_message_size) = (Some(0), 0);
         app.accept_client_events_from = ClientEvents::None;
+        app.client_events_on_public_channels = true;
         app.rate_limit =
             Some(RateLimit { max_attempts: 7, decay_seconds: 8, terminate_on_limit: true });
         app.subscription_count = true;

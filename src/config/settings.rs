@@ -276,6 +276,11 @@ pub const APP: &[Setting<AppDraft>] = &[
         0..=1_073_741_824,
         |draft, bytes| draft.app.max_message_size = bytes as usize,
     ),
+    boolean_value(
+        "client_events_on_public_channels",
+        "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS",
+        |draft, on| draft.app.client_events_on_public_channels = on,
+    ),
     text("accept_client_events_from", "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM", |draft, from| {
         draft.app.accept_client_events_from = client_events(from)?;
         Ok(())

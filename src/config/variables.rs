@@ -188,7 +188,8 @@ mod tests {
             REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS=9\nREVERB_APP_RATE_LIMIT_DECAY_SECONDS=10\n\
             REVERB_APP_RATE_LIMIT_TERMINATE=true\nREVERB_APP_ALLOWED_ORIGINS=a,b\n\
             REVERB_APP_SUBSCRIPTION_COUNT=1\nREVERB_APP_STRICT_CHANNEL_NAMES=1\n\
-            REVERB_APP_EMPTY_USERS_OK=1\n";
+            REVERB_APP_EMPTY_USERS_OK=1\n\
+            REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS=1\n";
         let app = app(&environment(text)).unwrap().unwrap();
         assert_eq!((app.id.as_str(), app.key.as_str(), app.secret.as_str()), ("1", "k", "s"));
         assert_eq!((app.ping_interval_s, app.activity_timeout_s), (5, 6));
@@ -198,6 +199,7 @@ mod tests {
         assert!(limit.terminate_on_limit);
         assert_eq!(app.allowed_origins, ["a", "b"]);
         assert!(app.subscription_count && app.strict_channel_names && app.empty_users_ok);
+        assert!(app.client_events_on_public_channels);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! agree with each other, those of what other nodes have told as well, and once everybody has gone and every time is over nothing may be left:
 //! no channel, no member, no byte.
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 #[cfg(feature = "redis")]
@@ -81,6 +82,8 @@ struct World<'a> {
     now: Now,
     signer: Signer,
     clients: Vec<Client>,
+    /// What clients have sent and the hub has not read.
+    sockets: BTreeMap<ConnId, Vec<u8>>,
     /// How what clients send is cut.
     lengths: &'a [u8],
     has_bus: bool,
@@ -103,7 +106,10 @@ fn settings(has_bus: bool) -> Config {
     config.server.path = "/ws".into();
     config.server.scaling.enabled = has_bus;
     config.server.max_request_size = 4_096;
+    config.apps[0].client_events_on_public_channels = true;
     let limits = &mut config.limits;
+    limits.work_per_turn = 1_024;
+    limits.client_events_per_second = 3;
     limits.connections = 12;
     limits.outbox_bytes = 16_384;
     limits.channels_per_connection = 4;
@@ -122,6 +128,7 @@ impl<'a> World<'a> {
             now,
             signer: Signer::new(SECRET),
             clients: Vec::new(),
+            sockets: BTreeMap::new(),
             lengths,
             has_bus,
             #[cfg(feature = "redis")]
@@ -264,7 +271,30 @@ impl<'a> World<'a> {
 
     fn send(&mut self, client: Client, bytes: &[u8]) {
         for piece in pieces(self.lengths, bytes) {
-            self.hub.receive(client.id, &mut piece.to_vec(), self.now);
+            self.sockets.entry(client.id).or_default().extend_from_slice(piece);
+            self.hub.ready(client.id);
+            self.turn();
+        }
+        for _ in 0..TURNS_MAX {
+            if self.hub.has_work() {
+                self.turn();
+            }
+        }
+    }
+
+    /// A turn of the loop, as far as it reads: within its budget, and one connection after the other.
+    fn turn(&mut self) {
+        self.hub.begin_turn();
+        while let Some((id, bytes_max)) = self.hub.next_read(self.now) {
+            let Some(waiting) = self.sockets.get_mut(&id) else { continue };
+            let mut piece: Vec<u8> = waiting.drain(..waiting.len().min(bytes_max)).collect();
+            let has_more = !waiting.is_empty();
+            if !piece.is_empty() {
+                self.hub.receive(id, &mut piece, self.now);
+            }
+            if has_more {
+                self.hub.ready(id);
+            }
         }
     }
 
@@ -274,8 +304,14 @@ impl<'a> World<'a> {
             0..4 => self.hub.finished(self.clients[at].id, self.now),
             4 => self.hub.turn_away(self.clients[at].id, "Speak differently.", self.now),
             5 if self.clients.len() > 6 => self.hub.drain(self.now),
-            _ => _ = self.hub.close(self.clients.swap_remove(at).id, self.now),
+            _ => self.close(self.clients[at].id),
         }
+    }
+
+    fn close(&mut self, id: ConnId) {
+        self.clients.retain(|client| client.id != id);
+        self.sockets.remove(&id);
+        self.hub.close(id, self.now);
     }
 
     fn pass(&mut self, ms: u64) {
@@ -294,13 +330,16 @@ impl<'a> World<'a> {
     /// Writes to those who wait, as far as their sockets take it, and does with them as it must.
     fn write(&mut self, script: &mut Script<'_>) {
         let bytes_max = [usize::MAX, 1, 100][usize::from(script.byte().unwrap_or(0)) % 3];
+        self.clients.iter().for_each(|client| self.hub.touch(client.id));
         while let Some(id) = self.hub.next_dirty(self.now) {
             self.take(id, bytes_max);
+            let is_blocked = self.hub.outbox(id).is_some_and(|(_, outbox)| !outbox.is_empty());
+            self.hub.written(id, is_blocked, self.now);
             if self.hub.fate(id) == Fate::Drop {
-                self.hub.close(id, self.now);
-                self.clients.retain(|client| client.id != id);
+                self.close(id);
             }
         }
+        self.turn();
     }
 
     /// Takes up to so many bytes of what waits for a connection.
@@ -325,6 +364,8 @@ impl<'a> World<'a> {
             self.hub.close(client.id, self.now);
         }
         while self.hub.next_dirty(self.now).is_some() {}
+        self.sockets.clear();
+        self.turn();
         assert_eq!(self.hub.connections(), 0);
         // The longest of all times is that of a kept event.
         self.pass(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
@@ -332,6 +373,9 @@ impl<'a> World<'a> {
         assert_eq!(self.hub.remains(), None);
     }
 }
+
+/// Turns in which any input of a client is handled, or waits until it reads.
+const TURNS_MAX: usize = 50;
 
 /// A frame of a client, under a mask of zeroes.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -40,7 +40,9 @@ impl<T> Hub<T> {
         let rest = [
             ("connections", self.peers.len() > 0 || self.peers.has_dirty()),
             ("slow readers", !self.peers.too_slow.is_empty()),
-            ("departures", !self.departures.is_empty()),
+            ("pending leaves", !self.pending_leaves.is_empty()),
+            ("input", !self.schedule.is_empty()),
+            ("member lists", !self.member_lists.is_empty()),
             ("counts that are due", !self.counts_due.is_empty()),
             ("deadlines", self.peers.wheel.next_ms().is_some()),
             ("channels", self.apps.iter().any(|app| !app.channels.is_empty())),

@@ -17,16 +17,17 @@ use std::rc::Rc;
 use super::Hub;
 use super::app::App;
 use super::channel::Kind;
-use super::departures::Departure;
 use super::pace::Pace;
-use super::peer::{ConnId, Now, Phase, Seat};
+use super::peer::{ConnId, Now, Peer, Phase, Seat};
+use super::schedule::Held;
 use super::subscribe::{COUNT_PAUSE_MS, CountDue};
+use super::work::Lane;
 use crate::config::{App as Settings, Config};
 use crate::proto::carry::{Carried, Carrier, Cut};
 
 /// What [`Hub::freeze`] writes and [`Hub::thaw`] reads. Whatever changes of the one or the other is
 /// another version, and so is what another build knows nothing of.
-pub const STATE_VERSION: &str = if cfg!(feature = "redis") { "1" } else { "1, without Redis" };
+pub const STATE_VERSION: &str = if cfg!(feature = "redis") { "2" } else { "2, without Redis" };
 
 impl<T> Hub<T> {
     /// Writes everything down. `io` says by which number the owner of a connection's socket will
@@ -57,17 +58,15 @@ impl<T> Hub<T> {
             places.resize(id.0 as usize + 1, 0);
             places[id.0 as usize] = place as u32;
             c.number(&mut io(id, &mut peer.io))?;
+            let before = listing_place(&self.apps, peer);
             peer.carry(&mut c)?;
+            restore_listing_place(peer, before);
+            self.schedule.carry_held(id, &mut c)?;
         }
         for at in (0..self.apps.len()).filter(|at| kept[*at]) {
             self.freeze_app(at, &places, &mut c, now)?;
         }
-        c.count(self.departures.len())?;
-        for departure in &mut self.departures {
-            c.int(&mut departure.app)?;
-            c.text(&mut departure.channel)?;
-            c.text(&mut departure.user)?;
-        }
+        self.freeze_leaves(&mut c)?;
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
         self.freeze_bus(&mut c)?;
         Ok(c.into_bytes())
@@ -96,14 +95,7 @@ impl<T> Hub<T> {
         for &app in apps.iter().flatten() {
             self.thaw_app(app, c, now)?;
         }
-        for _ in 0..c.count(0)? {
-            let (mut app, mut channel, mut user) = (0_u32, Rc::from(""), Rc::from(""));
-            c.int(&mut app)?;
-            c.text(&mut channel)?;
-            c.text(&mut user)?;
-            let app = apps.get(app as usize).copied().flatten().ok_or(Cut)?;
-            self.departures.push(Departure { app, channel, user });
-        }
+        self.thaw_leaves(&apps, c)?;
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
         self.thaw_bus(c, now)?;
         c.end()?;
@@ -111,6 +103,8 @@ impl<T> Hub<T> {
             // Each is looked at once, by the shell and by the wheel, and finds its place again.
             self.peers.touch(id);
             self.peers.arm(id, now.ms);
+            // What was read and not handled, or was not read though it could be.
+            self.schedule_in(id, Lane::Light);
         }
         let strays = self.peers.ids().into_iter().filter(|id| self.is_stray(*id)).collect();
         self.strays = Some(Pace::new(strays, now.ms));
@@ -162,6 +156,38 @@ impl<T> Hub<T> {
     /// gone as well.
     fn is_kept(&self, at: u32, app: &App) -> bool {
         app.connections > 0 || self.by_id.get(&app.settings.id) == Some(&at)
+    }
+
+    fn freeze_leaves(&mut self, c: &mut Carrier) -> Carried {
+        let mut leaves = Vec::new();
+        for (app, name) in self.pending_leaves.places() {
+            let channel = self.apps[*app as usize].channel(name);
+            let Some(presence) = channel.and_then(|channel| channel.presence.as_deref()) else {
+                continue;
+            };
+            let users = presence.leaves.users.iter();
+            leaves.extend(users.map(|user| (*app, Rc::clone(name), Rc::clone(user))));
+        }
+        c.count(leaves.len())?;
+        for (app, channel, user) in &mut leaves {
+            c.int(app)?;
+            c.text(channel)?;
+            c.text(user)?;
+        }
+        Ok(())
+    }
+
+    fn thaw_leaves(&mut self, apps: &[Option<u32>], c: &mut Carrier) -> Carried {
+        for _ in 0..c.count(0)? {
+            let (mut app, mut channel, mut user) = (0_u32, String::new(), Rc::from(""));
+            c.int(&mut app)?;
+            c.text(&mut channel)?;
+            c.text(&mut user)?;
+            let app = apps.get(app as usize).copied().flatten().ok_or(Cut)?;
+            let place = self.apps[app as usize].place(&channel).ok_or(Cut)?;
+            self.add_leave(app, place, user);
+        }
+        Ok(())
     }
 
     fn freeze_app(&mut self, at: usize, places: &[u32], c: &mut Carrier, now: Now) -> Carried {
@@ -254,13 +280,20 @@ impl<T> Hub<T> {
     fn thaw_peer(
         &mut self,
         place: usize,
-        mut peer: super::peer::Peer<T>,
+        mut peer: Peer<T>,
         apps: &[Option<u32>],
         c: &mut Carrier,
     ) -> Carried {
         peer.carry(c)?;
+        let mut held = None;
+        c.option(&mut held, Held::carry)?;
         match &mut peer.phase {
-            Phase::Request(request) => self.api_requests += u32::from(request.checked),
+            Phase::Request(request) => {
+                self.api_requests += u32::from(request.checked);
+                if let Some(listing) = &mut request.listing {
+                    listing.app = apps.get(listing.app as usize).copied().flatten().ok_or(Cut)?;
+                }
+            }
             Phase::Open(subscriber) => {
                 subscriber.app = apps.get(subscriber.app as usize).copied().flatten().ok_or(Cut)?;
                 self.apps[subscriber.app as usize].connections += 1;
@@ -269,9 +302,13 @@ impl<T> Hub<T> {
         }
         self.addresses.come(peer.address);
         let id = self.peers.insert(peer);
+        if let Some(held) = held {
+            self.schedule.hold(id, held);
+        }
         if id.0 as usize == place { Ok(()) } else { Err(Cut) }
     }
 
+    // Without Redis there is no bus to carry.
     #[cfg(not(feature = "redis"))]
     fn settle_bus(&mut self, _now: Now) {}
 
@@ -286,5 +323,25 @@ impl<T> Hub<T> {
     #[cfg(not(feature = "redis"))]
     fn thaw_bus(&mut self, _c: &mut Carrier, _now: Now) -> Carried {
         Ok(())
+    }
+}
+
+/// Turns the place of a list that is being sent into the number of channels before it: the hub that
+/// reads this puts channels in places of its own, in the same order. Returns the place.
+fn listing_place<T>(apps: &[App], peer: &mut Peer<T>) -> usize {
+    let Phase::Request(request) = &mut peer.phase else { return 0 };
+    let Some(listing) = &mut request.listing else { return 0 };
+    let before = listing.place;
+    let channels = apps.get(listing.app as usize).map(|app| &app.channels);
+    listing.place =
+        channels.map_or(0, |channels| channels.iter().take_while(|(at, _)| *at < before).count());
+    before
+}
+
+fn restore_listing_place<T>(peer: &mut Peer<T>, place: usize) {
+    if let Phase::Request(request) = &mut peer.phase
+        && let Some(listing) = &mut request.listing
+    {
+        listing.place = place;
     }
 }

@@ -5,7 +5,7 @@ use super::api::Sent;
 use super::channel::{Access, Kind};
 use super::peer::{ConnId, Now};
 use super::subscriber::Refusal;
-use crate::config::ClientEvents;
+use crate::config::{Bound, ClientEvents};
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{ClientEvent, KeyOrder};
 
@@ -18,6 +18,10 @@ impl<T> Hub<T> {
         event: &ClientEvent<'_>,
         now: Now,
     ) -> Result<(), Refusal> {
+        if self.is_over_event_rate(id, now) {
+            return Err(self.over_event_rate());
+        }
+        self.count_event(id, now);
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
         };
@@ -36,10 +40,13 @@ impl<T> Hub<T> {
                 return Err(Refusal::new(4301, text, "accept_client_events_from is none"));
             }
         }
+        let access = Kind::of(&event.channel).access;
+        if access == Access::Public && !app.settings.client_events_on_public_channels {
+            let detail = "a public channel (client_events_on_public_channels is false)";
+            return Err(Refusal::new(4009, ON_PUBLIC_CHANNEL, detail));
+        }
         // The channel to a user is the app's alone, whoever is in it.
-        if place.is_some()
-            && matches!(Kind::of(&event.channel).access, Access::User | Access::Internal)
-        {
+        if place.is_some() && matches!(access, Access::User | Access::Internal) {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
         let user = seat.and_then(|seat| seat.user.clone());
@@ -67,6 +74,39 @@ impl<T> Hub<T> {
         }));
         Ok(())
     }
+
+    /// Whether a connection has sent as many client events in this second as it may.
+    pub(super) fn is_over_event_rate(&self, id: ConnId, now: Now) -> bool {
+        let limit = self.limits.client_events_per_second;
+        let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
+        subscriber.is_some_and(|subscriber| {
+            let (count, second) = subscriber.client_events;
+            limit > 0 && second == second_of(now) && u32::from(count) >= limit
+        })
+    }
+
+    /// How a client event beyond the rate is refused.
+    pub(super) fn over_event_rate(&self) -> Refusal {
+        let limit = self.limits.client_events_per_second;
+        let text = format!(
+            "Client event rejected: more than {limit} in a second (limits.client_events_per_second)"
+        );
+        Refusal::new(4301, text, "too many client events").at(Bound::ClientEventsPerSecond)
+    }
+
+    fn count_event(&mut self, id: ConnId, now: Now) {
+        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
+            let (count, second) = subscriber.client_events;
+            let before = if second == second_of(now) { count } else { 0 };
+            subscriber.client_events = (before.saturating_add(1), second_of(now));
+        }
+    }
 }
 
+/// The second, as far as two of them must be told apart.
+fn second_of(now: Now) -> u16 {
+    (now.ms / 1_000) as u16
+}
+
+const ON_PUBLIC_CHANNEL: &str = "Client events are only accepted on private and presence channels.";
 const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";

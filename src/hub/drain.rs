@@ -118,7 +118,7 @@ impl<T> Hub<T> {
                     drain.told_ms = Some(now.ms);
                 }
             }
-            Some(Phase::Request(request)) if request.buffer.is_empty() => {
+            Some(Phase::Request(request)) if request.is_idle() => {
                 self.retire(id, Goodbye::Said, now);
             }
             // A request that is on its way may still arrive.

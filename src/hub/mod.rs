@@ -28,19 +28,22 @@ mod carry;
 mod channel;
 mod client_event;
 mod counters;
-mod departures;
+mod deadlines;
 mod drain;
 mod echo;
 mod listener;
 mod liveness;
+mod member_list;
 mod metrics;
 mod outbox;
 mod pace;
 mod peer;
 mod peers;
+mod pending_leaves;
 mod presence;
 mod random;
 mod request;
+mod schedule;
 mod signin;
 mod subscribe;
 mod subscriber;
@@ -48,6 +51,8 @@ mod subscriber;
 mod tests;
 mod upgrade;
 mod wheel;
+mod work;
+mod write_lanes;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -67,14 +72,15 @@ use address::Addresses;
 use app::App;
 pub(crate) use bounds::Episode;
 use bus::Bus;
-use departures::{Departure, Wave};
 use drain::Drain;
 use pace::Pace;
-use peer::{Closing, Goodbye, Peer, Phase, Request};
+use peer::{Closing, Goodbye, Mark, Marks, Peer, Phase, Request};
 use peers::Peers;
+use pending_leaves::PendingLeaves;
 use random::{Hashing, Random};
+use schedule::Schedule;
 use subscribe::CountDue;
-use wheel::Wheel;
+use wheel::{Tick, Wheel};
 
 /// The server without its sockets; `T` is what its owner keeps of each connection.
 pub struct Hub<T> {
@@ -87,9 +93,15 @@ pub struct Hub<T> {
     prefix: String,
     request_bytes_max: usize,
     random: Random,
-    /// Users who left a presence channel, of which the others have not been told yet.
-    departures: Vec<Departure>,
-    wave: Wave,
+    schedule: Schedule,
+    /// Users who left a presence channel, of whom the members have not been told yet.
+    pending_leaves: PendingLeaves,
+    /// Presence channels whose list was sent lately, by app and name.
+    member_lists: Vec<(u32, Rc<str>)>,
+    /// When those that were not sent since are given up.
+    member_lists_ms: Option<u64>,
+    /// Connections of a slot of the wheel that has come round, which are still to be looked at.
+    due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
     /// Channels whose subscribers are to be told how many they are, the earliest first.
     counts_due: VecDeque<CountDue>,
     /// The `Date` header, and the second it is of.
@@ -114,8 +126,6 @@ pub struct Hub<T> {
 pub enum Fate {
     /// Nothing.
     Stay,
-    /// Read it again: if [`Hub::appetite`] was nothing, it is no longer.
-    ReadOn,
     /// Close the writing side, and go on reading.
     ShutdownWrite,
     /// [`Hub::close`] it, whatever its outbox holds.
@@ -137,6 +147,7 @@ impl<T> Hub<T> {
             apps.push(App::new(settings.clone(), &limits, &mut random));
         }
         let addresses = Addresses::new(*by_id.hasher());
+        let schedule = Schedule::new(*by_id.hasher());
         let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
         let bus = Bus::new(config, &mut random, now);
         let peers = Peers::new(Wheel::new(now.ms), app_ids, limits.outbox_bytes as usize);
@@ -149,8 +160,11 @@ impl<T> Hub<T> {
             prefix: config.server.path.clone(),
             request_bytes_max: config.server.max_request_size,
             random,
-            departures: Vec::new(),
-            wave: Wave::default(),
+            schedule,
+            pending_leaves: PendingLeaves::default(),
+            member_lists: Vec::new(),
+            member_lists_ms: None,
+            due: None,
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
@@ -180,8 +194,7 @@ impl<T> Hub<T> {
             outbox: Outbox::default(),
             last_seen_ms: now.ms,
             armed: 0,
-            dirty: false,
-            too_slow: false,
+            marks: Marks::default(),
             replies: 0,
         });
         self.addresses.come(address);
@@ -251,8 +264,9 @@ impl<T> Hub<T> {
     /// Does what is due. Calls without need do no harm.
     pub fn tick(&mut self, now: Now) {
         self.look_at_due(now);
-        self.look_at_departures(now);
+        self.check_leaves(now);
         self.tell_due_counts(now);
+        self.drop_idle_lists(now);
         self.go_on_draining(now);
         self.send_strays_away(now);
         self.tick_bus(now);
@@ -261,16 +275,18 @@ impl<T> Hub<T> {
 
     /// The next connection whose outbox or fate has changed; `None` when all were handed out.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
-        self.look_at_departures(now);
+        if self.has_new_leaves() {
+            self.check_leaves(now);
+        }
         self.peers.next_dirty()
     }
 
     /// Whether [`Hub::next_dirty`] has more.
     pub fn has_dirty(&self) -> bool {
-        self.peers.has_dirty() || self.has_new_departures()
+        self.peers.has_dirty() || self.has_new_leaves()
     }
 
-    /// Has [`Hub::next_dirty`] hand a connection out again: its socket takes more.
+    /// Makes [`Hub::next_dirty`] hand a connection out again: its socket takes more.
     pub fn touch(&mut self, id: ConnId) {
         self.peers.touch(id);
     }
@@ -286,17 +302,18 @@ impl<T> Hub<T> {
         Some(&mut self.peers.get_mut(id)?.io)
     }
 
+    /// A connection's outbox was written as far as it went; `is_blocked` when its socket takes no
+    /// more until the poller says so, and then [`Hub::touch`].
+    pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
+        self.peers.set_blocked(id, is_blocked);
+        self.check_pause(id, now);
+    }
+
     /// What to do with a connection after its outbox was written as far as it went. Says
-    /// [`Fate::ShutdownWrite`] and [`Fate::ReadOn`] once.
+    /// [`Fate::ShutdownWrite`] once.
     pub fn fate(&mut self, id: ConnId) -> Fate {
         let Some(peer) = self.peers.get_mut(id) else { return Fate::Stay };
-        let Phase::Closing(closing) = &mut peer.phase else {
-            if peer.outbox.is_empty() && u32::from(peer.replies) > self.limits.pipelined_requests {
-                peer.replies = 0;
-                return Fate::ReadOn;
-            }
-            return Fate::Stay;
-        };
+        let Phase::Closing(closing) = &mut peer.phase else { return Fate::Stay };
         match &mut closing.goodbye {
             Goodbye::None => Fate::Drop,
             Goodbye::Said if peer.outbox.is_empty() => Fate::Drop,
@@ -306,36 +323,6 @@ impl<T> Hub<T> {
             }
             _ => Fate::Stay,
         }
-    }
-
-    /// How much to read of a connection in one turn, in bytes. Little of a WebSocket: each few
-    /// bytes may be an event for thousands, and everybody else waits until they are queued. Nothing
-    /// of whoever asks and does not read the answers, until [`Fate::ReadOn`].
-    pub fn appetite(&mut self, id: ConnId, now: Now) -> usize {
-        let Some(peer) = self.peers.get_mut(id) else { return 0 };
-        let appetite = match &peer.phase {
-            Phase::Open(_) => 8_192,
-            // A body on its way is one request; otherwise each few bytes may be one.
-            Phase::Request(request) if request.checked => 65_536,
-            Phase::Request(_) => 16_384,
-            // It is answered no more.
-            Phase::Closing(_) => return 65_536,
-        };
-        if peer.outbox.is_empty() || u32::from(peer.replies) <= self.limits.pipelined_requests {
-            return appetite;
-        }
-        self.hit_by(id, Bound::PipelinedRequests, now);
-        0
-    }
-
-    /// When [`Hub::tick`] is next due, if ever.
-    pub fn next_tick_ms(&self) -> Option<u64> {
-        let drain_ms = self.next_drain_ms();
-        let counts_ms = self.counts_due.front().map(|due| due.ms);
-        let (wheel_ms, departures_ms) = (self.peers.wheel.next_ms(), self.next_departures_ms());
-        let strays_ms = self.strays.as_ref().and_then(Pace::next_ms);
-        let due = [wheel_ms, departures_ms, drain_ms, counts_ms, strays_ms, self.next_bus_ms()];
-        due.into_iter().flatten().min()
     }
 
     /// How many connections of any kind there are.
@@ -380,6 +367,7 @@ impl<T> Hub<T> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
         let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
+        peer.marks.clear(Mark::Paused);
         if matches!(goodbye, Goodbye::None) {
             peer.outbox.clear();
         }
@@ -391,7 +379,10 @@ impl<T> Hub<T> {
         };
         let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye, is_for_metrics };
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
-            Phase::Open(subscriber) => self.forget(id, subscriber, now),
+            Phase::Open(subscriber) => {
+                _ = self.schedule.forget(id);
+                self.forget(id, subscriber, now);
+            }
             // A connection that is told to go twice keeps the deadline of the first time.
             Phase::Closing(first) => {
                 if let Phase::Closing(closing) = &mut peer.phase {

@@ -90,8 +90,12 @@ impl Outbox {
     /// What waits as it counts against the limit: bytes, and what a frame costs beside them. A
     /// pong of two bytes takes more than two.
     pub fn weight(&self) -> usize {
-        let frames = usize::from(self.first.is_some()) + self.rest.len();
-        self.bytes + frames * FRAME_COST
+        self.bytes + self.frames() * FRAME_COST
+    }
+
+    /// Frames that wait.
+    pub fn frames(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
     }
 
     /// Bytes that wait.

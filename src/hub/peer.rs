@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::api::Listing;
 use super::outbox::Outbox;
 use super::wheel::Tick;
 use crate::proto::http::Chunked;
@@ -33,13 +34,61 @@ pub(crate) struct Peer<T> {
     pub last_seen_ms: u64,
     /// Its one valid entry in the wheel.
     pub armed: Tick,
-    /// Whether it stands in the list of those the shell must look at.
-    pub dirty: bool,
-    /// Whether it exceeded its outbox and is about to be dropped.
-    pub too_slow: bool,
+    pub marks: Marks,
     /// Answers to what it asked that were put in its outbox since that was last seen empty; a byte,
     /// as there is room for no more without making every connection larger.
     pub replies: u8,
+}
+
+/// Yes or no about a connection, a bit each: more bytes would make every connection larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It is in the lane of connections to write to first.
+    Prompt = 1,
+    /// It is in the lane of connections to write to in bulk.
+    Bulk = 2,
+    /// Its outbox went over the limit, and it is about to be dropped.
+    TooSlow = 4,
+    /// Its socket took no more when it was last written to.
+    Blocked = 8,
+    /// It is in the light lane of connections with input.
+    Light = 16,
+    /// It is in the heavy lane of connections with input.
+    Heavy = 32,
+    /// Its input waits until the client has taken what is in the outbox.
+    Paused = 64,
+    /// That it is paused was counted.
+    PauseCounted = 128,
+}
+
+/// A set of [`Mark`]s.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) fn has(self, mark: Mark) -> bool {
+        self.0 & mark as u8 != 0
+    }
+
+    pub(crate) fn set(&mut self, mark: Mark) {
+        self.0 |= mark as u8;
+    }
+
+    pub(crate) fn clear(&mut self, mark: Mark) {
+        self.0 &= !(mark as u8);
+    }
+
+    /// Clears a mark, and says whether it was set.
+    pub(crate) fn take(&mut self, mark: Mark) -> bool {
+        let was_set = self.has(mark);
+        self.clear(mark);
+        was_set
+    }
+
+    /// Whether it waits to be written to.
+    pub(crate) fn is_queued(self) -> bool {
+        self.0 & (Mark::Prompt as u8 | Mark::Bulk as u8) != 0
+    }
 }
 
 /// What a connection is at the moment.
@@ -68,6 +117,10 @@ pub(crate) struct Request {
     pub checked: bool,
     /// Whether the connection came to the port for metrics.
     pub is_for_metrics: bool,
+    /// Whether the request in `buffer` is there, and waits for its turn.
+    pub is_held: bool,
+    /// The list of channels that is being sent as the answer.
+    pub listing: Option<Box<Listing>>,
 }
 
 /// A chunked body as far as it has arrived.
@@ -89,6 +142,8 @@ pub(crate) struct Subscriber {
     pub user: Option<Box<User>>,
     /// Messages since the window of the rate limit began, and when that was.
     pub window: (u32, u64),
+    /// Client events within a second, and which second: its number modulo 65,536.
+    pub client_events: (u16, u16),
     pub liveness: Liveness,
 }
 
@@ -182,6 +237,13 @@ impl<T> Peer<T> {
             Phase::Open(subscriber) => Some(subscriber),
             _ => None,
         }
+    }
+}
+
+impl Request {
+    /// Whether nothing of a request has come, and none is being answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.listing.is_none()
     }
 }
 

@@ -1,15 +1,16 @@
 //! All connections: their queues, the list of those the shell must look at, and their deadlines.
 //! What is put in a queue, and why, is decided elsewhere.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use slab::Slab;
 
 use super::counters::Counters;
 use super::listener::Listener;
-use super::peer::{ConnId, Peer, SocketId};
+use super::peer::{ConnId, Mark, Peer, SocketId};
 use super::wheel::Wheel;
+use super::work::Work;
+use super::write_lanes::{WriteLane, WriteLanes};
 use crate::proto::websocket::{self, Frame};
 
 /// The connections of a hub.
@@ -19,10 +20,11 @@ pub(crate) struct Peers<T> {
     room_back_at: usize,
     /// Whether so much room was given back since the shell last asked that others will have done so.
     gave_back: bool,
-    dirty: VecDeque<ConnId>,
+    lanes: WriteLanes,
     /// Those whose outbox is over its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
     pub wheel: Wheel,
+    pub work: Work,
     pub listener: Option<Box<dyn Listener>>,
     /// The ids of the apps, for the listener.
     pub app_ids: Vec<Rc<str>>,
@@ -36,9 +38,10 @@ impl<T> Peers<T> {
             slab: Slab::new(),
             room_back_at: 0,
             gave_back: false,
-            dirty: VecDeque::new(),
+            lanes: WriteLanes::default(),
             too_slow: Vec::new(),
             wheel,
+            work: Work::new(),
             listener: None,
             counters: Counters::new(app_ids.len()),
             app_ids,
@@ -56,14 +59,14 @@ impl<T> Peers<T> {
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
         let peer = self.slab.try_remove(id.0 as usize)?;
-        if peer.too_slow {
+        if peer.marks.has(Mark::TooSlow) {
             // Whoever gets the id next is another.
             self.too_slow.retain(|&slow| slow != id);
         }
         if self.slab.len() <= self.room_back_at {
             self.gave_back |= self.slab.capacity() >= WORTH_A_TRIM;
             self.slab.shrink_to_fit();
-            self.dirty.shrink_to_fit();
+            self.lanes.shrink();
             self.room_back_at = self.slab.len() / 2;
         }
         Some(peer)
@@ -74,50 +77,93 @@ impl<T> Peers<T> {
         std::mem::take(&mut self.gave_back)
     }
 
-    /// Puts a frame in a connection's queue.
+    /// Puts an answer in a connection's queue.
     pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
-        if log::log_enabled!(log::Level::Debug)
-            && let Some(subscriber) = self.get(id).and_then(Peer::subscriber)
-            && let Some(text) = text_of(&frame)
-        {
-            log::debug!("{} < {text}", subscriber.socket_id);
-        }
+        let lane = WriteLanes::lane_of_answer(frame.len());
+        self.work.add_bytes(frame.len());
+        self.queue_parts(id, &[frame], lane);
+    }
+
+    /// Puts the answer to a request in a connection's queue, behind the event that was published.
+    pub(crate) fn queue_after_event(&mut self, id: ConnId, frame: Frame) {
+        let lane = match self.lanes.take_event_for_many() {
+            true => WriteLane::Bulk,
+            false => WriteLanes::lane_of_answer(frame.len()),
+        };
+        self.work.add_bytes(frame.len());
+        self.queue_parts(id, &[frame], lane);
+    }
+
+    /// Puts a message in a connection's queue that is in several pieces: all of them, or none.
+    pub(crate) fn queue_parts(&mut self, id: ConnId, parts: &[Frame], lane: WriteLane) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let is_text = parts.first().is_some_and(|part| part.first() == Some(&WHOLE_TEXT));
         let Some(peer) = self.get_mut(id) else { return };
         peer.replies = if peer.outbox.is_empty() { 1 } else { peer.replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
-        let (is_text, len) = (frame.first() == Some(&WHOLE_TEXT), frame.len());
-        let left_out = self.counters.frames_left_out;
-        self.push(id, frame);
-        if let Some(app) = app.filter(|_| self.counters.frames_left_out == left_out) {
+        if is_text && (self.listener.is_some() || log::log_enabled!(log::Level::Debug)) {
+            self.show_answer(id, parts);
+        }
+        let Some((first, rest)) = parts.split_first() else { return };
+        if !self.push(id, Frame::clone(first), lane) {
+            return;
+        }
+        rest.iter().for_each(|part| self.append(id, Frame::clone(part), lane));
+        if let Some(app) = app {
             let counters = &mut self.counters.apps[app as usize];
             counters.messages_out += u64::from(is_text);
             counters.bytes_out += len as u64;
         }
     }
 
-    fn push(&mut self, id: ConnId, frame: Frame) {
-        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
-        // What waited before decides: a single frame may be longer than the limit.
-        if peer.too_slow {
-            self.counters.frames_left_out += 1;
-            return;
+    /// Logs an answer, and passes it to the listener if there is room for it.
+    fn show_answer(&mut self, id: ConnId, parts: &[Frame]) {
+        let frame = Frame::from(parts.concat());
+        if let (Some(subscriber), Some(text)) =
+            (self.get(id).and_then(Peer::subscriber), text_of(&frame))
+        {
+            log::debug!("{} < {text}", subscriber.socket_id);
         }
-        if peer.outbox.weight() > self.outbox_bytes_max {
-            self.counters.frames_left_out += 1;
-            peer.too_slow = true;
-            return self.too_slow.push(id);
-        }
+        self.tell_listener(id, &frame);
+    }
+
+    fn tell_listener(&mut self, id: ConnId, frame: &Frame) {
+        let Some(peer) = self.slab.get(id.0 as usize) else { return };
+        let is_left_out =
+            peer.marks.has(Mark::TooSlow) || peer.outbox.weight() > self.outbox_bytes_max;
         if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
-            && let Some(text) = text_of(&frame)
+            && let Some(text) = text_of(frame).filter(|_| !is_left_out)
         {
             let app_id = &self.app_ids[subscriber.app as usize];
             listener.message_sent(app_id, subscriber.socket_id, text);
         }
-        peer.outbox.push(frame);
-        if !peer.dirty {
-            peer.dirty = true;
-            self.dirty.push_back(id);
+    }
+
+    /// Puts a frame in a connection's queue; whether there was room. What waited before decides: a
+    /// single frame may be longer than the limit.
+    fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
+        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
+        self.work.add(1);
+        let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
+        if is_too_slow || weight > self.outbox_bytes_max {
+            self.counters.frames_left_out += 1;
+            if !is_too_slow {
+                peer.marks.set(Mark::TooSlow);
+                self.too_slow.push(id);
+            }
+            return false;
         }
+        peer.outbox.push(frame);
+        self.lanes.pushed(id, peer, lane, weight > self.outbox_bytes_max / 2);
+        true
+    }
+
+    /// Appends another piece of the message that was pushed last.
+    fn append(&mut self, id: ConnId, frame: Frame, lane: WriteLane) {
+        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
+        self.work.add(1);
+        peer.outbox.push(frame);
+        self.lanes.pushed(id, peer, lane, false);
     }
 
     /// Puts a frame in the queues of all members of a channel of this app but one.
@@ -133,39 +179,65 @@ impl<T> Peers<T> {
         {
             log::debug!("{} subscribers < {text}", members.len());
         }
+        self.work.add_bytes(frame.len());
+        let lane = self.lanes.lane_of_event(members.len());
         // Those who are not told are counted, and not those who are: they are few.
-        let left_out = self.counters.frames_left_out;
         let mut passed_over = 0;
         for &member in members {
             // Whoever is about to leave its channels has been told to go, and hears no more.
             match self.get(member).and_then(Peer::subscriber) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
-                    self.push(member, Frame::clone(frame));
+                    if self.listener.is_some() {
+                        self.tell_listener(member, frame);
+                    }
+                    let is_told = self.push(member, Frame::clone(frame), lane);
+                    passed_over += u64::from(!is_told);
                 }
                 _ => passed_over += 1,
             }
         }
-        let untold = passed_over + self.counters.frames_left_out - left_out;
-        let told = (members.len() as u64).saturating_sub(untold);
+        let told = (members.len() as u64).saturating_sub(passed_over);
         self.counters.apps[app as usize].sent(told, frame.len());
     }
 
-    /// Has the shell look at a connection, whether or not anything waits for it.
+    /// Puts frames in the queues of all members of a channel of this app.
+    pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
+        let is_watched = self.listener.is_some() || log::log_enabled!(log::Level::Debug);
+        if frames.len() < 2 || is_watched {
+            return frames.iter().for_each(|frame| self.broadcast(app, members, frame, None));
+        }
+        let told_before = self.counters.apps[app as usize].messages_out;
+        self.broadcast(app, members, &frames.concat().into(), None);
+        // Each of those who were told counts with every frame.
+        let counters = &mut self.counters.apps[app as usize];
+        counters.messages_out += (counters.messages_out - told_before) * (frames.len() as u64 - 1);
+    }
+
+    /// Makes the shell look at a connection, whether or not anything waits for it.
     pub(crate) fn touch(&mut self, id: ConnId) {
-        if let Some(peer) = self.slab.get_mut(id.0 as usize)
-            && !peer.dirty
-        {
-            peer.dirty = true;
-            self.dirty.push_back(id);
+        if let Some(peer) = self.slab.get_mut(id.0 as usize) {
+            peer.marks.clear(Mark::Blocked);
+            self.lanes.touched(id, peer);
+        }
+    }
+
+    /// Notes whether a connection's socket took all that it was given.
+    pub(crate) fn set_blocked(&mut self, id: ConnId, is_blocked: bool) {
+        if let Some(peer) = self.slab.get_mut(id.0 as usize) {
+            match is_blocked && !peer.outbox.is_empty() {
+                true => peer.marks.set(Mark::Blocked),
+                false => peer.marks.clear(Mark::Blocked),
+            }
         }
     }
 
     /// The next connection the shell must look at.
     pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.dirty.pop_front() {
+        while let Some((id, mark)) = self.lanes.next() {
             if let Some(peer) = self.slab.get_mut(id.0 as usize)
-                && std::mem::take(&mut peer.dirty)
+                && peer.marks.take(mark)
             {
+                self.lanes.handed_out(id, peer);
                 return Some(id);
             }
         }
@@ -174,7 +246,17 @@ impl<T> Peers<T> {
 
     /// Whether there is such a connection.
     pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.lanes.is_empty()
+    }
+
+    /// Whether more waits to be written than should, for sockets that would take it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lanes.is_behind()
+    }
+
+    /// Forgets that an event for many was published.
+    pub(crate) fn begin_request(&mut self) {
+        self.lanes.take_event_for_many();
     }
 
     /// Puts a connection on the wheel; what stood there before for it no longer counts.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use super::member_list::{MemberList, sent_bytes};
+use super::pending_leaves::Leaves;
 use super::random::Hashing;
 use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::message::{self, json_string, push_json_string};
@@ -15,8 +17,12 @@ pub(crate) struct Presence {
     users: HashMap<Rc<str>, User, Hashing>,
     order: BTreeMap<u64, Rc<str>>,
     joined: u64,
-    /// Bytes of all ids and infos.
+    /// Bytes of the list of all users as it is sent.
     bytes: usize,
+    /// The list as it was sent lately, if it is long.
+    list: Option<Box<MemberList>>,
+    /// Users who have left, of whom the members have not been told.
+    pub leaves: Leaves,
 }
 
 #[derive(Debug)]
@@ -74,6 +80,8 @@ impl Presence {
             order: BTreeMap::new(),
             joined: 0,
             bytes: 0,
+            list: None,
+            leaves: Leaves::default(),
         }
     }
 
@@ -181,7 +189,7 @@ impl Presence {
         let mut is_new = false;
         let user = self.users.entry(Rc::clone(&member.id)).or_insert_with(|| {
             is_new = true;
-            self.bytes += cost(&member.id, member.info.as_deref());
+            self.bytes += sent_bytes(&member.id, member.info.as_deref());
             let place = self.joined;
             self.joined += 1;
             self.order.insert(place, Rc::clone(&member.id));
@@ -194,8 +202,9 @@ impl Presence {
         let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes == 0) else {
             return false;
         };
-        self.bytes -= cost(id, user.info.as_deref());
+        self.bytes -= sent_bytes(id, user.info.as_deref());
         self.order.remove(&user.place);
+        self.list.iter_mut().for_each(|list| list.forget(user.place));
         self.users.remove(id);
         true
     }
@@ -209,19 +218,19 @@ impl Presence {
         self.users.len()
     }
 
-    /// Bytes of the ids and infos of those who are here, and of this member as well if it is new.
+    /// Bytes of the list as it is sent, with this member as well if it is new.
     pub(crate) fn bytes_with(&self, member: &Member) -> usize {
         match self.contains(&member.id) {
             true => self.bytes,
-            false => self.bytes + cost(&member.id, member.info.as_deref()),
+            false => self.bytes + sent_bytes(&member.id, member.info.as_deref()),
         }
     }
 
     /// Whether bytes and places are those of the users, who have so many connections together.
     pub(super) fn is_sound(&self, connections: usize) -> bool {
-        let cost = |(id, user): (&Rc<str>, &User)| cost(id, user.info.as_deref());
+        let bytes = |(id, user): (&Rc<str>, &User)| sent_bytes(id, user.info.as_deref());
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
-        self.bytes == self.users.iter().map(cost).sum::<usize>()
+        self.bytes == self.users.iter().map(bytes).sum::<usize>()
             && self.order.len() == self.users.len()
             && self.users.values().all(|user| user.connections > 0 || user.nodes > 0)
             && counted == connections
@@ -230,6 +239,34 @@ impl Presence {
     /// Their ids, in the order in which they came.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.order.values().map(|id| &**id)
+    }
+
+    /// Whether the list is long enough to be sent in segments.
+    pub(crate) fn is_long(&self) -> bool {
+        MemberList::is_worth_it(self.users.len(), self.bytes)
+    }
+
+    /// The answer to a subscription in pieces, where the list is long; how many bytes had to be
+    /// encoded for it, and whether there were no segments before.
+    pub(crate) fn long_answer(&mut self, channel: &str, now_ms: u64) -> (Vec<Frame>, usize, bool) {
+        let Presence { users, order, list, .. } = self;
+        let is_new = list.is_none();
+        let list = list.get_or_insert_default();
+        list.used_ms = now_ms;
+        let (pieces, encoded_bytes) = list.answer(channel, users.len(), |from| {
+            order.range(from..).map(|(place, id)| {
+                (*place, id, users.get(id).and_then(|user| user.info.as_deref()))
+            })
+        });
+        (pieces, encoded_bytes, is_new)
+    }
+
+    /// Gives up the segments if they were not sent since this time; whether there are none now.
+    pub(crate) fn drop_idle_list(&mut self, since_ms: u64) -> bool {
+        if self.list.as_ref().is_some_and(|list| list.used_ms < since_ms) {
+            self.list = None;
+        }
+        self.list.is_none()
     }
 
     /// What a new subscriber is told (protocol section 7): the data of `subscription_succeeded`.
@@ -258,10 +295,6 @@ impl Change {
 
 fn bit(node: usize) -> u64 {
     1 << (node % 64)
-}
-
-fn cost(id: &str, info: Option<&str>) -> usize {
-    id.len() + info.map_or(0, str::len)
 }
 
 /// Tells the others that a user has come.

@@ -2,18 +2,23 @@
 //! and hands the connection on when it becomes a WebSocket. Routes are in `api`.
 
 use super::Hub;
-use super::api;
+use super::api::{self, Answer, Listing};
 use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
+use super::work::Lane;
 use crate::config::{Bound, Limits};
 use crate::proto::http::{self, Body, Head, Reject, Response};
 use crate::proto::websocket::Reader;
 
 /// What became of the bytes at the front of the input.
-enum Step {
+pub(super) enum Step {
     /// They are not a whole request yet.
     Incomplete,
     /// The same, and only this many of them must be kept: the rest is in the body so far.
     Partial(usize),
+    /// They are much work, which has not begun.
+    PutOff,
+    /// They were a request, of this length, and a list is being sent as the answer.
+    Listing(usize, Box<Listing>),
     /// They were a request, of this length, and it was answered.
     Served(usize),
     /// The same, and the connection is a WebSocket now.
@@ -24,7 +29,7 @@ enum Step {
 
 impl<T> Hub<T> {
     /// Takes bytes of an HTTP connection. Whole requests are served where they lie; what is
-    /// incomplete is kept.
+    /// incomplete, and what may not be served now, is kept.
     pub(super) fn request_bytes(
         &mut self,
         id: ConnId,
@@ -43,9 +48,24 @@ impl<T> Hub<T> {
         };
         let mut at = 0;
         let mut kept = input.len();
-        while at < input.len() && input.len() - at >= request.needed {
+        request.is_held = !self.go_on_listing(id, &mut request, now);
+        while !request.is_held && at < input.len() && input.len() - at >= request.needed {
+            if self.must_wait(id, now) {
+                request.is_held = true;
+                break;
+            }
             match self.next_request(id, &mut request, &input[at..], now) {
                 Step::Incomplete => break,
+                Step::PutOff => {
+                    request.is_held = true;
+                    self.schedule_in(id, Lane::Heavy);
+                }
+                Step::Listing(len, listing) => {
+                    at += len;
+                    self.release(&request);
+                    request = Request { listing: Some(listing), ..Request::default() };
+                    self.wait_for_reader(id, &mut request, now);
+                }
                 Step::Partial(len) => {
                     kept = at + len;
                     break;
@@ -78,7 +98,10 @@ impl<T> Hub<T> {
 
     /// Puts back what is known of the request that has not arrived whole.
     fn keep_request(&mut self, id: ConnId, mut request: Request, now: Now) {
-        if !request.buffer.is_empty() && request.deadline_ms.is_none() {
+        if request.is_held {
+            // It is here: whatever it waits for is not its client's fault.
+            request.deadline_ms = None;
+        } else if !request.buffer.is_empty() && request.deadline_ms.is_none() {
             let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
             request.deadline_ms = Some(deadline_ms);
             self.peers.arm_by(id, deadline_ms);
@@ -113,6 +136,8 @@ impl<T> Hub<T> {
             return self.answer(id, &Head { keep_alive, ..head }, response, head_len, now);
         }
         match head.body {
+            // What of it was decoded cannot be put back.
+            Body::Chunked if self.is_put_off(u64::MAX) => Step::PutOff,
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
                 if total > self.request_bytes_max {
@@ -202,8 +227,27 @@ impl<T> Hub<T> {
                 }
             };
         }
-        let response = self.api(head, body, now);
-        self.answer(id, head, response, len, now)
+        match self.api(head, body, now) {
+            Answer::Whole(response) => self.answer(id, head, response, len, now),
+            Answer::PutOff => Step::PutOff,
+            Answer::Listing(listing) => self.begin_listing(id, head, listing, len, now),
+        }
+    }
+
+    /// Whether a request of so much work is to be put off.
+    pub(super) fn is_put_off(&self, units: u64) -> bool {
+        !self.peers.work.may_begin(units) && !self.schedule.is_alone()
+    }
+
+    /// Whether the next request of a connection must wait: for other connections, or until its
+    /// client has taken what was answered.
+    fn must_wait(&mut self, id: ConnId, now: Now) -> bool {
+        if self.peers.work.is_visit_over() {
+            let lane = self.peers.work.lane_after_visit();
+            self.schedule_in(id, lane);
+            return true;
+        }
+        self.has_long_answer(id, now)
     }
 
     fn answer(
@@ -216,7 +260,7 @@ impl<T> Hub<T> {
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
         self.count(id, response.status, response.bound, now);
-        let keep = head.keep_alive && !self.is_draining() && !self.is_crowded(id);
+        let keep = self.keeps(id, head);
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
             (true, _) => None,
@@ -224,15 +268,31 @@ impl<T> Hub<T> {
         };
         let without_body = head.method.eq_ignore_ascii_case("HEAD");
         let frame = response.encode(without_body, connection, self.date(now));
-        self.peers.queue(id, frame);
+        self.peers.queue_after_event(id, frame);
         if keep {
             return Step::Served(len);
         }
+        self.end_connection(id, now)
+    }
+
+    /// Closes a connection once its client has taken what waits for it.
+    pub(super) fn end_connection(&mut self, id: ConnId, now: Now) -> Step {
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
         Step::Closed
     }
 
-    /// Has half a request end by this time at the latest.
+    /// Holds what is left of the input until the client has taken what waits for it.
+    fn wait_for_reader(&mut self, id: ConnId, request: &mut Request, now: Now) {
+        request.is_held = true;
+        self.pause(id, now);
+    }
+
+    /// Whether a connection stays after this request.
+    pub(super) fn keeps(&self, id: ConnId, head: &Head<'_>) -> bool {
+        head.keep_alive && !self.is_draining() && !self.is_crowded(id)
+    }
+
+    /// Makes half a request end by this time at the latest.
     pub(super) fn hurry_request(&mut self, id: ConnId, deadline_ms: u64) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Phase::Request(request) = &mut peer.phase
@@ -268,7 +328,7 @@ impl<T> Hub<T> {
     }
 
     /// The time for the `Date` header, written once a second.
-    fn date(&mut self, now: Now) -> &str {
+    pub(super) fn date(&mut self, now: Now) -> &str {
         if self.date.0 != now.unix_s {
             self.date = (now.unix_s, http::date(now.unix_s));
         }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use super::Hub;
 use super::bus::Bus;
 use super::channel::{Access, Channel, Kind, USER_PREFIX, is_strict};
-use super::departures::Departure;
 use super::peer::{ConnId, Now, Seat};
 use super::presence::{self, Member};
 use super::signin::is_told;
 use super::subscriber::Refusal;
+use super::work::{MEMBERSHIP_UNITS, SIGNATURE_UNITS};
 use crate::config::Bound;
 use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
@@ -242,11 +242,12 @@ impl<T> Hub<T> {
         kind: Kind,
         member: Option<&Member>,
     ) {
-        // Whoever leaves and comes back in one turn must be seen to do it in that order.
-        if member.is_some() {
-            self.announce_departures();
-        }
         let (place, created) = self.apps[app as usize].occupy(name, kind);
+        // A user that leaves and joins in one turn must be seen to do it in that order.
+        if member.is_some() {
+            self.announce_leaves(app, place);
+        }
+        self.peers.work.add(MEMBERSHIP_UNITS);
         if created {
             self.created(app, name, kind);
         }
@@ -287,14 +288,18 @@ impl<T> Hub<T> {
 
     /// Answers a subscription, and tells what a cache channel has kept.
     fn welcome(&mut self, id: ConnId, app: u32, name: &str, kind: Kind, now: Now) {
-        let app = &self.apps[app as usize];
-        let presence = app.channel(name).and_then(|channel| channel.presence.as_deref());
-        let succeeded = match presence {
-            Some(presence) => message::subscription_succeeded(name, &presence.data()),
-            None => message::subscription_succeeded(name, "{}"),
-        };
-        self.peers.queue(id, succeeded);
+        let index = app;
+        let app = &mut self.apps[app as usize];
+        let presence = app.channel_mut(name).and_then(|channel| channel.presence.as_deref_mut());
+        match presence {
+            Some(presence) if presence.is_long() => self.send_long_list(id, index, name, now),
+            Some(presence) => {
+                self.peers.queue(id, message::subscription_succeeded(name, &presence.data()));
+            }
+            None => self.peers.queue(id, message::subscription_succeeded(name, "{}")),
+        }
         if kind.cache {
+            let app = &self.apps[index as usize];
             let kept = app.cache.event(name, now.ms).map(|(frame, _)| Frame::clone(frame));
             self.peers.queue(id, kept.unwrap_or_else(|| message::cache_miss(name)));
         }
@@ -321,10 +326,12 @@ impl<T> Hub<T> {
                 bus.say(&Item::Left { app, channel, user: (&*user).into() });
             }
             if change.anywhere && !channel.members.is_empty() {
-                let channel = Rc::clone(&channel.name);
-                self.departures.push(Departure { app: index, channel, user });
+                self.add_leave(index, seat.channel, user);
             }
         }
+        self.peers.work.add(MEMBERSHIP_UNITS);
+        let app = &mut self.apps[index as usize];
+        let Some(channel) = app.channels.get_mut(seat.channel as usize) else { return };
         if channel.is_vacant() {
             return self.vacate(index, seat.channel);
         }
@@ -388,7 +395,21 @@ impl<T> Hub<T> {
         }
     }
 
-    fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
+    /// About how much work a subscription is: the others are told of a user, and the list has
+    /// pieces.
+    pub(super) fn units_to_subscribe(&self, id: ConnId, app: u32, channel: &str) -> u64 {
+        let app = &self.apps[app as usize];
+        let place = app.place(channel);
+        let channel = place.and_then(|place| app.channels.get(place as usize));
+        let presence = channel.and_then(|channel| channel.presence.as_deref());
+        let Some(((presence, channel), place)) = presence.zip(channel).zip(place) else {
+            return SIGNATURE_UNITS;
+        };
+        let told = if self.seat(id, place).is_some() { 0 } else { channel.members.len() };
+        SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
+    }
+
+    pub(super) fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
         self.peers.get(id)?.subscriber()?.seat(place)
     }
 }

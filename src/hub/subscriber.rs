@@ -1,29 +1,85 @@
 //! A connection while it speaks WebSocket: frames in, verbs called, and the ways it ends.
 
 use super::Hub;
-use super::peer::{ConnId, Goodbye, Now, Subscriber};
+use super::peer::{ConnId, Goodbye, Mark, Now, Subscriber};
+use super::schedule::Held;
+use super::work::{Lane, MEMBERSHIP_UNITS, MESSAGE_UNITS, SIGNATURE_UNITS};
 use crate::config::Bound;
 use crate::proto::message::{self, ClientMessage, Malformed};
 use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
 impl<T> Hub<T> {
-    /// Takes bytes of a WebSocket connection.
+    /// Takes bytes of a WebSocket connection. What may not be handled now is held.
     pub(super) fn frames(&mut self, id: ConnId, mut reader: Reader, bytes: &mut [u8], now: Now) {
+        if let Some(held) = self.schedule.held_mut(id) {
+            // Nothing overtakes what is held.
+            held.bytes.extend_from_slice(bytes);
+            return self.put_back(id, reader);
+        }
         let Some(bounds) = self.bounds(id) else { return };
         let mut at = 0;
-        loop {
+        while !self.holds_rest(id, bytes, at) {
             match reader.next(bytes, &mut at, bounds) {
-                Ok(Some(item)) => self.item(id, item, now),
-                Ok(None) => break,
-                Err(violation) => {
-                    return self.end_broken(id, violation, bounds, now);
+                Ok(Some(item)) => {
+                    if let Handled::PutOff(message) = self.item(id, item, now) {
+                        self.hold(id, Some(message), bytes, at);
+                        return self.put_back(id, reader);
+                    }
                 }
+                Ok(None) => break,
+                Err(violation) => return self.end_broken(id, violation, bounds, now),
             }
             // The item may have ended the connection; what follows it is not read then.
-            if self.peers.get(id).is_none_or(|peer| peer.subscriber().is_none() || peer.too_slow) {
+            if self.has_ended(id) {
                 return;
             }
         }
+        self.put_back(id, reader);
+    }
+
+    /// Goes on with what was held of a WebSocket.
+    pub(super) fn held_frames(&mut self, id: ConnId, mut held: Held, now: Now) {
+        if let Some(message) = held.message.take() {
+            if let Handled::PutOff(message) = self.text(id, &message, now) {
+                return self.hold(id, Some(message), &held.bytes, 0);
+            }
+            if self.has_ended(id) {
+                return;
+            }
+        }
+        let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+        let Some(reader) = subscriber.map(|subscriber| std::mem::take(&mut subscriber.reader))
+        else {
+            return;
+        };
+        self.frames(id, reader, &mut held.bytes, now);
+    }
+
+    /// Whether a connection takes no more messages: it was closed, or reads too slowly.
+    fn has_ended(&self, id: ConnId) -> bool {
+        let peer = self.peers.get(id);
+        peer.is_none_or(|peer| peer.subscriber().is_none() || peer.marks.has(Mark::TooSlow))
+    }
+
+    /// Holds what is left of the input if none of it may be handled now.
+    fn holds_rest(&mut self, id: ConnId, bytes: &[u8], at: usize) -> bool {
+        let holds = at < bytes.len() && self.peers.work.is_visit_over();
+        if holds {
+            self.hold(id, None, bytes, at);
+        }
+        holds
+    }
+
+    fn hold(&mut self, id: ConnId, message: Option<String>, bytes: &[u8], at: usize) {
+        let lane = match &message {
+            Some(_) => Lane::Heavy,
+            None => self.peers.work.lane_after_visit(),
+        };
+        self.schedule.hold(id, Held { message, bytes: bytes[at..].to_vec() });
+        self.schedule_in(id, lane);
+    }
+
+    fn put_back(&mut self, id: ConnId, reader: Reader) {
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
             subscriber.reader = reader;
         }
@@ -59,10 +115,10 @@ impl<T> Hub<T> {
         Some(Bounds { message_bytes, fragments, binary })
     }
 
-    fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) {
+    fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) -> Handled {
         match item {
             Item::Text(_) | Item::Binary(_) if self.echoes => self.echo_back(id, &item),
-            Item::Text(text) => self.text(id, text, now),
+            Item::Text(text) => return self.text(id, text, now),
             Item::Ping(payload) => self.peers.queue(id, websocket::pong(payload)),
             Item::Pong | Item::Binary(_) => {}
             Item::Close(said) => {
@@ -70,22 +126,43 @@ impl<T> Hub<T> {
                 self.say_goodbye(id, code, reason, now);
             }
         }
+        Handled::Done
     }
 
-    fn text(&mut self, id: ConnId, text: &str, now: Now) {
+    fn text(&mut self, id: ConnId, text: &str, now: Now) -> Handled {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
-            return;
+            return Handled::Done;
         };
-        let app = subscriber.app as usize;
-        self.peers.counters.apps[app].messages_in += 1;
+        let app = subscriber.app;
+        self.peers.work.add(MESSAGE_UNITS);
+        self.peers.work.add_bytes(text.len());
+        if message::is_plain_client_event(text) && self.is_over_event_rate(id, now) {
+            self.peers.counters.apps[app as usize].messages_in += 1;
+            let refusal = self.over_event_rate();
+            self.tell(id, &refusal, now);
+            return Handled::Done;
+        }
+        let parsed = message::parse(text);
+        if let Ok(ClientMessage::Subscribe(asked)) = &parsed
+            && self.must_take_list_first(id, app, &asked.channel)
+        {
+            self.pause(id, now);
+            return Handled::PutOff(text.to_owned());
+        }
+        if let Ok(asked) = &parsed
+            && !self.peers.work.may_begin(self.units_of(id, app, asked))
+            && !self.schedule.is_alone()
+        {
+            return Handled::PutOff(text.to_owned());
+        }
+        self.peers.counters.apps[app as usize].messages_in += 1;
         if log::log_enabled!(log::Level::Debug) {
             let from = self.peers.get(id).and_then(|p| p.subscriber()).map(|s| s.socket_id);
             from.inspect(|from| log::debug!("{from} > {text}"));
         }
-        let parsed = message::parse(text);
         // A pong is asked for by the server, so it costs the client nothing.
         if parsed != Ok(ClientMessage::Pong) && !self.within_rate(id, now) {
-            return;
+            return Handled::Done;
         }
         let handled = match parsed {
             Ok(ClientMessage::Ping) => {
@@ -104,10 +181,25 @@ impl<T> Hub<T> {
         };
         match handled {
             Ok(()) => {
-                self.peers.counters.apps[app].messages_handled += 1;
+                self.peers.counters.apps[app as usize].messages_handled += 1;
                 self.tell_listener(id, text);
             }
             Err(refusal) => self.tell(id, &refusal, now),
+        }
+        Handled::Done
+    }
+
+    /// About how much work a message is, before any of it is done.
+    fn units_of(&self, id: ConnId, app: u32, asked: &ClientMessage<'_>) -> u64 {
+        let members = |channel: &str| {
+            let channel = self.apps[app as usize].channel(channel);
+            channel.map_or(0, |channel| channel.members.len() as u64)
+        };
+        match asked {
+            ClientMessage::Event(event) => members(&event.channel),
+            ClientMessage::Subscribe(asked) => self.units_to_subscribe(id, app, &asked.channel),
+            ClientMessage::SignIn { .. } => SIGNATURE_UNITS,
+            _ => 0,
         }
     }
 
@@ -177,10 +269,19 @@ impl<T> Hub<T> {
         for seat in subscriber.seats {
             self.unseat(id, app, seat, now);
         }
+        self.peers.work.add(MEMBERSHIP_UNITS);
         self.apps[app as usize].connections -= 1;
         self.bus.iter_mut().for_each(|bus| bus.note_connections(app));
         log::debug!("{} has gone", subscriber.socket_id);
     }
+}
+
+/// What became of a message.
+pub(super) enum Handled {
+    /// It was handled, or refused.
+    Done,
+    /// It is much work and has not begun: this message is handled on a later visit.
+    PutOff(String),
 }
 
 const RATE_LIMIT: &str = "Rate limit exceeded";

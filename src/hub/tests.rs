@@ -20,6 +20,7 @@ impl World {
     fn new(settings: impl FnOnce(&mut Settings, &mut Limits)) -> Self {
         let mut config =
             Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+        config.apps[0].client_events_on_public_channels = true;
         settings(&mut config.apps[0], &mut config.limits);
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
         World { hub: Hub::new(&config, [0; 32], now), now }
@@ -98,6 +99,7 @@ impl World {
         }
         self.now.ms = end_ms;
         self.hub.tick(self.now);
+        while self.hub.next_read(self.now).is_some() {}
     }
 }
 
@@ -154,9 +156,11 @@ fn whoever_takes_the_place_of_a_slow_reader_is_not_closed_for_it() {
 
 #[test]
 fn tiny_frames_count_for_more_than_their_bytes() {
-    let mut world = World::new(|_, limits| limits.outbox_bytes = 16_384);
+    let mut world = World::new(|_, limits| {
+        (limits.outbox_bytes, limits.pipelined_requests) = (16_384, 250);
+    });
     let (id, _) = world.connect();
-    (0..1_000).for_each(|_| world.send(id, &[0x89, 0x80, 0, 0, 0, 0]));
+    (0..250).for_each(|_| world.send(id, &[0x89, 0x80, 0, 0, 0, 0]));
     assert_eq!(world.hub.fate(id), Fate::Drop);
 }
 

@@ -115,6 +115,7 @@ fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
         seats: Vec::new(),
         user: None,
         window: (0, now.ms),
+        client_events: (0, 0),
         liveness: Liveness::Quiet,
     }
 }

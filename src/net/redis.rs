@@ -93,7 +93,9 @@ impl Redis {
         registry: &Registry,
         now: Now,
     ) {
+        hub.bus_resume(now);
         let read = match self.is_open {
+            true if hub.bus_has_input() => Ok(()),
             true => self.receive(hub, buffer, now),
             false => self.go_on(registry).map(|is_open| {
                 if is_open {
@@ -133,6 +135,9 @@ impl Redis {
     /// Whether there is something to do without the poller saying more.
     pub(super) fn has_work(&self, hub: &mut Hub<Socket>) -> bool {
         let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
+        if hub.bus_has_input() {
+            return true;
+        }
         let waits = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
         stream.readable || (stream.writable && waits)
     }

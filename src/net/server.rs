@@ -10,6 +10,7 @@ mod accept;
 mod attach;
 mod bind;
 mod configure;
+mod deadlines;
 mod obey;
 mod replace;
 
@@ -60,11 +61,7 @@ pub struct Server {
     hub: Hub<Socket>,
     clock: Clock,
     limits: Limits,
-    /// Connections that may have something to read.
-    to_read: Vec<ConnId>,
-    /// Those of them whose turn it is.
-    reading: Vec<ConnId>,
-    /// The same of those whose TLS handshake is not done, in the order they came.
+    /// Connections whose TLS handshake may go on, in the order they came.
     to_shake: VecDeque<ConnId>,
     /// Connections that die at the end of the turn.
     to_reap: Vec<ConnId>,
@@ -157,6 +154,7 @@ impl Server {
             for event in &events {
                 self.note(event);
             }
+            self.hub.begin_turn();
             if let Some(secure) = &mut self.secure {
                 secure.check(now);
             }
@@ -173,7 +171,7 @@ impl Server {
             if std::mem::take(&mut self.asked) {
                 self.obey(now);
             }
-            if self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            if self.hub.is_tick_due(now) {
                 self.hub.tick(now);
             }
             let registry = self.poll.registry();
@@ -192,28 +190,20 @@ impl Server {
             if has_ended {
                 return Ok(());
             }
+            self.assert_none_is_overdue(now);
         }
     }
 
     /// How long nothing is due: not at all if work is left, for ever if there is nobody.
     fn sleep_for(&mut self) -> Option<Duration> {
         let accepts = !self.is_about_to_go() && self.listens.iter().any(Listen::has_work);
-        let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
+        let reads = self.hub.has_work() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);
         }
-        let now = self.clock.now();
-        let check_ms = self.secure.as_ref().map(Secure::next_check_ms);
-        let retry_ms = self.listens.iter().filter_map(|listen| listen.retry_ms).min();
-        let notice_ms = self.notices.as_ref().and_then(Notices::next_ms);
-        let tick_ms = self.hub.next_tick_ms();
-        let pulse_ms = self.pulse.as_ref().map(Pulse::next_ms);
-        let reload_ms = self.next_reload_ms();
-        let own = [self.end_ms, self.trim_ms, pulse_ms, reload_ms];
-        let due = [tick_ms, retry_ms, notice_ms, check_ms].into_iter().chain(own);
-        let due_ms = due.flatten().min()?;
-        Some(Duration::from_millis(due_ms.saturating_sub(now.ms)))
+        let due_ms = self.next_deadline_ms()?;
+        Some(Duration::from_millis(due_ms.saturating_sub(self.clock.now().ms)))
     }
 
     /// Notes what the poller says; nothing is done about it yet.
@@ -230,21 +220,25 @@ impl Server {
                 }
             }
         };
-        let Some((socket, outbox)) = self.hub.outbox(id) else { return };
+        let Some(socket) = self.hub.io(id) else { return };
         socket.read_closed |= event.is_read_closed() || event.is_error();
+        let has_room = event.is_writable() && !std::mem::replace(&mut socket.writable, true);
         let reads = event.is_readable() || event.is_read_closed() || event.is_error();
-        if reads && !socket.queued && !socket.ended {
-            socket.queued = true;
-            match socket.is_handshaking() {
-                true => self.to_shake.push_back(id),
-                false => self.to_read.push(id),
-            }
+        if reads && !socket.ended {
+            self.queue_to_read(id);
         }
-        if event.is_writable() && !socket.writable {
-            socket.writable = true;
-            if !outbox.is_empty() || socket.wants_write() {
-                self.hub.touch(id);
-            }
+        if has_room {
+            self.hub.touch(id);
+        }
+    }
+
+    /// Has a connection read in its turn.
+    fn queue_to_read(&mut self, id: ConnId) {
+        let Some(socket) = self.hub.io(id) else { return };
+        match socket.is_handshaking() {
+            true if std::mem::replace(&mut socket.queued, true) => {}
+            true => self.to_shake.push_back(id),
+            false => self.hub.ready(id),
         }
     }
 
@@ -252,41 +246,30 @@ impl Server {
     fn shake_hands(&mut self, now: Now) {
         for _ in 0..self.limits.tls_handshakes_per_turn {
             let Some(id) = self.to_shake.pop_front() else { return };
-            self.read_one(id, now);
+            self.read_one(id, BUFFER_BYTES, now);
         }
     }
 
-    /// Gives each connection that may have something to read one turn with the buffer.
+    /// Reads from the connections that may have something to read, as far as the budget goes.
     fn read(&mut self, now: Now) {
-        std::mem::swap(&mut self.to_read, &mut self.reading);
-        for n in 0..self.reading.len() {
-            self.read_one(self.reading[n], now);
+        while let Some((id, bytes)) = self.hub.next_read(now) {
+            self.read_one(id, bytes.min(BUFFER_BYTES), now);
         }
-        self.reading.clear();
     }
 
-    fn read_one(&mut self, id: ConnId, now: Now) {
-        let appetite = self.hub.appetite(id, now).min(BUFFER_BYTES);
+    fn read_one(&mut self, id: ConnId, bytes: usize, now: Now) {
         let Some(socket) = self.hub.io(id) else { return };
-        if appetite == 0 {
-            // It stays marked as queued, so that nothing queues it but the hub.
-            return;
-        }
         socket.queued = false;
-        match socket.receive(&mut self.buffer[..appetite]) {
+        match socket.receive(&mut self.buffer[..bytes]) {
             Received::Bytes { len, more } => {
-                if more {
-                    socket.queued = true;
-                    match socket.is_handshaking() {
-                        true => self.to_shake.push_back(id),
-                        false => self.to_read.push(id),
-                    }
-                }
                 if socket.tls.is_none() && is_tls_hello(&self.buffer[..len]) {
                     let address = socket.stream.peer_addr().ok();
                     self.misdirected.warn(address, TLS_ON_PLAIN, now.ms);
                 }
                 self.hub.receive(id, &mut self.buffer[..len], now);
+                if more {
+                    self.queue_to_read(id);
+                }
             }
             Received::Nothing => {}
             Received::End => {
@@ -302,37 +285,43 @@ impl Server {
                     secure.note_plain(&tls, now);
                 }
                 // What it sent is read past, and what answers it must not be encrypted.
-                socket.queued = true;
-                self.to_read.push(id);
+                self.hub.ready(id);
                 self.hub.counters_mut().tls_failures += 1;
                 self.hub.turn_away(id, PLAIN_ON_TLS, now);
             }
         }
     }
 
-    /// Writes what waits for those whose outboxes have changed. So many a turn: a publish to ten
-    /// thousand does not hold up one to one, and what comes meanwhile joins the same write.
+    /// Writes what waits in the outboxes that have changed. So much a turn: an event for ten thousand
+    /// does not hold up one for one, and what comes before the next turn joins the same write.
     fn flush(&mut self, now: Now) {
         let bytes_max = self.limits.write_bytes_per_turn as usize;
+        let mut left = self.limits.flush_bytes_per_turn as usize;
         for _ in 0..self.limits.flushes_per_turn {
             let Some(id) = self.hub.next_dirty(now) else { return };
             let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
+            let before = outbox.bytes();
             if socket.send(outbox, bytes_max).is_err() {
                 self.to_reap.push(id);
                 continue;
             }
-            if socket.writable && !outbox.is_empty() {
+            left = left.saturating_sub(before - outbox.bytes());
+            let (is_blocked, is_over) = (!socket.writable, outbox.is_empty());
+            self.hub.written(id, is_blocked, now);
+            if !is_blocked && !is_over {
                 self.hub.touch(id);
             }
             match self.hub.fate(id) {
                 Fate::Stay => {}
-                Fate::ReadOn => self.to_read.push(id),
                 Fate::Drop => self.to_reap.push(id),
                 Fate::ShutdownWrite => {
                     if let Some(socket) = self.hub.io(id) {
                         socket.shutdown();
                     }
                 }
+            }
+            if left == 0 {
+                return;
             }
         }
     }
@@ -357,7 +346,6 @@ impl Server {
             self.trim_ms = Some(now.ms + TRIM_PAUSE_MS);
         } else if self.trim_ms.is_some_and(|due_ms| due_ms <= now.ms) {
             self.trim_ms = None;
-            self.to_read.shrink_to_fit();
             self.to_reap.shrink_to_fit();
             sys::give_memory_back();
         }

@@ -19,7 +19,7 @@ pub(super) struct Socket {
     /// Whether the poller said that the peer will send no more, so that a short read is not the
     /// end of what there is to read.
     pub read_closed: bool,
-    /// Whether it waits to be read.
+    /// Whether its handshake waits to go on.
     pub queued: bool,
     /// Whether the end of what the peer sends was read.
     pub ended: bool,

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 pub use json::{
-    Object, array, elements, is_blank_string, is_string, json_string, object, push_json_string,
-    string,
+    Object, array, elements, escaped_len, is_blank_string, is_string, json_string, object,
+    push_escaped, push_json_string, string, twice_escaped_len,
 };
 
 use crate::proto::websocket::{self, Frame};
@@ -90,6 +90,12 @@ pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
         Some(_) => Err(Malformed("unknown pusher event")),
         None => other(&object, raw_event, &event),
     }
+}
+
+/// Whether a text begins as every library writes a client event, so that it is known for one before
+/// it is parsed. Another form is found out by parsing.
+pub fn is_plain_client_event(text: &str) -> bool {
+    text.starts_with(r#"{"event":"client-"#)
 }
 
 /// Hands `data` on as an object; some clients send it as a string that holds one (Java).

@@ -15,7 +15,7 @@ use std::ops::Range;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub use frame::{Frame, binary, close, payload, ping, pong, text, text_of};
+pub use frame::{Frame, binary, close, payload, ping, pong, text, text_of, text_start};
 
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]

@@ -49,11 +49,20 @@ struct Replay<'s> {
     at: (String, &'s Value),
 }
 
+/// Laravel Reverb passes client events on in public channels; here that is a setting.
+fn with_public_events(apps: &Value) -> Value {
+    let mut apps = apps.clone();
+    for app in apps.as_array_mut().into_iter().flatten() {
+        app["client_events_on_public_channels"] = json!(true);
+    }
+    apps
+}
+
 /// Plays a scenario from the first step to the last.
 pub fn play(name: &str, scenario: &Scenario) {
     let mut setup = match scenario.head.get("apps") {
-        Some(apps) => Setup::bare().config(json!({"apps": {"apps": apps}})),
-        None => Setup::new(),
+        Some(apps) => Setup::bare().config(json!({"apps": {"apps": with_public_events(apps)}})),
+        None => Setup::new().env("REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS", "true"),
     };
     for (variable, value) in scenario.head["env"].as_object().into_iter().flatten() {
         setup = setup.env(variable, value.as_str().unwrap());

@@ -71,12 +71,45 @@ impl Http {
                 }
                 response.body = self.buffer.drain(..length).collect();
             }
+            None if response.header("Transfer-Encoding") == Some("chunked") => {
+                response.body = self.chunks();
+            }
             None => {
                 while self.fill() {}
                 response.body = std::mem::take(&mut self.buffer);
             }
         }
         response
+    }
+
+    /// A body in chunks, up to its end.
+    #[track_caller]
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.until(b"\r\n");
+            let len = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            while self.buffer.len() < len + 2 {
+                assert!(self.fill(), "a chunk is cut short");
+            }
+            body.extend(self.buffer.drain(..len));
+            assert_eq!(self.until(b"\r\n"), "\r\n");
+            if len == 0 {
+                return body;
+            }
+        }
+    }
+
+    /// What comes up to the end of this.
+    #[track_caller]
+    fn until(&mut self, end: &[u8]) -> String {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                let line = self.buffer.drain(..at + end.len()).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            assert!(self.fill(), "the connection ended");
+        }
     }
 
     /// The next response up to the end of its head: all there is of an answer to HEAD.

@@ -28,7 +28,9 @@ impl World {
 
     /// The same with other limits.
     pub fn with(set: impl FnOnce(&mut Limits)) -> Self {
-        let mut config = Config { apps: vec![App::new("1", "key", "secret")], ..Config::default() };
+        let mut app = App::new("1", "key", "secret");
+        app.client_events_on_public_channels = true;
+        let mut config = Config { apps: vec![app], ..Config::default() };
         set(&mut config.limits);
         World { hub: Hub::new(&config, [7; 32], NOW), now: NOW }
     }
@@ -98,6 +100,8 @@ impl World {
             written += usize::from(!outbox.is_empty());
             let bytes = outbox.bytes();
             outbox.consume(bytes);
+            self.hub.written(id, false, self.now);
+            while self.hub.next_read(self.now).is_some() {}
             if self.hub.fate(id) == Fate::Drop {
                 self.hub.close(id, self.now);
             }

@@ -79,12 +79,17 @@ fn limits_are_set_by_name() {
 #[test]
 fn our_additions_to_an_app_are_read() {
     let mut entry = app("1", "k");
-    for key in ["subscription_count", "strict_channel_names", "empty_users_ok"] {
+    for key in [
+        "subscription_count",
+        "strict_channel_names",
+        "empty_users_ok",
+        "client_events_on_public_channels",
+    ] {
         entry[key] = json!(true);
     }
     let (_, apps, _) = read_text(&with_apps(json!([entry])).to_string()).unwrap();
     assert!(apps[0].subscription_count && apps[0].strict_channel_names);
-    assert!(apps[0].empty_users_ok);
+    assert!(apps[0].empty_users_ok && apps[0].client_events_on_public_channels);
 }
 
 #[test]

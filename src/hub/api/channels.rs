@@ -3,7 +3,7 @@
 use super::super::Hub;
 use super::super::channel::{Access, Kind};
 use super::super::peer::{ConnId, Now};
-use super::info::{Info, write_entry};
+use super::info::Info;
 use crate::proto::envelope::Item;
 use crate::proto::http::Response;
 use crate::proto::message::push_json_string;
@@ -14,23 +14,6 @@ impl<T> Hub<T> {
     pub(super) fn connections_of(&self, app: u32) -> Response {
         let connections = self.apps[app as usize].all_connections();
         Response::json(200, format!(r#"{{"connections":{connections}}}"#))
-    }
-
-    /// `GET channels`: those somebody is in.
-    pub(super) fn list_channels(&self, app: u32, query: &Query<'_>, now: Now) -> Response {
-        let app = &self.apps[app as usize];
-        let info = Info::parse(query.value("info").unwrap_or_default());
-        let prefix = query.value("filter_by_prefix").unwrap_or_default();
-        let mut body = String::from(r#"{"channels":{"#);
-        let mut first = true;
-        for channel in app.listed_channels().filter(|c| c.name.starts_with(prefix)) {
-            if !std::mem::take(&mut first) {
-                body.push(',');
-            }
-            write_entry(&mut body, info, app, &channel.name, now);
-        }
-        body.push_str("}}");
-        Response::json(200, body)
     }
 
     /// `GET channels/{name}`.

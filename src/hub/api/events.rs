@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::super::Hub;
 use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
+use super::Answer;
 use super::info::{Info, write_entry};
 use crate::config::Bound;
 use crate::proto::envelope::{self, Item, Version};
@@ -40,15 +41,18 @@ pub(in super::super) struct Sent<'a> {
 
 impl<T> Hub<T> {
     /// `POST events`.
-    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Response, Reject> {
+    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, Reject> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let event = self.check_event(&object, Prefix(None), true, &mut faults);
         if let Some(response) = faults.response() {
-            return Ok(response);
+            return Ok(response.into());
+        }
+        if self.is_put_off(self.units_to_publish(app, &event)) {
+            return Ok(Answer::PutOff);
         }
         self.publish(app, &event, KeyOrder::DataFirst, now);
-        let Some(info) = event.info else { return Ok(Response::json(200, "{}")) };
+        let Some(info) = event.info else { return Ok(Response::json(200, "{}").into()) };
         let app = &self.apps[app as usize];
         let mut answer = String::from(r#"{"channels":{"#);
         for (n, channel) in event.channels.iter().enumerate() {
@@ -61,7 +65,7 @@ impl<T> Hub<T> {
             write_entry(&mut answer, info, app, channel, now);
         }
         answer.push_str("}}");
-        Ok(Response::json(200, answer))
+        Ok(Response::json(200, answer).into())
     }
 
     /// `POST batch_events`.
@@ -70,7 +74,7 @@ impl<T> Hub<T> {
         app: u32,
         body: &[u8],
         now: Now,
-    ) -> Result<Response, Reject> {
+    ) -> Result<Answer, Reject> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let objects = self.check_batch(&object, &mut faults);
@@ -79,11 +83,15 @@ impl<T> Hub<T> {
             events.push(self.check_event(object, Prefix(Some(n)), false, &mut faults));
         }
         if let Some(response) = faults.response() {
-            return Ok(response);
+            return Ok(response.into());
+        }
+        let units = events.iter().map(|event| self.units_to_publish(app, event)).sum();
+        if self.is_put_off(units) {
+            return Ok(Answer::PutOff);
         }
         events.iter().for_each(|event| self.publish(app, event, KeyOrder::ChannelFirst, now));
         if events.iter().all(|event| event.info.is_none()) {
-            return Ok(Response::json(200, r#"{"batch":{}}"#));
+            return Ok(Response::json(200, r#"{"batch":{}}"#).into());
         }
         let app = &self.apps[app as usize];
         let mut answer = String::from(r#"{"batch":["#);
@@ -97,7 +105,14 @@ impl<T> Hub<T> {
             }
         }
         answer.push_str("]}");
-        Ok(Response::json(200, answer))
+        Ok(Response::json(200, answer).into())
+    }
+
+    /// About how much work it is to publish an event here: a frame for each subscriber.
+    fn units_to_publish(&self, app: u32, event: &Event<'_>) -> u64 {
+        let app = &self.apps[app as usize];
+        let members = event.channels.iter().filter_map(|name| app.channel(name));
+        members.map(|channel| channel.members.len() as u64).sum()
     }
 
     /// Sends an event to the subscribers of each of its channels: those here first.

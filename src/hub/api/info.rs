@@ -4,12 +4,13 @@
 use super::super::app::App;
 use super::super::channel::Access;
 use super::super::peer::Now;
+use crate::proto::carry::{Carried, Carrier};
 use crate::proto::message::push_json_string;
 use crate::proto::websocket;
 
 /// The attributes a request asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Info {
+pub(crate) struct Info {
     occupied: bool,
     user_count: bool,
     subscription_count: bool,
@@ -17,6 +18,17 @@ pub(super) struct Info {
 }
 
 impl Info {
+    /// Writes it down, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let flags = [
+            &mut self.occupied,
+            &mut self.user_count,
+            &mut self.subscription_count,
+            &mut self.cache,
+        ];
+        flags.into_iter().try_for_each(|flag| c.flag(flag))
+    }
+
     /// Reads a comma list; unknown names ask for nothing.
     pub(super) fn parse(list: &str) -> Self {
         let mut info = Info::default();

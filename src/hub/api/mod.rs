@@ -4,15 +4,18 @@
 mod channels;
 mod events;
 mod info;
+mod listing;
 mod signature;
 
 use std::borrow::Cow;
 
 use super::Hub;
 use super::peer::Now;
+use super::work::REQUEST_UNITS;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
 pub(super) use events::Sent;
+pub(super) use listing::Listing;
 use signature::check_body;
 
 /// What a path names.
@@ -73,6 +76,21 @@ impl Route<'_> {
     }
 }
 
+/// What a request comes to.
+pub(super) enum Answer {
+    Whole(Response),
+    /// A list that is too long for one turn.
+    Listing(Box<Listing>),
+    /// The request is much work, none of which was done: it is served on a later visit.
+    PutOff,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Answer::Whole(response)
+    }
+}
+
 /// A request that its head shows to be one of an app, signed by it.
 struct Call<'a> {
     app: u32,
@@ -82,16 +100,23 @@ struct Call<'a> {
 
 impl<T> Hub<T> {
     /// Answers a request that is no handshake.
-    pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Response {
+    pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
+        self.peers.begin_request();
+        self.peers.work.add(REQUEST_UNITS);
+        self.peers.work.add_bytes(body.len());
         let (route, call) = self.call(head, now);
         let acted = call.and_then(|call| {
             check_body(&call.query, body)
                 .and_then(|()| self.act(&call, body, now))
                 .map_err(Response::from)
         });
-        let response = acted.unwrap_or_else(|refusal| refusal);
-        self.count_request(route, response.status);
-        response
+        let answer = acted.unwrap_or_else(Answer::Whole);
+        match &answer {
+            Answer::Whole(response) => self.count_request(route, response.status),
+            Answer::Listing(_) => self.count_request(route, 200),
+            Answer::PutOff => {}
+        }
+        answer
     }
 
     /// A request of one of [`ROUTES`] was answered.
@@ -158,16 +183,36 @@ impl<T> Hub<T> {
         Ok(Call { app, verb, query })
     }
 
-    fn act(&mut self, call: &Call<'_>, body: &[u8], now: Now) -> Result<Response, Reject> {
+    fn act(&mut self, call: &Call<'_>, body: &[u8], now: Now) -> Result<Answer, Reject> {
         let Call { app, verb, query } = call;
+        let app = *app;
+        let response = match verb {
+            Verb::Events => return self.events(app, body, now),
+            Verb::BatchEvents => return self.batch_events(app, body, now),
+            Verb::Channels => return Ok(self.list_channels(app, query, now)),
+            Verb::Users(_) | Verb::Terminate(_)
+                if self.is_put_off(self.units_to_look(app, verb)) =>
+            {
+                return Ok(Answer::PutOff);
+            }
+            Verb::Connections => self.connections_of(app),
+            Verb::Channel(name) => self.channel_info(app, name, query, now),
+            Verb::Users(channel) => self.users_of(app, channel),
+            Verb::Terminate(user) => self.terminate(app, user, now),
+        };
+        Ok(response.into())
+    }
+
+    /// About how much work a request is that looks at many users or channels.
+    fn units_to_look(&self, app: u32, verb: &Verb<'_>) -> u64 {
+        let app = &self.apps[app as usize];
         match verb {
-            Verb::Events => self.events(*app, body, now),
-            Verb::BatchEvents => self.batch_events(*app, body, now),
-            Verb::Connections => Ok(self.connections_of(*app)),
-            Verb::Channels => Ok(self.list_channels(*app, query, now)),
-            Verb::Channel(name) => Ok(self.channel_info(*app, name, query, now)),
-            Verb::Users(channel) => Ok(self.users_of(*app, channel)),
-            Verb::Terminate(user) => Ok(self.terminate(*app, user, now)),
+            Verb::Users(channel) => {
+                let presence = app.channel(channel).and_then(|c| c.presence.as_deref());
+                presence.map_or(0, |presence| presence.len() as u64)
+            }
+            Verb::Terminate(_) => app.channels.len() as u64,
+            _ => 0,
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::proto::envelope::NodeId;
 impl<T> Hub<T> {
     /// Says what there is to say, so that nothing is half said.
     pub(in crate::hub) fn settle_bus(&mut self, now: Now) {
+        while self.bus_has_input() {
+            self.bus_resume(now);
+        }
         self.say_what_changed();
         self.bus.iter_mut().for_each(|bus| bus.seal(now.ms));
     }

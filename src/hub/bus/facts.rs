@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use super::super::Hub;
 use super::super::channel::{Access, Kind};
-use super::super::departures::Departure;
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
@@ -82,11 +81,11 @@ impl<T> Hub<T> {
         {
             return false;
         }
-        // Whoever leaves one node and comes to another must be seen to do it in that order.
-        self.announce_departures();
         let known = self.apps[app as usize].channel(name).and_then(|c| c.presence.as_deref());
         let is_known = known.is_some_and(|presence| presence.is_at(at, &member.id));
         let Some(place) = self.place_for_fact(at, app, name, kind, is_known) else { return true };
+        // A user that leaves one node and joins at another must be seen to do it in that order.
+        self.announce_leaves(app, place);
         let channel = self.apps[app as usize].channels.get_mut(place as usize);
         let Some(channel) = channel else { return true };
         let Some(presence) = &mut channel.presence else { return true };
@@ -107,8 +106,7 @@ impl<T> Hub<T> {
         let Some(presence) = &mut channel.presence else { return };
         let departure = presence.leave_at(at, user);
         if departure.anywhere && !channel.members.is_empty() {
-            let channel = Rc::clone(&channel.name);
-            self.departures.push(Departure { app, channel, user: user.into() });
+            self.add_leave(app, place, user.into());
         }
         self.count_facts(at, -i64::from(departure.here));
         self.vacate_if_empty(app, place);
@@ -198,8 +196,7 @@ impl<T> Hub<T> {
             change -= users as i64;
         }
         if !channel.members.is_empty() {
-            let departure = |user| Departure { app, channel: Rc::clone(&name), user };
-            self.departures.extend(gone.into_iter().map(departure));
+            gone.into_iter().for_each(|user| self.add_leave(app, place, user));
         }
         if change != 0 {
             self.count_facts(at, change);

@@ -7,23 +7,34 @@ use super::super::Hub;
 use super::super::api::Sent;
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
-use super::{Bus, Telling};
+use super::{Bus, Telling, Unheard};
 use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
 
 impl<T> Hub<T> {
-    /// Takes a text from the channel.
-    pub(super) fn hear(&mut self, text: &[u8], now: Now) {
+    /// Takes a text from the channel, of which so many items were handled before; until the work that
+    /// was done since the start has come to `work_max`.
+    pub(super) fn hear(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
         let Some(bus) = &mut self.bus else { return };
-        let envelope = match envelope::parse(text) {
+        let envelope = match envelope::parse(&text) {
             Ok(envelope) if envelope.node == bus.id => return,
             Ok(envelope) => envelope,
             Err(why) => return bus.note_foreign(why, now.ms),
         };
-        let Some(at) = bus.meet(envelope.node, envelope.seq, now.ms) else { return };
-        if envelope.seq.is_some_and(|seq| !bus.is_next(at, seq, now.ms)) {
+        let at = match done {
+            0 => bus.meet(envelope.node, envelope.seq, now.ms),
+            // It was met when the envelope came; by now it may be forgotten.
+            _ => bus.nodes.find(envelope.node),
+        };
+        let Some(at) = at else { return };
+        if done == 0 && envelope.seq.is_some_and(|seq| !bus.is_next(at, seq, now.ms)) {
             return;
         }
-        for raw in envelope.say {
+        self.peers.work.add_bytes(text.len());
+        for (items, raw) in envelope.say.iter().enumerate().skip(done) {
+            if items > done && self.is_bus_share_over(work_max) {
+                drop(envelope);
+                return self.hold_envelope(text, items);
+            }
             match (Item::read(raw.get()), envelope.seq) {
                 // What stood behind it, of a node that is not here any more, would stay for good.
                 (Some(Item::Goodbye), Some(_)) => return self.hear_goodbye(at, now),
@@ -40,6 +51,12 @@ impl<T> Hub<T> {
             && !node.has_left
         {
             node.ask_to_tell(now.ms);
+        }
+    }
+
+    fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
+        if let Some(bus) = &mut self.bus {
+            bus.unheard = Some(Unheard { text, items });
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Link {
     state: State,
     outbox: Outbox,
     reader: Reader,
+    /// What has come and was not looked at.
+    held: Vec<u8>,
     /// What was said and not answered, the oldest first.
     unanswered: VecDeque<Unanswered>,
     unanswered_bytes: usize,
@@ -92,6 +94,7 @@ impl Link {
             state: State::Down { retry_ms: 0 },
             outbox: Outbox::default(),
             reader: Reader::new(limits.reply_bytes),
+            held: Vec::new(),
             unanswered: VecDeque::new(),
             unanswered_bytes: 0,
             login: login(target, channel),
@@ -184,6 +187,7 @@ impl Link {
         self.outbox.clear();
         self.unanswered.clear();
         self.unanswered_bytes = 0;
+        self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
@@ -205,6 +209,19 @@ impl Link {
         self.unanswered.push_back(Unanswered { at_ms: now_ms, len: frame.len(), login });
         self.unanswered_bytes += frame.len();
         self.outbox.push(frame);
+    }
+
+    /// Keeps what has come for later.
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
+        self.held = bytes.to_vec();
+    }
+
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
     }
 
     /// The next thing Redis says in these bytes; `None` when all were looked at.

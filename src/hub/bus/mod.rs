@@ -65,12 +65,20 @@ pub(super) struct Bus {
     has_left: bool,
     /// The greatest clock of any event.
     clock: u64,
+    /// An envelope of which not all items were handled.
+    unheard: Option<Unheard>,
     /// When it was last looked at.
     now_ms: u64,
     counters: BusCounters,
     /// When something a stranger can cause was last logged, and how often it was not since.
     noted_ms: Option<u64>,
     unnoted: u32,
+}
+
+/// An envelope that has come, and how many of its items were handled.
+struct Unheard {
+    text: Vec<u8>,
+    items: usize,
 }
 
 /// What went over the bus since the start.
@@ -134,6 +142,7 @@ impl Bus {
             again: (0, u64::MAX),
             has_left: false,
             clock: 0,
+            unheard: None,
             now_ms: now.ms,
             counters: BusCounters::default(),
             noted_ms: None,
@@ -240,6 +249,10 @@ impl Bus {
         Some(envelope::envelope(self.id, None, &written))
     }
 
+    fn has_input(&self) -> bool {
+        self.unheard.is_some() || self.link.has_held()
+    }
+
     /// Hands the link what it takes.
     fn write(&mut self, now_ms: u64) {
         if self.link.is_up()
@@ -292,14 +305,26 @@ impl<T> Hub<T> {
         }
     }
 
-    /// These bytes have come from Redis.
+    /// These bytes have come from Redis. What the turn has no units for is held: nothing more may be
+    /// read while [`Hub::bus_has_input`].
     pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
+        let work_max = self.peers.work.done().saturating_add(self.peers.work.bus_share());
+        let mut is_first = true;
         loop {
+            let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_max);
             let Some(bus) = &mut self.bus else { return };
             bus.now_ms = now.ms;
+            if must_stop {
+                bus.link.hold(bytes);
+                break;
+            }
+            if let Some(Unheard { text, items }) = bus.unheard.take() {
+                self.hear(text, items, work_max, now);
+                continue;
+            }
             match bus.link.hear(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Heard::Message(text))) => self.hear(&text, now),
+                Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
                 Ok(Some(Heard::Up)) => {
                     bus.links += 1;
                     (bus.says_hello, bus.says_alive) = (true, true);
@@ -312,6 +337,26 @@ impl<T> Hub<T> {
             }
         }
         self.drop_slow(now);
+    }
+
+    /// Whether no more of what other nodes say is handled in this turn: its share of the work is
+    /// done, or more waits to be written than should.
+    fn is_bus_share_over(&self, work_max: u64) -> bool {
+        self.peers.work.done() >= work_max
+            || (self.peers.work.has_turns() && self.peers.is_behind())
+    }
+
+    /// Goes on with what was read of Redis and held.
+    pub fn bus_resume(&mut self, now: Now) {
+        let held = self.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
+        if let Some(held) = held {
+            self.bus_receive(&held, now);
+        }
+    }
+
+    /// Whether something that was read of Redis is held.
+    pub fn bus_has_input(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.has_input())
     }
 
     /// What is to be written to Redis.

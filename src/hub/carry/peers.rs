@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
-    ChunkedBody, Closing, Goodbye, Liveness, Peer, Phase, Request, SocketId, Subscriber, User,
+    ChunkedBody, Closing, Goodbye, Liveness, Marks, Peer, Phase, Request, SocketId, Subscriber,
+    User,
 };
 use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::websocket::Reader;
@@ -18,8 +19,7 @@ pub(super) fn blank<T>(io: T) -> Peer<T> {
         outbox: Outbox::default(),
         last_seen_ms: 0,
         armed: 0,
-        dirty: false,
-        too_slow: false,
+        marks: Marks::default(),
         replies: 0,
     }
 }
@@ -85,7 +85,9 @@ impl Request {
         })?;
         c.option(&mut self.deadline_ms, Carrier::number)?;
         c.flag(&mut self.checked)?;
-        c.flag(&mut self.is_for_metrics)
+        c.flag(&mut self.is_for_metrics)?;
+        c.flag(&mut self.is_held)?;
+        c.option(&mut self.listing, |c, listing| listing.carry(c))
     }
 }
 
@@ -97,6 +99,7 @@ fn blank_subscriber() -> Subscriber {
         seats: Vec::new(),
         user: None,
         window: (0, 0),
+        client_events: (0, 0),
         liveness: Liveness::Quiet,
     }
 }
@@ -116,6 +119,8 @@ impl Subscriber {
         self.user = user.map(Box::new);
         c.int(&mut self.window.0)?;
         c.number(&mut self.window.1)?;
+        c.int(&mut self.client_events.0)?;
+        c.int(&mut self.client_events.1)?;
         let (mut asked, mut asked_ms) = match self.liveness {
             Liveness::Quiet => (0, 0),
             Liveness::Pinged { at_ms } => (1, at_ms),

@@ -18,10 +18,17 @@ impl Server {
         (0..count).for_each(|at| self.accept_at(at, now));
     }
 
+    /// When connections that could not be accepted are accepted again: not by a server that leaves
+    /// them to the next.
+    pub(super) fn next_accept_ms(&self) -> Option<u64> {
+        let retries = self.listens.iter().filter_map(|listen| listen.retry_ms);
+        retries.min().filter(|_| !self.is_about_to_go())
+    }
+
     fn accept_at(&mut self, at: usize, now: Now) {
         let listen = &mut self.listens[at];
         if listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
-            listen.ready = true;
+            (listen.ready, listen.retry_ms) = (true, None);
         }
         for _ in 0..self.limits.accepts_per_turn {
             let listen = &mut self.listens[at];

@@ -107,8 +107,6 @@ impl Server {
             limits: config.limits.clone(),
             configure: None,
             config,
-            to_read: Vec::new(),
-            reading: Vec::new(),
             to_shake: VecDeque::new(),
             to_reap: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into(),

@@ -62,7 +62,7 @@ impl Server {
     /// Knows connections by their new names, which are the places of the old ones.
     fn rename(&mut self, names: &[ConnId]) {
         let new = |old: &ConnId| names.binary_search(old).ok().map(|place| ConnId(place as u32));
-        let lists = [&mut self.watchers, &mut self.to_read, &mut self.to_reap];
+        let lists = [&mut self.watchers, &mut self.to_reap];
         lists.into_iter().for_each(|list| *list = list.iter().filter_map(new).collect());
         self.to_shake = self.to_shake.iter().filter_map(new).collect();
         let interest = Interest::READABLE | Interest::WRITABLE;

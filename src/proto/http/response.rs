@@ -43,15 +43,47 @@ impl Response {
     /// The bytes. A `HEAD` request is answered `without_body`; `connection` is the value of that
     /// header, where one is due; `date` is the time as [`date`] writes it.
     pub fn encode(&self, without_body: bool, connection: Option<&str>, date: &str) -> Frame {
-        let (status, reason) = (self.status, reason(self.status));
-        let mut text = String::with_capacity(192 + self.body.len());
+        let mut text = self.start(192 + self.body.len(), date);
+        text.push_str("\r\nContent-Length: ");
+        push_number(&mut text, self.body.len());
+        self.push_headers(&mut text, connection);
+        if !without_body {
+            text.push_str(&self.body);
+        }
+        text.into_bytes().into()
+    }
+
+    /// The head of an answer whose body follows and has no known length: in chunks (RFC 9112
+    /// section 7.1), or, for clients of HTTP/1.0, until the connection ends.
+    pub fn encode_chunked_head(
+        &self,
+        is_chunked: bool,
+        connection: Option<&str>,
+        date: &str,
+    ) -> Frame {
+        let mut text = self.start(192, date);
+        if is_chunked {
+            text.push_str("\r\nTransfer-Encoding: chunked");
+        }
+        self.push_headers(&mut text, connection);
+        text.into_bytes().into()
+    }
+
+    /// The status line and the headers that each answer has.
+    fn start(&self, capacity: usize, date: &str) -> String {
+        let mut text = String::with_capacity(capacity);
         text.push_str("HTTP/1.1 ");
-        push_number(&mut text, status.into());
-        for part in [" ", reason, "\r\nDate: ", date, "\r\nContent-Type: ", self.content_type] {
+        push_number(&mut text, self.status.into());
+        let (reason, content_type) = (reason(self.status), self.content_type);
+        for part in [" ", reason, "\r\nDate: ", date, "\r\nContent-Type: ", content_type] {
             text.push_str(part);
         }
-        text.push_str("\r\nCache-Control: no-cache, private\r\nContent-Length: ");
-        push_number(&mut text, self.body.len());
+        text.push_str("\r\nCache-Control: no-cache, private");
+        text
+    }
+
+    /// The headers of this answer alone, and the end of the head.
+    fn push_headers(&self, text: &mut String, connection: Option<&str>) {
         let connection = connection.map(|value| ("Connection", value));
         for (name, value) in self.headers.iter().copied().chain(connection) {
             for part in ["\r\n", name, ": ", value] {
@@ -59,10 +91,6 @@ impl Response {
             }
         }
         text.push_str("\r\n\r\n");
-        if !without_body {
-            text.push_str(&self.body);
-        }
-        text.into_bytes().into()
     }
 }
 

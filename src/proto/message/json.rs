@@ -129,6 +129,33 @@ pub fn json_string(text: &str) -> String {
 /// Appends text as a JSON string.
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// Bytes of text within a JSON string.
+pub fn escaped_len(text: &str) -> usize {
+    let len = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(len).sum()
+}
+
+/// Bytes of text within a JSON string within another.
+pub fn twice_escaped_len(text: &str) -> usize {
+    let len = |byte| match byte {
+        b'"' | b'\\' => 4,
+        b'\n' | b'\r' | b'\t' => 3,
+        0..0x20 => 7,
+        _ => 1,
+    };
+    text.bytes().map(len).sum()
+}
+
+/// Appends text as it stands within a JSON string.
+pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     // Most text has nothing to escape, and is copied in one piece.
     while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
@@ -149,7 +176,6 @@ pub fn push_json_string(out: &mut String, text: &str) {
         rest = &rest[at + 1..];
     }
     out.push_str(rest);
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -221,6 +247,8 @@ mod tests {
     fn strings_are_escaped_as_json_wants_them() {
         for text in ["", "plain é", "\"\\/\n\r\t\u{8}\u{0}\u{1f}\u{7f}\u{2028}", "\u{1}x\u{1}"] {
             assert_eq!(serde_json::from_str::<String>(&json_string(text)).unwrap(), text);
+            assert_eq!(escaped_len(text) + 2, json_string(text).len());
+            assert_eq!(twice_escaped_len(text) + 4, escaped_len(&json_string(text)));
         }
         assert_eq!(json_string("\u{1}\u{1f}"), r#""\u0001\u001f""#);
     }

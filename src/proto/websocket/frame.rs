@@ -27,6 +27,13 @@ pub fn text_of(len: usize, write: impl FnOnce(&mut String)) -> Frame {
     bytes[start..].into()
 }
 
+/// The first piece of a text frame whose payload has `len` bytes: its header, and what the payload
+/// begins with.
+pub fn text_start(len: usize, start: &str) -> Frame {
+    let (header, header_len) = header(OpCode::Data(Data::Text), len);
+    [&header[..header_len], start.as_bytes()].concat().into()
+}
+
 /// A binary frame as a server sends it.
 pub fn binary(payload: &[u8]) -> Frame {
     encode(OpCode::Data(Data::Binary), payload)

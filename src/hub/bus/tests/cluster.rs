@@ -45,8 +45,10 @@ impl Cluster {
     pub fn add(&mut self, limits: impl Fn(&mut Limits)) {
         let mut config =
             Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+        config.apps[0].client_events_on_public_channels = true;
         config.server.scaling.enabled = true;
         config.limits.node_lease_ms = 5_000;
+        config.limits.client_events_per_second = 0;
         limits(&mut config.limits);
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);

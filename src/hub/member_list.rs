@@ -1,0 +1,280 @@
+//! The list of a presence channel's users as it is sent to each that joins: encoded in segments,
+//! which all lists share as long as nobody of them leaves. So a list costs a join a few places in
+//! its outbox, and not the encoding of all users, and ten thousand lists that wait take the memory
+//! of one. Segments are kept for a second after they were last sent; idle channels have none.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Hub;
+use super::channel::{Access, Kind};
+use super::peer::{ConnId, Now, Peer};
+use super::write_lanes::WriteLane;
+use crate::proto::message::{self, push_escaped, push_json_string};
+use crate::proto::websocket::{self, Frame};
+
+/// The segments of one list, by the place of their first user.
+#[derive(Debug, Default)]
+pub(crate) struct MemberList {
+    segments: BTreeMap<u64, Segment>,
+    /// When it was last sent.
+    pub used_ms: u64,
+}
+
+/// Users in a row, as JSON within a JSON string.
+#[derive(Debug)]
+struct Segment {
+    /// The place of its last user.
+    last: u64,
+    /// `\"id\"`s with commas between them, and one before them unless the list begins here.
+    ids: Frame,
+    /// `\"id\":info`s, in the same way.
+    infos: Frame,
+    is_first: bool,
+    /// Whether no user that joins later belongs to it.
+    is_closed: bool,
+}
+
+/// Users of a segment. Sixty-four make about 6 KB of a list, and a list of ten thousand is put in
+/// an outbox in 320 pieces.
+const SEGMENT_USERS: usize = 64;
+/// Bytes after which a segment is complete with fewer users.
+const SEGMENT_BYTES: usize = 16_384;
+/// The place of a user, its id and its info.
+type User<'a> = (u64, &'a Rc<str>, Option<&'a str>);
+
+impl MemberList {
+    /// Whether so many users of so many bytes are worth segments: a short list is one frame.
+    pub(crate) fn is_worth_it(users: usize, bytes: usize) -> bool {
+        users > SEGMENT_USERS || bytes > SEGMENT_BYTES
+    }
+
+    /// A user has left: its segment is encoded again when the list is next sent.
+    pub(crate) fn forget(&mut self, place: u64) {
+        if let Some((&first, segment)) = self.segments.range(..=place).next_back()
+            && segment.last >= place
+        {
+            self.segments.remove(&first);
+        }
+    }
+
+    /// The answer to a subscription, in pieces. `after` gives the users from a place on, in order.
+    /// Returns how many bytes had to be encoded as well.
+    pub(crate) fn answer<'a, I: Iterator<Item = User<'a>>>(
+        &mut self,
+        channel: &str,
+        count: usize,
+        after: impl Fn(u64) -> I,
+    ) -> (Vec<Frame>, usize) {
+        let (mut firsts, mut encoded_bytes, mut place) = (Vec::new(), 0, 0);
+        while let Some((first, ..)) = after(place).next() {
+            let is_first = firsts.is_empty();
+            let kept = self.segments.get(&first).filter(|segment| {
+                let is_whole = segment.is_closed || after(segment.last + 1).next().is_none();
+                segment.is_first == is_first && is_whole
+            });
+            let last = match kept {
+                Some(segment) => segment.last,
+                None => {
+                    let segment = self.encode(first, is_first, after(first));
+                    encoded_bytes += segment.ids.len() + segment.infos.len();
+                    let last = segment.last;
+                    self.segments.retain(|other, _| *other < first || *other > last);
+                    self.segments.insert(first, segment);
+                    last
+                }
+            };
+            firsts.push(first);
+            place = last + 1;
+        }
+        let segments: Vec<&Segment> =
+            firsts.iter().filter_map(|first| self.segments.get(first)).collect();
+        (pieces(channel, count, &segments), encoded_bytes)
+    }
+
+    /// Encodes a segment that begins with the first of these users, up to the next that is kept.
+    fn encode<'a>(
+        &self,
+        first: u64,
+        is_first: bool,
+        users: impl Iterator<Item = User<'a>>,
+    ) -> Segment {
+        let next_kept = self.segments.range(first + 1..).find(|(_, segment)| segment.is_closed);
+        let end = next_kept.map_or(u64::MAX, |(next, _)| *next);
+        let (mut ids, mut infos, mut quoted) = (String::new(), String::new(), String::new());
+        let (mut last, mut is_closed) = (first, false);
+        for (n, (place, id, info)) in users.enumerate() {
+            is_closed = n == SEGMENT_USERS || infos.len() > SEGMENT_BYTES || place >= end;
+            if is_closed {
+                break;
+            }
+            let comma = if is_first && n == 0 { "" } else { "," };
+            quoted.clear();
+            push_json_string(&mut quoted, id);
+            ids.push_str(comma);
+            let start = ids.len();
+            push_escaped(&mut ids, &quoted);
+            infos.push_str(comma);
+            infos.push_str(&ids[start..]);
+            infos.push(':');
+            push_escaped(&mut infos, info.unwrap_or("null"));
+            last = place;
+        }
+        let (ids, infos) = (ids.into_bytes().into(), infos.into_bytes().into());
+        Segment { last, ids, infos, is_first, is_closed }
+    }
+}
+
+/// Puts a message together: its header counts the bytes of all pieces.
+fn pieces(channel: &str, count: usize, segments: &[&Segment]) -> Vec<Frame> {
+    let start =
+        format!(r#"{{"event":"{SUCCEEDED}","data":"{{\"presence\":{{\"count\":{count},\"ids\":["#);
+    let middle = r#"],\"hash\":{"#;
+    let mut end = String::from(r#"}}}","channel":"#);
+    push_json_string(&mut end, channel);
+    end.push('}');
+    let segment_bytes: usize = segments.iter().map(|s| s.ids.len() + s.infos.len()).sum();
+    let len = start.len() + segment_bytes + middle.len() + end.len();
+    let mut pieces = Vec::with_capacity(2 * segments.len() + 3);
+    pieces.push(websocket::text_start(len, &start));
+    pieces.extend(segments.iter().map(|segment| Frame::clone(&segment.ids)));
+    pieces.push(middle.as_bytes().into());
+    pieces.extend(segments.iter().map(|segment| Frame::clone(&segment.infos)));
+    pieces.push(end.into_bytes().into());
+    pieces
+}
+
+const SUCCEEDED: &str = "pusher_internal:subscription_succeeded";
+
+/// Bytes a user takes in a list as it is sent.
+pub(crate) fn sent_bytes(id: &str, info: Option<&str>) -> usize {
+    let id_bytes = message::twice_escaped_len(id) + 4;
+    // Twice the id, a colon, and two commas.
+    2 * id_bytes + message::escaped_len(info.unwrap_or("null")) + 3
+}
+
+impl<T> Hub<T> {
+    /// Answers a subscription with the list of a presence channel that has many users.
+    pub(super) fn send_long_list(&mut self, id: ConnId, app: u32, name: &str, now: Now) {
+        let channel = self.apps[app as usize].channel_mut(name);
+        let Some(presence) = channel.and_then(|channel| channel.presence.as_mut()) else { return };
+        let (pieces, encoded_bytes, is_new) = presence.long_answer(name, now.ms);
+        self.peers.work.add_bytes(encoded_bytes);
+        self.peers.queue_parts(id, &pieces, WriteLane::Bulk);
+        if is_new {
+            self.member_lists.push((app, name.into()));
+            self.member_lists_ms.get_or_insert(now.ms + KEPT_MS);
+        }
+    }
+
+    /// Whether a subscription must wait until the client has taken the answer to an earlier one: a
+    /// list that waits is not sent again.
+    pub(super) fn must_take_list_first(&self, id: ConnId, app: u32, channel: &str) -> bool {
+        let place = self.apps[app as usize].place(channel);
+        let is_waiting = |peer: &Peer<T>| peer.outbox.bytes() > WAITING_BYTES_MAX;
+        Kind::of(channel).access == Access::Presence
+            && place.is_some_and(|place| self.seat(id, place).is_some())
+            && self.peers.get(id).is_some_and(is_waiting)
+    }
+
+    /// When member lists that were not sent lately are given up.
+    pub(super) fn next_member_lists_ms(&self) -> Option<u64> {
+        self.member_lists_ms
+    }
+
+    /// Gives up member lists that were not sent for a second, so that idle channels have none.
+    pub(super) fn drop_idle_lists(&mut self, now: Now) {
+        if self.member_lists_ms.is_none_or(|due_ms| now.ms < due_ms) {
+            return;
+        }
+        let (apps, since_ms) = (&mut self.apps, now.ms.saturating_sub(KEPT_MS) + 1);
+        self.member_lists.retain(|(app, name)| {
+            let channel = apps.get_mut(*app as usize).and_then(|app| app.channel_mut(name));
+            let presence = channel.and_then(|channel| channel.presence.as_mut());
+            presence.is_some_and(|presence| !presence.drop_idle_list(since_ms))
+        });
+        self.member_lists.shrink_to_fit();
+        self.member_lists_ms = (!self.member_lists.is_empty()).then(|| now.ms + KEPT_MS);
+    }
+}
+
+/// Milliseconds for which the segments of a list are kept after it was last sent.
+const KEPT_MS: u64 = 1_000;
+/// Bytes that may wait for a client that asks for a list it was sent already.
+const WAITING_BYTES_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Users = BTreeMap<u64, (Rc<str>, Option<String>)>;
+
+    fn after(users: &Users, place: u64) -> impl Iterator<Item = User<'_>> {
+        users.range(place..).map(|(place, (id, info))| (*place, id, info.as_deref()))
+    }
+
+    /// The message that the pieces make, checked against one that is made at once.
+    fn check(list: &mut MemberList, users: &Users) -> usize {
+        let (pieces, encoded_bytes) =
+            list.answer("presence-\"c", users.len(), |place| after(users, place));
+        let ids: Vec<String> = users.values().map(|(id, _)| message::json_string(id)).collect();
+        let infos = users.values().zip(&ids);
+        let infos: Vec<String> = infos
+            .map(|((_, info), id)| format!("{id}:{}", info.as_deref().unwrap_or("null")))
+            .collect();
+        let (count, ids, infos) = (users.len(), ids.join(","), infos.join(","));
+        let data =
+            format!(r#"{{"presence":{{"count":{count},"ids":[{ids}],"hash":{{{infos}}}}}}}"#);
+        let whole = message::subscription_succeeded("presence-\"c", &data);
+        assert_eq!(pieces.concat(), whole.to_vec());
+        let counted: usize = users.values().map(|(id, info)| sent_bytes(id, info.as_deref())).sum();
+        let expected = ids.len() + infos.len();
+        assert!(counted >= expected, "{counted} {expected}");
+        encoded_bytes
+    }
+
+    #[test]
+    fn a_list_in_segments_is_the_list_whoever_joins_and_leaves() {
+        let (mut list, mut users, mut state) = (MemberList::default(), Users::new(), 7_u32);
+        let mut random = move |end: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % end
+        };
+        for place in 0..3_000 {
+            if random(3) == 0 && !users.is_empty() {
+                let at = random(users.len() as u32) as usize;
+                let place = *users.keys().nth(at).unwrap();
+                users.remove(&place);
+                list.forget(place);
+            } else {
+                let info = (random(2) == 0).then(|| format!(r#"{{"a":["","{place}\n"]}}"#));
+                users.insert(place, (format!("u\"{place}").into(), info));
+            }
+            if random(4) == 0 {
+                check(&mut list, &users);
+            }
+            if random(500) == 0 {
+                users.keys().for_each(|place| list.forget(*place));
+                users.clear();
+            }
+        }
+    }
+
+    #[test]
+    fn a_join_encodes_one_segment_and_a_second_list_none() {
+        let mut users: Users =
+            (0..1_000).map(|n| (n, (format!("user-{n:04}").into(), None))).collect();
+        let mut list = MemberList::default();
+        let all = check(&mut list, &users);
+        assert_eq!(check(&mut list, &users), 0);
+        users.insert(1_000, ("one more".into(), None));
+        assert!(check(&mut list, &users) * 10 < all);
+        users.remove(&500);
+        list.forget(500);
+        assert!(check(&mut list, &users) * 10 < all);
+        let (first, _) = list.answer("c", users.len(), |place| after(&users, place));
+        let (second, _) = list.answer("c", users.len(), |place| after(&users, place));
+        let shared = first.iter().zip(&second).filter(|(a, b)| Rc::ptr_eq(a, b)).count();
+        assert_eq!(shared, first.len() - 3, "all but what is before, between and after");
+    }
+}

@@ -1,0 +1,78 @@
+//! Every deadline of the event loop, by name: what fires, and when. The loop sleeps until the
+//! earliest, and none may stay in the past after a turn: it would not sleep any more.
+
+use super::Server;
+use crate::hub::Now;
+use crate::net::pulse::Pulse;
+use crate::net::systemd::Notices;
+use crate::net::tls::Secure;
+
+/// What the loop does at a time, and not because the poller reported something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// Any of the hub's own deadlines (`hub/deadlines.rs`).
+    Hub,
+    /// Connections that could not be accepted for lack of descriptors are accepted again.
+    Accept,
+    /// The files of the certificates are looked at.
+    Certificates,
+    /// systemd's watchdog is told that the loop runs.
+    Watchdog,
+    /// Figures go to Laravel Pulse.
+    Pulse,
+    /// The new binary has not answered, or clients that cannot be handed over have not left.
+    Reload,
+    /// A stopping server ends, with whatever connections are left.
+    Stop,
+    /// The memory of connections that have gone is given back.
+    Trim,
+}
+
+impl Deadline {
+    const ALL: [Deadline; 8] = [
+        Deadline::Hub,
+        Deadline::Accept,
+        Deadline::Certificates,
+        Deadline::Watchdog,
+        Deadline::Pulse,
+        Deadline::Reload,
+        Deadline::Stop,
+        Deadline::Trim,
+    ];
+}
+
+impl Server {
+    /// When the earliest deadline fires, if there is one.
+    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        Deadline::ALL.into_iter().filter_map(|deadline| self.deadline_ms(deadline)).min()
+    }
+
+    /// Asserts that each deadline that was due has fired.
+    pub(super) fn assert_none_is_overdue(&self, now: Now) {
+        if cfg!(debug_assertions) {
+            for deadline in Deadline::ALL {
+                let due_ms = self.deadline_ms(deadline);
+                let of_hub = || self.hub.overdue(now).unwrap_or_default();
+                assert!(
+                    due_ms.is_none_or(|due_ms| due_ms > now.ms),
+                    "{deadline:?} was due at {due_ms:?} and has not fired by {} ({})",
+                    now.ms,
+                    of_hub()
+                );
+            }
+        }
+    }
+
+    fn deadline_ms(&self, deadline: Deadline) -> Option<u64> {
+        match deadline {
+            Deadline::Hub => self.hub.next_tick_ms(),
+            Deadline::Accept => self.next_accept_ms(),
+            Deadline::Certificates => self.secure.as_ref().map(Secure::next_check_ms),
+            Deadline::Watchdog => self.notices.as_ref().and_then(Notices::next_ms),
+            Deadline::Pulse => self.pulse.as_ref().map(Pulse::next_ms),
+            Deadline::Reload => self.next_reload_ms(),
+            Deadline::Stop => self.end_ms,
+            Deadline::Trim => self.trim_ms,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What one turn of the event loop does: no more than its budget and one step, whatever clients ask
+//! for; in turn for every connection; and in an order that nobody can tell from that of a loop
+//! without a budget. The loop's part is played here: sockets are buffers, and time does not pass.
+
+use std::collections::BTreeMap;
+
+use reverb::config::{App, Config, Limits};
+use reverb::hub::{ConnId, Fate, Hub};
+use reverb::proto::auth::Signer;
+
+use crate::simulation::messages;
+use crate::world::{NOW, frame, publish_request, request};
+
+/// The default of `limits.work_per_turn`.
+const BUDGET: u64 = 65_536;
+
+/// A connected client as the loop has it.
+#[derive(Default)]
+struct Socket {
+    socket_id: String,
+    /// What it has sent, and the server has not read.
+    input: Vec<u8>,
+    /// What it was sent and has not looked at.
+    output: Vec<u8>,
+    /// Whether it takes nothing of what it is sent.
+    is_deaf: bool,
+}
+
+struct Loop {
+    hub: Hub<()>,
+    limits: Limits,
+    sockets: BTreeMap<ConnId, Socket>,
+}
+
+impl Loop {
+    fn new() -> Self {
+        Loop::with(|_| {})
+    }
+
+    fn with(set: impl FnOnce(&mut Limits)) -> Self {
+        let mut app = App::new("1", "key", "secret");
+        app.client_events_on_public_channels = true;
+        let mut config = Config { apps: vec![app], ..Config::default() };
+        config.limits.client_events_per_second = 0;
+        set(&mut config.limits);
+        let hub = Hub::new(&config, [7; 32], NOW);
+        Loop { hub, limits: config.limits, sockets: BTreeMap::new() }
+    }
+
+    fn open(&mut self) -> ConnId {
+        let id = self.hub.open((), None, NOW);
+        self.sockets.insert(id, Socket::default());
+        id
+    }
+
+    /// A WebSocket, and what it was welcomed with taken.
+    fn connect(&mut self) -> ConnId {
+        let id = self.open();
+        let upgrade = "GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        self.send(id, upgrade.as_bytes());
+        self.settle();
+        let said = String::from_utf8_lossy(&self.take(id)).into_owned();
+        let start = said.find("socket_id").expect("the client is welcome") + 14;
+        self.sockets.get_mut(&id).unwrap().socket_id =
+            said[start..].split('\\').next().unwrap().to_owned();
+        id
+    }
+
+    fn subscriber(&mut self, channel: &str) -> ConnId {
+        let id = self.connect();
+        self.say(id, &subscription(channel));
+        id
+    }
+
+    /// Asks to join a presence channel.
+    fn join(&mut self, id: ConnId, channel: &str, user: &str, info: &str) {
+        let socket_id = &self.sockets[&id].socket_id;
+        let data = format!(r#"{{"user_id":"{user}","user_info":{info}}}"#);
+        let auth = Signer::new("secret").sign(&[socket_id, ":", channel, ":", &data]);
+        let data = data.replace('\\', "\\\\").replace('"', "\\\"");
+        let data =
+            format!(r#"{{"channel":"{channel}","auth":"key:{auth}","channel_data":"{data}"}}"#);
+        self.say(id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+    }
+
+    fn say(&mut self, id: ConnId, text: &str) {
+        self.send(id, &frame(text));
+    }
+
+    fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        self.sockets.get_mut(&id).unwrap().input.extend_from_slice(bytes);
+        self.hub.ready(id);
+    }
+
+    /// One turn; the units of work it took.
+    fn turn(&mut self) -> u64 {
+        let before = self.hub.work_done();
+        self.hub.begin_turn();
+        while let Some((id, bytes_max)) = self.hub.next_read(NOW) {
+            let Some(socket) = self.sockets.get_mut(&id) else { continue };
+            let mut piece: Vec<u8> =
+                socket.input.drain(..socket.input.len().min(bytes_max)).collect();
+            let has_more = !socket.input.is_empty();
+            if !piece.is_empty() {
+                self.hub.receive(id, &mut piece, NOW);
+            }
+            if has_more {
+                self.hub.ready(id);
+            }
+        }
+        if self.hub.is_tick_due(NOW) {
+            self.hub.tick(NOW);
+        }
+        self.flush();
+        self.hub.work_done() - before
+    }
+
+    fn flush(&mut self) {
+        let mut left = self.limits.flush_bytes_per_turn as usize;
+        for _ in 0..self.limits.flushes_per_turn {
+            let Some(id) = self.hub.next_dirty(NOW) else { return };
+            let (Some((_, outbox)), Some(socket)) =
+                (self.hub.outbox(id), self.sockets.get_mut(&id))
+            else {
+                continue;
+            };
+            let room = if socket.is_deaf { 0 } else { self.limits.write_bytes_per_turn as usize };
+            while !outbox.is_empty() && !socket.is_deaf && left > 0 {
+                let mut slices = [std::io::IoSlice::new(&[]); 64];
+                let filled = outbox.slices(&mut slices, room);
+                let bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+                outbox.consume(bytes.len());
+                left = left.saturating_sub(bytes.len());
+                socket.output.extend(bytes);
+            }
+            let (is_blocked, is_over) = (socket.is_deaf, outbox.is_empty());
+            self.hub.written(id, is_blocked, NOW);
+            if !is_blocked && !is_over {
+                self.hub.touch(id);
+            }
+            if self.hub.fate(id) == Fate::Drop {
+                self.hub.close(id, NOW);
+                self.sockets.remove(&id);
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Turns until nothing is left to do; how many there were, and the most units of one.
+    fn settle(&mut self) -> (usize, u64) {
+        let (mut turns, mut most) = (0, 0);
+        while self.hub.has_work() || self.hub.has_dirty() {
+            most = most.max(self.turn());
+            turns += 1;
+            assert!(turns < 100_000, "the loop never comes to rest");
+        }
+        (turns, most)
+    }
+
+    /// Turns until this client has been sent something; how many.
+    fn turns_until_answered(&mut self, id: ConnId) -> usize {
+        let mut turns = 0;
+        while self.sockets[&id].output.is_empty() {
+            self.turn();
+            turns += 1;
+            assert!(turns < 10_000, "the client is never answered");
+        }
+        turns
+    }
+
+    fn take(&mut self, id: ConnId) -> Vec<u8> {
+        std::mem::take(&mut self.sockets.get_mut(&id).unwrap().output)
+    }
+
+    fn take_all(&mut self) {
+        self.sockets.values_mut().for_each(|socket| socket.output.clear());
+    }
+}
+
+fn subscription(channel: &str) -> String {
+    format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#)
+}
+
+const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
+
+/// A presence channel with so many members, whose lists are of many bytes.
+fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId> {
+    let ids: Vec<ConnId> = (0..members).map(|_| world.connect()).collect();
+    for (n, id) in ids.iter().enumerate() {
+        world.join(*id, "presence-c", &format!("{n:05}"), info);
+    }
+    world.settle();
+    world.take_all();
+    ids
+}
+
+#[test]
+fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
+    let mut world = Loop::new();
+    // What is escaped within a string is nearly twice as long.
+    let info = format!("[{}\"\"]", "\"\",".repeat(200));
+    presence_channel(&mut world, 400, &info);
+    let probe = world.connect();
+    for n in 0..300 {
+        let id = world.connect();
+        world.sockets.get_mut(&id).unwrap().is_deaf = true;
+        let user = if n % 2 == 0 { "00007".to_owned() } else { format!("x{n}") };
+        world.join(id, "presence-c", &user, &info);
+        world.join(id, "presence-c", &user, &info);
+    }
+    let (mut turns, mut most, mut longest) = (0, 0, 0);
+    while world.hub.has_work() {
+        world.say(probe, PING);
+        let before = turns;
+        while world.sockets[&probe].output.is_empty() {
+            most = most.max(world.turn());
+            turns += 1;
+        }
+        longest = longest.max(turns - before);
+        world.take(probe);
+    }
+    assert!(longest <= 2, "a ping waited for {longest} turns");
+    // A join is the longest step: a frame for each member, and the pieces of the list.
+    assert!(most <= BUDGET + 3_000, "a turn took {most} units");
+}
+
+#[test]
+fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() {
+    let mut world = Loop::new();
+    let subscribers: Vec<ConnId> = (0..2_000).map(|_| world.subscriber("c")).collect();
+    let senders: Vec<ConnId> = (0..20).map(|_| world.subscriber("d")).collect();
+    world.settle();
+    world.take_all();
+    let probe = world.connect();
+    for (at, &sender) in senders.iter().enumerate() {
+        world.say(sender, &subscription("c"));
+        for n in 0..50 {
+            let data = at * 100 + n;
+            world.say(sender, &format!(r#"{{"event":"client-e","channel":"c","data":{data}}}"#));
+        }
+    }
+    let mut most = 0;
+    while world.hub.has_work() || world.hub.has_dirty() {
+        world.say(probe, PING);
+        most = most.max(world.turn());
+        world.turn();
+        assert!(!world.take(probe).is_empty(), "a ping is answered within two turns");
+    }
+    assert!(most <= BUDGET + 2_100, "a turn took {most} units");
+    for id in [subscribers[0], subscribers[1_999]] {
+        let said = messages(&world.take(id));
+        let events = said.iter().map(|message| message["data"].as_u64().unwrap() as usize);
+        let events: Vec<usize> = events.collect();
+        assert_eq!(events.len(), 20 * 50);
+        for at in 0..20 {
+            let of_one = events.iter().filter(|event| **event / 100 == at);
+            assert!(of_one.clone().is_sorted() && of_one.count() == 50, "{at}");
+        }
+        // Each had its turn: none was through before another had begun.
+        let firsts = (0..20).map(|at| events.iter().position(|event| *event == at * 100).unwrap());
+        let lasts = (0..20).map(|at| events.iter().position(|e| *e == at * 100 + 49).unwrap());
+        assert!(firsts.max() < lasts.min(), "round robin");
+    }
+}
+
+#[test]
+fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
+    let mut world = Loop::with(|limits| limits.channels_per_connection = 100_000);
+    let owner = world.connect();
+    (0..100_000).for_each(|n| world.say(owner, &subscription(&format!("channel-{n}"))));
+    world.settle();
+    world.take_all();
+    let probe = world.connect();
+    let askers: Vec<ConnId> = (0..5).map(|_| world.open()).collect();
+    for &asker in &askers {
+        let get = request("GET", "/apps/1/channels", "");
+        (0..50).for_each(|_| world.send(asker, &get));
+        world.sockets.get_mut(&asker).unwrap().is_deaf = true;
+    }
+    for _ in 0..100 {
+        world.say(probe, PING);
+        assert!(world.turns_until_answered(probe) <= 2);
+        world.take(probe);
+        let waiting: usize =
+            askers.iter().map(|asker| world.hub.outbox(*asker).unwrap().1.bytes()).sum();
+        assert!(waiting < 5 * 65_536, "{waiting} bytes wait");
+    }
+    // One of them reads after all, and gets fifty lists of all channels.
+    let reader = askers[3];
+    world.sockets.get_mut(&reader).unwrap().is_deaf = false;
+    world.hub.touch(reader);
+    world.settle();
+    let said = String::from_utf8(world.take(reader)).unwrap();
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 50);
+    assert_eq!(said.matches(r#""channel-99999":{}"#).count(), 50);
+    assert_eq!(said.matches("\r\n0\r\n\r\n").count(), 50);
+}
+
+#[test]
+fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
+    let mut world = Loop::new();
+    let subscribers: Vec<ConnId> = (0..20_000).map(|_| world.subscriber("c")).collect();
+    world.settle();
+    world.take_all();
+    let (probe, publisher, other) = (world.connect(), world.open(), world.open());
+    let friend = world.subscriber("d");
+    world.settle();
+    world.take_all();
+    world.send(publisher, &publish_request("c", 1));
+    world.send(publisher, &publish_request("c", 2));
+    world.turn();
+    world.say(probe, PING);
+    world.send(other, &publish_request("d", 1));
+    assert!(world.turns_until_answered(probe) <= 2);
+    let reached =
+        |world: &Loop| subscribers.iter().filter(|id| !world.sockets[id].output.is_empty()).count();
+    assert!((1..10_000).contains(&reached(&world)), "{}", reached(&world));
+    world.turn();
+    assert!(!world.take(other).is_empty() && !world.take(friend).is_empty());
+    assert!(reached(&world) < 20_000);
+    assert!(world.take(publisher).is_empty(), "it publishes no faster than is written");
+    world.settle();
+    for id in &subscribers {
+        let said = messages(&world.take(*id));
+        let texts: Vec<&str> =
+            said.iter().map(|message| message["data"]["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["x", "xx"]);
+    }
+    assert_eq!(String::from_utf8(world.take(publisher)).unwrap().matches("200 OK").count(), 2);
+}
+
+#[test]
+fn leaving_and_joining_in_a_row_is_bounded_and_is_told_in_order() {
+    let mut world = Loop::new();
+    let members = presence_channel(&mut world, 1_000, "1");
+    let probe = world.connect();
+    for (n, &id) in members[..20].iter().enumerate() {
+        for _ in 0..20 {
+            let unsubscribe = r#"{"event":"pusher:unsubscribe","data":{"channel":"presence-c"}}"#;
+            world.say(id, unsubscribe);
+            world.join(id, "presence-c", &format!("{n:05}"), "1");
+        }
+    }
+    let mut most = 0;
+    while world.hub.has_work() || world.hub.has_dirty() {
+        world.say(probe, PING);
+        most = most.max(world.turn());
+        world.turn();
+        assert!(!world.take(probe).is_empty());
+    }
+    assert!(most <= BUDGET + 4_000, "a turn took {most} units");
+    let said = messages(&world.take(members[999]));
+    for n in 0..20 {
+        let user = format!("{n:05}");
+        let of_user = said.iter().filter(|message| message["data"]["user_id"] == user.as_str());
+        let events: Vec<bool> =
+            of_user.map(|m| m["event"] == "pusher_internal:member_added").collect();
+        assert_eq!(events.len(), 40);
+        assert!(events.iter().enumerate().all(|(n, added)| *added == (n % 2 == 1)), "{events:?}");
+    }
+}
+
+#[test]
+fn departures_of_one_channel_do_not_wait_for_another() {
+    let mut world = Loop::new();
+    let members = presence_channel(&mut world, 300, "1");
+    let flapping = world.connect();
+    world.settle();
+    world.take_all();
+    for &id in &members[..200] {
+        world.hub.finished(id, NOW);
+    }
+    for n in 0..10 {
+        world.join(flapping, "presence-d", &n.to_string(), "1");
+        world.turn();
+    }
+    let said = messages(&world.take(members[250]));
+    assert!(said.is_empty(), "the wave is not over: {} messages", said.len());
+}
