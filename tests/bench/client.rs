@@ -49,6 +49,8 @@ pub struct Tally {
     pub missing: u64,
     /// Events that came twice, or after a later one.
     pub late: u64,
+    /// Answers to [`Client::ping`].
+    pub pongs: u64,
     /// When the events of the first channel were published, where latencies are wanted.
     pub sent_ns: Vec<u64>,
     /// How long each of them took, in nanoseconds.
@@ -67,6 +69,7 @@ impl Tally {
             refused: 0,
             missing: 0,
             late: 0,
+            pongs: 0,
             sent_ns: Vec::new(),
             latencies: Vec::new(),
             read_ns: 0,
@@ -95,7 +98,7 @@ impl Client {
     pub fn begin(&mut self, stream: TcpStream) {
         self.stream = Some(stream);
         self.incoming = Vec::new();
-        self.outgoing = UPGRADE.replace("KEY", APP_KEY).into_bytes();
+        self.outgoing = upgrade();
         self.phase = Phase::Upgrading;
         self.flush();
     }
@@ -210,8 +213,14 @@ impl Client {
                 self.next = tally.published[channel];
                 tally.ready += 1;
             }
+            (Phase::Ready, _) if said("pusher:pong") => tally.pongs += 1,
             _ => self.lost(tally),
         }
+    }
+
+    /// Sends a ping of the protocol, which the server answers.
+    pub fn ping(&mut self) {
+        self.send(TEXT, br#"{"event":"pusher:ping","data":{}}"#);
     }
 
     fn book(&mut self, number: u64, tally: &mut Tally) {
@@ -234,8 +243,19 @@ impl Client {
     }
 }
 
+/// The request for a WebSocket.
+pub fn upgrade() -> Vec<u8> {
+    UPGRADE.replace("KEY", APP_KEY).into_bytes()
+}
+
 /// The opcode of the frame at the front, and where its payload begins and ends, once it is whole.
 fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (opcode, start, len) = header(bytes)?;
+    (bytes.len() >= start + len).then_some((opcode, start, start + len))
+}
+
+/// The opcode of the frame at the front, where its payload begins, and the payload's length.
+pub fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (start, len) = match *bytes {
         [_, 127, a, b, c, d, e, f, g, h, ..] => {
             (10, u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize)
@@ -244,12 +264,12 @@ fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
         [_, len @ ..126, ..] => (2, usize::from(len)),
         _ => return None,
     };
-    (bytes.len() >= start + len).then_some((bytes[0] & 15, start, start + len))
+    Some((bytes[0] & 15, start, len))
 }
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
-const PING: u8 = 9;
+pub const PING: u8 = 9;
 const PONG: u8 = 10;
 /// About what a browser sends.
 const UPGRADE: &str = "GET /app/KEY?protocol=7&client=js&version=8.4.0&flash=false HTTP/1.1\r\n\

@@ -69,15 +69,27 @@ pub fn publish_batch(
 }
 
 fn post(signer: &Signer, verb: &str, body: &str) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let hash = md5_hex(body.as_bytes());
-    let path = format!("/apps/{APP_ID}/{verb}");
-    let query = format!("auth_key={APP_KEY}&auth_timestamp={now}&auth_version=1.0&body_md5={hash}");
-    let signature = signer.sign(&["POST\n", &path, "\n", &query]);
+    let target = signed(signer, "POST", verb, &format!("body_md5={hash}"));
     let head = format!(
-        "POST {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+        "POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// A signed request for something of the app. The parameter comes after `auth_version` in the order
+/// of the alphabet, which is the order of the signature.
+pub fn get(signer: &Signer, what: &str, parameter: &str) -> Vec<u8> {
+    let target = signed(signer, "GET", what, parameter);
+    format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes()
+}
+
+fn signed(signer: &Signer, method: &str, verb: &str, parameter: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let path = format!("/apps/{APP_ID}/{verb}");
+    let query = format!("auth_key={APP_KEY}&auth_timestamp={now}&auth_version=1.0&{parameter}");
+    let signature = signer.sign(&[method, "\n", &path, "\n", &query]);
+    format!("{path}?{query}&auth_signature={signature}")
 }

@@ -6,9 +6,12 @@
 //! is compared runs in turns.
 //!
 //! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short,
-//! `cargo bench -- fanout api` what is named, `cargo bench -- --runs 9` as often as told.
+//! `cargo bench -- fanout api` what is named, `cargo bench -- --runs 9` as often as told. `attacks`
+//! runs once, and only when it is named: it takes three minutes and some gigabytes of memory.
+//! `REVERB_BINARY` names another binary to measure.
 
 mod api;
+mod attacks;
 mod client;
 mod connecting;
 mod event;
@@ -60,7 +63,7 @@ impl Plan {
 
 type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
 
-const BENCHES: [(&str, Bench); 11] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
@@ -72,7 +75,10 @@ const BENCHES: [(&str, Bench); 11] = [
     ("storms", storms::run),
     ("reload", reload::run),
     ("instructions", instructions::run),
+    (ATTACKS, attacks::run),
 ];
+
+const ATTACKS: &str = "attacks";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -95,7 +101,8 @@ fn main() -> ExitCode {
     print!("{}", machine::describe(&plan));
     let mut failed = false;
     for (name, bench) in BENCHES {
-        if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted)) {
+        let is_named = names.iter().any(|wanted| name.contains(wanted));
+        if !is_named && (name == ATTACKS || !names.is_empty()) {
             continue;
         }
         match bench(&plan) {

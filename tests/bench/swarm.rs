@@ -243,14 +243,18 @@ impl Swarm {
         &self.signer
     }
 
-    fn number(&mut self, channel: usize) -> u64 {
+    /// The number of the next event of a channel, which counts as published.
+    pub fn number(&mut self, channel: usize) -> u64 {
         self.tally.published[channel] += 1;
         self.tally.published[channel] - 1
     }
 
-    /// Serves what has happened.
     fn turn(&mut self) {
-        let timeout = if self.awake { Duration::ZERO } else { TURN };
+        self.turn_within(if self.awake { Duration::ZERO } else { TURN });
+    }
+
+    /// Serves what has happened, or happens within this time.
+    pub fn turn_within(&mut self, timeout: Duration) {
         let _ = self.poll.poll(&mut self.events, Some(timeout));
         for event in &self.events {
             let (ended, token) = (event.is_read_closed() || event.is_error(), event.token().0);

@@ -31,6 +31,12 @@ pub fn pin(processor: usize) {
     }
 }
 
+/// Lowers the priority of the calling thread.
+pub fn lower_priority() {
+    // SAFETY: the call takes numbers alone; 0 is the thread that calls.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
 /// Processor time of a whole process so far, in nanoseconds.
 pub fn process_cpu_ns(pid: u32) -> u64 {
     let mut clock: libc::clockid_t = 0;

@@ -16,11 +16,13 @@ pub struct Table {
     /// What was measured, with its unit and what it is compared with.
     pub title: String,
     pub rows: Vec<Row>,
+    /// Lines as they are printed, the heads first, of a table that compares nothing.
+    pub lines: Vec<Vec<String>>,
 }
 
 impl Table {
     pub fn new(title: impl Into<String>) -> Self {
-        Table { title: title.into(), rows: Vec::new() }
+        Table { title: title.into(), rows: Vec::new(), lines: Vec::new() }
     }
 
     /// A value on its own.
@@ -39,8 +41,22 @@ impl Table {
         self.rows.push(Row { what: what.into(), ours, reference: reference.to_vec(), target });
     }
 
+    /// A line as it is printed.
+    pub fn line(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.lines.push(cells.into_iter().collect());
+    }
+
     pub fn markdown(&self) -> String {
         let mut text = format!("\n### {}\n\n", self.title);
+        for (at, cells) in self.lines.iter().enumerate() {
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+            if at == 0 {
+                let _ = writeln!(text, "|---{}|", "|---:".repeat(cells.len() - 1));
+            }
+        }
+        if !self.lines.is_empty() {
+            return text;
+        }
         text.push_str("| | measured | compared with | ratio | target | |\n");
         text.push_str("|---|---:|---:|---:|---:|---|\n");
         for Row { what, ours, reference, target } in &self.rows {
@@ -94,7 +110,7 @@ fn spread(values: &[f64]) -> String {
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         0.0..10.0 => format!("{value:.2}"),
