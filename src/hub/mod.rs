@@ -305,8 +305,9 @@ impl<T> Hub<T> {
     /// A connection's outbox was written as far as it went; `is_blocked` when its socket takes no
     /// more until the poller says so, and then [`Hub::touch`].
     pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
-        self.peers.set_blocked(id, is_blocked);
-        self.check_pause(id, now);
+        if self.peers.set_blocked(id, is_blocked) {
+            self.check_pause(id, now);
+        }
     }
 
     /// What to do with a connection after its outbox was written as far as it went. Says

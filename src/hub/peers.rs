@@ -98,6 +98,7 @@ impl<T> Peers<T> {
     pub(crate) fn queue_parts(&mut self, id: ConnId, parts: &[Frame], lane: WriteLane) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let is_text = parts.first().is_some_and(|part| part.first() == Some(&WHOLE_TEXT));
+        self.work.add(parts.len() as u64);
         let Some(peer) = self.get_mut(id) else { return };
         peer.replies = if peer.outbox.is_empty() { 1 } else { peer.replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
@@ -141,9 +142,9 @@ impl<T> Peers<T> {
 
     /// Puts a frame in a connection's queue; whether there was room. What waited before decides: a
     /// single frame may be longer than the limit.
+    #[inline]
     fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
-        self.work.add(1);
         let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
         if is_too_slow || weight > self.outbox_bytes_max {
             self.counters.frames_left_out += 1;
@@ -161,7 +162,6 @@ impl<T> Peers<T> {
     /// Appends another piece of the message that was pushed last.
     fn append(&mut self, id: ConnId, frame: Frame, lane: WriteLane) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
-        self.work.add(1);
         peer.outbox.push(frame);
         self.lanes.pushed(id, peer, lane, false);
     }
@@ -179,6 +179,7 @@ impl<T> Peers<T> {
         {
             log::debug!("{} subscribers < {text}", members.len());
         }
+        self.work.add(members.len() as u64);
         self.work.add_bytes(frame.len());
         let lane = self.lanes.lane_of_event(members.len());
         // Those who are not told are counted, and not those who are: they are few.
@@ -221,14 +222,14 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Notes whether a connection's socket took all that it was given.
-    pub(crate) fn set_blocked(&mut self, id: ConnId, is_blocked: bool) {
-        if let Some(peer) = self.slab.get_mut(id.0 as usize) {
-            match is_blocked && !peer.outbox.is_empty() {
-                true => peer.marks.set(Mark::Blocked),
-                false => peer.marks.clear(Mark::Blocked),
-            }
+    /// Notes whether a connection's socket takes no more for now; whether the connection is paused.
+    pub(crate) fn set_blocked(&mut self, id: ConnId, is_blocked: bool) -> bool {
+        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
+        match is_blocked && !peer.outbox.is_empty() {
+            true => peer.marks.set(Mark::Blocked),
+            false => peer.marks.clear(Mark::Blocked),
         }
+        peer.marks.has(Mark::Paused)
     }
 
     /// The next connection the shell must look at.

@@ -137,7 +137,7 @@ impl<T> Hub<T> {
         }
         match head.body {
             // What of it was decoded cannot be put back.
-            Body::Chunked if self.is_put_off(u64::MAX) => Step::PutOff,
+            Body::Chunked if self.is_put_off(|_| u64::MAX) => Step::PutOff,
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
                 if total > self.request_bytes_max {
@@ -232,11 +232,6 @@ impl<T> Hub<T> {
             Answer::PutOff => Step::PutOff,
             Answer::Listing(listing) => self.begin_listing(id, head, listing, len, now),
         }
-    }
-
-    /// Whether a request of so much work is to be put off.
-    pub(super) fn is_put_off(&self, units: u64) -> bool {
-        !self.peers.work.may_begin(units) && !self.schedule.is_alone()
     }
 
     /// Whether the next request of a connection must wait: for other connections, or until its

@@ -223,6 +223,11 @@ impl<T> Hub<T> {
         waits
     }
 
+    /// Whether a message or request of so much work is to be put off, since others wait.
+    pub(super) fn is_put_off(&self, units: impl FnOnce(&Self) -> u64) -> bool {
+        !self.schedule.is_alone() && !self.peers.work.may_begin(units(self))
+    }
+
     /// Handles no more input of a connection until its client has taken what waits for it.
     pub(super) fn pause(&mut self, id: ConnId, now: Now) {
         if let Some(peer) = self.peers.get_mut(id) {

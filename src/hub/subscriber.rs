@@ -150,8 +150,7 @@ impl<T> Hub<T> {
             return Handled::PutOff(text.to_owned());
         }
         if let Ok(asked) = &parsed
-            && !self.peers.work.may_begin(self.units_of(id, app, asked))
-            && !self.schedule.is_alone()
+            && self.is_put_off(|hub| hub.units_of(id, app, asked))
         {
             return Handled::PutOff(text.to_owned());
         }

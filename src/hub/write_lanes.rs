@@ -62,6 +62,7 @@ impl WriteLanes {
     }
 
     /// A frame was put in the outbox of a connection; whether that is half full.
+    #[inline]
     pub(crate) fn pushed<T>(
         &mut self,
         id: ConnId,
@@ -73,11 +74,17 @@ impl WriteLanes {
         if peer.marks.has(Mark::Blocked) {
             return;
         }
-        self.frames += if peer.marks.is_queued() { 1 } else { peer.outbox.frames() };
-        if is_half_full && peer.marks.is_queued() {
+        if !peer.marks.is_queued() {
+            self.frames += peer.outbox.frames();
+            return self.put(id, peer, lane);
+        }
+        self.frames += 1;
+        if is_half_full {
             self.crowded = Some(id);
         }
-        self.put(id, peer, lane);
+        if lane == WriteLane::Prompt {
+            self.put(id, peer, lane);
+        }
     }
 
     /// A connection must be looked at, whatever waits for it.
@@ -89,6 +96,7 @@ impl WriteLanes {
         self.put(id, peer, if is_long { WriteLane::Bulk } else { WriteLane::Prompt });
     }
 
+    #[inline]
     fn put<T>(&mut self, id: ConnId, peer: &mut Peer<T>, lane: WriteLane) {
         match lane {
             WriteLane::Prompt if !peer.marks.has(Mark::Prompt) => {

@@ -31,6 +31,8 @@ impl World {
         let mut app = App::new("1", "key", "secret");
         app.client_events_on_public_channels = true;
         let mut config = Config { apps: vec![app], ..Config::default() };
+        // Time does not pass here, and so no second would ever be over.
+        config.limits.client_events_per_second = 0;
         set(&mut config.limits);
         World { hub: Hub::new(&config, [7; 32], NOW), now: NOW }
     }
@@ -95,18 +97,23 @@ impl World {
     /// Writes all outboxes as the loop does; says how many connections were written to.
     pub fn write(&mut self) -> usize {
         let mut written = 0;
-        while let Some(id) = self.hub.next_dirty(self.now) {
-            let (_, outbox) = self.hub.outbox(id).unwrap();
-            written += usize::from(!outbox.is_empty());
-            let bytes = outbox.bytes();
-            outbox.consume(bytes);
-            self.hub.written(id, false, self.now);
+        loop {
+            while let Some(id) = self.hub.next_dirty(self.now) {
+                let (_, outbox) = self.hub.outbox(id).unwrap();
+                written += usize::from(!outbox.is_empty());
+                let bytes = outbox.bytes();
+                outbox.consume(bytes);
+                self.hub.written(id, false, self.now);
+                if self.hub.fate(id) == Fate::Drop {
+                    self.hub.close(id, self.now);
+                }
+            }
+            // Input that was held until its client has read.
             while self.hub.next_read(self.now).is_some() {}
-            if self.hub.fate(id) == Fate::Drop {
-                self.hub.close(id, self.now);
+            if !self.hub.has_dirty() {
+                return written;
             }
         }
-        written
     }
 
     /// Lets so much time pass, and every deadline in it.

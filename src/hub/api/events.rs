@@ -48,7 +48,7 @@ impl<T> Hub<T> {
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        if self.is_put_off(self.units_to_publish(app, &event)) {
+        if self.is_put_off(|hub| hub.units_to_publish(app, &event)) {
             return Ok(Answer::PutOff);
         }
         self.publish(app, &event, KeyOrder::DataFirst, now);
@@ -85,7 +85,7 @@ impl<T> Hub<T> {
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        let units = events.iter().map(|event| self.units_to_publish(app, event)).sum();
+        let units = |hub: &Self| events.iter().map(|event| hub.units_to_publish(app, event)).sum();
         if self.is_put_off(units) {
             return Ok(Answer::PutOff);
         }

@@ -191,7 +191,7 @@ impl<T> Hub<T> {
             Verb::BatchEvents => return self.batch_events(app, body, now),
             Verb::Channels => return Ok(self.list_channels(app, query, now)),
             Verb::Users(_) | Verb::Terminate(_)
-                if self.is_put_off(self.units_to_look(app, verb)) =>
+                if self.is_put_off(|hub| hub.units_to_look(app, verb)) =>
             {
                 return Ok(Answer::PutOff);
             }
