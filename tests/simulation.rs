@@ -69,7 +69,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut app = App::new("1", "key", SECRET);
         app.client_events_on_public_channels = true;
-        let config = Config { apps: vec![app], ..Config::default() };
+        let mut config = Config { apps: vec![app], ..Config::default() };
+        // So small that nearly everything is put off once.
+        config.limits.work_per_turn = 1_024;
         let now = Now { ms: 5_000, unix_s: 1_795_450_533 };
         let mut hub = Hub::new(&config, [seed as u8; 32], now);
         let publisher = hub.open((), None, now);
@@ -349,8 +351,26 @@ impl World {
     fn receive(&mut self, id: ConnId, bytes: &[u8]) {
         let at = self.below(bytes.len() + 1);
         for piece in [&bytes[..at], &bytes[at..]] {
-            self.hub.receive(id, &mut piece.to_vec(), self.now);
+            self.read(id, piece);
         }
+    }
+
+    /// Lets the hub read this from a socket, in as many turns as its budget makes of it.
+    fn read(&mut self, id: ConnId, mut bytes: &[u8]) {
+        self.hub.ready(id);
+        while self.hub.has_work() {
+            self.hub.begin_turn();
+            while let Some((next, bytes_max)) = self.hub.next_read(self.now) {
+                if next != id || bytes.is_empty() {
+                    continue;
+                }
+                let (piece, rest) = bytes.split_at(bytes_max.min(bytes.len()));
+                bytes = rest;
+                self.hub.receive(id, &mut piece.to_vec(), self.now);
+                self.hub.ready(id);
+            }
+        }
+        assert!(bytes.is_empty(), "the connection is never read");
     }
 
     fn get(&mut self, path: &str) -> Value {
