@@ -50,9 +50,14 @@ impl Kind {
         }
     }
 
+    /// Whether the name is the server's own (it begins with `#`): no client sends to it.
+    pub(crate) fn is_reserved(self) -> bool {
+        matches!(self.access, Access::User | Access::Internal)
+    }
+
     /// Whether it stands in lists and counts of the API.
     pub(crate) fn is_listed(self) -> bool {
-        !matches!(self.access, Access::User | Access::Internal)
+        !self.is_reserved()
     }
 }
 

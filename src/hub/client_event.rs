@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::api::Sent;
-use super::channel::{Access, Kind};
+use super::channel::Kind;
 use super::peer::{ConnId, Now};
 use super::subscriber::Refusal;
 use crate::config::ClientEvents;
@@ -36,10 +36,8 @@ impl<T> Hub<T> {
                 return Err(Refusal::new(4301, text, "accept_client_events_from is none"));
             }
         }
-        // The channel to a user is the app's alone, whoever is in it.
-        if place.is_some()
-            && matches!(Kind::of(&event.channel).access, Access::User | Access::Internal)
-        {
+        // Only the app sends to a user. The channel need not exist here: it may at another node.
+        if Kind::of(&event.channel).is_reserved() {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
         let user = seat.and_then(|seat| seat.user.clone());

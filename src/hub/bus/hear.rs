@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::Hub;
 use super::super::api::Sent;
+use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
 use super::{Bus, Telling};
@@ -109,6 +110,10 @@ impl<T> Hub<T> {
         let &Event { name, data, order, .. } = event;
         let user = event.user.as_deref();
         for channel in &event.channels {
+            if !is_deliverable(event, channel) {
+                self.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1);
+                continue;
+            }
             let sent = Sent { name, channel, data, user, order, version };
             self.deliver(app, &sent, except, now);
         }
@@ -290,6 +295,17 @@ impl Bus {
             0 => log::warn!("{text}"),
             unnoted => log::warn!("{text} ({unnoted} more lines like this were left out)"),
         }
+    }
+}
+
+/// Whether a node may send this event to this channel: no client sends to a reserved name, which
+/// its node has checked, and no app to one that is not a user's.
+fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
+    let is_of_client = event.clock == 0 || event.user.is_some();
+    match Kind::of(channel).access {
+        Access::Internal => false,
+        Access::User => !is_of_client,
+        Access::Public | Access::Private | Access::Presence => true,
     }
 }
 

@@ -2,6 +2,7 @@
 //! knows in the end.
 
 mod cluster;
+mod forged;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

@@ -187,6 +187,19 @@ impl Cluster {
         id
     }
 
+    /// A client of a node that is signed in as this user and listens to what is sent to it.
+    pub fn user(&mut self, at: usize, user: &str) -> ConnId {
+        let (id, socket_id) = self.connect(at);
+        let data = format!(r#"{{"id":"{user}"}}"#);
+        let auth = Signer::new(SECRET).sign(&[&socket_id, "::user::", &data]);
+        let data = crate::proto::message::json_string(&data);
+        let data = format!(r#"{{"auth":"key:{auth}","user_data":{data}}}"#);
+        self.say(at, id, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
+        let data = format!(r##"{{"channel":"#server-to-user-{user}"}}"##);
+        self.say(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        id
+    }
+
     pub fn whisper(&mut self, at: usize, id: ConnId, channel: &str, data: u32) {
         let text = format!(r#"{{"event":"client-e","channel":"{channel}","data":{data}}}"#);
         self.say(at, id, &text);
