@@ -36,7 +36,7 @@ impl<T> Hub<T> {
     }
 
     /// Takes that place. If the configuration is of another channel, or of one node alone, this node
-    /// begins anew, and knows nothing of others.
+    /// starts without one: it knows nothing of other nodes, and no version of theirs.
     pub(in crate::hub) fn thaw_bus(&mut self, c: &mut Carrier, now: Now) -> Carried {
         let mut bytes = Vec::new();
         c.bytes(&mut bytes)?;
@@ -54,6 +54,7 @@ impl<T> Hub<T> {
             return inner.end();
         }
         (0..NODES_MAX).for_each(|at| self.forget_facts(at, false, now));
+        self.apps.iter_mut().for_each(|app| app.cache.forget_versions());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod forged;
+mod reloaded;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

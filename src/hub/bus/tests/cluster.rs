@@ -43,16 +43,25 @@ impl Cluster {
     }
 
     pub fn add(&mut self, limits: impl Fn(&mut Limits)) {
-        let mut config =
-            Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
-        config.server.scaling.enabled = true;
-        config.limits.node_lease_ms = 5_000;
+        let mut config = config();
         limits(&mut config.limits);
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
         let (replies, commands) = (VecDeque::new(), Vec::new());
         let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
         self.nodes.push(node);
+    }
+
+    /// Has a node go on in another process with another configuration.
+    pub fn reload(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
+        let mut config = config();
+        change(&mut config);
+        self.forget_connection(at);
+        let (node, now) = (&mut self.nodes[at], self.now);
+        let state = node.hub.freeze(now, |_, ()| 0).unwrap();
+        node.hub = Hub::new(&config, [100 + at as u8; 32], now);
+        node.hub.thaw(state, now, |_| Some(())).unwrap();
+        node.hub.audit().unwrap();
     }
 
     /// Turns of all loops until nobody has anything to say.
@@ -233,6 +242,13 @@ impl Cluster {
         view.sort();
         view
     }
+}
+
+fn config() -> Config {
+    let mut config = Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+    config.server.scaling.enabled = true;
+    config.limits.node_lease_ms = 5_000;
+    config
 }
 
 fn take(outbox: &mut Outbox) -> Vec<u8> {
