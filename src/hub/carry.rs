@@ -11,6 +11,7 @@
 //! nobody new finds it, and they are told to go, spread over a time.
 
 mod peers;
+mod version;
 
 use std::rc::Rc;
 
@@ -23,10 +24,16 @@ use super::peer::{ConnId, Now, Phase, Seat};
 use super::subscribe::{COUNT_PAUSE_MS, CountDue};
 use crate::config::{App as Settings, Config};
 use crate::proto::carry::{Carried, Carrier, Cut};
+pub use version::state_version;
 
-/// What [`Hub::freeze`] writes and [`Hub::thaw`] reads. Whatever changes of the one or the other is
-/// another version, and so is what another build knows nothing of.
-pub const STATE_VERSION: &str = if cfg!(feature = "redis") { "1" } else { "1, without Redis" };
+/// The version of what [`Hub::freeze`] has written; `None` for what it never writes.
+pub fn version_of(state: &[u8]) -> Option<String> {
+    // A version is short, and a state may be long.
+    let beginning = state[..state.len().min(64)].to_vec();
+    let (mut c, mut version) = (Carrier::reader(beginning), String::new());
+    c.text(&mut version).ok()?;
+    Some(version)
+}
 
 impl<T> Hub<T> {
     /// Writes everything down. `io` says by which number the owner of a connection's socket will
@@ -43,6 +50,7 @@ impl<T> Hub<T> {
         self.drop_slow(now);
         self.settle_bus(now);
         let mut c = Carrier::writer();
+        c.text(&mut state_version())?;
         c.count(self.apps.len())?;
         let kept: Vec<bool> =
             (0..).zip(&self.apps).map(|(at, app)| self.is_kept(at, app)).collect();
@@ -86,6 +94,11 @@ impl<T> Hub<T> {
         mut io: impl FnMut(u64) -> Option<T>,
     ) -> Result<(), Cut> {
         let c = &mut Carrier::reader(state);
+        let mut version = String::new();
+        c.text(&mut version)?;
+        if version != state_version() {
+            return Err(Cut);
+        }
         let apps = self.thaw_apps(c)?;
         for place in 0..c.count(0)? {
             let mut number = 0;

@@ -4,6 +4,7 @@
 mod cluster;
 mod forged;
 mod reloaded;
+mod state;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};
