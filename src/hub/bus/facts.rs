@@ -13,7 +13,7 @@ use super::super::departures::Departure;
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
-use crate::proto::envelope::Item;
+use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
 impl<T> Hub<T> {
@@ -38,13 +38,8 @@ impl<T> Hub<T> {
                 app(id).inspect(|&app| self.learn_left(at, app, channel, user));
                 true
             }
-            Item::Kept { app: id, channel, message, ttl_ms, version } => {
-                if let Some(app) = app(id).filter(|_| Kind::of(channel).cache) {
-                    let frame = websocket::text(message);
-                    let cache = &mut self.apps[app as usize].cache;
-                    cache.keep_as_told(channel, frame, *ttl_ms, *version, now.ms);
-                }
-                true
+            Item::Kept { app: id, .. } => {
+                app(id).is_none_or(|app| self.learn_kept(at, app, item, now))
             }
             _ => false,
         };
@@ -70,6 +65,21 @@ impl<T> Hub<T> {
             }
         }
         self.tell_count(app, name, now);
+        true
+    }
+
+    fn learn_kept(&mut self, at: usize, app: u32, item: &Item<'_>, now: Now) -> bool {
+        let Item::Kept { channel, message, ttl_ms, version, .. } = item else { return false };
+        if !self.is_name(channel) || !Kind::of(channel).cache {
+            return false;
+        }
+        let Some(bus) = &mut self.bus else { return true };
+        let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
+        // When an event of a clock that cannot be was published is not known: it gives way to any.
+        let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
+        let frame = websocket::text(message);
+        let cache = &mut self.apps[app as usize].cache;
+        cache.keep_as_told(channel, frame, *ttl_ms, version, now.ms);
         true
     }
 
@@ -209,7 +219,7 @@ impl<T> Hub<T> {
     }
 
     /// Whether a name is short enough to be one of a channel.
-    fn is_name(&self, name: &str) -> bool {
+    pub(super) fn is_name(&self, name: &str) -> bool {
         // Four bytes are the most a character takes; the hub's own names have a prefix.
         name.len() <= 4 * self.limits.channel_name_length as usize + 32
     }
