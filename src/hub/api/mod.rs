@@ -172,12 +172,12 @@ impl<T> Hub<T> {
     }
 }
 
-/// What a path without the prefix names. Its parts are decoded each by itself, so that none can
-/// smuggle in a slash.
+/// What a path without the prefix names. Its parts are decoded each by itself: a slash that is
+/// written as `%2F` belongs to the name it stands in, and ends none.
 fn route(path: &str) -> Option<Route<'_>> {
     let mut parts = path.trim_start_matches('/').split('/').map(decode_percent);
     let mut parts = [(); 6].map(|()| parts.next());
-    if parts.iter().flatten().any(|part| part.is_empty() || part.contains('/')) {
+    if parts.iter().flatten().any(|part| part.is_empty()) {
         return None;
     }
     let names = parts.each_ref().map(|part| part.as_deref());
@@ -230,7 +230,10 @@ mod tests {
         assert_eq!(route("/apps/a/events"), of_a(Verb::Events));
         assert_eq!(route("/apps/%61/channels"), of_a(Verb::Channels));
         assert_eq!(route("/apps/a/channels/c%20d"), of_a(Verb::Channel("c d".into())));
+        assert_eq!(route("/apps/a/channels/c%2Fd"), of_a(Verb::Channel("c/d".into())));
+        assert_eq!(route("/apps/a/channels/c%2fusers"), of_a(Verb::Channel("c/users".into())));
         assert_eq!(route("/apps/a/channels/c/users"), of_a(Verb::Users("c".into())));
+        assert_eq!(route("/apps/a/channels/c%2Fd/users"), of_a(Verb::Users("c/d".into())));
         assert_eq!(
             route("/apps/a/users/7/terminate_connections"),
             of_a(Verb::Terminate("7".into()))
@@ -238,7 +241,9 @@ mod tests {
         for path in [
             "/apps//events",
             "/apps/a/events/",
-            "/apps/a/channels/c%2Fd",
+            "/apps%2Fa/events",
+            "/apps/a%2Fevents",
+            "/apps/a/channels/c%2Fd/e",
             "/apps/a/channels/c/users/x",
             "/apps/a/channels/c/users/x/y",
             "/app",
