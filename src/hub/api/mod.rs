@@ -12,6 +12,7 @@ use super::Hub;
 use super::peer::Now;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
+use crate::proto::shown::shown;
 pub(super) use events::Sent;
 use signature::check_body;
 
@@ -149,8 +150,7 @@ impl<T> Hub<T> {
             Route::App(app_id, verb) => (app_id, verb),
         };
         let Some(&app) = self.by_id.get(&*app_id) else {
-            let shown: String = app_id.chars().filter(|c| !c.is_control()).take(100).collect();
-            let text = format!("No matching application for ID [{shown}].");
+            let text = format!("No matching application for ID [{}].", shown(&app_id, 100));
             return Err(Response::text(404, text));
         };
         let query = Query::parse(head.query);

@@ -8,6 +8,7 @@ use super::super::outbox::Outbox;
 use super::super::random::Random;
 use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Broken, Reader, Said};
+use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
 
 /// What the owner of the socket to Redis must do.
@@ -243,7 +244,7 @@ impl Link {
 
     fn failed(&mut self, why: &str) -> Result<Option<Heard>, String> {
         let what = self.answered().and_then(|unanswered| unanswered.login);
-        let shown: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+        let shown = shown(why, 200);
         if let Some(setting) = what {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
