@@ -297,7 +297,7 @@ impl<T> Hub<T> {
         loop {
             let Some(bus) = &mut self.bus else { return };
             bus.now_ms = now.ms;
-            match bus.link.hear(&mut bytes) {
+            match bus.link.hear(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(&text, now),
                 Ok(Some(Heard::Up)) => {
