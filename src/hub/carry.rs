@@ -58,6 +58,9 @@ impl<T> Hub<T> {
             let mut id = kept.then(|| app.settings.id.clone());
             c.option(&mut id, Carrier::text)?;
         }
+        for (at, app) in (0..).zip(&self.apps) {
+            c.flag(&mut self.is_served(at, app))?;
+        }
         // A connection is named by its place among all of them.
         let mut places = Vec::new();
         c.count(self.peers.len())?;
@@ -99,7 +102,7 @@ impl<T> Hub<T> {
         if version != state_version() {
             return Err(Cut);
         }
-        let apps = self.thaw_apps(c)?;
+        let (apps, has_new) = self.thaw_apps(c)?;
         for place in 0..c.count(0)? {
             let mut number = 0;
             c.number(&mut number)?;
@@ -118,7 +121,7 @@ impl<T> Hub<T> {
             self.departures.push(Departure { app, channel, user });
         }
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
-        self.thaw_bus(c, now)?;
+        self.thaw_bus(c, has_new, now)?;
         c.end()?;
         for id in self.peers.ids() {
             // Each is looked at once, by the shell and by the wheel, and finds its place again.
@@ -174,7 +177,12 @@ impl<T> Hub<T> {
     /// Whether an app is to be carried: not if it is no more, and the last of its connections has
     /// gone as well.
     fn is_kept(&self, at: u32, app: &App) -> bool {
-        app.connections > 0 || self.by_id.get(&app.settings.id) == Some(&at)
+        app.connections > 0 || self.is_served(at, app)
+    }
+
+    /// Whether the configuration has an app.
+    pub(super) fn is_served(&self, at: u32, app: &App) -> bool {
+        self.by_id.get(&app.settings.id) == Some(&at)
     }
 
     fn freeze_app(&mut self, at: usize, places: &[u32], c: &mut Carrier, now: Now) -> Carried {
@@ -199,8 +207,9 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Where each app of those that are carried is here; `None` for those that are not.
-    fn thaw_apps(&mut self, c: &mut Carrier) -> Result<Vec<Option<u32>>, Cut> {
+    /// Where each app of those that are carried is here; `None` for those that are not. And whether
+    /// there are apps here that were not served before.
+    fn thaw_apps(&mut self, c: &mut Carrier) -> Result<(Vec<Option<u32>>, bool), Cut> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
@@ -210,7 +219,13 @@ impl<T> Hub<T> {
             let known = known.filter(|known| !apps.contains(&Some(*known)));
             apps.push(id.map(|id| known.unwrap_or_else(|| self.add_stray(id))));
         }
-        Ok(apps)
+        let mut new: Vec<u32> = self.by_id.values().copied().collect();
+        for app in &apps {
+            let mut is_served = false;
+            c.flag(&mut is_served)?;
+            new.retain(|new| Some(*new) != app.filter(|_| is_served));
+        }
+        Ok((apps, !new.is_empty()))
     }
 
     /// Adds an app that nobody can find or sign for.
@@ -297,7 +312,7 @@ impl<T> Hub<T> {
     }
 
     #[cfg(not(feature = "redis"))]
-    fn thaw_bus(&mut self, _c: &mut Carrier, _now: Now) -> Carried {
+    fn thaw_bus(&mut self, _c: &mut Carrier, _has_new: bool, _now: Now) -> Carried {
         Ok(())
     }
 }

@@ -139,6 +139,14 @@ impl Channel {
         self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
     }
 
+    /// Adds what is known of each node to its number of facts.
+    pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
+        for elsewhere in &self.elsewhere {
+            facts.get_mut(usize::from(elsewhere.node)).into_iter().for_each(|count| *count += 1);
+        }
+        self.presence.iter().for_each(|presence| presence.add_facts(facts));
+    }
+
     /// Learns how many subscribers a node has; by how much the number of facts has changed.
     pub(crate) fn set_elsewhere(&mut self, node: usize, count: u32) -> i64 {
         let at = self.elsewhere.iter().position(|e| usize::from(e.node) == node);

@@ -13,6 +13,7 @@ use super::super::departures::Departure;
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
+use super::nodes::NODES_MAX;
 use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
@@ -169,6 +170,35 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Counts the facts of each node.
+    pub(super) fn recount_facts(&mut self) {
+        let facts = self.facts();
+        let Some(bus) = &mut self.bus else { return };
+        for (at, count) in facts.into_iter().enumerate() {
+            bus.nodes.get(at).into_iter().for_each(|node| node.facts = count);
+        }
+    }
+
+    /// How many channels and users are known of each node.
+    fn facts(&self) -> [u32; NODES_MAX] {
+        let mut facts = [0; NODES_MAX];
+        let channels = self.apps.iter().flat_map(|app| app.channels.iter());
+        channels.for_each(|(_, channel)| channel.add_facts(&mut facts));
+        facts
+    }
+
+    /// Whether each node counts its facts right.
+    pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
+        let facts = self.facts();
+        let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
+        match nodes.into_iter().find(|(at, node)| node.facts != facts[*at]) {
+            Some((at, node)) => {
+                Err(format!("node {} has {} facts, not {}", node.id, facts[at], node.facts))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn vacate_if_empty(&mut self, app: u32, place: u32) {
         let channel = self.apps[app as usize].channels.get(place as usize);
         if channel.is_some_and(|channel| channel.is_vacant()) {
@@ -185,14 +215,28 @@ impl<T> Hub<T> {
 
     /// Forgets what is known of a node, all of it or what is in doubt.
     pub(super) fn forget_facts(&mut self, at: usize, doubtful: bool, now: Now) {
-        for index in 0..self.apps.len() as u32 {
-            let app = &mut self.apps[index as usize];
-            if !doubtful {
-                app.elsewhere.set(at, 0);
-            }
-            let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
-            for place in places {
-                self.forget_facts_of(at, index, place as u32, doubtful, now);
+        for app in 0..self.apps.len() as u32 {
+            self.forget_facts_in(at, app, doubtful, now);
+        }
+    }
+
+    fn forget_facts_in(&mut self, at: usize, index: u32, doubtful: bool, now: Now) {
+        let app = &mut self.apps[index as usize];
+        if !doubtful {
+            app.elsewhere.set(at, 0);
+        }
+        let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.forget_facts_of(at, index, place as u32, doubtful, now);
+        }
+    }
+
+    /// Forgets what other nodes have said of apps that the configuration has no more: what they say
+    /// of them from now on is passed over.
+    pub(super) fn forget_strays_facts(&mut self, now: Now) {
+        for app in 0..self.apps.len() as u32 {
+            if !self.is_served(app, &self.apps[app as usize]) {
+                (0..NODES_MAX).for_each(|at| self.forget_facts_in(at, app, false, now));
             }
         }
     }

@@ -283,15 +283,20 @@ const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnec
 
 /// Publishes an event by a node's API.
 pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &str) {
+    publish_to(cluster, at, "1", channel, data);
+}
+
+/// The same to an app of this id.
+pub(super) fn publish_to(cluster: &mut Cluster, at: usize, app: &str, channel: &str, data: &str) {
     let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
     let query = format!(
         "auth_key=key&auth_timestamp={}&auth_version=1.0&body_md5={}",
         cluster.now.unix_s,
         crate::proto::auth::md5_hex(body.as_bytes())
     );
-    let signature = Signer::new(SECRET).sign(&["POST\n/apps/1/events\n", &query]);
+    let signature = Signer::new(SECRET).sign(&["POST\n/apps/", app, "/events\n", &query]);
     let mut request = format!(
-        "POST /apps/1/events?{query}&auth_signature={signature} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /apps/{app}/events?{query}&auth_signature={signature} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes();

@@ -219,7 +219,7 @@ fn fill(bus: &mut Bus) {
         (node.is_whole, node.is_telling) = (n == 3, n == 4);
         (node.asks.again, node.asks.tell) = (n == 5, n == 6);
         (node.wants_kept, node.is_over) = (n == 7, n == 8);
-        (node.heard_ours, node.facts) = (560 + n, 570 + n as u32);
+        node.heard_ours = 560 + n;
         node.ahead_ms = (n == 1).then_some(581);
         node.again_ms = (n == 2).then_some(582);
         node.tell_ms = (n == 3).then_some(583);
