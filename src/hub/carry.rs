@@ -67,6 +67,10 @@ impl<T> Hub<T> {
         for (place, (id, peer)) in self.peers.iter_mut().enumerate() {
             places.resize(id.0 as usize + 1, 0);
             places[id.0 as usize] = place as u32;
+            // One that is read no further waits for `Fate::ReadOn`, whatever the limit is then.
+            if u32::from(peer.replies) > self.limits.pipelined_requests {
+                peer.replies = u8::MAX;
+            }
             c.number(&mut io(id, &mut peer.io))?;
             peer.carry(&mut c)?;
         }

@@ -166,6 +166,24 @@ fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
 }
 
 #[test]
+fn a_client_that_is_read_no_further_is_read_on_whatever_the_limit_becomes() {
+    for limit in [1, 250] {
+        let mut world = World::new(|_, limits| limits.pipelined_requests = 10);
+        let id = world.open();
+        let requests = "GET /up HTTP/1.1\r\nHost: x\r\n\r\n".repeat(11);
+        world.send(id, requests.as_bytes());
+        assert_eq!(world.hub.appetite(id, world.now), 0);
+        let mut config = config_of(&world);
+        config.limits.pipelined_requests = limit;
+        let names = world.hub.reconfigure(&config, world.now).unwrap();
+        assert_eq!((names, world.hub.appetite(id, world.now)), (vec![id], 0), "{limit}");
+        assert_eq!(world.take(id).matches("200 OK").count(), 11);
+        assert_eq!(world.hub.fate(id), Fate::ReadOn, "{limit}");
+        assert!(world.hub.appetite(id, world.now) > 0);
+    }
+}
+
+#[test]
 fn a_frame_that_waits_for_many_is_carried_once() {
     let mut world = World::new(|_, _| {});
     let ids: Vec<ConnId> = (0..100).map(|_| world.connect().0).collect();
