@@ -24,6 +24,7 @@ use std::rc::Rc;
 pub use link::BusWant;
 
 use super::Hub;
+use super::bounds::Episode;
 use super::outbox::Outbox;
 use super::peer::Now;
 use super::random::Random;
@@ -68,6 +69,8 @@ pub(super) struct Bus {
     /// When it was last looked at.
     now_ms: u64,
     counters: BusCounters,
+    /// What was logged of envelopes that were dropped.
+    drops: Episode,
     /// When something a stranger can cause was last logged, and how often it was not since.
     noted_ms: Option<u64>,
     unnoted: u32,
@@ -136,6 +139,7 @@ impl Bus {
             clock: 0,
             now_ms: now.ms,
             counters: BusCounters::default(),
+            drops: Episode::default(),
             noted_ms: None,
             unnoted: 0,
         }))
@@ -186,17 +190,18 @@ impl Bus {
         self.counters.said += 1;
         let command = self.link.command(&text);
         let dropped = self.queue.push(command, now_ms);
-        self.note_dropped(dropped);
+        self.note_dropped(dropped, now_ms);
     }
 
-    fn note_dropped(&mut self, dropped: u64) {
-        if dropped > 0 && self.counters.dropped == 0 {
+    fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
+        self.counters.dropped += dropped;
+        if dropped > 0 && self.drops.note(now_ms).is_some() {
             log::warn!(
                 "what is meant for other nodes is too much or too old and is dropped, the oldest \
-                 first (limits.bus_queue_bytes, REDIS_TIMEOUT)"
+                 first; {} envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
+                self.counters.dropped
             );
         }
-        self.counters.dropped += dropped;
     }
 
     /// What there is to say beside the sequence, as an envelope without a number.
@@ -347,7 +352,7 @@ impl<T> Hub<T> {
             bus.alive_ms = now.ms + bus.lease_ms / 5;
             bus.says_alive = true;
             let dropped = bus.queue.expire(now.ms);
-            bus.note_dropped(dropped);
+            bus.note_dropped(dropped, now.ms);
         }
         self.expire_nodes(now);
     }

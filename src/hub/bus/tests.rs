@@ -201,6 +201,26 @@ fn what_is_too_much_for_the_queue_is_counted_and_the_rest_is_right() {
 }
 
 #[test]
+fn what_is_dropped_is_logged_again_in_another_episode() {
+    let mut cluster = Cluster::with(1, |limits| limits.bus_queue_bytes = 65_536);
+    let a = cluster.member(0, "a", "");
+    cluster.settle();
+    cluster.stop_redis();
+    for _ in 0..2 {
+        let dropped = cluster.counters(0).dropped;
+        for n in 0..2_000 {
+            cluster.whisper(0, a, "a", n);
+            cluster.turn(0);
+        }
+        assert!(cluster.counters(0).dropped > dropped);
+        let now_ms = cluster.now.ms;
+        let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+        assert_eq!(bus.drops.note(now_ms), None, "it is logged already");
+        cluster.now.ms += 200_000;
+    }
+}
+
+#[test]
 fn what_is_foreign_is_passed_over() {
     let mut cluster = Cluster::new(2);
     let b = cluster.member(1, "presence-a", "1");
