@@ -154,6 +154,17 @@ fn where_all_may_speak_membership_is_not_asked_for() {
 }
 
 #[test]
+fn a_client_event_to_a_name_that_no_channel_may_have_is_refused() {
+    let server = Server::with(&[(FROM, "all")]);
+    let mut outside = Client::connect(&server);
+    outside.send(said(&"é".repeat(200), json!({})));
+    outside.nothing();
+    outside.send(said(&"x".repeat(201), json!({})));
+    outside.error(4200, "Invalid message format");
+    outside.nothing();
+}
+
+#[test]
 fn a_client_event_needs_the_name_of_a_channel() {
     let server = Server::start();
     let (mut sender, mut other) = two_on(&server, CHANNEL);

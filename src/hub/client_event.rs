@@ -5,7 +5,7 @@ use super::api::Sent;
 use super::channel::Kind;
 use super::peer::{ConnId, Now};
 use super::subscriber::Refusal;
-use crate::config::ClientEvents;
+use crate::config::{Bound, ClientEvents};
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{ClientEvent, KeyOrder};
 
@@ -39,6 +39,11 @@ impl<T> Hub<T> {
         // Only the app sends to a user. The channel need not exist here: it may at another node.
         if Kind::of(&event.channel).is_reserved() {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
+        }
+        let limit = self.limits.channel_name_length as usize;
+        if event.channel.len() > limit && event.channel.chars().count() > limit {
+            let refusal = Refusal::malformed("the channel's name is too long");
+            return Err(refusal.at(Bound::ChannelNameLength));
         }
         let user = seat.and_then(|seat| seat.user.clone());
         let (app, sender) = (index, subscriber.socket_id);

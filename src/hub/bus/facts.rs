@@ -89,6 +89,7 @@ impl<T> Hub<T> {
         let bytes = member.id.len() + member.info.as_deref().map_or(0, str::len);
         if !self.is_name(name)
             || kind.access != Access::Presence
+            || member.id.is_empty()
             || bytes > self.limits.presence_data_bytes as usize
         {
             return false;

@@ -139,3 +139,15 @@ fn names_that_are_too_long_are_kept_of_nobody() {
     forge(&mut cluster, 3, r#"["kept","1","cache-a",{"event":"e"},60000,5,7]"#);
     assert!(!cluster.nodes[0].hub.apps[0].cache.is_empty());
 }
+
+#[test]
+fn a_user_without_an_id_joins_nothing() {
+    let mut cluster = Cluster::new(1);
+    let member = cluster.member(0, "presence-a", "1");
+    cluster.settle();
+    cluster.said(0, member);
+    forge(&mut cluster, 0, r#"["joined","1","presence-a","",{}]"#);
+    assert_eq!((cluster.said(0, member).as_str(), cluster.counters(0).foreign), ("", 1));
+    forge(&mut cluster, 1, r#"["joined","1","presence-a","2",{}]"#);
+    assert!(cluster.said(0, member).contains("member_added"));
+}
