@@ -211,8 +211,8 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Where each app of those that are carried is here; `None` for those that are not. And whether
-    /// there are apps here that were not served before.
+    /// The index of each carried app in this hub, `None` if it was not kept; and whether this hub
+    /// serves an app that the other did not.
     fn thaw_apps(&mut self, c: &mut Carrier) -> Result<(Vec<Option<u32>>, bool), Cut> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {

@@ -110,7 +110,7 @@ impl Presence {
         Change { here, anywhere: self.remove_if_gone(id) }
     }
 
-    /// Adds the users who are known to be at each node to its number of facts.
+    /// Adds the users that are known of each node to its number of facts.
     pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
         for user in self.users.values() {
             let mut nodes = user.nodes;

@@ -131,7 +131,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Has a connection watch these users and no others, and tells it who of them is here.
+    /// Makes a connection watch these users and no others, and sends it which of them are online.
     fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String], now: Now) {
         let watched = &watchlist[..watchlist.len().min(WATCHLIST_MAX)];
         self.stop_watching(id, app, watched, now);

@@ -229,6 +229,21 @@ fn who_comes_back_while_the_server_stops_is_told_at_the_last_moment() {
 }
 
 #[test]
+fn a_client_that_was_put_off_is_closed_when_the_server_does_not_stop() {
+    let mut world = World::new(|_, _| {});
+    let (first, _) = world.connect();
+    world.hub.drain_some(vec![first], world.now);
+    let back = world.open();
+    world.send(back, HANDSHAKE);
+    assert!(world.take(back).ends_with("\r\n\r\n"));
+    world.hub.stop_draining(world.now);
+    assert!(world.take(back).contains("4100"));
+    let (newcomer, _) = world.connect();
+    world.subscribe(newcomer, "a");
+    assert!(world.take(newcomer).contains("subscription_succeeded"));
+}
+
+#[test]
 fn a_sign_in_replaces_the_watchlist_and_the_info_of_the_one_before() {
     let mut world = World::new(|_, _| {});
     let (id, socket_id) = world.connect();

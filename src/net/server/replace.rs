@@ -234,7 +234,7 @@ impl Server {
     fn stay(&mut self, why: &str) {
         log::error!("reload: {why}; this server goes on as it was");
         if matches!(self.reload, Some(Reload::Leaving { .. })) {
-            self.hub.stop_draining();
+            self.hub.stop_draining(self.clock.now());
         }
         self.reload = None;
         self.notices.iter().for_each(Notices::ready);

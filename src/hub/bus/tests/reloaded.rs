@@ -63,7 +63,7 @@ fn facts_of_an_app_that_is_no_more_do_not_count() {
     assert_eq!(facts(&mut cluster), 101);
     cluster.reload(0, |_| {});
     assert_eq!(facts(&mut cluster), 101);
-    // A client of the app is still here: it is in its channel, and nobody else is in any.
+    // A client of the app is still here: its channel is the only one.
     cluster.member(0, "presence-a", "me");
     cluster.settle();
     cluster.reload(0, |config| config.apps = vec![App::new("2", "key", "secret")]);
@@ -119,7 +119,7 @@ fn facts_that_were_refused_are_told_once_more_when_there_is_room() {
     let said = cluster.counters(0).said;
     cluster.reload(1, |config| config.limits.node_facts = 3_000);
     cluster.pass(10_000);
-    assert!(cluster.counters(0).said - said < 3, "nothing was refused, nothing is told");
+    assert!(cluster.counters(0).said - said < 3, "no fact was refused, none is sent again");
     cluster.add(|limits| limits.node_facts = 1_500);
     cluster.pass(10_000);
     assert_eq!(cluster.view(2).len(), 1_500);
