@@ -13,6 +13,7 @@ use simplelog::{ConfigBuilder, LevelFilter, WriteLogger};
 use time::macros::format_description;
 
 use crate::net::sys;
+use crate::proto::shown::is_unsafe_to_show;
 
 /// Begins to log what an operator should know, and with `debug` everything clients and publishers say.
 pub fn start(debug: bool) {
@@ -101,8 +102,8 @@ impl Lines {
             text = format!("({} lines before this one were not taken) ", self.dropped);
         }
         for c in String::from_utf8_lossy(line).trim_end_matches('\n').chars() {
-            // What clients say is in here: none of it may begin a line or move the cursor.
-            match c.is_control() {
+            // What clients say is in here: none of it may begin a line, move the cursor or turn text.
+            match is_unsafe_to_show(c) {
                 true => text.extend(c.escape_default()),
                 false => text.push(c),
             }

@@ -155,6 +155,30 @@ fn where_all_may_speak_membership_is_not_asked_for() {
 }
 
 #[test]
+fn a_client_event_to_a_name_that_no_channel_may_have_is_refused() {
+    let server = Server::with(&[(FROM, "all")]);
+    let mut outside = Client::connect(&server);
+    outside.send(said(&format!("private-{}", "é".repeat(192)), json!({})));
+    outside.nothing();
+    outside.send(said(&format!("private-{}", "x".repeat(193)), json!({})));
+    outside.error(4200, "Invalid message format");
+    outside.nothing();
+}
+
+#[test]
+fn the_name_of_a_client_event_has_its_length_as_that_of_any_event() {
+    let server = Server::start();
+    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let named = |len| json!({"event": format!("client-{}", "é".repeat(len)), "channel": CHANNEL});
+    sender.send(named(193));
+    other.event();
+    sender.send(named(194));
+    sender.error(4200, "Invalid message format");
+    other.nothing();
+    assert!(server.killed().contains("(limits.event_name_length is 200)"));
+}
+
+#[test]
 fn a_client_event_needs_the_name_of_a_channel() {
     let server = Server::start();
     let (mut sender, mut other) = two_on(&server, CHANNEL);

@@ -262,7 +262,7 @@ fn a_path_that_leads_nowhere_is_not_found() {
         "/apps/app-id/events/",
         "/apps/app-id/channels/",
         "/apps/app-id/channels/a/b",
-        "/apps/app-id/channels/a%2Fb",
+        "/apps/app-id%2Fchannels",
         "/apps/app-id/channels/a/users/b",
         "/apps/app-id/users/1",
         "/apps/app-id/users//terminate_connections",

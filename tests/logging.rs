@@ -46,10 +46,13 @@ fn what_clients_say_cannot_begin_a_line_of_the_log() {
     let mut client = Client::connect(&server);
     client.text("x\n2026-01-01 [ERROR] made up \u{1b}[2J\r");
     client.error(4200, "Invalid message format");
+    client.text("y\u{2028}\u{202e}\u{2066}\u{200f}\u{61c}é");
+    client.error(4200, "Invalid message format");
     server.signal("KILL");
     server.wait();
     let log = server.stderr();
     assert!(log.contains("x\\n2026-01-01 [ERROR] made up \\u{1b}[2J\\r\n"), "{log}");
+    assert!(log.contains("y\\u{2028}\\u{202e}\\u{2066}\\u{200f}\\u{61c}é\n"), "{log}");
 }
 
 #[test]

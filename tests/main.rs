@@ -41,6 +41,7 @@ mod restart_key;
 mod security;
 mod shutdown;
 mod signatures;
+mod signed_names;
 mod signin;
 mod simulation;
 mod storms;

@@ -3,7 +3,7 @@
 
 use crate::support::{APP, DEADLINE};
 use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};
-use reverb::hub::STATE_VERSION;
+use reverb::hub::state_version;
 use serde_json::{Value, json};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -197,7 +197,7 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
     client.nothing();
     fs::write(&config, good).unwrap();
     // It would serve, and then cannot be executed.
-    let gone = format!("#!/bin/sh\necho reads state {STATE_VERSION}; rm \"$0\"\n");
+    let gone = format!("#!/bin/sh\necho reads state {}; rm \"$0\"\n", state_version());
     for (text, why) in [
         ("garbage", "cannot run"),
         ("#!/bin/sh\nexit 3\n", "exit status: 3"),

@@ -219,6 +219,24 @@ fn the_path_is_signed_as_it_was_sent() {
 }
 
 #[test]
+fn a_slash_within_a_name_is_percent_encoded_and_signed_so() {
+    let server = Server::start();
+    let mut client = crate::support::Client::connect(&server);
+    client.subscribe("a/b");
+    client.join("presence-a/b", "x/y");
+    let of = |channel: &str| server.get(&format!("/apps/app-id/channels/{channel}"), "");
+    of("a%2Fb").is(200, json!({"occupied": true}));
+    of("a%2fb").is(200, json!({"occupied": true}));
+    of("a/b").is_error(404);
+    of("presence-a%2Fb/users").is(200, json!({"users": [{"id": "x/y"}]}));
+    let target = signed(&APP, "GET", "/apps/app-id/channels/a/b", "", b"");
+    request(&server, "GET", &target.replace("a/b", "a%2Fb"), "").is_error(401);
+    let path = "/apps/app-id/users/x%2Fy/terminate_connections";
+    server.post(path, json!({})).is(200, json!({}));
+    client.error(4009, "Connection terminated by the application");
+}
+
+#[test]
 fn a_prefix_may_be_signed_or_not() {
     let server = Server::with(&[("REVERB_SERVER_PATH", "/ws")]);
     let with = signed(&APP, "GET", "/ws/apps/app-id/channels", "", b"");

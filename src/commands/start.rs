@@ -8,7 +8,7 @@ use super::Failure;
 use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Loaded};
-use crate::hub::STATE_VERSION;
+use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::systemd::{self, Notices};
@@ -80,7 +80,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
 pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     Server::try_files(&loaded.config).map_err(unbound)?;
-    Ok(format!("{READS}{STATE_VERSION}"))
+    Ok(format!("{READS}{}", state_version()))
 }
 
 fn unbound(error: BindError) -> Failure {

@@ -15,7 +15,7 @@ macro_rules! bounds {
             pub const ALL: [Bound; [$($setting),*].len()] = [$(Bound::$bound),*];
 
             /// The setting, as errors name it.
-            pub fn setting(self) -> &'static str {
+            pub const fn setting(self) -> &'static str {
                 [$($setting),*][self as usize]
             }
 

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{ClientEvents, Network};
+use crate::proto::shown::is_unsafe_to_show;
 
 /// Parses a whole number and checks its bounds.
 ///
@@ -82,7 +83,7 @@ pub fn client_events(text: &str) -> Result<ClientEvents, String> {
 ///
 /// White space or a control character.
 pub fn host_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || is_unsafe_to_show(c)) {
         return Err(format!("{} is not a host name", shown(text)));
     }
     Ok(text.to_owned())

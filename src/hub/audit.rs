@@ -31,7 +31,7 @@ impl<T> Hub<T> {
             }
             self.audit_app(app)?;
         }
-        Ok(())
+        self.audit_facts()
     }
 
     /// Says what is left once everybody has gone and every time is over; `None` when nothing is.

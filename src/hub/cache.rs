@@ -121,6 +121,12 @@ impl Cache {
         Ok(())
     }
 
+    /// Forgets the versions of what is kept: the next event of each channel replaces it. They are
+    /// compared among nodes that speak to each other, and with nothing else.
+    pub(super) fn forget_versions(&mut self) {
+        self.events.values_mut().for_each(|kept| kept.version = (0, 0));
+    }
+
     /// Forgets what is too old or too much. Each event is looked at once here, and once more for
     /// each replacement, so this costs no more than keeping them did.
     pub(crate) fn expire(&mut self, now_ms: u64) {

@@ -11,6 +11,7 @@
 //! nobody new finds it, and they are told to go, spread over a time.
 
 mod peers;
+mod version;
 
 use std::rc::Rc;
 
@@ -24,10 +25,16 @@ use super::subscribe::{COUNT_PAUSE_MS, CountDue};
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
 use crate::proto::carry::{Carried, Carrier, Cut};
+pub use version::state_version;
 
-/// What [`Hub::freeze`] writes and [`Hub::thaw`] reads. Whatever changes of the one or the other is
-/// another version, and so is what another build knows nothing of.
-pub const STATE_VERSION: &str = if cfg!(feature = "redis") { "2" } else { "2, without Redis" };
+/// The version of what [`Hub::freeze`] has written; `None` for what it never writes.
+pub fn version_of(state: &[u8]) -> Option<String> {
+    // A version is short, and a state may be long.
+    let beginning = state[..state.len().min(64)].to_vec();
+    let (mut c, mut version) = (Carrier::reader(beginning), String::new());
+    c.text(&mut version).ok()?;
+    Some(version)
+}
 
 impl<T> Hub<T> {
     /// Writes everything down. `io` says by which number the owner of a connection's socket will
@@ -44,12 +51,16 @@ impl<T> Hub<T> {
         self.drop_slow(now);
         self.settle_bus(now);
         let mut c = Carrier::writer();
+        c.text(&mut state_version())?;
         c.count(self.apps.len())?;
         let kept: Vec<bool> =
             (0..).zip(&self.apps).map(|(at, app)| self.is_kept(at, app)).collect();
         for (app, kept) in self.apps.iter_mut().zip(&kept) {
             let mut id = kept.then(|| app.settings.id.clone());
             c.option(&mut id, Carrier::text)?;
+        }
+        for (at, app) in (0..).zip(&self.apps) {
+            c.flag(&mut self.is_served(at, app))?;
         }
         // A connection is named by its place among all of them.
         let mut places = Vec::new();
@@ -85,7 +96,12 @@ impl<T> Hub<T> {
         mut io: impl FnMut(u64) -> Option<T>,
     ) -> Result<(), Cut> {
         let c = &mut Carrier::reader(state);
-        let apps = self.thaw_apps(c)?;
+        let mut version = String::new();
+        c.text(&mut version)?;
+        if version != state_version() {
+            return Err(Cut);
+        }
+        let (apps, has_new) = self.thaw_apps(c)?;
         for place in 0..c.count(0)? {
             let mut number = 0;
             c.number(&mut number)?;
@@ -97,7 +113,7 @@ impl<T> Hub<T> {
         }
         self.thaw_leaves(&apps, c)?;
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
-        self.thaw_bus(c, now)?;
+        self.thaw_bus(c, has_new, now)?;
         c.end()?;
         for id in self.peers.ids() {
             // Each is looked at once, by the shell and by the wheel, and finds its place again.
@@ -155,7 +171,12 @@ impl<T> Hub<T> {
     /// Whether an app is to be carried: not if it is no more, and the last of its connections has
     /// gone as well.
     fn is_kept(&self, at: u32, app: &App) -> bool {
-        app.connections > 0 || self.by_id.get(&app.settings.id) == Some(&at)
+        app.connections > 0 || self.is_served(at, app)
+    }
+
+    /// Whether the configuration has an app.
+    pub(super) fn is_served(&self, at: u32, app: &App) -> bool {
+        self.by_id.get(&app.settings.id) == Some(&at)
     }
 
     fn freeze_leaves(&mut self, c: &mut Carrier) -> Carried {
@@ -212,8 +233,9 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Where each app of those that are carried is here; `None` for those that are not.
-    fn thaw_apps(&mut self, c: &mut Carrier) -> Result<Vec<Option<u32>>, Cut> {
+    /// The index of each carried app in this hub, `None` if it was not kept; and whether this hub
+    /// serves an app that the other did not.
+    fn thaw_apps(&mut self, c: &mut Carrier) -> Result<(Vec<Option<u32>>, bool), Cut> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
@@ -223,7 +245,13 @@ impl<T> Hub<T> {
             let known = known.filter(|known| !apps.contains(&Some(*known)));
             apps.push(id.map(|id| known.unwrap_or_else(|| self.add_stray(id))));
         }
-        Ok(apps)
+        let mut new: Vec<u32> = self.by_id.values().copied().collect();
+        for app in &apps {
+            let mut is_served = false;
+            c.flag(&mut is_served)?;
+            new.retain(|new| Some(*new) != app.filter(|_| is_served));
+        }
+        Ok((apps, !new.is_empty()))
     }
 
     /// Adds an app that nobody can find or sign for.
@@ -321,7 +349,7 @@ impl<T> Hub<T> {
     }
 
     #[cfg(not(feature = "redis"))]
-    fn thaw_bus(&mut self, _c: &mut Carrier, _now: Now) -> Carried {
+    fn thaw_bus(&mut self, _c: &mut Carrier, _has_new: bool, _now: Now) -> Carried {
         Ok(())
     }
 }

@@ -50,9 +50,14 @@ impl Kind {
         }
     }
 
+    /// Whether the name is the server's own (it begins with `#`): no client sends to it.
+    pub(crate) fn is_reserved(self) -> bool {
+        matches!(self.access, Access::User | Access::Internal)
+    }
+
     /// Whether it stands in lists and counts of the API.
     pub(crate) fn is_listed(self) -> bool {
-        !matches!(self.access, Access::User | Access::Internal)
+        !self.is_reserved()
     }
 }
 
@@ -132,6 +137,14 @@ impl Channel {
     /// Whether the node with this number is known to have subscribers of it.
     pub(crate) fn is_elsewhere(&self, node: usize) -> bool {
         self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
+    }
+
+    /// Adds what is known of each node to its number of facts.
+    pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
+        for elsewhere in &self.elsewhere {
+            facts.get_mut(usize::from(elsewhere.node)).into_iter().for_each(|count| *count += 1);
+        }
+        self.presence.iter().for_each(|presence| presence.add_facts(facts));
     }
 
     /// Learns how many subscribers a node has; by how much the number of facts has changed.

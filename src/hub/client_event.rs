@@ -7,7 +7,7 @@ use super::peer::{ConnId, Now};
 use super::subscriber::Refusal;
 use crate::config::{Bound, ClientEvents};
 use crate::proto::envelope::{self, Item};
-use crate::proto::message::{ClientEvent, KeyOrder};
+use crate::proto::message::{self, ClientEvent, KeyOrder};
 
 impl<T> Hub<T> {
     /// Passes a client's event on, its data as it was. Who sent it is told on presence channels,
@@ -45,9 +45,21 @@ impl<T> Hub<T> {
             let detail = "a public channel (client_events_on_public_channels is false)";
             return Err(Refusal::new(4009, ON_PUBLIC_CHANNEL, detail));
         }
-        // The channel to a user is the app's alone, whoever is in it.
-        if place.is_some() && matches!(access, Access::User | Access::Internal) {
+        // Only the app sends to a user. The channel need not exist here: it may at another node.
+        if Kind::of(&event.channel).is_reserved() {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
+        }
+        let limit = self.limits.event_name_length as usize;
+        if event.event.len() > limit
+            && message::string(event.event).is_some_and(|name| name.chars().count() > limit)
+        {
+            let refusal = Refusal::malformed("the event's name is too long");
+            return Err(refusal.at(Bound::EventNameLength));
+        }
+        let limit = self.limits.channel_name_length as usize;
+        if event.channel.len() > limit && event.channel.chars().count() > limit {
+            let refusal = Refusal::malformed("the channel's name is too long");
+            return Err(refusal.at(Bound::ChannelNameLength));
         }
         let user = seat.and_then(|seat| seat.user.clone());
         let (app, sender) = (index, subscriber.socket_id);

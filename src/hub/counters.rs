@@ -160,7 +160,7 @@ impl Turns {
 }
 
 /// Up to a millisecond nobody notices; from a tenth of a second on everybody does.
-const TURN_BOUNDS: [(u64, &str); 6] = [
+pub(super) const TURN_BOUNDS: [(u64, &str); 6] = [
     (1_000, "0.001"),
     (5_000, "0.005"),
     (25_000, "0.025"),
@@ -171,14 +171,16 @@ const TURN_BOUNDS: [(u64, &str); 6] = [
 
 /// The close codes that are told apart: those of RFC 6455 that come up, and all of Pusher's that
 /// are sent.
-const CLOSE_CODES: [u16; 14] =
+pub(super) const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
 
 /// The statuses that are told apart.
-const ANSWERS: [u16; 14] = [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
+pub(super) const ANSWERS: [u16; 14] =
+    [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 /// Those of them that are errors.
-const STATUSES: [u16; 13] = [400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
+pub(super) const STATUSES: [u16; 13] =
+    [400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 #[cfg(test)]
 mod tests {

@@ -48,9 +48,12 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Goes on as if nobody had been told to go.
-    pub fn stop_draining(&mut self) {
-        self.drain = None;
+    /// Ends the stop: the server goes on. Connections that were put off are closed with 4100 now, as
+    /// nothing else closes them.
+    pub fn stop_draining(&mut self, now: Now) {
+        let put_off = self.drain.take().map(|drain| drain.put_off);
+        self.call_back(put_off.unwrap_or_default(), now);
+        self.drop_slow(now);
     }
 
     /// Whether all who are to be told have been.
@@ -100,7 +103,13 @@ impl<T> Hub<T> {
         }
         let Some(drain) = &mut self.drain else { return };
         drain.is_over = true;
-        for id in std::mem::take(&mut drain.put_off) {
+        let put_off = std::mem::take(&mut drain.put_off);
+        self.call_back(put_off, now);
+    }
+
+    /// Closes connections that were put off, so that their clients reconnect a second later.
+    fn call_back(&mut self, put_off: Vec<ConnId>, now: Now) {
+        for id in put_off {
             let waits = self.peers.get(id).is_some_and(|peer| {
                 matches!(&peer.phase, Phase::Closing(c) if matches!(c.goodbye, Goodbye::PutOff))
             });

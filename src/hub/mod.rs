@@ -60,7 +60,7 @@ use std::rc::Rc;
 
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
-pub use carry::STATE_VERSION;
+pub use carry::{state_version, version_of};
 pub use counters::{AppCounters, Counters, Tally, Turns};
 pub use listener::Listener;
 pub use outbox::Outbox;

@@ -118,6 +118,17 @@ impl Presence {
         Change { here, anywhere: self.remove_if_gone(id) }
     }
 
+    /// Adds the users that are known of each node to its number of facts.
+    pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
+        for user in self.users.values() {
+            let mut nodes = user.nodes;
+            while nodes != 0 {
+                facts[nodes.trailing_zeros() as usize] += 1;
+                nodes &= nodes - 1;
+            }
+        }
+    }
+
     /// Whether a user is known to be at another node.
     pub(crate) fn is_at(&self, node: usize, id: &str) -> bool {
         self.users.get(id).is_some_and(|user| user.nodes & bit(node) != 0)

@@ -4,10 +4,11 @@
 //! membership, left in the same way, in names no client can subscribe to.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::Hub;
 use super::channel::{Access, Kind};
-use super::peer::{ConnId, User};
+use super::peer::{ConnId, Now, User};
 use super::subscriber::Refusal;
 use crate::proto::message::{self, json_string};
 use crate::proto::websocket::Frame;
@@ -19,12 +20,14 @@ const INTERNAL: Kind = Kind { access: Access::Internal, cache: false };
 const WATCHLIST_MAX: usize = 100;
 
 impl<T> Hub<T> {
-    /// Signs a connection in as the user its app has signed.
+    /// Signs a connection in as the user its app has signed. Once more as the same user replaces
+    /// what the first time said of it, the watchlist included.
     pub(super) fn sign_in(
         &mut self,
         id: ConnId,
         auth: &str,
         user_data: &str,
+        now: Now,
     ) -> Result<(), Refusal> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
@@ -41,12 +44,12 @@ impl<T> Hub<T> {
         }
         let (user, watchlist) = parse_user(user_data)?;
         match &subscriber.user {
-            Some(before) if before.id == user.id => {}
+            Some(before) if before.id == user.id => self.set_info(id, user.info),
             Some(_) => return Err(Refusal::unauthorized("signed in as another user already")),
             None => self.seat_user(id, index, user),
         }
         self.peers.queue(id, message::signin_success(user_data));
-        self.watch(id, index, &watchlist);
+        self.watch(id, index, &watchlist, now);
         Ok(())
     }
 
@@ -75,6 +78,13 @@ impl<T> Hub<T> {
         }
     }
 
+    fn set_info(&mut self, id: ConnId, info: Option<Box<str>>) {
+        let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+        if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
+            user.info = info;
+        }
+    }
+
     fn seat_user(&mut self, id: ConnId, app: u32, user: User) {
         let first = !self.is_online(app, &user.id);
         let name = format!("{SIGNED_IN}{}", user.id);
@@ -97,8 +107,34 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Puts a connection among the watchers of these users, and tells it who of them is here.
-    fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String]) {
+    /// Takes a connection out of the hub's own channels in which it watches users other than these:
+    /// a connection has one watchlist, and no more seats than that has users.
+    fn stop_watching(&mut self, id: ConnId, app: u32, stays: &[String], now: Now) {
+        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+            return;
+        };
+        let stays: BTreeSet<&str> = stays.iter().map(String::as_str).collect();
+        let channels = &self.apps[app as usize].channels;
+        let places = subscriber.seats.iter().map(|seat| seat.channel).filter(|&place| {
+            let name = channels.get(place as usize).map(|channel| &*channel.name);
+            let watched = name.and_then(|name| name.strip_prefix(WATCHING));
+            watched.is_some_and(|user| !stays.contains(user))
+        });
+        for place in places.collect::<Vec<u32>>() {
+            let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+            let Some(subscriber) = subscriber else { return };
+            let seat = subscriber.give_up_seat(place);
+            if let (Some(seat), Some(user)) = (seat, &mut subscriber.user) {
+                user.own_seats -= 1;
+                self.unseat(id, app, seat, now);
+            }
+        }
+    }
+
+    /// Makes a connection watch these users and no others, and sends it which of them are online.
+    fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String], now: Now) {
+        let watched = &watchlist[..watchlist.len().min(WATCHLIST_MAX)];
+        self.stop_watching(id, app, watched, now);
         if watchlist.is_empty() {
             return;
         }
@@ -107,7 +143,7 @@ impl<T> Hub<T> {
             self.peers.queue(id, message::error(4302, &text));
         }
         let (mut online, mut offline) = (Vec::new(), Vec::new());
-        for user in watchlist.iter().take(WATCHLIST_MAX) {
+        for user in watched {
             let name = format!("{WATCHING}{user}");
             let place = self.apps[app as usize].place(&name);
             let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());

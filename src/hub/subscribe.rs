@@ -40,7 +40,7 @@ impl<T> Hub<T> {
         };
         let app = subscriber.app;
         let kind = Kind::of(&asked.channel);
-        self.check_name(app, &asked.channel)?;
+        self.check_name(app, &asked.channel, kind)?;
         let member = self.authorize(id, kind, &asked)?;
         let place = self.apps[app as usize].place(&asked.channel);
         let seat = place.and_then(|place| self.seat(id, place));
@@ -79,7 +79,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn check_name(&self, app: u32, channel: &str) -> Result<(), Refusal> {
+    fn check_name(&self, app: u32, channel: &str, kind: Kind) -> Result<(), Refusal> {
         let limit = self.limits.channel_name_length as usize;
         if channel.is_empty() {
             return Err(Refusal::malformed("the channel has no name"));
@@ -95,6 +95,13 @@ impl<T> Hub<T> {
                 error,
                 413,
             ));
+        }
+        let is_signed = matches!(kind.access, Access::Private | Access::Presence);
+        if is_signed && ends_with_data(channel) {
+            let error = "The channel name ends with a colon and a JSON object: its signature would \
+                         also be one of another channel.";
+            let refusal = Refusal::malformed("the channel's name ends with data");
+            return Err(refusal.about(channel, "InvalidName", error, 400));
         }
         if self.apps[app as usize].settings.strict_channel_names
             && !channel.starts_with(USER_PREFIX)
@@ -138,6 +145,7 @@ impl<T> Hub<T> {
             }
             Access::Private | Access::Presence => {}
         }
+        let data = channel_data(asked)?;
         let app = &self.apps[subscriber.app as usize];
         let auth = asked.auth.as_deref().unwrap_or_default();
         let signature = match auth.split_once(':') {
@@ -146,7 +154,6 @@ impl<T> Hub<T> {
             None => return unauthorized("auth is not KEY:SIGNATURE"),
         };
         let socket_id = subscriber.socket_id.to_string();
-        let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
         let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
         if !app.signer.verify(&signed, signature) {
             log::debug!("{socket_id}: the signature should have been over {:?}", signed.concat());
@@ -412,6 +419,25 @@ impl<T> Hub<T> {
     pub(super) fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
         self.peers.get(id)?.subscriber()?.seat(place)
     }
+}
+
+/// The `channel_data` of a signed subscription, which is a JSON object. What is signed is
+/// `SOCKET:CHANNEL:DATA`, and a channel's name may have colons: with any text as data, a signature
+/// of `private-chat:42` would also be one of `private-chat` with the data `42`.
+fn channel_data(asked: &Subscribe) -> Result<Option<&str>, Refusal> {
+    let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
+    if data.is_some_and(|data| message::object(data).is_none()) {
+        let refusal = Refusal::malformed("channel_data is no object");
+        let error = "channel_data is not a JSON object.";
+        return Err(refusal.about(&asked.channel, "InvalidData", error, 400));
+    }
+    Ok(data)
+}
+
+/// Whether the end of a name, after a colon, could be the data of a shorter name.
+fn ends_with_data(name: &str) -> bool {
+    let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
+    name.trim_ascii_end().ends_with('}') && ends.any(|end| message::object(end).is_some())
 }
 
 /// Has other nodes told how many subscribers a channel has here, once the turn is over.

@@ -174,7 +174,9 @@ impl<T> Hub<T> {
                 self.unsubscribe(id, &channel, now);
                 Ok(())
             }
-            Ok(ClientMessage::SignIn { auth, user_data }) => self.sign_in(id, &auth, &user_data),
+            Ok(ClientMessage::SignIn { auth, user_data }) => {
+                self.sign_in(id, &auth, &user_data, now)
+            }
             Ok(ClientMessage::Event(event)) => self.client_event(id, &event, now),
             Err(malformed) => Err(malformed.into()),
         };

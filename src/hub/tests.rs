@@ -233,6 +233,53 @@ fn who_comes_back_while_the_server_stops_is_told_at_the_last_moment() {
 }
 
 #[test]
+fn a_client_that_was_put_off_is_closed_when_the_server_does_not_stop() {
+    let mut world = World::new(|_, _| {});
+    let (first, _) = world.connect();
+    world.hub.drain_some(vec![first], world.now);
+    let back = world.open();
+    world.send(back, HANDSHAKE);
+    assert!(world.take(back).ends_with("\r\n\r\n"));
+    world.hub.stop_draining(world.now);
+    assert!(world.take(back).contains("4100"));
+    let (newcomer, _) = world.connect();
+    world.subscribe(newcomer, "a");
+    assert!(world.take(newcomer).contains("subscription_succeeded"));
+}
+
+#[test]
+fn a_sign_in_replaces_the_watchlist_and_the_info_of_the_one_before() {
+    let mut world = World::new(|_, _| {});
+    let (id, socket_id) = world.connect();
+    let list = |from: u32| {
+        let ids: Vec<String> = (from..from + 100).map(|id| format!("\"{id}\"")).collect();
+        format!(r#"{{"id":"me","user_info":{from},"watchlist":[{}]}}"#, ids.join(","))
+    };
+    for from in (0..1_000).step_by(50) {
+        world.sign_in(id, &socket_id, &list(from));
+        world.take(id);
+        // Its own, and a hundred that it watches.
+        assert_eq!(world.hub.apps[0].channels.len(), 101);
+        world.hub.audit().unwrap();
+    }
+    let user = world.hub.peers.get(id).and_then(|peer| peer.subscriber()?.user.as_ref()).unwrap();
+    assert_eq!((user.own_seats, user.info.as_deref()), (101, Some("950")));
+    let (other, other_socket_id) = world.connect();
+    for (user, is_watched) in [("949", false), ("950", true), ("1049", true), ("1050", false)] {
+        let (other, socket_id) = world.connect();
+        world.sign_in(other, &socket_id, &format!(r#"{{"id":"{user}"}}"#));
+        assert_eq!(world.take(id).contains("online"), is_watched, "{user}");
+        world.hub.close(other, world.now);
+        assert_eq!(world.take(id).contains("offline"), is_watched, "{user}");
+    }
+    world.sign_in(id, &socket_id, r#"{"id":"me"}"#);
+    world.take(id);
+    world.sign_in(other, &other_socket_id, r#"{"id":"950"}"#);
+    assert_eq!((world.take(id).as_str(), world.hub.apps[0].channels.len()), ("", 2));
+    world.hub.audit().unwrap();
+}
+
+#[test]
 fn everything_is_gone_when_everybody_has_gone() {
     let mut world = World::new(|_, _| {});
     let ids: Vec<(ConnId, String)> = (0..50).map(|_| world.connect()).collect();

@@ -157,17 +157,23 @@ fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
     })
 }
 
-/// The host of an origin, without scheme and port.
+/// The host of an origin, which is `scheme://host` or `scheme://host:port` and nothing else. `None`
+/// for any other text: a path or a user could end as a pattern does.
 fn host_of(origin: &str) -> Option<&str> {
     let (_, authority) = origin.split_once("://")?;
-    let authority = authority.split(['/', '?', '#']).next()?;
-    if authority.contains('@') {
+    if authority.contains(['/', '\\', '?', '#', '@']) {
         return None;
     }
-    match authority.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map(|(address, _)| address),
-        None => Some(authority.split_once(':').map_or(authority, |(host, _)| host)),
-    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let is_port = |port: &str| port.strip_prefix(':').is_some_and(is_number);
+    (port.is_empty() || is_port(port)).then_some(host)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether `*` stands for any text, none included; everything else for itself.
@@ -210,6 +216,26 @@ mod tests {
         assert!(allowed("::1", Some("http://[::1]:80")));
         assert!(allowed("https://*.wild.test", Some("https://a.wild.test")));
         assert!(!allowed("https://*.wild.test", Some("http://a.wild.test")));
+        assert!(allowed("https://*.wild.test:*", Some("https://a.wild.test:8443")));
+        assert!(allowed("file://*", Some("file://")));
+    }
+
+    #[test]
+    fn what_is_more_than_an_origin_matches_the_star_alone() {
+        for end in ["/.wild.test", "?.wild.test", "#.wild.test", "\\.wild.test", ":.wild.test"] {
+            for start in ["https://evil.test", "https://evil.test:443", "https://[::1]"] {
+                let origin = format!("{start}{end}");
+                for pattern in ["https://*.wild.test", "*.wild.test", "evil.test", "::1", "http*"] {
+                    let allowed = origin_is_allowed(&[pattern.into()], Some(&origin));
+                    assert!(!allowed, "{pattern} {origin}");
+                }
+                assert!(origin_is_allowed(&["*".into()], Some(&origin)));
+            }
+        }
+        for origin in ["https://[::1].wild.test", "https://me@a.wild.test", "https://a.wild.test:"]
+        {
+            assert!(!origin_is_allowed(&["https://*".into(), "*.*".into()], Some(origin)));
+        }
     }
 
     #[test]

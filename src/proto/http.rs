@@ -142,6 +142,7 @@ fn split_target(target: &str) -> (&str, &str) {
 struct Framing {
     length: Option<usize>,
     chunked: bool,
+    close_named: bool,
     upgrade_named: bool,
     websocket_named: bool,
 }
@@ -160,6 +161,8 @@ impl Framing {
         }
         head.body =
             if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
+        // `close` wins over whatever else the headers of this name say.
+        head.keep_alive &= !self.close_named;
         head.websocket = self.upgrade_named && self.websocket_named;
         Ok(())
     }
@@ -182,10 +185,9 @@ impl Framing {
             10 if is(name, "connection") => {
                 for token in tokens(value) {
                     self.upgrade_named |= is_token(token, "upgrade");
+                    self.close_named |= is_token(token, "close");
                     head.keep_alive |= is_token(token, "keep-alive");
                 }
-                // `close` wins over whatever else the list says.
-                head.keep_alive &= !tokens(value).any(|t| is_token(t, "close"));
             }
             14 if is(name, "content-length") => self.content_length(value)?,
             15 if is(name, "x-forwarded-for") => {
@@ -291,12 +293,14 @@ mod tests {
 
     #[test]
     fn keep_alive_follows_the_version_and_the_header() {
-        let keeps = |text| head(text).unwrap().keep_alive;
+        let keeps = |text: &str| head(text).unwrap().keep_alive;
         assert!(keeps("GET / HTTP/1.1\r\n\r\n"));
         assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
         assert!(keeps("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
         assert!(!keeps("GET / HTTP/1.1\r\nConnection: keep-alive, Close\r\n\r\n"));
         assert!(keeps("GET / HTTP/1.1\r\nConnection: Upgrade\r\n\r\n"));
+        let twice = "HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n";
+        assert!(!keeps(&format!("GET / {twice}")));
     }
 
     #[test]

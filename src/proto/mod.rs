@@ -15,4 +15,5 @@ pub mod pulse;
 pub mod query;
 #[cfg(feature = "redis")]
 pub mod resp;
+pub mod shown;
 pub mod websocket;

@@ -127,6 +127,14 @@ test('one channel tells whether it is occupied, and by how many', async () => {
   assert.deepEqual(await get('/channels/empty-room'), { occupied: false });
 });
 
+test('a slash within a name is asked for as %2F', async () => {
+  const pusher = await connected(server);
+  await subscribed(pusher, 'one/two');
+  const name = encodeURIComponent('one/two');
+  assert.deepEqual(await get(`/channels/${name}`), { occupied: true });
+  assert.equal((await api.terminateUserConnections(encodeURIComponent('a/b @c'))).status, 200);
+});
+
 test('a presence channel lists each of its users once', async () => {
   for (const user_id of ['ada', 'grace', 'grace']) {
     await subscribed(await connected(server, { member: { user_id } }), 'presence-users');

@@ -146,3 +146,20 @@ fn what_is_no_redis_is_told() {
     serves_alone(&node);
     web.is_up();
 }
+
+#[test]
+fn a_user_who_may_publish_no_more_is_told_and_so_is_that_it_may_again() {
+    let redis = Redis::start();
+    redis.call(&["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", &format!("&{BUS}")]);
+    let node = node(&redis, &[("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "of-app")]);
+    until("it is in", || redis.subscribers(BUS) == 1);
+    redis.call(&["ACL", "SETUSER", "app", "-publish"]);
+    (0..3).for_each(|_| node.publish("a", "e", "{}"));
+    let refused = ["[WARN]", "Redis does not publish", "NOPERM", "REDIS_USERNAME"];
+    logged(&node, &refused);
+    serves_alone(&node);
+    redis.call(&["ACL", "SETUSER", "app", "+publish"]);
+    node.publish("a", "e", "{}");
+    logged(&node, &["[INFO]", "Redis publishes what this node sends to the others again"]);
+    assert_eq!(node.stderr().matches("does not publish").count(), 1, "{}", node.stderr());
+}

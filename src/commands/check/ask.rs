@@ -9,6 +9,7 @@ use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{Call, unix_s};
 use crate::proto::auth::Signer;
+use crate::proto::shown;
 
 /// Somebody who goes to a place.
 pub(super) struct Visit<'a> {
@@ -148,8 +149,7 @@ fn in_words(answer: &str) -> String {
 
 /// The beginning of what a stranger says, on one line.
 fn shown(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    text.escape_debug().to_string()
+    shown::shown(text, SHOWN).escape_debug().to_string()
 }
 
 /// Characters that are shown of an answer. Those that matter have few.

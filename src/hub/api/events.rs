@@ -125,11 +125,18 @@ impl<T> Hub<T> {
             self.deliver(app, &sent, except, now);
         }
         let Some(bus) = &mut self.bus else { return };
+        // The hub's own channels receive no events at any node.
+        let channels = event.channels.iter().map(|channel| Cow::Borrowed(&**channel));
+        let channels = channels.filter(|name| Kind::of(name).access != Access::Internal);
+        let channels: Vec<Cow<'_, str>> = channels.collect();
+        if channels.is_empty() {
+            return;
+        }
         bus.say(&Item::Event(envelope::Event {
             app: self.apps[app as usize].settings.id.as_str().into(),
             name,
             data,
-            channels: event.channels.iter().map(|channel| Cow::Borrowed(&**channel)).collect(),
+            channels,
             order,
             except: except.map(|except| except.to_string().into()),
             user: None,

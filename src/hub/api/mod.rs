@@ -14,6 +14,7 @@ use super::peer::Now;
 use super::work::REQUEST_UNITS;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
+use crate::proto::shown::shown;
 pub(super) use events::Sent;
 pub(super) use listing::Listing;
 use signature::check_body;
@@ -174,8 +175,7 @@ impl<T> Hub<T> {
             Route::App(app_id, verb) => (app_id, verb),
         };
         let Some(&app) = self.by_id.get(&*app_id) else {
-            let shown: String = app_id.chars().filter(|c| !c.is_control()).take(100).collect();
-            let text = format!("No matching application for ID [{shown}].");
+            let text = format!("No matching application for ID [{}].", shown(&app_id, 100));
             return Err(Response::text(404, text));
         };
         let query = Query::parse(head.query);
@@ -217,12 +217,12 @@ impl<T> Hub<T> {
     }
 }
 
-/// What a path without the prefix names. Its parts are decoded each by itself, so that none can
-/// smuggle in a slash.
+/// What a path without the prefix names. Its parts are decoded each by itself: a slash that is
+/// written as `%2F` belongs to the name it stands in, and ends none.
 fn route(path: &str) -> Option<Route<'_>> {
     let mut parts = path.trim_start_matches('/').split('/').map(decode_percent);
     let mut parts = [(); 6].map(|()| parts.next());
-    if parts.iter().flatten().any(|part| part.is_empty() || part.contains('/')) {
+    if parts.iter().flatten().any(|part| part.is_empty()) {
         return None;
     }
     let names = parts.each_ref().map(|part| part.as_deref());
@@ -275,7 +275,10 @@ mod tests {
         assert_eq!(route("/apps/a/events"), of_a(Verb::Events));
         assert_eq!(route("/apps/%61/channels"), of_a(Verb::Channels));
         assert_eq!(route("/apps/a/channels/c%20d"), of_a(Verb::Channel("c d".into())));
+        assert_eq!(route("/apps/a/channels/c%2Fd"), of_a(Verb::Channel("c/d".into())));
+        assert_eq!(route("/apps/a/channels/c%2fusers"), of_a(Verb::Channel("c/users".into())));
         assert_eq!(route("/apps/a/channels/c/users"), of_a(Verb::Users("c".into())));
+        assert_eq!(route("/apps/a/channels/c%2Fd/users"), of_a(Verb::Users("c/d".into())));
         assert_eq!(
             route("/apps/a/users/7/terminate_connections"),
             of_a(Verb::Terminate("7".into()))
@@ -283,7 +286,9 @@ mod tests {
         for path in [
             "/apps//events",
             "/apps/a/events/",
-            "/apps/a/channels/c%2Fd",
+            "/apps%2Fa/events",
+            "/apps/a%2Fevents",
+            "/apps/a/channels/c%2Fd/e",
             "/apps/a/channels/c/users/x",
             "/apps/a/channels/c/users/x/y",
             "/app",

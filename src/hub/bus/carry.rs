@@ -39,8 +39,15 @@ impl<T> Hub<T> {
     }
 
     /// Takes that place. If the configuration is of another channel, or of one node alone, this node
-    /// begins anew, and knows nothing of others.
-    pub(in crate::hub) fn thaw_bus(&mut self, c: &mut Carrier, now: Now) -> Carried {
+    /// starts without one: it knows nothing of other nodes, and no version of theirs.
+    /// The others are asked for everything once more if there are new apps, of which what they said
+    /// was passed over, and each of which facts were refused that would be taken now.
+    pub(in crate::hub) fn thaw_bus(
+        &mut self,
+        c: &mut Carrier,
+        has_new_apps: bool,
+        now: Now,
+    ) -> Carried {
         let mut bytes = Vec::new();
         c.bytes(&mut bytes)?;
         if bytes.is_empty() {
@@ -54,9 +61,14 @@ impl<T> Hub<T> {
         if let Some(bus) = self.bus.as_mut().filter(|_| is_same) {
             bus.now_ms = now.ms;
             bus.carry_rest(&mut inner)?;
-            return inner.end();
+            inner.end()?;
+            self.recount_facts();
+            self.forget_strays_facts(now);
+            self.bus.iter_mut().for_each(|bus| bus.ask_for_more(has_new_apps));
+            return Ok(());
         }
         (0..NODES_MAX).for_each(|at| self.forget_facts(at, false, now));
+        self.apps.iter_mut().for_each(|app| app.cache.forget_versions());
         Ok(())
     }
 }
@@ -71,6 +83,18 @@ impl Bus {
         let mut channel = String::new();
         c.text(&mut channel)?;
         Ok(channel == self.link.channel())
+    }
+
+    fn ask_for_more(&mut self, has_new_apps: bool) {
+        let facts_max = self.facts_max;
+        for node in self.nodes.iter_mut() {
+            let has_room = node.is_over && node.facts < facts_max;
+            if has_new_apps || has_room {
+                (node.is_whole, node.is_telling, node.tell_ms) = (false, false, None);
+                node.wants_kept |= has_new_apps;
+                node.is_over &= !has_room;
+            }
+        }
     }
 
     fn carry_rest(&mut self, c: &mut Carrier) -> Carried {
@@ -114,7 +138,6 @@ impl Node {
         flags.into_iter().try_for_each(|flag| c.flag(flag))?;
         c.number(&mut self.heard_ms)?;
         c.number(&mut self.heard_ours)?;
-        c.int(&mut self.facts)?;
         for at_ms in [&mut self.ahead_ms, &mut self.again_ms, &mut self.tell_ms] {
             c.option(at_ms, Carrier::number)?;
         }

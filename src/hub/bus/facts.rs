@@ -12,7 +12,8 @@ use super::super::channel::{Access, Kind};
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
-use crate::proto::envelope::Item;
+use super::nodes::NODES_MAX;
+use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
 impl<T> Hub<T> {
@@ -37,13 +38,8 @@ impl<T> Hub<T> {
                 app(id).inspect(|&app| self.learn_left(at, app, channel, user));
                 true
             }
-            Item::Kept { app: id, channel, message, ttl_ms, version } => {
-                if let Some(app) = app(id).filter(|_| Kind::of(channel).cache) {
-                    let frame = websocket::text(message);
-                    let cache = &mut self.apps[app as usize].cache;
-                    cache.keep_as_told(channel, frame, *ttl_ms, *version, now.ms);
-                }
-                true
+            Item::Kept { app: id, .. } => {
+                app(id).is_none_or(|app| self.learn_kept(at, app, item, now))
             }
             _ => false,
         };
@@ -72,11 +68,27 @@ impl<T> Hub<T> {
         true
     }
 
+    fn learn_kept(&mut self, at: usize, app: u32, item: &Item<'_>, now: Now) -> bool {
+        let Item::Kept { channel, message, ttl_ms, version, .. } = item else { return false };
+        if !self.is_name(channel) || !Kind::of(channel).cache {
+            return false;
+        }
+        let Some(bus) = &mut self.bus else { return true };
+        let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
+        // When an event of a clock that cannot be was published is not known: it gives way to any.
+        let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
+        let frame = websocket::text(message);
+        let cache = &mut self.apps[app as usize].cache;
+        cache.keep_as_told(channel, frame, *ttl_ms, version, now.ms);
+        true
+    }
+
     fn learn_joined(&mut self, at: usize, app: u32, name: &str, member: &Member) -> bool {
         let kind = Kind::of(name);
         let bytes = member.id.len() + member.info.as_deref().map_or(0, str::len);
         if !self.is_name(name)
             || kind.access != Access::Presence
+            || member.id.is_empty()
             || bytes > self.limits.presence_data_bytes as usize
         {
             return false;
@@ -157,6 +169,35 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Counts the facts of each node.
+    pub(super) fn recount_facts(&mut self) {
+        let facts = self.facts();
+        let Some(bus) = &mut self.bus else { return };
+        for (at, count) in facts.into_iter().enumerate() {
+            bus.nodes.get(at).into_iter().for_each(|node| node.facts = count);
+        }
+    }
+
+    /// How many channels and users are known of each node.
+    fn facts(&self) -> [u32; NODES_MAX] {
+        let mut facts = [0; NODES_MAX];
+        let channels = self.apps.iter().flat_map(|app| app.channels.iter());
+        channels.for_each(|(_, channel)| channel.add_facts(&mut facts));
+        facts
+    }
+
+    /// Whether each node counts its facts right.
+    pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
+        let facts = self.facts();
+        let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
+        match nodes.into_iter().find(|(at, node)| node.facts != facts[*at]) {
+            Some((at, node)) => {
+                Err(format!("node {} has {} facts, not {}", node.id, facts[at], node.facts))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn vacate_if_empty(&mut self, app: u32, place: u32) {
         let channel = self.apps[app as usize].channels.get(place as usize);
         if channel.is_some_and(|channel| channel.is_vacant()) {
@@ -173,14 +214,28 @@ impl<T> Hub<T> {
 
     /// Forgets what is known of a node, all of it or what is in doubt.
     pub(super) fn forget_facts(&mut self, at: usize, doubtful: bool, now: Now) {
-        for index in 0..self.apps.len() as u32 {
-            let app = &mut self.apps[index as usize];
-            if !doubtful {
-                app.elsewhere.set(at, 0);
-            }
-            let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
-            for place in places {
-                self.forget_facts_of(at, index, place as u32, doubtful, now);
+        for app in 0..self.apps.len() as u32 {
+            self.forget_facts_in(at, app, doubtful, now);
+        }
+    }
+
+    fn forget_facts_in(&mut self, at: usize, index: u32, doubtful: bool, now: Now) {
+        let app = &mut self.apps[index as usize];
+        if !doubtful {
+            app.elsewhere.set(at, 0);
+        }
+        let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.forget_facts_of(at, index, place as u32, doubtful, now);
+        }
+    }
+
+    /// Forgets what other nodes have said of apps that the configuration has no more: what they say
+    /// of them from now on is passed over.
+    pub(super) fn forget_strays_facts(&mut self, now: Now) {
+        for app in 0..self.apps.len() as u32 {
+            if !self.is_served(app, &self.apps[app as usize]) {
+                (0..NODES_MAX).for_each(|at| self.forget_facts_in(at, app, false, now));
             }
         }
     }
@@ -206,7 +261,7 @@ impl<T> Hub<T> {
     }
 
     /// Whether a name is short enough to be one of a channel.
-    fn is_name(&self, name: &str) -> bool {
+    pub(super) fn is_name(&self, name: &str) -> bool {
         // Four bytes are the most a character takes; the hub's own names have a prefix.
         name.len() <= 4 * self.limits.channel_name_length as usize + 32
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::Hub;
 use super::super::api::Sent;
+use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
 use super::{Bus, Telling, Unheard};
@@ -119,13 +120,22 @@ impl<T> Hub<T> {
     fn hear_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
         let Some(&app) = self.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.bus else { return };
-        bus.clock = bus.clock.max(event.clock);
-        let from = bus.nodes.get(at).map_or(0, |node| node.id.0);
-        let version = (event.clock > 0).then_some((event.clock, from));
+        let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
+        // An event of a clock that cannot be counts as published now: the others have it late, but
+        // it is newer than what is kept, as far as anybody can know.
+        let clock = match bus.believe(event.clock, from, now) {
+            true => event.clock,
+            false => bus.version(now).0,
+        };
+        let version = (clock > 0).then_some((clock, from.0));
         let except = event.except.as_deref().and_then(SocketId::parse);
         let &Event { name, data, order, .. } = event;
         let user = event.user.as_deref();
         for channel in &event.channels {
+            if !self.is_name(channel) || !is_deliverable(event, channel) {
+                self.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1);
+                continue;
+            }
             let sent = Sent { name, channel, data, user, order, version };
             self.deliver(app, &sent, except, now);
         }
@@ -176,6 +186,23 @@ impl<T> Hub<T> {
 }
 
 impl Bus {
+    /// Whether the clock of another node's event can be: then it raises the one here, so that what
+    /// is published here is newer. One from far in the future would stay the newest for ever.
+    pub(super) fn believe(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
+        let believed = clock <= now.unix_s.saturating_add(CLOCKS_APART_S) << 20;
+        if believed {
+            self.clock = self.clock.max(clock);
+            return true;
+        }
+        self.counters.foreign += 1;
+        let text = format!(
+            "the clock of node {from} is more than a day ahead of this machine's: cache channels \
+             keep its events by when they arrive; set the clocks of both machines"
+        );
+        self.note(now.ms, &text);
+        false
+    }
+
     /// The number of the node that speaks, made known if it was not.
     fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
@@ -310,6 +337,20 @@ impl Bus {
     }
 }
 
+/// Whether a node may send this event to this channel: no client sends to a reserved name, which
+/// its node has checked, and no app to one that is not a user's.
+fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
+    let is_of_client = event.clock == 0 || event.user.is_some();
+    match Kind::of(channel).access {
+        Access::Internal => false,
+        Access::User => !is_of_client,
+        Access::Public | Access::Private | Access::Presence => true,
+    }
+}
+
 /// Milliseconds in which an answer has reached those who asked.
 const AGAIN_PAUSE_MS: u64 = 200;
 const NOTE_PAUSE_MS: u64 = 60_000;
+/// Seconds by which the clock of another node may be ahead: more than any time zone that was set
+/// wrong, and so little that a pinned event would be replaced the next day.
+const CLOCKS_APART_S: u64 = 86_400;

@@ -4,10 +4,12 @@
 
 use std::collections::VecDeque;
 
+use super::super::bounds::Episode;
 use super::super::outbox::Outbox;
 use super::super::random::Random;
 use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Broken, Reader, Said};
+use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
 
 /// What the owner of the socket to Redis must do.
@@ -41,8 +43,10 @@ pub(super) struct Link {
     attempts: u32,
     /// What was last logged of why it does not work.
     logged: Option<String>,
-    /// Why publishing failed when it last did.
-    refused: Option<String>,
+    /// What was logged of envelopes that Redis does not publish.
+    refusals: Episode,
+    /// Whether the last line about them said that it does not.
+    is_refused: bool,
     limits: LinkLimits,
 }
 
@@ -102,7 +106,8 @@ impl Link {
             drops: false,
             attempts: 0,
             logged: None,
-            refused: None,
+            refusals: Episode::default(),
+            is_refused: false,
             limits,
         }
     }
@@ -229,7 +234,7 @@ impl Link {
     /// # Errors
     ///
     /// Why the connection is of no use any more.
-    pub(super) fn hear(&mut self, bytes: &mut &[u8]) -> Result<Option<Heard>, String> {
+    pub(super) fn hear(&mut self, bytes: &mut &[u8], now_ms: u64) -> Result<Option<Heard>, String> {
         let said = self.reader.next(bytes).map_err(|broken| match broken {
             Broken::Garbage => "what answers there does not speak Redis' protocol".to_owned(),
             Broken::TooLong(max) => {
@@ -250,17 +255,20 @@ impl Link {
                 Some(Heard::Up)
             }
             Some(Said::Reply) => {
-                self.answered();
+                let is_published = self.answered().is_some_and(|it| it.login.is_none());
+                if is_published && std::mem::take(&mut self.is_refused) {
+                    log::info!("Redis publishes what this node sends to the others again");
+                }
                 Some(Heard::Nothing)
             }
-            Some(Said::Failed(why)) => self.failed(&why)?,
+            Some(Said::Failed(why)) => self.failed(&why, now_ms)?,
             Some(Said::Other) => Some(Heard::Nothing),
         })
     }
 
-    fn failed(&mut self, why: &str) -> Result<Option<Heard>, String> {
+    fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
         let what = self.answered().and_then(|unanswered| unanswered.login);
-        let shown: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+        let shown = shown(why, 200);
         if let Some(setting) = what {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
@@ -271,9 +279,16 @@ impl Link {
                 _ => format!("it refuses the login: {shown} (see {setting})"),
             });
         }
-        if self.refused.as_deref() != Some(why) {
-            log::warn!("Redis refuses to publish: {shown}");
-            self.refused = Some(why.to_owned());
+        if let Some(unlogged) = self.refusals.note(now_ms) {
+            self.is_refused = true;
+            let more = match unlogged {
+                0 => String::new(),
+                _ => format!(" ({unlogged} more since the last such line)"),
+            };
+            log::warn!(
+                "Redis does not publish what this node sends to the others: {shown}{more}; look at \
+                 the rights of REDIS_USERNAME and at Redis' own log"
+            );
         }
         Ok(Some(Heard::Nothing))
     }
@@ -310,3 +325,30 @@ const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";
 /// over any network; what is beyond waits in the queue, which is bounded.
 const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
+        let config = Config::default();
+        let target = RedisTarget::of(&config.server.scaling).unwrap();
+        let mut link = Link::new(&target, "reverb", &config.limits);
+        link.state = State::Up;
+        let mut is_refused = |answer: &[u8], now_ms| {
+            link.publish(b"said".as_slice().into(), now_ms);
+            assert!(matches!(link.hear(&mut &answer[..], now_ms), Ok(Some(Heard::Nothing))));
+            link.is_refused
+        };
+        let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
+        assert!(is_refused(refusal, 0));
+        assert!(!is_refused(b":1\r\n", 1));
+        assert!(!is_refused(refusal, 2), "within the minute");
+        assert!(!is_refused(other, 59_000), "and for another reason");
+        assert!(is_refused(refusal, 119_000), "a minute after the last");
+        assert!(is_refused(refusal, 119_001));
+        assert!(!is_refused(b":1\r\n", 119_002));
+    }
+}

@@ -24,6 +24,7 @@ use std::rc::Rc;
 pub use link::BusWant;
 
 use super::Hub;
+use super::bounds::Episode;
 use super::outbox::Outbox;
 use super::peer::Now;
 use super::random::Random;
@@ -70,6 +71,8 @@ pub(super) struct Bus {
     /// When it was last looked at.
     now_ms: u64,
     counters: BusCounters,
+    /// What was logged of envelopes that were dropped.
+    drops: Episode,
     /// When something a stranger can cause was last logged, and how often it was not since.
     noted_ms: Option<u64>,
     unnoted: u32,
@@ -145,6 +148,7 @@ impl Bus {
             unheard: None,
             now_ms: now.ms,
             counters: BusCounters::default(),
+            drops: Episode::default(),
             noted_ms: None,
             unnoted: 0,
         }))
@@ -195,17 +199,18 @@ impl Bus {
         self.counters.said += 1;
         let command = self.link.command(&text);
         let dropped = self.queue.push(command, now_ms);
-        self.note_dropped(dropped);
+        self.note_dropped(dropped, now_ms);
     }
 
-    fn note_dropped(&mut self, dropped: u64) {
-        if dropped > 0 && self.counters.dropped == 0 {
+    fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
+        self.counters.dropped += dropped;
+        if dropped > 0 && self.drops.note(now_ms).is_some() {
             log::warn!(
                 "what is meant for other nodes is too much or too old and is dropped, the oldest \
-                 first (limits.bus_queue_bytes, REDIS_TIMEOUT)"
+                 first; {} envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
+                self.counters.dropped
             );
         }
-        self.counters.dropped += dropped;
     }
 
     /// What there is to say beside the sequence, as an envelope without a number.
@@ -322,7 +327,7 @@ impl<T> Hub<T> {
                 self.hear(text, items, work_max, now);
                 continue;
             }
-            match bus.link.hear(&mut bytes) {
+            match bus.link.hear(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
                 Ok(Some(Heard::Up)) => {
@@ -392,7 +397,7 @@ impl<T> Hub<T> {
             bus.alive_ms = now.ms + bus.lease_ms / 5;
             bus.says_alive = true;
             let dropped = bus.queue.expire(now.ms);
-            bus.note_dropped(dropped);
+            bus.note_dropped(dropped, now.ms);
         }
         self.expire_nodes(now);
     }

@@ -2,6 +2,9 @@
 //! knows in the end.
 
 mod cluster;
+mod forged;
+mod reloaded;
+mod state;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};
@@ -195,6 +198,26 @@ fn what_is_too_much_for_the_queue_is_counted_and_the_rest_is_right() {
     assert!(heard.windows(2).all(|pair| pair[1] == pair[0] + 1));
     assert_eq!(cluster.counters(1).missing as usize + heard.len(), 2_000);
     assert_eq!(cluster.view(0), cluster.view(1));
+}
+
+#[test]
+fn what_is_dropped_is_logged_again_in_another_episode() {
+    let mut cluster = Cluster::with(1, |limits| limits.bus_queue_bytes = 65_536);
+    let a = cluster.member(0, "a", "");
+    cluster.settle();
+    cluster.stop_redis();
+    for _ in 0..2 {
+        let dropped = cluster.counters(0).dropped;
+        for n in 0..2_000 {
+            cluster.whisper(0, a, "a", n);
+            cluster.turn(0);
+        }
+        assert!(cluster.counters(0).dropped > dropped);
+        let now_ms = cluster.now.ms;
+        let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+        assert_eq!(bus.drops.note(now_ms), None, "it is logged already");
+        cluster.now.ms += 200_000;
+    }
 }
 
 #[test]

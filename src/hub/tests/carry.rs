@@ -166,6 +166,28 @@ fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
 }
 
 #[test]
+fn a_client_that_is_read_no_further_is_read_on_whatever_the_limit_becomes() {
+    for limit in [1, 250] {
+        let mut world = World::new(|_, limits| limits.pipelined_requests = 10);
+        let id = world.open();
+        let requests = "GET /up HTTP/1.1\r\nHost: x\r\n\r\n".repeat(11);
+        world.send(id, requests.as_bytes());
+        world.hub.ready(id);
+        assert_eq!(world.hub.next_read(world.now), None, "it has answers to read");
+        let mut config = config_of(&world);
+        config.limits.pipelined_requests = limit;
+        let names = world.hub.reconfigure(&config, world.now).unwrap();
+        assert_eq!(names, [id]);
+        let is_read = world.hub.next_read(world.now).is_some();
+        assert_eq!(is_read, limit > 10, "{limit}");
+        assert_eq!(world.take(id).matches("200 OK").count(), 11);
+        world.hub.written(id, false, world.now);
+        world.hub.ready(id);
+        assert!(world.hub.next_read(world.now).is_some(), "{limit}");
+    }
+}
+
+#[test]
 fn a_frame_that_waits_for_many_is_carried_once() {
     let mut world = World::new(|_, _| {});
     let ids: Vec<ConnId> = (0..100).map(|_| world.connect().0).collect();

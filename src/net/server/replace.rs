@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 
 use super::Server;
 use crate::config::{Config, Limits};
-use crate::hub::{ConnId, Now, STATE_VERSION};
+use crate::hub::{ConnId, Now, state_version, version_of};
 use crate::net::clock::Clock;
 use crate::net::error::BindError;
 use crate::net::listen::Listen;
@@ -62,12 +62,20 @@ impl Server {
         })?;
         server.has_taken_over = true;
         if let Some(state) = handed.read_state()? {
+            let written = version_of(&state).unwrap_or_default();
             let now = server.clock.now();
             let taken = server.hub.thaw(state, now, |descriptor| {
                 let socket = sys::inherited(i32::try_from(descriptor).ok()?).ok()?;
                 Some(Socket::new(mio::net::TcpStream::from_std(socket.into()), None))
             });
-            taken.map_err(|_| io::Error::other("the state that was handed over is not whole"))?;
+            let version = state_version();
+            taken.map_err(|_| match written == version {
+                true => io::Error::other("the state that was handed over is not whole"),
+                false => io::Error::other(format!(
+                    "the state that was handed over is of version {written:?}, and this binary \
+                     reads {version}: it was exchanged in the middle of a reload"
+                )),
+            })?;
         }
         for id in server.hub.ids() {
             server.watch(id);
@@ -160,12 +168,13 @@ impl Server {
     fn begin_to_leave(&mut self, version: &str, now: Now) {
         let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
         let end_ms = now.ms + u64::from(drain_window_ms + drain_linger_ms + close_timeout_ms);
-        let all = version != STATE_VERSION;
+        let all = version != state_version();
         let left = if all { self.hub.ids() } else { self.secure_ids() };
         if all {
             log::info!(
-                "the new binary reads another state ({version}, not {STATE_VERSION}): telling {} \
-                 connections to reconnect",
+                "the new binary reads another state ({version}, not {}): telling {} connections to \
+                 reconnect",
+                state_version(),
                 left.len()
             );
             self.hub.drain(now);
@@ -225,7 +234,7 @@ impl Server {
     fn stay(&mut self, why: &str) {
         log::error!("reload: {why}; this server goes on as it was");
         if matches!(self.reload, Some(Reload::Leaving { .. })) {
-            self.hub.stop_draining();
+            self.hub.stop_draining(self.clock.now());
         }
         self.reload = None;
         self.notices.iter().for_each(Notices::ready);

@@ -126,8 +126,10 @@ impl Chunked {
             (ChunkState::Size { digits: 0, .. }, b'\r') => return Err(bad()),
             (state, b'\r') => state,
             (ChunkState::Size { size, .. } | ChunkState::Extension { size, .. }, b'\n') => {
-                if body_len + size > body_max {
-                    return Err(body_too_large(body_len + size, body_max));
+                // Eight digits are as many as a length has on a machine of 32 bits.
+                let bytes = body_len.saturating_add(size);
+                if bytes > body_max {
+                    return Err(body_too_large(bytes, body_max));
                 }
                 match size {
                     0 => ChunkState::Trailer { blank: true },
@@ -181,6 +183,20 @@ mod tests {
             assert!(chunked.is_done());
             assert_eq!((body.as_slice(), taken), (&b"hello world"[..], bytes.len() - 3));
         }
+    }
+
+    #[test]
+    fn a_size_that_exceeds_all_numbers_with_what_came_before_it_is_too_large() {
+        // Behind the digits of a chunk of the greatest size there is.
+        let mut state = Carrier::writer();
+        for mut number in [1, usize::MAX as u64, 0, 0, 0] {
+            state.number(&mut number).unwrap();
+        }
+        let mut chunked = Chunked::default();
+        chunked.carry(&mut Carrier::reader(state.into_bytes())).unwrap();
+        let mut body = b"what came before".to_vec();
+        let refused = chunked.decode(b"\r\n", &mut body, 1_000).unwrap_err();
+        assert_eq!(refused.status, 413);
     }
 
     #[test]

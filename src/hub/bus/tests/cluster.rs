@@ -43,18 +43,25 @@ impl Cluster {
     }
 
     pub fn add(&mut self, limits: impl Fn(&mut Limits)) {
-        let mut config =
-            Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
-        config.apps[0].client_events_on_public_channels = true;
-        config.server.scaling.enabled = true;
-        config.limits.node_lease_ms = 5_000;
-        config.limits.client_events_per_second = 0;
+        let mut config = config();
         limits(&mut config.limits);
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
         let (replies, commands) = (VecDeque::new(), Vec::new());
         let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
         self.nodes.push(node);
+    }
+
+    /// Has a node go on in another process with another configuration.
+    pub fn reload(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
+        let mut config = config();
+        change(&mut config);
+        self.forget_connection(at);
+        let (node, now) = (&mut self.nodes[at], self.now);
+        let state = node.hub.freeze(now, |_, ()| 0).unwrap();
+        node.hub = Hub::new(&config, [100 + at as u8; 32], now);
+        node.hub.thaw(state, now, |_| Some(())).unwrap();
+        node.hub.audit().unwrap();
     }
 
     /// Turns of all loops until nobody has anything to say.
@@ -189,6 +196,19 @@ impl Cluster {
         id
     }
 
+    /// A client of a node that is signed in as this user and listens to what is sent to it.
+    pub fn user(&mut self, at: usize, user: &str) -> ConnId {
+        let (id, socket_id) = self.connect(at);
+        let data = format!(r#"{{"id":"{user}"}}"#);
+        let auth = Signer::new(SECRET).sign(&[&socket_id, "::user::", &data]);
+        let data = crate::proto::message::json_string(&data);
+        let data = format!(r#"{{"auth":"key:{auth}","user_data":{data}}}"#);
+        self.say(at, id, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
+        let data = format!(r##"{{"channel":"#server-to-user-{user}"}}"##);
+        self.say(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        id
+    }
+
     pub fn whisper(&mut self, at: usize, id: ConnId, channel: &str, data: u32) {
         let text = format!(r#"{{"event":"client-e","channel":"{channel}","data":{data}}}"#);
         self.say(at, id, &text);
@@ -224,6 +244,15 @@ impl Cluster {
     }
 }
 
+fn config() -> Config {
+    let mut config = Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+    config.server.scaling.enabled = true;
+    config.limits.node_lease_ms = 5_000;
+    config.limits.client_events_per_second = 0;
+    config.apps[0].client_events_on_public_channels = true;
+    config
+}
+
 fn take(outbox: &mut Outbox) -> Vec<u8> {
     let mut slices = vec![IoSlice::new(&[]); 4_096];
     let filled = outbox.slices(&mut slices, usize::MAX);
@@ -256,15 +285,20 @@ const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnec
 
 /// Publishes an event by a node's API.
 pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &str) {
+    publish_to(cluster, at, "1", channel, data);
+}
+
+/// The same to an app of this id.
+pub(super) fn publish_to(cluster: &mut Cluster, at: usize, app: &str, channel: &str, data: &str) {
     let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
     let query = format!(
         "auth_key=key&auth_timestamp={}&auth_version=1.0&body_md5={}",
         cluster.now.unix_s,
         crate::proto::auth::md5_hex(body.as_bytes())
     );
-    let signature = Signer::new(SECRET).sign(&["POST\n/apps/1/events\n", &query]);
+    let signature = Signer::new(SECRET).sign(&["POST\n/apps/", app, "/events\n", &query]);
     let mut request = format!(
-        "POST /apps/1/events?{query}&auth_signature={signature} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /apps/{app}/events?{query}&auth_signature={signature} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes();

@@ -1,0 +1,129 @@
+//! A node that goes on with another configuration: what it knew as one of several, and what of it
+//! still holds.
+
+use super::cluster::{Cluster, publish, publish_to};
+use crate::config::{App, Config};
+
+#[test]
+fn what_a_cache_channel_keeps_is_replaced_once_the_node_is_alone_or_among_others() {
+    for is_alone in [true, false] {
+        let mut cluster = Cluster::new(2);
+        let elsewhere = cluster.member(1, "presence-a", "1");
+        let here = cluster.member(0, "presence-a", "2");
+        publish(&mut cluster, 0, "cache-a", "1");
+        cluster.settle();
+        cluster.said(0, here);
+        cluster.said(1, elsewhere);
+        cluster.reload(0, |config| match is_alone {
+            true => config.server.scaling.enabled = false,
+            false => config.server.scaling.channel = "another".into(),
+        });
+        let reader = cluster.member(0, "cache-a", "");
+        assert!(cluster.said(0, reader).contains(r#""data":"1""#));
+        let hub = &mut cluster.nodes[0].hub;
+        assert!(hub.apps[0].cache.after(0).all(|(_, _, kept)| kept.version == (0, 0)));
+        assert_eq!(cluster.view(0)[1].2, ["2"], "nothing is left of the other node");
+        publish(&mut cluster, 0, "cache-a", "2");
+        let reader = cluster.member(0, "cache-a", "");
+        assert!(cluster.said(0, reader).contains(r#""data":"2""#), "alone: {is_alone}");
+    }
+}
+
+#[test]
+fn what_a_cache_channel_keeps_stays_the_newest_when_the_node_is_among_the_same_others() {
+    let mut cluster = Cluster::new(2);
+    publish(&mut cluster, 1, "cache-a", "1");
+    cluster.settle();
+    let version = |cluster: &Cluster| {
+        let cache = &cluster.nodes[0].hub.apps[0].cache;
+        cache.after(0).map(|(_, _, kept)| kept.version).next().unwrap()
+    };
+    let before = version(&cluster);
+    cluster.reload(0, |_| {});
+    assert_eq!(version(&cluster), before);
+    publish(&mut cluster, 0, "cache-a", "2");
+    assert!(version(&cluster) > before);
+    cluster.settle();
+    let reader = cluster.member(1, "cache-a", "");
+    assert!(cluster.said(1, reader).contains(r#""data":"2""#));
+}
+
+#[test]
+fn facts_of_an_app_that_is_no_more_do_not_count() {
+    let mut cluster = Cluster::new(2);
+    for n in 0..50 {
+        cluster.member(1, &format!("c{n}"), "");
+        cluster.member(1, "presence-a", &n.to_string());
+    }
+    cluster.settle();
+    let facts = |cluster: &mut Cluster| {
+        let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+        bus.nodes.get(0).unwrap().facts
+    };
+    assert_eq!(facts(&mut cluster), 101);
+    cluster.reload(0, |_| {});
+    assert_eq!(facts(&mut cluster), 101);
+    // A client of the app is still here: its channel is the only one.
+    cluster.member(0, "presence-a", "me");
+    cluster.settle();
+    cluster.reload(0, |config| config.apps = vec![App::new("2", "key", "secret")]);
+    let channels = |cluster: &Cluster| {
+        cluster.nodes[0].hub.apps.iter().map(|app| app.channels.len()).sum::<usize>()
+    };
+    assert_eq!((facts(&mut cluster), channels(&cluster)), (0, 1));
+    cluster.settle();
+    assert_eq!((facts(&mut cluster), channels(&cluster)), (0, 0));
+    cluster.nodes.iter().for_each(|node| node.hub.audit().unwrap());
+}
+
+/// With a second app, which the clients of a [`Cluster`] connect to.
+fn with_a_second(config: &mut Config) {
+    config.apps = vec![App::new("2", "key", "secret"), App::new("1", "key-1", "secret")];
+}
+
+#[test]
+fn what_was_said_of_an_app_before_it_came_is_told_once_more() {
+    let mut cluster = Cluster::new(2);
+    cluster.reload(0, with_a_second);
+    cluster.settle();
+    let first = cluster.member(0, "presence-a", "1");
+    publish_to(&mut cluster, 0, "2", "cache-a", "kept");
+    cluster.pass(2_000);
+    cluster.reload(1, with_a_second);
+    cluster.pass(5_000);
+    assert_eq!(cluster.view(1), cluster.view(0));
+    assert_eq!(cluster.view(1), [("presence-a".to_owned(), 1, vec!["1".to_owned()])]);
+    let reader = cluster.member(1, "cache-a", "");
+    assert!(cluster.said(1, reader).contains(r#""data":"kept""#));
+    // It goes, and comes again before all of its connections have gone.
+    (0..50).for_each(|_| _ = cluster.member(1, "news", ""));
+    cluster.settle();
+    cluster.reload(1, |_| {});
+    cluster.close(0, first);
+    cluster.member(0, "presence-a", "2");
+    cluster.pass(500);
+    cluster.reload(1, with_a_second);
+    cluster.pass(5_000);
+    assert_eq!(cluster.view(1), cluster.view(0));
+    assert!(cluster.view(1).contains(&("presence-a".to_owned(), 1, vec!["2".to_owned()])));
+}
+
+#[test]
+fn facts_that_were_refused_are_told_once_more_when_there_is_room() {
+    let mut cluster = Cluster::new(2);
+    for n in 0..2_000 {
+        cluster.member(0, &format!("c{n}"), "");
+    }
+    cluster.settle();
+    assert_eq!(cluster.view(1).len(), 2_000);
+    let said = cluster.counters(0).said;
+    cluster.reload(1, |config| config.limits.node_facts = 3_000);
+    cluster.pass(10_000);
+    assert!(cluster.counters(0).said - said < 3, "no fact was refused, none is sent again");
+    cluster.add(|limits| limits.node_facts = 1_500);
+    cluster.pass(10_000);
+    assert_eq!(cluster.view(2).len(), 1_500);
+    cluster.reload(2, |config| config.limits.node_facts = 3_000);
+    cluster.pass(10_000);
+    assert_eq!(cluster.view(2).len(), 2_000);
+}

@@ -1,0 +1,297 @@
+//! The layout of a hub that is written down, and whether its version names it.
+//!
+//! `tests/state` holds a state of this version and of earlier ones: a hub with a value of its own in
+//! every field, in hexadecimal digits.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::super::api::Listing;
+use super::super::super::channel::Kind;
+use super::super::super::peer::*;
+use super::super::super::presence::Member;
+use super::super::super::schedule::Held;
+use super::super::super::{AppCounters, Counters};
+use super::super::*;
+use crate::config::App as Settings;
+use crate::hub::{state_version, version_of};
+use crate::proto::http::Chunked;
+use crate::proto::websocket::{Bounds, Frame, Reader};
+
+const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+
+fn config() -> Config {
+    let apps = ["1", "2"].map(|id| Settings::new(id, format!("key-{id}"), "secret"));
+    let mut config = Config { apps: apps.into(), ..Config::default() };
+    config.server.scaling.enabled = true;
+    config
+}
+
+fn frame(text: &str) -> Frame {
+    text.as_bytes().into()
+}
+
+/// A hub with a value of its own in every field that is carried, and something of every kind.
+fn complete() -> Hub<()> {
+    let mut hub = Hub::new(&config(), [0; 32], NOW);
+    hub.by_id.remove("2");
+    requests(&mut hub);
+    let members =
+        [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::AskedTwice { at_ms: 72 }];
+    let members: Vec<ConnId> =
+        (0..).zip(members).map(|(n, it)| subscriber(&mut hub, n, it)).collect();
+    for (n, goodbye) in (0..).zip([
+        Goodbye::None,
+        Goodbye::Said,
+        Goodbye::Waiting { half_closed: false },
+        Goodbye::Waiting { half_closed: true },
+        Goodbye::PutOff,
+    ]) {
+        let id = hub.open((), None, NOW);
+        hub.turn_away(id, "", NOW);
+        let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+        (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
+        let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
+        let is_for_metrics = n == 1;
+        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye, is_for_metrics };
+        peer.phase = Phase::Closing(closing);
+    }
+    channels(&mut hub, &members);
+    let Some(place) = hub.apps[0].place("presence-a") else { panic!("no channel") };
+    hub.add_leave(0, place, "left".into());
+    let held = Held { message: Some("held".into()), bytes: b"after it".to_vec() };
+    hub.schedule.hold(members[1], held);
+    count(&mut hub.peers.counters);
+    let Some(bus) = &mut hub.bus else { panic!("no bus") };
+    fill(bus);
+    hub
+}
+
+/// Half of a request in each state that a chunked body can be in.
+fn requests(hub: &mut Hub<()>) {
+    let pieces = ["5", "5;x", "5\r\nhe", "5\r\nhello", "0\r\nT", "0\r\n\r\n"];
+    for (n, piece) in (0..).zip(pieces) {
+        let id = hub.open((), Some(Ipv4Addr::new(203, 0, 113, n as u8).into()), NOW);
+        let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+        (peer.last_seen_ms, peer.replies) = (10 + n, 20 + n as u8);
+        let Phase::Request(request) = &mut peer.phase else { panic!("no request") };
+        let mut chunked = ChunkedBody { decoder: Chunked::default(), body: Vec::new() };
+        chunked.decoder.decode(piece.as_bytes(), &mut chunked.body, 100).unwrap();
+        request.buffer = format!("POST /{n}").into();
+        request.needed = 30 + n as usize;
+        request.chunked = Some(Box::new(chunked));
+        request.deadline_ms = (n > 0).then_some(40 + n);
+        (request.checked, request.is_for_metrics) = (n == 2, n == 3);
+        request.is_held = n == 4;
+        request.listing = (n == 5).then(|| {
+            // None of the channels is before the first place.
+            let (prefix, has_entries) = ("listed".to_owned(), true);
+            Box::new(Listing { prefix, has_entries, ..Listing::default() })
+        });
+        hub.api_requests += u32::from(n == 2);
+    }
+}
+
+/// A WebSocket that has sent half a frame, and has not read all that waits for it.
+fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
+    let id = hub.open((), Some(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96).into()), NOW);
+    let handshake = "GET /app/key-1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    hub.receive(id, &mut handshake.as_bytes().to_vec(), NOW);
+    let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+    (peer.last_seen_ms, peer.replies, peer.outbox) =
+        (50 + u64::from(n), n as u8, Outbox::default());
+    peer.outbox.push(frame("first"));
+    peer.outbox.push(frame("second"));
+    peer.outbox.consume(n as usize);
+    let Some(subscriber) = peer.subscriber_mut() else { panic!("no WebSocket") };
+    subscriber.socket_id = SocketId(60 + n, 65 + n);
+    subscriber.window = (80 + n, 85 + u64::from(n));
+    subscriber.client_events = (87 + n as u16, 88 + n as u16);
+    subscriber.liveness = liveness;
+    subscriber.reader = Reader::default();
+    // Half of a header; a ping within a message of several frames; half of a frame.
+    let said: [&[u8]; 3] = [
+        &[0x81, 0x85],
+        &[
+            0x01,
+            0x84,
+            1,
+            2,
+            3,
+            4,
+            b'a' ^ 1,
+            b'b' ^ 2,
+            0xC3 ^ 3,
+            0xA9 ^ 4,
+            0x89,
+            0x83,
+            5,
+            6,
+            7,
+            8,
+            9,
+        ],
+        &[0x02, 0x81, 0, 0, 0, 0, 7, 0x80, 0x89, 9, 8, 7, 6, 5],
+    ];
+    let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true };
+    let mut bytes = said[n as usize].to_vec();
+    while subscriber.reader.next(&mut bytes, &mut 0, bounds).unwrap().is_some() {}
+    id
+}
+
+fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
+    let app = &mut hub.apps[0];
+    app.elsewhere.0 = vec![0, 131, 132];
+    app.cache.keep_as_told("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
+    app.cache.keep_as_told("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
+    let infos = [None, Some(r#"{"name":"x"}"#.into()), Some("null".into())];
+    for (name, counted_ms, count_due) in [("presence-a", 141, false), ("news", 142, true)] {
+        let (place, _) = app.occupy(name, Kind::of(name));
+        let channel = app.channels.get_mut(place as usize).unwrap();
+        (channel.counted_ms, channel.count_due) = (counted_ms, count_due);
+        channel.set_elsewhere(3, 143);
+        channel.set_elsewhere(4, 144);
+        for ((index, &id), info) in (0..).zip(members).zip(&infos) {
+            let member = Member { id: format!("user-{index}").as_str().into(), info: info.clone() };
+            if let Some(presence) = &mut channel.presence {
+                presence.join(&member);
+                presence.join_at(index as usize + 3, &member);
+            }
+            let user = channel.presence.is_some().then(|| Rc::clone(&member.id));
+            channel.members.push(id);
+            let subscriber = hub.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()).unwrap();
+            subscriber.take_seat(Seat { channel: place, index, user });
+            let info = info.clone().filter(|_| index > 0);
+            let (id, own_seats) = (Rc::clone(&member.id), 0);
+            subscriber.user = (index < 2).then(|| Box::new(User { id, info, own_seats }));
+        }
+        channel.doubt(4);
+    }
+}
+
+/// A number of its own for each thing that is counted.
+fn count(counters: &mut Counters) {
+    counters.apps[0] = AppCounters {
+        connections_opened: 201,
+        messages_in: 202,
+        messages_handled: 203,
+        bytes_in: 204,
+        messages_out: 205,
+        bytes_out: 206,
+        client_events: 207,
+        api_events: 208,
+    };
+    (0..).zip(&mut counters.refused).for_each(|(n, number)| *number = 300 + n);
+    counters.frames_left_out = 211;
+    counters.tls_failures = 212;
+    counters.accept_failures = 213;
+    counters.closes.others = 214;
+    counters.bad_requests.others = 215;
+    for (n, (code, _)) in counters.closes.iter().enumerate().collect::<Vec<_>>() {
+        (0..=n).for_each(|_| counters.closes.count(code));
+    }
+    for (n, (status, _)) in counters.bad_requests.iter().enumerate().collect::<Vec<_>>() {
+        (0..=20 + n).for_each(|_| counters.bad_requests.count(status));
+    }
+    for (n, route) in (0..).zip(&mut counters.requests) {
+        route.others = 220 + n;
+        (0..=n).for_each(|_| route.count(404));
+    }
+    counters.turns.count(Duration::from_millis(3));
+    counters.turns.count(Duration::from_secs(9));
+}
+
+fn fill(bus: &mut Bus) {
+    bus.id = NodeId(501);
+    (bus.started_ms, bus.clock, bus.alive_ms, bus.links) = (502, 503, 504, 505);
+    (0..).zip(bus.counters.numbers()).for_each(|(n, number)| *number = 510 + n);
+    bus.changed.clear();
+    bus.changed_apps.clear();
+    bus.pending.clear();
+    for n in 0..3 {
+        bus.queue.push(frame(&format!("said {n}")), 520 + n);
+    }
+    (0..2).for_each(|_| drop(bus.queue.take()));
+    bus.queue.forget_before(1);
+    bus.telling = Some(Telling::new(false));
+    bus.tell_again = Some(true);
+    for n in 0..10 {
+        let Some(node) = bus.nodes.add(NodeId(530 + n), 540 + n).and_then(|at| bus.nodes.get(at))
+        else {
+            panic!("no room")
+        };
+        node.next = (n > 0).then_some(550 + n);
+        (node.is_here, node.has_left) = (n == 1, n == 2);
+        (node.is_whole, node.is_telling) = (n == 3, n == 4);
+        (node.asks.again, node.asks.tell) = (n == 5, n == 6);
+        (node.wants_kept, node.is_over) = (n == 7, n == 8);
+        node.heard_ours = 560 + n;
+        node.ahead_ms = (n == 1).then_some(581);
+        node.again_ms = (n == 2).then_some(582);
+        node.tell_ms = (n == 3).then_some(583);
+    }
+    bus.nodes.remove(9);
+}
+
+fn digits(state: &[u8]) -> String {
+    let mut text = String::new();
+    for line in state.chunks(48) {
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn bytes(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.bytes().filter(|byte| *byte != b'\n').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/state"))
+}
+
+#[test]
+fn the_layout_of_a_state_is_the_one_that_its_version_names() {
+    let version = state_version();
+    let state = complete().freeze(NOW, |_, ()| 7).unwrap();
+    let file = folder().join(format!("{version}.hex"));
+    if !file.exists() {
+        fs::write(&file, digits(&state)).unwrap();
+        panic!(
+            "the version is new, {file:?} was written for it: remove the unreleased one before it"
+        );
+    }
+    let before = bytes(&fs::read_to_string(&file).unwrap());
+    assert!(
+        state == before,
+        "a state has another layout than {file:?}, and the same version: raise REVISION in \
+         src/hub/carry/version.rs"
+    );
+}
+
+#[test]
+fn a_state_of_another_version_is_refused_by_its_name() {
+    for file in fs::read_dir(folder()).unwrap() {
+        let file = file.unwrap().path();
+        let state = bytes(&fs::read_to_string(&file).unwrap());
+        let version = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let mut hub = Hub::new(&config(), [1; 32], NOW);
+        let read = hub.thaw(state.clone(), NOW, |_| Some(()));
+        let is_named = version_of(&state).as_deref() == Some(state_version().as_str());
+        assert_eq!(
+            (read.is_ok(), is_named),
+            (version == state_version(), read.is_ok()),
+            "{version}"
+        );
+        if read.is_ok() {
+            hub.audit().unwrap();
+            assert_eq!(hub.connections(), complete().connections());
+        }
+    }
+}

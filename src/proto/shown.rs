@@ -1,0 +1,31 @@
+//! Text of strangers where people read it: in a log, an answer, on a terminal.
+
+/// Whether a character does not stand for itself where it is shown: it begins a line, moves the
+/// cursor, or turns the direction of the text around it.
+pub fn is_unsafe_to_show(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Line and paragraph separators.
+            '\u{2028}' | '\u{2029}'
+            // Marks, embeddings, overrides and isolates of right-to-left text.
+            | '\u{061C}' | '\u{200E}' | '\u{200F}'
+            | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The beginning of a text without such characters, of so many characters at most.
+pub fn shown(text: &str, characters_max: usize) -> String {
+    text.chars().filter(|c| !is_unsafe_to_show(*c)).take(characters_max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_one_line_and_one_direction() {
+        let text = "a\n\r\u{1b}\u{7f}\u{85}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\
+            \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}é😀\u{200d}שb";
+        assert_eq!(shown(text, 100), "aé😀\u{200d}שb");
+        assert_eq!(shown(text, 2), "aé");
+    }
+}

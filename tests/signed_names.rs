@@ -1,0 +1,52 @@
+//! Signatures of subscriptions are of one channel, whatever its name.
+
+use crate::support::{APP, Client, Server, channel_auth};
+use serde_json::json;
+
+/// Asks for a channel with this `auth` and `channel_data`, which is refused as `InvalidData` or
+/// another of these.
+#[track_caller]
+fn is_refused(client: &mut Client, channel: &str, auth: &str, data: &str, kind: &str) {
+    let data = json!({"channel": channel, "auth": auth, "channel_data": data});
+    client.send(json!({"event": "pusher:subscribe", "data": data}));
+    client.error(4200, "Invalid message format");
+    let told = client.event();
+    assert_eq!(told["event"], "pusher:subscription_error", "{channel}");
+    assert_eq!(told["channel"], channel);
+    assert!(told["data"].to_string().contains(kind), "{told}");
+}
+
+#[test]
+fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    for (channel, data) in [
+        ("private-chat", "42"),
+        ("private-chat", "x"),
+        ("private-chat", "[]"),
+        ("private-chat", r#"{"a":1}:{"user_id":"7"}"#),
+        ("presence-chat", "42"),
+        ("presence-chat", r#""{}""#),
+        ("private-cache-a", "null"),
+    ] {
+        let auth = channel_auth(&APP, &client.socket_id, &format!("{channel}:{data}"), "");
+        is_refused(&mut client, channel, &auth, data, "InvalidData");
+    }
+    client.nothing();
+    client.subscribe_private("private-chat:42");
+    client.subscribe_private("private-chat:{42");
+    let occupied = json!({"private-chat:42": {}, "private-chat:{42": {}});
+    server.get("/apps/app-id/channels", "").is(200, json!({"channels": occupied}));
+}
+
+#[test]
+fn a_signature_with_data_is_of_no_channel_whose_name_ends_with_the_data() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    for name in [r#"private-chat:{"user_id":"7"}"#, r#"presence-a:b: {"a":{"b":":{}"}} "#] {
+        let auth = channel_auth(&APP, &client.socket_id, name, "");
+        is_refused(&mut client, name, &auth, "", "InvalidName");
+    }
+    client.subscribe(r#"chat:{"user_id":"7"}"#);
+    client.nothing();
+}
