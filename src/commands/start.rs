@@ -107,8 +107,15 @@ fn announce(loaded: &Loaded, bound: &Server) {
     if let Some(address) = bound.metrics_address() {
         text.push_str(&format!("metrics at http://{address}/metrics\n"));
     }
+    let mut out = io::stdout().lock();
     let made_up = loaded.config.apps.first().filter(|_| loaded.generated_app);
-    if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
+    if made_up.is_some() && !out.is_terminal() {
+        // What is no terminal is kept: a log is no place for a secret.
+        text.push_str(
+            "No app is configured. The credentials made for this run are printed to a terminal \
+             only: run `reverb install` to add an app to the .env, and start the server again\n",
+        );
+    } else if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
         let host = reachable_host(address.ip());
         text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
         let block = env_block(app, &host, address.port());
@@ -116,7 +123,6 @@ fn announce(loaded: &Loaded, bound: &Server) {
         text.push_str(&block.replace("REVERB_SCHEME=http", scheme));
         text.push('\n');
     }
-    let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
