@@ -142,6 +142,13 @@ fn each_variable_that_is_wrong_is_named() {
 }
 
 #[test]
+fn an_answer_that_is_a_sentence_goes_on_in_the_same_sentence() {
+    let server = Server::start();
+    let app = LaravelApp::new(server.address().port(), "REVERB_APP_ID=other");
+    app.is_wrong(&["No matching application for ID [other]; if it runs with an older"]);
+}
+
+#[test]
 fn a_page_whose_origin_is_not_allowed_is_told() {
     let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "shop.example")]);
     let port = server.address().port();
