@@ -11,8 +11,9 @@ use crate::config::{self, Loaded};
 use crate::hub::STATE_VERSION;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
+use crate::net::sys::{self, Inherited};
 use crate::net::systemd::{self, Notices};
-use crate::net::{BindError, Server, restart_key, sys};
+use crate::net::{BindError, Server, restart_key};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -29,16 +30,18 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
+    let mut inherited = Inherited::of_process().map_err(Failure::at_work)?;
     let mut server = match HandedOver::from_environment() {
-        Some(handed) => Server::take_over(&handed, config, seed),
+        Some(handed) => Server::take_over(&handed, &mut inherited, config, seed),
         None => {
-            let sockets = systemd::sockets().map_err(|error| {
+            let sockets = systemd::sockets(&mut inherited).map_err(|error| {
                 Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
             })?;
             Server::on(sockets, config, seed)
         }
     }
     .map_err(unbound)?;
+    drop(inherited);
     server.succeed_by(Successor::of_this_process());
     // Made-up credentials are made up once.
     if !loaded.generated_app {

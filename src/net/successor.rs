@@ -19,7 +19,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::server::TRIAL;
-use super::sys;
+use super::sys::{self, Inherited};
 
 /// The command that says whether a binary would serve with the flags behind it.
 pub const TRY: &str = "successor";
@@ -89,10 +89,10 @@ impl HandedOver {
     /// # Errors
     ///
     /// The system's.
-    pub(super) fn read_state(&self) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn read_state(&self, inherited: &mut Inherited) -> io::Result<Option<Vec<u8>>> {
         let Some(descriptor) = self.state else { return Ok(None) };
         let mut bytes = Vec::new();
-        File::from(sys::inherited(descriptor)?).read_to_end(&mut bytes)?;
+        File::from(inherited.take(descriptor)?).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 }

@@ -16,7 +16,7 @@ use crate::net::error::BindError;
 use crate::net::listen::Listen;
 use crate::net::socket::Socket;
 use crate::net::successor::{self, HandedOver, Inheritable, Successor, Trial};
-use crate::net::sys;
+use crate::net::sys::{self, Inherited};
 use crate::net::systemd::Notices;
 
 /// A reload that has begun.
@@ -33,8 +33,9 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`Server::bind`]; the state cannot be read.
-    pub fn take_over(
+    pub(crate) fn take_over(
         handed: &HandedOver,
+        inherited: &mut Inherited,
         config: &Config,
         seed: [u8; 32],
     ) -> Result<Self, BindError> {
@@ -44,7 +45,7 @@ impl Server {
         let metrics = config.server.metrics;
         let mut server = Server::with(clock, config, seed, |_| {
             let listens = handed.listens.iter().map(|(descriptor, letter)| {
-                Listen::take_over(sys::inherited(*descriptor)?, *letter)
+                Listen::take_over(inherited.take(*descriptor)?, *letter)
             });
             let mut listens = listens.collect::<io::Result<Vec<Listen>>>()?;
             let wanted =
@@ -61,10 +62,10 @@ impl Server {
             Ok(listens)
         })?;
         server.has_taken_over = true;
-        if let Some(state) = handed.read_state()? {
+        if let Some(state) = handed.read_state(inherited)? {
             let now = server.clock.now();
             let taken = server.hub.thaw(state, now, |descriptor| {
-                let socket = sys::inherited(i32::try_from(descriptor).ok()?).ok()?;
+                let socket = inherited.take(i32::try_from(descriptor).ok()?).ok()?;
                 Some(Socket::new(mio::net::TcpStream::from_std(socket.into()), None))
             });
             taken.map_err(|_| io::Error::other("the state that was handed over is not whole"))?;
