@@ -166,3 +166,25 @@ fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
     }
     server.is_up();
 }
+
+#[test]
+fn what_has_arrived_while_a_process_was_held_is_answered() {
+    let server = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "300")]);
+    let mut http = Http::connect(&server);
+    server.is_up();
+    server.signal("STOP");
+    // It takes more than one turn to read.
+    let body = json!({"name": "e", "channel": "c", "data": "x".repeat(9_000)}).to_string();
+    let body = body + &" ".repeat(30_000);
+    let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
+    let length = body.len();
+    http.send(format!("POST {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"));
+    let other = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "2500")]);
+    // Nothing tells of time that passes but somebody else's deadline.
+    Http::connect(&other).ended();
+    server.signal("CONT");
+    http.response().is(200, json!({}));
+    server.logs("this process did not run for ");
+    // Deadlines hold again.
+    Http::connect(&server).ended();
+}

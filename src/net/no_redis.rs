@@ -59,6 +59,10 @@ impl Redis {
         match *self {}
     }
 
+    pub(super) fn has_arrived(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         match *self {}
     }

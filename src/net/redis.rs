@@ -137,6 +137,11 @@ impl Redis {
         stream.readable || (stream.writable && waits)
     }
 
+    /// Whether something may have arrived that was not read.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
+    }
+
     /// Whether it has certificates that can be loaded anew.
     pub(super) fn is_secure(&self) -> bool {
         self.tls.is_some()

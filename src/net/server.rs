@@ -9,6 +9,7 @@
 mod accept;
 mod attach;
 mod bind;
+mod catch_up;
 mod configure;
 mod obey;
 mod replace;
@@ -34,6 +35,7 @@ use super::systemd::Notices;
 use super::tls::Secure;
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Now};
+use catch_up::CatchUp;
 use configure::Configure;
 use replace::Reload;
 
@@ -59,6 +61,7 @@ pub struct Server {
     stop_writer: StdUnixStream,
     hub: Hub<Socket>,
     clock: Clock,
+    catch_up: CatchUp,
     limits: Limits,
     /// Connections that may have something to read.
     to_read: Vec<ConnId>,
@@ -147,6 +150,7 @@ impl Server {
             successor::tell_outcome("");
         }
         let mut events = Events::with_capacity(EVENTS);
+        self.catch_up.start(self.clock.now());
         loop {
             let timeout = self.sleep_for();
             match self.poll.poll(&mut events, timeout) {
@@ -154,6 +158,7 @@ impl Server {
                 _ => {}
             }
             let (now, began) = (self.clock.now(), Instant::now());
+            self.catch_up.begin_turn(timeout, now);
             for event in &events {
                 self.note(event);
             }
@@ -173,7 +178,8 @@ impl Server {
             if std::mem::take(&mut self.asked) {
                 self.obey(now);
             }
-            if self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            let is_catching_up = self.is_catching_up(&events, now);
+            if !is_catching_up && self.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
                 self.hub.tick(now);
             }
             let registry = self.poll.registry();
@@ -184,7 +190,7 @@ impl Server {
             self.reap(now);
             self.trim(now);
             let has_ended = self.has_ended(now);
-            if let Some(redis) = &mut self.redis {
+            if let Some(redis) = self.redis.as_mut().filter(|_| !is_catching_up || has_ended) {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
             self.hub.counters_mut().turns.count(began.elapsed());
@@ -200,7 +206,7 @@ impl Server {
         let accepts = !self.is_about_to_go() && self.listens.iter().any(Listen::has_work);
         let reads = !self.to_read.is_empty() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
-        if reads || self.hub.has_dirty() || accepts || talks {
+        if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::{Interest, Poll, Token};
 
 use super::accept::connections_within;
+use super::catch_up::CatchUp;
 use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
 use crate::config::Config;
 use crate::hub::Hub;
@@ -104,6 +105,7 @@ impl Server {
             stop_writer,
             hub: Hub::new(&config, seed, clock.now()),
             clock,
+            catch_up: CatchUp::default(),
             limits: config.limits.clone(),
             configure: None,
             config,
