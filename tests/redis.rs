@@ -4,6 +4,7 @@
 
 mod cluster;
 pub mod daemon;
+mod descriptors;
 mod events;
 mod hostile;
 mod lease;

@@ -29,17 +29,19 @@ use super::pulse::Pulse;
 use super::redis::Redis;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
-use super::successor::{self, Successor};
+use super::successor::{Outcome, Successor};
 use super::sys;
 use super::systemd::Notices;
 use super::tls::Secure;
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Now};
+use accept::Files;
 use catch_up::CatchUp;
 use configure::Configure;
 use replace::Reload;
 
 pub(crate) use accept::connections_within;
+pub(super) use accept::no_room;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
@@ -62,6 +64,7 @@ pub struct Server {
     hub: Hub<Socket>,
     clock: Clock,
     catch_up: CatchUp,
+    files: Files,
     limits: Limits,
     /// Connections that may have something to read.
     to_read: Vec<ConnId>,
@@ -88,6 +91,8 @@ pub struct Server {
     successor: Option<Successor>,
     /// How far that is.
     reload: Option<Reload>,
+    /// Where that is told.
+    outcome: Outcome,
     /// Whether this server goes on where another has stopped.
     has_taken_over: bool,
 }
@@ -147,7 +152,7 @@ impl Server {
     pub fn run(mut self) -> io::Result<()> {
         self.notices.iter().for_each(Notices::ready);
         if self.has_taken_over {
-            successor::tell_outcome("");
+            self.outcome.tell("");
         }
         let mut events = Events::with_capacity(EVENTS);
         self.catch_up.start(self.clock.now());
@@ -344,6 +349,9 @@ impl Server {
     }
 
     fn reap(&mut self, now: Now) {
+        if !self.to_reap.is_empty() {
+            self.retry_accepting(now);
+        }
         while let Some(id) = self.to_reap.pop() {
             // Closing the descriptor takes it off the poller as well.
             let Some(mut socket) = self.hub.close(id, now) else { continue };

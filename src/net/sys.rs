@@ -209,10 +209,19 @@ pub fn monotonic_us() -> u64 {
 
 /// Whether a write of a line to this file would be taken at once.
 pub fn is_writable_now(file: BorrowedFd<'_>) -> bool {
-    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    is_ready_now(file, libc::POLLOUT)
+}
+
+/// Whether there is something to read, or on a listening socket to accept.
+pub fn is_readable_now(file: BorrowedFd<'_>) -> bool {
+    is_ready_now(file, libc::POLLIN)
+}
+
+fn is_ready_now(file: BorrowedFd<'_>, events: libc::c_short) -> bool {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one local of the type the call reads and writes, and says so.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    ready == 1 && poll.revents & libc::POLLOUT != 0
+    ready == 1 && poll.revents & events != 0
 }
 
 /// Has the C library keep tables of a megabyte and more by themselves, for good: they grow where they

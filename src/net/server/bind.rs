@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Token};
 
-use super::accept::connections_within;
+use super::accept::{Files, connections_within};
 use super::catch_up::CatchUp;
 use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
 use crate::config::Config;
@@ -18,6 +18,7 @@ use crate::net::listen::Listen;
 use crate::net::notice::Notice;
 use crate::net::redis::Redis;
 use crate::net::stop::StopRequests;
+use crate::net::successor::Outcome;
 use crate::net::sys;
 use crate::net::tls::Secure;
 
@@ -106,6 +107,8 @@ impl Server {
             hub: Hub::new(&config, seed, clock.now()),
             clock,
             catch_up: CatchUp::default(),
+            files: Files::new(open_files),
+            outcome: Outcome::new()?,
             limits: config.limits.clone(),
             configure: None,
             config,

@@ -19,6 +19,9 @@ use crate::net::successor::{self, HandedOver, Inheritable, Successor, Trial};
 use crate::net::sys::{self, Inherited};
 use crate::net::systemd::Notices;
 
+/// Why there is no reload of a server that stops.
+pub(super) const IS_STOPPING: &str = "it was asked to stop";
+
 /// A reload that has begun.
 pub(super) enum Reload {
     /// The new binary is asked.
@@ -99,11 +102,15 @@ impl Server {
 
     /// Begins to give way, unless it does already, or stops.
     pub(super) fn begin_to_reload(&mut self, now: Now) {
-        if self.reload.is_some() || self.end_ms.is_some() {
+        if self.end_ms.is_some() {
+            return self.outcome.tell(IS_STOPPING);
+        }
+        // One that is on its way is the answer to both.
+        if self.reload.is_some() {
             return;
         }
         let Some(successor) = &self.successor else {
-            return log::error!("there is nothing to execute in place of this server");
+            return self.stay("no successor binary is known");
         };
         self.notices.iter().for_each(Notices::reloading);
         let deadline_ms = now.ms + u64::from(self.limits.reload_check_timeout_ms);
@@ -230,6 +237,6 @@ impl Server {
         }
         self.reload = None;
         self.notices.iter().for_each(Notices::ready);
-        successor::tell_outcome(why);
+        self.outcome.tell(why);
     }
 }
