@@ -2,7 +2,7 @@
 //! tests break what is between them.
 #![cfg(feature = "redis")]
 
-mod cluster;
+pub mod cluster;
 pub mod daemon;
 mod descriptors;
 mod events;

@@ -13,7 +13,7 @@ use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::sys::{self, Inherited};
 use crate::net::systemd::{self, Notices};
-use crate::net::{BindError, Server, restart_key};
+use crate::net::{BindError, Server};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -67,9 +67,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
     }
     let stopper = server.stopper().map_err(Failure::at_work)?;
-    let restarter = server.stopper().map_err(Failure::at_work)?;
-    let restart_key = loaded.restart_key.clone();
-    restart_key::watch(restart_key, &config.limits, restarter).map_err(Failure::at_work)?;
+    server.watch_restarts(loaded.restart_key.clone()).map_err(Failure::at_work)?;
     stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)

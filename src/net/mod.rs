@@ -12,7 +12,7 @@ mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis.rs"]
 mod redis;
-pub mod restart_key;
+mod restart_key;
 mod server;
 mod socket;
 mod stop;

@@ -20,7 +20,7 @@ use mio::event::Event;
 use super::error::BindError;
 use super::server::{REDIS, RESOLVED};
 use super::socket::Socket;
-use crate::config::{Config, RedisTarget, Transport};
+use crate::config::{Config, Limits, RedisTarget, Transport};
 use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
@@ -135,6 +135,11 @@ impl Redis {
         let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
         let waits = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
         stream.readable || (stream.writable && waits)
+    }
+
+    /// Other limits count from now on; those of what is said are the hub's.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.write_bytes_per_turn = limits.write_bytes_per_turn as usize;
     }
 
     /// Whether something may have arrived that was not read.

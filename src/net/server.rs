@@ -27,6 +27,7 @@ use super::listen::Listen;
 use super::notice::Notice;
 use super::pulse::Pulse;
 use super::redis::Redis;
+use super::restart_key;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::successor::{Outcome, Successor};
@@ -54,6 +55,8 @@ pub struct Server {
     notices: Option<Notices>,
     /// What feeds the messages card of Laravel Pulse, if it is fed.
     pulse: Option<Pulse>,
+    /// What looks whether `php artisan reverb:restart` was called, if that is known.
+    restarts: Option<restart_key::Watch>,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
     /// The way to the other nodes, if there are to be any.

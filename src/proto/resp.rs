@@ -53,6 +53,11 @@ impl Reader {
         Reader { parser: Parser::new(), partial_bytes: 0, bytes_max }
     }
 
+    /// Takes up to about so many bytes from now on.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// The next thing said in these bytes, which are advanced past what was looked at; `None` when
     /// the rest of it has yet to come.
     ///

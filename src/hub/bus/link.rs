@@ -104,6 +104,12 @@ impl Link {
         }
     }
 
+    /// Takes the limits of another, which is of no more use.
+    pub(super) fn take_limits(&mut self, other: &mut Link) {
+        std::mem::swap(&mut self.limits, &mut other.limits);
+        self.reader.set_bytes_max(self.limits.reply_bytes);
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.state == State::Up
     }

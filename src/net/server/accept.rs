@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::net::TcpStream;
 
 use super::Server;
-use crate::config::Bound;
+use crate::config::{Bound, Limits};
 use crate::hub::{ConnId, Now};
 use crate::net::listen::NotAccepted;
 use crate::net::socket::Socket;
@@ -128,6 +128,14 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(open_files: u64) -> Self {
         Files { open_files, is_tight: false }
+    }
+
+    /// Has `connections` be what there is room for, where it is 0.
+    pub(super) fn bound(&self, limits: &mut Limits) {
+        if limits.connections == 0 {
+            let room = connections_within(self.open_files);
+            limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
+        }
     }
 
     /// Descriptors of connections have lower numbers than this.

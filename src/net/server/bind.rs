@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Token};
 
-use super::accept::{Files, connections_within};
+use super::accept::Files;
 use super::catch_up::CatchUp;
 use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
 use crate::config::Config;
@@ -80,11 +80,8 @@ impl Server {
         let check_ms = config.limits.certificate_check_ms;
         let secure =
             Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
-        let open_files = sys::raise_open_files()?;
-        if config.limits.connections == 0 {
-            let room = connections_within(open_files);
-            config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
-        }
+        let files = Files::new(sys::raise_open_files()?);
+        files.bound(&mut config.limits);
         let mut listens = listens(&config)?;
         let (mut stops, stop_writer) = StopRequests::new()?;
         let poll = Poll::new()?;
@@ -100,6 +97,7 @@ impl Server {
             watchers: Vec::new(),
             notices: None,
             pulse: None,
+            restarts: None,
             secure,
             redis,
             stops,
@@ -107,7 +105,7 @@ impl Server {
             hub: Hub::new(&config, seed, clock.now()),
             clock,
             catch_up: CatchUp::default(),
-            files: Files::new(open_files),
+            files,
             outcome: Outcome::new()?,
             limits: config.limits.clone(),
             configure: None,
