@@ -18,6 +18,7 @@ mod queue;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod too_long;
 
 use std::rc::Rc;
 
@@ -300,6 +301,7 @@ impl<T> Hub<T> {
             match bus.link.hear(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(&text, now),
+                Ok(Some(Heard::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
                 Ok(Some(Heard::Up)) => {
                     bus.links += 1;
                     (bus.says_hello, bus.says_alive) = (true, true);

@@ -2,6 +2,7 @@
 //! knows in the end.
 
 mod cluster;
+mod too_long;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

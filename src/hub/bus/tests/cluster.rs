@@ -254,7 +254,11 @@ const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnec
 
 /// Publishes an event by a node's API.
 pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &str) {
-    let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
+    post(cluster, at, &format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#));
+}
+
+/// The same with this body.
+pub(super) fn post(cluster: &mut Cluster, at: usize, body: &str) {
     let query = format!(
         "auth_key=key&auth_timestamp={}&auth_version=1.0&body_md5={}",
         cluster.now.unix_s,
