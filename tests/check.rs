@@ -142,6 +142,13 @@ fn each_variable_that_is_wrong_is_named() {
 }
 
 #[test]
+fn an_answer_that_is_a_sentence_goes_on_in_the_same_sentence() {
+    let server = Server::start();
+    let app = LaravelApp::new(server.address().port(), "REVERB_APP_ID=other");
+    app.is_wrong(&["No matching application for ID [other]; if it runs with an older"]);
+}
+
+#[test]
 fn a_page_whose_origin_is_not_allowed_is_told() {
     let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "shop.example")]);
     let port = server.address().port();
@@ -200,6 +207,16 @@ fn a_socket_file_is_asked_as_well() {
     let server = Setup::new().host(Box::leak(hosts.clone().into_boxed_str())).start();
     let app = LaravelApp::new(server.address().port(), &format!("REVERB_SERVER_HOST={hosts}"));
     assert!(app.is_fine().contains(&format!("{} answers", file.display())));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn what_nodes_could_not_hear_of_each_other_is_told() {
+    let lines = "REVERB_SCALING_ENABLED=true\nREVERB_MAX_REQUEST_SIZE=40000000";
+    let (out, code) = LaravelApp::new(1, lines).check();
+    assert_eq!(code, 2, "{out}");
+    let told = "redis_reply_bytes: is 33554432, and other nodes may send messages of 40081920";
+    assert!(out.contains(told), "{out}");
 }
 
 #[cfg(feature = "redis")]

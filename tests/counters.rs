@@ -95,7 +95,7 @@ fn a_connection_and_what_it_is_told_are_counted_when_the_app_has_taken_it() {
 }
 
 #[test]
-fn close_frames_are_counted_by_code_and_bad_requests_by_status() {
+fn close_frames_are_counted_by_code_and_requests_by_status() {
     let mut world = World::new();
     let id = world.open();
     world.hear(id, &mut b"GET /nothing HTTP/1.1\r\n\r\nbroken\r\n\r\n".to_vec());
@@ -106,14 +106,34 @@ fn close_frames_are_counted_by_code_and_bad_requests_by_status() {
         bytes[0] = first;
         world.hear(id, &mut bytes);
     }
+    assert_eq!((answers(&world, 404), answers(&world, 400)), (1, 1));
     let counters = world.hub.counters();
-    for status in [404, 400] {
-        assert_eq!(times(&counters.bad_requests, status), 1, "{status}");
-    }
     assert_eq!((times(&counters.closes, 1003), times(&counters.closes, 1002)), (1, 1));
     assert_eq!(counters.closes.iter().map(|(_, times)| times).sum::<u64>(), 2);
     assert_eq!(counters.closes.others, 0);
 }
+
+/// How many requests of any route were answered with this status.
+fn answers(world: &World, status: u16) -> u64 {
+    world.hub.counters().requests.iter().map(|tally| times(tally, status)).sum()
+}
+
+#[test]
+fn a_request_that_is_rejected_by_its_head_is_counted_by_status() {
+    let mut world = World::with(|limits| limits.api_requests = 1);
+    // All but the last byte of a publish: one such request is all that may be on its way.
+    let mut publish = request("POST", "/apps/1/events", r#"{"name":"e","channel":"c","data":""}"#);
+    publish.pop();
+    for mut bytes in [publish.clone(), publish, WITH_BODY.to_vec()] {
+        let id = world.open();
+        world.hear(id, &mut bytes);
+    }
+    assert_eq!((answers(&world, 503), answers(&world, 400)), (1, 1));
+}
+
+const WITH_BODY: &[u8] = b"GET /app/key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\n";
 
 /// Whether a WebSocket from this address is let in, as opposed to told 4100.
 fn enters(world: &mut World, address: &str) -> bool {

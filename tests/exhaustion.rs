@@ -29,7 +29,7 @@ fn without_descriptors_publishes_go_on_and_those_who_wait_come_in_later() {
     publish(&mut publisher);
     subscriber.event();
     let mut waiting: Vec<Http> = (0..60).map(|_| Http::connect(&server)).collect();
-    server.logs("cannot accept connections");
+    server.logs("accept failed with");
     for _ in 0..50 {
         publish(&mut publisher);
         assert_eq!(subscriber.event()["event"], "e");
@@ -43,7 +43,7 @@ fn without_descriptors_publishes_go_on_and_those_who_wait_come_in_later() {
     subscriber.nothing();
     server.is_up();
     let log = server.killed();
-    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+    assert_eq!(log.matches("accept failed with").count(), 1, "{log}");
 }
 
 #[test]
@@ -79,6 +79,42 @@ fn within_little_memory_those_who_only_take_are_no_danger() {
     drop((clients, strangers));
     bystander.nothing();
     server.is_up();
+}
+
+/// A server that may have 128 files open, and more idle clients than it has room for, which stay.
+pub fn flooded(setup: Setup) -> (Server, Vec<Http>) {
+    let setup = setup.env("REVERB_LIMIT_CONNECTIONS", 1_000);
+    let setup = setup.env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 600_000);
+    let server = setup.descriptors(128).start();
+    let idle = (0..200).map(|_| Http::connect(&server)).collect();
+    server.logs("accept failed with");
+    (server, idle)
+}
+
+#[test]
+fn a_reload_has_the_descriptors_it_takes_whatever_clients_have() {
+    let (server, mut idle) = flooded(Setup::new());
+    for _ in 0..3 {
+        crate::reload::reload(&server);
+    }
+    // Each came to it before or waited in the backlog.
+    for http in &mut idle {
+        http.send(UP);
+    }
+    for http in &mut idle {
+        http.response().is(200, json!({"health": "OK"}));
+    }
+    server.is_up();
+}
+
+#[test]
+fn the_metrics_port_is_answered_whatever_clients_have() {
+    let (mut server, _idle) = flooded(Setup::new().arg("--metrics=127.0.0.1:0"));
+    let address = server.line().split('/').nth(2).unwrap().parse().unwrap();
+    let mut http = Http::connect_to(address);
+    http.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let figures = http.response();
+    assert!(figures.text().contains("reverb_accept_failures_total"), "{figures:?}");
 }
 
 /// Another server, in the directory of this one, with its streams as the shell is told; it listens
@@ -165,4 +201,26 @@ fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
         client.nothing();
     }
     server.is_up();
+}
+
+#[test]
+fn what_has_arrived_while_a_process_was_held_is_answered() {
+    let server = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "300")]);
+    let mut http = Http::connect(&server);
+    server.is_up();
+    server.signal("STOP");
+    // It takes more than one turn to read.
+    let body = json!({"name": "e", "channel": "c", "data": "x".repeat(9_000)}).to_string();
+    let body = body + &" ".repeat(30_000);
+    let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
+    let length = body.len();
+    http.send(format!("POST {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"));
+    let other = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "2500")]);
+    // Nothing tells of time that passes but somebody else's deadline.
+    Http::connect(&other).ended();
+    server.signal("CONT");
+    http.response().is(200, json!({}));
+    server.logs("this process did not run for ");
+    // Deadlines hold again.
+    Http::connect(&server).ended();
 }

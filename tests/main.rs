@@ -22,6 +22,7 @@ mod exhaustion;
 mod frames;
 mod golden;
 mod handshake;
+mod hangup;
 mod hostile;
 mod http;
 mod limits;

@@ -2,8 +2,9 @@
 //! tests break what is between them.
 #![cfg(feature = "redis")]
 
-mod cluster;
+pub mod cluster;
 pub mod daemon;
+mod descriptors;
 mod events;
 mod hostile;
 mod lease;

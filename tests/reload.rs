@@ -327,6 +327,33 @@ fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// What `reverb reload` says where it fails.
+#[track_caller]
+fn refusal(server: &Server) -> String {
+    let output = try_to_reload(server);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_reload_of_a_server_that_stops_or_ends_is_told() {
+    let copy = Copy::new("ends");
+    let server = Setup::new().program(&copy.0).start();
+    // It would serve, and then does not.
+    let reads = format!("echo reads state {}", state_version());
+    let program = format!("[ \"$1\" = successor ] && {reads}");
+    copy.replace(&format!("#!/bin/sh\n{program}\n"));
+    let said = refusal(&server);
+    assert!(said.contains("has ended"), "{said}");
+
+    let server = Setup::new().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000).start();
+    let _clients: Vec<Client> = (0..50).map(|_| Client::connect(&server)).collect();
+    server.signal("TERM");
+    server.logs("stopping: ");
+    let said = refusal(&server);
+    assert!(said.contains("it was asked to stop"), "{said}");
+}
+
 #[test]
 fn a_hangup_reads_the_configuration_anew_and_drops_nobody() {
     const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };

@@ -1,7 +1,7 @@
 //! What strangers must not learn, and what they must not make the server say. Signatures, origins
 //! and bounds have files of their own.
 
-use crate::support::{APP, App, Client, Http, Server, Setup, frame, signed};
+use crate::support::{APP, App, Client, Http, Server, Setup, frame, in_terminal, signed};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -203,4 +203,16 @@ fn a_page_of_another_origin_is_let_read_nothing() {
         let lets = |(name, _): &(String, String)| name.to_lowercase().starts_with("access-control");
         assert!(!response.headers.iter().any(lets), "{response:?}");
     }
+}
+
+#[test]
+fn credentials_made_for_a_run_are_printed_to_a_terminal_only() {
+    let mut server = Setup::bare().start();
+    assert!(server.line().contains("run `reverb install`"));
+    server.signal("TERM");
+    let (rest, _) = server.ended();
+    assert_eq!(rest, [""; 0]);
+
+    let told = in_terminal(server.directory(), "REVERB_APP_SECRET=");
+    assert!(told.contains("No app is configured"), "{told}");
 }

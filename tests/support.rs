@@ -14,7 +14,7 @@ mod websocket;
 
 pub use http::{Http, Response};
 pub use json::{assert_same, same};
-pub use server::{APP, App, BINARY, Server, Setup};
+pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
 #[cfg(any(feature = "redis", feature = "tls"))]
 pub use wait::{logged, until};

@@ -240,6 +240,24 @@ fn nothing_is_unwrapped_outside_the_tests() {
 }
 
 #[test]
+fn no_assertion_that_a_release_leaves_out_calls_what_may_change_something() {
+    let mut places = Vec::new();
+    for source in sources("src") {
+        let code = source.code();
+        let asserts = (0..code.len())
+            .filter(|at| code[*at].starts_with("debug_assert") && code[*at] != "debug_assertions");
+        for at in asserts {
+            let end = code[at..].iter().position(|token| token == ";").map_or(0, |len| at + len);
+            let calls = |window: &[String]| window[..2] == ["self", "."] && window[3] == "(";
+            if code[at..end].windows(4).any(calls) {
+                places.push(format!("{}: {}", source.name, code[at..end].concat()));
+            }
+        }
+    }
+    none(&places);
+}
+
+#[test]
 fn nothing_unfinished_is_left() {
     let unfinished = ["todo", "unimplemented", "dbg"];
     let mut places = Vec::new();

@@ -190,7 +190,11 @@ fn here(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -
         }
         let mut refused = apps.iter().filter_map(|app| {
             let why = visit.ask_like_a_publisher(app, "").err()?;
-            Some(format!("{place} refuses the app {}: {why}; if it runs with an older configuration: `reverb restart`", app.id))
+            Some(format!(
+                "{place} refuses the app {}: {why}; if it runs with an older configuration: \
+                 `reverb restart`",
+                app.id
+            ))
         });
         match refused.next() {
             Some(text) => report.wrong(&text),

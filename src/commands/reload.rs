@@ -4,9 +4,10 @@
 //! The server is found as `reverb restart` finds it. SIGUSR2 asks for the same, and waits for
 //! nothing.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Failure, restart};
 use crate::args::RestartArgs;
@@ -25,12 +26,22 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         let told = successor::outcome_address(process.unsigned_abs())
             .and_then(|address| UnixDatagram::bind_addr(&address))
             .map_err(failed("wait for what becomes of it; is another reload on its way?"))?;
-        told.set_read_timeout(Some(PATIENCE)).map_err(failed("wait for what becomes of it"))?;
+        told.set_read_timeout(Some(LOOK)).map_err(failed("wait for what becomes of it"))?;
         sys::send_signal(process, libc::SIGUSR2).map_err(failed("ask for it"))?;
-        let mut why_not = [0; 1_024];
-        let len = told.recv(&mut why_not).map_err(|_| {
-            Failure::at_work(format!("{who} has not said what became of it: see its log"))
-        })?;
+        let (mut why_not, begin) = ([0; 1_024], Instant::now());
+        let len = loop {
+            match told.recv(&mut why_not) {
+                Ok(len) => break len,
+                Err(_) if has_ended(process) => {
+                    return Err(Failure::at_work(format!("{who} has ended: see its log")));
+                }
+                Err(_) if begin.elapsed() > PATIENCE => {
+                    let text = format!("timed out waiting for the result of {who}: see its log");
+                    return Err(Failure::at_work(text));
+                }
+                Err(_) => {}
+            }
+        };
         if len > 0 {
             let why_not = String::from_utf8_lossy(&why_not[..len]);
             return Err(Failure::at_work(format!("{who} goes on as it was: {why_not}")));
@@ -40,6 +51,14 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a process has ended, be it that its parent has not taken note of it yet.
+fn has_ended(process: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+}
+
 /// Longer than a reload takes by default: ten seconds for the new binary to answer, and six until
 /// those have gone who cannot stay.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits between two looks at whether the process is still there.
+const LOOK: Duration = Duration::from_millis(200);

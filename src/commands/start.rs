@@ -11,8 +11,9 @@ use crate::config::{self, Loaded};
 use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
+use crate::net::sys::{self, Inherited};
 use crate::net::systemd::{self, Notices};
-use crate::net::{BindError, Server, restart_key, sys};
+use crate::net::{BindError, Server};
 
 /// Serves. Returns when the server was asked to stop and has.
 ///
@@ -29,16 +30,18 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
+    let mut inherited = Inherited::of_process().map_err(Failure::at_work)?;
     let mut server = match HandedOver::from_environment() {
-        Some(handed) => Server::take_over(&handed, config, seed),
+        Some(handed) => Server::take_over(&handed, &mut inherited, config, seed),
         None => {
-            let sockets = systemd::sockets().map_err(|error| {
+            let sockets = systemd::sockets(&mut inherited).map_err(|error| {
                 Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
             })?;
             Server::on(sockets, config, seed)
         }
     }
     .map_err(unbound)?;
+    drop(inherited);
     server.succeed_by(Successor::of_this_process());
     // Made-up credentials are made up once.
     if !loaded.generated_app {
@@ -64,9 +67,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
     }
     let stopper = server.stopper().map_err(Failure::at_work)?;
-    let restarter = server.stopper().map_err(Failure::at_work)?;
-    let restart_key = loaded.restart_key.clone();
-    restart_key::watch(restart_key, &config.limits, restarter).map_err(Failure::at_work)?;
+    server.watch_restarts(loaded.restart_key.clone()).map_err(Failure::at_work)?;
     stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
@@ -107,8 +108,15 @@ fn announce(loaded: &Loaded, bound: &Server) {
     if let Some(address) = bound.metrics_address() {
         text.push_str(&format!("metrics at http://{address}/metrics\n"));
     }
+    let mut out = io::stdout().lock();
     let made_up = loaded.config.apps.first().filter(|_| loaded.generated_app);
-    if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
+    if made_up.is_some() && !out.is_terminal() {
+        // What is no terminal is kept: a log is no place for a secret.
+        text.push_str(
+            "No app is configured. The credentials made for this run are printed to a terminal \
+             only: run `reverb install` to add an app to the .env, and start the server again\n",
+        );
+    } else if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
         let host = reachable_host(address.ip());
         text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
         let block = env_block(app, &host, address.port());
@@ -116,7 +124,6 @@ fn announce(loaded: &Loaded, bound: &Server) {
         text.push_str(&block.replace("REVERB_SCHEME=http", scheme));
         text.push('\n');
     }
-    let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

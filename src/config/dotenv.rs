@@ -1,8 +1,9 @@
 //! Reads the text of a `.env` file as phpdotenv 5 does, because the Laravel app beside us reads
 //! the same file and both must come to the same key and secret.
 //!
-//! One difference: a line that begins with `#` is a comment whatever quotes it holds. What the
-//! names mean, and which source wins over which, is not decided here.
+//! Two differences: a line that begins with `#` is a comment whatever quotes it holds, and what
+//! `${OTHER}` may make of a value is bounded. What the names mean, and which source wins over
+//! which, is not decided here.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,16 @@ pub struct SyntaxError {
     pub reason: &'static str,
 }
 
+/// Bytes of one value, with what `${OTHER}` brings in: Linux hands a process no longer variable.
+pub const VALUE_BYTES_MAX: usize = 131_072;
+const VALUE_TOO_LONG: &str =
+    "its value is longer than 128 KiB with what ${...} brings in, which no variable may be";
+/// Bytes of all values of a text: as much as Linux hands a process in all its variables. Twenty
+/// lines of twenty `${OTHER}` each would be more than any machine has.
+pub const VALUES_BYTES_MAX: usize = 2_097_152;
+const VALUES_TOO_LONG: &str = "the values up to this line are longer than 2 MiB with what ${...} brings in, which the \
+     variables of a process may not be";
+
 /// The entries of a `.env` text. Of a doubled name the last value counts.
 ///
 /// `outside` gives the process environment, which wins over an earlier line when `${OTHER}` is
@@ -31,7 +42,7 @@ pub struct SyntaxError {
 ///
 /// # Errors
 ///
-/// The first entry that phpdotenv would refuse.
+/// The first entry that phpdotenv would refuse, or that is too long.
 pub fn parse(
     text: &str,
     outside: impl Fn(&str) -> Option<String>,
@@ -41,6 +52,7 @@ pub fn parse(
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     let mut rest = text.as_str();
     let mut line = 1;
+    let mut values_bytes = 0;
     while !rest.is_empty() {
         let refused = |reason| SyntaxError { line, reason };
         let length = rest.find('\n').unwrap_or(rest.len());
@@ -60,7 +72,11 @@ pub fn parse(
                     let known = |other: &str| {
                         outside(other).or_else(|| entries.get(other).map(|e| e.value.clone()))
                     };
-                    let value = raw.resolved(known);
+                    let value = raw.resolved(known).map_err(refused)?;
+                    values_bytes += value.len();
+                    if values_bytes > VALUES_BYTES_MAX {
+                        return Err(refused(VALUES_TOO_LONG));
+                    }
                     entries.insert(name.to_owned(), Entry { value, line });
                 }
             }
@@ -110,21 +126,32 @@ struct Raw {
 }
 
 impl Raw {
-    /// Puts the variables in, the last one first, so that the earlier positions stay true.
-    fn resolved(mut self, known: impl Fn(&str) -> Option<String>) -> String {
-        for &at in self.dollars.iter().rev() {
-            let Some(inner) = self.text[at..].strip_prefix("${") else { continue };
-            let Some((other, _)) = inner.split_once('}') else { continue };
-            if other.is_empty() || !other.chars().all(is_name_character) {
-                continue;
-            }
-            let end = at + other.len() + 3;
-            if let Some(value) = known(other) {
-                self.text.replace_range(at..end, &value);
-            }
+    /// The value with its variables put in.
+    fn resolved(self, known: impl Fn(&str) -> Option<String>) -> Result<String, &'static str> {
+        let (mut value, mut rest) = (String::new(), self.text.as_str());
+        let mut push = |part: &str| {
+            let fits = value.len() + part.len() <= VALUE_BYTES_MAX;
+            fits.then(|| value.push_str(part)).ok_or(VALUE_TOO_LONG)
+        };
+        for &at in &self.dollars {
+            // No name has a `$` in it, so what was put in before ends before this one.
+            let Some(other) = variable(&self.text[at..]) else { continue };
+            let Some(brought) = known(other) else { continue };
+            let before = at + rest.len() - self.text.len();
+            push(&rest[..before])?;
+            push(&brought)?;
+            rest = &self.text[at + other.len() + 3..];
         }
-        self.text
+        push(rest)?;
+        Ok(value)
     }
+}
+
+/// The name in a `${OTHER}` at the start.
+fn variable(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("${")?;
+    let end = inner.find(|c| !is_name_character(c))?;
+    (end > 0 && inner[end..].starts_with('}')).then(|| &inner[..end])
 }
 
 /// The value that `source` begins with; `source` begins behind the equals sign and goes on to
@@ -309,6 +336,23 @@ mod tests {
             assert_eq!(reason(text), (line, told), "{text:?}");
             assert!(!told.contains("secret"));
         }
+    }
+
+    #[test]
+    fn what_variables_bring_in_is_bounded_by_value_and_in_all() {
+        let doubled = |lines: usize| {
+            let more = (0..lines).map(|n| format!("A{}=${{A{n}}}${{A{n}}}\n", n + 1));
+            "A0=xxxxxxxx\n".to_owned() + &more.collect::<String>()
+        };
+        let longest = parse(&doubled(14), |_| None).unwrap();
+        assert_eq!(longest["A14"].value.len(), VALUE_BYTES_MAX);
+        assert_eq!(reason(&doubled(15)), (16, VALUE_TOO_LONG));
+        let text = doubled(14) + &"B=${A14}\n".repeat(20);
+        assert_eq!(reason(&text), (30, VALUES_TOO_LONG));
+        // Nothing is made of what is refused.
+        let text =
+            format!("A0=xxxxxxxx\n{}", "A0=${A0}${A0}${A0}${A0}${A0}${A0}${A0}\n".repeat(99));
+        assert_eq!(reason(&text), (6, VALUE_TOO_LONG));
     }
 
     #[test]

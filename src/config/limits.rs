@@ -161,8 +161,9 @@ limits! {
     /// Bytes of what was said to other nodes that are kept until they have heard it. 16 MiB are
     /// eight thousand events of 2 KB; past it the oldest go first.
     bus_queue_bytes: u32 = 16_777_216, 65_536..=2_147_483_648;
-    /// Bytes of one thing Redis says. What another node says in one turn is far less; the largest
-    /// event is as long as a request may be.
+    /// Bytes of one message from Redis. It must be more than a client or publisher may send, as that
+    /// goes to other nodes; a longer one is skipped and counted as missing. Redis itself disconnects
+    /// a subscriber for which 32 MiB wait.
     redis_reply_bytes: u32 = 33_554_432, 65_536..=2_147_483_648;
     /// Milliseconds until Redis is connected and has answered the login.
     redis_connect_timeout_ms: u32 = 5_000, 100..=60_000;

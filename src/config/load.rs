@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::env::Environment;
 use super::laravel::{PulseStream, RestartKey};
-use super::{Config, Error, Server, Tls, credentials, json, tls, values, variables};
+use super::{Config, Error, Server, Tls, credentials, json, largest, tls, values, variables};
 
 /// The file that is read when none is named, if it is there.
 pub const CONFIG_FILE: &str = "reverb.json";
@@ -85,6 +85,7 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
+    largest::check(&config)?;
     Ok(Loaded { config, generated_app, files_read, restart_key, pulse, environment, warnings })
 }
 

@@ -12,6 +12,7 @@ mod error;
 pub mod json;
 mod json_text;
 pub mod laravel;
+mod largest;
 mod limits;
 pub mod load;
 mod network;

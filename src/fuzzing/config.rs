@@ -43,6 +43,9 @@ fn of_dotenv(text: &str) {
         assert_eq!(values(&other), values(&parsed));
     }
     let Some(entries) = values(&parsed) else { return };
+    let lengths = || entries.iter().map(|(_, value)| value.len());
+    assert!(lengths().all(|len| len <= dotenv::VALUE_BYTES_MAX));
+    assert!(lengths().sum::<usize>() <= dotenv::VALUES_BYTES_MAX);
     let mut written = String::new();
     for (name, value) in &entries {
         let quoted = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");

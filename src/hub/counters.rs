@@ -18,8 +18,6 @@ pub struct Counters {
     pub frames_left_out: u64,
     /// Close frames sent, by code.
     pub closes: Tally<{ CLOSE_CODES.len() }>,
-    /// Requests answered with an error, by status.
-    pub bad_requests: Tally<{ STATUSES.len() }>,
     /// Requests answered: for each route, in the order of the figures, by status.
     pub requests: [Tally<{ ANSWERS.len() }>; ROUTES.len()],
     /// How long turns of the loop took.
@@ -38,7 +36,6 @@ impl Counters {
             refused: [0; Bound::ALL.len()],
             frames_left_out: 0,
             closes: Tally::new(&CLOSE_CODES),
-            bad_requests: Tally::new(&STATUSES),
             requests: [Tally::new(&ANSWERS); ROUTES.len()],
             turns: Turns::default(),
             tls_failures: 0,
@@ -51,7 +48,7 @@ impl Counters {
         let requests = self.requests.iter_mut().flat_map(Tally::numbers);
         let turns = self.turns.times.iter_mut().chain([&mut self.turns.sum_us]);
         let single = [&mut self.frames_left_out, &mut self.tls_failures, &mut self.accept_failures];
-        let tallies = self.closes.numbers().chain(self.bad_requests.numbers()).chain(requests);
+        let tallies = self.closes.numbers().chain(requests);
         self.refused.iter_mut().chain(single).chain(tallies).chain(turns)
     }
 }
@@ -177,10 +174,6 @@ pub(super) const CLOSE_CODES: [u16; 14] =
 /// The statuses that are told apart.
 pub(super) const ANSWERS: [u16; 14] =
     [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
-
-/// Those of them that are errors.
-pub(super) const STATUSES: [u16; 13] =
-    [400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,9 @@
 //! `pusher:ping` follows, for clients that hide control frames. At its end the connection is
 //! closed with 4201.
 
+use super::Hub;
 use super::peer::{ConnId, Goodbye, Liveness, Now, Phase};
 use super::wheel::Tick;
-use super::{Fate, Hub};
 use crate::config::Bound;
 use crate::proto::http::Reject;
 use crate::proto::{message, websocket};
@@ -99,10 +99,7 @@ impl<T> Hub<T> {
         let deadline_ms = closing.deadline_ms;
         match now.ms < deadline_ms {
             true => self.peers.arm(id, deadline_ms),
-            false => {
-                self.retire(id, Goodbye::None, now);
-                debug_assert_eq!(self.fate(id), Fate::Drop);
-            }
+            false => self.retire(id, Goodbye::None, now),
         }
     }
 

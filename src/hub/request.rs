@@ -189,7 +189,7 @@ impl<T> Hub<T> {
         if request.checked {
             return step;
         }
-        if let Err(response) = self.check_head(head, now).and_then(|()| self.check_room_for_api()) {
+        if let Err(response) = self.check_head(head, now) {
             return self.answer(id, &Head { keep_alive: false, ..*head }, response, 0, now);
         }
         request.checked = true;
@@ -201,7 +201,7 @@ impl<T> Hub<T> {
     }
 
     /// Whether one more request may be on its way.
-    fn check_room_for_api(&self) -> Result<(), Response> {
+    pub(super) fn check_room_for_api(&self) -> Result<(), Response> {
         let limit = self.limits.api_requests;
         if self.api_requests < limit {
             return Ok(());
@@ -254,7 +254,9 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
-        self.count(id, response.status, response.bound, now);
+        if let Some(bound) = response.bound {
+            self.hit_by(id, bound, now);
+        }
         let keep = self.keeps(id, head);
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
@@ -301,20 +303,13 @@ impl<T> Hub<T> {
     /// Answers what cannot be served and closes: where the next request would begin is unknown.
     pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
         log::debug!("refused a request: {} {}", reject.status, reject.text);
-        self.count(id, reject.status, reject.bound, now);
+        if let Some(bound) = reject.bound {
+            self.hit_by(id, bound, now);
+        }
         self.count_request(api::NO_ROUTE, reject.status);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
         self.peers.queue(id, frame);
         self.retire(id, Goodbye::Waiting { half_closed: false }, now);
-    }
-
-    fn count(&mut self, id: ConnId, status: u16, bound: Option<Bound>, now: Now) {
-        if status >= 400 {
-            self.peers.counters.bad_requests.count(status);
-        }
-        if let Some(bound) = bound {
-            self.hit_by(id, bound, now);
-        }
     }
 
     fn refused(&mut self, id: ConnId, reject: Reject, now: Now) -> Step {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 
+use super::server::no_room;
 use super::sys;
 use crate::config;
 use crate::hub::Episode;
@@ -170,24 +171,44 @@ impl Listen {
                 Err(error) => error,
             };
             match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    (self.ready, self.cut_short) = (false, false);
-                    return Err(NotAccepted::None);
-                }
+                io::ErrorKind::WouldBlock => return Err(self.none_waits()),
                 // The client has gone already, or a signal came: the next may be better.
                 io::ErrorKind::Interrupted
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset => {}
-                _ => {
-                    // What waits stays in the backlog. No event will tell of it again, so it is
-                    // asked for every tenth of a second until there is room.
-                    let untold = self.exhausted.note(now_ms);
-                    self.ready = false;
-                    self.retry_ms = Some(now_ms + RETRY_MS);
-                    return Err(NotAccepted::Exhausted { untold, error });
-                }
+                _ => return Err(self.exhausted(error, now_ms)),
             }
         }
+    }
+
+    /// The same where there is no room for a connection: if one waits, it waits on.
+    pub(super) fn put_off(
+        &mut self,
+        now_ms: u64,
+    ) -> Result<(TcpStream, Option<SocketAddr>), NotAccepted> {
+        let is_waiting = match &self.socket {
+            Socket::Tcp(socket) => sys::is_readable_now(socket.as_fd()),
+            Socket::Unix(socket, _) => sys::is_readable_now(socket.as_fd()),
+        };
+        match is_waiting {
+            true => Err(self.exhausted(no_room(), now_ms)),
+            false => Err(self.none_waits()),
+        }
+    }
+
+    /// The poller tells of the next.
+    fn none_waits(&mut self) -> NotAccepted {
+        (self.ready, self.cut_short, self.retry_ms) = (false, false, None);
+        NotAccepted::None
+    }
+
+    /// What waits stays in the backlog. No event will tell of it again, so it is asked for every
+    /// tenth of a second, and when a connection is closed, until there is room.
+    fn exhausted(&mut self, error: io::Error, now_ms: u64) -> NotAccepted {
+        let untold = self.exhausted.note(now_ms);
+        self.ready = false;
+        self.retry_ms = Some(now_ms + RETRY_MS);
+        NotAccepted::Exhausted { untold, error }
     }
 }
 

@@ -12,12 +12,12 @@ mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis.rs"]
 mod redis;
-pub mod restart_key;
+mod restart_key;
 mod server;
 mod socket;
 mod stop;
 pub mod successor;
-pub mod sys;
+pub(crate) mod sys;
 pub mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
@@ -32,4 +32,6 @@ pub(crate) use redis::Line;
 pub use server::Server;
 pub(crate) use server::connections_within;
 pub use stop::Stopper;
+#[doc(hidden)]
+pub use sys::{raise_open_files, send_signal, set_backlog};
 pub(crate) use tls::look_at_certificate;

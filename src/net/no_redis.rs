@@ -10,7 +10,7 @@ use mio::event::Event;
 use super::call::Duplex;
 use super::error::BindError;
 use super::socket::Socket;
-use crate::config::{Config, Error, RedisTarget, RedisTls};
+use crate::config::{Config, Error, Limits, RedisTarget, RedisTls};
 use crate::hub::{Hub, Now};
 
 /// The way to Redis: there is none.
@@ -56,6 +56,14 @@ impl Redis {
     }
 
     pub(super) fn has_work(&self, _hub: &mut Hub<Socket>) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn set_limits(&mut self, _limits: &Limits) {
+        match *self {}
+    }
+
+    pub(super) fn has_arrived(&self) -> bool {
         match *self {}
     }
 

@@ -20,6 +20,7 @@ use crate::proto::pulse::{Direction, entry};
 pub(super) struct Pulse {
     said: Slot,
     writer: Thread,
+    timeout: Duration,
     interval_s: u64,
     next_ms: Option<u64>,
 }
@@ -31,6 +32,8 @@ type Slot = Arc<Mutex<Option<Said>>>;
 struct Said {
     totals: Vec<[u64; 2]>,
     unix_s: u64,
+    /// How long Redis has for an answer.
+    timeout: Duration,
 }
 
 impl Pulse {
@@ -53,7 +56,12 @@ impl Pulse {
         let thread = thread::Builder::new().name("pulse".to_owned());
         let writer = thread.spawn(move || writer.run(&hears))?.thread().clone();
         let interval_s = config.server.pulse_interval_s.into();
-        Ok(Pulse { said, writer, interval_s, next_ms: None })
+        Ok(Pulse { said, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
+    }
+
+    /// Other limits count from the next time on.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.timeout = timeout(limits);
     }
 
     /// When to call [`Pulse::turn`] next.
@@ -71,7 +79,7 @@ impl Pulse {
         self.next_ms = Some(now.ms + left_s * 1_000);
         let totals =
             counters.apps.iter().map(|app| [app.messages_out, app.messages_handled]).collect();
-        let said = Said { totals, unix_s: now.unix_s };
+        let said = Said { totals, unix_s: now.unix_s, timeout: self.timeout };
         // Held for no longer than it takes to put or take it.
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         self.writer.unpark();
@@ -120,6 +128,9 @@ impl Writer {
         if self.written.is_empty() {
             // What was before the first word is of another time.
             self.written = said.totals.iter().map(|t| t.map(|total| self.sampled(total))).collect();
+        }
+        if self.timeout != said.timeout {
+            (self.timeout, self.line) = (said.timeout, None);
         }
         // What a quiet server leaves idle, Redis may close; and asked now and then it does not.
         if self.line.as_mut().is_some_and(|(line, _)| line.ask(&[b"PING"]).is_err()) {

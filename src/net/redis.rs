@@ -20,7 +20,7 @@ use mio::event::Event;
 use super::error::BindError;
 use super::server::{REDIS, RESOLVED};
 use super::socket::Socket;
-use crate::config::{Config, RedisTarget, Transport};
+use crate::config::{Config, Limits, RedisTarget, Transport};
 use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
@@ -140,6 +140,16 @@ impl Redis {
         }
         let waits = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
         stream.readable || (stream.writable && waits)
+    }
+
+    /// Other limits count from now on; those of what is said are the hub's.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.write_bytes_per_turn = limits.write_bytes_per_turn as usize;
+    }
+
+    /// Whether something may have arrived that was not read.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
     }
 
     /// Whether it has certificates that can be loaded anew.

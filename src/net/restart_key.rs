@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,32 @@ use super::redis::Line;
 use super::stop::Stopper;
 use crate::config::laravel::RestartKey;
 use crate::config::{Limits, RedisTarget};
+
+/// The end of it that the server has. When it is dropped, the thread ends.
+pub(super) struct Watch(Sender<Times>);
+
+impl Watch {
+    /// Other limits count from now on.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        // A thread that has seen the key change has ended.
+        let _ = self.0.send(Times::of(limits));
+    }
+}
+
+/// What the limits say of it.
+#[derive(Clone, Copy)]
+struct Times {
+    every: Duration,
+    timeout: Duration,
+}
+
+impl Times {
+    fn of(limits: &Limits) -> Self {
+        let [every, timeout] = [limits.restart_check_ms, limits.redis_reply_timeout_ms]
+            .map(|ms| Duration::from_millis(ms.into()));
+        Times { every, timeout }
+    }
+}
 
 /// Has the server stop in order, once, when the key changes. A folder without a file store is not
 /// watched.
@@ -25,17 +52,22 @@ use crate::config::{Limits, RedisTarget};
 /// # Errors
 ///
 /// The system's, when it has no thread to give.
-pub fn watch(key: RestartKey, limits: &Limits, stopper: Stopper) -> io::Result<()> {
+pub(super) fn watch(
+    key: RestartKey,
+    limits: &Limits,
+    stopper: Stopper,
+) -> io::Result<Option<Watch>> {
+    let times = Times::of(limits);
     let place = match key {
         RestartKey::Files(storage) => {
             // Deployment tools put a link in each release's folder, and remove the folder some day.
             match fs::canonicalize(storage.join("framework/cache")) {
                 Ok(cache) => Place::File(cache.join(KEY)),
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(None),
             }
         }
         RestartKey::Redis(target, names) => {
-            let timeout = Duration::from_millis(limits.redis_reply_timeout_ms.into());
+            let timeout = times.timeout;
             Place::Redis(Box::new(Shared { target, names, timeout, line: None }))
         }
     };
@@ -43,16 +75,15 @@ pub fn watch(key: RestartKey, limits: &Limits, stopper: Stopper) -> io::Result<(
     if let Place::File(_) = watched.place {
         watched.asks();
     }
-    let every = Duration::from_millis(limits.restart_check_ms.into());
+    let (sender, others) = channel();
     let thread = thread::Builder::new().name("restart-key".to_owned());
     thread.spawn(move || {
-        while !watched.asks() {
-            thread::sleep(every);
+        if watched.waits(times, &others) {
+            log::info!("php artisan reverb:restart asked for a restart");
+            stopper.stop();
         }
-        log::info!("php artisan reverb:restart asked for a restart");
-        stopper.stop();
     })?;
-    Ok(())
+    Ok(Some(Watch(sender)))
 }
 
 /// The file of `laravel:reverb:restart` below the cache folder: the SHA-1 of the key, which this
@@ -87,6 +118,21 @@ struct Shared {
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Watched {
+    /// Looks at the key until it asks for a restart; false where the server has ended before.
+    fn waits(&mut self, mut times: Times, others: &Receiver<Times>) -> bool {
+        while !self.asks() {
+            match others.recv_timeout(times.every) {
+                Ok(other) => {
+                    times = other;
+                    self.place.set_timeout(times.timeout);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
     /// Whether it asks for a restart.
     fn asks(&mut self) -> bool {
         let was_lost = self.is_lost;
@@ -112,6 +158,14 @@ impl Watched {
 }
 
 impl Place {
+    fn set_timeout(&mut self, timeout: Duration) {
+        if let Place::Redis(redis) = self
+            && redis.timeout != timeout
+        {
+            (redis.timeout, redis.line) = (timeout, None);
+        }
+    }
+
     fn read(&mut self) -> Result<Values, String> {
         match self {
             Place::File(key) => {

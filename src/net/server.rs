@@ -9,6 +9,7 @@
 mod accept;
 mod attach;
 mod bind;
+mod catch_up;
 mod configure;
 mod deadlines;
 mod obey;
@@ -27,18 +28,22 @@ use super::listen::Listen;
 use super::notice::Notice;
 use super::pulse::Pulse;
 use super::redis::Redis;
+use super::restart_key;
 use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
-use super::successor::{self, Successor};
+use super::successor::{Outcome, Successor};
 use super::sys;
 use super::systemd::Notices;
 use super::tls::Secure;
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Fate, Hub, Now};
+use accept::Files;
+use catch_up::CatchUp;
 use configure::Configure;
 use replace::Reload;
 
 pub(crate) use accept::connections_within;
+pub(super) use accept::no_room;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
@@ -51,6 +56,8 @@ pub struct Server {
     notices: Option<Notices>,
     /// What feeds the messages card of Laravel Pulse, if it is fed.
     pulse: Option<Pulse>,
+    /// What looks whether `php artisan reverb:restart` was called, if that is known.
+    restarts: Option<restart_key::Watch>,
     /// What speaks TLS, if this server does.
     secure: Option<Secure>,
     /// The way to the other nodes, if there are to be any.
@@ -60,6 +67,8 @@ pub struct Server {
     stop_writer: StdUnixStream,
     hub: Hub<Socket>,
     clock: Clock,
+    catch_up: CatchUp,
+    files: Files,
     limits: Limits,
     /// Connections whose TLS handshake may go on, in the order they came.
     to_shake: VecDeque<ConnId>,
@@ -82,6 +91,8 @@ pub struct Server {
     successor: Option<Successor>,
     /// How far that is.
     reload: Option<Reload>,
+    /// Where that is told.
+    outcome: Outcome,
     /// Whether this server goes on where another has stopped.
     has_taken_over: bool,
 }
@@ -141,9 +152,10 @@ impl Server {
     pub fn run(mut self) -> io::Result<()> {
         self.notices.iter().for_each(Notices::ready);
         if self.has_taken_over {
-            successor::tell_outcome("");
+            self.outcome.tell("");
         }
         let mut events = Events::with_capacity(EVENTS);
+        self.catch_up.start(self.clock.now());
         loop {
             let timeout = self.sleep_for();
             match self.poll.poll(&mut events, timeout) {
@@ -151,6 +163,7 @@ impl Server {
                 _ => {}
             }
             let (now, began) = (self.clock.now(), Instant::now());
+            self.catch_up.begin_turn(timeout, now);
             for event in &events {
                 self.note(event);
             }
@@ -171,7 +184,8 @@ impl Server {
             if std::mem::take(&mut self.asked) {
                 self.obey(now);
             }
-            if self.hub.is_tick_due(now) {
+            let is_catching_up = self.is_catching_up(&events, now);
+            if !is_catching_up && self.hub.is_tick_due(now) {
                 self.hub.tick(now);
             }
             let registry = self.poll.registry();
@@ -182,7 +196,7 @@ impl Server {
             self.reap(now);
             self.trim(now);
             let has_ended = self.has_ended(now);
-            if let Some(redis) = &mut self.redis {
+            if let Some(redis) = self.redis.as_mut().filter(|_| !is_catching_up || has_ended) {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
             self.hub.counters_mut().turns.count(began.elapsed());
@@ -190,7 +204,9 @@ impl Server {
             if has_ended {
                 return Ok(());
             }
-            self.assert_none_is_overdue(now);
+            if !is_catching_up {
+                self.assert_none_is_overdue(now);
+            }
         }
     }
 
@@ -199,7 +215,7 @@ impl Server {
         let accepts = !self.is_about_to_go() && self.listens.iter().any(Listen::has_work);
         let reads = self.hub.has_work() || !self.to_shake.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
-        if reads || self.hub.has_dirty() || accepts || talks {
+        if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);
         }
         let due_ms = self.next_deadline_ms()?;
@@ -327,6 +343,9 @@ impl Server {
     }
 
     fn reap(&mut self, now: Now) {
+        if !self.to_reap.is_empty() {
+            self.retry_accepting(now);
+        }
         while let Some(id) = self.to_reap.pop() {
             // Closing the descriptor takes it off the poller as well.
             let Some(mut socket) = self.hub.close(id, now) else { continue };

@@ -2,7 +2,6 @@
 //! thread: each byte on a pair of sockets is one request, named by the number of its signal.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use mio::net::UnixStream;
@@ -36,12 +35,9 @@ impl Stopper {
     pub fn ask_on_signals(self, reload: bool) -> io::Result<()> {
         let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR2, libc::SIGHUP];
         let signals = if reload { &signals[..] } else { &signals[..3] };
-        sys::write_on_signals(self.0.as_raw_fd(), signals)?;
+        sys::write_on_signals(self.0.into(), signals)?;
         // A process that was executed in place of another may have held them back.
-        sys::hold_signals(false)?;
-        // The handler writes to the descriptor until the process ends.
-        std::mem::forget(self);
-        Ok(())
+        sys::hold_signals(false)
     }
 }
 

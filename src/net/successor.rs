@@ -19,7 +19,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::server::TRIAL;
-use super::sys;
+use super::sys::{self, Inherited};
 
 /// The command that says whether a binary would serve with the flags behind it.
 pub const TRY: &str = "successor";
@@ -89,10 +89,10 @@ impl HandedOver {
     /// # Errors
     ///
     /// The system's.
-    pub(super) fn read_state(&self) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn read_state(&self, inherited: &mut Inherited) -> io::Result<Option<Vec<u8>>> {
         let Some(descriptor) = self.state else { return Ok(None) };
         let mut bytes = Vec::new();
-        File::from(sys::inherited(descriptor)?).read_to_end(&mut bytes)?;
+        File::from(inherited.take(descriptor)?).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 }
@@ -193,14 +193,24 @@ pub fn outcome_address(process: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("reverb-reload-{process}"))
 }
 
-/// Tells whoever has asked for a reload, and waits, why it was not done; nothing if it was.
-pub(super) fn tell_outcome(why_not: &str) {
-    let told = UnixDatagram::unbound().and_then(|socket| {
+/// Where `reverb reload` is told what has become of it. It is open from the start, so that it is
+/// told also where no more files can be opened.
+pub(super) struct Outcome(UnixDatagram);
+
+impl Outcome {
+    pub(super) fn new() -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        socket.send_to_addr(why_not.as_bytes(), &outcome_address(process::id())?)
-    });
-    // Mostly nobody waits: a signal alone asks as well.
-    drop(told);
+        Ok(Outcome(socket))
+    }
+
+    /// Tells why the reload was not done; nothing if it was.
+    pub(super) fn tell(&self, why_not: &str) {
+        let told = outcome_address(process::id())
+            .and_then(|address| self.0.send_to_addr(why_not.as_bytes(), &address));
+        // Mostly nobody waits: a signal alone asks as well.
+        drop(told);
+    }
 }
 
 /// Descriptors that stay open over an `exec`, until this is dropped.

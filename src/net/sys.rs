@@ -4,8 +4,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 /// Raises the number of files this process may open as far as it is allowed to, and says how
 /// many that are.
@@ -95,20 +95,72 @@ fn set_option(socket: &impl AsRawFd, level: i32, name: i32, on: bool) -> io::Res
     })
 }
 
-/// A descriptor this process was started with, which must be its to keep; closed by an `exec`.
+/// The descriptors this process was started with and has not taken yet. A process has one such
+/// value, once.
 ///
-/// # Errors
-///
-/// There is none of this number.
-pub fn inherited(descriptor: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
-    check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, and whoever started this process has said that it is for it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+/// Every descriptor that the standard library, mio or this module opens is closed by an `exec`. So
+/// one that would stay open came with the process, and nothing in it owns it; taking it sets the
+/// flag. [`set_inheritable`] clears the flag of descriptors that have an owner, and fails while
+/// this value lives.
+pub struct Inherited(());
+
+/// What has become of the one [`Inherited`].
+static INHERITED: AtomicU8 = AtomicU8::new(NOT_MADE);
+const NOT_MADE: u8 = 0;
+const IN_USE: u8 = 1;
+const GONE: u8 = 2;
+
+impl Inherited {
+    /// The descriptors of this process.
+    ///
+    /// # Errors
+    ///
+    /// This was called before, or a descriptor was made inheritable.
+    pub fn of_process() -> io::Result<Self> {
+        let order = Ordering::SeqCst;
+        match INHERITED.compare_exchange(NOT_MADE, IN_USE, order, order) {
+            Ok(_) => Ok(Inherited(())),
+            Err(_) => Err(io::Error::other("descriptors are inherited once in a process")),
+        }
+    }
+
+    /// Takes the descriptor of this number, which an `exec` closes from now on.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this number, it is a standard stream, or it was opened by this process or
+    /// taken before.
+    pub fn take(&mut self, descriptor: RawFd) -> io::Result<OwnedFd> {
+        // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
+        let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+        check(flags)?;
+        if descriptor <= libc::STDERR_FILENO || flags & libc::FD_CLOEXEC != 0 {
+            let text = format!("descriptor {descriptor} was not inherited, or is taken already");
+            return Err(io::Error::other(text));
+        }
+        // SAFETY: as above.
+        check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        // SAFETY: it is open, and nothing else owns it: see the type.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        INHERITED.store(GONE, Ordering::SeqCst);
+    }
 }
 
 /// Whether a descriptor stays open over an `exec`.
+///
+/// # Errors
+///
+/// The system's; [`Inherited`] is in use.
 pub fn set_inheritable(descriptor: &impl AsRawFd, on: bool) -> io::Result<()> {
+    let order = Ordering::SeqCst;
+    if on && INHERITED.compare_exchange(NOT_MADE, GONE, order, order) == Err(IN_USE) {
+        return Err(io::Error::other("inherited descriptors are still being taken"));
+    }
     let flags = if on { 0 } else { libc::FD_CLOEXEC };
     // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
     check(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, flags) })
@@ -157,26 +209,51 @@ pub fn monotonic_us() -> u64 {
 
 /// Whether a write of a line to this file would be taken at once.
 pub fn is_writable_now(file: BorrowedFd<'_>) -> bool {
-    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    is_ready_now(file, libc::POLLOUT)
+}
+
+/// Whether there is something to read, or on a listening socket to accept.
+pub fn is_readable_now(file: BorrowedFd<'_>) -> bool {
+    is_ready_now(file, libc::POLLIN)
+}
+
+fn is_ready_now(file: BorrowedFd<'_>, events: libc::c_short) -> bool {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one local of the type the call reads and writes, and says so.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    ready == 1 && poll.revents & libc::POLLOUT != 0
+    ready == 1 && poll.revents & events != 0
 }
 
 /// Has the C library keep tables of a megabyte and more by themselves, for good: they grow where they
 /// are, without a copy, and leave no hole behind. Left to itself it does so until the first of them
-/// is given back, and a second wave of connections then takes half as much again as the first. To be
-/// called before there is another thread.
-pub fn keep_tables_apart() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the calls take numbers, and set two that the allocator reads without a lock: nobody
-    // else allocates as long as there is one thread.
+/// is given back, and a second wave of connections then takes half as much again as the first.
+///
+/// Says whether that was done: not where there is another thread, or no way to know.
+#[cfg(target_env = "gnu")]
+pub fn keep_tables_apart() -> bool {
+    if !is_only_thread() {
+        return false;
+    }
+    // SAFETY: the calls take numbers, and set two that the allocator reads without a lock: this is
+    // the only thread, and only it can start another.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, TABLE_BYTES);
         // What is free at the end of the rest goes back from so much on; asked for again and again
         // it would cost a call each time.
         libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * TABLE_BYTES);
     }
+    true
+}
+
+/// Other C libraries have nothing to set.
+#[cfg(not(target_env = "gnu"))]
+pub fn keep_tables_apart() -> bool {
+    false
+}
+
+#[cfg(target_env = "gnu")]
+fn is_only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
 /// As long as a request may be unless it is configured otherwise; nearly all are shorter by far.
@@ -198,23 +275,17 @@ pub fn send_signal(process: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(process, signal) })
 }
 
-/// The user this process runs as.
-pub fn user() -> u32 {
-    // SAFETY: the call takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// From now on each of these signals writes one byte, its number, to this descriptor, which must
-/// stay open until the process ends.
-pub fn write_on_signals(descriptor: RawFd, signals: &[libc::c_int]) -> io::Result<()> {
-    SIGNAL_DESCRIPTOR.store(descriptor, Ordering::SeqCst);
+/// From now on each of these signals writes one byte, its number, to this descriptor, which stays
+/// open until the process ends.
+pub fn write_on_signals(descriptor: OwnedFd, signals: &[libc::c_int]) -> io::Result<()> {
+    SIGNAL_DESCRIPTOR.store(descriptor.into_raw_fd(), Ordering::SeqCst);
     for &signal in signals {
         // SAFETY: all zeroes is a valid value of this C struct of numbers and a pointer.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler calls nothing but `write`, which a handler may, and both pointers
-        // are valid for the call.
+        // SAFETY: the handler calls nothing but `write`, which a handler may, on a descriptor that
+        // is never closed, and both pointers are valid for the call.
         check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
     }
     Ok(())
@@ -267,6 +338,31 @@ mod tests {
         writer.set_nonblocking(true).unwrap();
         while writer.write(&[0; 4_096]).is_ok() {}
         assert!(!is_writable_now(writer.as_fd()));
+    }
+
+    #[test]
+    fn only_what_the_process_was_started_with_is_inherited_and_each_of_it_once() {
+        let mut inherited = Inherited::of_process().unwrap();
+        assert!(Inherited::of_process().is_err());
+        let (ours, _peer) = UnixStream::pair().unwrap();
+        for descriptor in [-1, 0, 1, 2, ours.as_raw_fd()] {
+            assert!(inherited.take(descriptor).is_err(), "{descriptor}");
+        }
+        assert!(set_inheritable(&ours, true).is_err());
+        // SAFETY: the call takes numbers alone; the copy, which an `exec` leaves open, has no owner.
+        let copy = unsafe { libc::dup(ours.as_raw_fd()) };
+        let taken = inherited.take(copy).unwrap();
+        assert!(inherited.take(copy).is_err());
+        drop(inherited);
+        assert!(set_inheritable(&taken, true).is_ok());
+        assert!(Inherited::of_process().is_err());
+    }
+
+    #[test]
+    fn the_allocator_is_left_alone_where_there_are_threads() {
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(!keep_tables_apart()));
+        });
     }
 
     #[test]

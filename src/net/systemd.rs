@@ -7,21 +7,21 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use super::sys;
+use super::sys::{self, Inherited};
 
 /// The listening sockets this process was started with, which may be none.
 ///
 /// # Errors
 ///
 /// What is said of them does not hold.
-pub fn sockets() -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn sockets(inherited: &mut Inherited) -> io::Result<Vec<OwnedFd>> {
     let variable = |name| env::var(name).ok();
     // The variables are inherited by processes that they are not meant for.
     if variable("LISTEN_PID") != Some(std::process::id().to_string()) {
         return Ok(Vec::new());
     }
     let count = variable("LISTEN_FDS").and_then(|count| count.parse().ok()).unwrap_or(0);
-    (FIRST_SOCKET..).take(count).map(sys::inherited).collect()
+    (FIRST_SOCKET..).take(count).map(|descriptor| inherited.take(descriptor)).collect()
 }
 
 const FIRST_SOCKET: i32 = 3;

@@ -30,6 +30,8 @@ pub(super) struct Tls {
     /// The client's, for the log: a socket that has broken does not know it any more.
     address: SocketAddr,
     state: State,
+    /// Whether anything was sent to the client.
+    has_answered: bool,
     /// Bytes of the outbox that are in the record on its way.
     in_flight: usize,
     /// Whether the writing side is to be closed once all has gone.
@@ -48,19 +50,30 @@ enum State {
 impl Tls {
     fn new(config: Arc<ServerConfig>, address: SocketAddr) -> Self {
         let state = State::New(config);
-        Tls { address, state, in_flight: 0, shutting_down: false, failure: None }
+        Tls {
+            address,
+            state,
+            has_answered: false,
+            in_flight: 0,
+            shutting_down: false,
+            failure: None,
+        }
     }
 
     /// Reads and decrypts until the buffer is full or nothing more has come. What the handshake
-    /// has to answer is left to [`Tls::flush`].
+    /// has to answer is left to [`Tls::flush`]. For a client that sends no more, and was sent nothing
+    /// that could complete the handshake, nothing is computed.
     pub(super) fn read(
         &mut self,
         stream: &mut TcpStream,
         buffer: &mut [u8],
         read_closed: bool,
     ) -> Received {
-        if let Some(received) = self.begin(stream) {
+        if let Some(received) = self.begin(stream, read_closed) {
             return received;
+        }
+        if read_closed && !self.has_answered {
+            return self.fail(GONE);
         }
         let State::Begun(connection) = &mut self.state else { return Received::Broken };
         if self.failure.is_some() {
@@ -104,8 +117,7 @@ impl Tls {
             }
         };
         if matches!(end, Some(Received::End)) && connection.is_handshaking() {
-            self.failure = Some("the client went away in the middle of it".to_owned());
-            return Received::Broken;
+            return self.fail(GONE);
         }
         // The end is found again by the next read; the bytes before it are not.
         match len {
@@ -116,13 +128,14 @@ impl Tls {
 
     /// Begins the session with the first byte, unless it shows that the client does not speak
     /// TLS. Returns what there is to return before that.
-    fn begin(&mut self, stream: &TcpStream) -> Option<Received> {
+    fn begin(&mut self, stream: &TcpStream, read_closed: bool) -> Option<Received> {
         let State::New(config) = &self.state else { return None };
         let mut first = [0];
         match stream.peek(&mut first) {
             Ok(0) => return Some(Received::End),
             // No record of TLS begins with a letter, and every method of HTTP does.
             Ok(_) if first[0].is_ascii_alphabetic() => return Some(Received::NotTls),
+            Ok(_) if read_closed => return Some(self.fail(GONE)),
             Ok(_) => {}
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
@@ -137,11 +150,13 @@ impl Tls {
                 self.state = State::Begun(connection);
                 None
             }
-            Err(error) => {
-                self.failure = Some(reason(&error));
-                Some(Received::Broken)
-            }
+            Err(error) => Some(self.fail(&reason(&error))),
         }
+    }
+
+    fn fail(&mut self, why: &str) -> Received {
+        self.failure = Some(why.to_owned());
+        Received::Broken
     }
 
     /// Encrypts what fits in one record and writes it, and says how many bytes of the slices have
@@ -182,6 +197,7 @@ impl Tls {
     pub(super) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
         if let State::Begun(connection) = &mut self.state {
             while connection.wants_write() {
+                self.has_answered = true;
                 match connection.write_tls(stream) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(_) => {}
@@ -275,6 +291,8 @@ fn reason(error: &rustls::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+const GONE: &str = "the client went away in the middle of it";
 
 /// The most a record holds.
 const RECORD_BYTES: usize = 16_384;

@@ -88,6 +88,17 @@ pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
     format!(r#"{{"type":"{TYPE}","payload":{{"node":"{node}",{seq}"say":[{items}]}}}}"#)
 }
 
+/// Which envelope of which node a text is the beginning of, as [`envelope`] writes it.
+pub fn begins(head: &[u8]) -> Option<(NodeId, u64)> {
+    let head =
+        head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;
+    let (node, rest) = head.split_at_checked(16)?;
+    let rest = rest.strip_prefix(br#"","seq":"#)?;
+    let end = rest.iter().position(|byte| *byte == b',')?;
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    Some((NodeId::parse(text(node)?)?, number(text(&rest[..end])?)?))
+}
+
 /// One thing a node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
@@ -392,6 +403,9 @@ mod tests {
         let read: Vec<_> = read.say.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
         assert_eq!(read, items());
         assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
+        assert_eq!(begins(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
+        assert_eq!(begins(envelope(NodeId(7), None, "").as_bytes()), None);
+        assert_eq!(begins(&text.as_bytes()[..60]), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Redis' protocol (RESP3): commands to bytes, and bytes to what Redis says. Both are the `redis`
 //! crate's; which command is sent when is the business of the hub.
 
+mod extent;
+
 use std::io::{self, Read};
 
+use extent::{Extent, Garbage};
 use redis::{Parser, PushKind, ServerError, Value};
 
 /// Something Redis says.
@@ -16,6 +19,14 @@ pub enum Said {
     Reply,
     /// The answer to a command that failed, as Redis words it.
     Failed(String),
+    /// A message of so many bytes, more than may be, with the beginning of its text. The rest was
+    /// passed over.
+    TooLong {
+        /// All of it.
+        bytes: u64,
+        /// The beginning of its text.
+        head: Vec<u8>,
+    },
     /// Something that was not asked for and does not matter.
     Other,
 }
@@ -32,9 +43,17 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
 /// Takes bytes apart that come in any pieces.
 pub struct Reader {
     parser: Parser,
-    /// Bytes since something was last whole.
-    partial_bytes: usize,
+    /// What comes at the moment.
+    extent: Extent,
+    /// Whether it is passed over.
+    passes: bool,
     bytes_max: usize,
+}
+
+/// A thing that has come.
+enum Come {
+    Value(Value),
+    TooLong { bytes: u64, head: Vec<u8> },
 }
 
 /// Why what came cannot be Redis, or is more of it than allowed.
@@ -42,15 +61,20 @@ pub struct Reader {
 pub enum Broken {
     /// Not its protocol.
     Garbage,
-    /// A message longer than this many bytes.
+    /// An answer longer than this many bytes.
     TooLong(usize),
 }
 
 impl Reader {
     /// A reader for the beginning of a connection, which takes up to about `bytes_max` bytes for
-    /// one thing said.
+    /// one thing said. A message that is longer is passed over as it comes.
     pub fn new(bytes_max: usize) -> Self {
-        Reader { parser: Parser::new(), partial_bytes: 0, bytes_max }
+        Reader { parser: Parser::new(), extent: Extent::new(), passes: false, bytes_max }
+    }
+
+    /// Takes up to about so many bytes from now on.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 
     /// The next thing said in these bytes, which are advanced past what was looked at; `None` when
@@ -60,7 +84,11 @@ impl Reader {
     ///
     /// The connection is of no use any more.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Said>, Broken> {
-        self.value(bytes).map(|value| value.map(said))
+        let come = self.come(bytes)?;
+        Ok(come.map(|come| match come {
+            Come::Value(value) => said(value),
+            Come::TooLong { bytes, head } => Said::TooLong { bytes, head },
+        }))
     }
 
     /// The same where it can only be the answer to a command.
@@ -69,22 +97,45 @@ impl Reader {
     ///
     /// Those of [`Reader::next`].
     pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, Broken> {
-        self.value(bytes).map(|value| value.map(answer))
+        match self.come(bytes)? {
+            None => Ok(None),
+            Some(Come::Value(value)) => Ok(Some(answer(value))),
+            Some(Come::TooLong { .. }) => Err(Broken::TooLong(self.bytes_max)),
+        }
     }
 
-    fn value(&mut self, bytes: &mut &[u8]) -> Result<Option<Value>, Broken> {
-        let before = bytes.len();
-        let parsed = self.parser.parse_value(Piece { bytes: &mut *bytes });
-        self.partial_bytes += before - bytes.len();
-        match parsed {
-            Ok(value) => {
-                // What the parser has read ahead is part of what comes next.
-                self.partial_bytes = 0;
-                Ok(Some(value))
+    fn come(&mut self, bytes: &mut &[u8]) -> Result<Option<Come>, Broken> {
+        let bytes_max = self.bytes_max as u64;
+        let followed = self.extent.follow(bytes, bytes_max);
+        let (len, is_whole) = followed.map_err(|Garbage| Broken::Garbage)?;
+        let mut piece;
+        (piece, *bytes) = bytes.split_at(len);
+        if self.extent.bytes() > bytes_max && !self.passes {
+            // An answer would be missed.
+            if !self.extent.is_push() {
+                return Err(Broken::TooLong(self.bytes_max));
             }
-            Err(error) if error.is_timeout() && self.partial_bytes <= self.bytes_max => Ok(None),
-            Err(error) if error.is_timeout() => Err(Broken::TooLong(self.bytes_max)),
-            Err(_) => Err(Broken::Garbage),
+            (self.passes, self.parser) = (true, Parser::new());
+        }
+        let parsed = match self.passes {
+            true => None,
+            false => match self.parser.parse_value(Piece { bytes: &mut piece }) {
+                Ok(value) => Some(value),
+                Err(error) if error.is_timeout() => None,
+                Err(_) => return Err(Broken::Garbage),
+            },
+        };
+        if !is_whole && parsed.is_none() {
+            return Ok(None);
+        }
+        let extent = std::mem::replace(&mut self.extent, Extent::new());
+        match (parsed, std::mem::take(&mut self.passes)) {
+            (Some(value), _) if is_whole => Ok(Some(Come::Value(value))),
+            (None, true) => {
+                Ok(Some(Come::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
+            }
+            // The parser sees another end.
+            _ => Err(Broken::Garbage),
         }
     }
 }
@@ -187,11 +238,39 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_end_is_not_kept() {
+    fn an_answer_that_is_too_long_ends_the_connection_before_it_is_kept() {
         let mut reader = Reader::new(1_000);
-        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Ok(None));
-        assert_eq!(reader.next(&mut &[b'x'; 900][..]), Ok(None));
+        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(Broken::TooLong(1_000)));
+        let mut reader = Reader::new(1_000);
+        assert_eq!(reader.next(&mut &[b"+", &[b'x'; 900][..]].concat()[..]), Ok(None));
         assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(Broken::TooLong(1_000)));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_passed_over_and_what_follows_is_read() {
+        let text = [&b"head\r\n"[..], &[b'x'; 2_000]].concat();
+        let push = |text: &[u8]| {
+            let len = text.len();
+            let begin = format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${len}\r\n");
+            [begin.as_bytes(), text, b"\r\n"].concat()
+        };
+        let stream =
+            [&push(b"one")[..], b":1\r\n", &push(&text), b":2\r\n", &push(b"two")].concat();
+        let bytes = push(&text).len() as u64;
+        let expected = [
+            Said::Message(b"one".to_vec()),
+            Said::Reply,
+            Said::TooLong { bytes, head: text[..128].to_vec() },
+            Said::Reply,
+            Said::Message(b"two".to_vec()),
+        ];
+        for len in [1, 2, 7, 100, 1_999, stream.len()] {
+            assert_eq!(all(&stream.chunks(len).collect::<Vec<_>>()), expected, "{len}");
+        }
+        // One of many small things is passed over as well.
+        let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
+        let said = all(&[many.as_bytes()]);
+        assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Reply]);
     }
 
     #[test]

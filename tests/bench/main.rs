@@ -118,7 +118,7 @@ fn main() -> ExitCode {
 
 fn plan(arguments: &[String]) -> Option<(Plan, Vec<&str>)> {
     let processors = sys::processors();
-    let open_files = reverb::net::sys::raise_open_files().unwrap_or(1_024);
+    let open_files = reverb::net::raise_open_files().unwrap_or(1_024);
     let mut plan = Plan {
         runs: 5,
         quick: false,

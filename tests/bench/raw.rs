@@ -48,9 +48,9 @@ fn end_with_owner() {
 /// For each byte that comes on the first connection, writes an event to all others, which have been
 /// greeted as the server would.
 fn write(subscribers: usize, size: usize) -> io::Result<()> {
-    let _ = reverb::net::sys::raise_open_files();
+    let _ = reverb::net::raise_open_files();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    reverb::net::sys::set_backlog(&listener)?;
+    reverb::net::set_backlog(&listener)?;
     println!("listening on {}", listener.local_addr()?);
     let mut control = listener.accept()?.0;
     let mut sockets = Vec::with_capacity(subscribers);

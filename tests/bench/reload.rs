@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reverb::net::{successor, sys};
+use reverb::net::{send_signal, successor};
 
 use crate::Plan;
 use crate::fanout::PARALLEL;
@@ -59,7 +59,7 @@ fn reload(process: u32) -> Result<f64, Fault> {
     let told = told.map_err(|error| error.to_string())?;
     thread::sleep(Duration::from_millis(700));
     let began = Instant::now();
-    sys::send_signal(process as i32, libc::SIGUSR2).map_err(|error| error.to_string())?;
+    send_signal(process as i32, libc::SIGUSR2).map_err(|error| error.to_string())?;
     let mut why_not = [0; 1_024];
     match told.recv(&mut why_not) {
         Ok(0) => Ok(began.elapsed().as_secs_f64() * 1e3),

@@ -1,13 +1,15 @@
 //! Whoever may publish on the nodes' channel may say anything. Nothing dies of it, nothing of it is
 //! delivered, and the log has a line, not a flood.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::cluster::{BUS, Cluster};
 use super::presence::{ROOM, member, quiet};
 use super::resp::{Reply, Session};
 use super::traffic::exchange;
-use crate::support::{Client, logged, until};
+use crate::support::{Client, Setup, logged, until};
 
 /// Publishes bytes on the nodes' channel.
 #[track_caller]
@@ -69,7 +71,7 @@ fn what_is_no_envelope_is_passed_over_with_one_line() {
 }
 
 #[test]
-fn what_is_longer_than_a_message_may_be_ends_the_connection_and_nothing_else() {
+fn what_redis_itself_has_no_room_for_ends_the_connection_and_nothing_else() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -77,6 +79,36 @@ fn what_is_longer_than_a_message_may_be_ends_the_connection_and_nothing_else() {
     exchange(&cluster, 50, || {});
     quiet(&cluster, &mut [&mut ann]);
     cluster.users(ROOM, &["ann"]);
+}
+
+#[test]
+fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
+    let small = || {
+        let setup = Setup::new().env("REVERB_MAX_REQUEST_SIZE", 20_000);
+        setup.env("REVERB_LIMIT_REDIS_REPLY_BYTES", 200_000)
+    };
+    let nodes = AtomicUsize::new(0);
+    let cluster = Cluster::with(2, move || match nodes.fetch_add(1, Ordering::Relaxed) {
+        0 => Setup::new(),
+        _ => small(),
+    });
+    let mut ann = member(&cluster, 0, "ann");
+    let mut far = Client::connect(cluster.node(1));
+    far.subscribe("news");
+    let visits = cluster.redis.visits();
+    for _ in 0..3 {
+        cluster.node(0).publish("news", "long", &"x".repeat(600_000));
+    }
+    cluster.node(0).publish("news", "short", "y");
+    far.expect(json!({"event": "short", "channel": "news", "data": "y"}));
+    let line = logged(cluster.node(1), &["[WARN] a message of 600", "redis_reply_bytes is 200000"]);
+    exchange(&cluster, 50, || {});
+    quiet(&cluster, &mut [&mut ann]);
+    cluster.users(ROOM, &["ann"]);
+    let log = cluster.node(1).stderr();
+    assert_eq!(log.matches("was skipped").count(), 1, "{line}\n{log}");
+    // Each look is a visit.
+    assert_eq!(cluster.redis.visits(), visits + 1, "{log}");
 }
 
 #[test]

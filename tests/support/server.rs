@@ -219,10 +219,17 @@ impl Server {
     /// Waits for the end of the process.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
+        self.ended().1
+    }
+
+    /// The same, with the lines it wrote to its standard output since the last that was read.
+    #[track_caller]
+    pub fn ended(&mut self) -> (Vec<String>, ExitStatus) {
+        let mut lines = Vec::new();
         loop {
             match self.stdout.get_mut().unwrap().recv_timeout(DEADLINE) {
-                Ok(_line) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return (lines, self.child.wait().unwrap()),
                 Err(RecvTimeoutError::Timeout) => panic!("the server is still running"),
             }
         }
@@ -327,6 +334,30 @@ impl Drop for Server {
             eprintln!("--- standard error of the server\n{}---", self.stderr());
         }
     }
+}
+
+/// What a server in this folder writes to a terminal, up to the line that begins with `last`.
+#[track_caller]
+pub fn in_terminal(directory: &Path, last: &str) -> String {
+    let start = format!("exec {BINARY} start --host 127.0.0.1 --port 0");
+    let mut terminal = reverb(Path::new("/usr/bin/script"), directory)
+        .args(["-qefc", &start, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (lines, mut told) = (lines(terminal.stdout.take().unwrap()), String::new());
+    while let Ok(line) = lines.recv_timeout(DEADLINE) {
+        told += &format!("{line}\n");
+        if line.starts_with(last) {
+            break;
+        }
+    }
+    // The server ends with its terminal.
+    let _ = terminal.kill();
+    let _ = terminal.wait();
+    assert!(told.contains(&format!("\n{last}")), "{told}");
+    told
 }
 
 /// The binary, with nothing of our own environment.

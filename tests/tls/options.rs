@@ -1,6 +1,7 @@
 //! What the options of PHP's SSL context do.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::certificates::{Folder, NAMES};
 use super::client::{BOTH, Client, UP, config};
 use super::{logged, options, setup};
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, in_terminal};
 
 /// The options of a folder with one more.
 fn with(folder: &Folder, key: &str, value: Value) -> Value {
@@ -232,31 +233,21 @@ fn the_certificate_of_herd_or_valet_makes_a_server_secure() {
 /// The first line of a server with this home directory and this `REVERB_HOST`.
 fn first_line(home: &str, host: Option<&str>, args: &[&str]) -> String {
     let env = [("HOME", home), ("REVERB_APP_ID", "1"), ("REVERB_APP_KEY", "k")];
-    let env = env.into_iter().chain([("REVERB_APP_SECRET", "s")]);
-    lines(env.chain(host.map(|host| ("REVERB_HOST", host))), args, home, 1).remove(0)
-}
-
-/// The first lines of a server that is ended once it has written them.
-fn lines<'a>(
-    env: impl Iterator<Item = (&'a str, &'a str)>,
-    args: &[&str],
-    folder: &str,
-    count: usize,
-) -> Vec<String> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_reverb"))
         .args(["start", "--host", "127.0.0.1", "--port", "0"])
         .args(args)
-        .current_dir(folder)
+        .current_dir(home)
         .env_clear()
         .envs(env)
+        .env("REVERB_APP_SECRET", "s")
+        .envs(host.map(|host| ("REVERB_HOST", host)))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let lines = lines.take(count).map(Result::unwrap).collect();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    lines
+    line
 }
 
 #[test]
@@ -275,6 +266,6 @@ fn an_app_that_is_made_up_is_told_with_its_scheme() {
     let folder = Folder::new();
     let config = json!({"servers": {"reverb": {"options": {"tls": options(&folder)}}}});
     folder.write("reverb.json", config.to_string());
-    let told = lines(std::iter::empty(), &[], &folder.path(""), 12).join("\n");
-    assert!(told.contains("\nREVERB_SCHEME=https\n"), "{told}");
+    let told = in_terminal(Path::new(&folder.path("")), "REVERB_SCHEME=");
+    assert!(told.ends_with("\nREVERB_SCHEME=https\n"), "{told}");
 }

@@ -54,6 +54,20 @@ fn files_that_change_are_loaded_anew() {
 }
 
 #[test]
+fn how_often_files_are_looked_at_changes() {
+    let folder = Folder::new();
+    let server = setup(options(&folder), json!({"certificate_check_ms": 86_400_000})).start();
+    let file = server.directory().join("reverb.json");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("86400000", "100")).unwrap();
+    server.signal("HUP");
+    logged(&server, &["loaded the certificates anew"]);
+    let old = shown(&server, &folder);
+    folder.renew();
+    until_renewed(&server, &folder, &old);
+}
+
+#[test]
 fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 100})).start();

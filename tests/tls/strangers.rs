@@ -1,7 +1,7 @@
 //! Clients that do not speak TLS, speak it wrongly, or never get to the end of the handshake.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use rustls::ClientConnection;
@@ -101,6 +101,29 @@ fn half_a_handshake_ends_at_its_deadline() {
     logged(&server, &["TLS handshake failed", "went away in the middle of it"]);
     // A whole handshake, and then nothing, ends as well.
     assert_eq!(Client::connect(&server, &folder).end(), Ok(()));
+}
+
+#[test]
+fn no_handshake_is_computed_for_a_client_that_has_gone() {
+    let folder = Folder::new();
+    let server = start(&folder);
+    let hello = hello(&folder);
+    for first in [0, 50] {
+        let mut stream = connect(&server);
+        stream.write_all(&hello[..first]).unwrap();
+        // It has accepted the one before, and read it.
+        assert_eq!(Client::connect(&server, &folder).request(UP).0, 200);
+        // What is left of the hello comes with the end, in one event.
+        server.signal("STOP");
+        stream.write_all(&hello[first..]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        server.signal("CONT");
+        let mut answer = Vec::new();
+        // It is reset if something was left unread.
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer, [0; 0], "after {first} bytes of the hello");
+    }
+    logged(&server, &["TLS handshake failed", "went away in the middle of it"]);
 }
 
 #[test]

@@ -132,11 +132,14 @@ impl<T> Hub<T> {
     ///
     /// The answer to a request that needs no body to be answered.
     pub(super) fn check_head(&mut self, head: &Head<'_>, now: Now) -> Result<(), Response> {
-        if head.websocket {
-            return Err(Response::text(400, "A handshake has no body."));
-        }
-        let (route, call) = self.call(head, now);
-        call.map(|_| ()).inspect_err(|refusal| self.count_request(route, refusal.status))
+        let (route, checked) = match head.websocket {
+            true => (WEBSOCKET, Err(Response::text(400, "A handshake has no body."))),
+            false => {
+                let (route, call) = self.call(head, now);
+                (route, call.and_then(|_| self.check_room_for_api()))
+            }
+        };
+        checked.inspect_err(|refusal| self.count_request(route, refusal.status))
     }
 
     /// Finds out what a request asks for: its place in [`ROUTES`], and the rest.

@@ -34,6 +34,7 @@ impl<T> Hub<T> {
     pub(in crate::hub) fn keep_link(&mut self, before: &mut Self) {
         if let (Some(bus), Some(before)) = (&mut self.bus, &mut before.bus) {
             std::mem::swap(&mut bus.link, &mut before.link);
+            bus.link.take_limits(&mut before.link);
             (bus.says_hello, bus.says_alive) = (before.says_hello, before.says_alive);
         }
     }

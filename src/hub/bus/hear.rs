@@ -204,7 +204,7 @@ impl Bus {
     }
 
     /// The number of the node that speaks, made known if it was not.
-    fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
+    pub(super) fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
             self.note(now_ms, &format!("there are more than {NODES_MAX} other nodes"));
             return None;
@@ -227,7 +227,7 @@ impl Bus {
 
     /// Whether this is the envelope that comes next of a node's; if one is missing, it is asked
     /// for.
-    fn is_next(&mut self, at: usize, seq: u64, now_ms: u64) -> bool {
+    pub(super) fn is_next(&mut self, at: usize, seq: u64, now_ms: u64) -> bool {
         let is_first_link = self.links == 1;
         let Some(node) = self.nodes.get(at) else { return false };
         let next = match node.next {

@@ -80,6 +80,8 @@ struct Unanswered {
 pub(super) enum Heard {
     /// A text on the channel.
     Message(Vec<u8>),
+    /// A text that was too long, by its length and its beginning.
+    TooLong(u64, Vec<u8>),
     /// The login is complete: what is published from now on is heard.
     Up,
     /// Nothing of interest.
@@ -110,6 +112,12 @@ impl Link {
             is_refused: false,
             limits,
         }
+    }
+
+    /// Takes the limits of another, which is of no more use.
+    pub(super) fn take_limits(&mut self, other: &mut Link) {
+        std::mem::swap(&mut self.limits, &mut other.limits);
+        self.reader.set_bytes_max(self.limits.reply_bytes);
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -238,12 +246,13 @@ impl Link {
         let said = self.reader.next(bytes).map_err(|broken| match broken {
             Broken::Garbage => "what answers there does not speak Redis' protocol".to_owned(),
             Broken::TooLong(max) => {
-                format!("a message of more than {max} bytes (limits.redis_reply_bytes)")
+                format!("an answer of more than {max} bytes (limits.redis_reply_bytes)")
             }
         })?;
         Ok(match said {
             None => None,
             Some(Said::Message(text)) => Some(Heard::Message(text)),
+            Some(Said::TooLong { bytes, head }) => Some(Heard::TooLong(bytes, head)),
             Some(Said::Subscribed) => {
                 self.answered();
                 self.state = State::Up;

@@ -18,6 +18,7 @@ mod queue;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod too_long;
 
 use std::rc::Rc;
 
@@ -330,6 +331,7 @@ impl<T> Hub<T> {
             match bus.link.hear(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
+                Ok(Some(Heard::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
                 Ok(Some(Heard::Up)) => {
                     bus.links += 1;
                     (bus.says_hello, bus.says_alive) = (true, true);

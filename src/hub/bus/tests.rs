@@ -5,6 +5,7 @@ mod cluster;
 mod forged;
 mod reloaded;
 mod state;
+mod too_long;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

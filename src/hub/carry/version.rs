@@ -6,7 +6,7 @@
 
 use crate::config::Bound;
 use crate::hub::api::ROUTES;
-use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, STATUSES, TURN_BOUNDS};
+use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
 
 /// Raise it when a field that is carried is added, removed, moved, or gets another meaning.
 const REVISION: u64 = 4;
@@ -32,7 +32,6 @@ const FINGERPRINT: u64 = {
     }
     print = numbers(print, &CLOSE_CODES);
     print = numbers(print, &ANSWERS);
-    print = numbers(print, &STATUSES);
     print = number(print, TURN_BOUNDS.len() as u64);
     at = 0;
     while at < TURN_BOUNDS.len() {

@@ -1,11 +1,13 @@
 //! Those who come: accepted from within a budget, and handed to the hub.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::TcpStream;
 
 use super::Server;
-use crate::config::Bound;
+use crate::config::{Bound, Limits};
 use crate::hub::{ConnId, Now};
 use crate::net::listen::NotAccepted;
 use crate::net::socket::Socket;
@@ -31,11 +33,20 @@ impl Server {
             (listen.ready, listen.retry_ms) = (true, None);
         }
         for _ in 0..self.limits.accepts_per_turn {
-            let listen = &mut self.listens[at];
-            if !listen.ready {
+            if !self.listens[at].ready {
                 return;
             }
-            match listen.accept(now.ms) {
+            let files_max = self.files.max(self.listens[at].is_for_metrics);
+            let has_room = self.has_room_below(files_max);
+            let listen = &mut self.listens[at];
+            let accepted = match has_room {
+                true => listen.accept(now.ms),
+                false => listen.put_off(now.ms),
+            };
+            if let Ok((stream, _)) = &accepted {
+                self.files.is_tight |= stream.as_raw_fd() as u64 >= files_max;
+            }
+            match accepted {
                 Ok((stream, _)) if listen.is_for_metrics => self.take_in_watcher(stream, now),
                 Ok((stream, address)) => {
                     if std::mem::take(&mut listen.cut_short) {
@@ -50,15 +61,34 @@ impl Server {
                     let Some(untold) = untold else { return };
                     let connections = self.hub.connections();
                     log::error!(
-                        "cannot accept connections beside the {connections} there are: {error}; \
-                         those who come wait until some have gone (tried {untold} times more since \
-                         the last such line)"
+                        "accept failed with {connections} connections open: {error}; new \
+                         connections stay in the backlog until some are closed: raise the \
+                         open-file limit (LimitNOFILE= of systemd, `ulimit -n`) or lower \
+                         limits.connections (tried {untold} times more since the last such line)"
                     );
                 }
                 Err(NotAccepted::None) => return,
             }
         }
         self.listens[at].cut_short = true;
+    }
+
+    /// Whether a descriptor below this number is free. Those from there on are for others than
+    /// clients. While there are far fewer connections nobody is asked.
+    fn has_room_below(&self, files_max: u64) -> bool {
+        let is_near = self.hub.connections() as u64 + NEAR_FILES >= files_max;
+        if !is_near && !self.files.is_tight {
+            return true;
+        }
+        // A copy takes the lowest number that is free, as a connection would.
+        let copy = self.stop_writer.as_fd().try_clone_to_owned();
+        copy.is_ok_and(|copy| (copy.as_raw_fd() as u64) < files_max)
+    }
+
+    /// Descriptors have become free: what waits in the backlog is accepted at the next turn.
+    pub(super) fn retry_accepting(&mut self, now: Now) {
+        let retries = self.listens.iter_mut().filter_map(|listen| listen.retry_ms.as_mut());
+        retries.for_each(|retry_ms| *retry_ms = now.ms + 1);
     }
 
     /// Takes a client in. There is no TLS on sockets that are files: whoever is at the other end
@@ -94,11 +124,53 @@ impl Server {
     }
 }
 
+/// What clients leave of the files this process may have open.
+pub(super) struct Files {
+    open_files: u64,
+    /// Whether other descriptors than connections are so many that it must be asked before each
+    /// connection whether there is room.
+    is_tight: bool,
+}
+
+impl Files {
+    pub(super) fn new(open_files: u64) -> Self {
+        Files { open_files, is_tight: false }
+    }
+
+    /// Has `connections` be what there is room for, where it is 0.
+    pub(super) fn bound(&self, limits: &mut Limits) {
+        if limits.connections == 0 {
+            let room = connections_within(self.open_files);
+            limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Descriptors of connections have lower numbers than this.
+    fn max(&self, is_for_metrics: bool) -> u64 {
+        let spare = SPARE_FILES.min(self.open_files / 4);
+        let spare = if is_for_metrics { spare - spare / 3 } else { spare };
+        self.open_files - spare
+    }
+}
+
 /// How many connections there is room for with so many files open.
 pub(crate) fn connections_within(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Descriptors that are not counted as room for connections: the loop's own, the log, and publishers,
-/// who are answered on connections that are not kept when there is no room.
+/// Why a connection was not accepted though a descriptor was free.
+pub(in crate::net) fn no_room() -> io::Error {
+    io::Error::other(
+        "the open files that are left are for Redis, reloads, certificates and the log",
+    )
+}
+
+/// Descriptors that are not counted as room for connections: about 16 of the loop's own,
+/// [`SPARE_FILES`], and as many for connections beyond `limits.connections`, which are answered and
+/// closed.
 const RESERVED_FILES: u64 = 64;
+/// Descriptors that no client gets. A reload takes six, Redis with its resolver four, certificates,
+/// the look at `reverb:restart` and Pulse one each; a third is for the metrics port.
+const SPARE_FILES: u64 = 24;
+/// So many other descriptors this process may have open before that is noticed.
+const NEAR_FILES: u64 = 1_024;

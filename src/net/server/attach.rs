@@ -4,9 +4,10 @@ use std::io;
 
 use super::Server;
 use crate::config::Config;
-use crate::config::laravel::PulseStream;
+use crate::config::laravel::{PulseStream, RestartKey};
 use crate::hub::Listener;
 use crate::net::pulse::Pulse;
+use crate::net::restart_key;
 use crate::net::systemd::Notices;
 
 impl Server {
@@ -18,6 +19,16 @@ impl Server {
     /// Has systemd told how it is.
     pub fn notify(&mut self, notices: Notices) {
         self.notices = Some(notices);
+    }
+
+    /// Has this server stop when `php artisan reverb:restart` asks for a restart.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it has no thread to give.
+    pub fn watch_restarts(&mut self, key: RestartKey) -> io::Result<()> {
+        self.restarts = restart_key::watch(key, &self.limits, self.stopper()?)?;
+        Ok(())
     }
 
     /// Has this server feed the messages card of Laravel Pulse.

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Token};
 
-use super::accept::connections_within;
+use super::accept::Files;
+use super::catch_up::CatchUp;
 use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
 use crate::config::Config;
 use crate::hub::Hub;
@@ -17,6 +18,7 @@ use crate::net::listen::Listen;
 use crate::net::notice::Notice;
 use crate::net::redis::Redis;
 use crate::net::stop::StopRequests;
+use crate::net::successor::Outcome;
 use crate::net::sys;
 use crate::net::tls::Secure;
 
@@ -78,11 +80,8 @@ impl Server {
         let check_ms = config.limits.certificate_check_ms;
         let secure =
             Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
-        let open_files = sys::raise_open_files()?;
-        if config.limits.connections == 0 {
-            let room = connections_within(open_files);
-            config.limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
-        }
+        let files = Files::new(sys::raise_open_files()?);
+        files.bound(&mut config.limits);
         let mut listens = listens(&config)?;
         let (mut stops, stop_writer) = StopRequests::new()?;
         let poll = Poll::new()?;
@@ -98,12 +97,16 @@ impl Server {
             watchers: Vec::new(),
             notices: None,
             pulse: None,
+            restarts: None,
             secure,
             redis,
             stops,
             stop_writer,
             hub: Hub::new(&config, seed, clock.now()),
             clock,
+            catch_up: CatchUp::default(),
+            files,
+            outcome: Outcome::new()?,
             limits: config.limits.clone(),
             configure: None,
             config,

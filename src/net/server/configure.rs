@@ -18,7 +18,12 @@ impl Server {
 
     /// Reads the configuration, and goes on with it if it can be used.
     pub(super) fn read_configuration(&mut self, now: Now) {
-        let Some(configure) = &mut self.configure else { return };
+        let Some(configure) = &mut self.configure else {
+            return log::warn!(
+                "the configuration is not read again: no app was configured at the start; start \
+                 the server again once one is (`reverb install`)"
+            );
+        };
         match configure() {
             Ok(config) => self.reconfigure(config, now),
             Err(why) => log::error!("the configuration stays as it was: {why}"),
@@ -43,18 +48,27 @@ impl Server {
             log::warn!("Pulse is told of the apps there were at the start: others take a reload");
             config.apps.clone_from(&self.config.apps);
         }
-        if config.limits.connections == 0 {
-            config.limits.connections = self.limits.connections;
+        self.files.bound(&mut config.limits);
+        if config == self.config {
+            return log::info!("read the configuration: nothing has changed");
         }
         // Nobody can be told to go by one hub and be carried over to another.
-        if config == self.config || self.hub.is_draining() {
-            return;
+        if self.hub.is_draining() {
+            return log::warn!(
+                "the configuration stays as it was: the server is stopping or reloading, and its \
+                 connections are told to reconnect"
+            );
         }
         let Ok(names) = self.hub.reconfigure(&config, now) else {
             return log::error!("the configuration could not be taken: every connection is lost");
         };
         self.rename(&names);
         self.limits = config.limits.clone();
+        let (limits, check_ms) = (&self.limits, config.limits.certificate_check_ms);
+        self.secure.iter_mut().for_each(|secure| secure.check_every(check_ms, now));
+        self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
+        self.pulse.iter_mut().for_each(|pulse| pulse.set_limits(limits));
+        self.restarts.iter().for_each(|restarts| restarts.set_limits(limits));
         log::info!("read the configuration anew, for {} apps", config.apps.len());
         self.config = config;
     }

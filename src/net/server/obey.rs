@@ -3,6 +3,7 @@
 //! binary, and to stop.
 
 use super::Server;
+use super::replace::IS_STOPPING;
 use crate::config::Limits;
 use crate::hub::Now;
 use crate::net::systemd::Notices;
@@ -18,8 +19,10 @@ impl Server {
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
             self.notices.iter().for_each(Notices::ready);
         }
-        if asked.way && asked.stops == 0 {
-            self.begin_to_reload(now);
+        match asked.stops {
+            _ if !asked.way => {}
+            0 => self.begin_to_reload(now),
+            _ => self.outcome.tell(IS_STOPPING),
         }
         self.stop(asked.stops, now);
     }
@@ -32,7 +35,9 @@ impl Server {
             self.end_ms = Some(now.ms);
             return;
         }
-        self.reload = None;
+        if self.reload.take().is_some() {
+            self.outcome.tell(IS_STOPPING);
+        }
         log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
         let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
         let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;

@@ -16,8 +16,11 @@ use crate::net::error::BindError;
 use crate::net::listen::Listen;
 use crate::net::socket::Socket;
 use crate::net::successor::{self, HandedOver, Inheritable, Successor, Trial};
-use crate::net::sys;
+use crate::net::sys::{self, Inherited};
 use crate::net::systemd::Notices;
+
+/// Why there is no reload of a server that stops.
+pub(super) const IS_STOPPING: &str = "it was asked to stop";
 
 /// A reload that has begun.
 pub(super) enum Reload {
@@ -33,8 +36,9 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`Server::bind`]; the state cannot be read.
-    pub fn take_over(
+    pub(crate) fn take_over(
         handed: &HandedOver,
+        inherited: &mut Inherited,
         config: &Config,
         seed: [u8; 32],
     ) -> Result<Self, BindError> {
@@ -44,7 +48,7 @@ impl Server {
         let metrics = config.server.metrics;
         let mut server = Server::with(clock, config, seed, |_| {
             let listens = handed.listens.iter().map(|(descriptor, letter)| {
-                Listen::take_over(sys::inherited(*descriptor)?, *letter)
+                Listen::take_over(inherited.take(*descriptor)?, *letter)
             });
             let mut listens = listens.collect::<io::Result<Vec<Listen>>>()?;
             let wanted =
@@ -61,11 +65,11 @@ impl Server {
             Ok(listens)
         })?;
         server.has_taken_over = true;
-        if let Some(state) = handed.read_state()? {
+        if let Some(state) = handed.read_state(inherited)? {
             let written = version_of(&state).unwrap_or_default();
             let now = server.clock.now();
             let taken = server.hub.thaw(state, now, |descriptor| {
-                let socket = sys::inherited(i32::try_from(descriptor).ok()?).ok()?;
+                let socket = inherited.take(i32::try_from(descriptor).ok()?).ok()?;
                 Some(Socket::new(mio::net::TcpStream::from_std(socket.into()), None))
             });
             let version = state_version();
@@ -106,11 +110,15 @@ impl Server {
 
     /// Begins to give way, unless it does already, or stops.
     pub(super) fn begin_to_reload(&mut self, now: Now) {
-        if self.reload.is_some() || self.end_ms.is_some() {
+        if self.end_ms.is_some() {
+            return self.outcome.tell(IS_STOPPING);
+        }
+        // One that is on its way is the answer to both.
+        if self.reload.is_some() {
             return;
         }
         let Some(successor) = &self.successor else {
-            return log::error!("there is nothing to execute in place of this server");
+            return self.stay("no successor binary is known");
         };
         self.notices.iter().for_each(Notices::reloading);
         let deadline_ms = now.ms + u64::from(self.limits.reload_check_timeout_ms);
@@ -238,6 +246,6 @@ impl Server {
         }
         self.reload = None;
         self.notices.iter().for_each(Notices::ready);
-        successor::tell_outcome(why);
+        self.outcome.tell(why);
     }
 }

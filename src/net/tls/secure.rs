@@ -70,6 +70,12 @@ impl Secure {
         self.next_check_ms
     }
 
+    /// Looks that often from now on.
+    pub(in crate::net) fn check_every(&mut self, check_ms: u32, now: Now) {
+        self.check_ms = check_ms;
+        self.next_check_ms = now.ms + u64::from(check_ms);
+    }
+
     /// Looks whether a file has changed, if it is time to, and loads them if so.
     pub(in crate::net) fn check(&mut self, now: Now) {
         if now.ms < self.next_check_ms {

@@ -291,6 +291,15 @@ pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &st
 /// The same to an app of this id.
 pub(super) fn publish_to(cluster: &mut Cluster, at: usize, app: &str, channel: &str, data: &str) {
     let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
+    post_to(cluster, at, app, &body);
+}
+
+/// Posts an event with this body.
+pub(super) fn post(cluster: &mut Cluster, at: usize, body: &str) {
+    post_to(cluster, at, "1", body);
+}
+
+fn post_to(cluster: &mut Cluster, at: usize, app: &str, body: &str) {
     let query = format!(
         "auth_key=key&auth_timestamp={}&auth_version=1.0&body_md5={}",
         cluster.now.unix_s,

@@ -190,12 +190,8 @@ fn count(counters: &mut Counters) {
     counters.tls_failures = 212;
     counters.accept_failures = 213;
     counters.closes.others = 214;
-    counters.bad_requests.others = 215;
     for (n, (code, _)) in counters.closes.iter().enumerate().collect::<Vec<_>>() {
         (0..=n).for_each(|_| counters.closes.count(code));
-    }
-    for (n, (status, _)) in counters.bad_requests.iter().enumerate().collect::<Vec<_>>() {
-        (0..=20 + n).for_each(|_| counters.bad_requests.count(status));
     }
     for (n, route) in (0..).zip(&mut counters.requests) {
         route.others = 220 + n;

@@ -1,0 +1,80 @@
+//! An event that is longer than another node's `redis_reply_bytes`.
+
+use super::cluster::{Cluster, post, publish};
+
+/// Two nodes, the second of which takes 100,000 bytes at a time.
+fn uneven() -> Cluster {
+    let mut cluster = Cluster::new(1);
+    cluster.add(|limits| limits.redis_reply_bytes = 100_000);
+    cluster.settle();
+    cluster
+}
+
+#[test]
+fn what_is_too_long_is_missing_and_all_else_is_known() {
+    let mut cluster = uneven();
+    cluster.member(0, "a", "");
+    let b = cluster.member(1, "a", "");
+    cluster.settle();
+    cluster.said(1, b);
+    for round in 1..=3 {
+        // In one envelope with what others must know.
+        cluster.member(0, "presence-a", &round.to_string());
+        publish(&mut cluster, 0, "a", &"x".repeat(100_000));
+        cluster.settle();
+        publish(&mut cluster, 0, "a", "short");
+        cluster.settle();
+        let said = cluster.said(1, b);
+        assert!(said.contains(r#""data":"short""#) && said.len() < 1_000, "{said:.200}");
+        assert_eq!(cluster.counters(1).missing, round);
+        cluster.pass(2_000);
+        assert_eq!(cluster.view(0), cluster.view(1));
+    }
+    assert!(cluster.nodes.iter().all(|node| node.hub.is_bus_up()));
+    // The end of it: nothing is asked for again and again.
+    let said = cluster.counters(0).said;
+    cluster.pass(60_000);
+    assert_eq!((cluster.counters(0).said, cluster.counters(1).missing), (said, 3));
+}
+
+#[test]
+fn what_a_cache_channel_keeps_is_not_asked_for_without_end_if_it_is_too_long() {
+    let mut cluster = Cluster::new(1);
+    publish(&mut cluster, 0, "cache-a", &"x".repeat(100_000));
+    publish(&mut cluster, 0, "cache-b", "short");
+    cluster.member(0, "presence-a", "1");
+    cluster.settle();
+    cluster.add(|limits| limits.redis_reply_bytes = 100_000);
+    cluster.settle();
+    cluster.pass(20_000);
+    assert_eq!(cluster.view(0), cluster.view(1));
+    let said = cluster.counters(0).said;
+    cluster.pass(60_000);
+    assert_eq!(cluster.counters(0).said, said);
+}
+
+#[test]
+fn an_event_is_hardly_longer_between_nodes_than_it_came() {
+    // What is longest in JSON, and what is said beside it until an envelope is complete.
+    let escapes = r#"\u0001\"\\é"#.repeat(5_000);
+    let names: Vec<String> = (0..100).map(|n| format!("\"c{n}-{}\"", "é".repeat(190))).collect();
+    let body = format!(r#"{{"name":"e","data":"{escapes}","channels":[{}]}}"#, names.join(","));
+    let mut cluster = Cluster::new(1);
+    for n in 0.. {
+        let bus = cluster.nodes[0].hub.bus.as_ref().unwrap();
+        if (65_000..65_500).contains(&bus.pending.len()) {
+            break;
+        }
+        cluster.member(0, "presence-a", &n.to_string());
+    }
+    let bytes = |cluster: &Cluster| {
+        let bus = cluster.nodes[0].hub.bus.as_ref().unwrap();
+        (bus.pending.len(), bus.queue.unwritten_bytes())
+    };
+    let (_, before) = bytes(&cluster);
+    post(&mut cluster, 0, &body);
+    let (pending, after) = bytes(&cluster);
+    assert_eq!(pending, 0, "the event has completed the envelope");
+    let least = body.len() + 65_000;
+    assert!((least..least + 16_384).contains(&(after - before)), "{least} {before} {after}");
+}

@@ -1,0 +1,18 @@
+//! A node without descriptors to give to clients connects to Redis again all the same.
+
+use super::cluster::scaled;
+use super::daemon::Redis;
+use crate::exhaustion::flooded;
+use crate::support::{Setup, logged};
+
+#[test]
+fn redis_is_connected_again_whatever_descriptors_clients_have() {
+    let redis = Redis::start();
+    let setup = Setup::new().env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 300);
+    let (server, _idle) = flooded(scaled(setup, redis.port()).env("REDIS_HOST", "localhost"));
+    logged(&server, &["connected to Redis"]);
+    redis.kill();
+    logged(&server, &["[WARN] Redis: "]);
+    redis.restart();
+    logged(&server, &["Redis is back"]);
+}
