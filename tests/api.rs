@@ -83,7 +83,7 @@ fn the_connection_named_by_socket_id_is_left_out() {
     other.expect(event("e", "c", "d"));
     sender.expect(event("e", "c", "d"));
     let item = body(&sender.socket_id);
-    server.post(BATCH, json!({"batch": [item]})).is(200, json!({"batch": {}}));
+    server.post(BATCH, json!({"batch": [item]})).is(200, json!({}));
     other.expect(event("e", "c", "d"));
     sender.nothing();
 }
@@ -217,7 +217,7 @@ fn a_batch_is_answered_by_position_where_it_asks() {
     };
     let count = json!({"info": "subscription_count"});
     let batch = json!({"batch": [item(json!({})), item(json!({}))]});
-    server.post(BATCH, batch).is(200, json!({"batch": {}}));
+    server.post(BATCH, batch).is(200, json!({}));
     let batch =
         json!({"batch": [item(json!({})), item(count), item(json!({"info": "user_count"}))]});
     server.post(BATCH, batch).is(200, json!({"batch": [{}, {"subscription_count": 1}, {}]}));
@@ -334,15 +334,15 @@ fn the_users_of_a_presence_channel_are_listed() {
     again.subscribe("c");
     get("presence-p").is(200, json!({"users": [{"id": "1"}, {"id": "2"}]}));
     get("c").is(400, json!({}));
-    get("presence-nobody").is(404, json!({}));
+    get("presence-nobody").is(200, json!({"users": []}));
     get("nobody").is(404, json!({}));
 }
 
 #[test]
-fn an_empty_list_of_users_can_be_had_instead_of_404() {
-    let server = Server::with(&[("REVERB_APP_EMPTY_USERS_OK", "true")]);
+fn the_404_of_laravel_reverb_can_be_had_for_the_users_of_a_vacant_channel() {
+    let server = Server::with(&[("REVERB_APP_EMPTY_USERS_OK", "false")]);
     let get = |channel: &str| server.get(&format!("/apps/app-id/channels/{channel}/users"), "");
-    get("presence-nobody").is(200, json!({"users": []}));
+    get("presence-nobody").is(404, json!({}));
 }
 
 #[test]

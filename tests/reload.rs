@@ -228,8 +228,8 @@ fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_recon
     let pid = server.pid();
     let output = thread::scope(|scope| {
         let reload = scope.spawn(|| try_to_reload(&server));
-        client.error(4200, "Server is restarting");
-        client.closed(4200);
+        client.error(4100, "Server is restarting");
+        client.closed(4100);
         reload.join().unwrap()
     });
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -318,7 +318,7 @@ fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
     server.signal("TERM");
     loop {
         match client.receive() {
-            Got::Close(code, _) => break assert_eq!(code, Some(4200)),
+            Got::Close(code, _) => break assert_eq!(code, Some(4100)),
             Got::End => panic!("it ended without a word"),
             _ => {}
         }

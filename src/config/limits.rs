@@ -175,9 +175,9 @@ limits! {
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
     /// Milliseconds over which a stopping server tells its clients to reconnect.
     drain_window_ms: u32 = 2_000, 0..=600_000;
-    /// Milliseconds a stopping server goes on after the last client was told. Clients come back at
-    /// once, find it still there, and are told to wait a second, by when the next server listens;
-    /// a port that is closed would keep browsers away for fifteen.
+    /// Milliseconds before its end from which on a stopping server tells clients to return a second
+    /// later (4100), by when the next server listens. Earlier ones return at once (4200) and wait
+    /// until the end. A port that is closed would keep browsers away for fifteen seconds.
     drain_linger_ms: u32 = 1_000, 0..=60_000;
 }
 

@@ -197,8 +197,9 @@ pub struct App {
     /// Refuses channel names with characters outside Pusher's set.
     /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, as Reverb takes any.
     pub strict_channel_names: bool,
-    /// Answers 200 with an empty list, as Pusher does, where Reverb answers 404: the users of a
-    /// presence channel nobody is in. `REVERB_APP_EMPTY_USERS_OK`; off by default.
+    /// Answers the request for the users of a vacant presence channel with an empty list, as Pusher
+    /// does. Off, it is answered with 404, as by Laravel Reverb, which all official libraries take for
+    /// an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
 }
 
@@ -219,7 +220,7 @@ impl App {
             rate_limit: None,
             subscription_count: false,
             strict_channel_names: false,
-            empty_users_ok: false,
+            empty_users_ok: true,
         }
     }
 }

@@ -315,7 +315,7 @@ mod tests {
             Some(RateLimit { max_attempts: 7, decay_seconds: 8, terminate_on_limit: true });
         app.subscription_count = true;
         app.strict_channel_names = true;
-        app.empty_users_ok = true;
+        app.empty_users_ok = false;
         config.apps = vec![app, App::new("2", "l", "t")];
         assert_eq!(read_back(&config), config);
     }

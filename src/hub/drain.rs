@@ -1,13 +1,18 @@
-//! Stopping in order: every client is told 4200, which has it reconnect, not all at once: each of
-//! them will ask the application for its channels again.
+//! Stopping in order: every client is told to reconnect, not all at once: each of them will ask the
+//! application for its channels again.
 //!
-//! Those who come back before the server has ended are taken in and told nothing until the last
-//! moment, and then to come a second later: by then the next server listens. A client that finds
-//! the port closed stays away for fifteen seconds (protocol section 4.3).
+//! A client that is told within a second of the end is told 4100, which makes it return a second
+//! later: by then the next server listens. An earlier one is told 4200, returns at once, is taken in
+//! and left waiting until the end, and then told 4100 as well. A client that finds the port closed
+//! stays away for fifteen seconds (protocol section 4.3); and each connection that ends costs some
+//! clients one of a few lives, so that most should lose one connection and not two.
+
+use std::collections::HashSet;
 
 use super::Hub;
 use super::pace::Pace;
 use super::peer::{Closing, ConnId, Goodbye, Now, Phase};
+use super::random::Hashing;
 
 /// A stop that has begun.
 #[derive(Debug)]
@@ -23,6 +28,9 @@ pub(crate) struct Drain {
     put_off: Vec<ConnId>,
     /// Whether they have been told, too.
     is_over: bool,
+    /// Connections there were by then, which have not closed yet. Clients that connect later are told
+    /// to return at once, and the stop does not wait for them: there may be new ones for ever.
+    closing: HashSet<ConnId, Hashing>,
 }
 
 impl<T> Hub<T> {
@@ -41,9 +49,11 @@ impl<T> Hub<T> {
 
     fn begin_to_drain(&mut self, ids: Vec<ConnId>, is_partial: bool, now: Now) {
         let put_off = self.drain.take().map(|before| before.put_off).unwrap_or_default();
+        let closing = HashSet::with_hasher(*self.by_id.hasher());
         let (started_ms, left) = (now.ms, Pace::new(ids, now.ms));
+        let (told_ms, is_over) = (None, false);
         self.drain =
-            Some(Drain { started_ms, left, is_partial, told_ms: None, put_off, is_over: false });
+            Some(Drain { started_ms, left, is_partial, told_ms, put_off, is_over, closing });
         self.go_on_draining(now);
         self.drop_slow(now);
     }
@@ -66,10 +76,17 @@ impl<T> Hub<T> {
         self.drain.is_some()
     }
 
-    /// Whether the stop is over: everybody has gone, and those who came back have been told when
-    /// to come again.
+    /// Whether the stop is over: all connections there were have closed, and clients that came back
+    /// have been told when to return.
     pub fn is_drained(&self) -> bool {
-        self.peers.len() == 0 && self.drain.as_ref().is_some_and(|drain| drain.is_over)
+        self.drain.as_ref().is_some_and(|drain| drain.is_over && drain.closing.is_empty())
+    }
+
+    /// A connection has closed.
+    pub(super) fn note_closed(&mut self, id: ConnId) {
+        if let Some(drain) = &mut self.drain {
+            drain.closing.remove(&id);
+        }
     }
 
     /// Takes in a WebSocket that comes while the server stops.
@@ -103,6 +120,7 @@ impl<T> Hub<T> {
         }
         let Some(drain) = &mut self.drain else { return };
         drain.is_over = true;
+        drain.closing.extend(self.peers.ids());
         let put_off = std::mem::take(&mut drain.put_off);
         self.call_back(put_off, now);
     }
@@ -122,7 +140,8 @@ impl<T> Hub<T> {
     fn tell_to_go(&mut self, id: ConnId, now: Now) {
         match self.peers.get(id).map(|peer| &peer.phase) {
             Some(Phase::Open(_)) => {
-                self.close_with(id, 4200, RESTARTING, now);
+                let is_near = self.is_near_the_end(now);
+                self.close_with(id, if is_near { 4100 } else { 4200 }, RESTARTING, now);
                 if let Some(drain) = &mut self.drain {
                     drain.told_ms = Some(now.ms);
                 }
@@ -144,14 +163,25 @@ impl<T> Hub<T> {
         drain.left.next_ms().or_else(|| Some(self.expected_end_ms(drain)))
     }
 
-    /// When those who came back are told: a while after the last client was.
+    /// Whether a client that returns a second from now finds the next server.
+    fn is_near_the_end(&self, now: Now) -> bool {
+        let linger_ms = u64::from(self.limits.drain_linger_ms);
+        // The listening socket of a server that gives way in part stays: there is no wait to spare.
+        let drain = self.drain.as_ref().filter(|drain| !drain.is_partial);
+        let is_near = |drain: &Drain| now.ms + linger_ms >= self.expected_end_ms(drain);
+        linger_ms > 0 && drain.is_some_and(is_near)
+    }
+
+    /// When clients that came back are told, after the last of the others was.
     fn expected_end_ms(&self, drain: &Drain) -> u64 {
         let linger_ms = u64::from(self.limits.drain_linger_ms);
         let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
         match drain.told_ms {
-            _ if !drain.left.is_over() => window_end_ms + linger_ms,
-            Some(told_ms) => told_ms + linger_ms,
-            None => drain.started_ms,
+            None if drain.left.is_over() => drain.started_ms,
+            Some(told_ms) if drain.is_partial && drain.left.is_over() => told_ms + linger_ms,
+            _ if drain.is_partial => window_end_ms + linger_ms,
+            _ if drain.left.is_at_once() => drain.started_ms,
+            _ => window_end_ms,
         }
     }
 }

@@ -257,6 +257,7 @@ impl<T> Hub<T> {
         self.retire(id, Goodbye::None, now);
         let peer = self.peers.remove(id)?;
         self.addresses.go(peer.address);
+        self.note_closed(id);
         self.drop_slow(now);
         Some(peer.io)
     }

@@ -34,11 +34,16 @@ impl Pace {
         let still = match window_ms.saturating_sub(elapsed_ms) {
             0 => 0,
             // Few are told at once; nobody gains from spreading them.
-            _ if self.total <= AT_ONCE => 0,
+            _ if self.is_at_once() => 0,
             left_ms => (self.total as u64 * left_ms / window_ms) as usize,
         };
         let now_many = self.left.len().saturating_sub(still);
         self.left.by_ref().take(now_many).collect()
+    }
+
+    /// Whether there were so few that all are told at once.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.total <= AT_ONCE
     }
 
     /// When [`Pace::take_due`] next has some, if it ever does.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::Hub;
 use super::channel::{Access, Kind};
 use super::peer::{ConnId, Now, User};
+use super::presence::user_id;
 use super::subscriber::Refusal;
 use crate::proto::message::{self, json_string};
 use crate::proto::websocket::Frame;
@@ -177,16 +178,18 @@ pub(super) fn is_told(channel: &str, kind: Kind) -> bool {
 
 /// The user of a sign-in and whom it watches.
 fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
-    let malformed = || Refusal::malformed("user_data is not an object with an id");
+    let malformed = || {
+        let text = "user_data must be a JSON object with the user's id, a text or a number";
+        Refusal::new(4200, text, "user_data is not an object with an id")
+    };
     let data = message::object(user_data).ok_or_else(malformed)?;
-    let id = data.get("id").and_then(|raw| message::string(raw.get()));
-    let id = id.filter(|id| !id.is_empty()).ok_or_else(malformed)?;
+    let id = data.get("id").and_then(|raw| user_id(raw.get())).ok_or_else(malformed)?;
     let info = data.get("user_info").map(|raw| raw.get().into());
     let watchlist = data.get("watchlist").and_then(|raw| message::array(raw.get()));
     let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
     let watchlist = watchlist.filter_map(|raw| message::string(raw.get()));
     let watchlist = watchlist.map(Cow::into_owned).collect();
-    Ok((User { id: id.as_ref().into(), info, own_seats: 0 }, watchlist))
+    Ok((User { id: id.into(), info, own_seats: 0 }, watchlist))
 }
 
 fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {

@@ -214,69 +214,40 @@ fn of_those_who_leave_together_none_is_told_of_the_others() {
 }
 
 #[test]
-fn who_comes_back_while_the_server_stops_is_told_at_the_last_moment() {
+fn a_client_that_comes_back_while_the_server_stops_is_told_at_the_end() {
     let mut world = World::new(|_, _| {});
-    let (first, _) = world.connect();
+    let clients: Vec<ConnId> = (0..20).map(|_| world.connect().0).collect();
     world.hub.drain(world.now);
-    assert!(world.take(first).contains("4200"));
-    world.hub.close(first, world.now);
+    world.pass(100);
+    assert!(world.take(clients[0]).contains("4200"), "the end is two seconds away");
+    world.hub.close(clients[0], world.now);
     let back = world.open();
     world.send(back, HANDSHAKE);
     assert!(world.take(back).ends_with("\r\n\r\n"));
-    world.pass(900);
+    world.pass(1_800);
     assert_eq!((world.take(back).as_str(), world.hub.fate(back)), ("", Fate::Stay));
+    assert!(world.take(clients[18]).contains("4100"), "the next server is nearer than a second");
     assert!(!world.hub.is_drained());
     world.pass(200);
     assert!(world.take(back).contains("4100"));
-    world.hub.close(back, world.now);
+    clients[1..].iter().chain([&back]).for_each(|id| _ = world.hub.close(*id, world.now));
     assert!(world.hub.is_drained());
 }
 
 #[test]
-fn a_client_that_was_put_off_is_closed_when_the_server_does_not_stop() {
+fn a_few_clients_are_told_at_once_and_newcomers_do_not_put_off_the_end() {
     let mut world = World::new(|_, _| {});
-    let (first, _) = world.connect();
-    world.hub.drain_some(vec![first], world.now);
-    let back = world.open();
-    world.send(back, HANDSHAKE);
-    assert!(world.take(back).ends_with("\r\n\r\n"));
-    world.hub.stop_draining(world.now);
-    assert!(world.take(back).contains("4100"));
-    let (newcomer, _) = world.connect();
-    world.subscribe(newcomer, "a");
-    assert!(world.take(newcomer).contains("subscription_succeeded"));
-}
-
-#[test]
-fn a_sign_in_replaces_the_watchlist_and_the_info_of_the_one_before() {
-    let mut world = World::new(|_, _| {});
-    let (id, socket_id) = world.connect();
-    let list = |from: u32| {
-        let ids: Vec<String> = (from..from + 100).map(|id| format!("\"{id}\"")).collect();
-        format!(r#"{{"id":"me","user_info":{from},"watchlist":[{}]}}"#, ids.join(","))
-    };
-    for from in (0..1_000).step_by(50) {
-        world.sign_in(id, &socket_id, &list(from));
-        world.take(id);
-        // Its own, and a hundred that it watches.
-        assert_eq!(world.hub.apps[0].channels.len(), 101);
-        world.hub.audit().unwrap();
+    let clients: Vec<ConnId> = (0..10).map(|_| world.connect().0).collect();
+    world.hub.drain(world.now);
+    let newcomer = world.open();
+    world.send(newcomer, HANDSHAKE);
+    assert!(world.take(newcomer).contains("4100"));
+    for &id in &clients {
+        assert!(!world.hub.is_drained());
+        assert!(world.take(id).contains("4100"));
+        world.hub.close(id, world.now);
     }
-    let user = world.hub.peers.get(id).and_then(|peer| peer.subscriber()?.user.as_ref()).unwrap();
-    assert_eq!((user.own_seats, user.info.as_deref()), (101, Some("950")));
-    let (other, other_socket_id) = world.connect();
-    for (user, is_watched) in [("949", false), ("950", true), ("1049", true), ("1050", false)] {
-        let (other, socket_id) = world.connect();
-        world.sign_in(other, &socket_id, &format!(r#"{{"id":"{user}"}}"#));
-        assert_eq!(world.take(id).contains("online"), is_watched, "{user}");
-        world.hub.close(other, world.now);
-        assert_eq!(world.take(id).contains("offline"), is_watched, "{user}");
-    }
-    world.sign_in(id, &socket_id, r#"{"id":"me"}"#);
-    world.take(id);
-    world.sign_in(other, &other_socket_id, r#"{"id":"950"}"#);
-    assert_eq!((world.take(id).as_str(), world.hub.apps[0].channels.len()), ("", 2));
-    world.hub.audit().unwrap();
+    assert!(world.hub.is_drained(), "a client that came later is still closing");
 }
 
 #[test]

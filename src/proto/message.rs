@@ -159,10 +159,11 @@ pub fn established(socket_id: &str, activity_timeout_s: u32) -> Frame {
     internal("pusher:connection_established", None, &data)
 }
 
-/// `pusher:error`, in Reverb's form: `data` is a string.
+/// `pusher:error`, in Pusher's form: `data` is an object. Laravel Reverb sends a string that holds
+/// one, which the clients of Python and Swift cannot read: they reconnect for ever with a wrong key.
 pub fn error(code: u16, message: &str) -> Frame {
     let data = format!(r#"{{"code":{code},"message":{}}}"#, json_string(message));
-    internal("pusher:error", None, &data)
+    websocket::text(&format!(r#"{{"event":"pusher:error","data":{data}}}"#))
 }
 
 /// `pusher:subscription_error`, which Echo's `.error()` listens to (protocol section 13).
@@ -319,7 +320,7 @@ mod tests {
         );
         assert_eq!(
             sent(error(4001, "Application does not exist")),
-            r#"{"event":"pusher:error","data":"{\"code\":4001,\"message\":\"Application does not exist\"}"}"#
+            r#"{"event":"pusher:error","data":{"code":4001,"message":"Application does not exist"}}"#
         );
         assert_eq!(
             sent(subscription_succeeded("a", "{}")),

@@ -13,6 +13,10 @@
 //! * `{"request": "POST /path", "params", "body"}`: a signed request, `{"raw": parts}`: any bytes,
 //!   each answered with a `status` and perhaps a JSON `answer`, and `more` on the same connection.
 //!
+//! One difference is in every scenario and stands here alone, D7: the `data` of `pusher:error` is an
+//! object, as Pusher documents, where the recordings have a string that holds it. The clients of
+//! Python and Swift cannot read the string, and reconnect for ever with a wrong key.
+//!
 //! A `why` begins with the number of the difference (`D2`) or the section (`14.1`) in the notes on
 //! the protocol that the server was written from.
 //!

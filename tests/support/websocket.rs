@@ -186,7 +186,7 @@ impl Client {
     /// Fails unless the next message is `pusher:error` with this code and text.
     #[track_caller]
     pub fn error(&mut self, code: u16, message: &str) {
-        let data = json!({"code": code, "message": message}).to_string();
+        let data = json!({"code": code, "message": message});
         self.expect(json!({"event": "pusher:error", "data": data}));
     }
 

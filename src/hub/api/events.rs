@@ -91,7 +91,7 @@ impl<T> Hub<T> {
         }
         events.iter().for_each(|event| self.publish(app, event, KeyOrder::ChannelFirst, now));
         if events.iter().all(|event| event.info.is_none()) {
-            return Ok(Response::json(200, r#"{"batch":{}}"#).into());
+            return Ok(Response::json(200, "{}").into());
         }
         let app = &self.apps[app as usize];
         let mut answer = String::from(r#"{"batch":["#);

@@ -39,8 +39,8 @@ impl Server {
             self.outcome.tell(IS_STOPPING);
         }
         log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
-        let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } = self.limits;
-        let drain_ms = drain_window_ms + drain_linger_ms + close_timeout_ms;
+        let Limits { drain_window_ms, close_timeout_ms, .. } = self.limits;
+        let drain_ms = drain_window_ms + close_timeout_ms;
         self.end_ms = Some(now.ms + u64::from(drain_ms));
         self.notices.iter().for_each(|notices| notices.stopping(drain_ms.into()));
         self.hub.drain(now);
