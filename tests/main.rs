@@ -38,6 +38,7 @@ mod rate_limit;
 mod redis;
 mod redis_ways;
 mod reload;
+mod rest;
 mod restart_key;
 mod security;
 mod shutdown;

@@ -8,7 +8,6 @@ mod http;
 mod json;
 mod server;
 mod sign;
-#[cfg(any(feature = "redis", feature = "tls"))]
 mod wait;
 mod websocket;
 
@@ -17,7 +16,8 @@ pub use json::{assert_same, same};
 pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
 #[cfg(any(feature = "redis", feature = "tls"))]
-pub use wait::{logged, until};
+pub use wait::logged;
+pub use wait::until;
 pub use websocket::{Client, Got, HANDSHAKE, frame};
 
 /// How long any one thing may take before the test that waits for it fails.

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, Server};
+use super::DEADLINE;
+#[cfg(any(feature = "redis", feature = "tls"))]
+use super::Server;
 
 /// Waits until something is so that no event tells of.
 #[track_caller]
@@ -15,6 +17,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+#[cfg(any(feature = "redis", feature = "tls"))]
 /// Waits until the server has logged a line with all of these in it, and returns it.
 #[track_caller]
 pub fn logged(server: &Server, parts: &[&str]) -> String {
