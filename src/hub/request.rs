@@ -4,7 +4,7 @@
 use super::Hub;
 use super::api::{self, Answer, Listing};
 use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
-use super::work::Lane;
+use super::work::{Lane, REQUEST_UNITS};
 use crate::config::{Bound, Limits};
 use crate::proto::http::{self, Body, Head, Reject, Response};
 use crate::proto::websocket::Reader;
@@ -129,7 +129,10 @@ impl<T> Hub<T> {
             Ok(None) => return Step::Incomplete,
             Err(reject) => return self.refused(id, reject, now),
         };
+        self.peers.work.add(REQUEST_UNITS);
         if request.is_for_metrics {
+            // Figures may take a look at every connection.
+            self.peers.work.add(self.peers.len() as u64 / 4);
             // Nothing there has a body: what follows one would be taken for a request.
             let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
             let response = self.answer_watcher(&head, now);

@@ -11,7 +11,6 @@ use std::borrow::Cow;
 
 use super::Hub;
 use super::peer::Now;
-use super::work::REQUEST_UNITS;
 use crate::proto::http::{Head, Reject, Response};
 use crate::proto::query::{Query, decode_percent};
 use crate::proto::shown::shown;
@@ -103,7 +102,6 @@ impl<T> Hub<T> {
     /// Answers a request that is no handshake.
     pub(super) fn api(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
         self.peers.begin_request();
-        self.peers.work.add(REQUEST_UNITS);
         self.peers.work.add_bytes(body.len());
         let (route, call) = self.call(head, now);
         let acted = call.and_then(|call| {
