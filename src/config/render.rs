@@ -1,8 +1,10 @@
 //! Writes a configuration as `reverb.json`, every key with its value: the example that
 //! `reverb install` leaves, and the proof that the file can say all there is to say.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use serde_core::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::ser::PrettyFormatter;
 
 use super::settings::DEFAULT_RATE_LIMIT;
 use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls};
@@ -10,228 +12,177 @@ use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls};
 /// The text of a `reverb.json` that sets exactly this configuration. It holds the secrets of the
 /// apps.
 pub fn render(config: &Config) -> String {
-    format!(
-        r#"{{
-    "default": "reverb",
-    "servers": {{
-        "reverb": {{{server},
-            "limits": {{{limits}
-            }}
-        }}
-    }},
-    "apps": {{
-        "provider": "config",
-        "apps": [{apps}
-        ]
-    }}
-}}
-"#,
-        server = server(&config.server),
-        limits = limits(&config.limits),
-        apps = config.apps.iter().map(app).collect::<Vec<_>>().join(","),
-    )
+    let mut written = Vec::new();
+    let formatter = PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut written, formatter);
+    let file = file(config).serialize(&mut serializer);
+    file.expect("texts, numbers and lists have a JSON form, and memory takes all that is written");
+    written.push(b'\n');
+    String::from_utf8(written).expect("the serializer writes UTF-8")
 }
 
-fn server(server: &Server) -> String {
-    let scaling = &server.scaling;
-    format!(
-        r#"
-            "host": {host},
-            "port": {port},
-            "reuse_port": {reuse_port},
-            "path": {path},
-            "hostname": {hostname},
-            "metrics": {metrics},
-            "trusted_proxies": {trusted_proxies},
-            "options": {{
-                "tls": {tls}
-            }},
-            "max_request_size": {max_request_size},
-            "scaling": {{
-                "enabled": {enabled},
-                "channel": {channel},
-                "server": {{
-                    "url": {redis_url},
-                    "scheme": {redis_scheme},
-                    "host": {redis_host},
-                    "port": {redis_port},
-                    "username": {redis_username},
-                    "password": {redis_password},
-                    "database": {redis_database},
-                    "timeout": {redis_timeout_s},
-                    "tls": {redis_tls}
-                }}
-            }},
-            "pulse_ingest_interval": {pulse_interval_s},
-            "pulse_sample_rate": {pulse_sample_rate},
-            "telescope_ingest_interval": 15"#,
-        host = text(&server.host),
-        port = server.port,
-        reuse_port = server.reuse_port,
-        path = text(&server.path),
-        hostname = optional(server.hostname.as_deref()),
-        metrics = optional(server.metrics.map(|address| address.to_string()).as_deref()),
-        trusted_proxies = joined(&server.trusted_proxies),
-        tls = tls(&server.tls),
-        max_request_size = server.max_request_size,
-        pulse_interval_s = server.pulse_interval_s,
-        pulse_sample_rate = server.pulse_sample_ppm.map_or("null".to_owned(), |ppm| {
-            format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000)
-        }),
-        enabled = scaling.enabled,
-        channel = text(&scaling.channel),
-        redis_url = optional(scaling.url.as_deref()),
-        redis_scheme = optional(scaling.scheme.as_deref()),
-        redis_host = text(&scaling.host),
-        redis_port = scaling.port,
-        redis_username = optional(scaling.username.as_deref()),
-        redis_password = optional(scaling.password.as_deref()),
-        redis_database = scaling.database,
-        redis_timeout_s = scaling.timeout_s,
-        redis_tls = redis_tls(&scaling.tls),
-    )
+/// A value of the file. Objects keep the order of their keys, which is that of the manual.
+enum Value {
+    Plain(serde_json::Value),
+    List(Vec<Value>),
+    Object(Vec<(String, Value)>),
 }
 
-fn redis_tls(tls: &RedisTls) -> String {
-    format!(
-        r#"{{
-                        "cafile": {cafile},
-                        "verify_peer": {verify_peer},
-                        "peer_name": {peer_name},
-                        "local_cert": {local_cert},
-                        "local_pk": {local_pk},
-                        "passphrase": {passphrase}
-                    }}"#,
-        cafile = path(&tls.cafile),
-        verify_peer = tls.verify_peer,
-        peer_name = optional(tls.peer_name.as_deref()),
-        local_cert = path(&tls.local_cert),
-        local_pk = path(&tls.local_pk),
-        passphrase = optional(tls.passphrase.as_deref()),
-    )
-}
-
-fn tls(tls: &Tls) -> String {
-    let names = tls.sni_server_certs.iter().map(|one| {
-        let (certificate, key) = (Some(one.local_cert.clone()), &one.local_pk);
-        let pair =
-            format!(r#"{{ "local_cert": {}, "local_pk": {} }}"#, path(&certificate), path(key));
-        format!("{}: {pair}", text(&one.name))
-    });
-    let oldest = (!tls.tls12).then_some("TLSv1.3");
-    let newest = (!tls.tls13).then_some("TLSv1.2");
-    let joined = |list: String| optional(Some(list).as_deref().filter(|list| !list.is_empty()));
-    format!(
-        r#"{{
-                    "local_cert": {local_cert},
-                    "local_pk": {local_pk},
-                    "passphrase": {passphrase},
-                    "verify_peer": {verify_peer},
-                    "cafile": {cafile},
-                    "capath": {capath},
-                    "SNI_server_certs": {{{names}}},
-                    "alpn_protocols": {alpn_protocols},
-                    "crypto_method": null,
-                    "min_proto_version": {oldest},
-                    "max_proto_version": {newest},
-                    "ciphers": {ciphers},
-                    "honor_cipher_order": {honor_cipher_order},
-                    "no_ticket": {no_ticket}
-                }}"#,
-        local_cert = path(&tls.local_cert),
-        local_pk = path(&tls.local_pk),
-        passphrase = optional(tls.passphrase.as_deref()),
-        verify_peer = tls.verify_peer,
-        cafile = path(&tls.cafile),
-        capath = path(&tls.capath),
-        names = names.collect::<Vec<_>>().join(", "),
-        alpn_protocols = joined(tls.alpn_protocols.join(",")),
-        oldest = optional(oldest),
-        newest = optional(newest),
-        ciphers = joined(tls.ciphers.join(":")),
-        honor_cipher_order = tls.honor_cipher_order,
-        no_ticket = tls.no_ticket,
-    )
-}
-
-fn limits(limits: &Limits) -> String {
-    let mut lines = String::new();
-    for (at, name) in Limits::NAMES.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        let value = limits.value(name).expect("NAMES names limits only");
-        // Writing to a String cannot fail.
-        _ = write!(lines, "{comma}\n                \"{name}\": {value}");
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Plain(value) => value.serialize(to),
+            Value::List(values) => to.collect_seq(values),
+            Value::Object(fields) => {
+                let mut map = to.serialize_map(Some(fields.len()))?;
+                fields.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+                map.end()
+            }
+        }
     }
-    lines
 }
 
-fn app(app: &App) -> String {
-    let limit = app.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT);
-    let origins: Vec<String> = app.allowed_origins.iter().map(|origin| text(origin)).collect();
-    format!(
-        r#"
-            {{
-                "app_id": {id},
-                "key": {key},
-                "secret": {secret},
-                "options": {{}},
-                "allowed_origins": [{origins}],
-                "ping_interval": {ping_interval_s},
-                "activity_timeout": {activity_timeout_s},
-                "max_connections": {max_connections},
-                "max_message_size": {max_message_size},
-                "accept_client_events_from": "{client_events}",
-                "client_events_on_public_channels": {client_events_on_public_channels},
-                "rate_limiting": {{
-                    "enabled": {is_rate_limited},
-                    "max_attempts": {max_attempts},
-                    "decay_seconds": {decay_seconds},
-                    "terminate_on_limit": {terminate_on_limit}
-                }},
-                "subscription_count": {subscription_count},
-                "strict_channel_names": {strict_channel_names},
-                "empty_users_ok": {empty_users_ok}
-            }}"#,
-        id = text(&app.id),
-        key = text(&app.key),
-        secret = text(&app.secret),
-        origins = origins.join(", "),
-        ping_interval_s = app.ping_interval_s,
-        activity_timeout_s = app.activity_timeout_s,
-        max_connections = app.max_connections.map_or("null".to_owned(), |n| n.to_string()),
-        max_message_size = app.max_message_size,
-        client_events = match app.accept_client_events_from {
-            ClientEvents::All => "all",
-            ClientEvents::Members => "members",
-            ClientEvents::None => "none",
-        },
-        client_events_on_public_channels = app.client_events_on_public_channels,
-        is_rate_limited = app.rate_limit.is_some(),
-        max_attempts = limit.max_attempts,
-        decay_seconds = limit.decay_seconds,
-        terminate_on_limit = limit.terminate_on_limit,
-        subscription_count = app.subscription_count,
-        strict_channel_names = app.strict_channel_names,
-        empty_users_ok = app.empty_users_ok,
-    )
+fn plain(value: impl Into<serde_json::Value>) -> Value {
+    Value::Plain(value.into())
 }
 
-fn text(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-fn path(path: &Option<PathBuf>) -> String {
-    optional(path.as_ref().and_then(|path| path.to_str()))
+fn path(path: &Option<PathBuf>) -> Value {
+    plain(path.as_ref().and_then(|path| path.to_str()))
 }
 
-/// A list with commas, or nothing.
-fn joined(items: &[impl ToString]) -> String {
+/// A list in one text, with this between its items; null where there are none.
+fn joined(items: &[impl ToString], separator: &str) -> Value {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
-    optional((!items.is_empty()).then(|| texts.join(",")).as_deref())
+    plain((!items.is_empty()).then(|| texts.join(separator)))
 }
 
-fn optional(value: Option<&str>) -> String {
-    value.map_or("null".to_owned(), text)
+fn file(config: &Config) -> Value {
+    object([
+        ("default", plain("reverb")),
+        ("servers", object([("reverb", server(&config.server, &config.limits))])),
+        (
+            "apps",
+            object([
+                ("provider", plain("config")),
+                ("apps", Value::List(config.apps.iter().map(app).collect())),
+            ]),
+        ),
+    ])
+}
+
+fn server(server: &Server, limits: &Limits) -> Value {
+    object([
+        ("host", plain(&*server.host)),
+        ("port", plain(server.port)),
+        ("reuse_port", plain(server.reuse_port)),
+        ("path", plain(&*server.path)),
+        ("hostname", plain(server.hostname.as_deref())),
+        ("metrics", plain(server.metrics.map(|address| address.to_string()))),
+        ("trusted_proxies", joined(&server.trusted_proxies, ",")),
+        ("options", object([("tls", tls(&server.tls))])),
+        ("max_request_size", plain(server.max_request_size)),
+        ("scaling", scaling(server)),
+        ("pulse_ingest_interval", plain(server.pulse_interval_s)),
+        ("pulse_sample_rate", plain(server.pulse_sample_ppm.map(|ppm| f64::from(ppm) / 1e6))),
+        ("telescope_ingest_interval", plain(15)),
+        ("limits", all_limits(limits)),
+    ])
+}
+
+fn scaling(server: &Server) -> Value {
+    let scaling = &server.scaling;
+    let redis = object([
+        ("url", plain(scaling.url.as_deref())),
+        ("scheme", plain(scaling.scheme.as_deref())),
+        ("host", plain(&*scaling.host)),
+        ("port", plain(scaling.port)),
+        ("username", plain(scaling.username.as_deref())),
+        ("password", plain(scaling.password.as_deref())),
+        ("database", plain(scaling.database)),
+        ("timeout", plain(scaling.timeout_s)),
+        ("tls", redis_tls(&scaling.tls)),
+    ]);
+    object([
+        ("enabled", plain(scaling.enabled)),
+        ("channel", plain(&*scaling.channel)),
+        ("server", redis),
+    ])
+}
+
+fn redis_tls(tls: &RedisTls) -> Value {
+    object([
+        ("cafile", path(&tls.cafile)),
+        ("verify_peer", plain(tls.verify_peer)),
+        ("peer_name", plain(tls.peer_name.as_deref())),
+        ("local_cert", path(&tls.local_cert)),
+        ("local_pk", path(&tls.local_pk)),
+        ("passphrase", plain(tls.passphrase.as_deref())),
+    ])
+}
+
+fn tls(tls: &Tls) -> Value {
+    let names = tls.sni_server_certs.iter().map(|one| {
+        let certificate = plain(one.local_cert.to_str());
+        let pair = object([("local_cert", certificate), ("local_pk", path(&one.local_pk))]);
+        (one.name.clone(), pair)
+    });
+    object([
+        ("local_cert", path(&tls.local_cert)),
+        ("local_pk", path(&tls.local_pk)),
+        ("passphrase", plain(tls.passphrase.as_deref())),
+        ("verify_peer", plain(tls.verify_peer)),
+        ("cafile", path(&tls.cafile)),
+        ("capath", path(&tls.capath)),
+        ("SNI_server_certs", Value::Object(names.collect())),
+        ("alpn_protocols", joined(&tls.alpn_protocols, ",")),
+        ("crypto_method", plain(())),
+        ("min_proto_version", plain((!tls.tls12).then_some("TLSv1.3"))),
+        ("max_proto_version", plain((!tls.tls13).then_some("TLSv1.2"))),
+        ("ciphers", joined(&tls.ciphers, ":")),
+        ("honor_cipher_order", plain(tls.honor_cipher_order)),
+        ("no_ticket", plain(tls.no_ticket)),
+    ])
+}
+
+fn all_limits(limits: &Limits) -> Value {
+    let all = Limits::NAMES.iter().map(|name| ((*name).to_owned(), plain(limits.value(name))));
+    Value::Object(all.collect())
+}
+
+fn app(app: &App) -> Value {
+    let limit = app.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT);
+    let client_events = match app.accept_client_events_from {
+        ClientEvents::All => "all",
+        ClientEvents::Members => "members",
+        ClientEvents::None => "none",
+    };
+    let rate_limiting = object([
+        ("enabled", plain(app.rate_limit.is_some())),
+        ("max_attempts", plain(limit.max_attempts)),
+        ("decay_seconds", plain(limit.decay_seconds)),
+        ("terminate_on_limit", plain(limit.terminate_on_limit)),
+    ]);
+    object([
+        ("app_id", plain(&*app.id)),
+        ("key", plain(&*app.key)),
+        ("secret", plain(&*app.secret)),
+        ("options", object([])),
+        ("allowed_origins", plain(app.allowed_origins.clone())),
+        ("ping_interval", plain(app.ping_interval_s)),
+        ("activity_timeout", plain(app.activity_timeout_s)),
+        ("max_connections", plain(app.max_connections)),
+        ("max_message_size", plain(app.max_message_size)),
+        ("accept_client_events_from", plain(client_events)),
+        ("client_events_on_public_channels", plain(app.client_events_on_public_channels)),
+        ("rate_limiting", rate_limiting),
+        ("subscription_count", plain(app.subscription_count)),
+        ("strict_channel_names", plain(app.strict_channel_names)),
+        ("empty_users_ok", plain(app.empty_users_ok)),
+    ])
 }
 
 #[cfg(test)]

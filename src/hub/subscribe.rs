@@ -426,7 +426,7 @@ impl<T> Hub<T> {
 /// of `private-chat:42` would also be one of `private-chat` with the data `42`.
 fn channel_data(asked: &Subscribe) -> Result<Option<&str>, Refusal> {
     let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
-    if data.is_some_and(|data| message::object(data).is_none()) {
+    if data.is_some_and(|data| !message::is_object(data)) {
         let refusal = Refusal::malformed("channel_data is no object");
         let error = "channel_data is not a JSON object.";
         return Err(refusal.about(&asked.channel, "InvalidData", error, 400));
@@ -437,7 +437,7 @@ fn channel_data(asked: &Subscribe) -> Result<Option<&str>, Refusal> {
 /// Whether the end of a name, after a colon, could be the data of a shorter name.
 fn ends_with_data(name: &str) -> bool {
     let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
-    name.trim_ascii_end().ends_with('}') && ends.any(|end| message::object(end).is_some())
+    name.trim_ascii_end().ends_with('}') && ends.any(message::is_object)
 }
 
 /// Has other nodes told how many subscribers a channel has here, once the turn is over.

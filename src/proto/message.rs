@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 pub use json::{
-    Object, array, elements, escaped_len, is_blank_string, is_string, json_string, object,
-    push_escaped, push_json_string, string, twice_escaped_len,
+    Object, array, elements, escaped_len, is_blank_string, is_object, is_string, json_string,
+    object, push_escaped, push_json_string, string, twice_escaped_len,
 };
 
 use crate::proto::websocket::{self, Frame};

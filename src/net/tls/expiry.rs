@@ -3,15 +3,11 @@
 
 use std::fmt;
 
-/// A point in time as certificates have it, in UTC. Compares as time does.
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+
+/// A point in time as certificates have it, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::net) struct Moment {
-    year: i64,
-    month: i64,
-    day: i64,
-    /// Of the day.
-    second: i64,
-}
+pub(in crate::net) struct Moment(OffsetDateTime);
 
 /// The times between which a certificate is valid; `None` for what is no certificate.
 pub(super) fn validity(der: &[u8]) -> Option<(Moment, Moment)> {
@@ -68,7 +64,7 @@ impl Moment {
         if !text.bytes().all(|digit| digit.is_ascii_digit()) {
             return None;
         }
-        let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
         let (year, at) = match tag {
             UTC_TIME => {
                 let year = number(0, 2)?;
@@ -76,34 +72,26 @@ impl Moment {
             }
             _ => (number(0, 4)?, 4),
         };
-        let [month, day, hour, minute, second] =
-            [0, 2, 4, 6, 8].map(|field| number(at + field, at + field + 2));
-        let second = hour? * 3_600 + minute? * 60 + second?;
-        Some(Moment { year, month: month?, day: day?, second })
+        let field = |n: usize| Some(number(at + 2 * n, at + 2 * n + 2)? as u8);
+        let month = Month::try_from(field(0)?).ok()?;
+        let date = Date::from_calendar_date(year.into(), month, field(1)?).ok()?;
+        let time = Time::from_hms(field(2)?, field(3)?, field(4)?).ok()?;
+        Some(Moment(date.with_time(time).assume_utc()))
     }
 
     /// This many seconds after the beginning of 1970.
     pub(in crate::net) fn from_unix(unix_s: u64) -> Self {
-        let days = i64::try_from(unix_s / 86_400).unwrap_or(i64::MAX / 2);
-        let second = (unix_s % 86_400) as i64;
-        // Years of this count begin in March, so that the leap day ends them; an era has 400.
-        let days = days + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
-        Moment { year, month, day, second }
+        let time = i64::try_from(unix_s).ok();
+        let time = time.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+        Moment(time.unwrap_or(PrimitiveDateTime::MAX.assume_utc()))
     }
 }
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Moment { year, month, day, second } = self;
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let (date, time) = (self.0.date(), self.0.time());
+        let (hour, minute, second) = time.as_hms();
+        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
         write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
     }
 }

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
 use super::Reject;
 use crate::config::Bound;
 use crate::proto::websocket::Frame;
@@ -142,26 +145,15 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`.
+/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`. After the
+/// year 9999, which a broken clock may show, the last second of that year.
 pub fn date(unix_s: u64) -> String {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    // Days since 1 March 0000, so that the leap day is the last day of its year; an era is the
-    // 146,097 days of 400 years.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = (month + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    let month =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-            [month as usize];
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let time = i64::try_from(unix_s).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    let time = time.unwrap_or(PrimitiveDateTime::MAX.assume_utc());
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    time.format(format).expect("a time in UTC has each of these parts")
 }
 
 #[cfg(test)]

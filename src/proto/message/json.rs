@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of a JSON object, each as the text it was. Of two of one name the last counts, as
@@ -86,6 +86,11 @@ impl<'de> Deserialize<'de> for Name<'de> {
 /// The members of this JSON text, if it is an object.
 pub fn object(text: &str) -> Option<Object<'_>> {
     serde_json::from_str(text).ok()
+}
+
+/// Whether this JSON text is an object, found out without taking it apart.
+pub fn is_object(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The elements of this JSON text, if it is an array.
@@ -197,8 +202,10 @@ mod tests {
     fn what_is_no_object_has_no_members() {
         for text in ["", "[]", "{", "{}x", r#"{"a"}"#, r#"{"\ud800":1}"#, r#"{1:2}"#, "null"] {
             assert!(object(text).is_none(), "{text}");
+            // Half a character in a name makes it none that can be asked, but one all the same.
+            assert_eq!(is_object(text), text.contains("ud800"), "{text}");
         }
-        assert!(object(" {} ").is_some());
+        assert!(object(" {} ").is_some() && is_object(" {} "));
     }
 
     #[test]
