@@ -3,7 +3,7 @@
 //! the hub, so that they can jump here.
 
 use crate::world::{NOW, World, request};
-use reverb::hub::{ConnId, Fate};
+use reverb::hub::{ConnId, IoAction};
 
 /// The status of the answer to a request that was signed at [`NOW`], and its `Date`.
 fn ask(world: &mut World, publisher: ConnId) -> (String, String) {
@@ -25,7 +25,7 @@ fn a_wall_clock_that_jumps_refuses_old_signatures_and_nothing_else() {
         let (got, date) = ask(world, publisher);
         assert_eq!(got, status, "{unix_s}");
         assert!(date.contains(year), "{date}");
-        assert_eq!(world.hub.fate(subscriber), Fate::Stay);
+        assert_eq!(world.hub.next_action(subscriber), IoAction::Stay);
         assert_eq!(world.hub.connections(), 2);
     };
     expect(&mut world, NOW.unix_s, "200", "2026");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::world::{World, frame, request};
 use reverb::config::Bound;
-use reverb::hub::{AppCounters, ConnId, Tally};
+use reverb::hub::{AppCounters, ConnId, CounterVec};
 
 /// What was counted of the app meanwhile.
 fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {
@@ -28,7 +28,7 @@ fn waiting_bytes(world: &mut World, id: ConnId) -> u64 {
     world.hub.outbox(id).unwrap().1.bytes() as u64
 }
 
-fn times<const N: usize>(tally: &Tally<N>, wanted: u16) -> u64 {
+fn times<const N: usize>(tally: &CounterVec<N>, wanted: u16) -> u64 {
     tally.iter().find(|(number, _)| *number == wanted).unwrap().1
 }
 
@@ -181,7 +181,7 @@ fn an_address_with_far_too_many_is_not_even_told() {
     let dropped = (0..1_000)
         .filter(|_| {
             let id = world.hub.open([0; 2], Some(address), world.now);
-            world.hub.fate(id) == reverb::hub::Fate::Drop
+            world.hub.next_action(id) == reverb::hub::IoAction::Drop
         })
         .count();
     assert_eq!(dropped, 1_000 - 2 - 64);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use reverb::config::{App, Config, Limits};
-use reverb::hub::{ConnId, Fate, Hub};
+use reverb::hub::{ConnId, Hub, IoAction};
 use reverb::proto::auth::Signer;
 
 use crate::simulation::messages;
@@ -139,7 +139,7 @@ impl Loop {
             if !is_blocked && !is_over {
                 self.hub.touch(id);
             }
-            if self.hub.fate(id) == Fate::Drop {
+            if self.hub.next_action(id) == IoAction::Drop {
                 self.hub.close(id, NOW);
                 self.sockets.remove(&id);
             }
@@ -149,7 +149,7 @@ impl Loop {
         }
     }
 
-    /// Turns until nothing is left to do; how many there were, and the most units of one.
+    /// Histogram until nothing is left to do; how many there were, and the most units of one.
     fn settle(&mut self) -> (usize, u64) {
         let (mut turns, mut most) = (0, 0);
         while self.hub.has_work() || self.hub.has_dirty() {
@@ -160,7 +160,7 @@ impl Loop {
         (turns, most)
     }
 
-    /// Turns until this client has been sent something; how many.
+    /// Histogram until this client has been sent something; how many.
     fn turns_until_answered(&mut self, id: ConnId) -> usize {
         let mut turns = 0;
         while self.sockets[&id].output.is_empty() {

@@ -12,7 +12,7 @@ use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::sys::{self, Inherited};
-use crate::net::systemd::{self, Notices};
+use crate::net::systemd::{self, SdNotify};
 use crate::net::{BindError, Server};
 
 /// Serves. Returns when the server was asked to stop and has.
@@ -51,7 +51,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
             loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
         });
     }
-    let notices = Notices::from_environment();
+    let notices = SdNotify::from_environment();
     let notices =
         notices.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
     // A terminal says by the same signal that it is closed, to a server that runs in it.

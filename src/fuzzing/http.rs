@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use super::pieces::{cuts, pieces};
 use crate::config::{App, Config};
-use crate::hub::{ConnId, Fate, Hub, Now};
+use crate::hub::{ConnId, Hub, IoAction, Now};
 use crate::proto::http;
 
 /// Bytes of a connection.
@@ -39,7 +39,7 @@ fn heads(lengths: &[u8], bytes: &[u8]) {
 /// What a server has answered, and what became of the connection.
 struct Answers {
     bytes: Vec<u8>,
-    fate: Fate,
+    next_action: IoAction,
 }
 
 fn answers(lengths: &[u8], bytes: &[u8]) -> Answers {
@@ -52,7 +52,7 @@ fn answers(lengths: &[u8], bytes: &[u8]) -> Answers {
     for piece in pieces(lengths, bytes) {
         hub.receive(id, &mut piece.to_vec(), now);
     }
-    let answers = Answers { bytes: take(&mut hub, id), fate: hub.fate(id) };
+    let answers = Answers { bytes: take(&mut hub, id), next_action: hub.next_action(id) };
     hub.close(id, now);
     hub.audit().expect("the books agree");
     answers
@@ -82,10 +82,10 @@ fn compare(cut: &Answers, whole: &Answers) {
         }
         let ends = at + 1 == cut_answers.len() && early.contains(CLOSE);
         assert!(ends && is_early(early, late), "cut: {early:?}\nwhole: {late:?}");
-        assert_eq!(cut.fate, Fate::ShutdownWrite);
+        assert_eq!(cut.next_action, IoAction::ShutdownWrite);
         return;
     }
-    assert_eq!((cut_answers.len(), cut.fate), (whole_answers.len(), whole.fate));
+    assert_eq!((cut_answers.len(), cut.next_action), (whole_answers.len(), whole.next_action));
 }
 
 const CLOSE: &str = "\r\nConnection: close\r\n";

@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use super::bus::Bus;
 use super::pieces::{cuts, pieces};
 use crate::config::{App, ClientEvents, Config, RateLimit};
-use crate::hub::{ConnId, Fate, Hub, Now, SocketId};
+use crate::hub::{ConnId, Hub, IoAction, Now, SocketId};
 use crate::proto::auth::{Signer, md5_hex};
 use crate::proto::message::json_string;
 
@@ -335,7 +335,7 @@ impl<'a> World<'a> {
             self.take(id, bytes_max);
             let is_blocked = self.hub.outbox(id).is_some_and(|(_, outbox)| !outbox.is_empty());
             self.hub.written(id, is_blocked, self.now);
-            if self.hub.fate(id) == Fate::Drop {
+            if self.hub.next_action(id) == IoAction::Drop {
                 self.close(id);
             }
         }
@@ -374,7 +374,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Turns in which any input of a client is handled, or waits until it reads.
+/// Histogram in which any input of a client is handled, or waits until it reads.
 const TURNS_MAX: usize = 50;
 
 /// A frame of a client, under a mask of zeroes.

@@ -18,9 +18,9 @@ use std::rc::Rc;
 use super::Hub;
 use super::app::App;
 use super::channel::Kind;
-use super::pace::Pace;
 use super::peer::{ConnId, Now, Peer, Phase, Seat};
 use super::schedule::Held;
+use super::staggered::Staggered;
 use super::subscribe::{COUNT_PAUSE_MS, CountDue};
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
@@ -122,8 +122,8 @@ impl<T> Hub<T> {
             // What was read and not handled, or was not read though it could be.
             self.schedule_in(id, Lane::Light);
         }
-        let strays = self.peers.ids().into_iter().filter(|id| self.is_stray(*id)).collect();
-        self.strays = Some(Pace::new(strays, now.ms));
+        let orphans = self.peers.ids().into_iter().filter(|id| self.is_orphan(*id)).collect();
+        self.orphans = Some(Staggered::new(orphans, now.ms));
         Ok(())
     }
 
@@ -154,16 +154,16 @@ impl<T> Hub<T> {
     }
 
     /// Tells the next of those whose app is no more.
-    pub(super) fn send_strays_away(&mut self, now: Now) {
-        let Some(strays) = &mut self.strays else { return };
-        for id in strays.take_due(self.limits.drain_window_ms.into(), now.ms) {
-            if self.is_stray(id) {
+    pub(super) fn close_orphans(&mut self, now: Now) {
+        let Some(orphans) = &mut self.orphans else { return };
+        for id in orphans.take_due(self.limits.drain_window_ms.into(), now.ms) {
+            if self.is_orphan(id) {
                 self.close_with(id, 4200, "Application was removed", now);
             }
         }
     }
 
-    fn is_stray(&self, id: ConnId) -> bool {
+    fn is_orphan(&self, id: ConnId) -> bool {
         let app = self.peers.get(id).and_then(|peer| peer.subscriber()).map(|s| s.app);
         app.is_some_and(|app| self.by_id.get(&self.apps[app as usize].settings.id) != Some(&app))
     }
@@ -243,7 +243,7 @@ impl<T> Hub<T> {
             let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
             // There may be one that was removed beside one that came again.
             let known = known.filter(|known| !apps.contains(&Some(*known)));
-            apps.push(id.map(|id| known.unwrap_or_else(|| self.add_stray(id))));
+            apps.push(id.map(|id| known.unwrap_or_else(|| self.add_orphaned_app(id))));
         }
         let mut new: Vec<u32> = self.by_id.values().copied().collect();
         for app in &apps {
@@ -255,7 +255,7 @@ impl<T> Hub<T> {
     }
 
     /// Adds an app that nobody can find or sign for.
-    fn add_stray(&mut self, id: String) -> u32 {
+    fn add_orphaned_app(&mut self, id: String) -> u32 {
         let mut random = || format!("{:016x}{:016x}", self.random.number(), self.random.number());
         let settings = Settings::new(id, random(), random());
         self.peers.app_ids.push(Rc::from(settings.id.as_str()));
@@ -354,7 +354,7 @@ impl<T> Hub<T> {
     }
 }
 
-/// Turns the place of a list that is being sent into the number of channels before it: the hub that
+/// Histogram the place of a list that is being sent into the number of channels before it: the hub that
 /// reads this puts channels in places of its own, in the same order. Returns the place.
 fn listing_place<T>(apps: &[App], peer: &mut Peer<T>) -> usize {
     let Phase::Request(request) = &mut peer.phase else { return 0 };

@@ -17,11 +17,11 @@ pub struct Counters {
     /// Frames that were not put in the queue of a client because it reads too slowly.
     pub frames_left_out: u64,
     /// Close frames sent, by code.
-    pub closes: Tally<{ CLOSE_CODES.len() }>,
+    pub closes: CounterVec<{ CLOSE_CODES.len() }>,
     /// Requests answered: for each route, in the order of the figures, by status.
-    pub requests: [Tally<{ ANSWERS.len() }>; ROUTES.len()],
+    pub requests: [CounterVec<{ ANSWERS.len() }>; ROUTES.len()],
     /// How long turns of the loop took.
-    pub turns: Turns,
+    pub turns: Histogram,
     /// TLS handshakes and sessions that failed.
     pub tls_failures: u64,
     /// Attempts to accept a connection that failed for lack of descriptors or memory.
@@ -35,9 +35,9 @@ impl Counters {
             apps: vec![AppCounters::default(); apps],
             refused: [0; Bound::ALL.len()],
             frames_left_out: 0,
-            closes: Tally::new(&CLOSE_CODES),
-            requests: [Tally::new(&ANSWERS); ROUTES.len()],
-            turns: Turns::default(),
+            closes: CounterVec::new(&CLOSE_CODES),
+            requests: [CounterVec::new(&ANSWERS); ROUTES.len()],
+            turns: Histogram::default(),
             tls_failures: 0,
             accept_failures: 0,
         }
@@ -45,7 +45,7 @@ impl Counters {
 
     /// All but those of apps, in an order of its own.
     pub(super) fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
-        let requests = self.requests.iter_mut().flat_map(Tally::numbers);
+        let requests = self.requests.iter_mut().flat_map(CounterVec::numbers);
         let turns = self.turns.times.iter_mut().chain([&mut self.turns.sum_us]);
         let single = [&mut self.frames_left_out, &mut self.tls_failures, &mut self.accept_failures];
         let tallies = self.closes.numbers().chain(requests);
@@ -99,16 +99,16 @@ impl AppCounters {
 
 /// How often each of a few numbers came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally<const N: usize> {
+pub struct CounterVec<const N: usize> {
     known: &'static [u16; N],
     times: [u64; N],
     /// How often any other number did.
     pub others: u64,
 }
 
-impl<const N: usize> Tally<N> {
+impl<const N: usize> CounterVec<N> {
     const fn new(known: &'static [u16; N]) -> Self {
-        Tally { known, times: [0; N], others: 0 }
+        CounterVec { known, times: [0; N], others: 0 }
     }
 
     /// This number came up once more.
@@ -131,13 +131,13 @@ impl<const N: usize> Tally<N> {
 
 /// How long each of many turns took, by upper bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Turns {
+pub struct Histogram {
     times: [u64; TURN_BOUNDS.len() + 1],
     /// All of them together, in microseconds.
     pub sum_us: u64,
 }
 
-impl Turns {
+impl Histogram {
     /// A turn took this long.
     pub fn count(&mut self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

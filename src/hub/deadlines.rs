@@ -2,8 +2,8 @@
 //! them, and none may stay in the past after [`Hub::tick`]: the event loop would not sleep any more.
 
 use super::Hub;
-use super::pace::Pace;
 use super::peer::Now;
+use super::staggered::Staggered;
 
 /// What the hub does at a time, and not because something has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl<T> Hub<T> {
             Deadline::Counts => self.counts_due.front().map(|due| due.ms),
             Deadline::MemberLists => self.next_member_lists_ms(),
             Deadline::Drain => self.next_drain_ms(),
-            Deadline::Orphans => self.strays.as_ref().and_then(Pace::next_ms),
+            Deadline::Orphans => self.orphans.as_ref().and_then(Staggered::next_ms),
             Deadline::Nodes => self.next_bus_ms(),
         }
     }

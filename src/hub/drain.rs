@@ -10,22 +10,22 @@
 use std::collections::HashSet;
 
 use super::Hub;
-use super::pace::Pace;
-use super::peer::{Closing, ConnId, Goodbye, Now, Phase};
+use super::peer::{CloseMode, Closing, ConnId, Now, Phase};
 use super::random::Hashing;
+use super::staggered::Staggered;
 
 /// A stop that has begun.
 #[derive(Debug)]
 pub(crate) struct Drain {
     started_ms: u64,
     /// Those who have not been told yet.
-    left: Pace,
+    left: Staggered,
     /// Whether those who are not among them stay.
     is_partial: bool,
     /// When a WebSocket client was last told, if one was.
     told_ms: Option<u64>,
     /// Those who came back, and wait.
-    put_off: Vec<ConnId>,
+    deferred: Vec<ConnId>,
     /// Whether they have been told, too.
     is_over: bool,
     /// Connections there were by then, which have not closed yet. Clients that connect later are told
@@ -48,21 +48,21 @@ impl<T> Hub<T> {
     }
 
     fn begin_to_drain(&mut self, ids: Vec<ConnId>, is_partial: bool, now: Now) {
-        let put_off = self.drain.take().map(|before| before.put_off).unwrap_or_default();
+        let deferred = self.drain.take().map(|before| before.deferred).unwrap_or_default();
         let closing = HashSet::with_hasher(*self.by_id.hasher());
-        let (started_ms, left) = (now.ms, Pace::new(ids, now.ms));
+        let (started_ms, left) = (now.ms, Staggered::new(ids, now.ms));
         let (told_ms, is_over) = (None, false);
         self.drain =
-            Some(Drain { started_ms, left, is_partial, told_ms, put_off, is_over, closing });
-        self.go_on_draining(now);
+            Some(Drain { started_ms, left, is_partial, told_ms, deferred, is_over, closing });
+        self.continue_drain(now);
         self.drop_slow(now);
     }
 
     /// Ends the stop: the server goes on. Connections that were put off are closed with 4100 now, as
     /// nothing else closes them.
     pub fn stop_draining(&mut self, now: Now) {
-        let put_off = self.drain.take().map(|drain| drain.put_off);
-        self.call_back(put_off.unwrap_or_default(), now);
+        let deferred = self.drain.take().map(|drain| drain.deferred);
+        self.close_deferred(deferred.unwrap_or_default(), now);
         self.drop_slow(now);
     }
 
@@ -90,7 +90,7 @@ impl<T> Hub<T> {
     }
 
     /// Takes in a WebSocket that comes while the server stops.
-    pub(super) fn put_off(&mut self, id: ConnId, now: Now) {
+    pub(super) fn defer(&mut self, id: ConnId, now: Now) {
         let end_ms = self.drain.as_ref().map_or(0, |drain| self.expected_end_ms(drain));
         let is_soon = now.ms + PATIENCE_MS >= end_ms;
         let (Some(drain), Some(peer)) = (&mut self.drain, self.peers.get_mut(id)) else { return };
@@ -98,18 +98,18 @@ impl<T> Hub<T> {
             return self.close_with(id, 4100, RESTARTING, now);
         }
         let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
-        let goodbye = Goodbye::PutOff;
+        let mode = CloseMode::Deferred;
         let end_ms = deadline_ms;
         let is_for_metrics = false;
         peer.phase =
-            Phase::Closing(Closing { deadline_ms, end_ms, left_bytes: 0, goodbye, is_for_metrics });
-        drain.put_off.push(id);
+            Phase::Closing(Closing { deadline_ms, end_ms, left_bytes: 0, mode, is_for_metrics });
+        drain.deferred.push(id);
     }
 
-    pub(super) fn go_on_draining(&mut self, now: Now) {
+    pub(super) fn continue_drain(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         let told = drain.left.take_due(self.limits.drain_window_ms.into(), now.ms);
-        told.into_iter().for_each(|id| self.tell_to_go(id, now));
+        told.into_iter().for_each(|id| self.ask_to_leave(id, now));
         self.end_draining(now);
     }
 
@@ -121,15 +121,15 @@ impl<T> Hub<T> {
         let Some(drain) = &mut self.drain else { return };
         drain.is_over = true;
         drain.closing.extend(self.peers.ids());
-        let put_off = std::mem::take(&mut drain.put_off);
-        self.call_back(put_off, now);
+        let deferred = std::mem::take(&mut drain.deferred);
+        self.close_deferred(deferred, now);
     }
 
     /// Closes connections that were put off, so that their clients reconnect a second later.
-    fn call_back(&mut self, put_off: Vec<ConnId>, now: Now) {
-        for id in put_off {
+    fn close_deferred(&mut self, deferred: Vec<ConnId>, now: Now) {
+        for id in deferred {
             let waits = self.peers.get(id).is_some_and(|peer| {
-                matches!(&peer.phase, Phase::Closing(c) if matches!(c.goodbye, Goodbye::PutOff))
+                matches!(&peer.phase, Phase::Closing(c) if matches!(c.mode, CloseMode::Deferred))
             });
             if waits {
                 self.close_with(id, 4100, RESTARTING, now);
@@ -137,7 +137,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn tell_to_go(&mut self, id: ConnId, now: Now) {
+    fn ask_to_leave(&mut self, id: ConnId, now: Now) {
         match self.peers.get(id).map(|peer| &peer.phase) {
             Some(Phase::Open(_)) => {
                 let is_near = self.is_near_the_end(now);
@@ -147,7 +147,7 @@ impl<T> Hub<T> {
                 }
             }
             Some(Phase::Request(request)) if request.is_idle() => {
-                self.retire(id, Goodbye::Said, now);
+                self.retire(id, CloseMode::AfterOutbox, now);
             }
             // A request that is on its way may still arrive.
             Some(Phase::Request(_)) => {

@@ -6,7 +6,7 @@
 //! closed with 4201.
 
 use super::Hub;
-use super::peer::{ConnId, Goodbye, Liveness, Now, Phase};
+use super::peer::{CloseMode, ConnId, Liveness, Now, Phase};
 use super::wheel::Tick;
 use crate::config::Bound;
 use crate::proto::http::Reject;
@@ -19,7 +19,7 @@ const DUE_AT_LEAST: u32 = 512;
 impl<T> Hub<T> {
     /// Looks at every connection whose slot of the wheel has come round; at some of them if the
     /// turn has no more units, and at the others in the next.
-    pub(super) fn look_at_due(&mut self, now: Now) {
+    pub(super) fn check_due(&mut self, now: Now) {
         let mut looked_at = 0;
         while let Some((tick, id)) = self.next_due(now) {
             // Its one entry is spent: whatever is armed next is earlier than nothing.
@@ -27,7 +27,7 @@ impl<T> Hub<T> {
                 && peer.armed == tick
             {
                 peer.armed = Tick::MAX;
-                self.look_at(id, now);
+                self.check_deadline(id, now);
             }
             looked_at += 1;
             self.peers.work.add(1);
@@ -58,7 +58,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn look_at(&mut self, id: ConnId, now: Now) {
+    fn check_deadline(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.peers.get(id) else { return };
         match &peer.phase {
             Phase::Request(request) => {
@@ -70,20 +70,20 @@ impl<T> Hub<T> {
                 }
                 if request.is_held {
                     // Its client has not read the answer to an earlier one for so long.
-                    return self.retire(id, Goodbye::None, now);
+                    return self.retire(id, CloseMode::Now, now);
                 }
                 if waits {
                     self.hit_by(id, Bound::RequestTimeout, now);
                 }
                 self.end_request(id, begun, now);
             }
-            Phase::Open(_) => self.look_at_subscriber(id, now),
-            Phase::Closing(_) => self.look_at_closing(id, now),
+            Phase::Open(_) => self.check_subscriber(id, now),
+            Phase::Closing(_) => self.check_closing(id, now),
         }
     }
 
     /// A peer that takes what waits for it, if slowly, is given more time, up to a bound.
-    fn look_at_closing(&mut self, id: ConnId, now: Now) {
+    fn check_closing(&mut self, id: ConnId, now: Now) {
         let step_ms = u64::from(self.limits.close_timeout_ms);
         let Some(peer) = self.peers.get_mut(id) else { return };
         let left_bytes = peer.outbox.bytes();
@@ -99,14 +99,14 @@ impl<T> Hub<T> {
         let deadline_ms = closing.deadline_ms;
         match now.ms < deadline_ms {
             true => self.peers.arm(id, deadline_ms),
-            false => self.retire(id, Goodbye::None, now),
+            false => self.retire(id, CloseMode::Now, now),
         }
     }
 
     /// A connection without a request is dropped in silence; half a request is told why.
     fn end_request(&mut self, id: ConnId, begun: bool, now: Now) {
         if !begun {
-            return self.retire(id, Goodbye::None, now);
+            return self.retire(id, CloseMode::Now, now);
         }
         let limit = self.limits.request_timeout_ms;
         let text = format!(
@@ -115,7 +115,7 @@ impl<T> Hub<T> {
         self.refuse(id, Reject::new(408, text), now);
     }
 
-    fn look_at_subscriber(&mut self, id: ConnId, now: Now) {
+    fn check_subscriber(&mut self, id: ConnId, now: Now) {
         let grace_ms = u64::from(self.limits.pong_timeout_ms);
         let Some(peer) = self.peers.get_mut(id) else { return };
         let last_seen_ms = peer.last_seen_ms;

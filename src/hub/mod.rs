@@ -7,7 +7,7 @@
 //! The face has four kinds of method: *events in* ([`Hub::open`], [`Hub::receive`],
 //! [`Hub::finished`], [`Hub::turn_away`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
 //! never fail: what a peer must hear of a failure is in its outbox; *things to do*
-//! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::fate`], [`Hub::next_tick_ms`]); *looks*
+//! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::next_action`], [`Hub::next_tick_ms`]); *looks*
 //! ([`Hub::connections`], [`Hub::counters`]); and [`Hub::listen`].
 
 // What is known of other nodes is learnt by the bus alone.
@@ -36,7 +36,6 @@ mod liveness;
 mod member_list;
 mod metrics;
 mod outbox;
-mod pace;
 mod peer;
 mod peers;
 mod pending_leaves;
@@ -45,6 +44,7 @@ mod random;
 mod request;
 mod schedule;
 mod signin;
+mod staggered;
 mod subscribe;
 mod subscriber;
 #[cfg(test)]
@@ -61,7 +61,7 @@ use std::rc::Rc;
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
 pub use carry::{state_version, version_of};
-pub use counters::{AppCounters, Counters, Tally, Turns};
+pub use counters::{AppCounters, CounterVec, Counters, Histogram};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
@@ -73,12 +73,12 @@ use app::App;
 pub(crate) use bounds::Episode;
 use bus::Bus;
 use drain::Drain;
-use pace::Pace;
-use peer::{Closing, Goodbye, Mark, Marks, Peer, Phase, Request};
+use peer::{CloseMode, Closing, Mark, Marks, Peer, Phase, Request};
 use peers::Peers;
 use pending_leaves::PendingLeaves;
 use random::{Hashing, Random};
 use schedule::Schedule;
+use staggered::Staggered;
 use subscribe::CountDue;
 use wheel::{Tick, Wheel};
 
@@ -108,7 +108,7 @@ pub struct Hub<T> {
     date: (u64, String),
     drain: Option<Drain>,
     /// Connections of apps that are no more, until they have been told to go.
-    strays: Option<Pace>,
+    orphans: Option<Staggered>,
     /// What joins this node with others, where there are to be several.
     bus: Option<Box<Bus>>,
     /// Whether messages go back to who sent them, in place of being handled.
@@ -123,7 +123,7 @@ pub struct Hub<T> {
 
 /// What the owner of a connection's socket must do with it once its outbox is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum IoAction {
     /// Nothing.
     Stay,
     /// Close the writing side, and go on reading.
@@ -168,7 +168,7 @@ impl<T> Hub<T> {
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
-            strays: None,
+            orphans: None,
             bus,
             echoes: false,
             addresses,
@@ -206,7 +206,7 @@ impl<T> Hub<T> {
             self.hit_by(id, Bound::ConnectionsPerAddress, now);
         }
         if surplus > SURPLUS_TOLD {
-            self.retire(id, Goodbye::None, now);
+            self.retire(id, CloseMode::Now, now);
         } else if self.is_crowded(id) {
             self.hurry_request(id, now.ms + FULL_REQUEST_MS);
         }
@@ -237,13 +237,13 @@ impl<T> Hub<T> {
     /// that ends without a close frame has gone.
     pub fn finished(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.peers.get(id) else { return };
-        let goodbye = match &peer.phase {
-            Phase::Request(_) => Goodbye::Said,
-            Phase::Open(_) => Goodbye::None,
-            Phase::Closing(Closing { goodbye: Goodbye::None, .. }) => Goodbye::None,
-            Phase::Closing(_) => Goodbye::Said,
+        let mode = match &peer.phase {
+            Phase::Request(_) => CloseMode::AfterOutbox,
+            Phase::Open(_) => CloseMode::Now,
+            Phase::Closing(Closing { mode: CloseMode::Now, .. }) => CloseMode::Now,
+            Phase::Closing(_) => CloseMode::AfterOutbox,
         };
-        self.retire(id, goodbye, now);
+        self.retire(id, mode, now);
         self.drop_slow(now);
     }
 
@@ -254,7 +254,7 @@ impl<T> Hub<T> {
 
     /// Forgets a connection, telling those who must know, and gives back what its owner kept.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
-        self.retire(id, Goodbye::None, now);
+        self.retire(id, CloseMode::Now, now);
         let peer = self.peers.remove(id)?;
         self.addresses.go(peer.address);
         self.note_closed(id);
@@ -264,17 +264,17 @@ impl<T> Hub<T> {
 
     /// Does what is due. Calls without need do no harm.
     pub fn tick(&mut self, now: Now) {
-        self.look_at_due(now);
+        self.check_due(now);
         self.check_leaves(now);
         self.tell_due_counts(now);
         self.drop_idle_lists(now);
-        self.go_on_draining(now);
-        self.send_strays_away(now);
+        self.continue_drain(now);
+        self.close_orphans(now);
         self.tick_bus(now);
         self.drop_slow(now);
     }
 
-    /// The next connection whose outbox or fate has changed; `None` when all were handed out.
+    /// The next connection whose outbox or next_action has changed; `None` when all were handed out.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
         if self.has_new_leaves() {
             self.check_leaves(now);
@@ -312,18 +312,18 @@ impl<T> Hub<T> {
     }
 
     /// What to do with a connection after its outbox was written as far as it went. Says
-    /// [`Fate::ShutdownWrite`] once.
-    pub fn fate(&mut self, id: ConnId) -> Fate {
-        let Some(peer) = self.peers.get_mut(id) else { return Fate::Stay };
-        let Phase::Closing(closing) = &mut peer.phase else { return Fate::Stay };
-        match &mut closing.goodbye {
-            Goodbye::None => Fate::Drop,
-            Goodbye::Said if peer.outbox.is_empty() => Fate::Drop,
-            Goodbye::Waiting { half_closed } if peer.outbox.is_empty() && !*half_closed => {
+    /// [`IoAction::ShutdownWrite`] once.
+    pub fn next_action(&mut self, id: ConnId) -> IoAction {
+        let Some(peer) = self.peers.get_mut(id) else { return IoAction::Stay };
+        let Phase::Closing(closing) = &mut peer.phase else { return IoAction::Stay };
+        match &mut closing.mode {
+            CloseMode::Now => IoAction::Drop,
+            CloseMode::AfterOutbox if peer.outbox.is_empty() => IoAction::Drop,
+            CloseMode::AfterPeer { half_closed } if peer.outbox.is_empty() && !*half_closed => {
                 *half_closed = true;
-                Fate::ShutdownWrite
+                IoAction::ShutdownWrite
             }
-            _ => Fate::Stay,
+            _ => IoAction::Stay,
         }
     }
 
@@ -365,12 +365,12 @@ impl<T> Hub<T> {
     }
 
     /// Takes a connection out of everything and has it closed.
-    fn retire(&mut self, id: ConnId, goodbye: Goodbye, now: Now) {
+    fn retire(&mut self, id: ConnId, mode: CloseMode, now: Now) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
         let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
         peer.marks.clear(Mark::Paused);
-        if matches!(goodbye, Goodbye::None) {
+        if matches!(mode, CloseMode::Now) {
             peer.outbox.clear();
         }
         let left_bytes = peer.outbox.bytes();
@@ -379,7 +379,7 @@ impl<T> Hub<T> {
             Phase::Closing(closing) => closing.is_for_metrics,
             Phase::Open(_) => false,
         };
-        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye, is_for_metrics };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(subscriber) => {
                 _ = self.schedule.forget(id);
@@ -401,7 +401,7 @@ impl<T> Hub<T> {
     fn drop_slow(&mut self, now: Now) {
         while let Some(id) = self.peers.too_slow.pop() {
             self.hit_by(id, Bound::OutboxBytes, now);
-            self.retire(id, Goodbye::None, now);
+            self.retire(id, CloseMode::Now, now);
         }
     }
 }

@@ -205,23 +205,23 @@ pub(crate) struct Closing {
     pub end_ms: u64,
     /// What waited for it when it was last looked at.
     pub left_bytes: usize,
-    pub goodbye: Goodbye,
+    pub mode: CloseMode,
     /// As of a [`Request`].
     pub is_for_metrics: bool,
 }
 
-/// What remains to be said to a connection that is closing.
+/// When a connection that is closing is dropped.
 #[derive(Debug)]
-pub(crate) enum Goodbye {
-    /// The peer sends no more: dropped as soon as what waits has been sent.
-    Said,
+pub(crate) enum CloseMode {
+    /// As soon as what waits has been sent: the peer sends no more.
+    AfterOutbox,
     /// After what waits, the writing side is closed, and what the peer still sends is read past
     /// until it closes as well: a reset would take back what it has not read yet.
-    Waiting { half_closed: bool },
-    /// It came while the server stops, and waits to be told so.
-    PutOff,
-    /// Dropped now.
-    None,
+    AfterPeer { half_closed: bool },
+    /// At the end of a stop: it connected while the server stops, and is told so then.
+    Deferred,
+    /// Now, whatever waits.
+    Now,
 }
 
 impl<T> Peer<T> {

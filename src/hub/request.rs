@@ -3,7 +3,7 @@
 
 use super::Hub;
 use super::api::{self, Answer, Listing};
-use super::peer::{ChunkedBody, ConnId, Goodbye, Now, Phase, Request};
+use super::peer::{ChunkedBody, CloseMode, ConnId, Now, Phase, Request};
 use super::work::{Lane, REQUEST_UNITS};
 use crate::config::{Bound, Limits};
 use crate::proto::http::{self, Body, Head, Reject, Response};
@@ -277,7 +277,7 @@ impl<T> Hub<T> {
 
     /// Closes a connection once its client has taken what waits for it.
     pub(super) fn end_connection(&mut self, id: ConnId, now: Now) -> Step {
-        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+        self.retire(id, CloseMode::AfterPeer { half_closed: false }, now);
         Step::Closed
     }
 
@@ -312,7 +312,7 @@ impl<T> Hub<T> {
         self.count_request(api::NO_ROUTE, reject.status);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
         self.peers.queue(id, frame);
-        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+        self.retire(id, CloseMode::AfterPeer { half_closed: false }, now);
     }
 
     fn refused(&mut self, id: ConnId, reject: Reject, now: Now) -> Step {

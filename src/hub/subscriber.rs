@@ -1,7 +1,7 @@
 //! A connection while it speaks WebSocket: frames in, verbs called, and the ways it ends.
 
 use super::Hub;
-use super::peer::{ConnId, Goodbye, Mark, Now, Subscriber};
+use super::peer::{CloseMode, ConnId, Mark, Now, Subscriber};
 use super::schedule::Held;
 use super::work::{Lane, MEMBERSHIP_UNITS, MESSAGE_UNITS, SIGNATURE_UNITS};
 use crate::config::Bound;
@@ -100,10 +100,10 @@ impl<T> Hub<T> {
                 let (bound, frames) = (Bound::MessageFragments, bounds.fragments);
                 (bound, format!("a message may have {frames} frames ({})", bound.setting()))
             }
-            _ => return self.say_goodbye(id, violation.code, violation.reason, now),
+            _ => return self.send_close(id, violation.code, violation.reason, now),
         };
         self.hit_by(id, bound, now);
-        self.say_goodbye(id, violation.code, &reason, now);
+        self.send_close(id, violation.code, &reason, now);
     }
 
     fn bounds(&self, id: ConnId) -> Option<Bounds> {
@@ -123,7 +123,7 @@ impl<T> Hub<T> {
             Item::Pong | Item::Binary(_) => {}
             Item::Close(said) => {
                 let (code, reason) = said.unwrap_or((1000, ""));
-                self.say_goodbye(id, code, reason, now);
+                self.send_close(id, code, reason, now);
             }
         }
         Handled::Done
@@ -233,7 +233,7 @@ impl<T> Hub<T> {
         self.peers.queue(id, message::error(4301, RATE_LIMIT));
         if limit.terminate_on_limit {
             // Not with 4301: clients take every code from 4300 up for "never come back".
-            self.say_goodbye(id, 4100, RATE_LIMIT, now);
+            self.send_close(id, 4100, RATE_LIMIT, now);
         }
         false
     }
@@ -254,14 +254,14 @@ impl<T> Hub<T> {
     /// see the code of a close frame, then the frame (protocol section 4.1).
     pub(super) fn close_with(&mut self, id: ConnId, code: u16, message: &str, now: Now) {
         self.peers.queue(id, message::error(code, message));
-        self.say_goodbye(id, code, message, now);
+        self.send_close(id, code, message, now);
     }
 
     /// Queues a close frame, and waits for the client's.
-    fn say_goodbye(&mut self, id: ConnId, code: u16, reason: &str, now: Now) {
+    fn send_close(&mut self, id: ConnId, code: u16, reason: &str, now: Now) {
         self.peers.counters.closes.count(code);
         self.peers.queue(id, websocket::close(code, reason));
-        self.retire(id, Goodbye::Waiting { half_closed: false }, now);
+        self.retire(id, CloseMode::AfterPeer { half_closed: false }, now);
     }
 
     /// Takes a subscriber that is going out of its channels and its app.

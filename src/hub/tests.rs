@@ -113,9 +113,9 @@ fn half_a_request_that_was_told_so_is_dropped_soon_after() {
     world.send(id, b"GET /up HT");
     world.pass(10_500);
     assert!(world.take(id).starts_with("HTTP/1.1 408 "));
-    assert_eq!(world.hub.fate(id), Fate::ShutdownWrite);
+    assert_eq!(world.hub.next_action(id), IoAction::ShutdownWrite);
     world.pass(3_500);
-    assert_eq!(world.hub.fate(id), Fate::Drop);
+    assert_eq!(world.hub.next_action(id), IoAction::Drop);
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn a_pruned_client_that_stays_silent_is_dropped_soon_after() {
     assert!(world.take(id).contains("pusher:ping"));
     world.pass(15_500);
     assert!(world.take(id).contains("4201"));
-    assert_eq!(world.hub.fate(id), Fate::ShutdownWrite);
+    assert_eq!(world.hub.next_action(id), IoAction::ShutdownWrite);
     world.pass(3_500);
-    assert_eq!(world.hub.fate(id), Fate::Drop);
+    assert_eq!(world.hub.next_action(id), IoAction::Drop);
 }
 
 #[test]
@@ -142,16 +142,16 @@ fn whoever_takes_the_place_of_a_slow_reader_is_not_closed_for_it() {
     world.subscribe(sender, "a");
     let whisper = format!(r#"{{"event":"client-x","channel":"a","data":"{}"}}"#, "x".repeat(5_000));
     (0..3).for_each(|_| world.say(sender, &whisper));
-    assert_eq!(world.hub.fate(slow), Fate::Stay);
+    assert_eq!(world.hub.next_action(slow), IoAction::Stay);
     world.say(sender, &whisper);
     world.say(sender, &whisper);
-    assert_eq!(world.hub.fate(slow), Fate::Drop);
+    assert_eq!(world.hub.next_action(slow), IoAction::Drop);
     world.hub.close(slow, world.now);
     let (newcomer, _) = world.connect();
     assert_eq!(newcomer, slow);
     world.say(sender, &whisper);
     world.pass(1_000);
-    assert_eq!(world.hub.fate(newcomer), Fate::Stay);
+    assert_eq!(world.hub.next_action(newcomer), IoAction::Stay);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn tiny_frames_count_for_more_than_their_bytes() {
     });
     let (id, _) = world.connect();
     (0..250).for_each(|_| world.send(id, &[0x89, 0x80, 0, 0, 0, 0]));
-    assert_eq!(world.hub.fate(id), Fate::Drop);
+    assert_eq!(world.hub.next_action(id), IoAction::Drop);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_client_that_comes_back_while_the_server_stops_is_told_at_the_end() {
     world.send(back, HANDSHAKE);
     assert!(world.take(back).ends_with("\r\n\r\n"));
     world.pass(1_800);
-    assert_eq!((world.take(back).as_str(), world.hub.fate(back)), ("", Fate::Stay));
+    assert_eq!((world.take(back).as_str(), world.hub.next_action(back)), ("", IoAction::Stay));
     assert!(world.take(clients[18]).contains("4100"), "the next server is nearer than a second");
     assert!(!world.hub.is_drained());
     world.pass(200);

@@ -36,7 +36,7 @@ impl<T> Hub<T> {
         self.believe_proxy(id, head, now);
         self.peers.queue(id, http::switching_protocols(key));
         match self.admit(id, head) {
-            Ok(_) if self.is_draining() => self.put_off(id, now),
+            Ok(_) if self.is_draining() => self.defer(id, now),
             Ok(app) => self.take_in(id, app, now),
             Err(Refusal { code, message, bound }) => {
                 if let Some((bound, value)) = bound {

@@ -11,9 +11,9 @@ use crate::config::{self, Error};
 use crate::hub::Now;
 
 /// What makes a server secure: nothing does.
-pub(super) enum Secure {}
+pub(super) enum TlsAcceptor {}
 
-impl Secure {
+impl TlsAcceptor {
     pub(super) fn load(
         settings: &config::Tls,
         _check_ms: u32,

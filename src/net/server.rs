@@ -11,8 +11,8 @@ mod attach;
 mod bind;
 mod catch_up;
 mod configure;
+mod control;
 mod deadlines;
-mod obey;
 mod replace;
 
 use std::collections::VecDeque;
@@ -33,10 +33,10 @@ use super::socket::{Received, Socket};
 use super::stop::{self, StopRequests, Stopper};
 use super::successor::{Outcome, Successor};
 use super::sys;
-use super::systemd::Notices;
-use super::tls::Secure;
+use super::systemd::SdNotify;
+use super::tls::TlsAcceptor;
 use crate::config::{Config, Limits};
-use crate::hub::{ConnId, Fate, Hub, Now};
+use crate::hub::{ConnId, Hub, IoAction, Now};
 use accept::Files;
 use catch_up::CatchUp;
 use configure::Configure;
@@ -53,13 +53,13 @@ pub struct Server {
     /// Connections of that one, and some that have gone since.
     watchers: Vec<ConnId>,
     /// What is told to systemd, if it runs under it.
-    notices: Option<Notices>,
+    notices: Option<SdNotify>,
     /// What feeds the messages card of Laravel Pulse, if it is fed.
     pulse: Option<Pulse>,
     /// What looks whether `php artisan reverb:restart` was called, if that is known.
     restarts: Option<restart_key::Watch>,
     /// What speaks TLS, if this server does.
-    secure: Option<Secure>,
+    secure: Option<TlsAcceptor>,
     /// The way to the other nodes, if there are to be any.
     redis: Option<Redis>,
     stops: StopRequests,
@@ -150,7 +150,7 @@ impl Server {
     ///
     /// The poller's; no client can cause one.
     pub fn run(mut self) -> io::Result<()> {
-        self.notices.iter().for_each(Notices::ready);
+        self.notices.iter().for_each(SdNotify::ready);
         if self.has_taken_over {
             self.outcome.tell("");
         }
@@ -182,7 +182,7 @@ impl Server {
             self.read(now);
             // After what has come already: a request that is here is still answered.
             if std::mem::take(&mut self.asked) {
-                self.obey(now);
+                self.handle_control(now);
             }
             let is_catching_up = self.is_catching_up(&events, now);
             if !is_catching_up && self.hub.is_tick_due(now) {
@@ -327,10 +327,10 @@ impl Server {
             if !is_blocked && !is_over {
                 self.hub.touch(id);
             }
-            match self.hub.fate(id) {
-                Fate::Stay => {}
-                Fate::Drop => self.to_reap.push(id),
-                Fate::ShutdownWrite => {
+            match self.hub.next_action(id) {
+                IoAction::Stay => {}
+                IoAction::Drop => self.to_reap.push(id),
+                IoAction::ShutdownWrite => {
                     if let Some(socket) = self.hub.io(id) {
                         socket.shutdown();
                     }

@@ -27,7 +27,7 @@ pub(crate) fn sockets(inherited: &mut Inherited) -> io::Result<Vec<OwnedFd>> {
 const FIRST_SOCKET: i32 = 3;
 
 /// Where notices go.
-pub struct Notices {
+pub struct SdNotify {
     socket: UnixDatagram,
     to: SocketAddr,
     /// How often to show that the loop turns, if that is wanted.
@@ -35,7 +35,7 @@ pub struct Notices {
     next_ms: u64,
 }
 
-impl Notices {
+impl SdNotify {
     /// Where this process was told to send them.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Notices {
         let us: Option<u64> = env::var("WATCHDOG_USEC").ok().and_then(|us| us.parse().ok());
         // Twice in the time, as systemd asks for.
         let watchdog_ms = us.filter(|us| is_ours && *us > 0).map(|us| (us / 2_000).max(1));
-        Ok(Some(Notices { socket, to, watchdog_ms, next_ms: 0 }))
+        Ok(Some(SdNotify { socket, to, watchdog_ms, next_ms: 0 }))
     }
 
     /// The server serves, also after it has loaded something anew.
@@ -73,7 +73,7 @@ impl Notices {
         self.say(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", for_ms.saturating_mul(1_000)));
     }
 
-    /// When [`Notices::turn`] is next due.
+    /// When [`SdNotify::turn`] is next due.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.watchdog_ms.map(|_| self.next_ms)
     }

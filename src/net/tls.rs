@@ -21,7 +21,7 @@ use mio::net::TcpStream;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
 pub(crate) use look::look_at_certificate;
-pub(super) use secure::Secure;
+pub(super) use secure::TlsAcceptor;
 
 use super::socket::Received;
 

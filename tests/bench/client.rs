@@ -22,7 +22,7 @@ pub enum Phase {
     Ready,
 }
 
-/// A client; what it books goes to a [`Tally`].
+/// A client; what it books goes to a [`CounterVec`].
 pub struct Client {
     pub stream: Option<TcpStream>,
     pub phase: Phase,
@@ -37,7 +37,7 @@ pub struct Client {
 }
 
 /// What all clients have seen.
-pub struct Tally {
+pub struct CounterVec {
     clock: Instant,
     /// Events published so far, by channel.
     pub published: Vec<u64>,
@@ -59,9 +59,9 @@ pub struct Tally {
     read_ns: u64,
 }
 
-impl Tally {
+impl CounterVec {
     pub fn new(channels: usize) -> Self {
-        Tally {
+        CounterVec {
             clock: Instant::now(),
             published: vec![0; channels],
             received: 0,
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Says goodbye and closes, as a browser does that leaves a page.
-    pub fn hang_up(&mut self, tally: &mut Tally) {
+    pub fn hang_up(&mut self, tally: &mut CounterVec) {
         if self.phase == Phase::Ready {
             tally.ready -= 1;
             self.send(CLOSE, &1000_u16.to_be_bytes());
@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// Reads what has come; all of it when the server has closed.
-    pub fn receive(&mut self, buffer: &mut [u8], to_the_end: bool, tally: &mut Tally) {
+    pub fn receive(&mut self, buffer: &mut [u8], to_the_end: bool, tally: &mut CounterVec) {
         while let Some(stream) = &mut self.stream
             && !self.deaf
         {
@@ -146,14 +146,14 @@ impl Client {
     }
 
     /// The server has ended the connection, which nobody asked it to.
-    fn lost(&mut self, tally: &mut Tally) {
+    fn lost(&mut self, tally: &mut CounterVec) {
         tally.ready -= usize::from(self.phase == Phase::Ready);
         tally.refused += u64::from(self.phase != Phase::Closed);
         self.phase = Phase::Closed;
         self.stream = None;
     }
 
-    fn take(&mut self, bytes: &[u8], tally: &mut Tally) {
+    fn take(&mut self, bytes: &[u8], tally: &mut CounterVec) {
         if self.incoming.is_empty() {
             let used = self.digest(bytes, tally);
             if used < bytes.len() {
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Takes whole frames off the front, and says how many bytes they were.
-    fn digest(&mut self, bytes: &[u8], tally: &mut Tally) -> usize {
+    fn digest(&mut self, bytes: &[u8], tally: &mut CounterVec) -> usize {
         let mut at = 0;
         if self.phase == Phase::Upgrading {
             let Some(head) = find(bytes, b"\r\n\r\n") else { return 0 };
@@ -192,7 +192,7 @@ impl Client {
         at
     }
 
-    fn text(&mut self, payload: &[u8], tally: &mut Tally) {
+    fn text(&mut self, payload: &[u8], tally: &mut CounterVec) {
         if let Some(number) = event::number(payload) {
             return self.book(number, tally);
         }
@@ -223,7 +223,7 @@ impl Client {
         self.send(TEXT, br#"{"event":"pusher:ping","data":{}}"#);
     }
 
-    fn book(&mut self, number: u64, tally: &mut Tally) {
+    fn book(&mut self, number: u64, tally: &mut CounterVec) {
         tally.received += 1;
         if number < self.next {
             tally.late += 1;

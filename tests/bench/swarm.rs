@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use reverb::proto::auth::Signer;
 
-use crate::client::{Client, Phase, Tally};
+use crate::client::{Client, CounterVec, Phase};
 use crate::event;
 use crate::lane::Lane;
 use crate::process::{APP_SECRET, Process};
@@ -41,7 +41,7 @@ pub struct Swarm {
     awake: bool,
     pub clients: Vec<Client>,
     pub lanes: Vec<Lane>,
-    pub tally: Tally,
+    pub tally: CounterVec,
     /// What the kernel keeps for a client that does not read; its own choice if none.
     pub receive_buffer: Option<i32>,
 }
@@ -59,7 +59,7 @@ impl Swarm {
             awake: process.alone,
             clients: Vec::new(),
             lanes: Vec::new(),
-            tally: Tally::new(channels),
+            tally: CounterVec::new(channels),
             receive_buffer: None,
         };
         swarm.add_lane();
@@ -270,7 +270,7 @@ impl Swarm {
     }
 
     fn check(&self, until: Instant, doing: &str) -> Result<(), Fault> {
-        let Tally { ready, received, refused, .. } = self.tally;
+        let CounterVec { ready, received, refused, .. } = self.tally;
         let requests: u64 = self.lanes.iter().map(|lane| lane.refused).sum();
         if refused + requests > 0 {
             return Err(format!("{doing}: {refused} clients, {requests} requests refused"));
@@ -283,7 +283,7 @@ impl Swarm {
 
     /// Whether every event came to every subscriber once and in order, and nobody was let go.
     pub fn finish(&self) -> Result<(), Fault> {
-        let Tally { late, refused, mut missing, .. } = self.tally;
+        let CounterVec { late, refused, mut missing, .. } = self.tally;
         let listening = self.clients.iter().filter(|c| c.phase == Phase::Ready && !c.deaf);
         for client in listening {
             let published = client.channel.map_or(0, |channel| self.tally.published[channel]);

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use reverb::config::{App, Config, Limits};
-use reverb::hub::{ConnId, Fate, Hub, Now};
+use reverb::hub::{ConnId, Hub, IoAction, Now};
 use reverb::proto::auth::{Signer, md5_hex};
 
 /// A hub with one app, whose owner keeps 16 bytes of a connection, as the loop does.
@@ -104,7 +104,7 @@ impl World {
                 let bytes = outbox.bytes();
                 outbox.consume(bytes);
                 self.hub.written(id, false, self.now);
-                if self.hub.fate(id) == Fate::Drop {
+                if self.hub.next_action(id) == IoAction::Drop {
                     self.hub.close(id, self.now);
                 }
             }

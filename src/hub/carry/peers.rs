@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
-    ChunkedBody, Closing, Goodbye, Liveness, Marks, Peer, Phase, Request, SocketId, Subscriber,
+    ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, SocketId, Subscriber,
     User,
 };
 use crate::proto::carry::{Carried, Carrier, Cut};
@@ -145,8 +145,8 @@ impl Default for User {
 }
 
 fn blank_closing() -> Closing {
-    let goodbye = Goodbye::None;
-    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, goodbye, is_for_metrics: false }
+    let mode = CloseMode::Now;
+    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, is_for_metrics: false }
 }
 
 impl Closing {
@@ -154,20 +154,20 @@ impl Closing {
         c.number(&mut self.deadline_ms)?;
         c.number(&mut self.end_ms)?;
         c.int(&mut self.left_bytes)?;
-        let mut goodbye = match self.goodbye {
-            Goodbye::None => 0,
-            Goodbye::Said => 1,
-            Goodbye::Waiting { half_closed: false } => 2,
-            Goodbye::Waiting { half_closed: true } => 3,
-            Goodbye::PutOff => 4,
+        let mut mode = match self.mode {
+            CloseMode::Now => 0,
+            CloseMode::AfterOutbox => 1,
+            CloseMode::AfterPeer { half_closed: false } => 2,
+            CloseMode::AfterPeer { half_closed: true } => 3,
+            CloseMode::Deferred => 4,
         };
-        c.number(&mut goodbye)?;
-        self.goodbye = match goodbye {
-            0 => Goodbye::None,
-            1 => Goodbye::Said,
-            2 => Goodbye::Waiting { half_closed: false },
-            3 => Goodbye::Waiting { half_closed: true },
-            4 => Goodbye::PutOff,
+        c.number(&mut mode)?;
+        self.mode = match mode {
+            0 => CloseMode::Now,
+            1 => CloseMode::AfterOutbox,
+            2 => CloseMode::AfterPeer { half_closed: false },
+            3 => CloseMode::AfterPeer { half_closed: true },
+            4 => CloseMode::Deferred,
             _ => return Err(Cut),
         };
         c.flag(&mut self.is_for_metrics)

@@ -8,7 +8,7 @@ use crate::config::laravel::{PulseStream, RestartKey};
 use crate::hub::Listener;
 use crate::net::pulse::Pulse;
 use crate::net::restart_key;
-use crate::net::systemd::Notices;
+use crate::net::systemd::SdNotify;
 
 impl Server {
     /// Has this listener told what happens.
@@ -17,7 +17,7 @@ impl Server {
     }
 
     /// Has systemd told how it is.
-    pub fn notify(&mut self, notices: Notices) {
+    pub fn notify(&mut self, notices: SdNotify) {
         self.notices = Some(notices);
     }
 

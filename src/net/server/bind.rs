@@ -20,7 +20,7 @@ use crate::net::redis::Redis;
 use crate::net::stop::StopRequests;
 use crate::net::successor::Outcome;
 use crate::net::sys;
-use crate::net::tls::Secure;
+use crate::net::tls::TlsAcceptor;
 
 impl Server {
     /// Loads the certificates of this configuration, if it has any, binds its address and raises
@@ -64,7 +64,7 @@ impl Server {
     /// As those of [`Server::bind`], but for addresses.
     pub fn try_files(config: &Config) -> Result<(), BindError> {
         let now = Clock(Instant::now()).now();
-        Secure::load(&config.server.tls, config.limits.certificate_check_ms, now)
+        TlsAcceptor::load(&config.server.tls, config.limits.certificate_check_ms, now)
             .map_err(BindError::Tls)?;
         Redis::load(config, Poll::new()?.registry(), now).map(|_| ())
     }
@@ -79,7 +79,7 @@ impl Server {
         let mut config = config.clone();
         let check_ms = config.limits.certificate_check_ms;
         let secure =
-            Secure::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
+            TlsAcceptor::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
         let files = Files::new(sys::raise_open_files()?);
         files.bound(&mut config.limits);
         let mut listens = listens(&config)?;

@@ -9,7 +9,7 @@ use mio::Events;
 use super::Server;
 use crate::hub::Now;
 
-/// Notices a pause, and how long deadlines wait after it.
+/// SdNotify a pause, and how long deadlines wait after it.
 #[derive(Default)]
 pub(super) struct CatchUp {
     /// When the turn before began.

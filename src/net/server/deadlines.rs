@@ -4,8 +4,8 @@
 use super::Server;
 use crate::hub::Now;
 use crate::net::pulse::Pulse;
-use crate::net::systemd::Notices;
-use crate::net::tls::Secure;
+use crate::net::systemd::SdNotify;
+use crate::net::tls::TlsAcceptor;
 
 /// What the loop does at a time, and not because the poller reported something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl Server {
         match deadline {
             Deadline::Hub => self.hub.next_tick_ms(),
             Deadline::Accept => self.next_accept_ms(),
-            Deadline::Certificates => self.secure.as_ref().map(Secure::next_check_ms),
-            Deadline::Watchdog => self.notices.as_ref().and_then(Notices::next_ms),
+            Deadline::Certificates => self.secure.as_ref().map(TlsAcceptor::next_check_ms),
+            Deadline::Watchdog => self.notices.as_ref().and_then(SdNotify::next_ms),
             Deadline::Pulse => self.pulse.as_ref().map(Pulse::next_ms),
             Deadline::Reload => self.next_reload_ms(),
             Deadline::Stop => self.end_ms,

@@ -17,7 +17,7 @@ use crate::net::listen::Listen;
 use crate::net::socket::Socket;
 use crate::net::successor::{self, HandedOver, Inheritable, Successor, Trial};
 use crate::net::sys::{self, Inherited};
-use crate::net::systemd::Notices;
+use crate::net::systemd::SdNotify;
 
 /// Why there is no reload of a server that stops.
 pub(super) const IS_STOPPING: &str = "it was asked to stop";
@@ -120,7 +120,7 @@ impl Server {
         let Some(successor) = &self.successor else {
             return self.stay("no successor binary is known");
         };
-        self.notices.iter().for_each(Notices::reloading);
+        self.notices.iter().for_each(SdNotify::reloading);
         let deadline_ms = now.ms + u64::from(self.limits.reload_check_timeout_ms);
         match Trial::begin(successor, self.poll.registry(), deadline_ms) {
             Ok(trial) => self.reload = Some(Reload::Trial(trial)),
@@ -245,7 +245,7 @@ impl Server {
             self.hub.stop_draining(self.clock.now());
         }
         self.reload = None;
-        self.notices.iter().for_each(Notices::ready);
+        self.notices.iter().for_each(SdNotify::ready);
         self.outcome.tell(why);
     }
 }

@@ -25,7 +25,7 @@ use crate::hub::Now;
 use crate::net::notice::Notice;
 
 /// What makes a server secure.
-pub(in crate::net) struct Secure {
+pub(in crate::net) struct TlsAcceptor {
     settings: config::Tls,
     current: Arc<ServerConfig>,
     /// When the first of the certificates expires; `None` once it was said that it has.
@@ -37,7 +37,7 @@ pub(in crate::net) struct Secure {
     failures: Notice,
 }
 
-impl Secure {
+impl TlsAcceptor {
     /// Loads everything; `None` where no certificate is configured.
     pub(in crate::net) fn load(
         settings: &config::Tls,
@@ -49,7 +49,7 @@ impl Secure {
         }
         let stamps = stamps(settings);
         let (current, until) = build(settings, Moment::from_unix(now.unix_s))?;
-        Ok(Some(Secure {
+        Ok(Some(TlsAcceptor {
             settings: settings.clone(),
             current,
             until: Some(until),
@@ -65,7 +65,7 @@ impl Secure {
         Tls::new(Arc::clone(&self.current), address)
     }
 
-    /// When to call [`Secure::check`] next.
+    /// When to call [`TlsAcceptor::check`] next.
     pub(in crate::net) fn next_check_ms(&self) -> u64 {
         self.next_check_ms
     }

@@ -31,7 +31,7 @@ fn pair() -> (Tls, TcpStream, Client) {
         local_pk: Some(folder.join("key")),
         ..config::Tls::default()
     };
-    let secure = Secure::load(&settings, 1_000, Now::default()).unwrap().unwrap();
+    let secure = TlsAcceptor::load(&settings, 1_000, Now::default()).unwrap().unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(folder.join("certificate")).unwrap()).unwrap();
     std::fs::remove_dir_all(folder).unwrap();

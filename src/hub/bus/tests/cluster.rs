@@ -64,7 +64,7 @@ impl Cluster {
         node.hub.audit().unwrap();
     }
 
-    /// Turns of all loops until nobody has anything to say.
+    /// Histogram of all loops until nobody has anything to say.
     pub fn settle(&mut self) {
         for _ in 0..1_000 {
             let mut is_quiet = true;

@@ -43,12 +43,12 @@ fn complete() -> Hub<()> {
         [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::AskedTwice { at_ms: 72 }];
     let members: Vec<ConnId> =
         (0..).zip(members).map(|(n, it)| subscriber(&mut hub, n, it)).collect();
-    for (n, goodbye) in (0..).zip([
-        Goodbye::None,
-        Goodbye::Said,
-        Goodbye::Waiting { half_closed: false },
-        Goodbye::Waiting { half_closed: true },
-        Goodbye::PutOff,
+    for (n, mode) in (0..).zip([
+        CloseMode::Now,
+        CloseMode::AfterOutbox,
+        CloseMode::AfterPeer { half_closed: false },
+        CloseMode::AfterPeer { half_closed: true },
+        CloseMode::Deferred,
     ]) {
         let id = hub.open((), None, NOW);
         hub.turn_away(id, "", NOW);
@@ -56,7 +56,7 @@ fn complete() -> Hub<()> {
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
         let is_for_metrics = n == 1;
-        let closing = Closing { deadline_ms, end_ms, left_bytes, goodbye, is_for_metrics };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
         peer.phase = Phase::Closing(closing);
     }
     channels(&mut hub, &members);

@@ -6,18 +6,18 @@ use super::Server;
 use super::replace::IS_STOPPING;
 use crate::config::Limits;
 use crate::hub::Now;
-use crate::net::systemd::Notices;
+use crate::net::systemd::SdNotify;
 
 impl Server {
     /// Does what a signal or a stopper has asked for.
-    pub(super) fn obey(&mut self, now: Now) {
+    pub(super) fn handle_control(&mut self, now: Now) {
         let asked = self.stops.take();
         if asked.reload {
-            self.notices.iter().for_each(Notices::reloading);
+            self.notices.iter().for_each(SdNotify::reloading);
             self.read_configuration(now);
             self.secure.iter_mut().for_each(|secure| secure.reload(now));
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
-            self.notices.iter().for_each(Notices::ready);
+            self.notices.iter().for_each(SdNotify::ready);
         }
         match asked.stops {
             _ if !asked.way => {}

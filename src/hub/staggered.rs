@@ -4,7 +4,7 @@ use super::peer::ConnId;
 
 /// Those who have not been told yet.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Staggered {
     started_ms: u64,
     left: std::vec::IntoIter<ConnId>,
     /// How many there were.
@@ -18,10 +18,10 @@ const STEP_MS: u64 = 25;
 /// Those who are told in one step.
 const AT_ONCE: usize = 10;
 
-impl Pace {
+impl Staggered {
     pub(super) fn new(ids: Vec<ConnId>, now_ms: u64) -> Self {
         let (started_ms, total) = (now_ms, ids.len());
-        Pace { started_ms, left: ids.into_iter(), total, next_ms: now_ms }
+        Staggered { started_ms, left: ids.into_iter(), total, next_ms: now_ms }
     }
 
     /// Those who are to be told now, if all are to have been within this time.
@@ -46,7 +46,7 @@ impl Pace {
         self.total <= AT_ONCE
     }
 
-    /// When [`Pace::take_due`] next has some, if it ever does.
+    /// When [`Staggered::take_due`] next has some, if it ever does.
     pub(super) fn next_ms(&self) -> Option<u64> {
         (!self.is_over()).then_some(self.next_ms)
     }
