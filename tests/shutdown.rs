@@ -1,9 +1,11 @@
 //! The end of a server: clients are told to come back, and the process leaves in order.
 
-use crate::support::{Client, DEADLINE, Http, Server, Setup};
+use crate::support::{Client, DEADLINE, HANDSHAKE, Http, Server, Setup, until};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Takes the farewell: the event 4200 and the close frame.
 #[track_caller]
@@ -114,6 +116,53 @@ fn who_comes_back_too_early_is_told_to_wait() {
     early.closed(4100);
     server.signal("TERM");
     server.wait();
+}
+
+/// Connects, and again each time it is told to reconnect, until no server listens. It leaves a
+/// connection only when the next one stands, so that the server always has one of it.
+fn reconnect_forever(server: &Server) -> usize {
+    let request = format!("GET /app/app-key HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\n");
+    let mut connections = 0;
+    let mut last = None;
+    while let Ok(mut stream) = TcpStream::connect(server.address()) {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        if stream.write_all(request.as_bytes()).is_ok() {
+            last.replace(stream.try_clone().unwrap());
+            connections += 1;
+        }
+        let mut received: Vec<u8> = Vec::new();
+        let mut chunk = [0; 4_096];
+        while !received.windows(13).any(|part| part == b"\"pusher:error") {
+            match stream.read(&mut chunk) {
+                Ok(length @ 1..) => received.extend(&chunk[..length]),
+                _ => break,
+            }
+        }
+    }
+    connections
+}
+
+#[test]
+fn clients_that_keep_reconnecting_do_not_delay_the_end() {
+    // A server that waits for all of them ends only after this time.
+    let close_timeout = Duration::from_secs(6);
+    let mut server = quick()
+        .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 200)
+        .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", close_timeout.as_millis())
+        .start();
+    let (took, connections) = thread::scope(|scope| {
+        let returning: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| reconnect_forever(&server))).collect();
+        let path = "/apps/app-id/connections";
+        until("they connect", || server.get(path, "").json()["connections"] == 12);
+        let started = Instant::now();
+        server.signal("TERM");
+        let connections: Vec<usize> = returning.into_iter().map(|it| it.join().unwrap()).collect();
+        (started.elapsed(), connections)
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(connections.iter().all(|&n| n > 1), "{connections:?}");
+    assert!(took < close_timeout / 2, "{took:?}");
 }
 
 #[test]

@@ -176,9 +176,10 @@ limits! {
     /// Milliseconds over which a stopping server tells its clients to reconnect.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds before its end from which on a stopping server tells clients to return a second
-    /// later (4100), by when the next server listens. Earlier ones return at once (4200) and wait
-    /// until the end. A port that is closed would keep browsers away for fifteen seconds.
-    drain_linger_ms: u32 = 1_000, 0..=60_000;
+    /// later (4100). The rest of that second is left for the next server to start; a client that
+    /// finds the port closed stays away for fifteen seconds. Earlier ones return at once (4200) and
+    /// wait until the end.
+    drain_linger_ms: u32 = 250, 0..=60_000;
 }
 
 #[cfg(test)]

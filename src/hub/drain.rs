@@ -1,8 +1,8 @@
 //! Stopping in order: every client is told to reconnect, not all at once: each of them will ask the
 //! application for its channels again.
 //!
-//! A client that is told within a second of the end is told 4100, which makes it return a second
-//! later: by then the next server listens. An earlier one is told 4200, returns at once, is taken in
+//! A client that is told within `drain_linger_ms` of the end is told 4100, which makes it return a
+//! second later: by then the next server listens. An earlier one is told 4200, returns at once, is taken in
 //! and left waiting until the end, and then told 4100 as well. A client that finds the port closed
 //! stays away for fifteen seconds (protocol section 4.3); and each connection that ends costs some
 //! clients one of a few lives, so that most should lose one connection and not two.

@@ -177,7 +177,7 @@ export async function startServer({ env = {}, apps = null, port = 0 } = {}) {
   }
   const args = ['start', '--host', '127.0.0.1', '--port', String(port)];
   const process_ = child(binary(), args, { cwd, env: variables, stdio: ['ignore', 'pipe', 'pipe'] });
-  const server = new Server(process_, apps?.[0] ?? APP);
+  const server = new Server(process_, apps?.[0] ?? APP, cwd);
   server.port = await within(server.listening, 'the server listens');
   return server;
 }
@@ -187,9 +187,10 @@ class Server {
   #said = '';
   #stopping = false;
 
-  constructor(process_, app) {
+  constructor(process_, app, cwd) {
     this.process = process_;
     this.app = app;
+    this.cwd = cwd;
     process_.stderr.on('data', (bytes) => (this.#said += bytes));
     this.exited = new Promise((resolve) => {
       process_.once('exit', (code, signal) => resolve({ code, signal }));
@@ -228,6 +229,15 @@ class Server {
     this.process.kill('SIGKILL');
     await within(this.exited, 'the server is gone after SIGKILL');
   }
+}
+
+/** Runs `reverb reload`. */
+export async function reload(server) {
+  const args = ['reload', '--host', '127.0.0.1', '--port', String(server.port)];
+  const env = { PATH: process.env.PATH };
+  const command = child(binary(), args, { cwd: server.cwd, env, stdio: 'ignore' });
+  const [code] = await within(once(command, 'exit'), 'the reload');
+  if (code !== 0) throw new Error(`reverb reload ended with ${code}`);
 }
 
 /** A port to come back to: below those that the system hands out by itself, and free now. */
@@ -278,11 +288,12 @@ function authorizer(signer, member) {
 }
 
 /**
- * A pusher-js client. `member` is who it is on presence channels, `user` who it signs in as.
+ * A client of this pusher-js `library`; `member` is its presence data, `user` its sign-in data.
  * Its errors and messages are in `errors` and `messages`, its states in `states`.
  */
-export function client(server, { key, member, user, signer = http(server), ...options } = {}) {
-  const pusher = new Pusher(key ?? server.app.key, {
+export function client(server, given = {}) {
+  const { library = Pusher, key, member, user, signer = http(server), ...options } = given;
+  const pusher = new library(key ?? server.app.key, {
     cluster: '',
     wsHost: '127.0.0.1',
     wsPort: server.port,
