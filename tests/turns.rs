@@ -380,3 +380,40 @@ fn departures_of_one_channel_do_not_wait_for_another() {
     let said = messages(&world.take(members[250]));
     assert!(said.is_empty(), "the wave is not over: {} messages", said.len());
 }
+
+#[test]
+fn a_full_presence_list_reaches_a_client_that_reads_late_and_events_after_it() {
+    // A tenth of the defaults, in the same proportion.
+    let mut world = Loop::with(|limits| {
+        (limits.presence_bytes, limits.outbox_bytes) = (314_572, 419_430);
+    });
+    // Mostly quotes, which take twice the room in the message.
+    let info = format!("[{}\"\"]", "\"\",".repeat(1_300));
+    let mut members = 0;
+    let refused = loop {
+        let id = world.connect();
+        world.join(id, "presence-c", &format!("{members:05}"), &info);
+        world.settle();
+        let said = String::from_utf8_lossy(&world.take(id)).into_owned();
+        if said.contains("LimitReached") {
+            break said;
+        }
+        members += 1;
+    };
+    assert!(refused.contains("limits.presence_bytes"));
+    let late = world.connect();
+    world.sockets.get_mut(&late).unwrap().is_deaf = true;
+    world.join(late, "presence-c", "00000", &info);
+    for size in 0..20 {
+        let publisher = world.open();
+        world.send(publisher, &publish_request("presence-c", size * 10));
+    }
+    world.settle();
+    world.sockets.get_mut(&late).unwrap().is_deaf = false;
+    world.hub.touch(late);
+    world.settle();
+    let said = String::from_utf8_lossy(&world.take(late)).into_owned();
+    let list = said.find("subscription_succeeded").expect("the list has come");
+    assert!(said.len() > world.limits.presence_bytes as usize * 9 / 10, "{} bytes", said.len());
+    assert_eq!(said[list..].matches(r#""event":"App\\Events\\E""#).count(), 20);
+}
