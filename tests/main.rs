@@ -37,6 +37,7 @@ mod pulse;
 mod rate_limit;
 mod redis;
 mod redis_ways;
+mod references;
 mod reload;
 mod rest;
 mod restart_key;

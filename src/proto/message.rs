@@ -71,7 +71,7 @@ pub struct Malformed(pub &'static str);
 ///
 /// # Errors
 ///
-/// What is wrong with it: Reverb's "Invalid message format" (observed section 2.2).
+/// What is wrong with it: Reverb's "Invalid message format" (protocol section 4.4).
 pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
     let object = object(text).ok_or(Malformed("not a JSON object"))?;
     let raw_event = object.get("event").ok_or(Malformed("no event"))?;

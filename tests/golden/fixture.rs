@@ -17,8 +17,8 @@
 //! object, as Pusher documents, where the recordings have a string that holds it. The clients of
 //! Python and Swift cannot read the string, and reconnect for ever with a wrong key.
 //!
-//! A `why` begins with the number of the difference (`D2`) or the section (`14.1`) in the notes on
-//! the protocol that the server was written from.
+//! A `why` begins with the number of a difference (`D2`) or of a section (`14.1`) of
+//! `man/reverb-protocol.7`, or with the RFC that gives the reason.
 //!
 //! `$(A)` stands for the socket id of A, `$sign` for the signature of this subscription, `$bare`
 //! for one without `channel_data`, `${x*9}` for nine times x. In raw requests `$auth`, `$now` and

@@ -1,4 +1,4 @@
-//! The `info` attributes of channels, in Reverb's order (observed section 1.3): `occupied`,
+//! The `info` attributes of channels, in Reverb's order (protocol section 14.2): `occupied`,
 //! `user_count`, `subscription_count`, `cache`. What does not apply to a channel is left out.
 
 use super::super::app::App;
