@@ -1,5 +1,6 @@
-//! References to `man/reverb-protocol.7` resolve: comments cite "protocol section 14.2", the recorded
-//! scenarios begin a reason with "14.2:" or "D12:", and the page has these sections and entries.
+//! References to the pages of section 7 resolve: comments cite "protocol section 14.2", the recorded
+//! scenarios begin a reason with "14.2:" or "D12:", and `man/reverb-protocol.7` has these numbers.
+//! `man/reverb-monitoring.7` has every metric.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,6 +10,8 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../man/reverb-protocol.7");
+const MONITORING: &str = include_str!("../man/reverb-monitoring.7");
+const METRICS: &str = include_str!("../src/hub/metrics.rs");
 const SCENARIOS: &str = include_str!("golden/scenarios.jsonl");
 
 /// The numbers of the page: `14`, `14.2` and `D12`.
@@ -132,6 +135,19 @@ fn differences_are_numbered_without_a_gap() {
     for number in 1..=18 {
         assert!(numbers.contains(&number.to_string()), "man/reverb-protocol.7 has no {number}");
     }
+}
+
+#[test]
+fn the_page_on_monitoring_has_every_metric_and_no_other() {
+    let is_metric = |text: &&str| {
+        let is_name = text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        is_name && (text.starts_with("reverb_") || text.starts_with("process_"))
+    };
+    let served: BTreeSet<&str> = METRICS.split('"').filter(is_metric).collect();
+    let entries = MONITORING.lines().filter_map(|line| line.strip_prefix(".It Cm "));
+    let described: BTreeSet<&str> = entries.filter(is_metric).collect();
+    assert_eq!(served, described);
+    assert!(served.len() > 20, "{served:?}");
 }
 
 #[test]
