@@ -1,10 +1,18 @@
-// A real nginx in a folder of its own, with the proxy block of Laravel's documentation word for
-// word, for one server or for several.
+// A real nginx in a folder of its own, with the proxy block of man/reverb-deploy.7, which is that of
+// Laravel's documentation, for one server or for several.
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { child, fixedPort, folder, within } from './support.mjs';
+
+const PAGE = new URL('../../man/reverb-deploy.7', import.meta.url);
+
+/** The `location` block of the manual, with this target. */
+function location(target) {
+  const [block] = /^location \/ \{\n[^}]*\}\n/m.exec(readFileSync(PAGE, 'utf8'));
+  return block.replace('http://127.0.0.1:8080', `http://${target}`);
+}
 
 /** nginx in a folder of its own, in front of one server or several; resolves when it listens. */
 export async function startNginx(first, ...others) {
@@ -38,19 +46,7 @@ ${upstream}
     server {
         listen 127.0.0.1:${port};
 
-        location / {
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Scheme $scheme;
-            proxy_set_header SERVER_PORT $server_port;
-            proxy_set_header REMOTE_ADDR $remote_addr;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection "Upgrade";
-
-            proxy_pass http://${target};
-        }
-    }
+${location(target)}    }
 }
 `;
   const file = join(prefix, 'nginx.conf');
