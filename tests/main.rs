@@ -35,6 +35,7 @@ mod presence;
 mod proxies;
 mod pulse;
 mod rate_limit;
+mod readme;
 mod redis;
 mod redis_ways;
 mod references;

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -289,21 +288,6 @@ fn the_root_holds_what_belongs_there() {
         }
     }
     none(&places);
-}
-
-#[test]
-fn every_flag_stands_in_the_readme() {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    for command in ["start", "restart", "check", "install"] {
-        let help = Command::new(env!("CARGO_BIN_EXE_reverb")).args([command, "--help"]).output();
-        let help = String::from_utf8(help.unwrap().stdout).unwrap();
-        let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
-        let flags: Vec<&str> = flags.filter_map(|flag| flag.split_whitespace().next()).collect();
-        assert!(flags.contains(&"help"), "{help}");
-        for flag in flags.into_iter().filter(|flag| *flag != "help") {
-            assert!(readme.contains(&format!("--{flag}")), "--{flag}");
-        }
-    }
 }
 
 #[test]
