@@ -139,7 +139,7 @@ impl Node {
         flags.into_iter().try_for_each(|flag| c.flag(flag))?;
         c.number(&mut self.heard_ms)?;
         c.number(&mut self.heard_ours)?;
-        for at_ms in [&mut self.ahead_ms, &mut self.again_ms, &mut self.tell_ms] {
+        for at_ms in [&mut self.ahead_ms, &mut self.tell_ms] {
             c.option(at_ms, Carrier::number)?;
         }
         Ok(())

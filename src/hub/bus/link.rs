@@ -33,7 +33,9 @@ pub(super) struct Link {
     held: Vec<u8>,
     /// What was said and not answered, the oldest first.
     unanswered: VecDeque<Unanswered>,
-    unanswered_bytes: usize,
+    /// What of it was published for the first time, and what is retransmitted.
+    published: Flight,
+    retransmitted: Flight,
     /// What is said at the beginning of every connection, with the setting it is about.
     login: Vec<(&'static str, Frame)>,
     channel: String,
@@ -72,8 +74,25 @@ enum State {
 struct Unanswered {
     at_ms: u64,
     len: usize,
-    /// What it was for, where it is part of the login.
-    login: Option<&'static str>,
+    purpose: Purpose,
+}
+
+/// What a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Part of the login, with the setting it depends on.
+    Login(&'static str),
+    /// Publishes for the first time.
+    Publish,
+    /// Publishes once more.
+    Retransmit,
+}
+
+/// Commands on their way whose answers are outstanding.
+#[derive(Debug, Default, Clone, Copy)]
+struct Flight {
+    commands: usize,
+    bytes: usize,
 }
 
 /// What came of something Redis said.
@@ -102,7 +121,8 @@ impl Link {
             reader: Reader::new(limits.reply_bytes),
             held: Vec::new(),
             unanswered: VecDeque::new(),
-            unanswered_bytes: 0,
+            published: Flight::default(),
+            retransmitted: Flight::default(),
             login: login(target, channel),
             channel: channel.to_owned(),
             drops: false,
@@ -174,7 +194,7 @@ impl Link {
         for at in 0..self.login.len() {
             let (about, frame) = &self.login[at];
             let (about, frame) = (*about, Frame::clone(frame));
-            self.send(frame, Some(about), now_ms);
+            self.send(frame, Purpose::Login(about), now_ms);
         }
     }
 
@@ -199,18 +219,36 @@ impl Link {
         self.state = State::Down { retry_ms };
         self.outbox.clear();
         self.unanswered.clear();
-        self.unanswered_bytes = 0;
+        (self.published, self.retransmitted) = Default::default();
         self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
-    /// Publishes, if there is room: `false` when the answers must come first.
-    pub(super) fn has_room(&self) -> bool {
-        self.is_up() && self.unanswered_bytes < WINDOW_BYTES && self.unanswered.len() < WINDOW
+    /// Whether one more may be published for the first time before answers come. What is
+    /// retransmitted has half of the window to itself while there is some.
+    pub(super) fn has_room(&self, retransmits: bool) -> bool {
+        let share = if retransmits { 2 } else { 1 };
+        self.is_up() && self.published.fits(share) && (retransmits || self.both().fits(1))
+    }
+
+    /// Whether one more may be retransmitted, in half of the window.
+    pub(super) fn has_room_to_retransmit(&self) -> bool {
+        self.is_up() && self.retransmitted.fits(2)
+    }
+
+    fn both(&self) -> Flight {
+        Flight {
+            commands: self.published.commands + self.retransmitted.commands,
+            bytes: self.published.bytes + self.retransmitted.bytes,
+        }
     }
 
     pub(super) fn publish(&mut self, command: Frame, now_ms: u64) {
-        self.send(command, None, now_ms);
+        self.send(command, Purpose::Publish, now_ms);
+    }
+
+    pub(super) fn retransmit(&mut self, command: Frame, now_ms: u64) {
+        self.send(command, Purpose::Retransmit, now_ms);
     }
 
     /// A text as the command that publishes it.
@@ -218,10 +256,21 @@ impl Link {
         resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
     }
 
-    fn send(&mut self, frame: Frame, login: Option<&'static str>, now_ms: u64) {
-        self.unanswered.push_back(Unanswered { at_ms: now_ms, len: frame.len(), login });
-        self.unanswered_bytes += frame.len();
+    fn send(&mut self, frame: Frame, purpose: Purpose, now_ms: u64) {
+        let len = frame.len();
+        self.unanswered.push_back(Unanswered { at_ms: now_ms, len, purpose });
+        if let Some(flight) = self.flight(purpose) {
+            (flight.commands, flight.bytes) = (flight.commands + 1, flight.bytes + len);
+        }
         self.outbox.push(frame);
+    }
+
+    fn flight(&mut self, purpose: Purpose) -> Option<&mut Flight> {
+        match purpose {
+            Purpose::Login(_) => None,
+            Purpose::Publish => Some(&mut self.published),
+            Purpose::Retransmit => Some(&mut self.retransmitted),
+        }
     }
 
     /// Keeps what has come for later.
@@ -264,7 +313,8 @@ impl Link {
                 Some(Heard::Up)
             }
             Some(Said::Reply) => {
-                let is_published = self.answered().is_some_and(|it| it.login.is_none());
+                let is_published =
+                    matches!(self.answered(), Some(Purpose::Publish | Purpose::Retransmit));
                 if is_published && std::mem::take(&mut self.is_refused) {
                     log::info!("Redis publishes what this node sends to the others again");
                 }
@@ -276,9 +326,9 @@ impl Link {
     }
 
     fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
-        let what = self.answered().and_then(|unanswered| unanswered.login);
+        let purpose = self.answered();
         let shown = shown(why, 200);
-        if let Some(setting) = what {
+        if let Some(Purpose::Login(setting)) = purpose {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
                 // HELLO is what Redis 6 was first to know.
@@ -302,10 +352,19 @@ impl Link {
         Ok(Some(Heard::Nothing))
     }
 
-    fn answered(&mut self) -> Option<Unanswered> {
-        let unanswered = self.unanswered.pop_front()?;
-        self.unanswered_bytes -= unanswered.len;
-        Some(unanswered)
+    fn answered(&mut self) -> Option<Purpose> {
+        let Unanswered { len, purpose, .. } = self.unanswered.pop_front()?;
+        if let Some(flight) = self.flight(purpose) {
+            (flight.commands, flight.bytes) = (flight.commands - 1, flight.bytes - len);
+        }
+        Some(purpose)
+    }
+}
+
+impl Flight {
+    /// Whether one more fits into this share of the window.
+    fn fits(self, share: usize) -> bool {
+        self.commands < WINDOW / share && self.bytes < WINDOW_BYTES / share
     }
 }
 

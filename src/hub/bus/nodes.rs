@@ -28,8 +28,9 @@ pub(super) struct Node {
     pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
-    /// When it was last asked to say something again, and to tell everything.
-    pub again_ms: Option<u64>,
+    /// The last gap it was asked to fill.
+    pub gap: Option<Gap>,
+    /// When it was last asked to tell everything.
     pub tell_ms: Option<u64>,
     /// What it is asked at the next opportunity.
     pub asks: Asks,
@@ -39,6 +40,19 @@ pub(super) struct Node {
     pub facts: u32,
     /// Whether facts of it were refused, which is logged once.
     pub is_over: bool,
+}
+
+/// Envelopes that are missing, and what was done about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    /// The first number after them.
+    end: u64,
+    /// The first that was missing at the last look.
+    from: u64,
+    /// Since when nothing of it has come, or when it was last asked for.
+    since_ms: u64,
+    /// Milliseconds after which it is asked for again.
+    wait_ms: u64,
 }
 
 /// What there is to ask a node.
@@ -64,7 +78,7 @@ impl Node {
             heard_ms: now_ms,
             ahead_ms: None,
             heard_ours: 0,
-            again_ms: None,
+            gap: None,
             tell_ms: None,
             asks: Asks::default(),
             wants_kept: true,
@@ -89,10 +103,28 @@ impl Node {
         now_ms >= since_ms + lease_ms
     }
 
-    /// Asks it to say again what is missing, not more often than an answer takes.
-    pub(super) fn ask_again(&mut self, now_ms: u64) {
-        if self.again_ms.is_none_or(|at_ms| now_ms >= at_ms + AGAIN_PAUSE_MS) {
-            (self.again_ms, self.asks.again) = (Some(now_ms), true);
+    /// Asks it to retransmit what is missing before the envelope with this number: at once, and again
+    /// when nothing of it comes for a time, which grows. What is retransmitted may stand behind much
+    /// that Redis has yet to send.
+    pub(super) fn ask_again(&mut self, end: u64, now_ms: u64) {
+        let Some(from) = self.next else { return };
+        match &mut self.gap {
+            Some(gap) if from < gap.end && gap.from == from => {
+                if now_ms < gap.since_ms + gap.wait_ms {
+                    return;
+                }
+                (gap.since_ms, gap.wait_ms) = (now_ms, AGAIN_PAUSE_MAX_MS.min(2 * gap.wait_ms));
+                self.asks.again = true;
+            }
+            // It is being retransmitted.
+            Some(gap) if from < gap.end => {
+                (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, AGAIN_PAUSE_MS);
+            }
+            _ => {
+                let (since_ms, wait_ms) = (now_ms, AGAIN_PAUSE_MS);
+                self.gap = Some(Gap { end, from, since_ms, wait_ms });
+                self.asks.again = true;
+            }
         }
     }
 
@@ -105,8 +137,10 @@ impl Node {
     }
 }
 
-/// Milliseconds in which what was asked for should have begun to come.
+/// Milliseconds in which what was asked for should have begun to come, at first and at the most.
 const AGAIN_PAUSE_MS: u64 = 300;
+const AGAIN_PAUSE_MAX_MS: u64 = 4_800;
+/// Milliseconds in which a node begins to tell everything.
 const TELL_PAUSE_MS: u64 = 1_000;
 /// Milliseconds after which a node that began to tell everything and never ended is asked anew.
 const TELLING_MAX_MS: u64 = 10_000;

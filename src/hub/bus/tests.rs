@@ -4,6 +4,7 @@
 mod cluster;
 mod forged;
 mod reloaded;
+mod retransmitted;
 mod state;
 mod too_long;
 

@@ -23,6 +23,8 @@ pub(super) struct Node {
     pub hub: Hub<()>,
     is_connected: bool,
     is_subscribed: bool,
+    /// Whether nothing that is published reaches it.
+    is_cut_off: bool,
     /// What Redis has said and the node has not heard.
     replies: VecDeque<u8>,
     /// What it has said and Redis has not understood.
@@ -48,7 +50,8 @@ impl Cluster {
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
         let (replies, commands) = (VecDeque::new(), Vec::new());
-        let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
+        let (is_connected, is_subscribed, is_cut_off) = (false, false, false);
+        let node = Node { hub, is_connected, is_subscribed, is_cut_off, replies, commands };
         self.nodes.push(node);
     }
 
@@ -132,8 +135,14 @@ impl Cluster {
         let mut push = format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${}\r\n", text.len());
         push.push_str(std::str::from_utf8(text).unwrap());
         push.push_str("\r\n");
-        let subscribed = self.nodes.iter_mut().filter(|node| node.is_subscribed);
+        let reached = |node: &&mut Node| node.is_subscribed && !node.is_cut_off;
+        let subscribed = self.nodes.iter_mut().filter(reached);
         subscribed.map(|node| node.replies.extend(push.bytes())).count()
+    }
+
+    /// Nothing that is published reaches this node, or everything again.
+    pub fn is_cut_off(&mut self, at: usize, is_cut_off: bool) {
+        self.nodes[at].is_cut_off = is_cut_off;
     }
 
     pub fn forget_connection(&mut self, at: usize) {
