@@ -35,6 +35,7 @@ mod listener;
 mod liveness;
 mod member_list;
 mod metrics;
+mod node_set;
 mod outbox;
 mod pace;
 mod peer;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::super::Hub;
 use super::super::api::Sent;
 use super::super::channel::{Access, Kind};
+use super::super::node_set::PLACES;
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
 use super::{Bus, Telling, Unheard};
@@ -58,6 +59,7 @@ impl<T> Hub<T> {
             && node.next.is_some()
             && !node.is_whole
             && !node.has_left
+            && at < PLACES
         {
             node.ask_to_tell(now.ms);
         }
@@ -216,9 +218,13 @@ impl Bus {
     /// The number of the node that speaks, made known if it was not.
     pub(super) fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
-            self.note(now_ms, &format!("there are more than {NODES_MAX} other nodes"));
+            let text = format!(
+                "there are more than {NODES_MAX} other nodes: what node {id} publishes is ignored"
+            );
+            self.note(now_ms, &text);
             return None;
         };
+        let at = self.nodes.promote(at);
         let node = self.nodes.get(at)?;
         // What comes of one that has left came twice, unless it is news: then the goodbye was not
         // its own.
@@ -231,6 +237,13 @@ impl Bus {
             node.is_here = true;
             (self.says_hello, self.says_alive) = (true, true);
             log::info!("node {id} is here; other nodes: {}", self.nodes.here());
+            if at >= PLACES {
+                let text = format!(
+                    "there are more than {PLACES} other nodes: events of node {id} are delivered, \
+                     but its connections and users do not count here; run fewer and larger nodes"
+                );
+                self.note(now_ms, &text);
+            }
         }
         Some(at)
     }
@@ -280,7 +293,7 @@ impl Bus {
     fn hear_of(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
         let is_news = node != self.id && self.nodes.find(node).is_none();
         if is_news && silent_ms < self.lease_ms + self.memory_ms {
-            self.nodes.add(node, now_ms.saturating_sub(silent_ms));
+            self.nodes.add_silent(node, now_ms.saturating_sub(silent_ms));
         }
     }
 

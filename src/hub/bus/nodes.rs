@@ -1,9 +1,12 @@
 //! The other nodes: who is here, how far each has been heard, and how far each has heard us.
 
+use super::super::node_set::PLACES;
 use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
 
-/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known.
+/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known. Only
+/// those below [`PLACES`] have places in the lists of channels and users. Of the others events are
+/// delivered like any, and they get a place when one is free.
 #[derive(Default)]
 pub(super) struct Nodes {
     places: Vec<Option<Node>>,
@@ -62,9 +65,9 @@ pub(super) struct Asks {
     pub tell: bool,
 }
 
-/// Nodes there can be beside this one: as many as a word has bits, one for each in every user of a
-/// presence channel.
-pub(super) const NODES_MAX: usize = 64;
+/// Nodes that are known at a time, live and silent: a bound on what forged ids can take. With more
+/// than a hundred live ones the signs of life alone are too much for Redis.
+pub(super) const NODES_MAX: usize = 1_024;
 
 impl Node {
     pub(super) fn new(id: NodeId, now_ms: u64) -> Self {
@@ -156,19 +159,67 @@ impl Nodes {
         self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))
     }
 
-    /// Makes a node known; `None` when there are too many.
+    /// Makes a live node known: at a place that is free or of a silent node. Returns its number;
+    /// `None` when as many as may be are live.
     pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
-        let node = Some(Node::new(id, now_ms));
-        let mut free = self.places.iter().position(Option::is_none);
-        if free.is_none() && self.places.len() == NODES_MAX {
-            free = self.places.iter().position(|node| node.as_ref().is_some_and(|n| n.has_left));
+        let at = match self.free_place() {
+            Some(at) => at,
+            None => self.free_number().or_else(|| self.most_silent(PLACES, NODES_MAX))?,
+        };
+        self.put(at, Node::new(id, now_ms));
+        Some(at)
+    }
+
+    /// Makes a node known of which others say that it is silent, if there is room.
+    pub(super) fn add_silent(&mut self, id: NodeId, heard_ms: u64) {
+        if let Some(at) = self.free_number() {
+            self.put(at, Node::new(id, heard_ms));
         }
-        match free {
-            Some(at) => self.places[at] = node,
-            None if self.places.len() == NODES_MAX => return None,
-            None => self.places.push(node),
+    }
+
+    /// Gives the node with this number a place, if it has none and one can be had. Returns its
+    /// number from now on.
+    pub(super) fn promote(&mut self, at: usize) -> usize {
+        if at >= PLACES
+            && let Some(place) = self.free_place()
+            && let Some(node) = self.places.get_mut(at).and_then(Option::take)
+        {
+            self.put(place, node);
+            return place;
         }
-        self.find(id)
+        at
+    }
+
+    /// A place that no node has. A silent node gives its place up, as nothing of it counts any more,
+    /// and stays known if there is room.
+    fn free_place(&mut self) -> Option<usize> {
+        if let Some(at) = self.free_number().filter(|at| *at < PLACES) {
+            return Some(at);
+        }
+        let place = self.most_silent(0, PLACES)?;
+        let number = self.free_number();
+        let node = self.places.get_mut(place).and_then(Option::take);
+        if let (Some(node), Some(at)) = (node, number) {
+            self.put(at, node);
+        }
+        Some(place)
+    }
+
+    fn free_number(&self) -> Option<usize> {
+        let free = self.places.iter().position(Option::is_none);
+        free.or((self.places.len() < NODES_MAX).then_some(self.places.len()))
+    }
+
+    fn most_silent(&self, from: usize, end: usize) -> Option<usize> {
+        let silent = self.iter().filter(|(at, node)| (from..end).contains(at) && !node.is_here);
+        silent.min_by_key(|(_, node)| (!node.has_left, node.heard_ms)).map(|(at, _)| at)
+    }
+
+    fn put(&mut self, at: usize, node: Node) {
+        if at == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[at] = Some(node);
     }
 
     pub(super) fn get(&mut self, at: usize) -> Option<&mut Node> {

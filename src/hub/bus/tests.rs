@@ -3,6 +3,7 @@
 
 mod cluster;
 mod forged;
+mod places;
 mod reloaded;
 mod retransmitted;
 mod state;

@@ -25,7 +25,7 @@ impl Bus {
     }
 
     /// What there is to say beside the sequence, as an envelope without a number.
-    fn aside(&mut self, now_ms: u64) -> Option<String> {
+    pub(super) fn aside(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
         if std::mem::take(&mut self.says_hello) {
             items.push(Item::Hello);
@@ -36,6 +36,7 @@ impl Bus {
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
             items.push(Item::Alive { first, next, up_ms, end });
         }
+        let mut silent = 0;
         for node in self.nodes.iter_mut() {
             let asks = std::mem::take(&mut node.asks);
             if let Some(next) = node.next {
@@ -46,7 +47,8 @@ impl Bus {
                     items.push(Item::Again { node: node.id, next });
                 }
             }
-            if heard && !node.is_here && !node.has_left {
+            if heard && !node.is_here && !node.has_left && silent < SILENT_MAX {
+                silent += 1;
                 let silent_ms = now_ms.saturating_sub(node.heard_ms);
                 items.push(Item::Silent { node: node.id, silent_ms });
             }
@@ -65,3 +67,6 @@ impl Bus {
         Some(envelope::envelope(self.id, None, &written))
     }
 }
+
+/// Silent nodes that are named in a sign of life, so that forged ones do not make it long.
+const SILENT_MAX: usize = 64;
