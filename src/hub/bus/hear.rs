@@ -18,7 +18,7 @@ impl<T> Hub<T> {
     pub(super) fn hear(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let envelope = match envelope::parse(&text) {
-            Ok(envelope) if envelope.node == bus.id => return,
+            Ok(envelope) if envelope.node == bus.id => return bus.link.echoed(),
             Ok(envelope) => envelope,
             Err(why) => return bus.note_foreign(why, now.ms),
         };
@@ -82,6 +82,7 @@ impl<T> Hub<T> {
             let Some(node) = bus.nodes.get(at) else { continue };
             if node.is_here {
                 (node.is_here, node.is_whole, node.is_telling) = (false, false, false);
+                node.unacknowledged_ms = None;
                 let id = node.id;
                 bus.early.forget(id);
                 let others = bus.nodes.here();
@@ -175,17 +176,19 @@ impl<T> Hub<T> {
         match *item {
             Item::Hello => bus.says_alive = true,
             Item::Alive { first, next, up_ms, end } => {
+                bus.expect_acknowledgement(at, now.ms);
                 bus.hear_alive(at, first, next..end, up_ms, now.ms);
             }
             Item::Heard { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {
-                    node.heard_ours = next;
+                    (node.heard_ours, node.unacknowledged_ms) = (next, None);
                 }
                 if let Some(next) = bus.nodes.heard_by_all() {
                     bus.queue.forget_before(next);
                 }
             }
             Item::Heard { node, .. } => bus.hear_of(node, 0, now.ms),
+            Item::Silent { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
             Item::Silent { node, silent_ms } => bus.hear_of(node, silent_ms, now.ms),
             Item::Again { node, next } if node == bus.id => bus.retransmit(next, now.ms),
             Item::Tell { node, kept } if node == bus.id => match &bus.telling {

@@ -2,6 +2,9 @@
 //! outstanding, and when to give up and try again. What is published, and what comes, is the
 //! business of the files beside it.
 
+mod login;
+mod reach;
+
 use std::collections::VecDeque;
 
 use super::super::bounds::Episode;
@@ -11,6 +14,8 @@ use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Broken, Reader, Said};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
+use login::{LOGIN, login};
+use reach::Reach;
 
 /// What the owner of the socket to Redis must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub(super) struct Link {
     attempts: u32,
     /// What was last logged of why it does not work.
     logged: Option<String>,
+    /// What is known of whether Redis delivers what this node publishes.
+    reach: Reach,
     /// What was logged of envelopes that Redis does not publish.
     refusals: Episode,
     /// Whether the last line about them said that it does not.
@@ -57,6 +64,8 @@ struct LinkLimits {
     reply_ms: u64,
     retry_max_ms: u64,
     reply_bytes: usize,
+    /// Milliseconds within which this node receives what it publishes.
+    echo_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +95,8 @@ enum Purpose {
     Publish,
     /// Publishes once more.
     Retransmit,
+    /// Asks for the role of the server.
+    Role,
 }
 
 /// Commands on their way whose answers are outstanding.
@@ -103,6 +114,8 @@ pub(super) enum Heard {
     TooLong(u64, Vec<u8>),
     /// The login is complete: what is published from now on is heard.
     Up,
+    /// What was published has reached so many subscribers; `None` where the number means nothing.
+    Published(Option<usize>),
     /// Nothing of interest.
     Nothing,
 }
@@ -114,6 +127,7 @@ impl Link {
             reply_ms: limits.redis_reply_timeout_ms.into(),
             retry_max_ms: limits.redis_retry_max_ms.into(),
             reply_bytes: limits.redis_reply_bytes as usize,
+            echo_ms: limits.node_lease_ms.max(limits.redis_reply_timeout_ms).into(),
         };
         Link {
             state: State::Down { retry_ms: 0 },
@@ -128,6 +142,7 @@ impl Link {
             drops: false,
             attempts: 0,
             logged: None,
+            reach: Reach::default(),
             refusals: Episode::default(),
             is_refused: false,
             limits,
@@ -165,6 +180,16 @@ impl Link {
             State::Connecting { .. } | State::LoggingIn { .. } => {
                 (self.limits.connect_ms, "redis_connect_timeout_ms")
             }
+            State::Up if self.is_echo_late(now_ms) => {
+                let echo_ms = self.limits.echo_ms;
+                let why = format!(
+                    "what this node publishes has not come back to it within {echo_ms} ms \
+                     (limits.node_lease_ms), so the other nodes do not receive it; look at the \
+                     rights of REDIS_USERNAME and at what is between this node and Redis"
+                );
+                self.lose(&why, random, now_ms);
+                return BusWant::Drop;
+            }
             State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
         };
         self.lose(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
@@ -184,7 +209,10 @@ impl Link {
             State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
                 Some(since_ms + self.limits.connect_ms)
             }
-            State::Up => Some(self.unanswered.front()?.at_ms + self.limits.reply_ms),
+            State::Up => {
+                let reply_ms = self.unanswered.front().map(|it| it.at_ms + self.limits.reply_ms);
+                [reply_ms, self.echo_due_ms()].into_iter().flatten().min()
+            }
         }
     }
 
@@ -220,6 +248,7 @@ impl Link {
         self.outbox.clear();
         self.unanswered.clear();
         (self.published, self.retransmitted) = Default::default();
+        self.reach.lose();
         self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
@@ -267,7 +296,7 @@ impl Link {
 
     fn flight(&mut self, purpose: Purpose) -> Option<&mut Flight> {
         match purpose {
-            Purpose::Login(_) => None,
+            Purpose::Login(_) | Purpose::Role => None,
             Purpose::Publish => Some(&mut self.published),
             Purpose::Retransmit => Some(&mut self.retransmitted),
         }
@@ -306,28 +335,38 @@ impl Link {
                 self.answered();
                 self.state = State::Up;
                 self.attempts = 0;
-                match self.logged.take() {
-                    Some(_) => log::info!("Redis is back: the nodes hear each other again"),
-                    None => log::info!("connected to Redis, channel {:?}", self.channel),
-                }
                 Some(Heard::Up)
             }
-            Some(Said::Reply) => {
-                let is_published =
-                    matches!(self.answered(), Some(Purpose::Publish | Purpose::Retransmit));
-                if is_published && std::mem::take(&mut self.is_refused) {
-                    log::info!("Redis publishes what this node sends to the others again");
-                }
+            Some(Said::Greeting(greeting)) => {
+                self.answered();
+                self.greeted(greeting)?;
                 Some(Heard::Nothing)
             }
+            Some(Said::Reply) => Some(self.succeeded(None)),
+            Some(Said::Number(number)) => Some(self.succeeded(Some(number))),
             Some(Said::Failed(why)) => self.failed(&why, now_ms)?,
             Some(Said::Other) => Some(Heard::Nothing),
         })
     }
 
+    /// A command has succeeded, with this number for an answer if it is one.
+    fn succeeded(&mut self, number: Option<i64>) -> Heard {
+        let Some(Purpose::Publish | Purpose::Retransmit) = self.answered() else {
+            return Heard::Nothing;
+        };
+        if std::mem::take(&mut self.is_refused) {
+            log::info!("Redis publishes what this node sends to the others again");
+        }
+        Heard::Published(self.reach.counted(number))
+    }
+
     fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
         let purpose = self.answered();
         let shown = shown(why, 200);
+        // Its role stays as it was known.
+        if purpose == Some(Purpose::Role) {
+            return Ok(Some(Heard::Nothing));
+        }
         if let Some(Purpose::Login(setting)) = purpose {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
@@ -368,55 +407,10 @@ impl Flight {
     }
 }
 
-/// The beginning of every connection: protocol 3, in which one connection may both subscribe and
-/// publish, as whom, which database, and the channel.
-fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
-    let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-    if let Some(password) = &target.password {
-        let username = target.username.as_deref().unwrap_or("default");
-        hello.extend([&b"AUTH"[..], username.as_bytes(), password.as_bytes()]);
-    }
-    hello.extend([&b"SETNAME"[..], b"reverb"]);
-    let mut login = vec![(LOGIN, resp::command(&hello).into())];
-    if target.database > 0 {
-        let database = target.database.to_string();
-        login.push(("REDIS_DB", resp::command(&[b"SELECT", database.as_bytes()]).into()));
-    }
-    let subscribe = resp::command(&[b"SUBSCRIBE", channel.as_bytes()]);
-    login.push(("REVERB_SCALING_CHANNEL", subscribe.into()));
-    login
-}
-
-const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";
-
 /// Bytes and commands on their way to Redis whose answers are outstanding. Enough to keep it busy
 /// over any network; what is beyond waits in the queue, which is bounded.
 const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
-        let config = Config::default();
-        let target = RedisTarget::of(&config.server.scaling).unwrap();
-        let mut link = Link::new(&target, "reverb", &config.limits);
-        link.state = State::Up;
-        let mut is_refused = |answer: &[u8], now_ms| {
-            link.publish(b"said".as_slice().into(), now_ms);
-            assert!(matches!(link.hear(&mut &answer[..], now_ms), Ok(Some(Heard::Nothing))));
-            link.is_refused
-        };
-        let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
-        assert!(is_refused(refusal, 0));
-        assert!(!is_refused(b":1\r\n", 1));
-        assert!(!is_refused(refusal, 2), "within the minute");
-        assert!(!is_refused(other, 59_000), "and for another reason");
-        assert!(is_refused(refusal, 119_000), "a minute after the last");
-        assert!(is_refused(refusal, 119_001));
-        assert!(!is_refused(b":1\r\n", 119_002));
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod hear;
 mod link;
 mod nodes;
 mod queue;
+mod reach;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -288,10 +289,8 @@ impl<T> Hub<T> {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
                 Ok(Some(Heard::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
-                Ok(Some(Heard::Up)) => {
-                    bus.links += 1;
-                    (bus.says_hello, bus.says_alive) = (true, true);
-                }
+                Ok(Some(Heard::Up)) => bus.begin_link(now.ms),
+                Ok(Some(Heard::Published(count))) => bus.count_receivers(count, now.ms),
                 Ok(Some(Heard::Nothing)) => {}
                 Err(why) => {
                     bus.link.give_up(&why, &mut self.random, now.ms);
@@ -342,9 +341,9 @@ impl<T> Hub<T> {
         self.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
     }
 
-    /// Whether Redis is connected.
+    /// Whether Redis is connected and delivers what this node publishes.
     pub fn is_bus_up(&self) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.link.is_up())
+        self.bus.as_ref().is_some_and(|bus| bus.link.delivers())
     }
 
     /// Does what is due: forgets nodes that are silent, and shows that this one is not.
@@ -356,6 +355,7 @@ impl<T> Hub<T> {
             bus.says_alive = true;
             let dropped = bus.queue.expire(now.ms);
             bus.note_dropped(dropped, now.ms);
+            bus.check_reach(&mut self.random, now.ms);
         }
         self.expire_nodes(now);
     }

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
+    /// Since when it shows that it lives and does not acknowledge anything of ours.
+    pub unacknowledged_ms: Option<u64>,
     /// The last gap it was asked to fill.
     pub gap: Option<Gap>,
     /// When it was last asked to tell everything.
@@ -81,6 +83,7 @@ impl Node {
             heard_ms: now_ms,
             ahead_ms: None,
             heard_ours: 0,
+            unacknowledged_ms: None,
             gap: None,
             tell_ms: None,
             asks: Asks::default(),
@@ -94,7 +97,7 @@ impl Node {
     pub(super) fn leave(&mut self) {
         (self.is_here, self.is_whole, self.is_telling) = (false, false, false);
         (self.has_left, self.heard_ours) = (true, u64::MAX);
-        self.asks = Asks::default();
+        (self.asks, self.unacknowledged_ms) = (Asks::default(), None);
     }
 
     /// Whether more was heard of it than it has to say at all, and has been for a lease: for a

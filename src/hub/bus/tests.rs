@@ -4,6 +4,7 @@
 mod cluster;
 mod forged;
 mod places;
+mod reach;
 mod reloaded;
 mod retransmitted;
 mod state;

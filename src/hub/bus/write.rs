@@ -8,11 +8,14 @@ impl Bus {
     /// Hands the link what it takes. What is retransmitted has half of the window, and what is
     /// written for the first time the other half: neither waits for all of the other.
     pub(super) fn write(&mut self, now_ms: u64) {
+        // A node that receives nothing must not pass for one that lives and acknowledges nothing.
         if self.link.is_up()
+            && !self.link.awaits_first_echo()
             && let Some(text) = self.aside(now_ms)
         {
             let command = self.link.command(&text);
             self.link.publish(command, now_ms);
+            self.link.expect_echo(now_ms);
         }
         while self.link.has_room(!self.queue.again().is_empty()) {
             let Some(command) = self.queue.take() else { break };
