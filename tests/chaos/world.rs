@@ -79,7 +79,10 @@ impl World {
     pub fn start_node(&mut self) {
         let proxy = Proxy::start(self.redis[self.master].port());
         let mut setup = Setup::new()
+            // Enough for what a fast machine publishes while a storm lasts.
             .env("REDIS_TIMEOUT", 120)
+            .env("REVERB_LIMIT_BUS_QUEUE_BYTES", 1_u64 << 30)
+            .env("REVERB_LIMIT_OUTBOX_BYTES", 1_u64 << 30)
             .env("REVERB_LIMIT_KEEP_ALIVE_TIMEOUT_MS", 600_000)
             .env("REVERB_LIMIT_NODE_LEASE_MS", LEASE_MS)
             .env("REVERB_LIMIT_REDIS_REPLY_TIMEOUT_MS", 2_000)

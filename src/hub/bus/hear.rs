@@ -339,8 +339,11 @@ impl Bus {
         let left = self.queue.again();
         let (before, at_ms) = &self.again;
         // Several nodes may ask for the same, and before the first answer has reached them.
-        let is_on_its_way =
-            before.contains(&from) && (*at_ms..at_ms + AGAIN_PAUSE_MS).contains(&now_ms);
+        let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
+            true => AGAIN_PAUSE_MS,
+            false => AGAIN_PAUSE_BUSY_MS,
+        };
+        let is_on_its_way = before.contains(&from) && (*at_ms..at_ms + pause_ms).contains(&now_ms);
         if left.contains(&from) || is_on_its_way {
             return;
         }
@@ -406,6 +409,8 @@ fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
 
 /// Milliseconds in which what is retransmitted has reached the nodes that asked for it.
 const AGAIN_PAUSE_MS: u64 = 200;
+/// The same while more is retransmitted, which then stands behind it on a link that is full.
+const AGAIN_PAUSE_BUSY_MS: u64 = 2_000;
 const NOTE_PAUSE_MS: u64 = 60_000;
 /// Seconds by which the clock of another node may be ahead: more than any time zone that was set
 /// wrong, and so little that a pinned event would be replaced the next day.

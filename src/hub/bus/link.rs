@@ -265,6 +265,11 @@ impl Link {
         self.is_up() && self.retransmitted.fits(2)
     }
 
+    /// Whether Redis has yet to answer what was retransmitted.
+    pub(super) fn is_retransmitting(&self) -> bool {
+        self.retransmitted.commands > 0
+    }
+
     fn both(&self) -> Flight {
         Flight {
             commands: self.published.commands + self.retransmitted.commands,

@@ -9,6 +9,8 @@ impl Bus {
     pub(super) fn begin_link(&mut self, now_ms: u64) {
         self.links += 1;
         (self.says_hello, self.says_alive) = (true, true);
+        // It was not due without a connection, and may be in the past.
+        self.alive_ms = now_ms + self.lease_ms / 5;
         self.restart_acknowledgements(now_ms);
     }
 

@@ -96,11 +96,8 @@ impl Cluster {
     /// One turn of a node's loop; whether anything happened.
     pub fn turn(&mut self, at: usize) -> bool {
         let (now, is_up) = (self.now, self.is_up);
+        let has_received = self.receive(at);
         let node = &mut self.nodes[at];
-        let replies: Vec<u8> = node.replies.drain(..).collect();
-        if !replies.is_empty() {
-            node.hub.bus_receive(&replies, now);
-        }
         if node.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             node.hub.tick(now);
         }
@@ -117,12 +114,22 @@ impl Cluster {
         }
         let node = &mut self.nodes[at];
         let said = take(node.hub.bus_outbox().unwrap());
-        let happened = !said.is_empty() || !replies.is_empty();
+        let happened = !said.is_empty() || has_received;
         if node.is_connected && is_up {
             node.commands.extend(said);
             self.redis(at);
         }
         happened
+    }
+
+    /// A node receives what Redis has said, if anything.
+    pub fn receive(&mut self, at: usize) -> bool {
+        let (node, now) = (&mut self.nodes[at], self.now);
+        let replies: Vec<u8> = node.replies.drain(..).collect();
+        if !replies.is_empty() {
+            node.hub.bus_receive(&replies, now);
+        }
+        !replies.is_empty()
     }
 
     /// Redis acts on the commands of a node.

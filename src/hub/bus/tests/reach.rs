@@ -107,3 +107,21 @@ fn nodes_that_die_or_stand_still_are_no_reason_to_reconnect() {
     assert!(is_up(&cluster, 0) && is_up(&cluster, 1));
     assert_eq!(cluster.connects, connects);
 }
+
+#[test]
+fn no_deadline_is_in_the_past_when_the_login_took_long() {
+    let mut cluster = Cluster::new(1);
+    let connects = cluster.connects;
+    cluster.cut(0);
+    while cluster.connects == connects {
+        cluster.now.ms += 10;
+        cluster.turn(0);
+    }
+    // Longer than the time between two signs of life.
+    cluster.now.ms += 1_500;
+    let now = cluster.now;
+    cluster.receive(0);
+    assert_eq!(cluster.nodes[0].hub.overdue(now), None);
+    cluster.settle();
+    assert!(is_up(&cluster, 0));
+}
