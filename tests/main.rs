@@ -8,6 +8,7 @@ mod api;
 mod apps;
 mod bounds;
 mod cache;
+mod chaos;
 mod check;
 mod cli;
 mod client_events;

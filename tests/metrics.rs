@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// A server with figures, and where they are.
-fn watched(setup: Setup) -> (Server, SocketAddr) {
+pub fn watched(setup: Setup) -> (Server, SocketAddr) {
     let mut server = setup.arg("--metrics").arg("0").start();
     let line = server.line();
     let address = line.trim_start_matches("metrics at http://").trim_end_matches("/metrics");
@@ -15,14 +15,14 @@ fn watched(setup: Setup) -> (Server, SocketAddr) {
     (server, address)
 }
 
-fn get(http: &mut Http, path: &str) -> Response {
+pub fn get(http: &mut Http, path: &str) -> Response {
     http.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     http.response()
 }
 
 /// The value of a sample.
 #[track_caller]
-fn figure(figures: &str, sample: &str) -> f64 {
+pub fn figure(figures: &str, sample: &str) -> f64 {
     let line = figures.lines().find(|line| line.rsplit_once(' ').is_some_and(|l| l.0 == sample));
     line.unwrap_or_else(|| panic!("no {sample} in\n{figures}"))
         .rsplit_once(' ')

@@ -158,9 +158,10 @@ limits! {
     /// Channels, and users of presence channels, that are known of one other node. A million take
     /// about 300 MB.
     node_facts: u32 = 1_000_000, 1_000..=100_000_000;
-    /// Bytes of what was said to other nodes that are kept until they have heard it. 16 MiB are
-    /// eight thousand events of 2 KB; past it the oldest go first.
-    bus_queue_bytes: u32 = 16_777_216, 65_536..=2_147_483_648;
+    /// Bytes of what is published to other nodes, kept until they have acknowledged it, and of what
+    /// is received of them ahead of what is missing. Redis disconnects a node for which 32 MB wait
+    /// (`client-output-buffer-limit`): 48 MiB outlast that. Past it the oldest are dropped.
+    bus_queue_bytes: u32 = 50_331_648, 65_536..=2_147_483_648;
     /// Bytes of one message from Redis. It must be more than a client or publisher may send, as that
     /// goes to other nodes; a longer one is skipped and counted as missing. Redis itself disconnects
     /// a subscriber for which 32 MiB wait.

@@ -35,6 +35,12 @@ impl Elsewhere {
         }
         self.0.get_mut(node).into_iter().for_each(|place| *place = count);
     }
+
+    /// Whether there are connections at the node with this number.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has(&self, node: usize) -> bool {
+        self.0.get(node).is_some_and(|count| *count > 0)
+    }
 }
 
 impl App {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::node_set::PLACES;
 use super::peer::ConnId;
 use super::presence::Presence;
 use super::random::Hashing;
@@ -140,7 +141,7 @@ impl Channel {
     }
 
     /// Adds what is known of each node to its number of facts.
-    pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
+    pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
         for elsewhere in &self.elsewhere {
             facts.get_mut(usize::from(elsewhere.node)).into_iter().for_each(|count| *count += 1);
         }

@@ -176,7 +176,7 @@ impl<T> Hub<T> {
     #[cfg(feature = "redis")]
     fn bus_figures(&self, out: &mut Exposition) {
         let Some((nodes, counters)) = self.bus_counters() else { return };
-        let help = "Whether Redis is connected.";
+        let help = "Whether Redis is connected and delivers to the nodes.";
         out.single("reverb_redis_up", Kind::Gauge, help, u8::from(self.is_bus_up()));
         out.single("reverb_nodes", Kind::Gauge, "Other nodes that are known to live.", nodes);
         out.family(

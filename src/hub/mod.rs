@@ -35,6 +35,7 @@ mod listener;
 mod liveness;
 mod member_list;
 mod metrics;
+mod node_set;
 mod outbox;
 mod peer;
 mod peers;
@@ -347,10 +348,10 @@ impl<T> Hub<T> {
         &mut self.peers.counters
     }
 
-    /// Whether half of many connections have gone since this was last said, so that it is worth
-    /// while to have the allocator give their memory back to the system.
+    /// Whether half of many connections have gone since this was last said, or what was kept for
+    /// other nodes: it is worth while to make the allocator return their memory to the system.
     pub fn has_shrunk(&mut self) -> bool {
-        self.peers.take_gave_back()
+        self.bus_has_shrunk() | self.peers.take_gave_back()
     }
 
     /// Whether there are more connections than there should be. Those that come all the same are

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::member_list::{MemberList, sent_bytes};
+use super::node_set::{NodeSet, PLACES};
 use super::pending_leaves::Leaves;
 use super::random::Hashing;
 use crate::proto::carry::{Carried, Carrier, Cut};
@@ -32,10 +33,9 @@ struct User {
     /// Its connections here.
     connections: u32,
     place: u64,
-    /// The other nodes it is at, a bit for each, and those of them that tell anew who is there and
-    /// have not told of it yet.
-    nodes: u64,
-    in_doubt: u64,
+    /// The other nodes it is at, and those of them that resynchronise and have not named it yet.
+    nodes: NodeSet,
+    in_doubt: NodeSet,
 }
 
 /// What a user's coming or going has changed.
@@ -103,48 +103,45 @@ impl Presence {
     /// Learns that a user is at another node.
     pub(crate) fn join_at(&mut self, node: usize, member: &Member) -> Change {
         let (user, anywhere) = self.user(member);
-        let here = user.nodes & bit(node) == 0;
-        user.nodes |= bit(node);
-        user.in_doubt &= !bit(node);
+        let here = !user.nodes.contains(node);
+        user.nodes.insert(node);
+        user.in_doubt.remove(node);
         Change { here, anywhere }
     }
 
     /// Learns that a user is not at another node any more.
     pub(crate) fn leave_at(&mut self, node: usize, id: &str) -> Change {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
-        let here = user.nodes & bit(node) != 0;
-        user.nodes &= !bit(node);
-        user.in_doubt &= !bit(node);
+        let here = user.nodes.contains(node);
+        user.nodes.remove(node);
+        user.in_doubt.remove(node);
         Change { here, anywhere: self.remove_if_gone(id) }
     }
 
     /// Adds the users that are known of each node to its number of facts.
-    pub(crate) fn add_facts(&self, facts: &mut [u32; 64]) {
-        for user in self.users.values() {
-            let mut nodes = user.nodes;
-            while nodes != 0 {
-                facts[nodes.trailing_zeros() as usize] += 1;
-                nodes &= nodes - 1;
-            }
+    pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
+        for place in self.users.values().flat_map(|user| user.nodes.iter()) {
+            facts[place] += 1;
         }
     }
 
     /// Whether a user is known to be at another node.
     pub(crate) fn is_at(&self, node: usize, id: &str) -> bool {
-        self.users.get(id).is_some_and(|user| user.nodes & bit(node) != 0)
+        self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
 
     /// Doubts that those are at a node who are known to be.
     pub(crate) fn doubt(&mut self, node: usize) {
-        self.users.values_mut().for_each(|user| user.in_doubt |= user.nodes & bit(node));
+        let there = self.users.values_mut().filter(|user| user.nodes.contains(node));
+        there.for_each(|user| user.in_doubt.insert(node));
     }
 
     /// Forgets who is at a node, all of them or those in doubt. How many they were, and who of
     /// them is nowhere else.
     pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match doubtful {
-            true => user.in_doubt & bit(node) != 0,
-            false => user.nodes & bit(node) != 0,
+            true => user.in_doubt.contains(node),
+            false => user.nodes.contains(node),
         };
         let ids = self.order.values().filter(|id| self.users.get(*id).is_some_and(there));
         let ids: Vec<Rc<str>> = ids.cloned().collect();
@@ -156,21 +153,21 @@ impl Presence {
     /// one by one, by [`Presence::come_back`].
     pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
         let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
-        let mut users: Vec<(Member, u64, u64)> = users
+        let mut users: Vec<(Member, NodeSet, NodeSet)> = users
             .map(|(id, user)| {
                 let member = Member { id: Rc::clone(id), info: user.info.clone() };
-                (member, user.nodes, user.in_doubt)
+                (member, user.nodes.clone(), user.in_doubt.clone())
             })
             .collect();
         c.list(&mut users, |c, (member, nodes, in_doubt)| {
             c.text(&mut member.id)?;
             c.option(&mut member.info, Carrier::text)?;
-            c.number(nodes)?;
-            c.number(in_doubt)
+            nodes.carry(c)?;
+            in_doubt.carry(c)
         })?;
-        for (member, nodes, in_doubt) in users.iter().filter(|_| c.reads()) {
-            let (user, is_new) = self.user(member);
-            (user.nodes, user.in_doubt) = (*nodes, *in_doubt);
+        for (member, nodes, in_doubt) in users.into_iter().filter(|_| c.reads()) {
+            let (user, is_new) = self.user(&member);
+            (user.nodes, user.in_doubt) = (nodes, in_doubt);
             is_new.then_some(()).ok_or(Cut)?;
         }
         Ok(())
@@ -204,13 +201,15 @@ impl Presence {
             let place = self.joined;
             self.joined += 1;
             self.order.insert(place, Rc::clone(&member.id));
-            User { info: member.info.clone(), connections: 0, place, nodes: 0, in_doubt: 0 }
+            let (nodes, in_doubt) = Default::default();
+            User { info: member.info.clone(), connections: 0, place, nodes, in_doubt }
         });
         (user, is_new)
     }
 
     fn remove_if_gone(&mut self, id: &str) -> bool {
-        let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes == 0) else {
+        let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes.is_empty())
+        else {
             return false;
         };
         self.bytes -= sent_bytes(id, user.info.as_deref());
@@ -243,7 +242,7 @@ impl Presence {
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
         self.bytes == self.users.iter().map(bytes).sum::<usize>()
             && self.order.len() == self.users.len()
-            && self.users.values().all(|user| user.connections > 0 || user.nodes > 0)
+            && self.users.values().all(|user| user.connections > 0 || !user.nodes.is_empty())
             && counted == connections
     }
 
@@ -302,10 +301,6 @@ impl Presence {
 
 impl Change {
     const NONE: Change = Change { here: false, anywhere: false };
-}
-
-fn bit(node: usize) -> u64 {
-    1 << (node % 64)
 }
 
 /// Tells the others that a user has come.

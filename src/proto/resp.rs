@@ -17,6 +17,10 @@ pub enum Said {
     Subscribed,
     /// The answer to a command, in the order of the commands.
     Reply,
+    /// The same, where it is a number: to PUBLISH, how many subscribers it reached.
+    Number(i64),
+    /// The answer to HELLO of a server that names its role.
+    Greeting(Greeting),
     /// The answer to a command that failed, as Redis words it.
     Failed(String),
     /// A message of so many bytes, more than may be, with the beginning of its text. The rest was
@@ -29,6 +33,15 @@ pub enum Said {
     },
     /// Something that was not asked for and does not matter.
     Other,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeting {
+    /// Whether it is a copy of another, its master.
+    pub is_replica: bool,
+    /// Whether it is one of a Redis Cluster, which delivers what is published at any of its servers.
+    pub is_cluster: bool,
 }
 
 /// A command as bytes.
@@ -150,7 +163,27 @@ fn said(value: Value) -> Said {
         Value::Push { .. } => Said::Other,
         Value::ServerError(error) => Said::Failed(in_words(&error)),
         Value::Attribute { data, .. } => said(*data),
+        Value::Int(number) => Said::Number(number),
+        Value::Map(entries) => greeting(&entries).map_or(Said::Reply, Said::Greeting),
         _ => Said::Reply,
+    }
+}
+
+fn greeting(entries: &[(Value, Value)]) -> Option<Greeting> {
+    let entry = |name: &[u8]| {
+        let entry = entries.iter().find(|(key, _)| text(key) == Some(name));
+        entry.and_then(|(_, value)| text(value))
+    };
+    // Redis before version 5 says "slave".
+    let is_replica = matches!(entry(b"role")?, b"replica" | b"slave");
+    Some(Greeting { is_replica, is_cluster: entry(b"mode") == Some(b"cluster") })
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(text) => Some(text),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
     }
 }
 
@@ -219,7 +252,7 @@ mod tests {
                 Said::Reply,
                 Said::Subscribed,
                 Said::Message(b"he\r\nl".to_vec()),
-                Said::Reply,
+                Said::Number(2),
                 Said::Failed("NOPERM no permission".into()),
                 Said::Other,
             ]
@@ -228,6 +261,24 @@ mod tests {
             assert_eq!(all(&[&STREAM[..at], &STREAM[at..]]), whole, "{at}");
         }
         assert_eq!(all(&STREAM.chunks(1).collect::<Vec<_>>()), whole);
+    }
+
+    #[test]
+    fn a_server_names_its_role() {
+        for (role, mode, is_replica, is_cluster) in [
+            ("master", "standalone", false, false),
+            ("replica", "standalone", true, false),
+            ("slave", "standalone", true, false),
+            ("replica", "cluster", true, true),
+        ] {
+            let hello = format!(
+                "%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n+{mode}\r\n\
+                 $4\r\nrole\r\n${}\r\n{role}\r\n",
+                role.len()
+            );
+            let greeting = Greeting { is_replica, is_cluster };
+            assert_eq!(all(&[hello.as_bytes()]), [Said::Greeting(greeting)]);
+        }
     }
 
     #[test]
@@ -259,9 +310,9 @@ mod tests {
         let bytes = push(&text).len() as u64;
         let expected = [
             Said::Message(b"one".to_vec()),
-            Said::Reply,
+            Said::Number(1),
             Said::TooLong { bytes, head: text[..128].to_vec() },
-            Said::Reply,
+            Said::Number(2),
             Said::Message(b"two".to_vec()),
         ];
         for len in [1, 2, 7, 100, 1_999, stream.len()] {
@@ -270,7 +321,7 @@ mod tests {
         // One of many small things is passed over as well.
         let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
         let said = all(&[many.as_bytes()]);
-        assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Reply]);
+        assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Number(7)]);
     }
 
     #[test]

@@ -130,6 +130,11 @@ impl Redis {
             .unwrap_or_else(|said| panic!("redis-server did not start again:\n{said}"));
     }
 
+    /// Whether it was not killed, or was started again.
+    pub fn is_running(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_none()
+    }
+
     /// It stands still, with its connections open, until [`Redis::go_on`].
     pub fn stand_still(&self) {
         self.signal("STOP");
@@ -140,6 +145,9 @@ impl Redis {
     }
 
     fn signal(&self, name: &str) {
+        if !self.is_running() {
+            return;
+        }
         let pid = self.child.lock().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }

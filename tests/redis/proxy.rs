@@ -69,8 +69,13 @@ impl Proxy {
 
     /// Ends the connections there are. New ones lead to another Redis.
     pub fn lead_to(&self, redis: u16) {
-        self.shared.redis.store(redis, Ordering::Relaxed);
+        self.lead_new_to(redis);
         self.cut();
+    }
+
+    /// New connections lead to another Redis. Those there are stay.
+    pub fn lead_new_to(&self, redis: u16) {
+        self.shared.redis.store(redis, Ordering::Relaxed);
     }
 
     /// Ends the connections there are. New ones pass.

@@ -105,6 +105,16 @@ fn a_redis_that_is_too_old_is_told() {
 }
 
 #[test]
+fn a_redis_that_is_a_replica_is_refused_until_it_is_promoted() {
+    let master = Redis::start();
+    let redis = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    let node = node(&redis, &[]);
+    is_shut_out_until(&redis, &node, &["is a replica", "REDIS_HOST", "the master"], || {
+        redis.call(&["REPLICAOF", "NO", "ONE"]);
+    });
+}
+
+#[test]
 fn a_redis_that_takes_no_more_clients_is_told() {
     let redis = Redis::start();
     let mut session = redis.session();

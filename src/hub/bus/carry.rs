@@ -4,7 +4,7 @@
 
 use super::super::Hub;
 use super::super::peer::Now;
-use super::nodes::{NODES_MAX, Node};
+use super::nodes::Node;
 use super::{Bus, Telling};
 use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
@@ -68,7 +68,7 @@ impl<T> Hub<T> {
             self.bus.iter_mut().for_each(|bus| bus.ask_for_more(has_new_apps));
             return Ok(());
         }
-        (0..NODES_MAX).for_each(|at| self.forget_facts(at, false, now));
+        self.known_places().into_iter().for_each(|at| self.forget_facts(at, false, now));
         self.apps.iter_mut().for_each(|app| app.cache.forget_versions());
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Node {
         flags.into_iter().try_for_each(|flag| c.flag(flag))?;
         c.number(&mut self.heard_ms)?;
         c.number(&mut self.heard_ours)?;
-        for at_ms in [&mut self.ahead_ms, &mut self.again_ms, &mut self.tell_ms] {
+        for at_ms in [&mut self.ahead_ms, &mut self.tell_ms] {
             c.option(at_ms, Carrier::number)?;
         }
         Ok(())

@@ -9,16 +9,19 @@ use std::rc::Rc;
 
 use super::super::Hub;
 use super::super::channel::{Access, Kind};
+use super::super::node_set::PLACES;
 use super::super::peer::Now;
 use super::super::presence::{self, Member};
 use super::super::signin;
-use super::nodes::NODES_MAX;
 use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
 impl<T> Hub<T> {
-    /// Learns a fact of the node with this number.
+    /// Learns a fact of the node with this number. One without a place has none.
     pub(super) fn learn(&mut self, at: usize, item: &Item<'_>, now: Now) {
+        if at >= PLACES {
+            return;
+        }
         let app = |id: &str| self.by_id.get(id).copied();
         let is_fact = match item {
             Item::Connections { app: id, count } => {
@@ -179,8 +182,8 @@ impl<T> Hub<T> {
     }
 
     /// How many channels and users are known of each node.
-    fn facts(&self) -> [u32; NODES_MAX] {
-        let mut facts = [0; NODES_MAX];
+    fn facts(&self) -> [u32; PLACES] {
+        let mut facts = [0; PLACES];
         let channels = self.apps.iter().flat_map(|app| app.channels.iter());
         channels.for_each(|(_, channel)| channel.add_facts(&mut facts));
         facts
@@ -190,9 +193,10 @@ impl<T> Hub<T> {
     pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
         let facts = self.facts();
         let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
-        match nodes.into_iter().find(|(at, node)| node.facts != facts[*at]) {
+        let facts = |at: usize| facts.get(at).copied().unwrap_or_default();
+        match nodes.into_iter().find(|(at, node)| node.facts != facts(*at)) {
             Some((at, node)) => {
-                Err(format!("node {} has {} facts, not {}", node.id, facts[at], node.facts))
+                Err(format!("node {} has {} facts, not {}", node.id, facts(at), node.facts))
             }
             None => Ok(()),
         }
@@ -233,11 +237,19 @@ impl<T> Hub<T> {
     /// Forgets what other nodes have said of apps that the configuration has no more: what they say
     /// of them from now on is passed over.
     pub(super) fn forget_strays_facts(&mut self, now: Now) {
+        let places = self.known_places();
         for app in 0..self.apps.len() as u32 {
             if !self.is_served(app, &self.apps[app as usize]) {
-                (0..NODES_MAX).for_each(|at| self.forget_facts_in(at, app, false, now));
+                places.iter().for_each(|&at| self.forget_facts_in(at, app, false, now));
             }
         }
+    }
+
+    /// Places of nodes of which anything is known.
+    pub(super) fn known_places(&self) -> Vec<usize> {
+        let facts = self.facts();
+        let has_connections = |at| self.apps.iter().any(|app| app.elsewhere.has(at));
+        (0..PLACES).filter(|&at| facts[at] > 0 || has_connections(at)).collect()
     }
 
     fn forget_facts_of(&mut self, at: usize, app: u32, place: u32, doubtful: bool, now: Now) {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::super::Hub;
 use super::super::api::Sent;
 use super::super::channel::{Access, Kind};
+use super::super::node_set::PLACES;
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
 use super::{Bus, Telling, Unheard};
@@ -17,7 +18,7 @@ impl<T> Hub<T> {
     pub(super) fn hear(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let envelope = match envelope::parse(&text) {
-            Ok(envelope) if envelope.node == bus.id => return,
+            Ok(envelope) if envelope.node == bus.id => return bus.link.echoed(),
             Ok(envelope) => envelope,
             Err(why) => return bus.note_foreign(why, now.ms),
         };
@@ -27,10 +28,18 @@ impl<T> Hub<T> {
             _ => bus.nodes.find(envelope.node),
         };
         let Some(at) = at else { return };
-        if done == 0 && envelope.seq.is_some_and(|seq| !bus.is_next(at, seq, now.ms)) {
-            return;
-        }
         self.peers.work.add_bytes(text.len());
+        if let Some(seq) = envelope.seq.filter(|_| done == 0) {
+            match bus.turn(at, seq, now.ms) {
+                Turn::Next => {}
+                Turn::Early => {
+                    let node = envelope.node;
+                    drop(envelope);
+                    return bus.early.keep(node, seq, text);
+                }
+                Turn::Past => return,
+            }
+        }
         for (items, raw) in envelope.say.iter().enumerate().skip(done) {
             if items > done && self.is_bus_share_over(work_max) {
                 drop(envelope);
@@ -50,6 +59,7 @@ impl<T> Hub<T> {
             && node.next.is_some()
             && !node.is_whole
             && !node.has_left
+            && at < PLACES
         {
             node.ask_to_tell(now.ms);
         }
@@ -72,7 +82,9 @@ impl<T> Hub<T> {
             let Some(node) = bus.nodes.get(at) else { continue };
             if node.is_here {
                 (node.is_here, node.is_whole, node.is_telling) = (false, false, false);
+                node.unacknowledged_ms = None;
                 let id = node.id;
+                bus.early.forget(id);
                 let others = bus.nodes.here();
                 log::warn!(
                     "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
@@ -113,6 +125,7 @@ impl<T> Hub<T> {
         let Some(node) = bus.nodes.get(at) else { return };
         node.leave();
         let id = node.id;
+        bus.early.forget(id);
         log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
     }
 
@@ -163,19 +176,21 @@ impl<T> Hub<T> {
         match *item {
             Item::Hello => bus.says_alive = true,
             Item::Alive { first, next, up_ms, end } => {
+                bus.expect_acknowledgement(at, now.ms);
                 bus.hear_alive(at, first, next..end, up_ms, now.ms);
             }
             Item::Heard { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {
-                    node.heard_ours = next;
+                    (node.heard_ours, node.unacknowledged_ms) = (next, None);
                 }
                 if let Some(next) = bus.nodes.heard_by_all() {
                     bus.queue.forget_before(next);
                 }
             }
             Item::Heard { node, .. } => bus.hear_of(node, 0, now.ms),
+            Item::Silent { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
             Item::Silent { node, silent_ms } => bus.hear_of(node, silent_ms, now.ms),
-            Item::Again { node, next } if node == bus.id => bus.say_again(next, now.ms),
+            Item::Again { node, next } if node == bus.id => bus.retransmit(next, now.ms),
             Item::Tell { node, kept } if node == bus.id => match &bus.telling {
                 Some(_) => bus.tell_again = Some(kept || bus.tell_again == Some(true)),
                 None => bus.telling = Some(Telling::new(kept)),
@@ -206,9 +221,13 @@ impl Bus {
     /// The number of the node that speaks, made known if it was not.
     pub(super) fn meet(&mut self, id: NodeId, seq: Option<u64>, now_ms: u64) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
-            self.note(now_ms, &format!("there are more than {NODES_MAX} other nodes"));
+            let text = format!(
+                "there are more than {NODES_MAX} other nodes: what node {id} publishes is ignored"
+            );
+            self.note(now_ms, &text);
             return None;
         };
+        let at = self.nodes.promote(at);
         let node = self.nodes.get(at)?;
         // What comes of one that has left came twice, unless it is news: then the goodbye was not
         // its own.
@@ -221,32 +240,55 @@ impl Bus {
             node.is_here = true;
             (self.says_hello, self.says_alive) = (true, true);
             log::info!("node {id} is here; other nodes: {}", self.nodes.here());
+            if at >= PLACES {
+                let text = format!(
+                    "there are more than {PLACES} other nodes: events of node {id} are delivered, \
+                     but its connections and users do not count here; run fewer and larger nodes"
+                );
+                self.note(now_ms, &text);
+            }
         }
         Some(at)
     }
 
-    /// Whether this is the envelope that comes next of a node's; if one is missing, it is asked
-    /// for.
-    pub(super) fn is_next(&mut self, at: usize, seq: u64, now_ms: u64) -> bool {
+    /// Whether this is the envelope that comes next of a node's; if one is missing, the node is
+    /// asked for it.
+    pub(super) fn turn(&mut self, at: usize, seq: u64, now_ms: u64) -> Turn {
         let is_first_link = self.links == 1;
-        let Some(node) = self.nodes.get(at) else { return false };
+        let Some(node) = self.nodes.get(at) else { return Turn::Past };
         let next = match node.next {
             Some(next) => next,
-            // Whoever has just come has missed nothing. Otherwise the node may be younger than a
-            // pause in the connection, and everything it ever said is wanted: once it says how
-            // old it is, that is known.
+            // A node that has just come has missed nothing. Otherwise the other node may be younger
+            // than a pause in the connection, and everything it ever published is wanted: once it
+            // says how old it is, that is known.
             None if is_first_link => seq,
-            None => return false,
+            None => return Turn::Past,
         };
-        if seq == next {
-            node.next = seq.checked_add(1);
-            self.counters.heard += 1;
-        } else if seq > next {
-            node.ask_again(now_ms);
-        } else {
-            self.counters.repeated += 1;
+        if seq > next {
+            node.ask_again(seq, now_ms);
+            return Turn::Early;
         }
-        seq == next
+        if seq < next {
+            self.counters.repeated += 1;
+            return Turn::Past;
+        }
+        node.next = seq.checked_add(1);
+        self.counters.heard += 1;
+        self.early.advance(node.id);
+        Turn::Next
+    }
+
+    /// An envelope that was received early and is the next of its node's now.
+    pub(super) fn take_early(&mut self) -> Option<Vec<u8>> {
+        let id = self.early.due()?;
+        let next = self.nodes.find(id).and_then(|at| self.nodes.get(at)).and_then(|node| node.next);
+        match next {
+            Some(next) => self.early.take(id, next),
+            None => {
+                self.early.forget(id);
+                None
+            }
+        }
     }
 
     /// Somebody knows a node that was never heard here: when it comes back it may ask for what is
@@ -254,7 +296,7 @@ impl Bus {
     fn hear_of(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
         let is_news = node != self.id && self.nodes.find(node).is_none();
         if is_news && silent_ms < self.lease_ms + self.memory_ms {
-            self.nodes.add(node, now_ms.saturating_sub(silent_ms));
+            self.nodes.add_silent(node, now_ms.saturating_sub(silent_ms));
         }
     }
 
@@ -263,6 +305,7 @@ impl Bus {
         let next = left.start;
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
+        let id = node.id;
         let is_younger = up_ms < age_ms && self.links > 1;
         let expected = *node.next.get_or_insert(if is_younger { first } else { next });
         let missing = first.saturating_sub(expected);
@@ -278,10 +321,10 @@ impl Bus {
             (node.is_whole, node.is_telling, node.wants_kept) = (false, false, true);
         }
         if expected.max(first) < next {
-            node.ask_again(now_ms);
+            node.ask_again(next, now_ms);
         }
+        self.early.advance(id);
         if missing > 0 {
-            let id = node.id;
             self.counters.missing = self.counters.missing.saturating_add(missing);
             let text = format!(
                 "{missing} envelopes of node {id} are missing: it could not keep them long enough \
@@ -291,16 +334,21 @@ impl Bus {
         }
     }
 
-    /// Says again what was said from this number on.
-    fn say_again(&mut self, from: u64, now_ms: u64) {
-        // Several may ask for the same, and before the first answer has reached them.
-        let (from_before, at_ms) = self.again;
-        let was_just_done = now_ms < at_ms.saturating_add(AGAIN_PAUSE_MS) && at_ms <= now_ms;
-        if was_just_done && from >= from_before {
+    /// Retransmits what was published from this number on.
+    fn retransmit(&mut self, from: u64, now_ms: u64) {
+        let left = self.queue.again();
+        let (before, at_ms) = &self.again;
+        // Several nodes may ask for the same, and before the first answer has reached them.
+        let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
+            true => AGAIN_PAUSE_MS,
+            false => AGAIN_PAUSE_BUSY_MS,
+        };
+        let is_on_its_way = before.contains(&from) && (*at_ms..at_ms + pause_ms).contains(&now_ms);
+        if left.contains(&from) || is_on_its_way {
             return;
         }
-        self.again = (from, now_ms);
-        self.queue.go_back(from);
+        self.queue.retransmit(from);
+        self.again = (from..self.queue.again().end, now_ms);
         if from < self.queue.range().0 {
             self.says_alive = true;
         }
@@ -337,6 +385,17 @@ impl Bus {
     }
 }
 
+/// Where an envelope stands in the sequence of its node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is the next.
+    Next,
+    /// One before it is missing.
+    Early,
+    /// It was received before, or cannot be placed.
+    Past,
+}
+
 /// Whether a node may send this event to this channel: no client sends to a reserved name, which
 /// its node has checked, and no app to one that is not a user's.
 fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
@@ -348,8 +407,10 @@ fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     }
 }
 
-/// Milliseconds in which an answer has reached those who asked.
+/// Milliseconds in which what is retransmitted has reached the nodes that asked for it.
 const AGAIN_PAUSE_MS: u64 = 200;
+/// The same while more is retransmitted, which then stands behind it on a link that is full.
+const AGAIN_PAUSE_BUSY_MS: u64 = 2_000;
 const NOTE_PAUSE_MS: u64 = 60_000;
 /// Seconds by which the clock of another node may be ahead: more than any time zone that was set
 /// wrong, and so little that a pinned event would be replaced the next day.

@@ -2,6 +2,9 @@
 //! outstanding, and when to give up and try again. What is published, and what comes, is the
 //! business of the files beside it.
 
+mod login;
+mod reach;
+
 use std::collections::VecDeque;
 
 use super::super::bounds::Episode;
@@ -11,6 +14,8 @@ use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Broken, Reader, Said};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
+use login::{LOGIN, login};
+use reach::Reach;
 
 /// What the owner of the socket to Redis must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,9 @@ pub(super) struct Link {
     held: Vec<u8>,
     /// What was said and not answered, the oldest first.
     unanswered: VecDeque<Unanswered>,
-    unanswered_bytes: usize,
+    /// What of it was published for the first time, and what is retransmitted.
+    published: Flight,
+    retransmitted: Flight,
     /// What is said at the beginning of every connection, with the setting it is about.
     login: Vec<(&'static str, Frame)>,
     channel: String,
@@ -43,6 +50,8 @@ pub(super) struct Link {
     attempts: u32,
     /// What was last logged of why it does not work.
     logged: Option<String>,
+    /// What is known of whether Redis delivers what this node publishes.
+    reach: Reach,
     /// What was logged of envelopes that Redis does not publish.
     refusals: Episode,
     /// Whether the last line about them said that it does not.
@@ -55,6 +64,8 @@ struct LinkLimits {
     reply_ms: u64,
     retry_max_ms: u64,
     reply_bytes: usize,
+    /// Milliseconds within which this node receives what it publishes.
+    echo_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +83,27 @@ enum State {
 struct Unanswered {
     at_ms: u64,
     len: usize,
-    /// What it was for, where it is part of the login.
-    login: Option<&'static str>,
+    purpose: Purpose,
+}
+
+/// What a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Part of the login, with the setting it depends on.
+    Login(&'static str),
+    /// Publishes for the first time.
+    Publish,
+    /// Publishes once more.
+    Retransmit,
+    /// Asks for the role of the server.
+    Role,
+}
+
+/// Commands on their way whose answers are outstanding.
+#[derive(Debug, Default, Clone, Copy)]
+struct Flight {
+    commands: usize,
+    bytes: usize,
 }
 
 /// What came of something Redis said.
@@ -84,6 +114,8 @@ pub(super) enum Heard {
     TooLong(u64, Vec<u8>),
     /// The login is complete: what is published from now on is heard.
     Up,
+    /// What was published has reached so many subscribers; `None` where the number means nothing.
+    Published(Option<usize>),
     /// Nothing of interest.
     Nothing,
 }
@@ -95,6 +127,7 @@ impl Link {
             reply_ms: limits.redis_reply_timeout_ms.into(),
             retry_max_ms: limits.redis_retry_max_ms.into(),
             reply_bytes: limits.redis_reply_bytes as usize,
+            echo_ms: limits.node_lease_ms.max(limits.redis_reply_timeout_ms).into(),
         };
         Link {
             state: State::Down { retry_ms: 0 },
@@ -102,12 +135,14 @@ impl Link {
             reader: Reader::new(limits.reply_bytes),
             held: Vec::new(),
             unanswered: VecDeque::new(),
-            unanswered_bytes: 0,
+            published: Flight::default(),
+            retransmitted: Flight::default(),
             login: login(target, channel),
             channel: channel.to_owned(),
             drops: false,
             attempts: 0,
             logged: None,
+            reach: Reach::default(),
             refusals: Episode::default(),
             is_refused: false,
             limits,
@@ -145,6 +180,16 @@ impl Link {
             State::Connecting { .. } | State::LoggingIn { .. } => {
                 (self.limits.connect_ms, "redis_connect_timeout_ms")
             }
+            State::Up if self.is_echo_late(now_ms) => {
+                let echo_ms = self.limits.echo_ms;
+                let why = format!(
+                    "what this node publishes has not come back to it within {echo_ms} ms \
+                     (limits.node_lease_ms), so the other nodes do not receive it; look at the \
+                     rights of REDIS_USERNAME and at what is between this node and Redis"
+                );
+                self.lose(&why, random, now_ms);
+                return BusWant::Drop;
+            }
             State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
         };
         self.lose(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
@@ -164,7 +209,10 @@ impl Link {
             State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
                 Some(since_ms + self.limits.connect_ms)
             }
-            State::Up => Some(self.unanswered.front()?.at_ms + self.limits.reply_ms),
+            State::Up => {
+                let reply_ms = self.unanswered.front().map(|it| it.at_ms + self.limits.reply_ms);
+                [reply_ms, self.echo_due_ms()].into_iter().flatten().min()
+            }
         }
     }
 
@@ -174,7 +222,7 @@ impl Link {
         for at in 0..self.login.len() {
             let (about, frame) = &self.login[at];
             let (about, frame) = (*about, Frame::clone(frame));
-            self.send(frame, Some(about), now_ms);
+            self.send(frame, Purpose::Login(about), now_ms);
         }
     }
 
@@ -199,18 +247,42 @@ impl Link {
         self.state = State::Down { retry_ms };
         self.outbox.clear();
         self.unanswered.clear();
-        self.unanswered_bytes = 0;
+        (self.published, self.retransmitted) = Default::default();
+        self.reach.lose();
         self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
-    /// Publishes, if there is room: `false` when the answers must come first.
-    pub(super) fn has_room(&self) -> bool {
-        self.is_up() && self.unanswered_bytes < WINDOW_BYTES && self.unanswered.len() < WINDOW
+    /// Whether one more may be published for the first time before answers come. What is
+    /// retransmitted has half of the window to itself while there is some.
+    pub(super) fn has_room(&self, retransmits: bool) -> bool {
+        let share = if retransmits { 2 } else { 1 };
+        self.is_up() && self.published.fits(share) && (retransmits || self.both().fits(1))
+    }
+
+    /// Whether one more may be retransmitted, in half of the window.
+    pub(super) fn has_room_to_retransmit(&self) -> bool {
+        self.is_up() && self.retransmitted.fits(2)
+    }
+
+    /// Whether Redis has yet to answer what was retransmitted.
+    pub(super) fn is_retransmitting(&self) -> bool {
+        self.retransmitted.commands > 0
+    }
+
+    fn both(&self) -> Flight {
+        Flight {
+            commands: self.published.commands + self.retransmitted.commands,
+            bytes: self.published.bytes + self.retransmitted.bytes,
+        }
     }
 
     pub(super) fn publish(&mut self, command: Frame, now_ms: u64) {
-        self.send(command, None, now_ms);
+        self.send(command, Purpose::Publish, now_ms);
+    }
+
+    pub(super) fn retransmit(&mut self, command: Frame, now_ms: u64) {
+        self.send(command, Purpose::Retransmit, now_ms);
     }
 
     /// A text as the command that publishes it.
@@ -218,10 +290,21 @@ impl Link {
         resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
     }
 
-    fn send(&mut self, frame: Frame, login: Option<&'static str>, now_ms: u64) {
-        self.unanswered.push_back(Unanswered { at_ms: now_ms, len: frame.len(), login });
-        self.unanswered_bytes += frame.len();
+    fn send(&mut self, frame: Frame, purpose: Purpose, now_ms: u64) {
+        let len = frame.len();
+        self.unanswered.push_back(Unanswered { at_ms: now_ms, len, purpose });
+        if let Some(flight) = self.flight(purpose) {
+            (flight.commands, flight.bytes) = (flight.commands + 1, flight.bytes + len);
+        }
         self.outbox.push(frame);
+    }
+
+    fn flight(&mut self, purpose: Purpose) -> Option<&mut Flight> {
+        match purpose {
+            Purpose::Login(_) | Purpose::Role => None,
+            Purpose::Publish => Some(&mut self.published),
+            Purpose::Retransmit => Some(&mut self.retransmitted),
+        }
     }
 
     /// Keeps what has come for later.
@@ -257,28 +340,39 @@ impl Link {
                 self.answered();
                 self.state = State::Up;
                 self.attempts = 0;
-                match self.logged.take() {
-                    Some(_) => log::info!("Redis is back: the nodes hear each other again"),
-                    None => log::info!("connected to Redis, channel {:?}", self.channel),
-                }
                 Some(Heard::Up)
             }
-            Some(Said::Reply) => {
-                let is_published = self.answered().is_some_and(|it| it.login.is_none());
-                if is_published && std::mem::take(&mut self.is_refused) {
-                    log::info!("Redis publishes what this node sends to the others again");
-                }
+            Some(Said::Greeting(greeting)) => {
+                self.answered();
+                self.greeted(greeting)?;
                 Some(Heard::Nothing)
             }
+            Some(Said::Reply) => Some(self.succeeded(None)),
+            Some(Said::Number(number)) => Some(self.succeeded(Some(number))),
             Some(Said::Failed(why)) => self.failed(&why, now_ms)?,
             Some(Said::Other) => Some(Heard::Nothing),
         })
     }
 
+    /// A command has succeeded, with this number for an answer if it is one.
+    fn succeeded(&mut self, number: Option<i64>) -> Heard {
+        let Some(Purpose::Publish | Purpose::Retransmit) = self.answered() else {
+            return Heard::Nothing;
+        };
+        if std::mem::take(&mut self.is_refused) {
+            log::info!("Redis publishes what this node sends to the others again");
+        }
+        Heard::Published(self.reach.counted(number))
+    }
+
     fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
-        let what = self.answered().and_then(|unanswered| unanswered.login);
+        let purpose = self.answered();
         let shown = shown(why, 200);
-        if let Some(setting) = what {
+        // Its role stays as it was known.
+        if purpose == Some(Purpose::Role) {
+            return Ok(Some(Heard::Nothing));
+        }
+        if let Some(Purpose::Login(setting)) = purpose {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
                 // HELLO is what Redis 6 was first to know.
@@ -302,33 +396,21 @@ impl Link {
         Ok(Some(Heard::Nothing))
     }
 
-    fn answered(&mut self) -> Option<Unanswered> {
-        let unanswered = self.unanswered.pop_front()?;
-        self.unanswered_bytes -= unanswered.len;
-        Some(unanswered)
+    fn answered(&mut self) -> Option<Purpose> {
+        let Unanswered { len, purpose, .. } = self.unanswered.pop_front()?;
+        if let Some(flight) = self.flight(purpose) {
+            (flight.commands, flight.bytes) = (flight.commands - 1, flight.bytes - len);
+        }
+        Some(purpose)
     }
 }
 
-/// The beginning of every connection: protocol 3, in which one connection may both subscribe and
-/// publish, as whom, which database, and the channel.
-fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
-    let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-    if let Some(password) = &target.password {
-        let username = target.username.as_deref().unwrap_or("default");
-        hello.extend([&b"AUTH"[..], username.as_bytes(), password.as_bytes()]);
+impl Flight {
+    /// Whether one more fits into this share of the window.
+    fn fits(self, share: usize) -> bool {
+        self.commands < WINDOW / share && self.bytes < WINDOW_BYTES / share
     }
-    hello.extend([&b"SETNAME"[..], b"reverb"]);
-    let mut login = vec![(LOGIN, resp::command(&hello).into())];
-    if target.database > 0 {
-        let database = target.database.to_string();
-        login.push(("REDIS_DB", resp::command(&[b"SELECT", database.as_bytes()]).into()));
-    }
-    let subscribe = resp::command(&[b"SUBSCRIBE", channel.as_bytes()]);
-    login.push(("REVERB_SCALING_CHANNEL", subscribe.into()));
-    login
 }
-
-const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";
 
 /// Bytes and commands on their way to Redis whose answers are outstanding. Enough to keep it busy
 /// over any network; what is beyond waits in the queue, which is bounded.
@@ -336,28 +418,4 @@ const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
-        let config = Config::default();
-        let target = RedisTarget::of(&config.server.scaling).unwrap();
-        let mut link = Link::new(&target, "reverb", &config.limits);
-        link.state = State::Up;
-        let mut is_refused = |answer: &[u8], now_ms| {
-            link.publish(b"said".as_slice().into(), now_ms);
-            assert!(matches!(link.hear(&mut &answer[..], now_ms), Ok(Some(Heard::Nothing))));
-            link.is_refused
-        };
-        let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
-        assert!(is_refused(refusal, 0));
-        assert!(!is_refused(b":1\r\n", 1));
-        assert!(!is_refused(refusal, 2), "within the minute");
-        assert!(!is_refused(other, 59_000), "and for another reason");
-        assert!(is_refused(refusal, 119_000), "a minute after the last");
-        assert!(is_refused(refusal, 119_001));
-        assert!(!is_refused(b":1\r\n", 119_002));
-    }
-}
+mod tests;

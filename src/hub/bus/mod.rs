@@ -10,16 +10,20 @@
 //! Local subscribers never wait for any of this.
 
 mod carry;
+mod early;
 mod facts;
 mod hear;
 mod link;
 mod nodes;
 mod queue;
+mod reach;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod too_long;
+mod write;
 
+use std::ops::Range;
 use std::rc::Rc;
 
 pub use link::BusWant;
@@ -31,6 +35,7 @@ use super::peer::Now;
 use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, Item, NodeId, Version};
+use early::Early;
 use link::{Heard, Link};
 use nodes::Nodes;
 use queue::Queue;
@@ -62,8 +67,10 @@ pub(super) struct Bus {
     /// Somebody who asked to be told everything while it was being told to another; whether with
     /// what cache channels keep.
     tell_again: Option<bool>,
-    /// When and from where what was said was last said again.
-    again: (u64, u64),
+    /// What was last retransmitted, and when that began.
+    again: (Range<u64>, u64),
+    /// Envelopes that were received ahead of one that is missing.
+    early: Early,
     has_left: bool,
     /// The greatest clock of any event.
     clock: u64,
@@ -143,7 +150,8 @@ impl Bus {
             alive_ms: now.ms,
             telling: None,
             tell_again: None,
-            again: (0, u64::MAX),
+            again: (0..0, 0),
+            early: Early::new(limits.bus_queue_bytes as usize),
             has_left: false,
             clock: 0,
             unheard: None,
@@ -214,63 +222,8 @@ impl Bus {
         }
     }
 
-    /// What there is to say beside the sequence, as an envelope without a number.
-    fn aside(&mut self, now_ms: u64) -> Option<String> {
-        let mut items = Vec::new();
-        if std::mem::take(&mut self.says_hello) {
-            items.push(Item::Hello);
-        }
-        let heard = std::mem::take(&mut self.says_alive);
-        if heard {
-            let (first, next) = self.queue.range();
-            let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
-            items.push(Item::Alive { first, next, up_ms, end });
-        }
-        for node in self.nodes.iter_mut() {
-            let asks = std::mem::take(&mut node.asks);
-            if let Some(next) = node.next {
-                if heard && node.is_here {
-                    items.push(Item::Heard { node: node.id, next });
-                }
-                if asks.again {
-                    items.push(Item::Again { node: node.id, next });
-                }
-            }
-            if heard && !node.is_here && !node.has_left {
-                let silent_ms = now_ms.saturating_sub(node.heard_ms);
-                items.push(Item::Silent { node: node.id, silent_ms });
-            }
-            if asks.tell {
-                items.push(Item::Tell { node: node.id, kept: node.wants_kept });
-            }
-        }
-        if items.is_empty() {
-            return None;
-        }
-        let mut written = String::new();
-        for (n, item) in items.iter().enumerate() {
-            written.push_str(if n == 0 { "" } else { "," });
-            item.write(&mut written);
-        }
-        Some(envelope::envelope(self.id, None, &written))
-    }
-
     fn has_input(&self) -> bool {
-        self.unheard.is_some() || self.link.has_held()
-    }
-
-    /// Hands the link what it takes.
-    fn write(&mut self, now_ms: u64) {
-        if self.link.is_up()
-            && let Some(text) = self.aside(now_ms)
-        {
-            let command = self.link.command(&text);
-            self.link.publish(command, now_ms);
-        }
-        while self.link.has_room() {
-            let Some(command) = self.queue.take() else { return };
-            self.link.publish(command, now_ms);
-        }
+        self.unheard.is_some() || self.early.due().is_some() || self.link.has_held()
     }
 
     fn next_ms(&self) -> Option<u64> {
@@ -328,14 +281,16 @@ impl<T> Hub<T> {
                 self.hear(text, items, work_max, now);
                 continue;
             }
+            if let Some(text) = bus.take_early() {
+                self.hear(text, 0, work_max, now);
+                continue;
+            }
             match bus.link.hear(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
                 Ok(Some(Heard::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
-                Ok(Some(Heard::Up)) => {
-                    bus.links += 1;
-                    (bus.says_hello, bus.says_alive) = (true, true);
-                }
+                Ok(Some(Heard::Up)) => bus.begin_link(now.ms),
+                Ok(Some(Heard::Published(count))) => bus.count_receivers(count, now.ms),
                 Ok(Some(Heard::Nothing)) => {}
                 Err(why) => {
                     bus.link.give_up(&why, &mut self.random, now.ms);
@@ -386,9 +341,9 @@ impl<T> Hub<T> {
         self.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
     }
 
-    /// Whether Redis is connected.
+    /// Whether Redis is connected and delivers what this node publishes.
     pub fn is_bus_up(&self) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.link.is_up())
+        self.bus.as_ref().is_some_and(|bus| bus.link.delivers())
     }
 
     /// Does what is due: forgets nodes that are silent, and shows that this one is not.
@@ -400,8 +355,13 @@ impl<T> Hub<T> {
             bus.says_alive = true;
             let dropped = bus.queue.expire(now.ms);
             bus.note_dropped(dropped, now.ms);
+            bus.check_reach(&mut self.random, now.ms);
         }
         self.expire_nodes(now);
+    }
+
+    pub(super) fn bus_has_shrunk(&mut self) -> bool {
+        self.bus.as_mut().is_some_and(|bus| bus.queue.take_gave_back())
     }
 
     pub(super) fn next_bus_ms(&self) -> Option<u64> {

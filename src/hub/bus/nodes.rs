@@ -1,9 +1,12 @@
 //! The other nodes: who is here, how far each has been heard, and how far each has heard us.
 
+use super::super::node_set::PLACES;
 use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
 
-/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known.
+/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known. Only
+/// those below [`PLACES`] have places in the lists of channels and users. Of the others events are
+/// delivered like any, and they get a place when one is free.
 #[derive(Default)]
 pub(super) struct Nodes {
     places: Vec<Option<Node>>,
@@ -28,8 +31,11 @@ pub(super) struct Node {
     pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
-    /// When it was last asked to say something again, and to tell everything.
-    pub again_ms: Option<u64>,
+    /// Since when it shows that it lives and does not acknowledge anything of ours.
+    pub unacknowledged_ms: Option<u64>,
+    /// The last gap it was asked to fill.
+    pub gap: Option<Gap>,
+    /// When it was last asked to tell everything.
     pub tell_ms: Option<u64>,
     /// What it is asked at the next opportunity.
     pub asks: Asks,
@@ -41,6 +47,19 @@ pub(super) struct Node {
     pub is_over: bool,
 }
 
+/// Envelopes that are missing, and what was done about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    /// The first number after them.
+    end: u64,
+    /// The first that was missing at the last look.
+    from: u64,
+    /// Since when nothing of it has come, or when it was last asked for.
+    since_ms: u64,
+    /// Milliseconds after which it is asked for again.
+    wait_ms: u64,
+}
+
 /// What there is to ask a node.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asks {
@@ -48,9 +67,9 @@ pub(super) struct Asks {
     pub tell: bool,
 }
 
-/// Nodes there can be beside this one: as many as a word has bits, one for each in every user of a
-/// presence channel.
-pub(super) const NODES_MAX: usize = 64;
+/// Nodes that are known at a time, live and silent: a bound on what forged ids can take. With more
+/// than a hundred live ones the signs of life alone are too much for Redis.
+pub(super) const NODES_MAX: usize = 1_024;
 
 impl Node {
     pub(super) fn new(id: NodeId, now_ms: u64) -> Self {
@@ -64,7 +83,8 @@ impl Node {
             heard_ms: now_ms,
             ahead_ms: None,
             heard_ours: 0,
-            again_ms: None,
+            unacknowledged_ms: None,
+            gap: None,
             tell_ms: None,
             asks: Asks::default(),
             wants_kept: true,
@@ -77,7 +97,7 @@ impl Node {
     pub(super) fn leave(&mut self) {
         (self.is_here, self.is_whole, self.is_telling) = (false, false, false);
         (self.has_left, self.heard_ours) = (true, u64::MAX);
-        self.asks = Asks::default();
+        (self.asks, self.unacknowledged_ms) = (Asks::default(), None);
     }
 
     /// Whether more was heard of it than it has to say at all, and has been for a lease: for a
@@ -89,10 +109,28 @@ impl Node {
         now_ms >= since_ms + lease_ms
     }
 
-    /// Asks it to say again what is missing, not more often than an answer takes.
-    pub(super) fn ask_again(&mut self, now_ms: u64) {
-        if self.again_ms.is_none_or(|at_ms| now_ms >= at_ms + AGAIN_PAUSE_MS) {
-            (self.again_ms, self.asks.again) = (Some(now_ms), true);
+    /// Asks it to retransmit what is missing before the envelope with this number: at once, and again
+    /// when nothing of it comes for a time, which grows. What is retransmitted may stand behind much
+    /// that Redis has yet to send.
+    pub(super) fn ask_again(&mut self, end: u64, now_ms: u64) {
+        let Some(from) = self.next else { return };
+        match &mut self.gap {
+            Some(gap) if from < gap.end && gap.from == from => {
+                if now_ms < gap.since_ms + gap.wait_ms {
+                    return;
+                }
+                (gap.since_ms, gap.wait_ms) = (now_ms, AGAIN_PAUSE_MAX_MS.min(2 * gap.wait_ms));
+                self.asks.again = true;
+            }
+            // It is being retransmitted.
+            Some(gap) if from < gap.end => {
+                (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, AGAIN_PAUSE_MS);
+            }
+            _ => {
+                let (since_ms, wait_ms) = (now_ms, AGAIN_PAUSE_MS);
+                self.gap = Some(Gap { end, from, since_ms, wait_ms });
+                self.asks.again = true;
+            }
         }
     }
 
@@ -105,8 +143,10 @@ impl Node {
     }
 }
 
-/// Milliseconds in which what was asked for should have begun to come.
+/// Milliseconds in which what was asked for should have begun to come, at first and at the most.
 const AGAIN_PAUSE_MS: u64 = 300;
+const AGAIN_PAUSE_MAX_MS: u64 = 4_800;
+/// Milliseconds in which a node begins to tell everything.
 const TELL_PAUSE_MS: u64 = 1_000;
 /// Milliseconds after which a node that began to tell everything and never ended is asked anew.
 const TELLING_MAX_MS: u64 = 10_000;
@@ -122,19 +162,67 @@ impl Nodes {
         self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))
     }
 
-    /// Makes a node known; `None` when there are too many.
+    /// Makes a live node known: at a place that is free or of a silent node. Returns its number;
+    /// `None` when as many as may be are live.
     pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
-        let node = Some(Node::new(id, now_ms));
-        let mut free = self.places.iter().position(Option::is_none);
-        if free.is_none() && self.places.len() == NODES_MAX {
-            free = self.places.iter().position(|node| node.as_ref().is_some_and(|n| n.has_left));
+        let at = match self.free_place() {
+            Some(at) => at,
+            None => self.free_number().or_else(|| self.most_silent(PLACES, NODES_MAX))?,
+        };
+        self.put(at, Node::new(id, now_ms));
+        Some(at)
+    }
+
+    /// Makes a node known of which others say that it is silent, if there is room.
+    pub(super) fn add_silent(&mut self, id: NodeId, heard_ms: u64) {
+        if let Some(at) = self.free_number() {
+            self.put(at, Node::new(id, heard_ms));
         }
-        match free {
-            Some(at) => self.places[at] = node,
-            None if self.places.len() == NODES_MAX => return None,
-            None => self.places.push(node),
+    }
+
+    /// Gives the node with this number a place, if it has none and one can be had. Returns its
+    /// number from now on.
+    pub(super) fn promote(&mut self, at: usize) -> usize {
+        if at >= PLACES
+            && let Some(place) = self.free_place()
+            && let Some(node) = self.places.get_mut(at).and_then(Option::take)
+        {
+            self.put(place, node);
+            return place;
         }
-        self.find(id)
+        at
+    }
+
+    /// A place that no node has. A silent node gives its place up, as nothing of it counts any more,
+    /// and stays known if there is room.
+    fn free_place(&mut self) -> Option<usize> {
+        if let Some(at) = self.free_number().filter(|at| *at < PLACES) {
+            return Some(at);
+        }
+        let place = self.most_silent(0, PLACES)?;
+        let number = self.free_number();
+        let node = self.places.get_mut(place).and_then(Option::take);
+        if let (Some(node), Some(at)) = (node, number) {
+            self.put(at, node);
+        }
+        Some(place)
+    }
+
+    fn free_number(&self) -> Option<usize> {
+        let free = self.places.iter().position(Option::is_none);
+        free.or((self.places.len() < NODES_MAX).then_some(self.places.len()))
+    }
+
+    fn most_silent(&self, from: usize, end: usize) -> Option<usize> {
+        let silent = self.iter().filter(|(at, node)| (from..end).contains(at) && !node.is_here);
+        silent.min_by_key(|(_, node)| (!node.has_left, node.heard_ms)).map(|(at, _)| at)
+    }
+
+    fn put(&mut self, at: usize, node: Node) {
+        if at == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[at] = Some(node);
     }
 
     pub(super) fn get(&mut self, at: usize) -> Option<&mut Node> {

@@ -1,7 +1,8 @@
-//! What this node has said to the others, in order, until they have all heard it: bounded in bytes
-//! and in age. What was written once can be written again from any place that is still here.
+//! What this node publishes to the others, in order, until all have acknowledged it: bounded in bytes
+//! and in age. What was written once can be retransmitted, beside what is written for the first time.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::websocket::Frame;
@@ -11,12 +12,17 @@ pub(super) struct Queue {
     said: VecDeque<Said>,
     /// The number of the first of them.
     first: u64,
-    /// The number of the next to be written.
+    /// The number of the next to be written for the first time.
     next_written: u64,
+    /// The numbers that are yet to be retransmitted.
+    again: Range<u64>,
     bytes: usize,
     unwritten_bytes: usize,
     bytes_max: usize,
     age_max_ms: u64,
+    /// The most bytes since their memory was last given back, and whether it was since it was asked.
+    bytes_peak: usize,
+    gave_back: bool,
 }
 
 struct Said {
@@ -30,10 +36,13 @@ impl Queue {
             said: VecDeque::new(),
             first: 0,
             next_written: 0,
+            again: 0..0,
             bytes: 0,
             unwritten_bytes: 0,
             bytes_max,
             age_max_ms,
+            bytes_peak: 0,
+            gave_back: false,
         }
     }
 
@@ -63,7 +72,7 @@ impl Queue {
         (self.first, self.next_written)
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written for the first time.
     pub(super) fn unwritten_bytes(&self) -> usize {
         self.unwritten_bytes
     }
@@ -71,6 +80,7 @@ impl Queue {
     /// Appends an envelope. Returns how many were never written and are dropped for it.
     pub(super) fn push(&mut self, frame: Frame, now_ms: u64) -> u64 {
         self.bytes += frame.len();
+        self.bytes_peak = self.bytes_peak.max(self.bytes);
         self.unwritten_bytes += frame.len();
         self.said.push_back(Said { frame, at_ms: now_ms });
         let mut dropped = 0;
@@ -81,7 +91,7 @@ impl Queue {
         dropped
     }
 
-    /// The next to be written.
+    /// The next to be written for the first time.
     pub(super) fn take(&mut self) -> Option<Frame> {
         let at = usize::try_from(self.next_written - self.first).ok()?;
         let frame = Frame::clone(&self.said.get(at)?.frame);
@@ -90,14 +100,22 @@ impl Queue {
         Some(frame)
     }
 
-    /// Has everything from this number on written again, as far as it is here.
-    pub(super) fn go_back(&mut self, to: u64) {
-        let to = to.max(self.first);
-        while self.next_written > to {
-            self.next_written -= 1;
-            let at = (self.next_written - self.first) as usize;
-            self.unwritten_bytes += self.said.get(at).map_or(0, |said| said.frame.len());
-        }
+    /// Retransmits everything that was written from this number on, as far as it is kept.
+    pub(super) fn retransmit(&mut self, from: u64) {
+        self.again = from.max(self.first)..self.next_written;
+    }
+
+    /// The numbers that are yet to be retransmitted.
+    pub(super) fn again(&self) -> Range<u64> {
+        self.again.start.max(self.first)..self.again.end
+    }
+
+    /// The next to be retransmitted.
+    pub(super) fn take_again(&mut self) -> Option<Frame> {
+        let number = self.again().next()?;
+        self.again.start = number + 1;
+        let at = usize::try_from(number - self.first).ok()?;
+        Some(Frame::clone(&self.said.get(at)?.frame))
     }
 
     /// Forgets what everybody has heard: what was written before this number.
@@ -105,9 +123,7 @@ impl Queue {
         while self.first < next.min(self.next_written) {
             self.drop_first();
         }
-        if self.said.is_empty() {
-            self.said = VecDeque::new();
-        }
+        self.give_back();
     }
 
     /// Forgets what is too old. Returns how many of it were never written.
@@ -116,7 +132,24 @@ impl Queue {
         while self.said.front().is_some_and(|said| now_ms > said.at_ms + self.age_max_ms) {
             dropped += u64::from(self.drop_first());
         }
+        self.give_back();
         dropped
+    }
+
+    /// Frees the room of what was kept while Redis was away.
+    fn give_back(&mut self) {
+        if self.said.capacity() > 4 * self.said.len().max(64) {
+            self.said.shrink_to(2 * self.said.len());
+        }
+        if self.bytes_peak > WORTH_A_TRIM_BYTES && self.bytes < self.bytes_peak / 4 {
+            (self.bytes_peak, self.gave_back) = (self.bytes, true);
+        }
+    }
+
+    /// Whether much was freed since this was last asked, so that it is worth while to make the
+    /// allocator return it to the system.
+    pub(super) fn take_gave_back(&mut self) -> bool {
+        std::mem::take(&mut self.gave_back)
     }
 
     /// Drops the oldest, and says whether it was never written.
@@ -133,6 +166,9 @@ impl Queue {
     }
 }
 
+/// Less than that is needed again before long.
+const WORTH_A_TRIM_BYTES: usize = 4_194_304;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,24 +177,54 @@ mod tests {
         vec![b'x'; len].into()
     }
 
+    fn written(next: impl FnMut() -> Option<Frame>) -> Vec<usize> {
+        std::iter::from_fn(next).map(|frame| frame.len()).collect()
+    }
+
     #[test]
-    fn what_was_written_can_be_written_again() {
+    fn what_was_written_can_be_retransmitted() {
         let mut queue = Queue::new(1_000, 1_000);
         (1..=5).for_each(|len| _ = queue.push(frame(len), 0));
-        let write = |queue: &mut Queue| {
-            std::iter::from_fn(|| queue.take()).map(|frame| frame.len()).collect::<Vec<_>>()
-        };
-        assert_eq!((queue.unwritten_bytes(), write(&mut queue)), (15, vec![1, 2, 3, 4, 5]));
+        assert_eq!(queue.unwritten_bytes(), 15);
+        assert_eq!(written(|| queue.take()), [1, 2, 3, 4, 5]);
         assert_eq!((queue.range(), queue.unwritten_bytes()), ((0, 5), 0));
+        queue.push(frame(6), 0);
         queue.forget_before(2);
-        queue.go_back(0);
-        assert_eq!((queue.range(), queue.unwritten_bytes()), ((2, 2), 12));
-        assert_eq!(write(&mut queue), [3, 4, 5]);
-        queue.go_back(4);
+        queue.retransmit(0);
+        assert_eq!((queue.again(), queue.range(), queue.unwritten_bytes()), (2..5, (2, 5), 6));
+        assert_eq!(queue.take_again().unwrap().len(), 3);
+        queue.forget_before(4);
+        assert_eq!(written(|| queue.take_again()), [5]);
+        assert_eq!(written(|| queue.take()), [6]);
+        queue.retransmit(5);
         queue.forget_before(9);
-        assert_eq!((queue.range(), write(&mut queue)), ((4, 4), vec![5]));
-        queue.forget_before(9);
-        assert_eq!((queue.range(), queue.next(), queue.bytes), ((5, 5), 5, 0));
+        assert_eq!(written(|| queue.take_again()), [0; 0]);
+        assert_eq!((queue.range(), queue.next(), queue.bytes), ((6, 6), 6, 0));
+    }
+
+    #[test]
+    fn what_was_written_once_is_not_dropped_unwritten_while_it_is_retransmitted() {
+        let mut queue = Queue::new(100, 1_000);
+        (0..10).for_each(|_| _ = queue.push(frame(10), 0));
+        assert_eq!(written(|| queue.take()).len(), 10);
+        queue.retransmit(0);
+        assert_eq!(queue.push(frame(50), 1), 0);
+        assert_eq!((queue.again(), queue.expire(1_001)), (5..10, 0));
+        assert_eq!(queue.expire(1_002), 1);
+    }
+
+    #[test]
+    fn the_room_of_many_is_freed() {
+        let mut queue = Queue::new(10_000_000, 1_000);
+        (0..10_000).for_each(|_| _ = queue.push(frame(10), 0));
+        assert_eq!(written(|| queue.take()).len(), 10_000);
+        queue.forget_before(9_990);
+        assert!(queue.said.capacity() < 1_000, "{}", queue.said.capacity());
+        assert!(!queue.take_gave_back(), "it was little");
+        (0..10).for_each(|_| _ = queue.push(frame(500_000), 0));
+        assert_eq!(written(|| queue.take()).len(), 10);
+        queue.forget_before(10_010);
+        assert!(queue.take_gave_back() && !queue.take_gave_back());
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 mod cluster;
 mod forged;
+mod places;
+mod reach;
 mod reloaded;
+mod retransmitted;
 mod state;
 mod too_long;
 

@@ -3,6 +3,7 @@
 
 use super::super::Hub;
 use super::super::peer::Now;
+use super::hear::Turn;
 use crate::proto::envelope;
 
 impl<T> Hub<T> {
@@ -23,7 +24,7 @@ impl<T> Hub<T> {
             return;
         }
         let Some(at) = bus.meet(node, Some(seq), now.ms) else { return };
-        if !bus.is_next(at, seq, now.ms) {
+        if bus.turn(at, seq, now.ms) != Turn::Next {
             return;
         }
         (bus.counters.heard, bus.counters.missing) =

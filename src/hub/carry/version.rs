@@ -9,7 +9,7 @@ use crate::hub::api::ROUTES;
 use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
 
 /// Raise it when a field that is carried is added, removed, moved, or gets another meaning.
-const REVISION: u64 = 4;
+const REVISION: u64 = 5;
 
 /// What [`Hub::freeze`](super::Hub::freeze) writes and [`Hub::thaw`](super::Hub::thaw) reads.
 pub fn state_version() -> String {

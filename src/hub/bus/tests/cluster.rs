@@ -17,12 +17,22 @@ pub(super) struct Cluster {
     pub now: Now,
     /// Whether Redis answers at all.
     pub is_up: bool,
+    /// What it says that it is.
+    pub role: &'static str,
+    pub mode: &'static str,
+    /// How often it was asked, and how often nodes connected.
+    pub asked: usize,
+    pub connects: usize,
 }
 
 pub(super) struct Node {
     pub hub: Hub<()>,
     is_connected: bool,
     is_subscribed: bool,
+    /// Whether nothing that is published reaches it.
+    is_cut_off: bool,
+    /// Whether what it publishes reaches itself alone.
+    pub is_one_way: bool,
     /// What Redis has said and the node has not heard.
     replies: VecDeque<u8>,
     /// What it has said and Redis has not understood.
@@ -36,7 +46,9 @@ impl Cluster {
 
     pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
-        let mut cluster = Cluster { nodes: Vec::new(), now, is_up: true };
+        let (role, mode) = ("master", "standalone");
+        let (nodes, is_up, asked, connects) = (Vec::new(), true, 0, 0);
+        let mut cluster = Cluster { nodes, now, is_up, role, mode, asked, connects };
         (0..count).for_each(|_| cluster.add(&limits));
         cluster.settle();
         cluster
@@ -48,7 +60,10 @@ impl Cluster {
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
         let (replies, commands) = (VecDeque::new(), Vec::new());
-        let node = Node { hub, is_connected: false, is_subscribed: false, replies, commands };
+        let (is_connected, is_subscribed, is_cut_off) = (false, false, false);
+        let is_one_way = false;
+        let node =
+            Node { hub, is_connected, is_subscribed, is_cut_off, is_one_way, replies, commands };
         self.nodes.push(node);
     }
 
@@ -81,11 +96,8 @@ impl Cluster {
     /// One turn of a node's loop; whether anything happened.
     pub fn turn(&mut self, at: usize) -> bool {
         let (now, is_up) = (self.now, self.is_up);
+        let has_received = self.receive(at);
         let node = &mut self.nodes[at];
-        let replies: Vec<u8> = node.replies.drain(..).collect();
-        if !replies.is_empty() {
-            node.hub.bus_receive(&replies, now);
-        }
         if node.hub.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             node.hub.tick(now);
         }
@@ -94,6 +106,7 @@ impl Cluster {
             BusWant::Nothing => {}
             BusWant::Connect if is_up => {
                 node.is_connected = true;
+                self.connects += 1;
                 node.hub.bus_connected(now);
             }
             BusWant::Connect => node.hub.bus_lost("connection refused", now),
@@ -101,12 +114,22 @@ impl Cluster {
         }
         let node = &mut self.nodes[at];
         let said = take(node.hub.bus_outbox().unwrap());
-        let happened = !said.is_empty() || !replies.is_empty();
+        let happened = !said.is_empty() || has_received;
         if node.is_connected && is_up {
             node.commands.extend(said);
             self.redis(at);
         }
         happened
+    }
+
+    /// A node receives what Redis has said, if anything.
+    pub fn receive(&mut self, at: usize) -> bool {
+        let (node, now) = (&mut self.nodes[at], self.now);
+        let replies: Vec<u8> = node.replies.drain(..).collect();
+        if !replies.is_empty() {
+            node.hub.bus_receive(&replies, now);
+        }
+        !replies.is_empty()
     }
 
     /// Redis acts on the commands of a node.
@@ -116,10 +139,19 @@ impl Cluster {
         while !rest.is_empty() {
             let words = command(&mut rest);
             let reply = match &*words[0] {
-                b"HELLO" => b"%1\r\n+proto\r\n:3\r\n".to_vec(),
+                b"HELLO" => {
+                    self.asked += 1;
+                    let (role, mode) = (self.role, self.mode);
+                    let greeting = "%3\r\n+proto\r\n:3\r\n";
+                    format!("{greeting}+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n").into_bytes()
+                }
                 b"SUBSCRIBE" => {
                     self.nodes[at].is_subscribed = true;
                     b">3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n".to_vec()
+                }
+                b"PUBLISH" if self.nodes[at].is_one_way => {
+                    self.push(at, &words[2]);
+                    b":1\r\n".to_vec()
                 }
                 b"PUBLISH" => format!(":{}\r\n", self.publish(&words[2])).into_bytes(),
                 other => panic!("{:?}", String::from_utf8_lossy(other)),
@@ -129,11 +161,24 @@ impl Cluster {
     }
 
     pub fn publish(&mut self, text: &[u8]) -> usize {
+        (0..self.nodes.len()).filter(|at| self.push(*at, text)).count()
+    }
+
+    fn push(&mut self, at: usize, text: &[u8]) -> bool {
         let mut push = format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${}\r\n", text.len());
         push.push_str(std::str::from_utf8(text).unwrap());
         push.push_str("\r\n");
-        let subscribed = self.nodes.iter_mut().filter(|node| node.is_subscribed);
-        subscribed.map(|node| node.replies.extend(push.bytes())).count()
+        let node = &mut self.nodes[at];
+        let reaches = node.is_subscribed && !node.is_cut_off;
+        if reaches {
+            node.replies.extend(push.bytes());
+        }
+        reaches
+    }
+
+    /// Nothing that is published reaches this node, or everything again.
+    pub fn is_cut_off(&mut self, at: usize, is_cut_off: bool) {
+        self.nodes[at].is_cut_off = is_cut_off;
     }
 
     pub fn forget_connection(&mut self, at: usize) {

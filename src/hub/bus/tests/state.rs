@@ -227,7 +227,6 @@ fn fill(bus: &mut Bus) {
         (node.wants_kept, node.is_over) = (n == 7, n == 8);
         node.heard_ours = 560 + n;
         node.ahead_ms = (n == 1).then_some(581);
-        node.again_ms = (n == 2).then_some(582);
         node.tell_ms = (n == 3).then_some(583);
     }
     bus.nodes.remove(9);

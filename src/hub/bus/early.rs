@@ -1,0 +1,106 @@
+//! Envelopes that were received ahead of one that is missing. They are kept until the publisher has
+//! retransmitted what is missing, so that it need not retransmit all that it publishes after that.
+
+use std::collections::BTreeMap;
+
+use crate::proto::envelope::NodeId;
+
+/// Envelopes by node and number, bounded in bytes.
+pub(super) struct Early {
+    envelopes: BTreeMap<(u64, u64), Vec<u8>>,
+    bytes: usize,
+    bytes_max: usize,
+    /// The node whose next number has changed: its next envelope may be here.
+    due: Option<NodeId>,
+}
+
+impl Early {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Early { envelopes: BTreeMap::new(), bytes: 0, bytes_max, due: None }
+    }
+
+    /// Keeps an envelope, if there is room. It is requested again otherwise.
+    pub(super) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
+        let bytes = bytes(&text);
+        if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
+            self.bytes += bytes;
+            self.envelopes.insert((node.0, seq), text);
+        }
+    }
+
+    /// The node's next envelope has another number than before.
+    pub(super) fn advance(&mut self, node: NodeId) {
+        if !self.envelopes.is_empty() {
+            self.due = Some(node);
+        }
+    }
+
+    /// The node whose next number has changed since it was last looked for.
+    pub(super) fn due(&self) -> Option<NodeId> {
+        self.due
+    }
+
+    /// The node's envelope with this number. Those before it are dropped: they came otherwise.
+    pub(super) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
+        while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
+            self.remove(node, seq);
+        }
+        let text = self.remove(node, next);
+        if text.is_none() {
+            self.due = None;
+        }
+        text
+    }
+
+    fn remove(&mut self, node: NodeId, seq: u64) -> Option<Vec<u8>> {
+        let text = self.envelopes.remove(&(node.0, seq))?;
+        self.bytes -= bytes(&text);
+        Some(text)
+    }
+
+    /// Drops all envelopes of a node.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.envelopes.retain(|(id, _), _| *id != node.0);
+        self.bytes = self.envelopes.values().map(|text| bytes(text)).sum();
+        self.due = self.due.filter(|due| *due != node);
+    }
+}
+
+/// What an envelope takes, with what the map takes for it.
+fn bytes(text: &[u8]) -> usize {
+    text.len() + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(7);
+
+    #[test]
+    fn what_is_early_is_taken_in_order_and_what_came_otherwise_is_dropped() {
+        let mut early = Early::new(1_000);
+        early.advance(NODE);
+        assert_eq!(early.due(), None, "nothing is here");
+        for seq in [4, 3, 8, 1, 3] {
+            early.keep(NODE, seq, vec![seq as u8; 10]);
+        }
+        early.keep(NodeId(8), 3, vec![0; 10]);
+        early.advance(NODE);
+        assert_eq!((early.due(), early.bytes), (Some(NODE), 5 * 74));
+        assert_eq!(early.take(NODE, 3), Some(vec![3; 10]));
+        assert_eq!(early.take(NODE, 4), Some(vec![4; 10]));
+        assert_eq!((early.take(NODE, 5), early.due()), (None, None));
+        assert_eq!(early.bytes, 2 * 74);
+        early.forget(NODE);
+        assert_eq!((early.bytes, early.take(NodeId(8), 3)), (74, Some(vec![0; 10])));
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_kept() {
+        let mut early = Early::new(100);
+        early.keep(NODE, 1, vec![0; 36]);
+        early.keep(NODE, 2, vec![0; 1]);
+        assert_eq!((early.take(NODE, 2), early.bytes), (None, 0));
+    }
+}

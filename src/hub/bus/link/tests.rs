@@ -1,0 +1,25 @@
+//! The connection to Redis through what its answers may be.
+
+use super::*;
+use crate::config::Config;
+
+#[test]
+fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
+    let config = Config::default();
+    let target = RedisTarget::of(&config.server.scaling).unwrap();
+    let mut link = Link::new(&target, "reverb", &config.limits);
+    link.state = State::Up;
+    let mut is_refused = |answer: &[u8], now_ms| {
+        link.publish(b"said".as_slice().into(), now_ms);
+        assert!(matches!(link.hear(&mut &answer[..], now_ms), Ok(Some(_))));
+        link.is_refused
+    };
+    let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
+    assert!(is_refused(refusal, 0));
+    assert!(!is_refused(b":1\r\n", 1));
+    assert!(!is_refused(refusal, 2), "within the minute");
+    assert!(!is_refused(other, 59_000), "and for another reason");
+    assert!(is_refused(refusal, 119_000), "a minute after the last");
+    assert!(is_refused(refusal, 119_001));
+    assert!(!is_refused(b":1\r\n", 119_002));
+}

@@ -1,0 +1,88 @@
+//! More nodes than there are places, dead or alive.
+
+use super::super::super::node_set::PLACES;
+use super::cluster::{Cluster, publish};
+use super::numbers;
+
+/// So many other nodes show that they live, and never again.
+fn show_life(cluster: &mut Cluster, count: usize) {
+    for id in 1..=count {
+        let text = format!(
+            r#"{{"type":"reverb.1","payload":{{"node":"{id:016x}","say":[["alive",0,0,1,0]]}}}}"#
+        );
+        cluster.publish(text.as_bytes());
+        cluster.settle();
+    }
+}
+
+/// A node whose clients the others do not know yet, with a member of a presence channel.
+fn newcomer(cluster: &mut Cluster) -> usize {
+    cluster.add(|limits| limits.node_lease_ms = 5_000);
+    cluster.member(1, "presence-a", "new");
+    cluster.settle();
+    1
+}
+
+#[test]
+fn a_new_node_takes_the_place_of_a_silent_one_at_once() {
+    let mut cluster = Cluster::new(1);
+    let id = cluster.member(0, "a", "");
+    show_life(&mut cluster, PLACES + 50);
+    cluster.pass(5_100);
+    assert_eq!(cluster.nodes[0].hub.bus_counters().unwrap().0, 0, "all are silent");
+    let new = newcomer(&mut cluster);
+    cluster.said(0, id);
+    publish(&mut cluster, new, "a", "7 ");
+    cluster.settle();
+    assert!(cluster.said(0, id).contains("7 "));
+    assert_eq!(cluster.view(0)[1].2, ["new"]);
+    // The silent ones are remembered, and are not named all in a sign of life.
+    let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+    assert_eq!(bus.nodes.iter().count(), PLACES + 51);
+    bus.says_alive = true;
+    assert_eq!(bus.aside(cluster.now.ms).unwrap().matches("silent").count(), 64);
+}
+
+#[test]
+fn events_of_a_node_without_a_place_are_delivered_once_and_it_gets_one_later() {
+    let mut cluster = Cluster::new(1);
+    let id = cluster.member(0, "a", "");
+    show_life(&mut cluster, PLACES);
+    let new = newcomer(&mut cluster);
+    let whisperer = cluster.member(new, "a", "");
+    cluster.said(0, id);
+    for n in 0..10 {
+        cluster.whisper(new, whisperer, "a", n);
+        if n == 5 {
+            cluster.cut(0);
+        }
+        cluster.pass(50);
+    }
+    cluster.pass(1_000);
+    assert_eq!(numbers(&cluster.said(0, id)), (0..10).collect::<Vec<_>>());
+    assert_eq!(cluster.view(0).len(), 1, "the members of it are not known");
+    cluster.nodes[0].hub.audit().unwrap();
+    cluster.pass(5_000);
+    assert_eq!(cluster.view(0)[1].2, ["new"]);
+    cluster.nodes[0].hub.audit().unwrap();
+}
+
+#[test]
+fn nodes_after_the_sixty_fourth_are_known_like_any() {
+    let mut cluster = Cluster::new(1);
+    show_life(&mut cluster, 70);
+    cluster.add(|limits| limits.node_lease_ms = 5_000);
+    cluster.add(|limits| limits.node_lease_ms = 5_000);
+    let ids: Vec<_> = (0..3).map(|at| cluster.member(at, "presence-a", &at.to_string())).collect();
+    cluster.settle();
+    assert_eq!(cluster.view(0)[0].2, ["0", "1", "2"]);
+    cluster.nodes[0].hub.audit().unwrap();
+    cluster.said(0, ids[0]);
+    cluster.whisper(2, ids[2], "presence-a", 7);
+    cluster.close(1, ids[1]);
+    cluster.settle();
+    let said = cluster.said(0, ids[0]);
+    assert_eq!((numbers(&said), said.matches("member_removed").count()), (vec![7], 1));
+    cluster.reload(0, |_| {});
+    assert_eq!(cluster.view(0)[0].2, ["0", "2"]);
+}

@@ -1,0 +1,100 @@
+//! What one node missed is retransmitted, and the others do not wait for it.
+
+use super::cluster::{Cluster, publish};
+use crate::hub::ConnId;
+
+/// Events that do not fit the window to Redis together.
+const EVENTS: usize = 400;
+
+/// Three nodes, of which the last was cut while the first published much. It has asked for all of
+/// that, and the first node has begun to retransmit.
+fn behind() -> (Cluster, [ConnId; 3]) {
+    let mut cluster = Cluster::new(3);
+    let ids = [0, 1, 2].map(|at| cluster.member(at, "a", ""));
+    cluster.settle();
+    // It misses all that the others receive.
+    cluster.is_cut_off(2, true);
+    for n in 0..EVENTS {
+        publish(&mut cluster, 0, "a", &format!("{n} {}", "x".repeat(9_000)));
+        cluster.turn(0);
+        cluster.turn(1);
+    }
+    cluster.settle();
+    (0..3).for_each(|at| _ = cluster.said(at, ids[at]));
+    cluster.is_cut_off(2, false);
+    cluster.cut(2);
+    while cluster.nodes[0].hub.bus.as_ref().unwrap().queue.again().is_empty() {
+        cluster.now.ms += 10;
+        (0..3).for_each(|at| _ = cluster.turn(at));
+    }
+    (cluster, ids)
+}
+
+fn numbers(said: &str) -> Vec<usize> {
+    let events = said.split(r#""data":""#).skip(1);
+    events.filter_map(|event| event.split(' ').next()?.parse().ok()).collect()
+}
+
+#[test]
+fn an_event_does_not_wait_for_what_is_retransmitted() {
+    let (mut cluster, ids) = behind();
+    publish(&mut cluster, 0, "a", "400 ");
+    (0..2).for_each(|at| _ = cluster.turn(at));
+    assert_eq!(numbers(&cluster.said(1, ids[1])), [EVENTS]);
+    let got = numbers(&cluster.said(2, ids[2])).len();
+    assert!(got < EVENTS / 2, "{got} were retransmitted before it");
+    let mut all: Vec<usize> = (0..got).collect();
+    cluster.pass(1_000);
+    all.extend(numbers(&cluster.said(2, ids[2])));
+    assert_eq!(all, (0..=EVENTS).collect::<Vec<_>>());
+    assert_eq!(cluster.said(1, ids[1]), "");
+}
+
+#[test]
+fn what_is_published_while_much_is_retransmitted_is_not_retransmitted_as_well() {
+    let (mut cluster, ids) = behind();
+    let mut all = numbers(&cluster.said(2, ids[2]));
+    for n in 0..200 {
+        publish(&mut cluster, 0, "a", &format!("{} ", EVENTS + n));
+        (0..3).for_each(|at| _ = cluster.turn(at));
+        cluster.now.ms += 10;
+    }
+    cluster.pass(1_000);
+    all.extend(numbers(&cluster.said(2, ids[2])));
+    assert_eq!(all, (0..EVENTS + 200).collect::<Vec<_>>());
+    // Each of those that were missed came to the other node once more, and no other.
+    assert!(cluster.counters(1).repeated as usize <= EVENTS, "{:?}", cluster.counters(1));
+}
+
+#[test]
+fn what_is_received_early_is_handled_within_the_budget_of_a_turn() {
+    let mut cluster = Cluster::new(2);
+    let ids = [0, 1].map(|at| cluster.member(at, "a", ""));
+    cluster.settle();
+    cluster.said(1, ids[1]);
+    // The first of many is missing.
+    cluster.is_cut_off(1, true);
+    publish(&mut cluster, 0, "a", "0 ");
+    cluster.turn(0);
+    cluster.is_cut_off(1, false);
+    for n in 1..200 {
+        publish(&mut cluster, 0, "a", &format!("{n} {}", "x".repeat(500)));
+        cluster.turn(0);
+    }
+    (0..2).rev().for_each(|at| _ = cluster.turn(at));
+    assert_eq!(cluster.said(1, ids[1]), "");
+    cluster.nodes[1].hub.limits.work_per_turn = 1_024;
+    cluster.nodes[1].hub.begin_turn();
+    cluster.turn(1);
+    let mut heard = numbers(&cluster.said(1, ids[1]));
+    assert!(heard.len() < 50, "{} in one turn", heard.len());
+    while cluster.nodes[1].hub.bus_has_input() {
+        let now = cluster.now;
+        cluster.nodes[1].hub.begin_turn();
+        cluster.nodes[1].hub.bus_resume(now);
+        let of_turn = numbers(&cluster.said(1, ids[1]));
+        assert!(of_turn.len() < 50, "{} in one turn", of_turn.len());
+        heard.extend(of_turn);
+    }
+    assert_eq!(heard, (0..200).collect::<Vec<_>>());
+}

@@ -1,0 +1,75 @@
+//! What this node writes to Redis: envelopes for the first time, those that are retransmitted, and
+//! what stands beside the sequence.
+
+use super::Bus;
+use crate::proto::envelope::{self, Item};
+
+impl Bus {
+    /// Hands the link what it takes. What is retransmitted has half of the window, and what is
+    /// written for the first time the other half: neither waits for all of the other.
+    pub(super) fn write(&mut self, now_ms: u64) {
+        // A node that receives nothing must not pass for one that lives and acknowledges nothing.
+        if self.link.is_up()
+            && !self.link.awaits_first_echo()
+            && let Some(text) = self.aside(now_ms)
+        {
+            let command = self.link.command(&text);
+            self.link.publish(command, now_ms);
+            self.link.expect_echo(now_ms);
+        }
+        while self.link.has_room(!self.queue.again().is_empty()) {
+            let Some(command) = self.queue.take() else { break };
+            self.link.publish(command, now_ms);
+        }
+        while self.link.has_room_to_retransmit() {
+            let Some(command) = self.queue.take_again() else { break };
+            self.link.retransmit(command, now_ms);
+        }
+    }
+
+    /// What there is to say beside the sequence, as an envelope without a number.
+    pub(super) fn aside(&mut self, now_ms: u64) -> Option<String> {
+        let mut items = Vec::new();
+        if std::mem::take(&mut self.says_hello) {
+            items.push(Item::Hello);
+        }
+        let heard = std::mem::take(&mut self.says_alive);
+        if heard {
+            let (first, next) = self.queue.range();
+            let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
+            items.push(Item::Alive { first, next, up_ms, end });
+        }
+        let mut silent = 0;
+        for node in self.nodes.iter_mut() {
+            let asks = std::mem::take(&mut node.asks);
+            if let Some(next) = node.next {
+                if heard && node.is_here {
+                    items.push(Item::Heard { node: node.id, next });
+                }
+                if asks.again {
+                    items.push(Item::Again { node: node.id, next });
+                }
+            }
+            if heard && !node.is_here && !node.has_left && silent < SILENT_MAX {
+                silent += 1;
+                let silent_ms = now_ms.saturating_sub(node.heard_ms);
+                items.push(Item::Silent { node: node.id, silent_ms });
+            }
+            if asks.tell {
+                items.push(Item::Tell { node: node.id, kept: node.wants_kept });
+            }
+        }
+        if items.is_empty() {
+            return None;
+        }
+        let mut written = String::new();
+        for (n, item) in items.iter().enumerate() {
+            written.push_str(if n == 0 { "" } else { "," });
+            item.write(&mut written);
+        }
+        Some(envelope::envelope(self.id, None, &written))
+    }
+}
+
+/// Silent nodes that are named in a sign of life, so that forged ones do not make it long.
+const SILENT_MAX: usize = 64;

@@ -1,0 +1,105 @@
+//! A set of other nodes, by their places: one word where all of them are among the first 64.
+
+use crate::proto::carry::{Carried, Carrier, Cut};
+
+/// Places of nodes whose channels and users are known here. One byte names a place.
+pub(crate) const PLACES: usize = 256;
+
+/// Some of these places.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NodeSet {
+    low: u64,
+    /// The places from 64 on, while there are any.
+    high: Option<Box<[u64; WORDS - 1]>>,
+}
+
+const WORDS: usize = PLACES / 64;
+
+impl NodeSet {
+    pub(crate) fn contains(&self, place: usize) -> bool {
+        self.word(place / 64) & bit(place) != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.low == 0 && self.high.is_none()
+    }
+
+    pub(crate) fn insert(&mut self, place: usize) {
+        match (place / 64).checked_sub(1) {
+            None => self.low |= bit(place),
+            Some(word) => {
+                let high = self.high.get_or_insert_default();
+                high.get_mut(word).into_iter().for_each(|word| *word |= bit(place));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, place: usize) {
+        match ((place / 64).checked_sub(1), &mut self.high) {
+            (None, _) => self.low &= !bit(place),
+            (Some(_), None) => {}
+            (Some(word), Some(high)) => {
+                high.get_mut(word).into_iter().for_each(|word| *word &= !bit(place));
+                if **high == [0; WORDS - 1] {
+                    self.high = None;
+                }
+            }
+        }
+    }
+
+    /// The places in it, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = if self.high.is_some() { WORDS } else { 1 };
+        (0..words).flat_map(|at| {
+            let mut word = self.word(at);
+            std::iter::from_fn(move || {
+                let place = (word != 0).then(|| word.trailing_zeros() as usize)?;
+                word &= word - 1;
+                Some(64 * at + place)
+            })
+        })
+    }
+
+    /// Writes it down, or reads it.
+    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+        let mut places: Vec<u8> = self.iter().map(|place| place as u8).collect();
+        c.list(&mut places, Carrier::int)?;
+        if c.reads() {
+            places.iter().for_each(|place| self.insert((*place).into()));
+        }
+        if self.iter().count() == places.len() { Ok(()) } else { Err(Cut) }
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        match (at.checked_sub(1), &self.high) {
+            (None, _) => self.low,
+            (Some(at), Some(high)) => high.get(at).copied().unwrap_or_default(),
+            (Some(_), None) => 0,
+        }
+    }
+}
+
+fn bit(place: usize) -> u64 {
+    1 << (place % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_inserted_and_not_removed() {
+        let mut set = NodeSet::default();
+        let places = [255, 0, 63, 64, 128, 191];
+        places.iter().for_each(|place| set.insert(*place));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 128, 191, 255]);
+        assert!(set.contains(64) && !set.contains(65));
+        for place in [64, 128, 191, 255] {
+            assert!(set.high.is_some());
+            set.remove(place);
+        }
+        assert!(set.high.is_none() && !set.is_empty());
+        [0, 63, 200].iter().for_each(|place| set.remove(*place));
+        assert_eq!(set, NodeSet::default());
+    }
+}

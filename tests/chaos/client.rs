@@ -1,0 +1,144 @@
+//! A client on a thread of its own: what it receives, and whether the promises allow it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Got, Server};
+
+pub const TRAFFIC: &str = "traffic";
+pub const ROOM: &str = "presence-room";
+
+/// How many events each node has published, by the node's name.
+pub type Published = BTreeMap<usize, usize>;
+
+/// A subscriber of both channels.
+pub struct Listener {
+    pub user: String,
+    /// From which event of each node on it must receive all.
+    pub due_from: Published,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What a client has received.
+#[derive(Default)]
+struct Heard {
+    /// The numbers of events, by publisher.
+    events: BTreeMap<usize, Vec<usize>>,
+    /// The members of the presence channel, as it was told.
+    members: BTreeSet<String>,
+    /// What may never come.
+    wrong: Vec<String>,
+}
+
+impl Listener {
+    /// Connects to a node and subscribes. The node has met those of `due_from`.
+    pub fn start(node: &Server, user: &str, due_from: Published) -> Self {
+        let mut client = Client::connect(node);
+        client.subscribe(TRAFFIC);
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        heard.lock().unwrap().enter(&join(&mut client, user));
+        let of_thread = Arc::clone(&heard);
+        thread::spawn(move || listen(client, &of_thread));
+        Listener { user: user.to_owned(), due_from, heard }
+    }
+
+    /// The number of events it has received of all nodes.
+    pub fn count(&self) -> usize {
+        self.heard.lock().unwrap().events.values().map(Vec::len).sum()
+    }
+
+    /// Whether it has received the last event of each of these nodes.
+    pub fn has_last(&self, nodes: &[usize], published: &Published) -> bool {
+        let heard = self.heard.lock().unwrap();
+        let last = |node: &usize| heard.events.get(node).and_then(|events| events.last()).copied();
+        nodes.iter().all(|node| last(node).map_or(0, |last| last + 1) == published[node])
+    }
+
+    pub fn members(&self) -> BTreeSet<String> {
+        self.heard.lock().unwrap().members.clone()
+    }
+
+    /// Everything that is wrong with what it has received: of nodes that are `alive`, all must have
+    /// come; of the others, all up to some event.
+    pub fn faults(&self, published: &Published, alive: &[usize]) -> Vec<String> {
+        let heard = self.heard.lock().unwrap();
+        let mut faults = heard.wrong.clone();
+        for (node, events) in &heard.events {
+            for pair in events.windows(2).filter(|pair| pair[0] >= pair[1]) {
+                let what = if pair[0] == pair[1] { "doubled" } else { "out of order" };
+                faults.push(format!("{what}: {} after {} of node {node}", pair[1], pair[0]));
+            }
+        }
+        for (node, &from) in &self.due_from {
+            let events = heard.events.get(node).into_iter().flatten();
+            let came: BTreeSet<usize> = events.copied().filter(|n| *n >= from).collect();
+            let end = match alive.contains(node) {
+                true => published[node],
+                false => came.last().map_or(from, |last| last + 1),
+            };
+            let lost: Vec<usize> = (from..end).filter(|n| !came.contains(n)).collect();
+            if !lost.is_empty() {
+                faults.push(format!("lost: {lost:?} of node {node}"));
+            }
+        }
+        faults.iter().map(|fault| format!("{}: {fault}", self.user)).collect()
+    }
+}
+
+/// Joins the presence channel; returns the answer's list. What comes before it is no list.
+fn join(client: &mut Client, user: &str) -> Value {
+    client.ask_to_join(ROOM, &json!({"user_id": user}).to_string());
+    loop {
+        let event = client.event();
+        if event["event"] == "pusher_internal:subscription_succeeded" {
+            return event;
+        }
+        // Events of other nodes may come between the two subscriptions; they are not due.
+        assert_eq!(event["channel"], TRAFFIC, "{event}");
+    }
+}
+
+/// Takes all messages until the connection ends.
+fn listen(mut client: Client, heard: &Mutex<Heard>) {
+    while let Got::Text(text) = client.receive() {
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["event"] == "pusher:ping" {
+            client.send(json!({"event": "pusher:pong"}));
+        } else {
+            heard.lock().unwrap().take(&message);
+        }
+    }
+}
+
+impl Heard {
+    fn enter(&mut self, answer: &Value) {
+        let data: Value = serde_json::from_str(answer["data"].as_str().unwrap()).unwrap();
+        let ids = data["presence"]["ids"].as_array().unwrap();
+        self.members = ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    }
+
+    fn take(&mut self, message: &Value) {
+        let data = message["data"].as_str().unwrap_or_default();
+        let user = || {
+            let data: Value = serde_json::from_str(data).unwrap();
+            data["user_id"].as_str().unwrap().to_owned()
+        };
+        match message["event"].as_str().unwrap() {
+            "e" => {
+                let (node, number) = data.split_once(' ').unwrap();
+                let number = number.split(' ').next().unwrap().parse().unwrap();
+                self.events.entry(node.parse().unwrap()).or_default().push(number);
+            }
+            "pusher_internal:member_added" if !self.members.insert(user()) => {
+                self.wrong.push(format!("doubled: {} came twice", user()));
+            }
+            "pusher_internal:member_removed" if !self.members.remove(&user()) => {
+                self.wrong.push(format!("doubled: {} left twice", user()));
+            }
+            _ => {}
+        }
+    }
+}
