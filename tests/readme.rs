@@ -78,3 +78,17 @@ fn the_command_that_runs_all_tests_is_named_and_exists() {
     assert!(README.contains("$ tests/run"));
     assert!(Path::new(ROOT).join("tests/run").exists());
 }
+
+#[test]
+fn guides_use_the_terms_of_the_field() {
+    let man = fs::read_dir(Path::new(ROOT).join("man")).unwrap();
+    let pages = man.map(|entry| entry.unwrap().path());
+    let guides = ["README.md", "CHANGELOG.md", "tests/README.md", ".github/SECURITY.md"];
+    for path in guides.iter().map(|guide| Path::new(ROOT).join(guide)).chain(pages) {
+        let text = fs::read_to_string(&path).unwrap().to_lowercase();
+        let mut words = text.split(|c: char| !c.is_alphabetic());
+        let found =
+            words.find(|w| ["whoever", "nobody", "somebody", "anew", "meanwhile"].contains(w));
+        assert_eq!(found, None, "{}", path.display());
+    }
+}

@@ -148,6 +148,13 @@ fn the_page_on_monitoring_has_every_metric_and_no_other() {
     let described: BTreeSet<&str> = entries.filter(is_metric).collect();
     assert_eq!(served, described);
     assert!(served.len() > 20, "{served:?}");
+    let labels = METRICS.split("&[(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    for label in labels.filter(|label| *label != "le") {
+        let is_described = MONITORING
+            .lines()
+            .any(|line| line.trim_end_matches([' ', ';', '.', ':', ',']) == format!(".Cm {label}"));
+        assert!(is_described, "man/reverb-monitoring.7 has no label {label}");
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Loop {
         }
     }
 
-    /// Histogram until nothing is left to do; how many there were, and the most units of one.
+    /// Runs turns until no work is left. Returns their number and the units of the longest.
     fn settle(&mut self) -> (usize, u64) {
         let (mut turns, mut most) = (0, 0);
         while self.hub.has_work() || self.hub.has_dirty() {
@@ -160,7 +160,7 @@ impl Loop {
         (turns, most)
     }
 
-    /// Histogram until this client has been sent something; how many.
+    /// Runs turns until this client has been sent something. Returns their number.
     fn turns_until_answered(&mut self, id: ConnId) -> usize {
         let mut turns = 0;
         while self.sockets[&id].output.is_empty() {

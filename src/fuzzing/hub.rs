@@ -374,7 +374,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Histogram in which any input of a client is handled, or waits until it reads.
+/// Turns in which any input of a client is handled, or waits until it reads.
 const TURNS_MAX: usize = 50;
 
 /// A frame of a client, under a mask of zeroes.

@@ -354,8 +354,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// Histogram the place of a list that is being sent into the number of channels before it: the hub that
-/// reads this puts channels in places of its own, in the same order. Returns the place.
+/// Converts the place of a listing into the number of channels before it; the hub that restores it
+/// assigns new places in the same order. Returns the original place.
 fn listing_place<T>(apps: &[App], peer: &mut Peer<T>) -> usize {
     let Phase::Request(request) = &mut peer.phase else { return 0 };
     let Some(listing) = &mut request.listing else { return 0 };

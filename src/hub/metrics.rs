@@ -179,12 +179,8 @@ impl<T> Hub<T> {
         let help = "Whether Redis is connected and delivers to the nodes.";
         out.single("reverb_redis_up", Kind::Gauge, help, u8::from(self.is_bus_up()));
         out.single("reverb_nodes", Kind::Gauge, "Other nodes that are known to live.", nodes);
-        out.family(
-            "reverb_envelopes_total",
-            Kind::Counter,
-            "What went between nodes, by next_action.",
-        );
-        for (next_action, times) in [
+        out.family("reverb_envelopes_total", Kind::Counter, "What went between nodes, by fate.");
+        for (fate, times) in [
             ("said", counters.said),
             ("heard", counters.heard),
             ("repeated", counters.repeated),
@@ -192,7 +188,7 @@ impl<T> Hub<T> {
             ("missing", counters.missing),
             ("foreign", counters.foreign),
         ] {
-            out.sample(&[("next_action", &next_action)], times);
+            out.sample(&[("fate", &fate)], times);
         }
     }
 }

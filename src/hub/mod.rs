@@ -275,7 +275,7 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// The next connection whose outbox or next_action has changed; `None` when all were handed out.
+    /// The next connection to write to or to close; `None` when none is queued.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
         if self.has_new_leaves() {
             self.check_leaves(now);

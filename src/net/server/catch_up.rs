@@ -9,7 +9,7 @@ use mio::Events;
 use super::Server;
 use crate::hub::Now;
 
-/// SdNotify a pause, and how long deadlines wait after it.
+/// Detects a pause of the process, and delays deadlines after it.
 #[derive(Default)]
 pub(super) struct CatchUp {
     /// When the turn before began.

@@ -79,7 +79,7 @@ impl Cluster {
         node.hub.audit().unwrap();
     }
 
-    /// Histogram of all loops until nobody has anything to say.
+    /// Turns of all loops until no node has anything to send.
     pub fn settle(&mut self) {
         for _ in 0..1_000 {
             let mut is_quiet = true;
