@@ -319,7 +319,11 @@ impl<T> Hub<T> {
             Phase::Request(request) => {
                 self.api_requests += u32::from(request.checked);
                 if let Some(listing) = &mut request.listing {
-                    listing.app = apps.get(listing.app as usize).copied().flatten().ok_or(Cut)?;
+                    match apps.get(listing.app as usize).copied().flatten() {
+                        Some(app) => listing.app = app,
+                        // The app was removed, and the rest of its list with it.
+                        None => peer.phase = Phase::Closing(peers::blank_closing()),
+                    }
                 }
             }
             Phase::Open(subscriber) => {

@@ -61,6 +61,8 @@ impl<T> Hub<T> {
 
     fn deadline_ms(&self, deadline: Deadline) -> Option<u64> {
         match deadline {
+            // What the last tick did not get through is work, and no deadline.
+            Deadline::Connections if self.has_due_connections() => None,
             Deadline::Connections => self.peers.wheel.next_ms(),
             Deadline::Leaves => self.next_leaves_ms(),
             Deadline::Counts => self.counts_due.front().map(|due| due.ms),

@@ -12,26 +12,27 @@ use crate::config::Bound;
 use crate::proto::http::Reject;
 use crate::proto::{message, websocket};
 
-/// Connections that are looked at in a turn in any case, so that no load keeps a silent client: about
-/// 50 µs.
-const DUE_AT_LEAST: u32 = 512;
+/// Milliseconds until a held request is checked again.
+const HELD_CHECK_MS: u64 = 1_000;
 
 impl<T> Hub<T> {
-    /// Looks at every connection whose slot of the wheel has come round; at some of them if the
-    /// turn has no more units, and at the others in the next.
+    /// Checks every connection whose slot of the wheel has come round: as many as a quarter of a
+    /// turn's units allow, whatever else the turn has done, and the others in the next turn.
     pub(super) fn check_due(&mut self, now: Now) {
-        let mut looked_at = 0;
+        let share = self.peers.work.bus_share();
+        let units_max = self.peers.work.done().saturating_add(share);
+        self.is_due_cut_short = false;
         while let Some((tick, id)) = self.next_due(now) {
-            // Its one entry is spent: whatever is armed next is earlier than nothing.
+            // The entry has fired; `MAX` lets any new deadline replace it.
             if let Some(peer) = self.peers.get_mut(id)
                 && peer.armed == tick
             {
                 peer.armed = Tick::MAX;
                 self.check_deadline(id, now);
             }
-            looked_at += 1;
             self.peers.work.add(1);
-            if looked_at >= DUE_AT_LEAST && self.peers.work.is_turn_over() {
+            if self.peers.work.done() >= units_max {
+                self.is_due_cut_short = true;
                 break;
             }
         }
@@ -42,7 +43,7 @@ impl<T> Hub<T> {
 
     /// Whether connections of a slot that has come round are still to be looked at.
     pub(super) fn has_due_connections(&self) -> bool {
-        self.due.as_ref().is_some_and(|(_, ids)| ids.len() > 0)
+        self.is_due_cut_short
     }
 
     fn next_due(&mut self, now: Now) -> Option<(Tick, ConnId)> {
@@ -63,14 +64,18 @@ impl<T> Hub<T> {
         match &peer.phase {
             Phase::Request(request) => {
                 let idle_ms = peer.last_seen_ms + u64::from(self.limits.keep_alive_timeout_ms);
-                let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);
-                let (begun, waits) = (!request.buffer.is_empty(), request.deadline_ms.is_some());
-                if now.ms < deadline_ms {
-                    return self.peers.arm(id, deadline_ms);
+                if request.is_held && now.ms < idle_ms {
+                    // It may have arrived whole: whether it is late shows when its turn comes.
+                    return self.peers.arm(id, idle_ms.min(now.ms + HELD_CHECK_MS));
                 }
                 if request.is_held {
                     // Its client has not read the answer to an earlier one for so long.
                     return self.retire(id, CloseMode::Now, now);
+                }
+                let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);
+                let (begun, waits) = (!request.buffer.is_empty(), request.deadline_ms.is_some());
+                if now.ms < deadline_ms {
+                    return self.peers.arm(id, deadline_ms);
                 }
                 if waits {
                     self.hit_by(id, Bound::RequestTimeout, now);

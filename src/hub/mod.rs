@@ -82,6 +82,7 @@ use schedule::Schedule;
 use staggered::Staggered;
 use subscribe::CountDue;
 use wheel::{Tick, Wheel};
+use work::Lane;
 
 /// The server without its sockets; `T` is what its owner keeps of each connection.
 pub struct Hub<T> {
@@ -103,6 +104,8 @@ pub struct Hub<T> {
     member_lists_ms: Option<u64>,
     /// Connections of a slot of the wheel that has come round, which are still to be looked at.
     due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
+    /// Whether the last tick left some of them, or of later slots, to the next.
+    is_due_cut_short: bool,
     /// Channels whose subscribers are to be told how many they are, the earliest first.
     counts_due: VecDeque<CountDue>,
     /// The `Date` header, and the second it is of.
@@ -166,6 +169,7 @@ impl<T> Hub<T> {
             member_lists: Vec::new(),
             member_lists_ms: None,
             due: None,
+            is_due_cut_short: false,
             counts_due: VecDeque::new(),
             date: (u64::MAX, String::new()),
             drain: None,
@@ -307,6 +311,12 @@ impl<T> Hub<T> {
     /// A connection's outbox was written as far as it went; `is_blocked` when its socket takes no
     /// more until the poller says so, and then [`Hub::touch`].
     pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && matches!(peer.phase, Phase::Request(_))
+        {
+            // A client that takes its answers is no idle one.
+            peer.last_seen_ms = now.ms;
+        }
         if self.peers.set_blocked(id, is_blocked) {
             self.check_pause(id, now);
         }
@@ -370,10 +380,11 @@ impl<T> Hub<T> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
         let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
-        peer.marks.clear(Mark::Paused);
+        let was_paused = peer.marks.take(Mark::Paused);
         if matches!(mode, CloseMode::Now) {
-            peer.outbox.clear();
+            self.peers.clear_outbox(id);
         }
+        let Some(peer) = self.peers.get_mut(id) else { return };
         let left_bytes = peer.outbox.bytes();
         let is_for_metrics = match &peer.phase {
             Phase::Request(request) => request.is_for_metrics,
@@ -396,6 +407,10 @@ impl<T> Hub<T> {
         }
         self.peers.touch(id);
         self.peers.arm_by(id, deadline_ms);
+        if was_paused {
+            // That its socket has more was said while it was paused; what it sends is read past.
+            self.schedule_in(id, Lane::Light);
+        }
     }
 
     /// Drops those whose outbox went over its limit. They cannot be told: nothing more fits.

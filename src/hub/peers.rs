@@ -59,6 +59,7 @@ impl<T> Peers<T> {
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
         let peer = self.slab.try_remove(id.0 as usize)?;
+        self.lanes.cleared(id, &peer);
         if peer.marks.has(Mark::TooSlow) {
             // Whoever gets the id next is another.
             self.too_slow.retain(|&slow| slow != id);
@@ -212,6 +213,14 @@ impl<T> Peers<T> {
         // Each of those who were told counts with every frame.
         let counters = &mut self.counters.apps[app as usize];
         counters.messages_out += (counters.messages_out - told_before) * (frames.len() as u64 - 1);
+    }
+
+    /// Forgets what waits for a connection.
+    pub(crate) fn clear_outbox(&mut self, id: ConnId) {
+        if let Some(peer) = self.slab.get_mut(id.0 as usize) {
+            self.lanes.cleared(id, peer);
+            peer.outbox.clear();
+        }
     }
 
     /// Makes the shell look at a connection, whether or not anything waits for it.

@@ -98,10 +98,7 @@ impl<T> Hub<T> {
 
     /// Puts back what is known of the request that has not arrived whole.
     fn keep_request(&mut self, id: ConnId, mut request: Request, now: Now) {
-        if request.is_held {
-            // It is here: whatever it waits for is not its client's fault.
-            request.deadline_ms = None;
-        } else if !request.buffer.is_empty() && request.deadline_ms.is_none() {
+        if !request.buffer.is_empty() && request.deadline_ms.is_none() {
             let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
             request.deadline_ms = Some(deadline_ms);
             self.peers.arm_by(id, deadline_ms);
@@ -120,6 +117,8 @@ impl<T> Hub<T> {
     fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
         let Limits { request_head_bytes, request_headers, .. } = self.limits;
         let (bytes_max, headers_max) = (request_head_bytes as usize, request_headers as usize);
+        // Half a head is parsed from its beginning each time some of it comes.
+        self.peers.work.add_bytes(input.len());
         let (head, head_len) = match http::parse(input, bytes_max, headers_max) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if input.len() > self.request_bytes_max => {

@@ -113,6 +113,16 @@ impl<T> Hub<T> {
         self.schedule.begin_turn();
     }
 
+    /// Begins to handle what one connection has sent, outside of [`Hub::next_read`].
+    pub fn begin_visit(&mut self) {
+        self.peers.work.begin_visit(Lane::Light);
+    }
+
+    /// Whether the budget of the turn is used up.
+    pub fn is_turn_over(&self) -> bool {
+        self.peers.work.is_turn_over()
+    }
+
     /// A connection's socket may have something to read: [`Hub::next_read`] names it in its turn.
     pub fn ready(&mut self, id: ConnId) {
         let lane = self.peers.work.lane_after_visit();

@@ -412,7 +412,9 @@ impl<T> Hub<T> {
         let Some(((presence, channel), place)) = presence.zip(channel).zip(place) else {
             return SIGNATURE_UNITS;
         };
-        let told = if self.seat(id, place).is_some() { 0 } else { channel.members.len() };
+        // A connection that is in the channel may leave it as one user and join as another.
+        let times = if self.seat(id, place).is_some() { 2 } else { 1 };
+        let told = times * channel.members.len();
         SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct WriteLanes {
     bulk: VecDeque<ConnId>,
     /// Prompt ones since the last one of bulk.
     prompt_in_row: u8,
-    /// Frames that wait for connections in the lanes, as far as known: never less than there are.
+    /// Frames that wait for connections in the lanes, about.
     frames: usize,
     /// A connection whose outbox is half full though its socket would take more: the server itself
     /// is the slow one until it was written to.
@@ -127,6 +127,13 @@ impl WriteLanes {
                 (self.frames, self.crowded) = (0, None);
                 None
             }
+        }
+    }
+
+    /// What waits for a connection is forgotten.
+    pub(crate) fn cleared<T>(&mut self, id: ConnId, peer: &Peer<T>) {
+        if peer.marks.is_queued() {
+            self.handed_out(id, peer);
         }
     }
 

@@ -134,10 +134,10 @@ impl Redis {
 
     /// Whether there is something to do without the poller saying more.
     pub(super) fn has_work(&self, hub: &mut Hub<Socket>) -> bool {
-        let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
         if hub.bus_has_input() {
             return true;
         }
+        let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
         let waits = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
         stream.readable || (stream.writable && waits)
     }

@@ -167,7 +167,6 @@ impl Server {
             for event in &events {
                 self.note(event);
             }
-            self.hub.begin_turn();
             if let Some(secure) = &mut self.secure {
                 secure.check(now);
             }
@@ -179,6 +178,7 @@ impl Server {
             }
             self.accept(now);
             self.shake_hands(now);
+            self.hub.begin_turn();
             self.read(now);
             // After what has come already: a request that is here is still answered.
             if std::mem::take(&mut self.asked) {
@@ -262,6 +262,8 @@ impl Server {
     fn shake_hands(&mut self, now: Now) {
         for _ in 0..self.limits.tls_handshakes_per_turn {
             let Some(id) = self.to_shake.pop_front() else { return };
+            // What came with the end of the handshake is handled as far as one visit goes.
+            self.hub.begin_visit();
             self.read_one(id, BUFFER_BYTES, now);
         }
     }
@@ -294,6 +296,8 @@ impl Server {
             }
             Received::Broken => {
                 socket.ended = true;
+                // It leaves its channels within the budget; only the socket is left to close.
+                self.hub.finished(id, now);
                 self.to_reap.push(id);
             }
             Received::NotTls => {
@@ -318,7 +322,11 @@ impl Server {
             let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
             let before = outbox.bytes();
             if socket.send(outbox, bytes_max).is_err() {
+                self.hub.finished(id, now);
                 self.to_reap.push(id);
+                if self.hub.is_turn_over() {
+                    return;
+                }
                 continue;
             }
             left = left.saturating_sub(before - outbox.bytes());

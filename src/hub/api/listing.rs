@@ -76,6 +76,7 @@ impl<T> Hub<T> {
         let frame = response.encode_chunked_head(listing.is_chunked, connection, self.date(now));
         self.peers.queue(id, frame);
         if !head.method.eq_ignore_ascii_case("HEAD") {
+            self.peers.queue(id, listing.frame(START.to_owned(), false));
             return Step::Listing(len, listing);
         }
         match listing.keeps {
@@ -94,9 +95,6 @@ impl<T> Hub<T> {
     ) -> bool {
         let Some(listing) = &mut request.listing else { return true };
         let mut piece = String::with_capacity(PIECE_BYTES + 256);
-        if listing.place == 0 {
-            piece.push_str(START);
-        }
         let is_over = self.write_piece(listing, &mut piece, PLACES_PER_PIECE, now);
         if is_over {
             piece.push_str(END);

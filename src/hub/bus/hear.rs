@@ -25,7 +25,10 @@ impl<T> Hub<T> {
         let at = match done {
             0 => bus.meet(envelope.node, envelope.seq, now.ms),
             // It was met when the envelope came; by now it may be forgotten.
-            _ => bus.nodes.find(envelope.node),
+            _ => bus
+                .nodes
+                .find(envelope.node)
+                .filter(|at| bus.nodes.get(*at).is_some_and(|n| n.is_here)),
         };
         let Some(at) = at else { return };
         self.peers.work.add_bytes(text.len());

@@ -144,7 +144,8 @@ impl Default for User {
     }
 }
 
-fn blank_closing() -> Closing {
+/// A connection that is dropped at once.
+pub(super) fn blank_closing() -> Closing {
     let mode = CloseMode::Now;
     Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, is_for_metrics: false }
 }
