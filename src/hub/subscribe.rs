@@ -413,8 +413,7 @@ impl<T> Hub<T> {
             return SIGNATURE_UNITS;
         };
         // A connection that is in the channel may leave it as one user and join as another.
-        let times = if self.seat(id, place).is_some() { 2 } else { 1 };
-        let told = times * channel.members.len();
+        let told = channel.members.len() << usize::from(self.seat(id, place).is_some());
         SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
     }
 

@@ -1,6 +1,7 @@
 //! The hub as a whole, without a socket: what its parts cannot show each by itself.
 
 mod carry;
+mod turns;
 
 use std::io::IoSlice;
 
