@@ -45,7 +45,7 @@ fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
     let stopping = manager.hears();
     let time = stopping.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").expect(&stopping);
     // The window, the time after it, and that for the last bytes.
-    assert_eq!(time, "6000000");
+    assert_eq!(time, "5000000");
     assert_eq!(server.wait().code(), Some(0));
 }
 

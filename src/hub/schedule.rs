@@ -221,10 +221,13 @@ impl<T> Hub<T> {
         waits || self.has_long_answer(id, now)
     }
 
-    /// The same before each request: its answer may be long, as one that waits already is.
+    /// The same before each request: its answer may be long, as one that waits already is. Nothing
+    /// more is served to a client whose outbox went over its limit: it is about to be dropped.
     pub(super) fn has_long_answer(&mut self, id: ConnId, now: Now) -> bool {
+        let bytes_max = ANSWER_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
         let is_long = |peer: &Peer<T>| {
-            matches!(peer.phase, Phase::Request(_)) && peer.outbox.bytes() > ANSWER_BYTES_MAX
+            matches!(peer.phase, Phase::Request(_))
+                && (peer.outbox.bytes() > bytes_max || peer.marks.has(Mark::TooSlow))
         };
         let waits = self.peers.get(id).is_some_and(is_long);
         if waits {

@@ -56,7 +56,8 @@ impl Extent {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
-                    self.values -= 1;
+                    // After an error nothing more is to come; bytes that come all the same are none.
+                    self.values = self.values.checked_sub(1).ok_or(Garbage)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
                     (self.bytes, rest) = (self.bytes + 1, behind);
                     continue;
