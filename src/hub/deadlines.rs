@@ -17,7 +17,7 @@ pub(crate) enum Deadline {
     Counts,
     /// Member lists that were not sent for a second are given up.
     MemberLists,
-    /// The next clients of a stopping server are told to reconnect, or the last moment has come.
+    /// The next clients of a stopping server get their close frames, or the stop ends.
     Drain,
     /// The next connections of an app that was removed are closed.
     Orphans,

@@ -1,11 +1,11 @@
-//! Stopping in order: every client is told to reconnect, not all at once: each of them will ask the
-//! application for its channels again.
+//! An orderly stop: the server closes its connections spread over `drain_window_ms`, because each
+//! client that reconnects makes the application authorize its channels again.
 //!
-//! A client that is told within `drain_linger_ms` of the end is told 4100, which makes it return a
-//! second later: by then the next server listens. An earlier one is told 4200, returns at once, is taken in
-//! and left waiting until the end, and then told 4100 as well. A client that finds the port closed
-//! stays away for fifteen seconds (protocol section 4.3); and each connection that ends costs some
-//! clients one of a few lives, so that most should lose one connection and not two.
+//! The close code decides when a client reconnects (protocol section 4.3). Within `drain_linger_ms`
+//! of the end it is 4100: the client reconnects after a second, to the next server. Earlier it is
+//! 4200: the client reconnects at once, to this server, which defers the handshake until the end and
+//! then closes it with 4100. A client that finds the port closed would wait for fifteen seconds.
+//! Some clients give up after a few lost connections, so most should lose one and not two.
 
 use std::collections::HashSet;
 
@@ -18,24 +18,24 @@ use super::staggered::Staggered;
 #[derive(Debug)]
 pub(crate) struct Drain {
     started_ms: u64,
-    /// Those who have not been told yet.
+    /// Connections without a close frame yet.
     left: Staggered,
-    /// Whether those who are not among them stay.
+    /// Whether all other connections stay open.
     is_partial: bool,
-    /// When a WebSocket client was last told, if one was.
+    /// When the last close frame was sent to a WebSocket client, if one was.
     told_ms: Option<u64>,
-    /// Those who came back, and wait.
+    /// Clients that reconnected during the stop and wait for its end.
     deferred: Vec<ConnId>,
-    /// Whether they have been told, too.
+    /// Whether all close frames are queued, those of the deferred clients included.
     is_over: bool,
-    /// Connections there were by then, which have not closed yet. Clients that connect later are told
-    /// to return at once, and the stop does not wait for them: there may be new ones for ever.
+    /// Open connections of the moment `is_over` became true. The stop waits for these alone: later
+    /// clients get 4100 at once, and there may always be another one.
     closing: HashSet<ConnId, Hashing>,
 }
 
 impl<T> Hub<T> {
-    /// Begins to close every connection. From now on new WebSocket clients are told 4100, which
-    /// has them come back a second later, and requests are answered with `Connection: close`.
+    /// Begins to close every connection. From now on new WebSocket clients get close code 4100, which
+    /// makes them reconnect a second later, and requests are answered with `Connection: close`.
     pub fn drain(&mut self, now: Now) {
         if self.drain.as_ref().is_none_or(|drain| drain.is_partial) {
             self.begin_to_drain(self.peers.ids(), false, now);
@@ -58,7 +58,7 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Ends the stop: the server goes on. Connections that were put off are closed with 4100 now, as
+    /// Cancels the stop: the server continues. Deferred connections are closed with 4100 now, as
     /// nothing else closes them.
     pub fn stop_draining(&mut self, now: Now) {
         let deferred = self.drain.take().map(|drain| drain.deferred);
@@ -66,7 +66,7 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Whether all who are to be told have been.
+    /// Whether the close frames of all connections are queued.
     pub fn has_told_all(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.is_over)
     }
@@ -76,8 +76,7 @@ impl<T> Hub<T> {
         self.drain.is_some()
     }
 
-    /// Whether the stop is over: all connections there were have closed, and clients that came back
-    /// have been told when to return.
+    /// Whether the stop is over: every connection has closed, deferred ones included.
     pub fn is_drained(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.is_over && drain.closing.is_empty())
     }
@@ -89,7 +88,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Takes in a WebSocket that comes while the server stops.
+    /// Accepts a WebSocket that connects while the server stops.
     pub(super) fn defer(&mut self, id: ConnId, now: Now) {
         let end_ms = self.drain.as_ref().map_or(0, |drain| self.expected_end_ms(drain));
         let is_soon = now.ms + PATIENCE_MS >= end_ms;
@@ -125,7 +124,7 @@ impl<T> Hub<T> {
         self.close_deferred(deferred, now);
     }
 
-    /// Closes connections that were put off, so that their clients reconnect a second later.
+    /// Closes the deferred connections, so that their clients reconnect a second later.
     fn close_deferred(&mut self, deferred: Vec<ConnId>, now: Now) {
         for id in deferred {
             let waits = self.peers.get(id).is_some_and(|peer| {
@@ -172,7 +171,7 @@ impl<T> Hub<T> {
         linger_ms > 0 && drain.is_some_and(is_near)
     }
 
-    /// When clients that came back are told, after the last of the others was.
+    /// When the deferred clients get their close frames, after the last of the others.
     fn expected_end_ms(&self, drain: &Drain) -> u64 {
         let linger_ms = u64::from(self.limits.drain_linger_ms);
         let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
@@ -187,6 +186,6 @@ impl<T> Hub<T> {
 }
 
 const RESTARTING: &str = "Server is restarting";
-/// How long a client may be put off, in milliseconds. pusher-js takes a connection that says
-/// nothing for ten seconds for broken.
+/// How long a handshake may be deferred, in milliseconds: pusher-js gives up a connection on which
+/// nothing arrives for ten seconds.
 const PATIENCE_MS: u64 = 5_000;

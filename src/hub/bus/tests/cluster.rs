@@ -67,7 +67,7 @@ impl Cluster {
         self.nodes.push(node);
     }
 
-    /// Has a node go on in another process with another configuration.
+    /// Reloads a node: another process with another configuration takes over its state.
     pub fn reload(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
         let mut config = config();
         change(&mut config);

@@ -1,4 +1,4 @@
-//! A node whose words do not reach the others notices it, and nobody else pays for it.
+//! A node whose messages do not reach the other nodes detects it, and only that node reconnects.
 
 use super::cluster::{Cluster, publish};
 
