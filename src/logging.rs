@@ -102,7 +102,8 @@ impl Lines {
             text = format!("({} lines before this one were not taken) ", self.dropped);
         }
         for c in String::from_utf8_lossy(line).trim_end_matches('\n').chars() {
-            // What clients say is in here: none of it may begin a line, move the cursor or turn text.
+            // The text may contain clients' input, which must not begin a line, move the cursor or
+            // reverse text.
             match is_unsafe_to_show(c) {
                 true => text.extend(c.escape_default()),
                 false => text.push(c),

@@ -1,14 +1,14 @@
-//! Several faults at once on real nodes and real Redis servers: nodes are killed, stopped and
-//! replaced; connections to Redis are cut, refused, held, delayed and doubled; Redis is killed, stands
-//! still, and becomes a replica under connected nodes while another takes over; and all of that for
-//! shorter and longer than the lease.
+//! Several faults at once on real nodes and real Redis servers: nodes are killed, suspended and
+//! replaced; connections to Redis are cut, refused, held, delayed and doubled; Redis is killed,
+//! suspended, and becomes a replica of another while nodes are connected to it. Faults last for
+//! less and for more time than the lease.
 //!
-//! Whatever happens, no client may receive an event twice or out of order of its publisher. An event
-//! is not lost unless the node died at which it was published. When there is peace again, clients and
-//! nodes know the members that are there, and no other.
+//! Regardless of the faults, no client may receive an event twice, or out of the publisher's order.
+//! An event may be lost only if the node that published it died. After the faults, clients and
+//! nodes know the members that are connected, and no others.
 //!
-//! `CHAOS_SEED=7` plays the same faults again, `CHAOS_S=600` goes on for so many seconds, and
-//! `REVERB_BIN` names another binary than the one that was built for the tests.
+//! `CHAOS_SEED=7` repeats the faults of that seed, `CHAOS_S=600` runs for that many seconds, and
+//! `REVERB_BIN` names a binary to use instead of the one that was built for the tests.
 #![cfg(feature = "redis")]
 
 mod client;
@@ -23,7 +23,7 @@ use crate::support::{DEADLINE, until};
 use client::ROOM;
 use world::{LEASE_MS, World};
 
-/// A third of what events are kept for in `world`.
+/// A third of the time for which nodes keep events (`REDIS_TIMEOUT` in `world`).
 const STORM_MAX: Duration = Duration::from_secs(40);
 
 #[test]
@@ -46,8 +46,8 @@ fn nothing_is_lost_doubled_or_out_of_order_and_there_are_no_ghosts() {
 }
 
 impl World {
-    /// A few faults, each while others last. On a slow machine there are fewer: events are kept for
-    /// a time (REDIS_TIMEOUT).
+    /// Causes a few faults that overlap; fewer on a slow machine, because nodes keep events only
+    /// for a limited time (REDIS_TIMEOUT).
     fn storm(&mut self) {
         let begin = Instant::now();
         for _ in 0..4 + self.below(6) {
@@ -92,8 +92,8 @@ impl World {
         }
     }
 
-    /// A node goes on, its way to Redis is free again, and new connections lead to the master. Those
-    /// there are stay: a node at a replica must notice it by itself.
+    /// Resumes a node, ends the faults of its proxy, and leads new connections to the master.
+    /// Existing connections stay: a node at a replica must notice that by itself.
     fn mend_one(&mut self) {
         let at = self.below(self.nodes.len());
         self.mend(at);
@@ -108,8 +108,8 @@ impl World {
         proxy.lead_new_to(self.redis[self.master].port());
     }
 
-    /// The other Redis becomes the master. Some nodes find it at once; others stay at the old one,
-    /// which becomes a replica under them.
+    /// Makes the other Redis the master. Some nodes reach it at once; others stay connected to the
+    /// old one, which becomes its replica or restarts.
     fn fail_over(&mut self) {
         let (old, new) = (self.master, 1 - self.master);
         self.redis[new].go_on();
@@ -122,7 +122,7 @@ impl World {
         }
         self.redis[old].go_on();
         if self.below(3) == 0 {
-            // It comes back as a master of its own.
+            // It restarts as a second master.
             self.redis[old].restart();
         } else if self.redis[old].is_running() {
             let port = self.redis[new].port().to_string();
@@ -130,14 +130,14 @@ impl World {
         }
     }
 
-    /// Goes on as it is until a running node has counted others out, if any will.
+    /// Keeps the faults until a running node has expired all others, or for two leases.
     fn outlast_the_lease(&mut self) {
         let at = self.any_running();
         let here = self.nodes[at].listeners.len();
         self.until(Duration::from_millis(2 * u64::from(LEASE_MS)), |world| world.knows(at, here));
     }
 
-    /// Everything is mended, and must be well before long.
+    /// Ends all faults; the cluster must then recover in time.
     fn peace(&mut self) {
         let redis = &self.redis[self.master];
         redis.go_on();
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// Fails unless all nodes and clients know the members that are there.
+    /// Fails unless all nodes and clients know the connected members, and no others.
     fn look_for_ghosts(&self) {
         let listeners = self.nodes.iter().flat_map(|node| &node.listeners);
         let there: BTreeSet<String> = listeners.map(|listener| listener.user.clone()).collect();

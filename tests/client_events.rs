@@ -224,11 +224,12 @@ fn a_public_channel_takes_none_unless_it_is_set() {
 fn more_events_than_the_rate_are_refused_and_the_connection_stays() {
     let server = Server::with(&[("REVERB_LIMIT_CLIENT_EVENTS_PER_SECOND", "5")]);
     let (mut sender, mut other) = two_on(&server, CHANNEL);
-    // However the seconds fall, twenty events at once are at least ten too many.
+    // Twenty events at once fall into at most two seconds of five events each: at least ten are too
+    // many.
     for n in 0..20 {
         let mut event = said(CHANNEL, json!(n)).to_string();
         if n % 2 == 1 {
-            // Another form of the same is no way around the limit.
+            // An escaped event name must not evade the limit.
             event = event.replace("client-ev", "\\u0063lient-ev");
         }
         sender.text(&event);

@@ -121,7 +121,7 @@ fn answers(world: &World, status: u16) -> u64 {
 #[test]
 fn a_request_that_is_rejected_by_its_head_is_counted_by_status() {
     let mut world = World::with(|limits| limits.api_requests = 1);
-    // All but the last byte of a publish: one such request is all that may be on its way.
+    // All but the last byte of a publish: the limit allows one such request at a time.
     let mut publish = request("POST", "/apps/1/events", r#"{"name":"e","channel":"c","data":""}"#);
     publish.pop();
     for mut bytes in [publish.clone(), publish, WITH_BODY.to_vec()] {

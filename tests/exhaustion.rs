@@ -81,7 +81,7 @@ fn within_little_memory_those_who_only_take_are_no_danger() {
     server.is_up();
 }
 
-/// A server that may have 128 files open, and more idle clients than it has room for, which stay.
+/// A server with a limit of 128 open files, and more idle clients than it has room for.
 pub fn flooded(setup: Setup) -> (Server, Vec<Http>) {
     let setup = setup.env("REVERB_LIMIT_CONNECTIONS", 1_000);
     let setup = setup.env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 600_000);
@@ -97,7 +97,7 @@ fn a_reload_has_the_descriptors_it_takes_whatever_clients_have() {
     for _ in 0..3 {
         crate::reload::reload(&server);
     }
-    // Each came to it before or waited in the backlog.
+    // Each connection was accepted before or waited in the backlog.
     for http in &mut idle {
         http.send(UP);
     }
@@ -191,7 +191,7 @@ fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
     clients.iter_mut().for_each(|client| client.subscribe("c"));
     server.signal("STOP");
     let other = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "2500")]);
-    // Nothing tells of time that passes but somebody else's deadline.
+    // The request timeout of another server shows that 2.5 s have passed.
     Http::connect(&other).ended();
     server.signal("CONT");
     for client in &mut clients {
@@ -209,18 +209,18 @@ fn what_has_arrived_while_a_process_was_held_is_answered() {
     let mut http = Http::connect(&server);
     server.is_up();
     server.signal("STOP");
-    // It takes more than one turn to read.
+    // The server takes more than one turn to read this request.
     let body = json!({"name": "e", "channel": "c", "data": "x".repeat(9_000)}).to_string();
     let body = body + &" ".repeat(30_000);
     let target = signed(&APP, "POST", "/apps/app-id/events", "", body.as_bytes());
     let length = body.len();
     http.send(format!("POST {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"));
     let other = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "2500")]);
-    // Nothing tells of time that passes but somebody else's deadline.
+    // The request timeout of another server shows that 2.5 s have passed.
     Http::connect(&other).ended();
     server.signal("CONT");
     http.response().is(200, json!({}));
     server.logs("this process did not run for ");
-    // Deadlines hold again.
+    // Deadlines expire again.
     Http::connect(&server).ended();
 }

@@ -1,5 +1,5 @@
-//! SIGHUP: limits change while the server runs, and those that are taken out of the configuration
-//! are their defaults again.
+//! SIGHUP: limits change while the server runs, and limits that are removed from the configuration
+//! return to their defaults.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -12,7 +12,7 @@ fn with_limits(limits: Value) -> Value {
     json!({"servers": {"reverb": {"limits": limits}}, "apps": {"apps": [app]}})
 }
 
-/// Has a server read a configuration with these limits.
+/// Makes a server read a configuration with these limits.
 #[track_caller]
 fn change(server: &Server, limits: Value) {
     let file = server.directory().join("reverb.json");

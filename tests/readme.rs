@@ -8,10 +8,10 @@ use reverb::config::{App, Limits, Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const README: &str = include_str!("../README.md");
-/// The longest README that is still read.
+/// The most words the README may have: a longer one would not be read.
 const WORDS: usize = 2_000;
 
-/// What stands between these signs, at every place.
+/// Every text between `open` and `close`.
 fn between<'t>(text: &'t str, open: &str, close: char) -> Vec<&'t str> {
     text.split(open).skip(1).filter_map(|rest| rest.split_once(close)).map(|(it, _)| it).collect()
 }

@@ -327,7 +327,7 @@ fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// What `reverb reload` says where it fails.
+/// The error output of a failed `reverb reload`.
 #[track_caller]
 fn refusal(server: &Server) -> String {
     let output = try_to_reload(server);
@@ -339,7 +339,7 @@ fn refusal(server: &Server) -> String {
 fn a_reload_of_a_server_that_stops_or_ends_is_told() {
     let copy = Copy::new("ends");
     let server = Setup::new().program(&copy.0).start();
-    // It would serve, and then does not.
+    // The new binary passes the check, and then exits instead of serving.
     let reads = format!("echo reads state {}", state_version());
     let program = format!("[ \"$1\" = successor ] && {reads}");
     copy.replace(&format!("#!/bin/sh\n{program}\n"));

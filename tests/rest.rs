@@ -1,4 +1,4 @@
-//! A server with nothing to do takes no processor time, whatever state it is in: a deadline that
+//! A server with nothing to do takes no processor time, regardless of its state: a deadline that
 //! stays in the past, or work that is never done, would make the event loop spin.
 
 use crate::support::{Client, Http, Server, Setup, until};
@@ -16,7 +16,7 @@ fn ticks(server: &Server) -> u64 {
 }
 
 /// Fails if the server works in a second in which nothing happens. A loop that spins takes all of a
-/// processor, or what others leave it; one that rests wakes a few times.
+/// processor, or the share that other processes leave; a loop at rest wakes a few times.
 #[track_caller]
 fn is_at_rest(server: &Server, state: &str) {
     let before = ticks(server);
@@ -29,7 +29,7 @@ fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
-/// A server without descriptors left, its clients, and so many that wait in the backlog.
+/// A server without descriptors left, its clients, and so many clients in the backlog.
 fn full(waiting: usize) -> (Server, Vec<Http>) {
     let server = Setup::new()
         .descriptors(40)
@@ -107,7 +107,7 @@ fn while_redis_is_away() {
 #[test]
 #[cfg(feature = "redis")]
 fn while_redis_does_not_answer() {
-    // It is connected to, and never says a word.
+    // It accepts connections, and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Setup::new()
         .env("REVERB_SCALING_ENABLED", "true")

@@ -118,8 +118,8 @@ fn who_comes_back_too_early_is_told_to_wait() {
     server.wait();
 }
 
-/// Connects, and again each time it is told to reconnect, until no server listens. It leaves a
-/// connection only when the next one stands, so that the server always has one of it.
+/// Connects, and reconnects after each close frame, until no server listens. It drops a connection
+/// only once the next one is open, so that the server always has a connection of this client.
 fn reconnect_forever(server: &Server) -> usize {
     let request = format!("GET /app/app-key HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\n");
     let mut connections = 0;
@@ -144,7 +144,7 @@ fn reconnect_forever(server: &Server) -> usize {
 
 #[test]
 fn clients_that_keep_reconnecting_do_not_delay_the_end() {
-    // A server that waits for all of them ends only after this time.
+    // A server that waits for all these clients ends only after this time.
     let close_timeout = Duration::from_secs(6);
     let mut server = quick()
         .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 200)

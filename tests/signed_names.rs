@@ -1,10 +1,10 @@
-//! Signatures of subscriptions are of one channel, whatever its name.
+//! The signature of a subscription is valid for one channel only, regardless of its name.
 
 use crate::support::{APP, Client, Server, channel_auth};
 use serde_json::json;
 
-/// Asks for a channel with this `auth` and `channel_data`, which is refused as `InvalidData` or
-/// another of these.
+/// Subscribes with this `auth` and `channel_data`. The server must reject that with an error of
+/// this `kind`, such as `InvalidData`.
 #[track_caller]
 fn is_refused(client: &mut Client, channel: &str, auth: &str, data: &str, kind: &str) {
     let data = json!({"channel": channel, "auth": auth, "channel_data": data});

@@ -135,7 +135,7 @@ fn user_data_must_name_a_user() {
         let code = error_code(&mut client);
         assert_eq!(code, 4200, "{data}");
     }
-    // A number is its text, as in presence channels.
+    // A numeric id counts as its text, as in presence channels.
     let mut numbered = Client::connect(&server);
     sign_in(&mut numbered, r#"{"id":42}"#);
     numbered.subscribe("#server-to-user-42");

@@ -70,7 +70,7 @@ impl World {
         let mut app = App::new("1", "key", SECRET);
         app.client_events_on_public_channels = true;
         let mut config = Config { apps: vec![app], ..Config::default() };
-        // So small that nearly everything is put off once.
+        // So small that nearly all work is deferred once.
         config.limits.work_per_turn = 1_024;
         let now = Now { ms: 5_000, unix_s: 1_795_450_533 };
         let mut hub = Hub::new(&config, [seed as u8; 32], now);
@@ -355,7 +355,7 @@ impl World {
         }
     }
 
-    /// Lets the hub read this from a socket, in as many turns as its budget makes of it.
+    /// Makes the hub read these bytes from a socket, in as many turns as its budget requires.
     fn read(&mut self, id: ConnId, mut bytes: &[u8]) {
         self.hub.ready(id);
         while self.hub.has_work() {

@@ -44,7 +44,7 @@ fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
     server.signal("TERM");
     let stopping = manager.hears();
     let time = stopping.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").expect(&stopping);
-    // The window, the time after it, and that for the last bytes.
+    // 2 s of `drain_window_ms` and 3 s of `close_timeout_ms`, in microseconds.
     assert_eq!(time, "5000000");
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -204,6 +204,15 @@ fn the_pure_layers_know_no_effects() {
     ];
     none(&found("proto", &effects));
     none(&found("hub", &effects));
+    // Their tests as well: what they need beside the code is part of the program (`include_str!`).
+    let files_and_sockets = ["fs", "env", "TcpStream", "TcpListener", "UdpSocket", "SystemTime"];
+    let mut places = Vec::new();
+    for source in sources("src").iter().filter(|it| it.is_in("proto") || it.is_in("hub")) {
+        let tokens = tokens(&source.text);
+        let named = files_and_sockets.iter().filter(|name| tokens.iter().any(|it| it == *name));
+        places.extend(named.map(|name| format!("{} names {name}", source.name)));
+    }
+    none(&places);
 }
 
 #[test]

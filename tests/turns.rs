@@ -1,6 +1,7 @@
-//! What one turn of the event loop does: no more than its budget and one step, whatever clients ask
-//! for; in turn for every connection; and in an order that nobody can tell from that of a loop
-//! without a budget. The loop's part is played here: sockets are buffers, and time does not pass.
+//! What one turn of the event loop does: no more work than its budget and one step, regardless of
+//! what clients request; each connection in turn; and in an order that clients cannot distinguish
+//! from that of a loop without a budget. The test takes the part of the event loop: sockets are
+//! buffers, and time does not pass.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +15,15 @@ use crate::world::{NOW, frame, publish_request, request};
 /// The default of `limits.work_per_turn`.
 const BUDGET: u64 = 65_536;
 
-/// A connected client as the loop has it.
+/// The event loop's side of a client.
 #[derive(Default)]
 struct Socket {
     socket_id: String,
-    /// What it has sent, and the server has not read.
+    /// Bytes that the client has sent and the server has not read.
     input: Vec<u8>,
-    /// What it was sent and has not looked at.
+    /// Bytes that the server has sent and the test has not taken.
     output: Vec<u8>,
-    /// Whether it takes nothing of what it is sent.
+    /// Whether the client does not read.
     is_deaf: bool,
 }
 
@@ -53,7 +54,7 @@ impl Loop {
         id
     }
 
-    /// A WebSocket, and what it was welcomed with taken.
+    /// Opens a WebSocket, and takes the welcome from its output.
     fn connect(&mut self) -> ConnId {
         let id = self.open();
         let upgrade = "GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -73,7 +74,7 @@ impl Loop {
         id
     }
 
-    /// Asks to join a presence channel.
+    /// Sends a subscription to a presence channel.
     fn join(&mut self, id: ConnId, channel: &str, user: &str, info: &str) {
         let socket_id = &self.sockets[&id].socket_id;
         let data = format!(r#"{{"user_id":"{user}","user_info":{info}}}"#);
@@ -93,7 +94,7 @@ impl Loop {
         self.hub.ready(id);
     }
 
-    /// One turn; the units of work it took.
+    /// Runs one turn. Returns the units of work it took.
     fn turn(&mut self) -> u64 {
         let before = self.hub.work_done();
         self.hub.begin_turn();
@@ -186,7 +187,7 @@ fn subscription(channel: &str) -> String {
 
 const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 
-/// A presence channel with so many members, whose lists are of many bytes.
+/// Makes a presence channel with so many members, each with this info.
 fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId> {
     let ids: Vec<ConnId> = (0..members).map(|_| world.connect()).collect();
     for (n, id) in ids.iter().enumerate() {
@@ -200,7 +201,7 @@ fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId>
 #[test]
 fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
     let mut world = Loop::new();
-    // What is escaped within a string is nearly twice as long.
+    // Escaped within a string, this is nearly twice as long.
     let info = format!("[{}\"\"]", "\"\",".repeat(200));
     presence_channel(&mut world, 400, &info);
     let probe = world.connect();
@@ -259,7 +260,7 @@ fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() 
             let of_one = events.iter().filter(|event| **event / 100 == at);
             assert!(of_one.clone().is_sorted() && of_one.count() == 50, "{at}");
         }
-        // Each had its turn: none was through before another had begun.
+        // Each sender had its turn: none finished before all others had begun.
         let firsts = (0..20).map(|at| events.iter().position(|event| *event == at * 100).unwrap());
         let lasts = (0..20).map(|at| events.iter().position(|e| *e == at * 100 + 49).unwrap());
         assert!(firsts.max() < lasts.min(), "round robin");
@@ -288,7 +289,7 @@ fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
             askers.iter().map(|asker| world.hub.outbox(*asker).unwrap().1.bytes()).sum();
         assert!(waiting < 5 * 65_536, "{waiting} bytes wait");
     }
-    // One of them reads after all, and gets fifty lists of all channels.
+    // One of the clients now reads, and receives fifty lists of all channels.
     let reader = askers[3];
     world.sockets.get_mut(&reader).unwrap().is_deaf = false;
     world.hub.touch(reader);

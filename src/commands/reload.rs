@@ -51,14 +51,14 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a process has ended, be it that its parent has not taken note of it yet.
+/// Whether a process has ended. A zombie, for which its parent has not waited, has ended as well.
 fn has_ended(process: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"));
     stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
-/// Longer than a reload takes by default: ten seconds for the new binary to answer, and six until
-/// those have gone who cannot stay.
+/// Longer than a reload takes by default: 10 s for the new binary to answer, and 2 + 0.25 + 3 s for
+/// clients that cannot be handed over to disconnect.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it waits between two looks at whether the process is still there.
+/// The time between two checks that the process still runs.
 const LOOK: Duration = Duration::from_millis(200);

@@ -111,7 +111,7 @@ fn announce(loaded: &Loaded, bound: &Server) {
     let mut out = io::stdout().lock();
     let made_up = loaded.config.apps.first().filter(|_| loaded.generated_app);
     if made_up.is_some() && !out.is_terminal() {
-        // What is no terminal is kept: a log is no place for a secret.
+        // Output to anything but a terminal may be kept in a log, which must not hold a secret.
         text.push_str(
             "No app is configured. The credentials made for this run are printed to a terminal \
              only: run `reverb install` to add an app to the .env, and start the server again\n",

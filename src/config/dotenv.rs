@@ -1,9 +1,9 @@
 //! Reads the text of a `.env` file as phpdotenv 5 does, because the Laravel app beside us reads
 //! the same file and both must come to the same key and secret.
 //!
-//! Two differences: a line that begins with `#` is a comment whatever quotes it holds, and what
-//! `${OTHER}` may make of a value is bounded. What the names mean, and which source wins over
-//! which, is not decided here.
+//! Two differences: a line that begins with `#` is a comment regardless of the quotes in it, and
+//! the length of values with `${OTHER}` expanded is limited. What the names mean, and which source
+//! takes precedence, is not decided here.
 
 use std::collections::BTreeMap;
 
@@ -25,15 +25,16 @@ pub struct SyntaxError {
     pub reason: &'static str,
 }
 
-/// Bytes of one value, with what `${OTHER}` brings in: Linux hands a process no longer variable.
+/// Bytes of one value with `${OTHER}` expanded: Linux passes no longer variable to a process.
 pub const VALUE_BYTES_MAX: usize = 131_072;
 const VALUE_TOO_LONG: &str =
     "its value is longer than 128 KiB with what ${...} brings in, which no variable may be";
-/// Bytes of all values of a text: as much as Linux hands a process in all its variables. Twenty
-/// lines of twenty `${OTHER}` each would be more than any machine has.
+/// Bytes of all values of a text: as much as Linux passes to a process in all its variables.
+/// Without a limit, twenty lines of twenty `${OTHER}` each would expand to more than any machine's
+/// memory.
 pub const VALUES_BYTES_MAX: usize = 2_097_152;
-const VALUES_TOO_LONG: &str = "the values up to this line are longer than 2 MiB with what ${...} brings in, which the \
-     variables of a process may not be";
+const VALUES_TOO_LONG: &str = "the values up to this line are longer than 2 MiB with what ${...} \
+     brings in, which the variables of a process may not be";
 
 /// The entries of a `.env` text. Of a doubled name the last value counts.
 ///
@@ -42,7 +43,7 @@ const VALUES_TOO_LONG: &str = "the values up to this line are longer than 2 MiB 
 ///
 /// # Errors
 ///
-/// The first entry that phpdotenv would refuse, or that is too long.
+/// The first entry that phpdotenv would reject, or that is too long.
 pub fn parse(
     text: &str,
     outside: impl Fn(&str) -> Option<String>,
@@ -126,7 +127,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// The value with its variables put in.
+    /// The value with its variables expanded.
     fn resolved(self, known: impl Fn(&str) -> Option<String>) -> Result<String, &'static str> {
         let (mut value, mut rest) = (String::new(), self.text.as_str());
         let mut push = |part: &str| {
@@ -134,7 +135,7 @@ impl Raw {
             fits.then(|| value.push_str(part)).ok_or(VALUE_TOO_LONG)
         };
         for &at in &self.dollars {
-            // No name has a `$` in it, so what was put in before ends before this one.
+            // No name contains a `$`, so the previous variable ends before this one.
             let Some(other) = variable(&self.text[at..]) else { continue };
             let Some(brought) = known(other) else { continue };
             let before = at + rest.len() - self.text.len();
@@ -147,7 +148,7 @@ impl Raw {
     }
 }
 
-/// The name in a `${OTHER}` at the start.
+/// The name of the variable, if the text begins with `${OTHER}`.
 fn variable(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("${")?;
     let end = inner.find(|c| !is_name_character(c))?;
@@ -349,7 +350,7 @@ mod tests {
         assert_eq!(reason(&doubled(15)), (16, VALUE_TOO_LONG));
         let text = doubled(14) + &"B=${A14}\n".repeat(20);
         assert_eq!(reason(&text), (30, VALUES_TOO_LONG));
-        // Nothing is made of what is refused.
+        // The first value that is too long ends the expansion.
         let text =
             format!("A0=xxxxxxxx\n{}", "A0=${A0}${A0}${A0}${A0}${A0}${A0}${A0}\n".repeat(99));
         assert_eq!(reason(&text), (6, VALUE_TOO_LONG));

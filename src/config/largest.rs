@@ -1,13 +1,15 @@
-//! The longest message that nodes may have to say to each other under a configuration: what one
-//! client or publisher may send, in an envelope with what is said beside it.
+//! The longest message that nodes may send each other under a configuration: the most that one
+//! client or publisher may send, in an envelope with other items.
 
 use super::{Config, Error};
+use crate::proto::envelope::ITEMS_BYTES;
 
-/// The same limits count at all nodes, or what is longer is lost there.
+/// Checks that this node accepts the longest message. All nodes need the same limits: a node with a
+/// lower one loses the messages that are longer.
 ///
 /// # Errors
 ///
-/// `redis_reply_bytes` is less than that.
+/// `redis_reply_bytes` is less than the longest message.
 pub(super) fn check(config: &Config) -> Result<(), Error> {
     let (bytes, setting) = largest(config);
     let max = config.limits.redis_reply_bytes;
@@ -21,19 +23,19 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     Err(Error::new("configuration", "servers.reverb.limits.redis_reply_bytes", reason))
 }
 
-/// Its bytes, and the setting that has the greatest part in them.
+/// The bytes of the longest message, and the setting that contributes most to them.
 ///
-/// An envelope is complete with the item that takes it over [`BESIDE_BYTES`], so one item follows
-/// them, however long it is. What was sent stands in it as it came: names of events and data are
-/// copied, and other texts are no longer in JSON than they were in the JSON they came in. A user's id
-/// in a path is: `%01` becomes `\u0001`.
+/// An envelope ends with the item that takes it over [`ITEMS_BYTES`], so one item of any length
+/// may follow these bytes. An item is as long as its input: event names and data are copied, and
+/// other texts are no longer in JSON than in the JSON they arrived in. The exception is a user's id
+/// in a path, which doubles: `%01` becomes `\u0001`.
 fn largest(config: &Config) -> (u64, &'static str) {
     let limits = &config.limits;
     let messages = config.apps.iter().map(|app| match app.max_message_size as u64 {
         0 => limits.message_bytes.into(),
         size => size.min(limits.message_bytes.into()),
     });
-    // A client event on a presence channel has the id of its user as well.
+    // A client event on a presence channel also carries the id of its user.
     let user = u64::from(limits.presence_data_bytes);
     let items = [
         (config.server.max_request_size as u64, "max_request_size"),
@@ -41,12 +43,10 @@ fn largest(config: &Config) -> (u64, &'static str) {
         (2 * u64::from(limits.request_head_bytes), "limits.request_head_bytes"),
     ];
     let (bytes, setting) = items.into_iter().max().unwrap_or_default();
-    (bytes + BESIDE_BYTES + FRAME_BYTES, setting)
+    (bytes + ITEMS_BYTES as u64 + FRAME_BYTES, setting)
 }
 
-/// Bytes of other items after which an envelope takes no more: the hub's number.
-const BESIDE_BYTES: u64 = 65_536;
-/// Room for what is around it: the ids of app, node and socket, the channel, and Redis' own bytes.
+/// Bytes around the items: the ids of app, node and socket, the channel, and the framing of Redis.
 const FRAME_BYTES: u64 = 16_384;
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ limits! {
     /// newcomers are told 4100. Addresses of loopback and of private networks do not count: a proxy
     /// has one of them, and all clients come from it. For a proxy with a public address raise it.
     connections_per_address: u32 = 0, 0..=10_000_000;
-    /// Units of work that one turn of the event loop begins before it looks at its sockets again;
-    /// the rest goes on in the next turns, one connection after the other. A unit is about a tenth
+    /// Units of work that the event loop begins in one turn before it polls its sockets again; the
+    /// next turns continue with the rest, one connection after the other. A unit is about a tenth
     /// of a microsecond: a frame that is put in an outbox, or 64 bytes of JSON. A message is 10
     /// units, a signature 20, a request 60. 65,536 are about 6 ms.
     work_per_turn: u32 = 65_536, 1_024..=1_000_000_000;
@@ -114,12 +114,12 @@ limits! {
     /// Connections written to in one turn before the sockets are looked at again: about 4 ms of
     /// writes.
     flushes_per_turn: u32 = 1_024, 16..=1_048_576;
-    /// Bytes written in one turn, over all connections, before the sockets are looked at again. The
-    /// kernel takes 8 MiB in 3 to 5 ms.
+    /// Bytes written in one turn, over all connections, before the event loop polls its sockets
+    /// again. The kernel takes 8 MiB in 3 to 5 ms.
     flush_bytes_per_turn: u32 = 8_388_608, 65_536..=1_073_741_824;
-    /// Client events of one connection in a second; past it they are refused with 4301. 0 is no
-    /// limit. Pusher allows 10; a pointer that is followed at the 60 Hz of a screen, beside notices
-    /// of typing, stays below 100.
+    /// Client events of one connection in a second; the server rejects more with 4301. 0 is no
+    /// limit. Pusher allows 10. An app that sends pointer positions at a screen's 60 Hz, in
+    /// addition to typing notices, stays below 100.
     client_events_per_second: u32 = 100, 0..=65_535;
     /// Channels one connection may be subscribed to. Echo apps use a handful; 1,000 cost the
     /// server about 200 KB.
@@ -135,8 +135,8 @@ limits! {
     /// Users of one presence channel. Pusher stops at 100 and Reverb nowhere; each of them receives
     /// the list of all.
     presence_members: u32 = 10_000, 1..=1_000_000;
-    /// Bytes of the list of users of one presence channel as each that joins is sent it, in one
-    /// message. Three quarters of `outbox_bytes`, so that events fit after it.
+    /// Bytes of the user list of one presence channel, as the server sends it to a new member in
+    /// one message. Three quarters of `outbox_bytes`, so that events fit after it.
     presence_bytes: u32 = 3_145_728, 1_024..=1_073_741_824;
     /// Bytes of the `channel_data` of one presence subscription. Pusher stops at 1 KB, Reverb at
     /// its message size.
@@ -158,13 +158,14 @@ limits! {
     /// Channels, and users of presence channels, that are known of one other node. A million take
     /// about 300 MB.
     node_facts: u32 = 1_000_000, 1_000..=100_000_000;
-    /// Bytes of what is published to other nodes, kept until they have acknowledged it, and of what
-    /// is received of them ahead of what is missing. Redis disconnects a node for which 32 MB wait
-    /// (`client-output-buffer-limit`): 48 MiB outlast that. Past it the oldest are dropped.
+    /// Bytes of messages published to other nodes, kept until these acknowledge them, and of
+    /// messages received from other nodes ahead of missing ones. Redis disconnects a node for which
+    /// 32 MiB wait (`client-output-buffer-limit`): 48 MiB outlast that. Beyond the limit the oldest
+    /// are dropped.
     bus_queue_bytes: u32 = 50_331_648, 65_536..=2_147_483_648;
-    /// Bytes of one message from Redis. It must be more than a client or publisher may send, as that
-    /// goes to other nodes; a longer one is skipped and counted as missing. Redis itself disconnects
-    /// a subscriber for which 32 MiB wait.
+    /// Bytes of one message from Redis. The limit must exceed what a client or publisher may send,
+    /// as the server forwards that to other nodes. A node skips a longer message and counts it as
+    /// missing. Redis itself disconnects a subscriber for which 32 MiB wait.
     redis_reply_bytes: u32 = 33_554_432, 65_536..=2_147_483_648;
     /// Milliseconds until Redis is connected and has answered the login.
     redis_connect_timeout_ms: u32 = 5_000, 100..=60_000;
@@ -176,10 +177,10 @@ limits! {
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
     /// Milliseconds over which a stopping server tells its clients to reconnect.
     drain_window_ms: u32 = 2_000, 0..=600_000;
-    /// Milliseconds before its end from which on a stopping server tells clients to return a second
-    /// later (4100). The rest of that second is left for the next server to start; a client that
-    /// finds the port closed stays away for fifteen seconds. Earlier ones return at once (4200) and
-    /// wait until the end.
+    /// Milliseconds at the end of a stop in which the server closes connections with 4100, which
+    /// makes clients reconnect a second later. The rest of that second is for the next server to
+    /// start; a client that finds the port closed waits fifteen seconds. Clients closed earlier
+    /// (4200) reconnect at once, and wait for the end if it is within five seconds.
     drain_linger_ms: u32 = 250, 0..=60_000;
 }
 

@@ -186,8 +186,8 @@ pub struct App {
     pub max_message_size: usize,
     /// Whose `client-` events are passed on. `REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM`.
     pub accept_client_events_from: ClientEvents,
-    /// Whether client events are passed on in public channels as well, as Laravel Reverb does.
-    /// `REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS`; off by default, as Pusher does.
+    /// Whether the server forwards client events on public channels as well, as Laravel Reverb
+    /// does. `REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS`; off by default, as in Pusher.
     pub client_events_on_public_channels: bool,
     /// The most messages of one connection in a time. `REVERB_APP_RATE_LIMIT*`.
     pub rate_limit: Option<RateLimit>,
@@ -198,7 +198,7 @@ pub struct App {
     /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, as Reverb takes any.
     pub strict_channel_names: bool,
     /// Answers the request for the users of a vacant presence channel with an empty list, as Pusher
-    /// does. Off, it is answered with 404, as by Laravel Reverb, which all official libraries take for
+    /// does. If off, the answer is 404, as in Laravel Reverb, which all official libraries treat as
     /// an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
 }

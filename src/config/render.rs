@@ -54,7 +54,7 @@ fn path(path: &Option<PathBuf>) -> Value {
     plain(path.as_ref().and_then(|path| path.to_str()))
 }
 
-/// A list in one text, with this between its items; null where there are none.
+/// The items in one text with a separator between them; null if there are none.
 fn joined(items: &[impl ToString], separator: &str) -> Value {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
     plain((!items.is_empty()).then(|| texts.join(separator)))

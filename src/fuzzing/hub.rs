@@ -1,6 +1,6 @@
-//! The hub as a whole: clients, publishers and time in any order. After each step its books must
-//! agree with each other, those of what other nodes have told as well, and once everybody has gone and every time is over nothing may be left:
-//! no channel, no member, no byte.
+//! The hub as a whole: clients, publishers, other nodes and time in any order. After each step its
+//! data structures must agree with each other (`Hub::audit`), remote state included. Once all
+//! connections are closed and all deadlines have passed, no channel, member or byte may be left.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -82,7 +82,7 @@ struct World<'a> {
     now: Now,
     signer: Signer,
     clients: Vec<Client>,
-    /// What clients have sent and the hub has not read.
+    /// Bytes that clients have sent and the hub has not read.
     sockets: BTreeMap<ConnId, Vec<u8>>,
     /// How what clients send is cut.
     lengths: &'a [u8],
@@ -282,7 +282,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A turn of the loop, as far as it reads: within its budget, and one connection after the other.
+    /// The reading part of a turn: within the budget, one connection after the other.
     fn turn(&mut self) {
         self.hub.begin_turn();
         while let Some((id, bytes_max)) = self.hub.next_read(self.now) {
@@ -374,7 +374,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Turns in which any input of a client is handled, or waits until it reads.
+/// Turns after which the hub has handled any input of a client, or holds it until the client reads.
 const TURNS_MAX: usize = 50;
 
 /// A frame of a client, under a mask of zeroes.

@@ -1,5 +1,6 @@
-//! What Redis says: the same things in any pieces, and never more of one kept than is allowed. What
-//! follows a message that is too long is read as if it had not been.
+//! Bytes from Redis: the reader yields the same messages regardless of how the bytes are split, and
+//! keeps no more of a message than is allowed. It reads the messages after one that is too long as
+//! a reader without that limit does.
 
 use super::pieces::{cuts, pieces};
 use crate::proto::resp::{Broken, Reader, Said, command};
@@ -15,7 +16,7 @@ pub fn resp(data: &[u8]) {
 
     let limited = read(lengths, bytes, BYTES_MAX);
     let limited_single = read(&[0], bytes, BYTES_MAX);
-    // Garbage in a message that is too long is passed over with it, if the piece has both.
+    // The reader skips garbage in a message that is too long, if one piece has both.
     same(&limited, &limited_single, |a, b| a == b);
     same(&limited, &whole, |limited, whole| match limited {
         Said::TooLong { bytes, head } => *bytes > BYTES_MAX as u64 && head.len() < 1_000,
@@ -46,7 +47,7 @@ fn compare(cut: &Outcome, whole: &Outcome) {
     }
 }
 
-/// Two readings say the same, as far as both go.
+/// Asserts that two readings agree up to the end of the shorter one.
 fn same(one: &Outcome, other: &Outcome, is_same: fn(&Said, &Said) -> bool) {
     let mut both = one.said.iter().zip(&other.said);
     assert!(both.all(|(one, other)| is_same(one, other)), "{one:?} {other:?}");

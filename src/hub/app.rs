@@ -36,7 +36,7 @@ impl Elsewhere {
         self.0.get_mut(node).into_iter().for_each(|place| *place = count);
     }
 
-    /// Whether there are connections at the node with this number.
+    /// Whether the node with this number has connections of the app.
     #[cfg(feature = "redis")]
     pub(crate) fn has(&self, node: usize) -> bool {
         self.0.get(node).is_some_and(|count| *count > 0)

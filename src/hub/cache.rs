@@ -121,8 +121,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Forgets the versions of what is kept: the next event of each channel replaces it. They are
-    /// compared among nodes that speak to each other, and with nothing else.
+    /// Resets the versions of the stored events, so that the next event of each channel replaces
+    /// the stored one. Versions are only comparable among nodes that are connected to each other.
     pub(super) fn forget_versions(&mut self) {
         self.events.values_mut().for_each(|kept| kept.version = (0, 0));
     }

@@ -1,14 +1,14 @@
-//! The whole hub written down and read back, for a server that goes on in another process, or with
-//! another configuration.
+//! Saves and restores a whole hub, for a server that continues in another process, or with another
+//! configuration.
 //!
-//! What is carried: connections with all that has half arrived or waits to be sent, channels with
-//! their members in order, what cache channels keep, the place among other nodes, and the figures.
-//! Times are carried as they are: whoever reads must go on with the same clock. What follows from the
-//! rest is found again and not carried (addresses, counts of connections, deadlines in the wheel),
-//! and so are settings: those of the configuration that the hub was made from count.
+//! The state contains the connections with their partial input and pending output, the channels
+//! with their members in order, the events of cache channels, the state of the bus, and the
+//! counters. Times are saved unchanged: the restoring process must use the same clock. Derived data
+//! is rebuilt and not saved (addresses, counts of connections, deadlines in the wheel). Settings
+//! are not saved either: those of the restoring hub's configuration apply.
 //!
-//! An app that the configuration has no more stays, for those of its connections that there are:
-//! nobody new finds it, and they are told to go, spread over a time.
+//! An app that the configuration no longer contains is kept while it has connections: it accepts no
+//! new ones, and those that are open are closed, spread over a period.
 
 mod peers;
 mod version;
@@ -27,9 +27,9 @@ use crate::config::{App as Settings, Config};
 use crate::proto::carry::{Carried, Carrier, Cut};
 pub use version::state_version;
 
-/// The version of what [`Hub::freeze`] has written; `None` for what it never writes.
+/// The version at the start of a state that [`Hub::freeze`] has written; `None` if there is none.
 pub fn version_of(state: &[u8]) -> Option<String> {
-    // A version is short, and a state may be long.
+    // Only the beginning is copied: a version is short, and a state may be long.
     let beginning = state[..state.len().min(64)].to_vec();
     let (mut c, mut version) = (Carrier::reader(beginning), String::new());
     c.text(&mut version).ok()?;
@@ -37,12 +37,12 @@ pub fn version_of(state: &[u8]) -> Option<String> {
 }
 
 impl<T> Hub<T> {
-    /// Writes everything down. `io` says by which number the owner of a connection's socket will
-    /// know it again. Nothing is lost by it: the hub can go on as if it had not been asked.
+    /// Saves the whole hub. `io` maps a connection's socket to the number that is stored in the
+    /// state. The hub keeps all of its data and can continue afterwards.
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// No cause is known.
     pub fn freeze(
         &mut self,
         now: Now,
@@ -83,12 +83,12 @@ impl<T> Hub<T> {
         Ok(c.into_bytes())
     }
 
-    /// Reads what another hub has written down, into one that nobody has come to yet. `io` has the
-    /// sockets by their numbers.
+    /// Restores the state of another hub into a hub without connections. `io` maps the numbers in
+    /// the state to the sockets.
     ///
     /// # Errors
     ///
-    /// It was not written by this version, or not all of it is there. The hub is of no use then.
+    /// The state has another version or is incomplete. The hub cannot be used afterwards.
     pub fn thaw(
         &mut self,
         state: Vec<u8>,
@@ -116,10 +116,10 @@ impl<T> Hub<T> {
         self.thaw_bus(c, has_new, now)?;
         c.end()?;
         for id in self.peers.ids() {
-            // Each is looked at once, by the shell and by the wheel, and finds its place again.
+            // The shell and the wheel check each connection once, which arms its deadline.
             self.peers.touch(id);
             self.peers.arm(id, now.ms);
-            // What was read and not handled, or was not read though it could be.
+            // There may be input that was read but not handled, or that the socket still holds.
             self.schedule_in(id, Lane::Light);
         }
         let orphans = self.peers.ids().into_iter().filter(|id| self.is_orphan(*id)).collect();
@@ -127,12 +127,12 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Goes on with another configuration, of the same nodes. Connections have other names then: the
-    /// places of those they had, which are returned.
+    /// Switches to another configuration with the same nodes. Each connection gets a new id: its
+    /// index in the returned list of old ids.
     ///
     /// # Errors
     ///
-    /// None that is known; the hub is of no use then.
+    /// No cause is known; the hub cannot be used afterwards.
     pub fn reconfigure(&mut self, config: &Config, now: Now) -> Result<Vec<ConnId>, Cut> {
         let mut seed = [0; 32];
         for piece in seed.chunks_mut(8) {
@@ -153,7 +153,7 @@ impl<T> Hub<T> {
         Ok(names)
     }
 
-    /// Tells the next of those whose app is no more.
+    /// Closes the next connections of removed apps.
     pub(super) fn close_orphans(&mut self, now: Now) {
         let Some(orphans) = &mut self.orphans else { return };
         for id in orphans.take_due(self.limits.drain_window_ms.into(), now.ms) {
@@ -168,13 +168,12 @@ impl<T> Hub<T> {
         app.is_some_and(|app| self.by_id.get(&self.apps[app as usize].settings.id) != Some(&app))
     }
 
-    /// Whether an app is to be carried: not if it is no more, and the last of its connections has
-    /// gone as well.
+    /// Whether the state includes an app: all but removed apps without connections.
     fn is_kept(&self, at: u32, app: &App) -> bool {
         app.connections > 0 || self.is_served(at, app)
     }
 
-    /// Whether the configuration has an app.
+    /// Whether the configuration contains the app at this index.
     pub(super) fn is_served(&self, at: u32, app: &App) -> bool {
         self.by_id.get(&app.settings.id) == Some(&at)
     }
@@ -233,15 +232,15 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// The index of each carried app in this hub, `None` if it was not kept; and whether this hub
-    /// serves an app that the other did not.
+    /// Returns the index of each saved app in this hub, `None` if the app was not kept; and whether
+    /// this hub serves an app that the saved hub did not serve.
     fn thaw_apps(&mut self, c: &mut Carrier) -> Result<(Vec<Option<u32>>, bool), Cut> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
             c.option(&mut id, Carrier::text)?;
             let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
-            // There may be one that was removed beside one that came again.
+            // Two saved apps may have one id: a removed app and the app that was added again.
             let known = known.filter(|known| !apps.contains(&Some(*known)));
             apps.push(id.map(|id| known.unwrap_or_else(|| self.add_orphaned_app(id))));
         }
@@ -254,7 +253,7 @@ impl<T> Hub<T> {
         Ok((apps, !new.is_empty()))
     }
 
-    /// Adds an app that nobody can find or sign for.
+    /// Adds an app without an entry in `by_id` or `by_key`, with a random key and secret.
     fn add_orphaned_app(&mut self, id: String) -> u32 {
         let mut random = || format!("{:016x}{:016x}", self.random.number(), self.random.number());
         let settings = Settings::new(id, random(), random());
@@ -321,7 +320,7 @@ impl<T> Hub<T> {
                 if let Some(listing) = &mut request.listing {
                     match apps.get(listing.app as usize).copied().flatten() {
                         Some(app) => listing.app = app,
-                        // The app was removed, and the rest of its list with it.
+                        // The app was removed: the rest of its list cannot be sent.
                         None => peer.phase = Phase::Closing(peers::blank_closing()),
                     }
                 }
@@ -340,7 +339,7 @@ impl<T> Hub<T> {
         if id.0 as usize == place { Ok(()) } else { Err(Cut) }
     }
 
-    // Without Redis there is no bus to carry.
+    // Without Redis there is no bus state to save.
     #[cfg(not(feature = "redis"))]
     fn settle_bus(&mut self, _now: Now) {}
 

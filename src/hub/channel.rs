@@ -51,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// Whether the name is the server's own (it begins with `#`): no client sends to it.
+    /// Whether the name is reserved for the server (it begins with `#`): clients cannot send to it.
     pub(crate) fn is_reserved(self) -> bool {
         matches!(self.access, Access::User | Access::Internal)
     }
@@ -140,7 +140,7 @@ impl Channel {
         self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
     }
 
-    /// Adds what is known of each node to its number of facts.
+    /// Adds the facts that this channel stores about each node to the count of that node.
     pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
         for elsewhere in &self.elsewhere {
             facts.get_mut(usize::from(elsewhere.node)).into_iter().for_each(|count| *count += 1);

@@ -45,7 +45,7 @@ impl<T> Hub<T> {
             let detail = "a public channel (client_events_on_public_channels is false)";
             return Err(Refusal::new(4009, ON_PUBLIC_CHANNEL, detail));
         }
-        // Only the app sends to a user. The channel need not exist here: it may at another node.
+        // Only the app may send to a reserved channel, even one that exists only on another node.
         if Kind::of(&event.channel).is_reserved() {
             return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
@@ -87,7 +87,7 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Whether a connection has sent as many client events in this second as it may.
+    /// Whether a connection has used up its client events for the current second.
     pub(super) fn is_over_event_rate(&self, id: ConnId, now: Now) -> bool {
         let limit = self.limits.client_events_per_second;
         let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
@@ -97,7 +97,7 @@ impl<T> Hub<T> {
         })
     }
 
-    /// How a client event beyond the rate is refused.
+    /// The error for a client event over the rate limit.
     pub(super) fn over_event_rate(&self) -> Refusal {
         let limit = self.limits.client_events_per_second;
         let text = format!(
@@ -115,7 +115,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// The second, as far as two of them must be told apart.
+/// The current second, truncated to 16 bits. It repeats after 18 hours (65,536 s); it is compared
+/// with the second of the last client event only.
 fn second_of(now: Now) -> u16 {
     (now.ms / 1_000) as u16
 }

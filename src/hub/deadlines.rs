@@ -1,32 +1,35 @@
-//! Every deadline of the hub, by name: what fires, and when. [`Hub::next_tick_ms`] is the earliest of
-//! them, and none may stay in the past after [`Hub::tick`]: the event loop would not sleep any more.
+//! Every deadline of the hub, by name: what fires, and when. [`Hub::next_tick_ms`] returns the
+//! earliest. None may stay in the past after [`Hub::tick`], or the event loop would never sleep.
 
 use super::Hub;
 use super::peer::Now;
 use super::staggered::Staggered;
 
-/// What the hub does at a time, and not because something has come.
+/// Work that the hub starts at a set time and not on input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deadline {
-    /// A connection: its request is late, it was silent for the ping interval or did not answer the
-    /// ping, or it is closing and takes nothing more. One slot of the wheel.
+    /// The earliest slot of the wheel expires. A connection in it may have a late request, may have
+    /// been silent for the ping interval or not have answered the ping, or may be closing and not
+    /// read its outbox.
     Connections,
-    /// A wave of users who left a presence channel is over.
+    /// A wave of leaves from a presence channel is over or has lasted for a second: the hub
+    /// notifies the members.
     Leaves,
-    /// The subscribers of a large channel may be told again how many they are.
+    /// The next subscription count of a large channel may be sent to its subscribers.
     Counts,
-    /// Member lists that were not sent for a second are given up.
+    /// Member lists that were not sent for a second are dropped.
     MemberLists,
-    /// The next clients of a stopping server get their close frames, or the stop ends.
+    /// While the server shuts down: the next clients get their close frames, or the shutdown ends.
     Drain,
     /// The next connections of an app that was removed are closed.
     Orphans,
-    /// Another node is silent for the lease, this one shows that it is not, or Redis is late.
+    /// The lease of another node expires, this node's next heartbeat is due, or the Redis session
+    /// times out or retries.
     Nodes,
 }
 
 impl Deadline {
-    /// All of them.
+    /// Every variant; a new one must be added here, or it never fires.
     pub(crate) const ALL: [Deadline; 7] = [
         Deadline::Connections,
         Deadline::Leaves,
@@ -44,12 +47,12 @@ impl<T> Hub<T> {
         Deadline::ALL.into_iter().filter_map(|deadline| self.deadline_ms(deadline)).min()
     }
 
-    /// Whether [`Hub::tick`] is due, or did not get through last time.
+    /// Whether [`Hub::tick`] is due, or stopped early the last time.
     pub fn is_tick_due(&self, now: Now) -> bool {
         self.has_due_connections() || self.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms)
     }
 
-    /// The first deadline that is in the past, by name: after a turn there is none.
+    /// The name of a deadline that has passed, if any. After a turn there must be none.
     #[doc(hidden)]
     pub fn overdue(&self, now: Now) -> Option<String> {
         let is_past = |deadline: &Deadline| {
@@ -61,7 +64,7 @@ impl<T> Hub<T> {
 
     fn deadline_ms(&self, deadline: Deadline) -> Option<u64> {
         match deadline {
-            // What the last tick did not get through is work, and no deadline.
+            // Connections that the last tick did not reach are pending work, not a deadline.
             Deadline::Connections if self.has_due_connections() => None,
             Deadline::Connections => self.peers.wheel.next_ms(),
             Deadline::Leaves => self.next_leaves_ms(),

@@ -16,11 +16,11 @@ use crate::proto::{message, websocket};
 const HELD_CHECK_MS: u64 = 1_000;
 
 impl<T> Hub<T> {
-    /// Checks every connection whose slot of the wheel has come round: as many as a quarter of a
-    /// turn's units allow, whatever else the turn has done, and the others in the next turn.
+    /// Checks the connections whose slot of the wheel has expired. A tick spends at most a quarter
+    /// of a turn's units on them, regardless of what the turn has done before; the next tick checks
+    /// the rest.
     pub(super) fn check_due(&mut self, now: Now) {
-        let share = self.peers.work.bus_share();
-        let units_max = self.peers.work.done().saturating_add(share);
+        let units_max = self.peers.work.side_work_end();
         self.is_due_cut_short = false;
         while let Some((tick, id)) = self.next_due(now) {
             // The entry has fired; `MAX` lets any new deadline replace it.
@@ -41,7 +41,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether connections of a slot that has come round are still to be looked at.
+    /// Whether the last tick used up its units, so that connections may be left to check.
     pub(super) fn has_due_connections(&self) -> bool {
         self.is_due_cut_short
     }
@@ -65,11 +65,11 @@ impl<T> Hub<T> {
             Phase::Request(request) => {
                 let idle_ms = peer.last_seen_ms + u64::from(self.limits.keep_alive_timeout_ms);
                 if request.is_held && now.ms < idle_ms {
-                    // It may have arrived whole: whether it is late shows when its turn comes.
+                    // The request may be complete: its deadline is checked when the hub resumes it.
                     return self.peers.arm(id, idle_ms.min(now.ms + HELD_CHECK_MS));
                 }
                 if request.is_held {
-                    // Its client has not read the answer to an earlier one for so long.
+                    // The client has neither read an answer nor sent anything for that long.
                     return self.retire(id, CloseMode::Now, now);
                 }
                 let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);

@@ -1,7 +1,8 @@
-//! The list of a presence channel's users as it is sent to each that joins: encoded in segments,
-//! which all lists share as long as nobody of them leaves. So a list costs a join a few places in
-//! its outbox, and not the encoding of all users, and ten thousand lists that wait take the memory
-//! of one. Segments are kept for a second after they were last sent; idle channels have none.
+//! The list of a presence channel's users, which the hub sends to each client that joins. The list
+//! is encoded in segments, and all queued lists share a segment until its users change. So a join
+//! does not encode all users but queues references to segments, and ten thousand queued lists take
+//! the memory of one. Segments are kept for a second after they were last sent; idle channels have
+//! none.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,43 +14,43 @@ use super::write_lanes::WriteLane;
 use crate::proto::message::{self, push_escaped, push_json_string};
 use crate::proto::websocket::{self, Frame};
 
-/// The segments of one list, by the place of their first user.
+/// The segments of one list, keyed by the place of their first user.
 #[derive(Debug, Default)]
 pub(crate) struct MemberList {
     segments: BTreeMap<u64, Segment>,
-    /// When it was last sent.
+    /// When the list was last sent.
     pub used_ms: u64,
 }
 
-/// Users in a row, as JSON within a JSON string.
+/// The encoding of consecutive users, as JSON within a JSON string.
 #[derive(Debug)]
 struct Segment {
-    /// The place of its last user.
+    /// The place of the last user in it.
     last: u64,
-    /// `\"id\"`s with commas between them, and one before them unless the list begins here.
+    /// Each user as `\"id\"`, separated by commas; a comma precedes the first unless `is_first`.
     ids: Frame,
-    /// `\"id\":info`s, in the same way.
+    /// Each user as `\"id\":info`, with commas as in `ids`.
     infos: Frame,
     is_first: bool,
-    /// Whether no user that joins later belongs to it.
+    /// Whether the segment is complete: a user that joins later goes into a later segment.
     is_closed: bool,
 }
 
-/// Users of a segment. Sixty-four make about 6 KB of a list, and a list of ten thousand is put in
-/// an outbox in 320 pieces.
+/// The most users in a segment. Sixty-four users make about 6 KB of a list; a list of ten thousand
+/// users is queued as about 320 pieces.
 const SEGMENT_USERS: usize = 64;
-/// Bytes after which a segment is complete with fewer users.
+/// A segment with more bytes of infos than this is complete, even with fewer users.
 const SEGMENT_BYTES: usize = 16_384;
 /// The place of a user, its id and its info.
 type User<'a> = (u64, &'a Rc<str>, Option<&'a str>);
 
 impl MemberList {
-    /// Whether so many users of so many bytes are worth segments: a short list is one frame.
+    /// Whether a list of this size is worth encoding in segments: a shorter list is one frame.
     pub(crate) fn is_worth_it(users: usize, bytes: usize) -> bool {
         users > SEGMENT_USERS || bytes > SEGMENT_BYTES
     }
 
-    /// A user has left: its segment is encoded again when the list is next sent.
+    /// Drops the segment of a user that has left; it is encoded again when the list is next sent.
     pub(crate) fn forget(&mut self, place: u64) {
         if let Some((&first, segment)) = self.segments.range(..=place).next_back()
             && segment.last >= place
@@ -58,8 +59,8 @@ impl MemberList {
         }
     }
 
-    /// The answer to a subscription, in pieces. `after` gives the users from a place on, in order.
-    /// Returns how many bytes had to be encoded as well.
+    /// Returns the answer to a subscription, in pieces, and how many bytes had to be encoded for
+    /// it. `after` returns the users from a place on, in order.
     pub(crate) fn answer<'a, I: Iterator<Item = User<'a>>>(
         &mut self,
         channel: &str,
@@ -92,7 +93,8 @@ impl MemberList {
         (pieces(channel, count, &segments), encoded_bytes)
     }
 
-    /// Encodes a segment that begins with the first of these users, up to the next that is kept.
+    /// Encodes a segment that starts with the first of these users. It ends before the next closed
+    /// segment, if no limit ends it earlier.
     fn encode<'a>(
         &self,
         first: u64,
@@ -125,7 +127,7 @@ impl MemberList {
     }
 }
 
-/// Puts a message together: its header counts the bytes of all pieces.
+/// Assembles a message: the length in its frame header is that of all pieces together.
 fn pieces(channel: &str, count: usize, segments: &[&Segment]) -> Vec<Frame> {
     let start =
         format!(r#"{{"event":"{SUCCEEDED}","data":"{{\"presence\":{{\"count\":{count},\"ids\":["#);
@@ -146,15 +148,15 @@ fn pieces(channel: &str, count: usize, segments: &[&Segment]) -> Vec<Frame> {
 
 const SUCCEEDED: &str = "pusher_internal:subscription_succeeded";
 
-/// Bytes a user takes in a list as it is sent.
+/// The bytes that a user takes in the encoded list.
 pub(crate) fn sent_bytes(id: &str, info: Option<&str>) -> usize {
     let id_bytes = message::twice_escaped_len(id) + 4;
-    // Twice the id, a colon, and two commas.
+    // The id appears twice; a colon and two commas are 3 more bytes.
     2 * id_bytes + message::escaped_len(info.unwrap_or("null")) + 3
 }
 
 impl<T> Hub<T> {
-    /// Answers a subscription with the list of a presence channel that has many users.
+    /// Answers a subscription to a presence channel that has many users, with the list in pieces.
     pub(super) fn send_long_list(&mut self, id: ConnId, app: u32, name: &str, now: Now) {
         let channel = self.apps[app as usize].channel_mut(name);
         let Some(presence) = channel.and_then(|channel| channel.presence.as_mut()) else { return };
@@ -167,8 +169,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether a subscription must wait until the client has taken the answer to an earlier one: a
-    /// list that waits is not sent again.
+    /// Whether a repeated subscription to a presence channel must wait until the client has read
+    /// its outbox, so that the same list is not queued again and again.
     pub(super) fn must_take_list_first(&self, id: ConnId, app: u32, channel: &str) -> bool {
         let place = self.apps[app as usize].place(channel);
         let is_waiting = |peer: &Peer<T>| peer.outbox.bytes() > WAITING_BYTES_MAX;
@@ -177,12 +179,12 @@ impl<T> Hub<T> {
             && self.peers.get(id).is_some_and(is_waiting)
     }
 
-    /// When member lists that were not sent lately are given up.
+    /// When the hub next drops idle member lists.
     pub(super) fn next_member_lists_ms(&self) -> Option<u64> {
         self.member_lists_ms
     }
 
-    /// Gives up member lists that were not sent for a second, so that idle channels have none.
+    /// Drops member lists that were not sent for a second, so that idle channels have none.
     pub(super) fn drop_idle_lists(&mut self, now: Now) {
         if self.member_lists_ms.is_none_or(|due_ms| now.ms < due_ms) {
             return;
@@ -200,7 +202,8 @@ impl<T> Hub<T> {
 
 /// Milliseconds for which the segments of a list are kept after it was last sent.
 const KEPT_MS: u64 = 1_000;
-/// Bytes that may wait for a client that asks for a list it was sent already.
+/// A client with more bytes than this in its outbox must read them before the hub handles its
+/// repeated subscription to a presence channel.
 const WAITING_BYTES_MAX: usize = 65_536;
 
 #[cfg(test)]
@@ -213,7 +216,8 @@ mod tests {
         users.range(place..).map(|(place, (id, info))| (*place, id, info.as_deref()))
     }
 
-    /// The message that the pieces make, checked against one that is made at once.
+    /// Compares the message in pieces with one that is encoded at once. Returns the bytes that had
+    /// to be encoded.
     fn check(list: &mut MemberList, users: &Users) -> usize {
         let (pieces, encoded_bytes) =
             list.answer("presence-\"c", users.len(), |place| after(users, place));

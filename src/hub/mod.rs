@@ -96,22 +96,22 @@ pub struct Hub<T> {
     request_bytes_max: usize,
     random: Random,
     schedule: Schedule,
-    /// Users who left a presence channel, of whom the members have not been told yet.
+    /// Leaves from presence channels that have not been sent to the members yet.
     pending_leaves: PendingLeaves,
-    /// Presence channels whose list was sent lately, by app and name.
+    /// Presence channels that keep the segments of their member list, by app and name.
     member_lists: Vec<(u32, Rc<str>)>,
-    /// When those that were not sent since are given up.
+    /// When the lists that were not sent for a second are next dropped.
     member_lists_ms: Option<u64>,
-    /// Connections of a slot of the wheel that has come round, which are still to be looked at.
+    /// The tick of an expired slot of the wheel, and the connections still to be checked.
     due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
-    /// Whether the last tick left some of them, or of later slots, to the next.
+    /// Whether the last tick used up its units, so that due connections may be left to check.
     is_due_cut_short: bool,
-    /// Channels whose subscribers are to be told how many they are, the earliest first.
+    /// Channels whose subscription count is to be sent, the earliest first.
     counts_due: VecDeque<CountDue>,
     /// The `Date` header, and the second it is of.
     date: (u64, String),
     drain: Option<Drain>,
-    /// Connections of apps that are no more, until they have been told to go.
+    /// Connections of removed apps, until they are closed.
     orphans: Option<Staggered>,
     /// What joins this node with others, where there are to be several.
     bus: Option<Box<Bus>>,
@@ -183,7 +183,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Has this listener told what happens from now on.
+    /// Notifies this listener of events from now on.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.peers.listener = Some(listener);
     }
@@ -232,7 +232,7 @@ impl<T> Hub<T> {
                 self.peers.counters.apps[app as usize].bytes_in += bytes.len() as u64;
                 self.frames(id, reader, bytes, now);
             }
-            // Whatever a client says after it was told to go is read past.
+            // The input of a closing connection is discarded.
             Phase::Closing(_) => {}
         }
         self.drop_slow(now);
@@ -252,7 +252,7 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// A client has begun in a way its socket cannot make bytes of: it is told so, and closed.
+    /// Rejects a client whose first bytes its socket cannot decode: answers 400 with `text`.
     pub fn turn_away(&mut self, id: ConnId, text: &str, now: Now) {
         self.refuse(id, Reject::new(400, text), now);
     }
@@ -308,13 +308,13 @@ impl<T> Hub<T> {
         Some(&mut self.peers.get_mut(id)?.io)
     }
 
-    /// A connection's outbox was written as far as it went; `is_blocked` when its socket takes no
-    /// more until the poller says so, and then [`Hub::touch`].
+    /// The owner has written to a connection's socket. `is_blocked` means that the socket accepts
+    /// no more data: the owner calls [`Hub::touch`] when the poller reports it as writable.
     pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
         if let Some(peer) = self.peers.get_mut(id)
             && matches!(peer.phase, Phase::Request(_))
         {
-            // A client that takes its answers is no idle one.
+            // A client that reads its answers is not idle.
             peer.last_seen_ms = now.ms;
         }
         if self.peers.set_blocked(id, is_blocked) {
@@ -322,8 +322,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// What to do with a connection after its outbox was written as far as it went. Says
-    /// [`IoAction::ShutdownWrite`] once.
+    /// What to do with a connection after its outbox was written. Returns
+    /// [`IoAction::ShutdownWrite`] only once.
     pub fn next_action(&mut self, id: ConnId) -> IoAction {
         let Some(peer) = self.peers.get_mut(id) else { return IoAction::Stay };
         let Phase::Closing(closing) = &mut peer.phase else { return IoAction::Stay };
@@ -358,8 +358,8 @@ impl<T> Hub<T> {
         &mut self.peers.counters
     }
 
-    /// Whether half of many connections have gone since this was last said, or what was kept for
-    /// other nodes: it is worth while to make the allocator return their memory to the system.
+    /// Whether the hub has freed much memory since the last call, of connections or of the queue
+    /// for other nodes: it is worth while to make the allocator return that memory to the system.
     pub fn has_shrunk(&mut self) -> bool {
         self.bus_has_shrunk() | self.peers.take_gave_back()
     }
@@ -375,7 +375,7 @@ impl<T> Hub<T> {
         self.is_full() || self.surplus(id) > 0
     }
 
-    /// Takes a connection out of everything and has it closed.
+    /// Unsubscribes a connection from everything and marks it as closing.
     fn retire(&mut self, id: ConnId, mode: CloseMode, now: Now) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
@@ -397,7 +397,7 @@ impl<T> Hub<T> {
                 _ = self.schedule.forget(id);
                 self.forget(id, subscriber, now);
             }
-            // A connection that is told to go twice keeps the deadline of the first time.
+            // A connection that is retired twice keeps its first deadline.
             Phase::Closing(first) => {
                 if let Phase::Closing(closing) = &mut peer.phase {
                     (closing.deadline_ms, closing.end_ms) = (first.deadline_ms, first.end_ms);
@@ -408,12 +408,12 @@ impl<T> Hub<T> {
         self.peers.touch(id);
         self.peers.arm_by(id, deadline_ms);
         if was_paused {
-            // That its socket has more was said while it was paused; what it sends is read past.
+            // Its socket may have become readable while it was paused; the input is discarded.
             self.schedule_in(id, Lane::Light);
         }
     }
 
-    /// Drops those whose outbox went over its limit. They cannot be told: nothing more fits.
+    /// Drops connections whose outbox exceeds its limit. No close frame is sent: it would not fit.
     fn drop_slow(&mut self, now: Now) {
         while let Some(id) = self.peers.too_slow.pop() {
             self.hit_by(id, Bound::OutboxBytes, now);

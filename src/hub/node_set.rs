@@ -1,15 +1,15 @@
-//! A set of other nodes, by their places: one word where all of them are among the first 64.
+//! A set of other nodes, by their places. It is one word as long as all places are below 64.
 
 use crate::proto::carry::{Carried, Carrier, Cut};
 
-/// Places of nodes whose channels and users are known here. One byte names a place.
+/// The number of places for nodes whose channels and users are stored here. A place fits in a byte.
 pub(crate) const PLACES: usize = 256;
 
-/// Some of these places.
+/// A set of places below [`PLACES`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeSet {
     low: u64,
-    /// The places from 64 on, while there are any.
+    /// The places from 64 on; `None` if the set has none of them.
     high: Option<Box<[u64; WORDS - 1]>>,
 }
 
@@ -47,7 +47,7 @@ impl NodeSet {
         }
     }
 
-    /// The places in it, in order.
+    /// The places in the set, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         let words = if self.high.is_some() { WORDS } else { 1 };
         (0..words).flat_map(|at| {
@@ -60,7 +60,7 @@ impl NodeSet {
         })
     }
 
-    /// Writes it down, or reads it.
+    /// Encodes or decodes it, depending on the direction of `c`.
     pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
         let mut places: Vec<u8> = self.iter().map(|place| place as u8).collect();
         c.list(&mut places, Carrier::int)?;

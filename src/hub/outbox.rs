@@ -93,7 +93,7 @@ impl Outbox {
         self.bytes + self.frames() * FRAME_COST
     }
 
-    /// Frames that wait.
+    /// The number of frames that wait.
     pub fn frames(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.len()
     }

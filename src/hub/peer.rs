@@ -40,24 +40,24 @@ pub(crate) struct Peer<T> {
     pub replies: u8,
 }
 
-/// Yes or no about a connection, a bit each: more bytes would make every connection larger.
+/// A flag of a connection, one bit each: more bytes would make every connection larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// It is in the lane of connections to write to first.
+    /// It is in the prompt lane of connections to write to.
     Prompt = 1,
-    /// It is in the lane of connections to write to in bulk.
+    /// It is in the bulk lane of connections to write to.
     Bulk = 2,
-    /// Its outbox went over the limit, and it is about to be dropped.
+    /// Its outbox exceeded the limit, and the hub is about to drop it.
     TooSlow = 4,
-    /// Its socket took no more when it was last written to.
+    /// Its socket did not accept everything at the last write.
     Blocked = 8,
     /// It is in the light lane of connections with input.
     Light = 16,
     /// It is in the heavy lane of connections with input.
     Heavy = 32,
-    /// Its input waits until the client has taken what is in the outbox.
+    /// Its input is not handled until its outbox is empty.
     Paused = 64,
-    /// That it is paused was counted.
+    /// This pause was counted as a hit of the limit `pipelined_requests`.
     PauseCounted = 128,
 }
 
@@ -78,14 +78,14 @@ impl Marks {
         self.0 &= !(mark as u8);
     }
 
-    /// Clears a mark, and says whether it was set.
+    /// Clears a mark. Returns whether it was set.
     pub(crate) fn take(&mut self, mark: Mark) -> bool {
         let was_set = self.has(mark);
         self.clear(mark);
         was_set
     }
 
-    /// Whether it waits to be written to.
+    /// Whether the connection is in a lane of connections to write to.
     pub(crate) fn is_queued(self) -> bool {
         self.0 & (Mark::Prompt as u8 | Mark::Bulk as u8) != 0
     }
@@ -117,9 +117,9 @@ pub(crate) struct Request {
     pub checked: bool,
     /// Whether the connection came to the port for metrics.
     pub is_for_metrics: bool,
-    /// Whether the request in `buffer` is there, and waits for its turn.
+    /// Whether `buffer` is not handled before the next visit: it may contain a whole request.
     pub is_held: bool,
-    /// The list of channels that is being sent as the answer.
+    /// The list of channels that is being sent as the answer, if any.
     pub listing: Option<Box<Listing>>,
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct Subscriber {
     pub user: Option<Box<User>>,
     /// Messages since the window of the rate limit began, and when that was.
     pub window: (u32, u64),
-    /// Client events within a second, and which second: its number modulo 65,536.
+    /// Client events in the second of the last one, and the number of that second modulo 65,536.
     pub client_events: (u16, u16),
     pub liveness: Liveness,
 }
@@ -199,11 +199,11 @@ pub(crate) enum Liveness {
 
 /// A connection on its way out.
 pub(crate) struct Closing {
-    /// When it is dropped, unless it has taken something meanwhile.
+    /// When it is dropped, unless the peer has read some of the outbox by then.
     pub deadline_ms: u64,
-    /// When it is dropped all the same.
+    /// When it is dropped in any case.
     pub end_ms: u64,
-    /// What waited for it when it was last looked at.
+    /// Bytes in the outbox at the last check.
     pub left_bytes: usize,
     pub mode: CloseMode,
     /// As of a [`Request`].
@@ -213,14 +213,14 @@ pub(crate) struct Closing {
 /// When a connection that is closing is dropped.
 #[derive(Debug)]
 pub(crate) enum CloseMode {
-    /// As soon as what waits has been sent: the peer sends no more.
+    /// As soon as the outbox is empty: the peer sends no more.
     AfterOutbox,
-    /// After what waits, the writing side is closed, and what the peer still sends is read past
-    /// until it closes as well: a reset would take back what it has not read yet.
+    /// When the peer closes as well. The writing side is closed once the outbox is empty, and input
+    /// is discarded: a reset would make the peer lose bytes that it has not read yet.
     AfterPeer { half_closed: bool },
-    /// At the end of a stop: it connected while the server stops, and is told so then.
+    /// After the end of a stop: the client connected during it, and gets its close frame then.
     Deferred,
-    /// Now, whatever waits.
+    /// Now, even if the outbox is not empty.
     Now,
 }
 
@@ -241,7 +241,7 @@ impl<T> Peer<T> {
 }
 
 impl Request {
-    /// Whether nothing of a request has come, and none is being answered.
+    /// Whether no part of a request has arrived, and no list is being sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.buffer.is_empty() && self.listing.is_none()
     }

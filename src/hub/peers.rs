@@ -1,5 +1,5 @@
-//! All connections: their queues, the list of those the shell must look at, and their deadlines.
-//! What is put in a queue, and why, is decided elsewhere.
+//! All connections: their outboxes, the lanes in which they wait to be written to, and their
+//! deadlines. What is put in an outbox, and why, is decided elsewhere.
 
 use std::rc::Rc;
 
@@ -16,12 +16,13 @@ use crate::proto::websocket::{self, Frame};
 /// The connections of a hub.
 pub(crate) struct Peers<T> {
     slab: Slab<Peer<T>>,
-    /// When no more connections than this are left, the room of those who have gone is given back.
+    /// Capacity is released when no more connections than this are left.
     room_back_at: usize,
-    /// Whether so much room was given back since the shell last asked that others will have done so.
+    /// Whether capacity for at least [`WORTH_A_TRIM`] connections was shrunk since the last call of
+    /// [`Peers::take_gave_back`].
     gave_back: bool,
     lanes: WriteLanes,
-    /// Those whose outbox is over its limit, to be dropped before anything is written.
+    /// Connections whose outbox exceeded its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
     pub wheel: Wheel,
     pub work: Work,
@@ -51,8 +52,8 @@ impl<T> Peers<T> {
 
     pub(crate) fn insert(&mut self, peer: Peer<T>) -> ConnId {
         let key = self.slab.insert(peer);
-        // Half of the most there were since the last time: whatever it costs to give room back
-        // was paid for by as many who came.
+        // Half of the most connections since the last release, so that its cost is spread over as
+        // many that were added.
         self.room_back_at = self.room_back_at.max(self.slab.len() / 2);
         ConnId(key as u32)
     }
@@ -73,19 +74,20 @@ impl<T> Peers<T> {
         Some(peer)
     }
 
-    /// Whether the room of those who have gone was given back since this was last asked.
+    /// Whether a worthwhile amount of capacity was released since the last call.
     pub(crate) fn take_gave_back(&mut self) -> bool {
         std::mem::take(&mut self.gave_back)
     }
 
-    /// Puts an answer in a connection's queue.
+    /// Queues an answer for a connection.
     pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
         let lane = WriteLanes::lane_of_answer(frame.len());
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
     }
 
-    /// Puts the answer to a request in a connection's queue, behind the event that was published.
+    /// Queues the answer to a request for a connection. If the request published an event for many
+    /// subscribers, the answer is sent after it.
     pub(crate) fn queue_after_event(&mut self, id: ConnId, frame: Frame) {
         let lane = match self.lanes.take_event_for_many() {
             true => WriteLane::Bulk,
@@ -95,7 +97,7 @@ impl<T> Peers<T> {
         self.queue_parts(id, &[frame], lane);
     }
 
-    /// Puts a message in a connection's queue that is in several pieces: all of them, or none.
+    /// Queues all pieces of a message for a connection, or none of them.
     pub(crate) fn queue_parts(&mut self, id: ConnId, parts: &[Frame], lane: WriteLane) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let is_text = parts.first().is_some_and(|part| part.first() == Some(&WHOLE_TEXT));
@@ -118,7 +120,7 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Logs an answer, and passes it to the listener if there is room for it.
+    /// Logs an answer, and passes it to the listener if the outbox has room for it.
     fn show_answer(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
         if let (Some(subscriber), Some(text)) =
@@ -141,8 +143,8 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Puts a frame in a connection's queue; whether there was room. What waited before decides: a
-    /// single frame may be longer than the limit.
+    /// Queues a frame for a connection. Returns whether the outbox had room. Only frames that were
+    /// queued before count: a single frame may be longer than the limit.
     #[inline]
     fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
@@ -160,7 +162,7 @@ impl<T> Peers<T> {
         true
     }
 
-    /// Appends another piece of the message that was pushed last.
+    /// Queues another piece of the message whose first piece was pushed.
     fn append(&mut self, id: ConnId, frame: Frame, lane: WriteLane) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         peer.outbox.push(frame);
@@ -183,10 +185,10 @@ impl<T> Peers<T> {
         self.work.add(members.len() as u64);
         self.work.add_bytes(frame.len());
         let lane = self.lanes.lane_of_event(members.len());
-        // Those who are not told are counted, and not those who are: they are few.
+        // Count the skipped members: there are fewer of them than recipients.
         let mut passed_over = 0;
         for &member in members {
-            // Whoever is about to leave its channels has been told to go, and hears no more.
+            // A closing connection may still be in its channels; it receives no more events.
             match self.get(member).and_then(Peer::subscriber) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
                     if self.listener.is_some() {
@@ -202,7 +204,7 @@ impl<T> Peers<T> {
         self.counters.apps[app as usize].sent(told, frame.len());
     }
 
-    /// Puts frames in the queues of all members of a channel of this app.
+    /// Queues these frames for all members of a channel of this app.
     pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
         let is_watched = self.listener.is_some() || log::log_enabled!(log::Level::Debug);
         if frames.len() < 2 || is_watched {
@@ -210,12 +212,12 @@ impl<T> Peers<T> {
         }
         let told_before = self.counters.apps[app as usize].messages_out;
         self.broadcast(app, members, &frames.concat().into(), None);
-        // Each of those who were told counts with every frame.
+        // `broadcast` counted one message per recipient; count the other frames as well.
         let counters = &mut self.counters.apps[app as usize];
         counters.messages_out += (counters.messages_out - told_before) * (frames.len() as u64 - 1);
     }
 
-    /// Forgets what waits for a connection.
+    /// Empties a connection's outbox without sending it.
     pub(crate) fn clear_outbox(&mut self, id: ConnId) {
         if let Some(peer) = self.slab.get_mut(id.0 as usize) {
             self.lanes.cleared(id, peer);
@@ -223,7 +225,7 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Makes the shell look at a connection, whether or not anything waits for it.
+    /// Makes [`Peers::next_dirty`] return a connection, even if its outbox is empty.
     pub(crate) fn touch(&mut self, id: ConnId) {
         if let Some(peer) = self.slab.get_mut(id.0 as usize) {
             peer.marks.clear(Mark::Blocked);
@@ -231,7 +233,8 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Notes whether a connection's socket takes no more for now; whether the connection is paused.
+    /// Stores whether a connection's socket is full for now. Returns whether the connection is
+    /// paused.
     pub(crate) fn set_blocked(&mut self, id: ConnId, is_blocked: bool) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
         match is_blocked && !peer.outbox.is_empty() {
@@ -259,12 +262,12 @@ impl<T> Peers<T> {
         !self.lanes.is_empty()
     }
 
-    /// Whether more waits to be written than should, for sockets that would take it.
+    /// Whether too much waits to be written to sockets that would accept it.
     pub(crate) fn is_behind(&self) -> bool {
         self.lanes.is_behind()
     }
 
-    /// Forgets that an event for many was published.
+    /// Resets the flag that an event for many subscribers was queued.
     pub(crate) fn begin_request(&mut self) {
         self.lanes.take_event_for_many();
     }
@@ -315,8 +318,8 @@ impl<T> Peers<T> {
     }
 }
 
-/// Room for so many connections goes with a quarter of a megabyte of theirs elsewhere. Fewer come
-/// and go all the time, and the last few of a wave must not put off what is done about the wave.
+/// Capacity for this many connections goes with a quarter of a megabyte of their memory elsewhere.
+/// Fewer connect and disconnect all the time, and the last few of a wave must not delay the trim.
 const WORTH_A_TRIM: usize = 1_024;
 
 /// The payload of a text frame.

@@ -1,7 +1,8 @@
-//! Users who have left a presence channel, until its members are told. A few are told of at once;
-//! of a wave that leaves together the members are told when it is over, in one message each, so
-//! that none of those who leave are told of the others: ten thousand clients that lose their proxy
-//! would otherwise be sent fifty million events about each other. Each channel has waves of its own.
+//! Users that have left a presence channel, until their leaves are announced to its members. Up to
+//! 64 leaves are announced at once. A larger wave is announced when it ends, as one write per
+//! remaining member, so departing users receive no `member_removed` for each other: ten thousand
+//! clients that lose their proxy would otherwise receive fifty million events about each other.
+//! Each channel has its own waves. No leave waits for more than about a second.
 
 use std::rc::Rc;
 
@@ -10,16 +11,16 @@ use super::peer::Now;
 use super::presence;
 use crate::proto::websocket::Frame;
 
-/// Users who have left one channel, and when.
+/// Users that have left one channel, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Leaves {
-    /// Users of whom the members have not been told.
+    /// Users whose leave has not been announced.
     pub users: Vec<Rc<str>>,
-    /// How many of them have been counted.
+    /// How many of `users` are included in `in_wave`.
     counted: usize,
-    /// Users who left in this wave.
+    /// Leaves in this wave, announced or not.
     in_wave: usize,
-    /// When the first user that waits was counted, and when the last was.
+    /// When the first of the unannounced leaves was counted, and when the last leave was.
     first_ms: u64,
     last_ms: u64,
     /// Whether the channel is in one of the lists of [`PendingLeaves`].
@@ -27,7 +28,7 @@ pub(crate) struct Leaves {
 }
 
 impl Leaves {
-    /// Counts the users that were added, and says whether it is time to tell the members.
+    /// Counts the users that were added. Returns whether to announce the leaves now.
     fn is_time(&mut self, now_ms: u64) -> bool {
         if self.users.len() > self.counted {
             if now_ms >= self.last_ms + QUIET_MS {
@@ -52,27 +53,27 @@ impl Leaves {
     }
 }
 
-/// Users of one wave who are told of at once.
+/// Leaves of one wave that are announced at once.
 const AT_ONCE: usize = 64;
 /// A wave is over when no user has left for this long.
 const QUIET_MS: u64 = 50;
-/// No leave waits longer than this, however long a wave may be.
+/// No leave waits longer than this, regardless of how long the wave lasts.
 const LONGEST_MS: u64 = 1_000;
 
-/// Channels for which room is kept.
+/// The list of channels keeps its memory up to this capacity.
 const ROOM_KEPT: usize = 64;
 
-/// A channel, by its app and name: its place may be that of another by the time it is looked at.
+/// A channel, by its app and name: another channel may have its place by the time it is checked.
 type Place = (u32, Rc<str>);
 
-/// The channels with users who have left.
+/// The channels with leaves to announce.
 #[derive(Debug, Default)]
 pub(crate) struct PendingLeaves {
-    /// Channels that users have left since the last look.
+    /// Channels that users have left since the last check.
     new: Vec<Place>,
-    /// Channels with a wave that goes on.
+    /// Channels with a wave that has not ended.
     waiting: Vec<Place>,
-    /// When the first of those waves is due.
+    /// When to check the channels in `waiting` next.
     due_ms: Option<u64>,
 }
 
@@ -81,14 +82,14 @@ impl PendingLeaves {
         self.new.is_empty() && self.waiting.is_empty()
     }
 
-    /// All channels that may have some.
+    /// All channels that may have leaves to announce.
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         self.new.iter().chain(&self.waiting)
     }
 }
 
 impl<T> Hub<T> {
-    /// A user has left a channel that has members.
+    /// Adds the leave of a user to those to announce; the channel still has members.
     pub(super) fn add_leave(&mut self, app: u32, place: u32, user: Rc<str>) {
         let channel = self.apps[app as usize].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
@@ -99,17 +100,17 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether some have left that nothing was decided about.
+    /// Whether there are leaves that [`Hub::check_leaves`] has not seen yet.
     pub(super) fn has_new_leaves(&self) -> bool {
         !self.pending_leaves.new.is_empty()
     }
 
-    /// When the members of a channel with a wave are told.
+    /// When the next wave is to be checked, if there is one.
     pub(super) fn next_leaves_ms(&self) -> Option<u64> {
         self.pending_leaves.due_ms
     }
 
-    /// Tells the members of channels that users have left, unless the users are a wave that goes on.
+    /// Announces leaves to the members of their channels, except for waves that have not ended.
     pub(super) fn check_leaves(&mut self, now: Now) {
         let is_due = self.pending_leaves.due_ms.is_some_and(|due_ms| due_ms <= now.ms);
         if !is_due && self.pending_leaves.new.is_empty() {
@@ -144,8 +145,8 @@ impl<T> Hub<T> {
         self.pending_leaves.waiting.push((app, name));
     }
 
-    /// Tells the members of a channel of all who have left it: in as many messages, but in one
-    /// piece, so that a wave costs each member what a single leave does.
+    /// Announces all leaves of a channel to its members: one message per leave, but all messages in
+    /// one buffer, so that a wave costs each member's outbox no more than a single leave.
     pub(super) fn announce_leaves(&mut self, app: u32, place: u32) {
         let channel = self.apps[app as usize].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };

@@ -18,11 +18,11 @@ pub(crate) struct Presence {
     users: HashMap<Rc<str>, User, Hashing>,
     order: BTreeMap<u64, Rc<str>>,
     joined: u64,
-    /// Bytes of the list of all users as it is sent.
+    /// Bytes of the member list as it is sent to a new subscriber.
     bytes: usize,
-    /// The list as it was sent lately, if it is long.
+    /// Encoded segments of a long member list, kept for about a second after it was sent.
     list: Option<Box<MemberList>>,
-    /// Users who have left, of whom the members have not been told.
+    /// Leaves that have not been announced to the members.
     pub leaves: Leaves,
 }
 
@@ -33,7 +33,7 @@ struct User {
     /// Its connections here.
     connections: u32,
     place: u64,
-    /// The other nodes it is at, and those of them that resynchronise and have not named it yet.
+    /// The other nodes it is at, and which of them resynchronise and have not named it yet.
     nodes: NodeSet,
     in_doubt: NodeSet,
 }
@@ -118,7 +118,7 @@ impl Presence {
         Change { here, anywhere: self.remove_if_gone(id) }
     }
 
-    /// Adds the users that are known of each node to its number of facts.
+    /// Adds the number of users at each node to that node's number of facts.
     pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
         for place in self.users.values().flat_map(|user| user.nodes.iter()) {
             facts[place] += 1;
@@ -130,14 +130,14 @@ impl Presence {
         self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
 
-    /// Doubts that those are at a node who are known to be.
+    /// Marks all users at a node as in doubt, until the node names them again.
     pub(crate) fn doubt(&mut self, node: usize) {
         let there = self.users.values_mut().filter(|user| user.nodes.contains(node));
         there.for_each(|user| user.in_doubt.insert(node));
     }
 
-    /// Forgets who is at a node, all of them or those in doubt. How many they were, and who of
-    /// them is nowhere else.
+    /// Removes a node from its users: from all of them, or from those in doubt. Returns how many
+    /// there were, and which of them are at no other node and not here.
     pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match doubtful {
             true => user.in_doubt.contains(node),
@@ -173,7 +173,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Counts a connection of one who is known already; `None` for anybody else.
+    /// Counts a connection of a user that is known already; `None` for any other user.
     pub(super) fn come_back(&mut self, id: &str) -> Option<Rc<str>> {
         self.users.get_mut(id)?.connections += 1;
         self.users.get_key_value(id).map(|(id, _)| Rc::clone(id))
@@ -228,7 +228,7 @@ impl Presence {
         self.users.len()
     }
 
-    /// Bytes of the list as it is sent, with this member as well if it is new.
+    /// Bytes of the member list as it is sent, including this member even if it is new.
     pub(crate) fn bytes_with(&self, member: &Member) -> usize {
         match self.contains(&member.id) {
             true => self.bytes,
@@ -236,7 +236,7 @@ impl Presence {
         }
     }
 
-    /// Whether bytes and places are those of the users, who have so many connections together.
+    /// Whether bytes and places match the users, and these have so many connections in total.
     pub(super) fn is_sound(&self, connections: usize) -> bool {
         let bytes = |(id, user): (&Rc<str>, &User)| sent_bytes(id, user.info.as_deref());
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
@@ -251,13 +251,13 @@ impl Presence {
         self.order.values().map(|id| &**id)
     }
 
-    /// Whether the list is long enough to be sent in segments.
+    /// Whether the member list is long enough to be sent in segments.
     pub(crate) fn is_long(&self) -> bool {
         MemberList::is_worth_it(self.users.len(), self.bytes)
     }
 
-    /// The answer to a subscription in pieces, where the list is long; how many bytes had to be
-    /// encoded for it, and whether there were no segments before.
+    /// The answer to a subscription with a long member list, in pieces. Returns as well how many
+    /// bytes were encoded for it, and whether there were no segments before.
     pub(crate) fn long_answer(&mut self, channel: &str, now_ms: u64) -> (Vec<Frame>, usize, bool) {
         let Presence { users, order, list, .. } = self;
         let is_new = list.is_none();
@@ -271,7 +271,7 @@ impl Presence {
         (pieces, encoded_bytes, is_new)
     }
 
-    /// Gives up the segments if they were not sent since this time; whether there are none now.
+    /// Drops the segments if they were last sent before this time. Returns whether none are left.
     pub(crate) fn drop_idle_list(&mut self, since_ms: u64) -> bool {
         if self.list.as_ref().is_some_and(|list| list.used_ms < since_ms) {
             self.list = None;
@@ -279,8 +279,8 @@ impl Presence {
         self.list.is_none()
     }
 
-    /// What a new subscriber is told (protocol section 7): the data of `subscription_succeeded`.
-    /// `hash` is an object whatever the ids are, and a user without info stands there as null.
+    /// The data of `subscription_succeeded` for a new subscriber (protocol section 7). `hash` is an
+    /// object regardless of what the ids are, and a user without info is null in it.
     pub(crate) fn data(&self) -> String {
         let (mut ids, mut hash) = (String::new(), String::new());
         for (id, user) in self.order.values().filter_map(|id| self.users.get_key_value(id)) {

@@ -15,7 +15,7 @@ pub(super) enum Step {
     Incomplete,
     /// The same, and only this many of them must be kept: the rest is in the body so far.
     Partial(usize),
-    /// They are much work, which has not begun.
+    /// They are an expensive request, which was not started and waits for a later visit.
     PutOff,
     /// They were a request, of this length, and a list is being sent as the answer.
     Listing(usize, Box<Listing>),
@@ -28,8 +28,8 @@ pub(super) enum Step {
 }
 
 impl<T> Hub<T> {
-    /// Takes bytes of an HTTP connection. Whole requests are served where they lie; what is
-    /// incomplete, and what may not be served now, is kept.
+    /// Handles bytes of an HTTP connection. Whole requests are served in place; incomplete requests
+    /// and requests that must wait are kept.
     pub(super) fn request_bytes(
         &mut self,
         id: ConnId,
@@ -117,7 +117,7 @@ impl<T> Hub<T> {
     fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
         let Limits { request_head_bytes, request_headers, .. } = self.limits;
         let (bytes_max, headers_max) = (request_head_bytes as usize, request_headers as usize);
-        // Half a head is parsed from its beginning each time some of it comes.
+        // An incomplete head is parsed again from its beginning whenever more of it arrives.
         self.peers.work.add_bytes(input.len());
         let (head, head_len) = match http::parse(input, bytes_max, headers_max) {
             Ok(Some(parsed)) => parsed,
@@ -130,7 +130,7 @@ impl<T> Hub<T> {
         };
         self.peers.work.add(REQUEST_UNITS);
         if request.is_for_metrics {
-            // Figures may take a look at every connection.
+            // The answer may iterate over all connections.
             self.peers.work.add(self.peers.len() as u64 / 4);
             // Nothing there has a body: what follows one would be taken for a request.
             let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
@@ -138,7 +138,7 @@ impl<T> Hub<T> {
             return self.answer(id, &Head { keep_alive, ..head }, response, head_len, now);
         }
         match head.body {
-            // What of it was decoded cannot be put back.
+            // Decoded chunks cannot be put back: start only where the request cannot be put off.
             Body::Chunked if self.is_put_off(|_| u64::MAX) => Step::PutOff,
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
@@ -237,7 +237,7 @@ impl<T> Hub<T> {
     }
 
     /// Whether the next request of a connection must wait: for other connections, or until its
-    /// client has taken what was answered.
+    /// client has read earlier answers.
     fn must_wait(&mut self, id: ConnId, now: Now) -> bool {
         if self.peers.work.is_visit_over() {
             let lane = self.peers.work.lane_after_visit();
@@ -274,24 +274,24 @@ impl<T> Hub<T> {
         self.end_connection(id, now)
     }
 
-    /// Closes a connection once its client has taken what waits for it.
+    /// Begins to close a connection. Its outbox is still sent.
     pub(super) fn end_connection(&mut self, id: ConnId, now: Now) -> Step {
         self.retire(id, CloseMode::AfterPeer { half_closed: false }, now);
         Step::Closed
     }
 
-    /// Holds what is left of the input until the client has taken what waits for it.
+    /// Holds the rest of the input until the connection's outbox is empty.
     fn wait_for_reader(&mut self, id: ConnId, request: &mut Request, now: Now) {
         request.is_held = true;
         self.pause(id, now);
     }
 
-    /// Whether a connection stays after this request.
+    /// Whether a connection stays open after this request.
     pub(super) fn keeps(&self, id: ConnId, head: &Head<'_>) -> bool {
         head.keep_alive && !self.is_draining() && !self.is_crowded(id)
     }
 
-    /// Makes half a request end by this time at the latest.
+    /// Brings the deadline of an incomplete request forward to this time.
     pub(super) fn hurry_request(&mut self, id: ConnId, deadline_ms: u64) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Phase::Request(request) = &mut peer.phase

@@ -2,8 +2,8 @@
 //! turn. A connection is in at most one lane; input that was read and could not be handled yet is
 //! held here until its connection is visited again.
 //!
-//! Order within a connection is kept: nothing of it is read or handled before what is held. Between
-//! connections there is none to keep, as none of what waits has begun.
+//! Order within a connection is kept: its held input is handled before any more is read. Between
+//! connections there is no order to keep, as no message or request that waits has been started.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -25,17 +25,18 @@ pub(crate) struct Schedule {
     held: HashMap<ConnId, Held, Hashing>,
 }
 
-/// What was read of a WebSocket and not handled.
+/// Input of a WebSocket that was read and not handled yet.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    /// A message that is much work, and comes first.
+    /// A message to handle before `bytes`: it is expensive, or its client must read a member list
+    /// first.
     pub message: Option<String>,
-    /// What came after it.
+    /// The input after it.
     pub bytes: Vec<u8>,
 }
 
 impl Held {
-    /// Writes it down, or reads it.
+    /// Writes it to the saved state, or reads it from there.
     pub(super) fn carry(c: &mut Carrier, held: &mut Held) -> Carried {
         c.option(&mut held.message, Carrier::text)?;
         c.bytes(&mut held.bytes)
@@ -54,7 +55,7 @@ impl Schedule {
 
     fn begin_turn(&mut self) {
         self.light_left = self.light.len();
-        // A crowd must not leave its room behind.
+        // Release the capacity that a burst of connections has left.
         for lane in [&mut self.light, &mut self.heavy] {
             if lane.is_empty() && lane.capacity() > ROOM_KEPT {
                 *lane = VecDeque::new();
@@ -72,16 +73,11 @@ impl Schedule {
         !self.has_work() && self.held.is_empty()
     }
 
-    /// Whether nobody else waits for the connection that is visited.
-    pub(crate) fn is_alone(&self) -> bool {
-        !self.has_work()
-    }
-
     pub(crate) fn held_mut(&mut self, id: ConnId) -> Option<&mut Held> {
         self.held.get_mut(&id)
     }
 
-    /// Writes down what is held of a connection, if anything is.
+    /// Writes a connection's held input to the saved state, or reads it from there, if any is held.
     pub(super) fn carry_held(&mut self, id: ConnId, c: &mut Carrier) -> Carried {
         let mut held = self.held.remove(&id);
         let carried = c.option(&mut held, Held::carry);
@@ -93,7 +89,7 @@ impl Schedule {
         self.held.insert(id, held);
     }
 
-    /// Forgets what is held of a connection that is closing.
+    /// Removes the held input of a connection, and returns it.
     pub(crate) fn forget(&mut self, id: ConnId) -> Option<Held> {
         let held = self.held.remove(&id);
         if self.held.is_empty() && self.held.capacity() > ROOM_KEPT {
@@ -103,17 +99,17 @@ impl Schedule {
     }
 }
 
-/// Places that a lane keeps when it is empty.
+/// A lane, or the map of held input, keeps at most this capacity when it is empty.
 const ROOM_KEPT: usize = 1_024;
 
 impl<T> Hub<T> {
-    /// Begins a turn of the event loop: the budget is full again. Without turns there is no budget.
+    /// Begins a turn of the event loop with a full budget. Until the first call work is unlimited.
     pub fn begin_turn(&mut self) {
         self.peers.work.begin_turn(self.limits.work_per_turn.into());
         self.schedule.begin_turn();
     }
 
-    /// Begins to handle what one connection has sent, outside of [`Hub::next_read`].
+    /// Begins a visit of a connection that was not returned by [`Hub::next_read`].
     pub fn begin_visit(&mut self) {
         self.peers.work.begin_visit(Lane::Light);
     }
@@ -123,15 +119,15 @@ impl<T> Hub<T> {
         self.peers.work.is_turn_over()
     }
 
-    /// A connection's socket may have something to read: [`Hub::next_read`] names it in its turn.
+    /// A connection's socket may be readable: [`Hub::next_read`] will return the connection.
     pub fn ready(&mut self, id: ConnId) {
         let lane = self.peers.work.lane_after_visit();
         self.schedule_in(id, lane);
     }
 
-    /// The next connection to read from, and how many bytes at most; what came is to be passed to
-    /// [`Hub::receive`]. Input that is held is handled on the way. `None` when the budget of the
-    /// turn is used up, or every connection was visited.
+    /// The next connection to read from, and how many bytes to read at most; pass the bytes to
+    /// [`Hub::receive`]. Handles held input first. Returns `None` when the budget of the turn is
+    /// used up, or when every connection was visited.
     pub fn next_read(&mut self, now: Now) -> Option<(ConnId, usize)> {
         while let Some((id, lane)) = self.next_visit() {
             self.peers.work.begin_visit(lane);
@@ -148,13 +144,13 @@ impl<T> Hub<T> {
         None
     }
 
-    /// Whether the next turn has something to do without an event of the poller, beside what is
-    /// written: input to handle, or connections whose time has come.
+    /// Whether the next turn has work without an event of the poller: input to handle, or
+    /// connections whose deadline has passed. Writes are not included; see [`Hub::has_dirty`].
     pub fn has_work(&self) -> bool {
         self.schedule.has_work() || self.has_due_connections()
     }
 
-    /// Units of work since the start, for those who count what something costs.
+    /// Units of work since the start, for tests that measure what an operation costs.
     #[doc(hidden)]
     pub fn work_done(&self) -> u64 {
         self.peers.work.done()
@@ -163,7 +159,7 @@ impl<T> Hub<T> {
     fn next_visit(&mut self) -> Option<(ConnId, Lane)> {
         loop {
             let work = &self.peers.work;
-            // Work that is put in queues faster than it is written would fill them without end.
+            // Heavy work must not fill outboxes faster than they are written.
             let may_be_heavy = !self.schedule.heavy.is_empty() && !self.peers.is_behind();
             let is_light_over = match may_be_heavy {
                 true => work.is_light_share_over(),
@@ -179,7 +175,7 @@ impl<T> Hub<T> {
             } else {
                 return None;
             };
-            // A connection that has gone leaves its place in the lane behind.
+            // The lane may still contain the ids of removed connections.
             if let Some(peer) = self.peers.get_mut(id)
                 && peer.marks.take(mark)
             {
@@ -188,7 +184,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Puts a connection in a lane, unless it is in one, or waits for its client to read.
+    /// Puts a connection in a lane, unless it is in one already or is paused.
     pub(super) fn schedule_in(&mut self, id: ConnId, lane: Lane) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if [Mark::Light, Mark::Heavy, Mark::Paused].into_iter().any(|mark| peer.marks.has(mark)) {
@@ -206,9 +202,9 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether a connection has asked for so much that it must take the answers first. It is paused
-    /// then, until its outbox is empty. Looked at before each visit: what one visit reads leads to a
-    /// bounded number of answers.
+    /// Whether a client must read its earlier answers first, because they are too many or too long.
+    /// Its connection is then paused until its outbox is empty. Checked before each visit: the
+    /// input of one visit leads to a bounded number of answers.
     fn must_wait_for_reader(&mut self, id: ConnId, now: Now) -> bool {
         let Some(peer) = self.peers.get(id) else { return false };
         if matches!(peer.phase, Phase::Closing(_)) || peer.outbox.is_empty() {
@@ -221,8 +217,9 @@ impl<T> Hub<T> {
         waits || self.has_long_answer(id, now)
     }
 
-    /// The same before each request: its answer may be long, as one that waits already is. Nothing
-    /// more is served to a client whose outbox went over its limit: it is about to be dropped.
+    /// Whether an HTTP client must read its earlier answers first, because they are long. Checked
+    /// before each request, as its answer may be long as well. A client whose outbox exceeded the
+    /// limit is served no more requests: it is about to be dropped.
     pub(super) fn has_long_answer(&mut self, id: ConnId, now: Now) -> bool {
         let bytes_max = ANSWER_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
         let is_long = |peer: &Peer<T>| {
@@ -236,12 +233,12 @@ impl<T> Hub<T> {
         waits
     }
 
-    /// Whether a message or request of so much work is to be put off, since others wait.
+    /// Whether to put off a message or request of this many units, since other connections wait.
     pub(super) fn is_put_off(&self, units: impl FnOnce(&Self) -> u64) -> bool {
-        !self.schedule.is_alone() && !self.peers.work.may_begin(units(self))
+        self.schedule.has_work() && !self.peers.work.may_begin(units(self))
     }
 
-    /// Handles no more input of a connection until its client has taken what waits for it.
+    /// Handles no more input of a connection until its outbox is empty.
     pub(super) fn pause(&mut self, id: ConnId, now: Now) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.marks.set(Mark::Paused);
@@ -249,8 +246,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Handles the input of a paused connection again once its client has taken all that waited;
-    /// counts the limit once if its socket takes no more before that.
+    /// Resumes a paused connection if its outbox is empty. Otherwise, if its socket is full, counts
+    /// a hit of the limit, once per pause.
     pub(super) fn check_pause(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.marks.has(Mark::Paused)) else {
             return;
@@ -266,7 +263,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Goes on with input that was read before; whether there was some.
+    /// Handles the held input of a connection. Returns `false` if there was none.
     fn resume(&mut self, id: ConnId, now: Now) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return true };
         match &mut peer.phase {
@@ -280,27 +277,27 @@ impl<T> Hub<T> {
             }
             _ => return false,
         }
-        // The socket may have more; that it is readable was said while this was held.
+        // The socket may have more: its readable event may have arrived while this was held.
         let lane = self.peers.work.lane_after_visit();
         self.schedule_in(id, lane);
         true
     }
 
-    /// How much to read of a connection in one visit, in bytes. Little of a WebSocket: each few
-    /// bytes may be an event for thousands.
+    /// How many bytes to read from a connection in one visit. Few from a WebSocket: every few of
+    /// them may be an event for thousands of subscribers.
     fn read_bytes(&self, id: ConnId) -> usize {
         match self.peers.get(id).map(|peer| &peer.phase) {
             None => 0,
             Some(Phase::Open(_)) => 8_192,
-            // A body on its way is one request; otherwise each few bytes may be one.
+            // A body belongs to one request; other input may be a request every few bytes.
             Some(Phase::Request(request)) if request.checked => 65_536,
             Some(Phase::Request(_)) => 16_384,
-            // It is answered no more.
+            // This input is discarded.
             Some(Phase::Closing(_)) => 65_536,
         }
     }
 }
 
-/// Bytes of answers that wait for an HTTP client before its next request is handled: about what a
-/// socket takes at once.
+/// An HTTP client's next request is not handled while more bytes of answers wait: about what a
+/// socket accepts at once.
 const ANSWER_BYTES_MAX: usize = 65_536;

@@ -1,7 +1,7 @@
 //! Signing in, and watching who else is signed in (protocol section 11).
 //!
-//! Who is signed in as whom, and who watches whom, are channels of the hub's own: the same
-//! membership, left in the same way, in names no client can subscribe to.
+//! Signed-in users and their watchers are members of the hub's own channels, which work as all
+//! others do, under names that no client can subscribe to.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,8 +21,8 @@ const INTERNAL: Kind = Kind { access: Access::Internal, cache: false };
 const WATCHLIST_MAX: usize = 100;
 
 impl<T> Hub<T> {
-    /// Signs a connection in as the user its app has signed. Once more as the same user replaces
-    /// what the first time said of it, the watchlist included.
+    /// Signs a connection in as the user that its app has signed. Signing in again as the same user
+    /// replaces the user's info and the watchlist.
     pub(super) fn sign_in(
         &mut self,
         id: ConnId,
@@ -108,8 +108,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Takes a connection out of the hub's own channels in which it watches users other than these:
-    /// a connection has one watchlist, and no more seats than that has users.
+    /// Removes a connection from the hub's own channels in which it watches users other than these:
+    /// a connection has one watchlist, and one seat in these channels for each user on it.
     fn stop_watching(&mut self, id: ConnId, app: u32, stays: &[String], now: Now) {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return;
@@ -132,7 +132,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Makes a connection watch these users and no others, and sends it which of them are online.
+    /// Makes a connection watch these users and no others. Sends it which of them are online.
     fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String], now: Now) {
         let watched = &watchlist[..watchlist.len().min(WATCHLIST_MAX)];
         self.stop_watching(id, app, watched, now);
@@ -170,13 +170,13 @@ impl<T> Hub<T> {
     }
 }
 
-/// Whether other nodes are told how many subscribers a channel has here: those that stand in lists,
-/// and who is signed in.
+/// Whether this node publishes how many subscribers a channel has here: for channels that are
+/// listed, and for signed-in users.
 pub(super) fn is_told(channel: &str, kind: Kind) -> bool {
     kind.is_listed() || channel.starts_with(SIGNED_IN)
 }
 
-/// The user of a sign-in and whom it watches.
+/// The user of a sign-in and the ids of the users it watches.
 fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
     let malformed = || {
         let text = "user_data must be a JSON object with the user's id, a text or a number";

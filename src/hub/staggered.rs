@@ -1,21 +1,21 @@
-//! Many who are to be told something, not all at once: spread evenly over a time.
+//! Spreads an action on many connections evenly over a time window.
 
 use super::peer::ConnId;
 
-/// Those who have not been told yet.
+/// The connections that are not due yet.
 #[derive(Debug)]
 pub(super) struct Staggered {
     started_ms: u64,
     left: std::vec::IntoIter<ConnId>,
-    /// How many there were.
+    /// How many connections there were at the start.
     total: usize,
-    /// When the next of them are told.
+    /// When the next step is.
     next_ms: u64,
 }
 
-/// How often the next of them are told, in milliseconds: eighty times in two seconds.
+/// Milliseconds from one step to the next: eighty steps in two seconds.
 const STEP_MS: u64 = 25;
-/// Those who are told in one step.
+/// Up to this many connections are all due in the first step.
 const AT_ONCE: usize = 10;
 
 impl Staggered {
@@ -24,7 +24,7 @@ impl Staggered {
         Staggered { started_ms, left: ids.into_iter(), total, next_ms: now_ms }
     }
 
-    /// Those who are to be told now, if all are to have been within this time.
+    /// The connections that are due now, if all are to be within `window_ms` of the start.
     pub(super) fn take_due(&mut self, window_ms: u64, now_ms: u64) -> Vec<ConnId> {
         if self.is_over() || now_ms < self.next_ms {
             return Vec::new();
@@ -33,7 +33,7 @@ impl Staggered {
         let elapsed_ms = now_ms.saturating_sub(self.started_ms);
         let still = match window_ms.saturating_sub(elapsed_ms) {
             0 => 0,
-            // Few are told at once; nobody gains from spreading them.
+            // Spreading a few connections has no benefit.
             _ if self.is_at_once() => 0,
             left_ms => (self.total as u64 * left_ms / window_ms) as usize,
         };
@@ -41,12 +41,12 @@ impl Staggered {
         self.left.by_ref().take(now_many).collect()
     }
 
-    /// Whether there were so few that all are told at once.
+    /// Whether there were so few connections that all are due in the first step.
     pub(super) fn is_at_once(&self) -> bool {
         self.total <= AT_ONCE
     }
 
-    /// When [`Staggered::take_due`] next has some, if it ever does.
+    /// When to call [`Staggered::take_due`] next; `None` once all connections were due.
     pub(super) fn next_ms(&self) -> Option<u64> {
         (!self.is_over()).then_some(self.next_ms)
     }

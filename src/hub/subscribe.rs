@@ -16,7 +16,7 @@ use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
 
-/// A channel whose subscribers are told how many they are at this time.
+/// When a channel's subscribers are sent their number.
 #[derive(Debug)]
 pub(super) struct CountDue {
     pub ms: u64,
@@ -24,11 +24,11 @@ pub(super) struct CountDue {
     pub channel: Rc<str>,
 }
 
-/// How long nobody is told after a channel of more than a hundred was: Pusher's five seconds.
+/// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
 pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
 
 impl<T> Hub<T> {
-    /// Subscribes a connection to a channel. Doing so twice is no error: it is told again.
+    /// Subscribes a connection to a channel. Subscribing again is no error: it is answered again.
     pub(super) fn subscribe(
         &mut self,
         id: ConnId,
@@ -47,7 +47,7 @@ impl<T> Hub<T> {
         let stays = seat.is_some_and(|seat| seat.user == member.as_ref().map(|m| m.id.clone()));
         if !stays {
             self.check_room(id, app, place, member.as_ref(), &asked.channel)?;
-            // Whoever is in the channel as another user leaves as that one.
+            // A connection that is in the channel as another user leaves as that user.
             self.leave(id, app, &asked.channel, now);
             self.join(id, app, &asked.channel, kind, member.as_ref());
         }
@@ -165,7 +165,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Who joins a presence channel: as `channel_data` says, or as the connection signed in.
+    /// The member that joins a presence channel: from `channel_data`, or the signed-in user.
     fn member(&self, id: ConnId, channel: &str, data: Option<&str>) -> Result<Member, Refusal> {
         let limit = self.limits.presence_data_bytes as usize;
         if data.is_some_and(|data| data.len() > limit) {
@@ -240,7 +240,7 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Gives a connection a seat in a channel it has none in, and tells the others.
+    /// Adds a connection to a channel that it is not in, and announces it to the members.
     pub(super) fn join(
         &mut self,
         id: ConnId,
@@ -250,7 +250,7 @@ impl<T> Hub<T> {
         member: Option<&Member>,
     ) {
         let (place, created) = self.apps[app as usize].occupy(name, kind);
-        // A user that leaves and joins in one turn must be seen to do it in that order.
+        // If a user leaves and joins in one turn, members must receive the leave before the join.
         if member.is_some() {
             self.announce_leaves(app, place);
         }
@@ -293,7 +293,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Answers a subscription, and tells what a cache channel has kept.
+    /// Answers a subscription, and sends the cached event of a cache channel.
     fn welcome(&mut self, id: ConnId, app: u32, name: &str, kind: Kind, now: Now) {
         let index = app;
         let app = &mut self.apps[app as usize];
@@ -351,7 +351,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Forgets a channel that nobody is in any more.
+    /// Removes a channel that has no members.
     pub(super) fn vacate(&mut self, app: u32, place: u32) {
         let Some(channel) = self.apps[app as usize].vacate(place) else { return };
         if channel.kind.access == Access::Internal {
@@ -402,8 +402,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// About how much work a subscription is: the others are told of a user, and the list has
-    /// pieces.
+    /// Estimated units of a subscription. On a presence channel each member may receive an event,
+    /// and the member list is sent in pieces.
     pub(super) fn units_to_subscribe(&self, id: ConnId, app: u32, channel: &str) -> u64 {
         let app = &self.apps[app as usize];
         let place = app.place(channel);
@@ -412,7 +412,7 @@ impl<T> Hub<T> {
         let Some(((presence, channel), place)) = presence.zip(channel).zip(place) else {
             return SIGNATURE_UNITS;
         };
-        // A connection that is in the channel may leave it as one user and join as another.
+        // A connection that is subscribed already may leave as one user and join as another.
         let told = channel.members.len() << usize::from(self.seat(id, place).is_some());
         SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
     }
@@ -422,9 +422,9 @@ impl<T> Hub<T> {
     }
 }
 
-/// The `channel_data` of a signed subscription, which is a JSON object. What is signed is
-/// `SOCKET:CHANNEL:DATA`, and a channel's name may have colons: with any text as data, a signature
-/// of `private-chat:42` would also be one of `private-chat` with the data `42`.
+/// The `channel_data` of a signed subscription; it must be a JSON object. The signed text is
+/// `SOCKET:CHANNEL:DATA`, and a channel name may contain colons: if any text were valid data, a
+/// signature for `private-chat:42` would also be valid for `private-chat` with the data `42`.
 fn channel_data(asked: &Subscribe) -> Result<Option<&str>, Refusal> {
     let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
     if data.is_some_and(|data| !message::is_object(data)) {
@@ -441,7 +441,7 @@ fn ends_with_data(name: &str) -> bool {
     name.trim_ascii_end().ends_with('}') && ends.any(message::is_object)
 }
 
-/// Has other nodes told how many subscribers a channel has here, once the turn is over.
+/// Makes this node publish how many subscribers a channel has here, once the turn is over.
 fn note_change(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
     if let Some(bus) = bus.filter(|_| !channel.is_changed && is_told(&channel.name, channel.kind)) {
         channel.is_changed = true;

@@ -9,10 +9,10 @@ use crate::proto::message::{self, ClientMessage, Malformed};
 use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
 impl<T> Hub<T> {
-    /// Takes bytes of a WebSocket connection. What may not be handled now is held.
+    /// Handles bytes of a WebSocket connection, and holds those that may not be handled now.
     pub(super) fn frames(&mut self, id: ConnId, mut reader: Reader, bytes: &mut [u8], now: Now) {
         if let Some(held) = self.schedule.held_mut(id) {
-            // Nothing overtakes what is held.
+            // Held input must be handled first.
             held.bytes.extend_from_slice(bytes);
             return self.put_back(id, reader);
         }
@@ -37,7 +37,7 @@ impl<T> Hub<T> {
         self.put_back(id, reader);
     }
 
-    /// Goes on with what was held of a WebSocket.
+    /// Handles the held input of a WebSocket.
     pub(super) fn held_frames(&mut self, id: ConnId, mut held: Held, now: Now) {
         if let Some(message) = held.message.take() {
             if let Handled::PutOff(message) = self.text(id, &message, now) {
@@ -55,13 +55,13 @@ impl<T> Hub<T> {
         self.frames(id, reader, &mut held.bytes, now);
     }
 
-    /// Whether a connection takes no more messages: it was closed, or reads too slowly.
+    /// Whether a connection's messages are no longer handled: it is closing, or reads too slowly.
     fn has_ended(&self, id: ConnId) -> bool {
         let peer = self.peers.get(id);
         peer.is_none_or(|peer| peer.subscriber().is_none() || peer.marks.has(Mark::TooSlow))
     }
 
-    /// Holds what is left of the input if none of it may be handled now.
+    /// Holds the rest of the input if the visit is over. Returns whether it did.
     fn holds_rest(&mut self, id: ConnId, bytes: &[u8], at: usize) -> bool {
         let holds = at < bytes.len() && self.peers.work.is_visit_over();
         if holds {
@@ -190,7 +190,7 @@ impl<T> Hub<T> {
         Handled::Done
     }
 
-    /// About how much work a message is, before any of it is done.
+    /// Estimated units of work of a message, before it is handled.
     fn units_of(&self, id: ConnId, app: u32, asked: &ClientMessage<'_>) -> u64 {
         let members = |channel: &str| {
             let channel = self.apps[app as usize].channel(channel);
@@ -213,7 +213,7 @@ impl<T> Hub<T> {
         self.peers.listener = Some(listener);
     }
 
-    /// Counts a message against the app's rate limit, and says whether it may be handled.
+    /// Counts a message against the app's rate limit. Returns whether it may be handled.
     fn within_rate(&mut self, id: ConnId, now: Now) -> bool {
         let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) else {
             return false;
@@ -277,17 +277,18 @@ impl<T> Hub<T> {
     }
 }
 
-/// What became of a message.
+/// The result of handling a message.
 pub(super) enum Handled {
     /// It was handled, or refused.
     Done,
-    /// It is much work and has not begun: this message is handled on a later visit.
+    /// It was not started and is handled on a later visit: it is expensive, or its client must read
+    /// a member list first.
     PutOff(String),
 }
 
 const RATE_LIMIT: &str = "Rate limit exceeded";
 
-/// What a client is told when a message of its is not acted upon.
+/// The answer to a client whose message is rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub code: u16,
@@ -310,7 +311,7 @@ impl Refusal {
         Refusal { bound: Some(bound), ..self }
     }
 
-    /// The same, told about a channel as well.
+    /// The same, with an error event for a channel in addition.
     pub(super) fn about(
         mut self,
         channel: &str,

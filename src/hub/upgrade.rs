@@ -1,8 +1,8 @@
 //! From HTTP to WebSocket (RFC 6455 section 4.2), and whether the app takes the connection.
 //!
-//! What is wrong with the handshake is answered in HTTP. What is wrong with the URL, the origin
-//! or the quota is told after it, with a close code: a browser that gets an HTTP error waits
-//! fifteen seconds before it tries again, and its script never learns why (protocol section 4.3).
+//! An invalid handshake is answered in HTTP. An invalid URL, origin or quota is answered after the
+//! handshake, with a close code: a browser that gets an HTTP error waits fifteen seconds before it
+//! tries again, and its script never learns why (protocol section 4.3).
 
 use super::Hub;
 use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
@@ -144,7 +144,7 @@ fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
 }
 
 /// Whether one of the patterns matches the origin's host, or the whole origin where the pattern
-/// names a scheme. `*` alone lets those in as well who send none.
+/// names a scheme. Only `*` accepts clients that send no origin as well.
 fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
     if patterns.iter().any(|pattern| pattern == "*") {
         return true;
@@ -158,7 +158,8 @@ fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
 }
 
 /// The host of an origin, which is `scheme://host` or `scheme://host:port` and nothing else. `None`
-/// for any other text: a path or a user could end as a pattern does.
+/// for any other text: a path or a user name could contain what a pattern is meant to match in the
+/// host.
 fn host_of(origin: &str) -> Option<&str> {
     let (_, authority) = origin.split_once("://")?;
     if authority.contains(['/', '\\', '?', '#', '@']) {

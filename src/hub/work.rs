@@ -1,39 +1,39 @@
-//! The budget of a turn: how much work the hub does before the event loop looks at its sockets
-//! again, counted in units of about a tenth of a microsecond. Nothing here knows what the work is.
+//! The budget of a turn: how much work the hub does before the event loop polls its sockets again,
+//! counted in units of about a tenth of a microsecond. This module does not know what the work is.
 //!
-//! Work is counted and not timed, so that the same input always stops at the same place: tests and
-//! the simulation can show it. What one unit is worth was measured on a 2.5 GHz processor of 2023;
-//! a slower one takes longer turns, in proportion.
+//! Work is counted and not timed, so that the same input always stops at the same place, and tests
+//! and the simulation are reproducible. The duration of a unit was measured on a 2.5 GHz processor
+//! of 2023; turns take proportionally longer on a slower one.
 
-/// Counts units of work, and tells when the turn or the visit of one connection has had its share.
+/// Counts units of work, and decides when a turn, or a visit of one connection, has used its share.
 #[derive(Debug)]
 pub(crate) struct Work {
     /// Units since the start.
     done: u64,
-    /// What `done` was when the turn began, and the units it has.
+    /// `done` at the beginning of the turn, and the units the turn has.
     turn: (u64, u64),
-    /// The connection whose input is handled now, if it is within a turn.
+    /// The visit of the connection whose input is being handled, if any.
     visit: Option<Visit>,
 }
 
 #[derive(Debug)]
 struct Visit {
-    /// What `done` was when it began.
+    /// `done` at the beginning of the visit.
     began_at: u64,
     lane: Lane,
 }
 
-/// Where a connection waits until its input is handled.
+/// The queue in which a connection waits until its input is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Connections with little to do, which are visited first.
+    /// Connections with little work; they are visited first.
     Light,
-    /// Connections with a message or request that is much work, or with many.
+    /// Connections with an expensive message or request, or with many of them.
     Heavy,
 }
 
 impl Work {
-    /// A meter without a limit, until the first turn begins.
+    /// A counter without a limit until the first turn begins.
     pub(crate) fn new() -> Self {
         Work { done: 0, turn: (0, u64::MAX), visit: None }
     }
@@ -48,7 +48,7 @@ impl Work {
         self.add(bytes as u64 / BYTES_PER_UNIT);
     }
 
-    /// Begins a turn with so many units.
+    /// Begins a turn with this many units.
     pub(crate) fn begin_turn(&mut self, units: u64) {
         (self.turn, self.visit) = ((self.done, units), None);
     }
@@ -69,19 +69,19 @@ impl Work {
         self.turn_units() >= self.turn.1
     }
 
-    /// Whether light connections have used what they may while heavy ones wait: three quarters, so
-    /// that no number of light ones starves a heavy one.
+    /// Whether the light lane has used its share of a turn in which heavy connections wait: three
+    /// quarters, so that no number of light connections starves a heavy one.
     pub(crate) fn is_light_share_over(&self) -> bool {
         self.turn_units() >= self.turn.1 / 4 * 3
     }
 
-    /// Whether the connection that is visited must leave the rest of its input for later.
+    /// Whether the rest of the visited connection's input must wait for a later visit.
     pub(crate) fn is_visit_over(&self) -> bool {
         let Some(visit) = &self.visit else { return false };
         self.is_turn_over() || self.units_since(visit.began_at) >= self.turn.1 / VISITS
     }
 
-    /// The lane of a connection that has more to do after this visit.
+    /// The lane of the visited connection if it has more input after this visit.
     pub(crate) fn lane_after_visit(&self) -> Lane {
         match &self.visit {
             Some(visit) if self.units_since(visit.began_at) >= self.light_units_max() => {
@@ -91,8 +91,8 @@ impl Work {
         }
     }
 
-    /// Whether something of this many units may begin. In the light lane it may not if it is much:
-    /// the connection is visited again in the heavy lane, and the light ones do not wait for it.
+    /// Whether work of this many units may begin now. Expensive work may not begin in the light
+    /// lane: its connection moves to the heavy lane, so that light connections do not wait for it.
     pub(crate) fn may_begin(&self, units: u64) -> bool {
         let is_light = self.visit.as_ref().is_some_and(|visit| visit.lane == Lane::Light);
         !is_light || units <= self.light_units_max()
@@ -102,17 +102,18 @@ impl Work {
         self.turn.1 / LIGHT_VISITS
     }
 
-    /// Units for what other nodes say in a turn, beside those for connections.
-    pub(crate) fn bus_share(&self) -> u64 {
-        self.turn.1 / 4
+    /// The value of [`Work::done`] at which work that is not client input stops, if it starts now:
+    /// after a quarter of a turn. Due connections and messages from other nodes each get as much.
+    pub(crate) fn side_work_end(&self) -> u64 {
+        self.done.saturating_add(self.turn.1 / 4)
     }
 
-    /// Whether there are turns at all, and so a loop that goes on in the next.
+    /// Whether a turn has ever begun: if so, a later turn continues what this one leaves.
     pub(crate) fn has_turns(&self) -> bool {
         self.turn.1 < u64::MAX
     }
 
-    /// Units since the start, for those who count what something costs.
+    /// Units since the start.
     pub(crate) fn done(&self) -> u64 {
         self.done
     }
@@ -126,25 +127,24 @@ impl Work {
     }
 }
 
-/// What handling a connection costs beside its messages: mostly the system call that reads.
+/// Units of a visit in addition to those of its messages: mostly the `read` system call.
 const VISIT_UNITS: u64 = 10;
-/// A connection has at most a thirty-second of a turn in a visit (0.2 ms), then others have theirs.
+/// A visit gets at most 1/32 of a turn (0.2 ms) before the next connection is visited.
 const VISITS: u64 = 32;
-/// The most a connection of the light lane does at once is a hundred and twenty-eighth of a turn
-/// (50 µs): a thousand of them wait 50 ms for each other at the worst, and mostly far less, as most
-/// messages cost 20 units.
+/// Work may begin in the light lane up to 1/128 of a turn (50 µs): a thousand light connections
+/// wait 50 ms for each other at worst, and usually far less, as most messages cost 20 units.
 const LIGHT_VISITS: u64 = 128;
 /// Bytes of JSON that are formatted or parsed in a tenth of a microsecond.
 const BYTES_PER_UNIT: u64 = 64;
-/// A message of a client: taking its frame and its JSON apart.
+/// Units of a client's message: parsing its frame and its JSON.
 pub(crate) const MESSAGE_UNITS: u64 = 10;
-/// A signature that is checked: two rounds of SHA-256 at least.
+/// Units of checking a signature: at least two rounds of SHA-256.
 pub(crate) const SIGNATURE_UNITS: u64 = 20;
-/// A membership that is made or ended.
+/// Units of adding or removing a membership.
 pub(crate) const MEMBERSHIP_UNITS: u64 = 5;
-/// A request of the API: its head, its query, and the answer.
+/// Units of an HTTP request: its head, its query, and its answer.
 pub(crate) const REQUEST_UNITS: u64 = 60;
-/// A channel that is looked at for a list or a count.
+/// Units of each channel that is checked for a list or a count.
 pub(crate) const CHANNEL_UNITS: u64 = 2;
 
 #[cfg(test)]

@@ -1,47 +1,48 @@
-//! Which connection is written to next, and how much waits to be written. Answers and events for
-//! few are prompt; events for many and long messages are bulk, of which there is one for every
-//! three prompt ones, so that neither waits for all of the other. Within a connection order is that
-//! of its outbox, whichever lane it is in.
+//! Which connection is written to next, and how much waits to be written. Short answers, and events
+//! for few subscribers, are prompt; long answers, and events for many subscribers, are bulk. One
+//! bulk connection is written to after every three prompt ones, so that neither lane waits for all
+//! of the other. The order within a connection is that of its outbox, regardless of its lane.
 
 use std::collections::VecDeque;
 
 use super::peer::{ConnId, Mark, Peer};
 
-/// The connections the owner of the sockets must look at.
+/// The connections that the owner of the sockets must write to or close.
 #[derive(Debug, Default)]
 pub(crate) struct WriteLanes {
     prompt: VecDeque<ConnId>,
     bulk: VecDeque<ConnId>,
-    /// Prompt ones since the last one of bulk.
+    /// Prompt connections since the last bulk one.
     prompt_in_row: u8,
-    /// Frames that wait for connections in the lanes, about.
+    /// Approximate number of frames that wait for connections in the lanes.
     frames: usize,
-    /// A connection whose outbox is half full though its socket would take more: the server itself
-    /// is the slow one until it was written to.
+    /// A connection whose outbox is half full although its socket would accept more: the server is
+    /// the slow side until the connection is written to.
     crowded: Option<ConnId>,
-    /// Whether an event for many was queued since this was last taken.
+    /// Whether an event for many subscribers was queued since this was last reset.
     has_event_for_many: bool,
 }
 
-/// Where a connection waits to be written to.
+/// The queue in which a connection waits to be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteLane {
     Prompt,
     Bulk,
 }
 
-/// Subscribers from which on an event is bulk: what is written to in one turn.
+/// An event for more subscribers than this is bulk: one turn writes to this many connections (the
+/// default of `limits.flushes_per_turn`).
 const MANY: usize = 1_024;
-/// Bytes from which on what waits for a connection is bulk. The kernel copies this much in 20 µs.
+/// An answer or outbox with more bytes than this is bulk. The kernel copies this much in 20 µs.
 const LONG_BYTES: usize = 65_536;
-/// Prompt connections to one of bulk.
+/// Prompt connections per bulk one.
 const PROMPT_IN_ROW: u8 = 3;
-/// Frames that may wait before no more heavy work begins: 8 MB of places in outboxes (16 bytes
-/// each), or fifty events for ten thousand, which is what one write takes at once.
+/// No heavy work begins while more frames than this wait: 8 MB of places in outboxes (16 bytes
+/// each), or fifty events for ten thousand subscribers, which fit in one write to each of them.
 const FRAMES_MAX: usize = 524_288;
 
 impl WriteLanes {
-    /// The lane of an event for so many.
+    /// The lane of an event for this many subscribers.
     pub(crate) fn lane_of_event(&mut self, members: usize) -> WriteLane {
         if members <= MANY {
             return WriteLane::Prompt;
@@ -50,18 +51,19 @@ impl WriteLanes {
         WriteLane::Bulk
     }
 
-    /// The lane of an answer of so many bytes.
+    /// The lane of an answer of this many bytes.
     pub(crate) fn lane_of_answer(bytes: usize) -> WriteLane {
         if bytes > LONG_BYTES { WriteLane::Bulk } else { WriteLane::Prompt }
     }
 
-    /// Whether an event for many was queued since this was last asked. Its publisher is answered
-    /// after it, and so publishes no faster than it is written.
+    /// Returns whether an event for many subscribers was queued, and resets this. The answer to its
+    /// publisher is sent after it, so that the publisher waits until the event is written.
     pub(crate) fn take_event_for_many(&mut self) -> bool {
         std::mem::take(&mut self.has_event_for_many)
     }
 
-    /// A frame was put in the outbox of a connection; whether that is half full.
+    /// A frame was put in a connection's outbox. `is_half_full` is whether the outbox was more than
+    /// half full before.
     #[inline]
     pub(crate) fn pushed<T>(
         &mut self,
@@ -70,7 +72,7 @@ impl WriteLanes {
         lane: WriteLane,
         is_half_full: bool,
     ) {
-        // It is looked at when its socket takes more.
+        // It is queued when its socket becomes writable.
         if peer.marks.has(Mark::Blocked) {
             return;
         }
@@ -87,7 +89,7 @@ impl WriteLanes {
         }
     }
 
-    /// A connection must be looked at, whatever waits for it.
+    /// Queues a connection, even if its outbox is empty.
     pub(crate) fn touched<T>(&mut self, id: ConnId, peer: &mut Peer<T>) {
         if !peer.marks.is_queued() {
             self.frames += peer.outbox.frames();
@@ -111,8 +113,8 @@ impl WriteLanes {
         }
     }
 
-    /// The next place in the lanes, with the mark of the connection that waits there, if it has not
-    /// gone.
+    /// The next entry of the lanes: a connection, and the mark that is set if the entry is still
+    /// valid. The connection may have been removed.
     pub(crate) fn next(&mut self) -> Option<(ConnId, Mark)> {
         let is_prompt = self.bulk.is_empty() || self.prompt_in_row < PROMPT_IN_ROW;
         if is_prompt && let Some(id) = self.prompt.pop_front() {
@@ -123,21 +125,21 @@ impl WriteLanes {
         match self.bulk.pop_front() {
             Some(id) => Some((id, Mark::Bulk)),
             None => {
-                // Connections that have gone took frames with them.
+                // Both are approximate; start again from zero.
                 (self.frames, self.crowded) = (0, None);
                 None
             }
         }
     }
 
-    /// What waits for a connection is forgotten.
+    /// A connection's outbox is about to be emptied without being sent.
     pub(crate) fn cleared<T>(&mut self, id: ConnId, peer: &Peer<T>) {
         if peer.marks.is_queued() {
             self.handed_out(id, peer);
         }
     }
 
-    /// A connection is written to as far as its socket takes it.
+    /// A connection is about to be written to: its frames no longer count.
     pub(crate) fn handed_out<T>(&mut self, id: ConnId, peer: &Peer<T>) {
         self.frames = self.frames.saturating_sub(peer.outbox.frames());
         if self.crowded == Some(id) {
@@ -153,7 +155,7 @@ impl WriteLanes {
         !self.is_empty() && (self.frames > FRAMES_MAX || self.crowded.is_some())
     }
 
-    /// Gives back room that a crowd has left.
+    /// Releases the capacity that a burst of connections has left.
     pub(crate) fn shrink(&mut self) {
         self.prompt.shrink_to_fit();
         self.bulk.shrink_to_fit();

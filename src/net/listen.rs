@@ -181,29 +181,28 @@ impl Listen {
         }
     }
 
-    /// The same where there is no room for a connection: if one waits, it waits on.
-    pub(super) fn put_off(
-        &mut self,
-        now_ms: u64,
-    ) -> Result<(TcpStream, Option<SocketAddr>), NotAccepted> {
+    /// Replaces `accept` while there is no room for a connection: a pending one stays in the
+    /// backlog.
+    pub(super) fn put_off(&mut self, now_ms: u64) -> NotAccepted {
         let is_waiting = match &self.socket {
             Socket::Tcp(socket) => sys::is_readable_now(socket.as_fd()),
             Socket::Unix(socket, _) => sys::is_readable_now(socket.as_fd()),
         };
         match is_waiting {
-            true => Err(self.exhausted(no_room(), now_ms)),
-            false => Err(self.none_waits()),
+            true => self.exhausted(no_room(), now_ms),
+            false => self.none_waits(),
         }
     }
 
-    /// The poller tells of the next.
+    /// The backlog is empty; the poller reports the next connection.
     fn none_waits(&mut self) -> NotAccepted {
         (self.ready, self.cut_short, self.retry_ms) = (false, false, None);
         NotAccepted::None
     }
 
-    /// What waits stays in the backlog. No event will tell of it again, so it is asked for every
-    /// tenth of a second, and when a connection is closed, until there is room.
+    /// Pending connections stay in the backlog. The poller does not report them again, so the
+    /// server retries every tenth of a second, and when a connection is closed, until there is
+    /// room.
     fn exhausted(&mut self, error: io::Error, now_ms: u64) -> NotAccepted {
         let untold = self.exhausted.note(now_ms);
         self.ready = false;

@@ -32,7 +32,7 @@ type Slot = Arc<Mutex<Option<Said>>>;
 struct Said {
     totals: Vec<[u64; 2]>,
     unix_s: u64,
-    /// How long Redis has for an answer.
+    /// The longest wait for a reply from Redis.
     timeout: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Pulse {
         Ok(Pulse { said, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
     }
 
-    /// Other limits count from the next time on.
+    /// Applies new limits from the next report on.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.timeout = timeout(limits);
     }

@@ -142,12 +142,13 @@ impl Redis {
         stream.readable || (stream.writable && waits)
     }
 
-    /// Other limits count from now on; those of what is said are the hub's.
+    /// Applies a new limit of the bytes written in a turn; the hub applies the other limits of
+    /// Redis.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.write_bytes_per_turn = limits.write_bytes_per_turn as usize;
     }
 
-    /// Whether something may have arrived that was not read.
+    /// Whether Redis may have sent bytes that the server has not read.
     pub(super) fn has_arrived(&self) -> bool {
         self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
     }

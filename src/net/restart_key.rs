@@ -17,18 +17,18 @@ use super::stop::Stopper;
 use crate::config::laravel::RestartKey;
 use crate::config::{Limits, RedisTarget};
 
-/// The end of it that the server has. When it is dropped, the thread ends.
+/// The server's handle of the thread that watches the key. Dropping it ends the thread.
 pub(super) struct Watch(Sender<Times>);
 
 impl Watch {
-    /// Other limits count from now on.
+    /// Applies new limits from the next check of the key on.
     pub(super) fn set_limits(&self, limits: &Limits) {
-        // A thread that has seen the key change has ended.
+        // This fails if the thread has ended, which it does after the key has changed.
         let _ = self.0.send(Times::of(limits));
     }
 }
 
-/// What the limits say of it.
+/// The limits that apply to the thread.
 #[derive(Clone, Copy)]
 struct Times {
     every: Duration,
@@ -118,7 +118,7 @@ struct Shared {
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Watched {
-    /// Looks at the key until it asks for a restart; false where the server has ended before.
+    /// Checks the key until it asks for a restart. Returns false if the server ends first.
     fn waits(&mut self, mut times: Times, others: &Receiver<Times>) -> bool {
         while !self.asks() {
             match others.recv_timeout(times.every) {

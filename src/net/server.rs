@@ -1,10 +1,10 @@
 //! The loop: one thread, one poller, one buffer to read into.
 //!
-//! A turn sleeps until something is ready or due, reads what may be read (at most one buffer a
-//! connection), lets the hub do what is due, writes what waits (all of it for a connection in one
-//! call), and closes what has ended. A connection dies in one place, at the end of a turn, so that
-//! no key is used again while an event may still name it. Sockets are registered once, for both
-//! directions; nothing is registered again.
+//! A turn waits until a socket is ready or a deadline passes, reads within the hub's budget (at
+//! most one buffer per visit of a connection), fires deadlines, writes outboxes within
+//! `flush_bytes_per_turn` and `flushes_per_turn`, and closes sockets. Sockets are closed in one
+//! place, at the end of a turn, so that no key is reused while an event may still name it. Each
+//! socket is registered once, for both directions.
 
 mod accept;
 mod attach;
@@ -56,7 +56,7 @@ pub struct Server {
     notices: Option<SdNotify>,
     /// What feeds the messages card of Laravel Pulse, if it is fed.
     pulse: Option<Pulse>,
-    /// What looks whether `php artisan reverb:restart` was called, if that is known.
+    /// Watches for `php artisan reverb:restart`; `None` if there is no key to watch.
     restarts: Option<restart_key::Watch>,
     /// What speaks TLS, if this server does.
     secure: Option<TlsAcceptor>,
@@ -70,7 +70,7 @@ pub struct Server {
     catch_up: CatchUp,
     files: Files,
     limits: Limits,
-    /// Connections whose TLS handshake may go on, in the order they came.
+    /// Connections whose TLS handshake can proceed, in the order they became ready.
     to_shake: VecDeque<ConnId>,
     /// Connections that die at the end of the turn.
     to_reap: Vec<ConnId>,
@@ -91,7 +91,7 @@ pub struct Server {
     successor: Option<Successor>,
     /// How far that is.
     reload: Option<Reload>,
-    /// Where that is told.
+    /// Sends the result of a reload to `reverb reload`.
     outcome: Outcome,
     /// Whether this server goes on where another has stopped.
     has_taken_over: bool,
@@ -248,7 +248,7 @@ impl Server {
         }
     }
 
-    /// Has a connection read in its turn.
+    /// Queues a connection to be read: during its TLS handshake in `to_shake`, later in the hub.
     fn queue_to_read(&mut self, id: ConnId) {
         let Some(socket) = self.hub.io(id) else { return };
         match socket.is_handshaking() {
@@ -262,13 +262,14 @@ impl Server {
     fn shake_hands(&mut self, now: Now) {
         for _ in 0..self.limits.tls_handshakes_per_turn {
             let Some(id) = self.to_shake.pop_front() else { return };
-            // What came with the end of the handshake is handled as far as one visit goes.
+            // Data that arrived with the end of the handshake is handled within the budget of one
+            // visit.
             self.hub.begin_visit();
             self.read_one(id, BUFFER_BYTES, now);
         }
     }
 
-    /// Reads from the connections that may have something to read, as far as the budget goes.
+    /// Reads from the connections that may have input, until the turn's budget is used up.
     fn read(&mut self, now: Now) {
         while let Some((id, bytes)) = self.hub.next_read(now) {
             self.read_one(id, bytes.min(BUFFER_BYTES), now);
@@ -296,7 +297,8 @@ impl Server {
             }
             Received::Broken => {
                 socket.ended = true;
-                // It leaves its channels within the budget; only the socket is left to close.
+                // Leaving the channels counts toward the budget of this turn; `reap` only closes
+                // the socket.
                 self.hub.finished(id, now);
                 self.to_reap.push(id);
             }
@@ -304,7 +306,7 @@ impl Server {
                 if let (Some(secure), Some(tls)) = (&mut self.secure, socket.tls.take()) {
                     secure.note_plain(&tls, now);
                 }
-                // What it sent is read past, and what answers it must not be encrypted.
+                // The server discards the client's input, and answers without encryption.
                 self.hub.ready(id);
                 self.hub.counters_mut().tls_failures += 1;
                 self.hub.turn_away(id, PLAIN_ON_TLS, now);
@@ -312,8 +314,9 @@ impl Server {
         }
     }
 
-    /// Writes what waits in the outboxes that have changed. So much a turn: an event for ten thousand
-    /// does not hold up one for one, and what comes before the next turn joins the same write.
+    /// Writes the outboxes that have changed, within the limits of one turn: an event for ten
+    /// thousand clients does not delay one for a single client, and bytes queued before the next
+    /// turn join the same write.
     fn flush(&mut self, now: Now) {
         let bytes_max = self.limits.write_bytes_per_turn as usize;
         let mut left = self.limits.flush_bytes_per_turn as usize;

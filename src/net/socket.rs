@@ -19,9 +19,9 @@ pub(super) struct Socket {
     /// Whether the poller said that the peer will send no more, so that a short read is not the
     /// end of what there is to read.
     pub read_closed: bool,
-    /// Whether its handshake waits to go on.
+    /// Whether the connection is queued to continue its TLS handshake.
     pub queued: bool,
-    /// Whether the end of what the peer sends was read.
+    /// Whether nothing more can be read: the peer has ended its stream, or the socket is broken.
     pub ended: bool,
 }
 

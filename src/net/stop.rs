@@ -1,5 +1,6 @@
-//! Asking a running server to stop or to load its certificates anew, from a signal or from another
-//! thread: each byte on a pair of sockets is one request, named by the number of its signal.
+//! Requests to a running server, from a signal handler or another thread: to stop, to read its
+//! configuration and certificates again, or to hand over to a newer binary. Each byte on a socket
+//! pair is one request: the number of its signal.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -20,14 +21,13 @@ impl Stopper {
         let _ = (&self.0).write(&[libc::SIGTERM as u8]);
     }
 
-    /// Asks to load the certificates anew for the connections to come. A server without TLS has
-    /// none.
+    /// Requests that the server read its configuration and certificates again, as SIGHUP does.
     pub fn reload(&self) {
         let _ = (&self.0).write(&[libc::SIGHUP as u8]);
     }
 
-    /// Has SIGTERM and SIGINT ask to stop from now on, SIGUSR2 to give way to a newer binary, and
-    /// with `reload` SIGHUP to load the certificates anew.
+    /// Installs the signal handlers: SIGTERM and SIGINT request a stop, SIGUSR2 a handover to a
+    /// newer binary, and with `reload` SIGHUP that configuration and certificates are read again.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl StopRequests {
 pub(super) struct Asked {
     /// How often to stop.
     pub stops: usize,
-    /// Whether to load the certificates anew.
+    /// Whether to read the configuration and the certificates again.
     pub reload: bool,
     /// Whether to give way to a newer binary.
     pub way: bool,

@@ -193,8 +193,8 @@ pub fn outcome_address(process: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("reverb-reload-{process}"))
 }
 
-/// Where `reverb reload` is told what has become of it. It is open from the start, so that it is
-/// told also where no more files can be opened.
+/// The socket that sends `reverb reload` the result of the reload. It is open from the start, so
+/// that the result can be sent even at the open-file limit.
 pub(super) struct Outcome(UnixDatagram);
 
 impl Outcome {
@@ -204,11 +204,11 @@ impl Outcome {
         Ok(Outcome(socket))
     }
 
-    /// Tells why the reload was not done; nothing if it was.
+    /// Sends why the reload failed, or an empty message if it succeeded.
     pub(super) fn tell(&self, why_not: &str) {
         let told = outcome_address(process::id())
             .and_then(|address| self.0.send_to_addr(why_not.as_bytes(), &address));
-        // Mostly nobody waits: a signal alone asks as well.
+        // This fails if no `reverb reload` is waiting, as when a signal requested the reload.
         drop(told);
     }
 }

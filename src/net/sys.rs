@@ -95,23 +95,23 @@ fn set_option(socket: &impl AsRawFd, level: i32, name: i32, on: bool) -> io::Res
     })
 }
 
-/// The descriptors this process was started with and has not taken yet. A process has one such
-/// value, once.
+/// The descriptors this process has inherited and not taken yet. A process can make only one such
+/// value.
 ///
-/// Every descriptor that the standard library, mio or this module opens is closed by an `exec`. So
-/// one that would stay open came with the process, and nothing in it owns it; taking it sets the
-/// flag. [`set_inheritable`] clears the flag of descriptors that have an owner, and fails while
-/// this value lives.
+/// The standard library, mio and this module set the close-on-exec flag of every descriptor they
+/// open. A descriptor without the flag is therefore inherited and has no owner; taking it sets the
+/// flag. [`set_inheritable`] clears the flag of descriptors that have an owner, and therefore fails
+/// while this value lives.
 pub struct Inherited(());
 
-/// What has become of the one [`Inherited`].
+/// The state of the only [`Inherited`].
 static INHERITED: AtomicU8 = AtomicU8::new(NOT_MADE);
 const NOT_MADE: u8 = 0;
 const IN_USE: u8 = 1;
 const GONE: u8 = 2;
 
 impl Inherited {
-    /// The descriptors of this process.
+    /// The inherited descriptors of this process.
     ///
     /// # Errors
     ///
@@ -124,14 +124,14 @@ impl Inherited {
         }
     }
 
-    /// Takes the descriptor of this number, which an `exec` closes from now on.
+    /// Takes the descriptor with this number; an `exec` closes it from now on.
     ///
     /// # Errors
     ///
-    /// There is none of this number, it is a standard stream, or it was opened by this process or
-    /// taken before.
+    /// The number is not an open descriptor, or it is a standard stream, or this process has opened
+    /// the descriptor or taken it before.
     pub fn take(&mut self, descriptor: RawFd) -> io::Result<OwnedFd> {
-        // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
+        // SAFETY: the call takes only numbers, and fails if the descriptor is not open.
         let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
         check(flags)?;
         if descriptor <= libc::STDERR_FILENO || flags & libc::FD_CLOEXEC != 0 {
@@ -155,14 +155,14 @@ impl Drop for Inherited {
 ///
 /// # Errors
 ///
-/// The system's; [`Inherited`] is in use.
+/// The system's, or [`Inherited`] is in use.
 pub fn set_inheritable(descriptor: &impl AsRawFd, on: bool) -> io::Result<()> {
     let order = Ordering::SeqCst;
     if on && INHERITED.compare_exchange(NOT_MADE, GONE, order, order) == Err(IN_USE) {
         return Err(io::Error::other("inherited descriptors are still being taken"));
     }
     let flags = if on { 0 } else { libc::FD_CLOEXEC };
-    // SAFETY: the call takes numbers alone, and says so if the descriptor is not open.
+    // SAFETY: the call takes only numbers, and fails if the descriptor is not open.
     check(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, flags) })
 }
 
@@ -212,7 +212,7 @@ pub fn is_writable_now(file: BorrowedFd<'_>) -> bool {
     is_ready_now(file, libc::POLLOUT)
 }
 
-/// Whether there is something to read, or on a listening socket to accept.
+/// Whether a read, or an accept on a listening socket, would not block.
 pub fn is_readable_now(file: BorrowedFd<'_>) -> bool {
     is_ready_now(file, libc::POLLIN)
 }
@@ -224,18 +224,18 @@ fn is_ready_now(file: BorrowedFd<'_>, events: libc::c_short) -> bool {
     ready == 1 && poll.revents & events != 0
 }
 
-/// Has the C library keep tables of a megabyte and more by themselves, for good: they grow where they
-/// are, without a copy, and leave no hole behind. Left to itself it does so until the first of them
-/// is given back, and a second wave of connections then takes half as much again as the first.
+/// Makes the C library map tables of a megabyte and more separately, for good: they grow without a
+/// copy, and leave no hole when freed. By default the library does so only until the first of them
+/// is freed, and a second wave of connections then takes half as much memory again as the first.
 ///
-/// Says whether that was done: not where there is another thread, or no way to know.
+/// Returns whether that was done: not if there is another thread, or no way to know.
 #[cfg(target_env = "gnu")]
 pub fn keep_tables_apart() -> bool {
     if !is_only_thread() {
         return false;
     }
-    // SAFETY: the calls take numbers, and set two that the allocator reads without a lock: this is
-    // the only thread, and only it can start another.
+    // SAFETY: the calls take numbers, and set two parameters that the allocator reads without a
+    // lock. This is the only thread, and only it can start another.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, TABLE_BYTES);
         // What is free at the end of the rest goes back from so much on; asked for again and again
@@ -284,8 +284,8 @@ pub fn write_on_signals(descriptor: OwnedFd, signals: &[libc::c_int]) -> io::Res
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler calls nothing but `write`, which a handler may, on a descriptor that
-        // is never closed, and both pointers are valid for the call.
+        // SAFETY: the handler calls only `write`, which is async-signal-safe, on a descriptor that
+        // is never closed. Both pointers are valid for the call.
         check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
     }
     Ok(())

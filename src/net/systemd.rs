@@ -58,12 +58,12 @@ impl SdNotify {
         Ok(Some(SdNotify { socket, to, watchdog_ms, next_ms: 0 }))
     }
 
-    /// The server serves, also after it has loaded something anew.
+    /// The server is ready: after its start, and after a reload.
     pub(super) fn ready(&self) {
         self.say("READY=1");
     }
 
-    /// It begins to load certificates anew.
+    /// A reload begins: of the configuration and certificates, or a handover to a newer binary.
     pub(super) fn reloading(&self) {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
     }

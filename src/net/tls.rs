@@ -60,9 +60,9 @@ impl Tls {
         }
     }
 
-    /// Reads and decrypts until the buffer is full or nothing more has come. What the handshake
-    /// has to answer is left to [`Tls::flush`]. For a client that sends no more, and was sent nothing
-    /// that could complete the handshake, nothing is computed.
+    /// Reads and decrypts until the buffer is full or no more input is available. [`Tls::flush`]
+    /// sends the answers of the handshake. If the client has closed its writing side before the
+    /// server sent anything, the handshake cannot complete, and the server computes nothing for it.
     pub(super) fn read(
         &mut self,
         stream: &mut TcpStream,

@@ -1,15 +1,12 @@
-//! What nodes say to each other: JSON texts on the Redis channel they share.
+//! The messages between nodes: JSON texts on the Redis channel they share.
 //!
 //! ```json
 //! {"type":"reverb.1","payload":{"node":"00c0ffee00c0ffee","seq":7,"say":[["channel","1","news",2]]}}
 //! ```
 //!
-//! `type` names the version of all this. Within one, an item of an unknown kind and values behind
-//! the known ones are passed over, so that nodes of two releases live together. Reverb's own nodes
-//! take the outer form for an answer to somebody else's question, and pass over all of it.
-//!
-//! With `seq` an envelope is one in the sequence of its node's; without, it is about such sequences.
-//! Who acts on what is the business of the hub.
+//! `type` names the version. Unknown kinds of items and values after the known ones are ignored, so
+//! nodes of two releases work together. Nodes of Laravel Reverb ignore these messages. An envelope
+//! with `seq` is part of its node's sequence; one without is about sequences. The hub acts on them.
 
 use std::borrow::Cow;
 
@@ -19,6 +16,9 @@ use super::message::{self, KeyOrder, push_json_string};
 
 /// The `type` of every envelope.
 pub const TYPE: &str = "reverb.1";
+
+/// Bytes of items after which an envelope is complete: one more item may follow, of any length.
+pub const ITEMS_BYTES: usize = 65_536;
 
 /// A node, for as long as its process lives; prints as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +88,7 @@ pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
     format!(r#"{{"type":"{TYPE}","payload":{{"node":"{node}",{seq}"say":[{items}]}}}}"#)
 }
 
-/// Which envelope of which node a text is the beginning of, as [`envelope`] writes it.
+/// The node and the number in a text that begins as [`envelope`] writes it.
 pub fn begins(head: &[u8]) -> Option<(NodeId, u64)> {
     let head =
         head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;

@@ -161,7 +161,7 @@ impl Framing {
         }
         head.body =
             if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
-        // `close` wins over whatever else the headers of this name say.
+        // `close` overrides all other values in the headers of this name.
         head.keep_alive &= !self.close_named;
         head.websocket = self.upgrade_named && self.websocket_named;
         Ok(())

@@ -92,8 +92,8 @@ pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
     }
 }
 
-/// Whether a text begins as every library writes a client event, so that it is known for one before
-/// it is parsed. Another form is found out by parsing.
+/// Whether a text begins as every client library writes a client event, so that the server
+/// recognises it before parsing. Client events in another form are recognised by parsing.
 pub fn is_plain_client_event(text: &str) -> bool {
     text.starts_with(r#"{"event":"client-"#)
 }
@@ -160,7 +160,8 @@ pub fn established(socket_id: &str, activity_timeout_s: u32) -> Frame {
 }
 
 /// `pusher:error`, in Pusher's form: `data` is an object. Laravel Reverb sends a string that holds
-/// one, which the clients of Python and Swift cannot read: they reconnect for ever with a wrong key.
+/// an object, which the Python and Swift clients cannot read: they reconnect forever with a wrong
+/// key.
 pub fn error(code: u16, message: &str) -> Frame {
     let data = format!(r#"{{"code":{code},"message":{}}}"#, json_string(message));
     websocket::text(&format!(r#"{{"event":"pusher:error","data":{data}}}"#))

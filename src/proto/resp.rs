@@ -17,16 +17,15 @@ pub enum Said {
     Subscribed,
     /// The answer to a command, in the order of the commands.
     Reply,
-    /// The same, where it is a number: to PUBLISH, how many subscribers it reached.
+    /// The answer to a command that is a number: for PUBLISH, the subscribers it reached.
     Number(i64),
-    /// The answer to HELLO of a server that names its role.
+    /// The answer to HELLO, if it contains the role of the server.
     Greeting(Greeting),
     /// The answer to a command that failed, as Redis words it.
     Failed(String),
-    /// A message of so many bytes, more than may be, with the beginning of its text. The rest was
-    /// passed over.
+    /// A message that was longer than allowed. All but the beginning of its text was skipped.
     TooLong {
-        /// All of it.
+        /// The length of the whole message.
         bytes: u64,
         /// The beginning of its text.
         head: Vec<u8>,
@@ -35,12 +34,13 @@ pub enum Said {
     Other,
 }
 
-/// What a server says of itself.
+/// The role of a server, as it reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
-    /// Whether it is a copy of another, its master.
+    /// Whether the server is a replica of a master.
     pub is_replica: bool,
-    /// Whether it is one of a Redis Cluster, which delivers what is published at any of its servers.
+    /// Whether it is part of a Redis Cluster, which delivers a message published at any server to
+    /// the subscribers at all of them.
     pub is_cluster: bool,
 }
 
@@ -56,14 +56,14 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
 /// Takes bytes apart that come in any pieces.
 pub struct Reader {
     parser: Parser,
-    /// What comes at the moment.
+    /// The progress of the value that is being received.
     extent: Extent,
-    /// Whether it is passed over.
+    /// Whether that value is too long and is skipped.
     passes: bool,
     bytes_max: usize,
 }
 
-/// A thing that has come.
+/// A value that was received completely.
 enum Come {
     Value(Value),
     TooLong { bytes: u64, head: Vec<u8> },
@@ -79,13 +79,13 @@ pub enum Broken {
 }
 
 impl Reader {
-    /// A reader for the beginning of a connection, which takes up to about `bytes_max` bytes for
-    /// one thing said. A message that is longer is passed over as it comes.
+    /// A reader for the beginning of a connection, which accepts values of up to about `bytes_max`
+    /// bytes. A longer message is skipped while it is received; a longer answer is an error.
     pub fn new(bytes_max: usize) -> Self {
         Reader { parser: Parser::new(), extent: Extent::new(), passes: false, bytes_max }
     }
 
-    /// Takes up to about so many bytes from now on.
+    /// Accepts values of up to about so many bytes from now on.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
@@ -124,7 +124,7 @@ impl Reader {
         let mut piece;
         (piece, *bytes) = bytes.split_at(len);
         if self.extent.bytes() > bytes_max && !self.passes {
-            // An answer would be missed.
+            // Each answer belongs to a command, so none can be skipped.
             if !self.extent.is_push() {
                 return Err(Broken::TooLong(self.bytes_max));
             }
@@ -147,7 +147,7 @@ impl Reader {
             (None, true) => {
                 Ok(Some(Come::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
             }
-            // The parser sees another end.
+            // The parser and `Extent` do not agree on where the value ends.
             _ => Err(Broken::Garbage),
         }
     }
@@ -174,7 +174,7 @@ fn greeting(entries: &[(Value, Value)]) -> Option<Greeting> {
         let entry = entries.iter().find(|(key, _)| text(key) == Some(name));
         entry.and_then(|(_, value)| text(value))
     };
-    // Redis before version 5 says "slave".
+    // "slave" is the old name of the role.
     let is_replica = matches!(entry(b"role")?, b"replica" | b"slave");
     Some(Greeting { is_replica, is_cluster: entry(b"mode") == Some(b"cluster") })
 }
@@ -318,7 +318,7 @@ mod tests {
         for len in [1, 2, 7, 100, 1_999, stream.len()] {
             assert_eq!(all(&stream.chunks(len).collect::<Vec<_>>()), expected, "{len}");
         }
-        // One of many small things is passed over as well.
+        // A message of many small values is skipped as well.
         let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
         let said = all(&[many.as_bytes()]);
         assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Number(7)]);

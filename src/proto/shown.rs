@@ -1,7 +1,7 @@
-//! Text of strangers where people read it: in a log, an answer, on a terminal.
+//! User-supplied text that is shown: in a log, in an answer, on a terminal.
 
-/// Whether a character does not stand for itself where it is shown: it begins a line, moves the
-/// cursor, or turns the direction of the text around it.
+/// Whether a character has an effect where it is shown: it begins a line, moves the cursor, or
+/// changes the direction of the text around it.
 pub fn is_unsafe_to_show(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -12,7 +12,7 @@ pub fn is_unsafe_to_show(c: char) -> bool {
             | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The beginning of a text without such characters, of so many characters at most.
+/// The first `characters_max` characters of a text, not counting unsafe ones, which are removed.
 pub fn shown(text: &str, characters_max: usize) -> String {
     text.chars().filter(|c| !is_unsafe_to_show(*c)).take(characters_max).collect()
 }

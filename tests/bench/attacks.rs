@@ -226,7 +226,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long after the attack memory is measured.
 const AFTER: Duration = Duration::from_secs(6);
-/// The same where most connections have closed: twelve seconds later the server gives memory back.
+/// The same if most connections have closed: the server returns memory twelve seconds later.
 const TRIMS_WITHIN: Duration = Duration::from_secs(16);
 /// Bytes of growth that need no wait.
 const NEARLY_NOTHING: f64 = 4.0 * 1024.0 * 1024.0;

@@ -22,7 +22,7 @@ pub enum Phase {
     Ready,
 }
 
-/// A client; what it books goes to a [`CounterVec`].
+/// A client, which counts in a [`CounterVec`].
 pub struct Client {
     pub stream: Option<TcpStream>,
     pub phase: Phase,

@@ -79,8 +79,8 @@ fn post(signer: &Signer, verb: &str, body: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
-/// A signed request for something of the app. The parameter comes after `auth_version` in the order
-/// of the alphabet, which is the order of the signature.
+/// A signed GET request to the app's API. The name of the parameter must follow `auth_version` in
+/// the alphabet, which is the order of the signature.
 pub fn get(signer: &Signer, what: &str, parameter: &str) -> Vec<u8> {
     let target = signed(signer, "GET", what, parameter);
     format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes()

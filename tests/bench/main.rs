@@ -5,10 +5,10 @@
 //! twice or out of order, or when a client was refused. Each measurement is a fresh process; what
 //! is compared runs in turns.
 //!
-//! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short,
-//! `cargo bench -- fanout api` what is named, `cargo bench -- --runs 9` as often as told. `attacks`
-//! runs once, and only when it is named: it takes three minutes and some gigabytes of memory.
-//! `REVERB_BINARY` names another binary to measure.
+//! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short, `cargo bench
+//! -- fanout api` the named benchmarks, `cargo bench -- --runs 9` nine times. `attacks` runs once,
+//! and only if it is named: it takes three minutes and some gigabytes of memory. `REVERB_BINARY`
+//! names another binary to measure.
 
 mod api;
 mod attacks;

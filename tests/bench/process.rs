@@ -102,8 +102,8 @@ impl Process {
         self.memory("VmHWM:")
     }
 
-    /// Makes the peak what is resident now; where the kernel does not offer that, the peak is that
-    /// of the whole run.
+    /// Resets the peak to the memory that is resident now. If the kernel does not support that, the
+    /// peak is that of the whole run.
     pub fn reset_peak(&self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
     }

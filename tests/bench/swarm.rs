@@ -253,7 +253,7 @@ impl Swarm {
         self.turn_within(if self.awake { Duration::ZERO } else { TURN });
     }
 
-    /// Serves what has happened, or happens within this time.
+    /// Handles events that are ready, or waits this long for the first.
     pub fn turn_within(&mut self, timeout: Duration) {
         let _ = self.poll.poll(&mut self.events, Some(timeout));
         for event in &self.events {

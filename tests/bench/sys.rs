@@ -33,7 +33,7 @@ pub fn pin(processor: usize) {
 
 /// Lowers the priority of the calling thread.
 pub fn lower_priority() {
-    // SAFETY: the call takes numbers alone; 0 is the thread that calls.
+    // SAFETY: the call takes only numbers; 0 is the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 

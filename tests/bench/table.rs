@@ -16,7 +16,7 @@ pub struct Table {
     /// What was measured, with its unit and what it is compared with.
     pub title: String,
     pub rows: Vec<Row>,
-    /// Lines as they are printed, the heads first, of a table that compares nothing.
+    /// The printed lines of a table without comparisons, the heads first.
     pub lines: Vec<Vec<String>>,
 }
 

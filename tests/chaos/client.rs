@@ -1,4 +1,4 @@
-//! A client on a thread of its own: what it receives, and whether the promises allow it.
+//! A client on a thread of its own: what it receives, and whether that is correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ pub type Published = BTreeMap<usize, usize>;
 /// A subscriber of both channels.
 pub struct Listener {
     pub user: String,
-    /// From which event of each node on it must receive all.
+    /// For each node, the first of the events that the client must receive.
     pub due_from: Published,
     heard: Arc<Mutex<Heard>>,
 }
@@ -27,14 +27,14 @@ pub struct Listener {
 struct Heard {
     /// The numbers of events, by publisher.
     events: BTreeMap<usize, Vec<usize>>,
-    /// The members of the presence channel, as it was told.
+    /// The members of the presence channel, according to the messages received.
     members: BTreeSet<String>,
-    /// What may never come.
+    /// Messages that must never arrive.
     wrong: Vec<String>,
 }
 
 impl Listener {
-    /// Connects to a node and subscribes. The node has met those of `due_from`.
+    /// Connects to a node and subscribes. This node already knows the nodes in `due_from`.
     pub fn start(node: &Server, user: &str, due_from: Published) -> Self {
         let mut client = Client::connect(node);
         client.subscribe(TRAFFIC);
@@ -45,7 +45,7 @@ impl Listener {
         Listener { user: user.to_owned(), due_from, heard }
     }
 
-    /// The number of events it has received of all nodes.
+    /// The number of events received, over all nodes.
     pub fn count(&self) -> usize {
         self.heard.lock().unwrap().events.values().map(Vec::len).sum()
     }
@@ -61,8 +61,8 @@ impl Listener {
         self.heard.lock().unwrap().members.clone()
     }
 
-    /// Everything that is wrong with what it has received: of nodes that are `alive`, all must have
-    /// come; of the others, all up to some event.
+    /// All faults in the events received. From nodes that are `alive`, every event must have
+    /// arrived; from the others, every event up to the last that did.
     pub fn faults(&self, published: &Published, alive: &[usize]) -> Vec<String> {
         let heard = self.heard.lock().unwrap();
         let mut faults = heard.wrong.clone();
@@ -88,7 +88,7 @@ impl Listener {
     }
 }
 
-/// Joins the presence channel; returns the answer's list. What comes before it is no list.
+/// Joins the presence channel, and returns the answer with the list of members.
 fn join(client: &mut Client, user: &str) -> Value {
     client.ask_to_join(ROOM, &json!({"user_id": user}).to_string());
     loop {
@@ -96,12 +96,12 @@ fn join(client: &mut Client, user: &str) -> Value {
         if event["event"] == "pusher_internal:subscription_succeeded" {
             return event;
         }
-        // Events of other nodes may come between the two subscriptions; they are not due.
+        // Events of other nodes may arrive between the two subscriptions; they are not required.
         assert_eq!(event["channel"], TRAFFIC, "{event}");
     }
 }
 
-/// Takes all messages until the connection ends.
+/// Handles all messages until the connection ends.
 fn listen(mut client: Client, heard: &Mutex<Heard>) {
     while let Got::Text(text) = client.receive() {
         let message: Value = serde_json::from_str(&text).unwrap();

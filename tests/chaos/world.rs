@@ -10,7 +10,7 @@ use crate::redis::daemon::Redis;
 use crate::redis::proxy::Proxy;
 use crate::support::{APP, Client, Http, Server, Setup, signed};
 
-/// Short, so that many outages last longer.
+/// Short, so that many outages outlast it.
 pub const LEASE_MS: u32 = 3_000;
 
 pub struct Node {
@@ -20,7 +20,7 @@ pub struct Node {
     pub proxy: Proxy,
     pub listeners: Vec<Listener>,
     pub is_stopped: bool,
-    /// The nodes it has met in peace, itself among them.
+    /// The names of the nodes it has known while there were no faults, including its own.
     pub met: Vec<usize>,
     http: Http,
 }
@@ -28,10 +28,10 @@ pub struct Node {
 pub struct World {
     pub nodes: Vec<Node>,
     pub redis: [Redis; 2],
-    /// Which of them is the master, and whether each runs.
+    /// The index of the master in `redis`.
     pub master: usize,
     pub published: Published,
-    /// Listeners that ended with their nodes, or were disconnected.
+    /// Events received by listeners that ended with their nodes, or were disconnected.
     pub deliveries: usize,
     pub faults: Vec<String>,
     users: usize,
@@ -62,7 +62,7 @@ impl World {
         (self.random >> 33) as usize % end
     }
 
-    /// A node that is not stopped.
+    /// The index of a random node that is not stopped.
     pub fn any_running(&mut self) -> usize {
         let running: Vec<usize> = (0..self.nodes.len()).filter(|n| self.runs(*n)).collect();
         running[self.below(running.len())]
@@ -101,7 +101,7 @@ impl World {
         self.connect(self.nodes.len() - 1);
     }
 
-    /// One client more at a node.
+    /// Connects another client to a node.
     pub fn connect(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let due = node.met.iter().map(|met| (*met, self.published[met])).collect();
@@ -110,7 +110,7 @@ impl World {
         node.listeners.push(Listener::start(&node.server, &user, due));
     }
 
-    /// Takes a node out, by a signal or without a word.
+    /// Removes a node, by SIGTERM or, without `asks`, by killing it.
     pub fn end_node(&mut self, at: usize, asks: bool) {
         let mut node = self.nodes.remove(at);
         if asks {
@@ -129,7 +129,7 @@ impl World {
         self.nodes[at].is_stopped = stops;
     }
 
-    /// The next event of a node.
+    /// Publishes the next event of a node.
     pub fn publish(&mut self, at: usize, padding: usize) {
         let node = &mut self.nodes[at];
         let number = self.published.get_mut(&node.name).unwrap();
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// Goes on with the traffic until something is so; says whether that was in time.
+    /// Publishes until the condition holds; returns whether it held within the limit.
     pub fn until(&mut self, limit: Duration, mut is_so: impl FnMut(&mut Self) -> bool) -> bool {
         let begin = Instant::now();
         while !is_so(self) {
@@ -164,17 +164,17 @@ impl World {
         true
     }
 
-    /// How many clients there are at all nodes.
+    /// The number of clients, over all nodes.
     pub fn clients(&self) -> usize {
         self.nodes.iter().map(|node| node.listeners.len()).sum()
     }
 
-    /// Whether a node knows of so many connections at all nodes.
+    /// Whether a node counts exactly this many connections, over all nodes.
     pub fn knows(&self, at: usize, count: usize) -> bool {
         connections(&self.nodes[at].server) == count as u64
     }
 
-    /// A connection that is closed again, so that nothing of it stays.
+    /// Opens and closes a connection, of which nothing may stay.
     pub fn visit(&self, at: usize) {
         drop(Client::connect(&self.nodes[at].server));
     }

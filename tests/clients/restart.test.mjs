@@ -61,12 +61,12 @@ test('sixty clients are all back soon, also when the next server starts half a s
   const first = await startServer({ port });
   const all = await Promise.all(Array.from({ length: 60 }, () => connected(first)));
   await first.stop();
-  // As long as a process manager may take.
+  // A process manager may take this long to start the next server.
   await pause(500);
   const second = await startServer({ port });
   await Promise.all(all.map((pusher) => pusher.states.event('connecting')));
   await Promise.all(all.map((pusher) => pusher.states.event('connected', COMING_BACK)));
-  // The last ones are not told to return at once, as the server is about to end.
+  // The last clients get 4100, not 4200: the server is about to end, so they must return later.
   const told = new Set(all.map((pusher) => codes(pusher)[0]));
   assert.deepEqual([...told].sort(), [4100, 4200]);
   endClients();

@@ -141,7 +141,7 @@ class Listener:
             custom_host="127.0.0.1",
             port=server.port,
             user_data=user,
-            # It logs a traceback when an error of the server ends it.
+            # Pysher logs a traceback when an error from the server ends it.
             log_level=logging.CRITICAL,
         )
         connection = self.client.connection

@@ -41,7 +41,7 @@ class Client:
             custom_host="127.0.0.1",
             port=port,
             reconnect_interval=0.1,
-            # It logs a traceback when an error of the server ends it.
+            # Pysher logs a traceback when an error from the server ends it.
             log_level=logging.CRITICAL,
         )
         self.connection = self.pusher.connection

@@ -101,8 +101,8 @@ test('pusher-js 8 comes back after two restarts in a row', async () => {
   await own.stop();
 });
 
-// In Node every close looks unclean to pusher-js, and two unclean ones of young connections disable
-// the WebSocket transport of version 7, as reverb-deploy(7) says.
+// In Node every close looks unclean to pusher-js, and two unclean closes of young connections
+// disable the WebSocket transport of version 7: see reverb-deploy(7).
 
 test('pusher-js 7 in Node gives up after two restarts in a row', async () => {
   const port = await fixedPort();

@@ -13,9 +13,10 @@
 //! * `{"request": "POST /path", "params", "body"}`: a signed request, `{"raw": parts}`: any bytes,
 //!   each answered with a `status` and perhaps a JSON `answer`, and `more` on the same connection.
 //!
-//! One difference is in every scenario and stands here alone, D7: the `data` of `pusher:error` is an
-//! object, as Pusher documents, where the recordings have a string that holds it. The clients of
-//! Python and Swift cannot read the string, and reconnect for ever with a wrong key.
+//! One difference applies to every scenario and is noted only here, D7: the `data` of
+//! `pusher:error` is an object, as Pusher documents, where the recordings have a string that holds
+//! it. The clients for Python and Swift cannot read the string, and reconnect for ever with a wrong
+//! key.
 //!
 //! A `why` begins with the number of a difference (`D2`) or of a section (`14.1`) of
 //! `man/reverb-protocol.7`, or with the RFC that gives the reason.

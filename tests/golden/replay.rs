@@ -59,7 +59,7 @@ fn with_error_object(mut message: Value) -> Value {
     message
 }
 
-/// Laravel Reverb passes client events on in public channels; here that is a setting.
+/// Laravel Reverb forwards client events on public channels; in this server that is a setting.
 fn with_public_events(apps: &Value) -> Value {
     let mut apps = apps.clone();
     for app in apps.as_array_mut().into_iter().flatten() {

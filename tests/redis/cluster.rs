@@ -128,7 +128,7 @@ impl Cluster {
                 0 => json!({"occupied": false}),
                 count => json!({"occupied": true, "user_count": count}),
             };
-            // Clients that were dropped may still be on their way in, and then out.
+            // Clients that were dropped may still be joining, and leave afterwards.
             until(&what, || {
                 users(node, channel) == expected
                     && node.get(&path, "info=user_count").json() == counted

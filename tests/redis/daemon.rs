@@ -130,7 +130,7 @@ impl Redis {
             .unwrap_or_else(|said| panic!("redis-server did not start again:\n{said}"));
     }
 
-    /// Whether it was not killed, or was started again.
+    /// Whether the process runs: it was not killed, or was started again.
     pub fn is_running(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_none()
     }

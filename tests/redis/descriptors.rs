@@ -1,4 +1,4 @@
-//! A node without descriptors to give to clients connects to Redis again all the same.
+//! A node with no descriptors left for clients still reconnects to Redis.
 
 use super::cluster::scaled;
 use super::daemon::Redis;

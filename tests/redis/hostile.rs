@@ -107,7 +107,7 @@ fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
     cluster.users(ROOM, &["ann"]);
     let log = cluster.node(1).stderr();
     assert_eq!(log.matches("was skipped").count(), 1, "{line}\n{log}");
-    // Each look is a visit.
+    // Each call of `visits` makes a connection.
     assert_eq!(cluster.redis.visits(), visits + 1, "{log}");
 }
 

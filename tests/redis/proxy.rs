@@ -73,7 +73,7 @@ impl Proxy {
         self.cut();
     }
 
-    /// New connections lead to another Redis. Those there are stay.
+    /// Leads new connections to another Redis. Existing connections stay.
     pub fn lead_new_to(&self, redis: u16) {
         self.shared.redis.store(redis, Ordering::Relaxed);
     }

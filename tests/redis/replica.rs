@@ -1,5 +1,5 @@
-//! A Redis that becomes a replica under its nodes: what they publish there reaches no other node, and
-//! PUBLISH succeeds all the same.
+//! A Redis that becomes a replica while nodes are connected to it: PUBLISH still succeeds there,
+//! but its messages reach no node at the master.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::support::{Client, Http, Server, Setup, logged, until};
 
 const LEASE_MS: u32 = 3_000;
 
-/// A node with figures, a name for Redis that can lead elsewhere, and a subscriber.
+/// A node with a metrics port, a proxy to Redis that can switch servers, and a subscriber.
 struct Node {
     server: Server,
     figures: SocketAddr,
@@ -52,7 +52,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
     let (old, new) = (Redis::start(), Redis::start());
     let mut nodes = [0, 1, 2].map(|_| Node::start(&old));
     until("the nodes know each other", || nodes.iter().all(|node| node.knows(2)));
-    // One is at the new master already when the old one becomes its replica.
+    // One node is connected to the new master before the old one becomes its replica.
     nodes[2].redis.lead_to(new.port());
     until("it is there", || new.subscribers(BUS) == 1);
     old.call(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);

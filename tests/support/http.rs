@@ -82,7 +82,7 @@ impl Http {
         response
     }
 
-    /// A body in chunks, up to its end.
+    /// Reads a chunked body up to its end.
     #[track_caller]
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -100,7 +100,7 @@ impl Http {
         }
     }
 
-    /// What comes up to the end of this.
+    /// Reads up to and including `end`.
     #[track_caller]
     fn until(&mut self, end: &[u8]) -> String {
         loop {

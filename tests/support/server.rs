@@ -222,17 +222,24 @@ impl Server {
         self.ended().1
     }
 
-    /// The same, with the lines it wrote to its standard output since the last that was read.
+    /// The same; also returns the lines of standard output that have not been read.
     #[track_caller]
     pub fn ended(&mut self) -> (Vec<String>, ExitStatus) {
         let mut lines = Vec::new();
         loop {
             match self.stdout.get_mut().unwrap().recv_timeout(DEADLINE) {
                 Ok(line) => lines.push(line),
-                Err(RecvTimeoutError::Disconnected) => return (lines, self.child.wait().unwrap()),
+                Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("the server is still running"),
             }
         }
+        let started = Instant::now();
+        // The reader of standard error shares the text until the end of the pipe.
+        while Arc::strong_count(&self.stderr) > 1 {
+            assert!(started.elapsed() < DEADLINE, "the standard error is still open");
+            thread::yield_now();
+        }
+        (lines, self.child.wait().unwrap())
     }
 
     /// One signed GET; `params` as for [`signed`].
@@ -336,7 +343,7 @@ impl Drop for Server {
     }
 }
 
-/// What a server in this folder writes to a terminal, up to the line that begins with `last`.
+/// The output of a server in this folder on a terminal, up to the line that begins with `last`.
 #[track_caller]
 pub fn in_terminal(directory: &Path, last: &str) -> String {
     let start = format!("exec {BINARY} start --host 127.0.0.1 --port 0");

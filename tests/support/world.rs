@@ -31,7 +31,8 @@ impl World {
         let mut app = App::new("1", "key", "secret");
         app.client_events_on_public_channels = true;
         let mut config = Config { apps: vec![app], ..Config::default() };
-        // Time does not pass here, and so no second would ever be over.
+        // Time does not pass by itself here, so the second to which the limit applies would never
+        // end.
         config.limits.client_events_per_second = 0;
         set(&mut config.limits);
         World { hub: Hub::new(&config, [7; 32], NOW), now: NOW }
@@ -108,7 +109,7 @@ impl World {
                     self.hub.close(id, self.now);
                 }
             }
-            // Input that was held until its client has read.
+            // Handles input that was held until its client had read.
             while self.hub.next_read(self.now).is_some() {}
             if !self.hub.has_dirty() {
                 return written;

@@ -111,15 +111,15 @@ fn no_handshake_is_computed_for_a_client_that_has_gone() {
     for first in [0, 50] {
         let mut stream = connect(&server);
         stream.write_all(&hello[..first]).unwrap();
-        // It has accepted the one before, and read it.
+        // This answer shows that the server has accepted the connection before, and read from it.
         assert_eq!(Client::connect(&server, &folder).request(UP).0, 200);
-        // What is left of the hello comes with the end, in one event.
+        // The rest of the hello and the end of the stream arrive in one event.
         server.signal("STOP");
         stream.write_all(&hello[first..]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         server.signal("CONT");
         let mut answer = Vec::new();
-        // It is reset if something was left unread.
+        // The connection is reset if the server has left bytes unread.
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, [0; 0], "after {first} bytes of the hello");
     }

@@ -144,7 +144,7 @@ fn body(answer: &str) -> &str {
 fn in_words(answer: &str) -> String {
     // Behind `HTTP/1.1 `, which was looked at.
     let line = answer.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
-    // The report goes on after it, in the same sentence.
+    // The report continues the sentence after the body, so the body loses its full stop.
     let body = body(answer).trim_end().trim_end_matches('.');
     format!("it answers {} {}", shown(line), shown(body))
 }

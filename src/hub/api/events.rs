@@ -108,7 +108,7 @@ impl<T> Hub<T> {
         Ok(Response::json(200, answer).into())
     }
 
-    /// About how much work it is to publish an event here: a frame for each subscriber.
+    /// The estimated cost of publishing an event on this node, in units: one frame per subscriber.
     fn units_to_publish(&self, app: u32, event: &Event<'_>) -> u64 {
         let app = &self.apps[app as usize];
         let members = event.channels.iter().filter_map(|name| app.channel(name));
@@ -125,7 +125,7 @@ impl<T> Hub<T> {
             self.deliver(app, &sent, except, now);
         }
         let Some(bus) = &mut self.bus else { return };
-        // The hub's own channels receive no events at any node.
+        // Internal channels receive no published events on any node.
         let channels = event.channels.iter().map(|channel| Cow::Borrowed(&**channel));
         let channels = channels.filter(|name| Kind::of(name).access != Access::Internal);
         let channels: Vec<Cow<'_, str>> = channels.collect();

@@ -1,5 +1,6 @@
 //! The `info` attributes of channels, in Reverb's order (protocol section 14.2): `occupied`,
-//! `user_count`, `subscription_count`, `cache`. What does not apply to a channel is left out.
+//! `user_count`, `subscription_count`, `cache`. Attributes that do not apply to a channel are
+//! omitted.
 
 use super::super::app::App;
 use super::super::channel::Access;
@@ -18,7 +19,7 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    /// Writes it down, or reads it.
+    /// Encodes or decodes it, depending on the direction of `c`.
     pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
         let flags = [
             &mut self.occupied,

@@ -1,10 +1,10 @@
-//! `GET channels` of an app with many of them: the list is sent a piece at a time, each when the
-//! client has taken the one before, so that no list holds up the loop or fills the memory, however
-//! many are asked for.
+//! `GET channels` of an app with many channels: the hub sends the list in pieces, each after the
+//! previous one was written to the socket. No list can block the event loop or fill the memory,
+//! regardless of how many lists are requested.
 //!
-//! A list is not of one moment: a channel that is occupied or vacated while it is sent may be in it
-//! or not. One that is vacated and occupied again may be named twice; as members of a JSON object
-//! both are one.
+//! A list is not a snapshot: a channel that is occupied or vacated while the list is sent may be in
+//! it or not. A channel that is vacated and occupied again may be listed twice; a JSON parser
+//! keeps one of the duplicate keys.
 
 use super::super::Hub;
 use super::super::peer::{ConnId, Now, Request};
@@ -17,32 +17,33 @@ use crate::proto::http::{Head, Response};
 use crate::proto::query::Query;
 use crate::proto::websocket::Frame;
 
-/// A list that is being sent.
+/// The state of a list that is being sent.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub app: u32,
-    /// The next place in the app that is looked at.
+    /// The next place to visit in the app's slab of channels.
     pub place: usize,
-    /// What the names begin with.
+    /// The prefix of the names that are listed; empty for all.
     pub prefix: String,
     pub info: Info,
-    /// Whether a channel was named already.
+    /// Whether a channel was written already, so that a comma precedes the next.
     pub has_entries: bool,
-    /// Whether the body is in chunks. One that is not ends with the connection.
+    /// Whether the body is chunked. For HTTP/1.0 it is not, and closing the connection ends it.
     pub is_chunked: bool,
-    /// Whether the connection stays after it.
+    /// Whether the connection is kept alive after the list.
     pub keeps: bool,
 }
 
-/// Channels up to which a list is made at once: a tenth of a millisecond.
+/// An app with room for at most this many channels gets its list in one piece, which takes a tenth
+/// of a millisecond.
 const AT_ONCE: usize = 512;
-/// Places that are looked at for one piece.
+/// The number of places visited for one piece.
 const PLACES_PER_PIECE: usize = 4_096;
-/// Bytes after which a piece is complete.
+/// A piece ends once it has this many bytes.
 const PIECE_BYTES: usize = 32_768;
 
 impl<T> Hub<T> {
-    /// `GET channels`: those that have subscribers.
+    /// `GET channels`: the channels that have subscribers.
     pub(super) fn list_channels(&mut self, app: u32, query: &Query<'_>, now: Now) -> Answer {
         let mut listing = Listing {
             app,
@@ -54,12 +55,13 @@ impl<T> Hub<T> {
             return Answer::Listing(Box::new(listing));
         }
         let mut body = String::from(START);
-        self.write_piece(&mut listing, &mut body, usize::MAX, now);
+        self.write_piece(&mut listing, &mut body, (usize::MAX, usize::MAX), now);
         body.push_str(END);
         Response::json(200, body).into()
     }
 
-    /// Sends the head of the answer; the pieces follow.
+    /// Sends the head of the answer and, unless the method is HEAD, the start of the body. The
+    /// pieces follow.
     pub(in super::super) fn begin_listing(
         &mut self,
         id: ConnId,
@@ -85,8 +87,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Sends the next piece of the list that a connection is being sent, if there is one. Returns
-    /// whether requests may be served now.
+    /// Sends the next piece of a connection's list, if it has one in progress. Returns whether the
+    /// hub may serve requests of the connection now.
     pub(in super::super) fn go_on_listing(
         &mut self,
         id: ConnId,
@@ -95,7 +97,7 @@ impl<T> Hub<T> {
     ) -> bool {
         let Some(listing) = &mut request.listing else { return true };
         let mut piece = String::with_capacity(PIECE_BYTES + 256);
-        let is_over = self.write_piece(listing, &mut piece, PLACES_PER_PIECE, now);
+        let is_over = self.write_piece(listing, &mut piece, (PLACES_PER_PIECE, PIECE_BYTES), now);
         if is_over {
             piece.push_str(END);
         } else if piece.is_empty() {
@@ -105,7 +107,7 @@ impl<T> Hub<T> {
         }
         self.peers.queue(id, listing.frame(piece, is_over));
         if let Some(peer) = self.peers.get_mut(id) {
-            // A client that takes what it asked for is no idle one.
+            // A client that reads its answer is not idle.
             peer.last_seen_ms = now.ms;
         }
         self.pause(id, now);
@@ -117,18 +119,19 @@ impl<T> Hub<T> {
         false
     }
 
-    /// Writes the entries of so many places, or fewer if they are long; whether they were the last.
+    /// Writes entries until this many places were looked up or the piece has this many bytes.
+    /// Returns whether the list is complete.
     fn write_piece(
         &mut self,
         to: &mut Listing,
         piece: &mut String,
-        places: usize,
+        (places, bytes): (usize, usize),
         now: Now,
     ) -> bool {
         let app = &self.apps[to.app as usize];
-        // Places above the last channel's are passed in no time.
+        // The capacity may exceed the last used place; an empty place costs only a lookup.
         let end = app.channels.capacity().min(to.place.saturating_add(places));
-        while to.place < end && piece.len() < PIECE_BYTES.max(places) {
+        while to.place < end && piece.len() < bytes {
             let channel = app.channels.get(to.place).filter(|channel| channel.kind.is_listed());
             to.place += 1;
             self.peers.work.add(CHANNEL_UNITS);
@@ -146,7 +149,7 @@ impl<T> Hub<T> {
 }
 
 impl Listing {
-    /// A piece of the body as it is sent.
+    /// Encodes a piece of the body, as a chunk if the body is chunked.
     fn frame(&self, piece: String, is_last: bool) -> Frame {
         match (self.is_chunked, is_last) {
             (true, false) => format!("{:x}\r\n{piece}\r\n", piece.len()).into_bytes().into(),
@@ -157,7 +160,8 @@ impl Listing {
         }
     }
 
-    /// Writes it down, or reads it. The place is carried as the number of channels before it.
+    /// Encodes or decodes it, depending on the direction of `c`. The caller converts the place to
+    /// the number of channels before it, because places differ in the hub that restores it.
     pub(in super::super) fn carry(&mut self, c: &mut Carrier) -> Carried {
         c.int(&mut self.app)?;
         c.int(&mut self.place)?;

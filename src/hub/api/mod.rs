@@ -76,12 +76,12 @@ impl Route<'_> {
     }
 }
 
-/// What a request comes to.
+/// The outcome of an API request.
 pub(super) enum Answer {
     Whole(Response),
-    /// A list that is too long for one turn.
+    /// A channel list that is too long for one turn; it is sent in pieces.
     Listing(Box<Listing>),
-    /// The request is much work, none of which was done: it is served on a later visit.
+    /// The request is too much work for this visit. Nothing was done; a later visit retries it.
     PutOff,
 }
 
@@ -204,7 +204,7 @@ impl<T> Hub<T> {
         Ok(response.into())
     }
 
-    /// About how much work a request is that looks at many users or channels.
+    /// The estimated cost of a request that visits many users or channels, in units.
     fn units_to_look(&self, app: u32, verb: &Verb<'_>) -> u64 {
         let app = &self.apps[app as usize];
         match verb {
@@ -218,8 +218,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// What a path without the prefix names. Its parts are decoded each by itself: a slash that is
-/// written as `%2F` belongs to the name it stands in, and ends none.
+/// Parses a path without the prefix. Each segment is percent-decoded separately: an encoded slash
+/// (`%2F`) is part of its segment and does not separate segments.
 fn route(path: &str) -> Option<Route<'_>> {
     let mut parts = path.trim_start_matches('/').split('/').map(decode_percent);
     let mut parts = [(); 6].map(|()| parts.next());

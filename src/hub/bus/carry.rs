@@ -39,10 +39,10 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Takes that place. If the configuration is of another channel, or of one node alone, this node
-    /// starts without one: it knows nothing of other nodes, and no version of theirs.
-    /// The others are asked for everything once more if there are new apps, of which what they said
-    /// was passed over, and each of which facts were refused that would be taken now.
+    /// Restores this node's place among the others. If the configuration names another channel, or
+    /// a single node, this node starts without one: it knows no other nodes and none of their
+    /// versions. It requests a full sync from all nodes if there are new apps, whose items it has
+    /// ignored until now, and from each node whose facts it rejected and would accept now.
     pub(in crate::hub) fn thaw_bus(
         &mut self,
         c: &mut Carrier,

@@ -1,5 +1,5 @@
-//! Envelopes that were received ahead of one that is missing. They are kept until the publisher has
-//! retransmitted what is missing, so that it need not retransmit all that it publishes after that.
+//! Envelopes that were received before a missing one that precedes them. They are kept until the
+//! publisher has retransmitted the missing one, so that it need not retransmit all later ones.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(super) struct Early {
     envelopes: BTreeMap<(u64, u64), Vec<u8>>,
     bytes: usize,
     bytes_max: usize,
-    /// The node whose next number has changed: its next envelope may be here.
+    /// The node whose next number has changed: its next envelope may be among these.
     due: Option<NodeId>,
 }
 
@@ -19,7 +19,7 @@ impl Early {
         Early { envelopes: BTreeMap::new(), bytes: 0, bytes_max, due: None }
     }
 
-    /// Keeps an envelope, if there is room. It is requested again otherwise.
+    /// Keeps an envelope if there is room. Otherwise its node must retransmit it.
     pub(super) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
         let bytes = bytes(&text);
         if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
@@ -28,19 +28,19 @@ impl Early {
         }
     }
 
-    /// The node's next envelope has another number than before.
+    /// The number of the node's next envelope has changed.
     pub(super) fn advance(&mut self, node: NodeId) {
         if !self.envelopes.is_empty() {
             self.due = Some(node);
         }
     }
 
-    /// The node whose next number has changed since it was last looked for.
+    /// The node whose next envelope may be here, and has not been looked up yet.
     pub(super) fn due(&self) -> Option<NodeId> {
         self.due
     }
 
-    /// The node's envelope with this number. Those before it are dropped: they came otherwise.
+    /// Takes the node's envelope with this number. Earlier ones are dropped: their turn has passed.
     pub(super) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
         while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
             self.remove(node, seq);
@@ -66,7 +66,7 @@ impl Early {
     }
 }
 
-/// What an envelope takes, with what the map takes for it.
+/// Bytes that an envelope takes, with an estimate for its map entry.
 fn bytes(text: &[u8]) -> usize {
     text.len() + 64
 }

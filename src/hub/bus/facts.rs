@@ -17,7 +17,7 @@ use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
 impl<T> Hub<T> {
-    /// Learns a fact of the node with this number. One without a place has none.
+    /// Applies a fact of the node with this number. Facts of a node without a place are ignored.
     pub(super) fn learn(&mut self, at: usize, item: &Item<'_>, now: Now) {
         if at >= PLACES {
             return;
@@ -78,7 +78,7 @@ impl<T> Hub<T> {
         }
         let Some(bus) = &mut self.bus else { return true };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
-        // When an event of a clock that cannot be was published is not known: it gives way to any.
+        // An impossible clock: the publish time is unknown. Any other version replaces (0, 0).
         let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
         let cache = &mut self.apps[app as usize].cache;
@@ -99,7 +99,7 @@ impl<T> Hub<T> {
         let known = self.apps[app as usize].channel(name).and_then(|c| c.presence.as_deref());
         let is_known = known.is_some_and(|presence| presence.is_at(at, &member.id));
         let Some(place) = self.place_for_fact(at, app, name, kind, is_known) else { return true };
-        // A user that leaves one node and joins at another must be seen to do it in that order.
+        // For a user that moves between nodes, clients must receive the leave before the join.
         self.announce_leaves(app, place);
         let channel = self.apps[app as usize].channels.get_mut(place as usize);
         let Some(channel) = channel else { return true };
@@ -172,7 +172,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Counts the facts of each node.
+    /// Recounts the facts of each node: the saved state does not contain the numbers.
     pub(super) fn recount_facts(&mut self) {
         let facts = self.facts();
         let Some(bus) = &mut self.bus else { return };
@@ -181,7 +181,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// How many channels and users are known of each node.
+    /// The number of known channels and users of each node, by place.
     fn facts(&self) -> [u32; PLACES] {
         let mut facts = [0; PLACES];
         let channels = self.apps.iter().flat_map(|app| app.channels.iter());
@@ -189,7 +189,7 @@ impl<T> Hub<T> {
         facts
     }
 
-    /// Whether each node counts its facts right.
+    /// Checks that each node's number of facts is right.
     pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
         let facts = self.facts();
         let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
@@ -234,8 +234,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Forgets what other nodes have said of apps that the configuration has no more: what they say
-    /// of them from now on is passed over.
+    /// Forgets the facts about apps that were removed from the configuration. Later items about
+    /// these apps are ignored.
     pub(super) fn forget_strays_facts(&mut self, now: Now) {
         let places = self.known_places();
         for app in 0..self.apps.len() as u32 {
@@ -245,7 +245,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Places of nodes of which anything is known.
+    /// Places of nodes with known channels, users or connections.
     pub(super) fn known_places(&self) -> Vec<usize> {
         let facts = self.facts();
         let has_connections = |at| self.apps.iter().any(|app| app.elsewhere.has(at));

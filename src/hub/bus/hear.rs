@@ -13,8 +13,8 @@ use super::{Bus, Telling, Unheard};
 use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
 
 impl<T> Hub<T> {
-    /// Takes a text from the channel, of which so many items were handled before; until the work that
-    /// was done since the start has come to `work_max`.
+    /// Handles a message from the Redis channel, except its first `done` items, which were handled
+    /// before. Items that exceed this turn's share of work (`work_max`) are held.
     pub(super) fn hear(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let envelope = match envelope::parse(&text) {
@@ -24,7 +24,7 @@ impl<T> Hub<T> {
         };
         let at = match done {
             0 => bus.meet(envelope.node, envelope.seq, now.ms),
-            // It was met when the envelope came; by now it may be forgotten.
+            // The node was known when the envelope was received; it may have expired since.
             _ => bus
                 .nodes
                 .find(envelope.node)
@@ -137,8 +137,8 @@ impl<T> Hub<T> {
         let Some(&app) = self.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.bus else { return };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
-        // An event of a clock that cannot be counts as published now: the others have it late, but
-        // it is newer than what is kept, as far as anybody can know.
+        // An event with an impossible clock counts as published now: the publish time is unknown,
+        // so it replaces the cached event. Each node gives it a version of its own.
         let clock = match bus.believe(event.clock, from, now) {
             true => event.clock,
             false => bus.version(now).0,
@@ -157,8 +157,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether what the node begins to tell is what is wanted of it: without what its cache channels
-    /// keep it may be for another node.
+    /// Whether the full sync that the node begins is the wanted one: one without the events of
+    /// cache channels may be for another node.
     fn begins_to_tell(&mut self, at: usize, kept: bool) -> bool {
         let node = self.bus.as_mut().and_then(|bus| bus.nodes.get(at));
         let wants = |node: &&mut Node| !node.is_whole && (kept || !node.wants_kept);
@@ -204,8 +204,9 @@ impl<T> Hub<T> {
 }
 
 impl Bus {
-    /// Whether the clock of another node's event can be: then it raises the one here, so that what
-    /// is published here is newer. One from far in the future would stay the newest for ever.
+    /// Whether the clock of another node's event is plausible. If so, it raises this node's clock,
+    /// so that later events of this node are newer. An event with a clock far in the future would
+    /// stay the newest forever.
     pub(super) fn believe(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
         let believed = clock <= now.unix_s.saturating_add(CLOCKS_APART_S) << 20;
         if believed {
@@ -254,16 +255,16 @@ impl Bus {
         Some(at)
     }
 
-    /// Whether this is the envelope that comes next of a node's; if one is missing, the node is
-    /// asked for it.
+    /// Where this envelope is in its node's sequence. If an earlier one is missing, the node is
+    /// asked to retransmit it.
     pub(super) fn turn(&mut self, at: usize, seq: u64, now_ms: u64) -> Turn {
         let is_first_link = self.links == 1;
         let Some(node) = self.nodes.get(at) else { return Turn::Past };
         let next = match node.next {
             Some(next) => next,
-            // A node that has just come has missed nothing. Otherwise the other node may be younger
-            // than a pause in the connection, and everything it ever published is wanted: once it
-            // says how old it is, that is known.
+            // On its first connection this node has missed nothing. Later, the other node may have
+            // started during an outage, and all of its envelopes are wanted: its next `Alive`
+            // contains its age and decides.
             None if is_first_link => seq,
             None => return Turn::Past,
         };
@@ -281,7 +282,7 @@ impl Bus {
         Turn::Next
     }
 
-    /// An envelope that was received early and is the next of its node's now.
+    /// Takes an early envelope that is now the next of its node.
     pub(super) fn take_early(&mut self) -> Option<Vec<u8>> {
         let id = self.early.due()?;
         let next = self.nodes.find(id).and_then(|at| self.nodes.get(at)).and_then(|node| node.next);
@@ -337,11 +338,11 @@ impl Bus {
         }
     }
 
-    /// Retransmits what was published from this number on.
+    /// Retransmits the envelopes from this number on, unless they are on their way already.
     fn retransmit(&mut self, from: u64, now_ms: u64) {
         let left = self.queue.again();
         let (before, at_ms) = &self.again;
-        // Several nodes may ask for the same, and before the first answer has reached them.
+        // Several nodes may request the same envelopes before the first retransmission arrives.
         let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
             true => AGAIN_PAUSE_MS,
             false => AGAIN_PAUSE_BUSY_MS,
@@ -388,19 +389,19 @@ impl Bus {
     }
 }
 
-/// Where an envelope stands in the sequence of its node's.
+/// Where an envelope is in its node's sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It is the next.
+    /// It is the next one.
     Next,
-    /// One before it is missing.
+    /// An earlier one is missing.
     Early,
-    /// It was received before, or cannot be placed.
+    /// It was received before, or its position is not known yet.
     Past,
 }
 
-/// Whether a node may send this event to this channel: no client sends to a reserved name, which
-/// its node has checked, and no app to one that is not a user's.
+/// Whether a node may send this event to this channel. A client event may have no reserved name,
+/// which the client's node has checked; an API event may have only that of a user's channel.
 fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     let is_of_client = event.clock == 0 || event.user.is_some();
     match Kind::of(channel).access {
@@ -410,11 +411,11 @@ fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     }
 }
 
-/// Milliseconds in which what is retransmitted has reached the nodes that asked for it.
+/// Milliseconds within which a retransmission reaches the nodes that requested it.
 const AGAIN_PAUSE_MS: u64 = 200;
-/// The same while more is retransmitted, which then stands behind it on a link that is full.
+/// The same while another retransmission fills the link to Redis ahead of it.
 const AGAIN_PAUSE_BUSY_MS: u64 = 2_000;
 const NOTE_PAUSE_MS: u64 = 60_000;
-/// Seconds by which the clock of another node may be ahead: more than any time zone that was set
-/// wrong, and so little that a pinned event would be replaced the next day.
+/// Seconds by which another node's clock may be ahead: more than a wrong time zone accounts for,
+/// and few enough that an event with a wrong clock is replaceable after a day.
 const CLOCKS_APART_S: u64 = 86_400;

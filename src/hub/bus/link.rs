@@ -34,11 +34,11 @@ pub(super) struct Link {
     state: State,
     outbox: Outbox,
     reader: Reader,
-    /// What has come and was not looked at.
+    /// Received bytes that are not parsed yet.
     held: Vec<u8>,
     /// What was said and not answered, the oldest first.
     unanswered: VecDeque<Unanswered>,
-    /// What of it was published for the first time, and what is retransmitted.
+    /// Which of these commands publish for the first time, and which retransmit.
     published: Flight,
     retransmitted: Flight,
     /// What is said at the beginning of every connection, with the setting it is about.
@@ -50,11 +50,11 @@ pub(super) struct Link {
     attempts: u32,
     /// What was last logged of why it does not work.
     logged: Option<String>,
-    /// What is known of whether Redis delivers what this node publishes.
+    /// What is known about the delivery of this node's messages.
     reach: Reach,
-    /// What was logged of envelopes that Redis does not publish.
+    /// Limits the log lines about messages that Redis does not publish.
     refusals: Episode,
-    /// Whether the last line about them said that it does not.
+    /// Whether the last of these lines reported a failure.
     is_refused: bool,
     limits: LinkLimits,
 }
@@ -64,7 +64,7 @@ struct LinkLimits {
     reply_ms: u64,
     retry_max_ms: u64,
     reply_bytes: usize,
-    /// Milliseconds within which this node receives what it publishes.
+    /// Milliseconds within which this node must receive its own messages.
     echo_ms: u64,
 }
 
@@ -91,15 +91,15 @@ struct Unanswered {
 enum Purpose {
     /// Part of the login, with the setting it depends on.
     Login(&'static str),
-    /// Publishes for the first time.
+    /// Publishes a message for the first time.
     Publish,
-    /// Publishes once more.
+    /// Retransmits an envelope.
     Retransmit,
     /// Asks for the role of the server.
     Role,
 }
 
-/// Commands on their way whose answers are outstanding.
+/// Commands whose replies are outstanding.
 #[derive(Debug, Default, Clone, Copy)]
 struct Flight {
     commands: usize,
@@ -110,11 +110,11 @@ struct Flight {
 pub(super) enum Heard {
     /// A text on the channel.
     Message(Vec<u8>),
-    /// A text that was too long, by its length and its beginning.
+    /// A message that was too long: its length and the beginning of its text.
     TooLong(u64, Vec<u8>),
     /// The login is complete: what is published from now on is heard.
     Up,
-    /// What was published has reached so many subscribers; `None` where the number means nothing.
+    /// Redis delivered a message to so many subscribers; `None` if the number means nothing.
     Published(Option<usize>),
     /// Nothing of interest.
     Nothing,
@@ -149,7 +149,7 @@ impl Link {
         }
     }
 
-    /// Takes the limits of another, which is of no more use.
+    /// Takes over the limits of a link that is dropped afterwards.
     pub(super) fn take_limits(&mut self, other: &mut Link) {
         std::mem::swap(&mut self.limits, &mut other.limits);
         self.reader.set_bytes_max(self.limits.reply_bytes);
@@ -253,19 +253,19 @@ impl Link {
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
-    /// Whether one more may be published for the first time before answers come. What is
-    /// retransmitted has half of the window to itself while there is some.
+    /// Whether the window has room to publish one more envelope for the first time. While there are
+    /// envelopes to retransmit, half of the window is reserved for them.
     pub(super) fn has_room(&self, retransmits: bool) -> bool {
         let share = if retransmits { 2 } else { 1 };
         self.is_up() && self.published.fits(share) && (retransmits || self.both().fits(1))
     }
 
-    /// Whether one more may be retransmitted, in half of the window.
+    /// Whether one more retransmission fits into half of the window.
     pub(super) fn has_room_to_retransmit(&self) -> bool {
         self.is_up() && self.retransmitted.fits(2)
     }
 
-    /// Whether Redis has yet to answer what was retransmitted.
+    /// Whether replies to retransmissions are outstanding.
     pub(super) fn is_retransmitting(&self) -> bool {
         self.retransmitted.commands > 0
     }
@@ -307,7 +307,7 @@ impl Link {
         }
     }
 
-    /// Keeps what has come for later.
+    /// Holds received bytes until they are parsed.
     pub(super) fn hold(&mut self, bytes: &[u8]) {
         self.held = bytes.to_vec();
     }
@@ -354,7 +354,7 @@ impl Link {
         })
     }
 
-    /// A command has succeeded, with this number for an answer if it is one.
+    /// Handles the success of a command; `number` is its reply if that is a number.
     fn succeeded(&mut self, number: Option<i64>) -> Heard {
         let Some(Purpose::Publish | Purpose::Retransmit) = self.answered() else {
             return Heard::Nothing;
@@ -368,7 +368,7 @@ impl Link {
     fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
         let purpose = self.answered();
         let shown = shown(why, 200);
-        // Its role stays as it was known.
+        // The role that was last known still counts.
         if purpose == Some(Purpose::Role) {
             return Ok(Some(Heard::Nothing));
         }
@@ -406,7 +406,7 @@ impl Link {
 }
 
 impl Flight {
-    /// Whether one more fits into this share of the window.
+    /// Whether one more command fits into the window divided by `share`.
     fn fits(self, share: usize) -> bool {
         self.commands < WINDOW / share && self.bytes < WINDOW_BYTES / share
     }

@@ -34,7 +34,7 @@ use super::outbox::Outbox;
 use super::peer::Now;
 use super::random::Random;
 use crate::config::{Config, RedisTarget};
-use crate::proto::envelope::{self, Item, NodeId, Version};
+use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
 use early::Early;
 use link::{Heard, Link};
 use nodes::Nodes;
@@ -67,26 +67,26 @@ pub(super) struct Bus {
     /// Somebody who asked to be told everything while it was being told to another; whether with
     /// what cache channels keep.
     tell_again: Option<bool>,
-    /// What was last retransmitted, and when that began.
+    /// The range that was last retransmitted, and when that began.
     again: (Range<u64>, u64),
-    /// Envelopes that were received ahead of one that is missing.
+    /// Envelopes that were received before a missing one that precedes them.
     early: Early,
     has_left: bool,
     /// The greatest clock of any event.
     clock: u64,
-    /// An envelope of which not all items were handled.
+    /// The envelope whose items are only partly handled.
     unheard: Option<Unheard>,
     /// When it was last looked at.
     now_ms: u64,
     counters: BusCounters,
-    /// What was logged of envelopes that were dropped.
+    /// Limits the log lines about dropped envelopes.
     drops: Episode,
     /// When something a stranger can cause was last logged, and how often it was not since.
     noted_ms: Option<u64>,
     unnoted: u32,
 }
 
-/// An envelope that has come, and how many of its items were handled.
+/// A received envelope, and how many of its items were handled.
 struct Unheard {
     text: Vec<u8>,
     items: usize,
@@ -172,7 +172,7 @@ impl Bus {
             self.pending.push(',');
         }
         item.write(&mut self.pending);
-        if self.pending.len() > ENVELOPE_BYTES {
+        if self.pending.len() > ITEMS_BYTES {
             self.seal(self.now_ms);
         }
     }
@@ -204,7 +204,7 @@ impl Bus {
         let text = envelope::envelope(self.id, Some(self.queue.next()), &self.pending);
         self.pending.clear();
         // A burst must not leave its capacity behind.
-        self.pending.shrink_to(ENVELOPE_BYTES);
+        self.pending.shrink_to(ITEMS_BYTES);
         self.counters.said += 1;
         let command = self.link.command(&text);
         let dropped = self.queue.push(command, now_ms);
@@ -234,9 +234,6 @@ impl Bus {
     }
 }
 
-/// Bytes of items after which an envelope is complete, were there more to say in a turn.
-const ENVELOPE_BYTES: usize = 65_536;
-
 impl<T> Hub<T> {
     /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
     /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
@@ -264,10 +261,10 @@ impl<T> Hub<T> {
         }
     }
 
-    /// These bytes have come from Redis. What the turn has no units for is held: nothing more may be
-    /// read while [`Hub::bus_has_input`].
+    /// Handles bytes from Redis. Input that exceeds this turn's budget is held: the caller must not
+    /// read more from Redis while [`Hub::bus_has_input`] is true.
     pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
-        let work_max = self.peers.work.done().saturating_add(self.peers.work.bus_share());
+        let work_max = self.peers.work.side_work_end();
         let mut is_first = true;
         loop {
             let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_max);
@@ -301,14 +298,14 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Whether no more of what other nodes say is handled in this turn: its share of the work is
-    /// done, or more waits to be written than should.
+    /// Whether this turn handles no more input from other nodes: its share of the work is used up,
+    /// or too much output waits to be written.
     fn is_bus_share_over(&self, work_max: u64) -> bool {
         self.peers.work.done() >= work_max
             || (self.peers.work.has_turns() && self.peers.is_behind())
     }
 
-    /// Goes on with what was read of Redis and held.
+    /// Handles the input from Redis that was held.
     pub fn bus_resume(&mut self, now: Now) {
         let held = self.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
         if let Some(held) = held {
@@ -316,7 +313,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether something that was read of Redis is held.
+    /// Whether input from Redis is held.
     pub fn bus_has_input(&self) -> bool {
         self.bus.as_ref().is_some_and(|bus| bus.has_input())
     }

@@ -4,9 +4,9 @@ use super::super::node_set::PLACES;
 use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
 
-/// The nodes known, each with a number below [`NODES_MAX`] that is its own while it is known. Only
-/// those below [`PLACES`] have places in the lists of channels and users. Of the others events are
-/// delivered like any, and they get a place when one is free.
+/// The known nodes, each with a number below [`NODES_MAX`]. Only nodes with a number below
+/// [`PLACES`] have a place in the lists of channels and users. Events of the other nodes are
+/// delivered as well. A node gets another number when it gets a place or loses it.
 #[derive(Default)]
 pub(super) struct Nodes {
     places: Vec<Option<Node>>,
@@ -31,11 +31,11 @@ pub(super) struct Node {
     pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
     pub heard_ours: u64,
-    /// Since when it shows that it lives and does not acknowledge anything of ours.
+    /// Since when it has sent heartbeats without acknowledging this node's envelopes.
     pub unacknowledged_ms: Option<u64>,
-    /// The last gap it was asked to fill.
+    /// The last gap in its sequence that it was asked to fill.
     pub gap: Option<Gap>,
-    /// When it was last asked to tell everything.
+    /// When it was last asked for a full sync.
     pub tell_ms: Option<u64>,
     /// What it is asked at the next opportunity.
     pub asks: Asks,
@@ -47,16 +47,16 @@ pub(super) struct Node {
     pub is_over: bool,
 }
 
-/// Envelopes that are missing, and what was done about it.
+/// A range of missing envelopes, and when to request it again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gap {
-    /// The first number after them.
+    /// The first number after the missing ones.
     end: u64,
-    /// The first that was missing at the last look.
+    /// The first missing number at the last check.
     from: u64,
-    /// Since when nothing of it has come, or when it was last asked for.
+    /// When the gap last shrank or was last requested.
     since_ms: u64,
-    /// Milliseconds after which it is asked for again.
+    /// Milliseconds from then until the next request.
     wait_ms: u64,
 }
 
@@ -67,8 +67,8 @@ pub(super) struct Asks {
     pub tell: bool,
 }
 
-/// Nodes that are known at a time, live and silent: a bound on what forged ids can take. With more
-/// than a hundred live ones the signs of life alone are too much for Redis.
+/// Known nodes at a time, live and silent: bounds the memory that forged ids take. With more than a
+/// hundred live nodes the heartbeats alone are too much for Redis.
 pub(super) const NODES_MAX: usize = 1_024;
 
 impl Node {
@@ -109,9 +109,9 @@ impl Node {
         now_ms >= since_ms + lease_ms
     }
 
-    /// Asks it to retransmit what is missing before the envelope with this number: at once, and again
-    /// when nothing of it comes for a time, which grows. What is retransmitted may stand behind much
-    /// that Redis has yet to send.
+    /// Asks it to retransmit what is missing before the envelope with this number: at once, and
+    /// again after each pause without progress, which doubles up to a limit. Redis may have to send
+    /// much other data before the retransmission.
     pub(super) fn ask_again(&mut self, end: u64, now_ms: u64) {
         let Some(from) = self.next else { return };
         match &mut self.gap {
@@ -122,7 +122,7 @@ impl Node {
                 (gap.since_ms, gap.wait_ms) = (now_ms, AGAIN_PAUSE_MAX_MS.min(2 * gap.wait_ms));
                 self.asks.again = true;
             }
-            // It is being retransmitted.
+            // The retransmission makes progress.
             Some(gap) if from < gap.end => {
                 (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, AGAIN_PAUSE_MS);
             }
@@ -143,12 +143,12 @@ impl Node {
     }
 }
 
-/// Milliseconds in which what was asked for should have begun to come, at first and at the most.
+/// Milliseconds within which a retransmission should begin: the first pause, and the longest.
 const AGAIN_PAUSE_MS: u64 = 300;
 const AGAIN_PAUSE_MAX_MS: u64 = 4_800;
-/// Milliseconds in which a node begins to tell everything.
+/// Milliseconds within which a node begins a full sync.
 const TELL_PAUSE_MS: u64 = 1_000;
-/// Milliseconds after which a node that began to tell everything and never ended is asked anew.
+/// Milliseconds after which a node that has not ended its full sync is asked again.
 const TELLING_MAX_MS: u64 = 10_000;
 
 impl Nodes {
@@ -162,8 +162,8 @@ impl Nodes {
         self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))
     }
 
-    /// Makes a live node known: at a place that is free or of a silent node. Returns its number;
-    /// `None` when as many as may be are live.
+    /// Adds a live node, at a free number or in place of a silent node. Returns its number; `None`
+    /// if [`NODES_MAX`] nodes are live.
     pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
         let at = match self.free_place() {
             Some(at) => at,
@@ -173,15 +173,15 @@ impl Nodes {
         Some(at)
     }
 
-    /// Makes a node known of which others say that it is silent, if there is room.
+    /// Adds a node that other nodes report as silent, if there is room.
     pub(super) fn add_silent(&mut self, id: NodeId, heard_ms: u64) {
         if let Some(at) = self.free_number() {
             self.put(at, Node::new(id, heard_ms));
         }
     }
 
-    /// Gives the node with this number a place, if it has none and one can be had. Returns its
-    /// number from now on.
+    /// Gives the node with this number a place, if it has none and one is free or belongs to a
+    /// silent node. Returns its new number.
     pub(super) fn promote(&mut self, at: usize) -> usize {
         if at >= PLACES
             && let Some(place) = self.free_place()
@@ -193,8 +193,8 @@ impl Nodes {
         at
     }
 
-    /// A place that no node has. A silent node gives its place up, as nothing of it counts any more,
-    /// and stays known if there is room.
+    /// A free place. If there is none, a silent node loses its place, as its facts are forgotten
+    /// already, and stays known if there is room.
     fn free_place(&mut self) -> Option<usize> {
         if let Some(at) = self.free_number().filter(|at| *at < PLACES) {
             return Some(at);

@@ -1,5 +1,5 @@
-//! What this node publishes to the others, in order, until all have acknowledged it: bounded in bytes
-//! and in age. What was written once can be retransmitted, beside what is written for the first time.
+//! The envelopes of this node, in order, until all other nodes have acknowledged them: bounded in
+//! bytes and in age. Written envelopes can be retransmitted while new ones are written.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,7 +12,7 @@ pub(super) struct Queue {
     said: VecDeque<Said>,
     /// The number of the first of them.
     first: u64,
-    /// The number of the next to be written for the first time.
+    /// The number of the next envelope to write for the first time.
     next_written: u64,
     /// The numbers that are yet to be retransmitted.
     again: Range<u64>,
@@ -20,7 +20,7 @@ pub(super) struct Queue {
     unwritten_bytes: usize,
     bytes_max: usize,
     age_max_ms: u64,
-    /// The most bytes since their memory was last given back, and whether it was since it was asked.
+    /// The most bytes kept since memory was last freed. That sets `gave_back`.
     bytes_peak: usize,
     gave_back: bool,
 }
@@ -72,7 +72,7 @@ impl Queue {
         (self.first, self.next_written)
     }
 
-    /// Bytes that wait to be written for the first time.
+    /// Bytes of the envelopes that were never written.
     pub(super) fn unwritten_bytes(&self) -> usize {
         self.unwritten_bytes
     }
@@ -91,7 +91,7 @@ impl Queue {
         dropped
     }
 
-    /// The next to be written for the first time.
+    /// Takes the next envelope to write for the first time.
     pub(super) fn take(&mut self) -> Option<Frame> {
         let at = usize::try_from(self.next_written - self.first).ok()?;
         let frame = Frame::clone(&self.said.get(at)?.frame);
@@ -100,7 +100,7 @@ impl Queue {
         Some(frame)
     }
 
-    /// Retransmits everything that was written from this number on, as far as it is kept.
+    /// Marks all written envelopes from this number on for retransmission, if still kept.
     pub(super) fn retransmit(&mut self, from: u64) {
         self.again = from.max(self.first)..self.next_written;
     }
@@ -110,7 +110,7 @@ impl Queue {
         self.again.start.max(self.first)..self.again.end
     }
 
-    /// The next to be retransmitted.
+    /// Takes the next envelope to retransmit.
     pub(super) fn take_again(&mut self) -> Option<Frame> {
         let number = self.again().next()?;
         self.again.start = number + 1;
@@ -136,7 +136,7 @@ impl Queue {
         dropped
     }
 
-    /// Frees the room of what was kept while Redis was away.
+    /// Frees the memory of a backlog, as it builds up while Redis is not connected.
     fn give_back(&mut self) {
         if self.said.capacity() > 4 * self.said.len().max(64) {
             self.said.shrink_to(2 * self.said.len());
@@ -146,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Whether much was freed since this was last asked, so that it is worth while to make the
+    /// Whether much memory was freed since the last call, so that it is worthwhile to make the
     /// allocator return it to the system.
     pub(super) fn take_gave_back(&mut self) -> bool {
         std::mem::take(&mut self.gave_back)
@@ -166,7 +166,7 @@ impl Queue {
     }
 }
 
-/// Less than that is needed again before long.
+/// A smaller amount of memory is soon used again.
 const WORTH_A_TRIM_BYTES: usize = 4_194_304;
 
 #[cfg(test)]

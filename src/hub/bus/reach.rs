@@ -1,5 +1,5 @@
-//! Whether the other nodes receive this one: how many subscribers Redis counts, what its role is, and
-//! whether each node that is received acknowledges what this one publishes.
+//! Whether the other nodes receive this one: by the number of subscribers Redis counts, by the role
+//! of Redis, and by the acknowledgements of each node that this node receives.
 
 use super::super::random::Random;
 use super::Bus;
@@ -9,29 +9,29 @@ impl Bus {
     pub(super) fn begin_link(&mut self, now_ms: u64) {
         self.links += 1;
         (self.says_hello, self.says_alive) = (true, true);
-        // It was not due without a connection, and may be in the past.
+        // The heartbeat was not due while disconnected, so its deadline may be in the past.
         self.alive_ms = now_ms + self.lease_ms / 5;
         self.restart_acknowledgements(now_ms);
     }
 
-    /// What was published has reached so many subscribers. Fewer than there are nodes are too few
-    /// where Redis has become a replica, or when a node was cut off just now; there may be others that
-    /// subscribe, so enough of them prove nothing.
+    /// Redis delivered a message to so many subscribers. A count below the number of nodes may mean
+    /// that Redis has become a replica, or that a node was disconnected just now. A higher count
+    /// proves nothing, as other programs may subscribe.
     pub(super) fn count_receivers(&mut self, count: Option<usize>, now_ms: u64) {
         if count.is_some_and(|count| count <= self.nodes.here()) {
             self.link.ask_role(now_ms);
         }
     }
 
-    /// A node has shown that it lives; if it has received this one, it acknowledges that after this.
+    /// A node has sent a heartbeat. If it receives this node, its acknowledgement follows.
     pub(super) fn expect_acknowledgement(&mut self, at: usize, now_ms: u64) {
         if let Some(node) = self.nodes.get(at) {
             node.unacknowledged_ms.get_or_insert(now_ms);
         }
     }
 
-    /// Asks Redis for its role, and gives the connection up if there is a node that is received and
-    /// has not received this one for the lease.
+    /// Asks Redis for its role, and closes the connection if a node that this node receives has
+    /// sent no acknowledgement for the lease.
     pub(super) fn check_reach(&mut self, random: &mut Random, now_ms: u64) {
         self.link.ask_role(now_ms);
         if !self.link.is_up() {
@@ -58,7 +58,7 @@ impl Bus {
         }
     }
 
-    /// Gives each node that has not acknowledged this one a lease to do so.
+    /// Restarts the lease for each outstanding acknowledgement.
     fn restart_acknowledgements(&mut self, now_ms: u64) {
         for since_ms in self.nodes.iter_mut().filter_map(|node| node.unacknowledged_ms.as_mut()) {
             *since_ms = now_ms;

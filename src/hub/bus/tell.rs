@@ -5,8 +5,8 @@ use super::super::Hub;
 use super::super::app::App;
 use super::super::peer::Now;
 use super::super::signin;
-use super::{Bus, ENVELOPE_BYTES};
-use crate::proto::envelope::Item;
+use super::Bus;
+use crate::proto::envelope::{ITEMS_BYTES, Item};
 use crate::proto::websocket;
 
 /// How far everything has been told.
@@ -77,7 +77,7 @@ fn tell_app(bus: &mut Bus, app: &App, telling: &mut Telling, now: Now) -> bool {
         return true;
     }
     for (number, channel, kept) in app.cache.after(telling.kept_number) {
-        if bus.pending.len() > ENVELOPE_BYTES {
+        if bus.pending.len() > ITEMS_BYTES {
             return false;
         }
         telling.kept_number = number;
@@ -101,9 +101,9 @@ fn tell_channel(bus: &mut Bus, app: &App, telling: &mut Telling) -> bool {
         let count = channel.members.len() as u32;
         bus.say(&Item::Channel { app: id.into(), channel: (&*channel.name).into(), count });
     }
-    let Some(presence) = &channel.presence else { return bus.pending.len() <= ENVELOPE_BYTES };
+    let Some(presence) = &channel.presence else { return bus.pending.len() <= ITEMS_BYTES };
     for (place, user, info) in presence.here_after(telling.user) {
-        if bus.pending.len() > ENVELOPE_BYTES {
+        if bus.pending.len() > ITEMS_BYTES {
             return false;
         }
         telling.user = Some(place);

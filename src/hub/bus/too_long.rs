@@ -1,5 +1,5 @@
-//! A message that was longer than `limits.redis_reply_bytes` here, of a node that may say more. It is
-//! passed over, and counted as missing: to ask for it again would bring it again.
+//! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
+//! It is skipped and counted as missing: a retransmission would be too long again.
 
 use super::super::Hub;
 use super::super::peer::Now;
@@ -7,7 +7,7 @@ use super::hear::Turn;
 use crate::proto::envelope;
 
 impl<T> Hub<T> {
-    /// A message of so many bytes was passed over, whose text begins with `head`.
+    /// Handles a skipped message of `bytes` bytes, whose text begins with `head`.
     pub(super) fn pass_over(&mut self, bytes: u64, head: &[u8], now: Now) {
         let max = self.limits.redis_reply_bytes;
         let Some(bus) = &mut self.bus else { return };
@@ -30,8 +30,8 @@ impl<T> Hub<T> {
         (bus.counters.heard, bus.counters.missing) =
             (bus.counters.heard - 1, bus.counters.missing + 1);
         let Some(node) = bus.nodes.get(at) else { return };
-        // Facts may have been lost with it. The node is asked for them, but not for what its cache
-        // channels keep, which may be too long again; nor while it tells them, which would not end.
+        // Facts may have been lost with it, so a full sync is requested, but without the events of
+        // cache channels, which may be too long again. During a full sync this would never end.
         if !node.is_telling {
             (node.is_whole, node.wants_kept) = (false, false);
             node.ask_to_tell(now.ms);

@@ -1,14 +1,15 @@
-//! What this node writes to Redis: envelopes for the first time, those that are retransmitted, and
-//! what stands beside the sequence.
+//! What this node writes to Redis: new envelopes, retransmissions, and envelopes outside the
+//! sequence.
 
 use super::Bus;
 use crate::proto::envelope::{self, Item};
 
 impl Bus {
-    /// Hands the link what it takes. What is retransmitted has half of the window, and what is
-    /// written for the first time the other half: neither waits for all of the other.
+    /// Writes as much as the window to Redis has room for. Retransmissions get half of the window
+    /// and new envelopes the other half, so that neither waits until the other is complete.
     pub(super) fn write(&mut self, now_ms: u64) {
-        // A node that receives nothing must not pass for one that lives and acknowledges nothing.
+        // This node sends no second heartbeat until it receives the first back: as it would
+        // acknowledge nothing, the other nodes would reconnect.
         if self.link.is_up()
             && !self.link.awaits_first_echo()
             && let Some(text) = self.aside(now_ms)
@@ -27,7 +28,7 @@ impl Bus {
         }
     }
 
-    /// What there is to say beside the sequence, as an envelope without a number.
+    /// The items outside the sequence, as an envelope without a number.
     pub(super) fn aside(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
         if std::mem::take(&mut self.says_hello) {
@@ -71,5 +72,5 @@ impl Bus {
     }
 }
 
-/// Silent nodes that are named in a sign of life, so that forged ones do not make it long.
+/// Silent nodes listed in a heartbeat at most, so that forged ids do not make it long.
 const SILENT_MAX: usize = 64;

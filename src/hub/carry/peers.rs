@@ -144,7 +144,7 @@ impl Default for User {
     }
 }
 
-/// A connection that is dropped at once.
+/// A closing state that drops the connection at once.
 pub(super) fn blank_closing() -> Closing {
     let mode = CloseMode::Now;
     Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, is_for_metrics: false }

@@ -1,17 +1,18 @@
-//! The version of a hub that is written down: two binaries of one version write and read the same.
+//! The version of a hub's saved state: binaries with the same version can read each other's state.
 //!
-//! The layout follows lists that grow with the program (limits, routes, close codes, counters). So
-//! the version is a fingerprint of these lists, computed when the program is compiled, and of a
-//! number for what no list shows.
+//! The layout depends on lists that grow with the program (limits, routes, close codes, counters).
+//! The version is therefore a fingerprint of these lists, computed at compile time, together with a
+//! revision number for changes that the lists do not show.
 
 use crate::config::Bound;
 use crate::hub::api::ROUTES;
 use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
 
-/// Raise it when a field that is carried is added, removed, moved, or gets another meaning.
+/// Increment it when a saved field is added, removed or moved, or when its meaning changes.
 const REVISION: u64 = 5;
 
-/// What [`Hub::freeze`](super::Hub::freeze) writes and [`Hub::thaw`](super::Hub::thaw) reads.
+/// The version of the state that [`Hub::freeze`](super::Hub::freeze) writes and
+/// [`Hub::thaw`](super::Hub::thaw) reads.
 pub fn state_version() -> String {
     format!("{REVISION}-{FINGERPRINT:016x}")
 }
@@ -38,19 +39,19 @@ const FINGERPRINT: u64 = {
         print = number(print, TURN_BOUNDS[at].0);
         at += 1;
     }
-    // All of these are numbers: one more makes them larger.
+    // Every counter is a number in one of these structs: an added counter makes the struct larger.
     print = number(print, size_of::<AppCounters>() as u64);
     print = number(print, size_of::<Counters>() as u64);
     number(print, BUS)
 };
 
-/// The bytes of the counters of the bus; 0 in a build that has none.
+/// The size of the bus counters in bytes; 0 in a build without Redis.
 #[cfg(feature = "redis")]
 const BUS: u64 = size_of::<crate::hub::BusCounters>() as u64;
 #[cfg(not(feature = "redis"))]
 const BUS: u64 = 0;
 
-/// FNV-1a, whose beginning and prime these are.
+/// The offset basis and the prime of 64-bit FNV-1a.
 const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01B3;
 

@@ -1,4 +1,4 @@
-//! Input that is held, lists that are being sent and deadlines, through turns, reloads and removals.
+//! Held input, lists that are being sent and deadlines, across turns, reloads and removed apps.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn signed(world: &World, method: &str, path: &str, query: &str, headers: &str) -
     format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
 }
 
-/// Turns until a connection has been sent all that is under way.
+/// Runs turns until no work is left. Returns what a connection was sent.
 fn said_in_turns(world: &mut World, id: ConnId) -> String {
     let mut said = String::new();
     while world.hub.has_work() || world.hub.has_dirty() {
@@ -69,7 +69,7 @@ fn a_list_of_an_app_that_was_removed_costs_no_other_connection() {
     next.limits.pipelined_requests += 1;
     world.hub.reconfigure(&next, world.now).unwrap();
     assert_eq!(world.hub.connections(), 2);
-    // The places of those that were left, in order.
+    // The remaining connections have the first places, in order.
     assert_eq!(world.hub.next_action(ConnId(0)), IoAction::Drop);
     assert_eq!(world.hub.next_action(bystander.min(ConnId(1))), IoAction::Stay);
 }

@@ -20,8 +20,8 @@ impl Server {
         (0..count).for_each(|at| self.accept_at(at, now));
     }
 
-    /// When connections that could not be accepted are accepted again: not by a server that leaves
-    /// them to the next.
+    /// When to retry connections that could not be accepted. `None` if there are none, or if this
+    /// server leaves them to its successor.
     pub(super) fn next_accept_ms(&self) -> Option<u64> {
         let retries = self.listens.iter().filter_map(|listen| listen.retry_ms);
         retries.min().filter(|_| !self.is_about_to_go())
@@ -41,7 +41,7 @@ impl Server {
             let listen = &mut self.listens[at];
             let accepted = match has_room {
                 true => listen.accept(now.ms),
-                false => listen.put_off(now.ms),
+                false => Err(listen.put_off(now.ms)),
             };
             if let Ok((stream, _)) = &accepted {
                 self.files.is_tight |= stream.as_raw_fd() as u64 >= files_max;
@@ -73,8 +73,8 @@ impl Server {
         self.listens[at].cut_short = true;
     }
 
-    /// Whether a descriptor below this number is free. Those from there on are for others than
-    /// clients. While there are far fewer connections nobody is asked.
+    /// Whether a descriptor below this number is free; the others are reserved ([`SPARE_FILES`]).
+    /// With far fewer connections open the answer needs no system call, unless `is_tight` is set.
     fn has_room_below(&self, files_max: u64) -> bool {
         let is_near = self.hub.connections() as u64 + NEAR_FILES >= files_max;
         if !is_near && !self.files.is_tight {
@@ -124,11 +124,11 @@ impl Server {
     }
 }
 
-/// What clients leave of the files this process may have open.
+/// The open-file limit of this process, and the part of it that clients may use.
 pub(super) struct Files {
     open_files: u64,
-    /// Whether other descriptors than connections are so many that it must be asked before each
-    /// connection whether there is room.
+    /// Set once a connection has been given a reserved descriptor: the process has many descriptors
+    /// that are not connections, so the server checks for room before each accept.
     is_tight: bool,
 }
 
@@ -137,7 +137,7 @@ impl Files {
         Files { open_files, is_tight: false }
     }
 
-    /// Has `connections` be what there is room for, where it is 0.
+    /// Sets `limits.connections`, where it is 0, to the number of connections there is room for.
     pub(super) fn bound(&self, limits: &mut Limits) {
         if limits.connections == 0 {
             let room = connections_within(self.open_files);
@@ -145,7 +145,7 @@ impl Files {
         }
     }
 
-    /// Descriptors of connections have lower numbers than this.
+    /// The lowest descriptor number that is reserved; connections get lower ones.
     fn max(&self, is_for_metrics: bool) -> u64 {
         let spare = SPARE_FILES.min(self.open_files / 4);
         let spare = if is_for_metrics { spare - spare / 3 } else { spare };
@@ -158,19 +158,21 @@ pub(crate) fn connections_within(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Why a connection was not accepted though a descriptor was free.
+/// The error for a connection that was not accepted although a descriptor was free.
 pub(in crate::net) fn no_room() -> io::Error {
     io::Error::other(
         "the open files that are left are for Redis, reloads, certificates and the log",
     )
 }
 
-/// Descriptors that are not counted as room for connections: about 16 of the loop's own,
-/// [`SPARE_FILES`], and as many for connections beyond `limits.connections`, which are answered and
-/// closed.
+/// Descriptors that do not count as room for connections: about 16 of the event loop, the 24 of
+/// [`SPARE_FILES`], and 24 for connections beyond `limits.connections`, which the server answers
+/// and closes.
 const RESERVED_FILES: u64 = 64;
-/// Descriptors that no client gets. A reload takes six, Redis with its resolver four, certificates,
-/// the look at `reverb:restart` and Pulse one each; a third is for the metrics port.
+/// Descriptors that no client gets. A reload takes six, Redis with its resolver four, and
+/// certificates, the check of `reverb:restart` and Pulse one each. The metrics port may use a
+/// third.
 const SPARE_FILES: u64 = 24;
-/// So many other descriptors this process may have open before that is noticed.
+/// The server checks for a free descriptor from this many connections below the limit on: an
+/// allowance for descriptors that are not connections.
 const NEAR_FILES: u64 = 1_024;

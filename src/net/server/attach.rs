@@ -21,7 +21,7 @@ impl Server {
         self.notices = Some(notices);
     }
 
-    /// Has this server stop when `php artisan reverb:restart` asks for a restart.
+    /// Makes this server stop when `php artisan reverb:restart` asks for a restart.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
-//! After a pause of the whole process (SIGSTOP, a suspended machine, no processor time) every
-//! deadline in it has expired at once, and what arrived during it has not been read. Deadlines wait
-//! until it has: a client whose request or pong is here in time is not closed for the server's pause.
+//! After a pause of the whole process (SIGSTOP, a suspended machine, no processor time) all
+//! deadlines within the pause expire at once, and the server has not read what arrived during the
+//! pause. It reads that first and delays the deadlines, so that it does not close a client whose
+//! request or pong arrived in time.
 
 use std::time::Duration;
 
@@ -12,25 +13,27 @@ use crate::hub::Now;
 /// Detects a pause of the process, and delays deadlines after it.
 #[derive(Default)]
 pub(super) struct CatchUp {
-    /// When the turn before began.
+    /// When the latest turn began.
     turn_ms: u64,
-    /// When deadlines wait no longer, whatever is left to read.
+    /// When the delay of deadlines ends, even if input is left to read. `None` if there is no
+    /// delay.
     until_ms: Option<u64>,
-    /// Whether the poller has been asked since the pause.
+    /// Whether the server has polled again since it detected the pause.
     has_polled: bool,
 }
 
 impl CatchUp {
-    /// The first turn is about to begin.
+    /// Must be called before the first turn.
     pub(super) fn start(&mut self, now: Now) {
         self.turn_ms = now.ms;
     }
 
-    /// A turn begins, after a wait that was to take no longer than this.
+    /// Begins a turn after a poll with this timeout. If the turn is far too late, the process
+    /// paused.
     pub(super) fn begin_turn(&mut self, timeout: Option<Duration>, now: Now) {
         let before_ms = std::mem::replace(&mut self.turn_ms, now.ms);
         self.has_polled = true;
-        // A wait without an end waits for no deadline.
+        // A poll without a timeout waits for no deadline.
         let Some(timeout) = timeout else { return };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let late_ms = now.ms.saturating_sub(before_ms.saturating_add(timeout_ms));
@@ -43,14 +46,14 @@ impl CatchUp {
         }
     }
 
-    /// Whether what has arrived during a pause is still being read.
+    /// Whether the server is still reading what arrived during a pause.
     pub(super) fn is_on(&self) -> bool {
         self.until_ms.is_some()
     }
 }
 
 impl Server {
-    /// Whether deadlines wait in this turn, in which these events came.
+    /// Whether deadlines are delayed in this turn, for which the poller reported these events.
     pub(super) fn is_catching_up(&mut self, events: &Events, now: Now) -> bool {
         let Some(until_ms) = self.catch_up.until_ms else { return false };
         let has_arrived = self.redis.as_ref().is_some_and(|redis| redis.has_arrived());
@@ -63,8 +66,8 @@ impl Server {
     }
 }
 
-/// Milliseconds a turn may be late before that counts as a pause: no turn that works takes as long.
+/// Milliseconds a turn may be late before that counts as a pause: no turn's work takes as long.
 const PAUSE_MS: u64 = 1_000;
-/// Milliseconds for which deadlines wait at the most, so that a server whose every turn is too long
-/// still closes those that are silent.
+/// The longest delay of deadlines, in milliseconds, so that a server whose every turn is too long
+/// still closes silent clients.
 const CATCH_UP_MS: u64 = 1_000;

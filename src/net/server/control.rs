@@ -1,6 +1,5 @@
-//! What the server is asked from outside: to read its configuration and
-//! its certificates anew, to give way to a newer
-//! binary, and to stop.
+//! Requests from signals and stoppers: to reload the configuration and the certificates, to hand
+//! over to a newer binary, and to stop.
 
 use super::Server;
 use super::replace::IS_STOPPING;
@@ -9,7 +8,7 @@ use crate::hub::Now;
 use crate::net::systemd::SdNotify;
 
 impl Server {
-    /// Does what a signal or a stopper has asked for.
+    /// Handles the requests that have arrived since the last call.
     pub(super) fn handle_control(&mut self, now: Now) {
         let asked = self.stops.take();
         if asked.reload {

@@ -1,5 +1,5 @@
 //! Every deadline of the event loop, by name: what fires, and when. The loop sleeps until the
-//! earliest, and none may stay in the past after a turn: it would not sleep any more.
+//! earliest. A deadline that stayed in the past after a turn would keep the loop from sleeping.
 
 use super::Server;
 use crate::hub::Now;
@@ -7,24 +7,25 @@ use crate::net::pulse::Pulse;
 use crate::net::systemd::SdNotify;
 use crate::net::tls::TlsAcceptor;
 
-/// What the loop does at a time, and not because the poller reported something.
+/// What the loop does at a certain time, and not because the poller reported an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// Any of the hub's own deadlines (`hub/deadlines.rs`).
     Hub,
-    /// Connections that could not be accepted for lack of descriptors are accepted again.
+    /// The server retries connections that it could not accept for lack of descriptors.
     Accept,
-    /// The files of the certificates are looked at.
+    /// The server checks whether the certificate files have changed.
     Certificates,
-    /// systemd's watchdog is told that the loop runs.
+    /// The server notifies systemd's watchdog that the loop runs.
     Watchdog,
-    /// Figures go to Laravel Pulse.
+    /// The server reports message counts to Laravel Pulse.
     Pulse,
-    /// The new binary has not answered, or clients that cannot be handed over have not left.
+    /// The new binary's time to answer is over, or that of clients which cannot be handed over to
+    /// disconnect.
     Reload,
-    /// A stopping server ends, with whatever connections are left.
+    /// A stopping server ends, even if connections are left.
     Stop,
-    /// The memory of connections that have gone is given back.
+    /// The server returns the memory of closed connections to the system.
     Trim,
 }
 

@@ -19,7 +19,7 @@ use crate::net::successor::{self, HandedOver, Inheritable, Successor, Trial};
 use crate::net::sys::{self, Inherited};
 use crate::net::systemd::SdNotify;
 
-/// Why there is no reload of a server that stops.
+/// Why a stopping server rejects a reload.
 pub(super) const IS_STOPPING: &str = "it was asked to stop";
 
 /// A reload that has begun.
@@ -113,7 +113,7 @@ impl Server {
         if self.end_ms.is_some() {
             return self.outcome.tell(IS_STOPPING);
         }
-        // One that is on its way is the answer to both.
+        // The result of the reload in progress answers both requests.
         if self.reload.is_some() {
             return;
         }

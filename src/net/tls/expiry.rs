@@ -5,7 +5,7 @@ use std::fmt;
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A point in time as certificates have it, in UTC.
+/// A point in time as it stands in certificates, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) struct Moment(OffsetDateTime);
 

@@ -70,7 +70,7 @@ impl TlsAcceptor {
         self.next_check_ms
     }
 
-    /// Looks that often from now on.
+    /// Sets the interval between checks; the next check is one interval from now.
     pub(in crate::net) fn check_every(&mut self, check_ms: u32, now: Now) {
         self.check_ms = check_ms;
         self.next_check_ms = now.ms + u64::from(check_ms);

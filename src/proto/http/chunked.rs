@@ -126,7 +126,8 @@ impl Chunked {
             (ChunkState::Size { digits: 0, .. }, b'\r') => return Err(bad()),
             (state, b'\r') => state,
             (ChunkState::Size { size, .. } | ChunkState::Extension { size, .. }, b'\n') => {
-                // Eight digits are as many as a length has on a machine of 32 bits.
+                // A chunk size of eight digits fills a `usize` of 32 bits, where a plain sum may
+                // overflow.
                 let bytes = body_len.saturating_add(size);
                 if bytes > body_max {
                     return Err(body_too_large(bytes, body_max));
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_size_that_exceeds_all_numbers_with_what_came_before_it_is_too_large() {
-        // Behind the digits of a chunk of the greatest size there is.
+        // The decoder is after the digits of a chunk of the greatest size.
         let mut state = Carrier::writer();
         for mut number in [1, usize::MAX as u64, 0, 0, 0] {
             state.number(&mut number).unwrap();

@@ -56,8 +56,8 @@ impl Response {
         text.into_bytes().into()
     }
 
-    /// The head of an answer whose body follows and has no known length: in chunks (RFC 9112
-    /// section 7.1), or, for clients of HTTP/1.0, until the connection ends.
+    /// The head of a response whose body has no known length. The body follows in chunks (RFC 9112
+    /// section 7.1) or, for HTTP/1.0 clients, until the connection is closed.
     pub fn encode_chunked_head(
         &self,
         is_chunked: bool,
@@ -72,7 +72,7 @@ impl Response {
         text.into_bytes().into()
     }
 
-    /// The status line and the headers that each answer has.
+    /// The status line and the headers that every response has.
     fn start(&self, capacity: usize, date: &str) -> String {
         let mut text = String::with_capacity(capacity);
         text.push_str("HTTP/1.1 ");
@@ -85,7 +85,7 @@ impl Response {
         text
     }
 
-    /// The headers of this answer alone, and the end of the head.
+    /// Appends the headers of this response alone, and the end of the head.
     fn push_headers(&self, text: &mut String, connection: Option<&str>) {
         let connection = connection.map(|value| ("Connection", value));
         for (name, value) in self.headers.iter().copied().chain(connection) {
@@ -145,8 +145,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`. After the
-/// year 9999, which a broken clock may show, the last second of that year.
+/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`. A time after
+/// the year 9999, which a broken clock may show, is written as the last second of that year.
 pub fn date(unix_s: u64) -> String {
     let time = i64::try_from(unix_s).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     let time = time.unwrap_or(PrimitiveDateTime::MAX.assume_utc());

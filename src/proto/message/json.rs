@@ -1,5 +1,5 @@
-//! JSON texts: taken apart only as far as somebody asks, and strings written. A value that is passed
-//! on stays the text it was. Nothing here knows what a member means.
+//! JSON texts: read only as far as a caller asks, and strings written. A value that is passed on
+//! stays the text it was. Nothing here knows what a member means.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ pub fn object(text: &str) -> Option<Object<'_>> {
     serde_json::from_str(text).ok()
 }
 
-/// Whether this JSON text is an object, found out without taking it apart.
+/// Whether this JSON text is an object, checked without collecting its members.
 pub fn is_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
@@ -138,7 +138,7 @@ pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Bytes of text within a JSON string.
+/// Bytes that a text takes within a JSON string.
 pub fn escaped_len(text: &str) -> usize {
     let len = |byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
@@ -148,7 +148,7 @@ pub fn escaped_len(text: &str) -> usize {
     text.bytes().map(len).sum()
 }
 
-/// Bytes of text within a JSON string within another.
+/// Bytes that a text takes within a JSON string that is itself within another.
 pub fn twice_escaped_len(text: &str) -> usize {
     let len = |byte| match byte {
         b'"' | b'\\' => 4,
@@ -159,7 +159,7 @@ pub fn twice_escaped_len(text: &str) -> usize {
     text.bytes().map(len).sum()
 }
 
-/// Appends text as it stands within a JSON string.
+/// Appends text, escaped as within a JSON string, without quotes.
 pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     // Most text has nothing to escape, and is copied in one piece.
@@ -202,7 +202,7 @@ mod tests {
     fn what_is_no_object_has_no_members() {
         for text in ["", "[]", "{", "{}x", r#"{"a"}"#, r#"{"\ud800":1}"#, r#"{1:2}"#, "null"] {
             assert!(object(text).is_none(), "{text}");
-            // Half a character in a name makes it none that can be asked, but one all the same.
+            // A lone surrogate in a name makes `object` fail, although the text is an object.
             assert_eq!(is_object(text), text.contains("ud800"), "{text}");
         }
         assert!(object(" {} ").is_some() && is_object(" {} "));

@@ -1,14 +1,14 @@
-//! Where a thing Redis says ends, and how long it will be, before it is kept: its lines and lengths
-//! are followed, and nothing is made of it.
+//! Where a value from Redis ends, and how long it will be, before it is stored: only its lines and
+//! lengths are read, and nothing is decoded.
 
-/// How far a thing has come.
+/// How much of a value was received.
 pub(super) struct Extent {
     /// Its first byte, once it has begun.
     kind: Option<u8>,
-    /// Values that are still to come of it.
+    /// Values that have yet to begin: this one and those nested in it.
     values: u64,
     at: At,
-    /// Bytes of it so far.
+    /// Bytes of it that were received.
     bytes: u64,
     /// The beginning of the text that made it too long.
     head: Vec<u8>,
@@ -17,13 +17,13 @@ pub(super) struct Extent {
 enum At {
     /// A value begins.
     Kind,
-    /// The line behind the first byte of a value; `digits` as far as it may be a number.
+    /// In the line after the first byte of a value; `digits` is its beginning, maybe a number.
     Line { kind: u8, digits: Vec<u8>, ends: bool },
-    /// A text, of which so many bytes are left, those of the line's end among them.
+    /// In a text with so many bytes left, including those of the CRLF after it.
     Text { left: u64, is_shown: bool },
 }
 
-/// It is not the protocol.
+/// The bytes do not follow the protocol.
 pub(super) struct Garbage;
 
 impl Extent {
@@ -31,12 +31,12 @@ impl Extent {
         Extent { kind: None, values: 1, at: At::Kind, bytes: 0, head: Vec::new() }
     }
 
-    /// Whether something comes that answers nothing.
+    /// Whether it is a push, which answers no command.
     pub(super) fn is_push(&self) -> bool {
         self.kind == Some(b'>')
     }
 
-    /// Bytes of it, with those of a text that is announced.
+    /// Bytes of it that were received, and those that its current text still needs.
     pub(super) fn bytes(&self) -> u64 {
         match self.at {
             At::Text { left, .. } => self.bytes.saturating_add(left),
@@ -44,19 +44,19 @@ impl Extent {
         }
     }
 
-    /// The beginning of the text with which it became longer than was allowed.
+    /// The beginning of the text that made it longer than allowed.
     pub(super) fn into_head(self) -> Vec<u8> {
         self.head
     }
 
-    /// Follows these bytes: how many are of this thing, and whether it is whole.
+    /// Reads these bytes. Returns how many belong to this value, and whether it is complete.
     pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Garbage> {
         let mut rest = bytes;
         while let Some((&first, behind)) = rest.split_first() {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
-                    // After an error nothing more is to come; bytes that come all the same are none.
+                    // After an error no value is expected: any further byte is an error as well.
                     self.values = self.values.checked_sub(1).ok_or(Garbage)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
                     (self.bytes, rest) = (self.bytes + 1, behind);
@@ -66,7 +66,7 @@ impl Extent {
                     let is_end = std::mem::replace(ends, first == b'\r') && first == b'\n';
                     (self.bytes, rest) = (self.bytes + 1, behind);
                     if !is_end {
-                        // What is longer is no number, or one that has not been trimmed.
+                        // A longer line is no number, or one with too much space around it.
                         if digits.len() < DIGITS_MAX {
                             digits.push(first);
                         }
@@ -96,7 +96,7 @@ impl Extent {
         Ok((bytes.len(), false))
     }
 
-    /// What follows a value's line.
+    /// Determines what follows the line of a value.
     fn end_line(&mut self, kind: u8, digits: &[u8], max: u64) -> Result<(), Garbage> {
         self.at = At::Kind;
         if matches!(kind, b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(') {
@@ -109,7 +109,7 @@ impl Extent {
             b'$' | b'!' | b'=' => {
                 let len = match (count, kind) {
                     (Ok(len), _) => len,
-                    // Nothing.
+                    // A null has a negative length.
                     (Err(_), b'$') => return Ok(()),
                     (Err(_), _) => return Err(Garbage),
                 };
@@ -120,7 +120,7 @@ impl Extent {
             }
             b'*' | b'~' | b'>' => count.unwrap_or(0),
             b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?,
-            // The value that has the attributes stands behind them.
+            // The value that has the attributes follows them.
             b'|' => {
                 let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?;
                 count.checked_add(1).ok_or(Garbage)?
@@ -132,7 +132,7 @@ impl Extent {
     }
 }
 
-/// More than the longest number has, with some room around it.
+/// More than the longest number has, with some space around it.
 const DIGITS_MAX: usize = 64;
-/// Enough of an envelope to see which it is.
+/// Enough of an envelope to read its node and its number.
 const HEAD_BYTES: usize = 128;

@@ -27,8 +27,8 @@ pub fn text_of(len: usize, write: impl FnOnce(&mut String)) -> Frame {
     bytes[start..].into()
 }
 
-/// The first piece of a text frame whose payload has `len` bytes: its header, and what the payload
-/// begins with.
+/// The first part of a text frame whose payload has `len` bytes: the header, and `start`, with
+/// which the payload begins.
 pub fn text_start(len: usize, start: &str) -> Frame {
     let (header, header_len) = header(OpCode::Data(Data::Text), len);
     [&header[..header_len], start.as_bytes()].concat().into()

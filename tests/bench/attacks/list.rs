@@ -15,7 +15,7 @@ use crate::world::frame;
 /// One attack.
 pub struct Attack {
     pub name: &'static str,
-    /// Variables of the server beside the app's.
+    /// Environment variables of the server, in addition to the app's.
     pub variables: &'static [(&'static str, &'static str)],
     pub run: fn(&mut Scene<'_>) -> Result<Attackers, Fault>,
 }

@@ -1,11 +1,11 @@
-//! What is said at the beginning of every connection to Redis.
+//! The commands sent at the beginning of every connection to Redis.
 
 use crate::config::RedisTarget;
 use crate::proto::resp;
 use crate::proto::websocket::Frame;
 
-/// The commands, each with the setting it depends on: protocol 3, in which one connection may both subscribe and
-/// publish, as whom, which database, and the channel.
+/// The commands, each with the setting it depends on: protocol 3, in which one connection may both
+/// subscribe and publish; the credentials; the database; the channel.
 pub(super) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some(password) = &target.password {

@@ -1,17 +1,18 @@
-//! Whether what this node publishes reaches the others. A Redis that is a replica takes PUBLISH and
-//! delivers it to its own subscribers alone: nodes at the master do not receive it, and nothing fails.
+//! Whether messages of this node reach the other nodes. A Redis replica accepts PUBLISH but
+//! delivers only to its own subscribers: nodes connected to the master receive nothing, and no
+//! command fails.
 
 use super::{Link, Purpose};
 use crate::proto::resp::{self, Greeting};
 
-/// What is known of it, on this connection if nothing else is said.
+/// What is known about the delivery, on this connection unless noted otherwise.
 #[derive(Default)]
 pub(super) struct Reach {
-    /// Whether Redis is one of a cluster, which delivers from any server to any.
+    /// Whether Redis is part of a Redis Cluster, which delivers between all of its servers.
     is_cluster: bool,
-    /// When the first envelope was published that has not come back.
+    /// Since when this node waits for one of its messages; `None` if none is expected.
     unechoed_ms: Option<u64>,
-    /// Whether any has.
+    /// Whether this node has received any of its messages back.
     is_echoed: bool,
     /// Whether it was logged that the connection works.
     is_confirmed: bool,
@@ -22,12 +23,12 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// The connection is lost.
+    /// Resets all but `is_cut_off`, which outlasts the connection.
     pub(super) fn lose(&mut self) {
         *self = Reach { is_cut_off: self.is_cut_off, ..Reach::default() };
     }
 
-    /// How many subscribers an envelope has reached, where the number says something.
+    /// The number of subscribers that PUBLISH reached; `None` where it means nothing.
     pub(super) fn counted(&self, number: Option<i64>) -> Option<usize> {
         let number = number.filter(|_| !self.is_cluster)?;
         usize::try_from(number).ok()
@@ -35,23 +36,24 @@ impl Reach {
 }
 
 impl Link {
-    /// Whether Redis delivers what this node publishes, as far as can be known.
+    /// Whether Redis delivers what this node publishes: this node receives its own messages, and no
+    /// other node is known to miss them.
     pub(in crate::hub::bus) fn delivers(&self) -> bool {
         self.is_up() && self.reach.is_echoed && !self.reach.is_cut_off
     }
 
-    /// Something was published that will come back.
+    /// A message was published that this node should receive back.
     pub(in crate::hub::bus) fn expect_echo(&mut self, now_ms: u64) {
         self.reach.unechoed_ms.get_or_insert(now_ms);
     }
 
-    /// Something has come back.
+    /// This node has received one of its messages back.
     pub(in crate::hub::bus) fn echoed(&mut self) {
         (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
         self.confirm();
     }
 
-    /// Whether something was published on this connection, and nothing has come back yet.
+    /// Whether this node has published on this connection and received nothing back yet.
     pub(in crate::hub::bus) fn awaits_first_echo(&self) -> bool {
         self.reach.unechoed_ms.is_some() && !self.reach.is_echoed
     }
@@ -74,7 +76,7 @@ impl Link {
         self.confirm();
     }
 
-    /// Logs that the connection works, once it does.
+    /// Logs once per connection that it works.
     fn confirm(&mut self) {
         if self.reach.is_confirmed || !self.delivers() {
             return;
@@ -86,8 +88,8 @@ impl Link {
         }
     }
 
-    /// Asks Redis for its role, which may have changed since the login: a second at the most after
-    /// the last time. Protocol 3 is named, as Redis 6.0 does not answer without.
+    /// Asks Redis for its role, which may have changed since the login, at most once a second. The
+    /// command names protocol 3, as Redis 6.0 does not answer without it.
     pub(in crate::hub::bus) fn ask_role(&mut self, now_ms: u64) {
         let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);
         if self.is_up() && !self.reach.is_cluster && !is_recent {
@@ -97,11 +99,11 @@ impl Link {
         }
     }
 
-    /// Redis has named its role.
+    /// Handles the reply that contains the role of Redis.
     ///
     /// # Errors
     ///
-    /// What is published there does not reach all nodes.
+    /// Redis is a replica: messages published there do not reach all nodes.
     pub(super) fn greeted(&mut self, greeting: Greeting) -> Result<(), String> {
         self.reach.is_cluster = greeting.is_cluster;
         match greeting.is_replica && !greeting.is_cluster {
@@ -111,7 +113,7 @@ impl Link {
     }
 }
 
-/// The same at the login and later, so that it is one line of the log.
+/// The same text at login and later, so that it is logged once.
 const REPLICA: &str = "it is a replica, so what is published there does not reach nodes that are \
     connected to its master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
 

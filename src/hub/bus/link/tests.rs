@@ -1,4 +1,4 @@
-//! The connection to Redis through what its answers may be.
+//! How the connection handles the replies of Redis.
 
 use super::*;
 use crate::config::Config;

@@ -17,10 +17,10 @@ pub(super) struct Cluster {
     pub now: Now,
     /// Whether Redis answers at all.
     pub is_up: bool,
-    /// What it says that it is.
+    /// The role and mode that Redis reports.
     pub role: &'static str,
     pub mode: &'static str,
-    /// How often it was asked, and how often nodes connected.
+    /// How often nodes sent HELLO, and how often they connected.
     pub asked: usize,
     pub connects: usize,
 }
@@ -29,9 +29,9 @@ pub(super) struct Node {
     pub hub: Hub<()>,
     is_connected: bool,
     is_subscribed: bool,
-    /// Whether nothing that is published reaches it.
+    /// Whether Redis delivers no message to it.
     is_cut_off: bool,
-    /// Whether what it publishes reaches itself alone.
+    /// Whether Redis delivers its messages to itself alone.
     pub is_one_way: bool,
     /// What Redis has said and the node has not heard.
     replies: VecDeque<u8>,
@@ -79,7 +79,7 @@ impl Cluster {
         node.hub.audit().unwrap();
     }
 
-    /// Turns of all loops until no node has anything to send.
+    /// Runs turns of all nodes until none has anything to send.
     pub fn settle(&mut self) {
         for _ in 0..1_000 {
             let mut is_quiet = true;
@@ -122,7 +122,7 @@ impl Cluster {
         happened
     }
 
-    /// A node receives what Redis has said, if anything.
+    /// A node receives the pending output of Redis. Returns whether there was any.
     pub fn receive(&mut self, at: usize) -> bool {
         let (node, now) = (&mut self.nodes[at], self.now);
         let replies: Vec<u8> = node.replies.drain(..).collect();
@@ -176,7 +176,7 @@ impl Cluster {
         reaches
     }
 
-    /// Nothing that is published reaches this node, or everything again.
+    /// Sets whether Redis delivers no message to this node.
     pub fn is_cut_off(&mut self, at: usize, is_cut_off: bool) {
         self.nodes[at].is_cut_off = is_cut_off;
     }
@@ -241,7 +241,7 @@ impl Cluster {
         id
     }
 
-    /// A client of a node that is signed in as this user and listens to what is sent to it.
+    /// A client of a node, signed in as this user and subscribed to its user channel.
     pub fn user(&mut self, at: usize, user: &str) -> ConnId {
         let (id, socket_id) = self.connect(at);
         let data = format!(r#"{{"id":"{user}"}}"#);
@@ -333,7 +333,7 @@ pub(super) fn publish(cluster: &mut Cluster, at: usize, channel: &str, data: &st
     publish_to(cluster, at, "1", channel, data);
 }
 
-/// The same to an app of this id.
+/// Publishes an event to the app with this id, by a node's API.
 pub(super) fn publish_to(cluster: &mut Cluster, at: usize, app: &str, channel: &str, data: &str) {
     let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
     post_to(cluster, at, app, &body);

@@ -1,10 +1,10 @@
-//! What no node may do, and no client through a node: the receiving node checks it as well.
+//! Messages that no node and no client may send: the receiving node checks them as well.
 
 use super::super::super::ConnId;
 use super::cluster::{Cluster, publish};
 use crate::config::ClientEvents;
 
-/// What a node that is none says, as the first of its envelopes with this number.
+/// Publishes an envelope with this number in the name of a node that does not exist.
 fn forge(cluster: &mut Cluster, seq: u64, items: &str) {
     let node = "00000000000000ff";
     let text = format!(
@@ -14,7 +14,7 @@ fn forge(cluster: &mut Cluster, seq: u64, items: &str) {
     cluster.settle();
 }
 
-/// Two nodes that pass on the events of all clients, and a user at the second.
+/// Two nodes that accept the events of all clients, and a user at the second.
 fn with_a_user() -> (Cluster, ConnId) {
     let mut cluster = Cluster::new(2);
     for node in &mut cluster.nodes {
@@ -61,7 +61,7 @@ fn a_client_event_to_a_user_is_dropped_by_the_node_that_receives_it() {
     assert_eq!(cluster.counters(1).foreign, 3);
 }
 
-/// What a node keeps of this channel, with the clock of its version.
+/// The data of the event a node caches for this channel, and the clock of its version.
 fn kept(cluster: &Cluster, at: usize, channel: &str) -> Option<(String, u64)> {
     let (hub, now) = (&cluster.nodes[at].hub, cluster.now);
     let (frame, _) = hub.apps[0].cache.event(channel, now.ms)?;
@@ -84,7 +84,7 @@ fn a_clock_from_the_future_pins_no_cache_channel() {
         let data = format!("forged {n}");
         let event = format!(r#"["event","1","e","{data}",["cache-a"],0,null,null,{clock}]"#);
         forge(&mut cluster, n as u64, &event);
-        // It is an event all the same, and the newest that this node has received.
+        // The event is delivered all the same, and cached as the newest of this node.
         assert!(cluster.said(1, reader).contains(&data));
         assert_eq!(kept(&cluster, 1, "cache-a").unwrap().0, data);
         assert_eq!(cluster.counters(1).foreign, n as u64 + 1);
@@ -95,7 +95,7 @@ fn a_clock_from_the_future_pins_no_cache_channel() {
         let (data, clock) = kept(&cluster, at, "cache-a").unwrap();
         assert!(data == "2" && clock < latest, "{data} {clock}");
     }
-    // One that is believed raises the clock of all.
+    // A plausible clock raises the clock of all nodes.
     let late = latest - 1;
     let event = format!(r#"["event","1","e","late",["cache-a"],0,null,null,{late}]"#);
     forge(&mut cluster, 3, &event);

@@ -1,10 +1,10 @@
-//! More nodes than there are places, dead or alive.
+//! More nodes than there are places, live and silent.
 
 use super::super::super::node_set::PLACES;
 use super::cluster::{Cluster, publish};
 use super::numbers;
 
-/// So many other nodes show that they live, and never again.
+/// So many other nodes send one heartbeat each, and are silent afterwards.
 fn show_life(cluster: &mut Cluster, count: usize) {
     for id in 1..=count {
         let text = format!(
@@ -15,7 +15,7 @@ fn show_life(cluster: &mut Cluster, count: usize) {
     }
 }
 
-/// A node whose clients the others do not know yet, with a member of a presence channel.
+/// Adds a node with a member of a presence channel, and returns its index.
 fn newcomer(cluster: &mut Cluster) -> usize {
     cluster.add(|limits| limits.node_lease_ms = 5_000);
     cluster.member(1, "presence-a", "new");
@@ -36,7 +36,7 @@ fn a_new_node_takes_the_place_of_a_silent_one_at_once() {
     cluster.settle();
     assert!(cluster.said(0, id).contains("7 "));
     assert_eq!(cluster.view(0)[1].2, ["new"]);
-    // The silent ones are remembered, and are not named all in a sign of life.
+    // The silent nodes stay known, but a heartbeat does not list all of them.
     let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
     assert_eq!(bus.nodes.iter().count(), PLACES + 51);
     bus.says_alive = true;

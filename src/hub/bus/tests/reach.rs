@@ -98,7 +98,7 @@ fn nodes_that_die_or_stand_still_are_no_reason_to_reconnect() {
     cluster.forget_connection(2);
     cluster.nodes.remove(2);
     cluster.pass(4 * LEASE_MS);
-    // A pause of the process: the other has said for long that this one is silent.
+    // The process is paused: the other node reports this one as silent for a long time.
     let stopped = cluster.nodes.pop().unwrap();
     cluster.pass(4 * LEASE_MS);
     cluster.nodes.push(stopped);
@@ -117,7 +117,7 @@ fn no_deadline_is_in_the_past_when_the_login_took_long() {
         cluster.now.ms += 10;
         cluster.turn(0);
     }
-    // Longer than the time between two signs of life.
+    // Longer than the time between two heartbeats.
     cluster.now.ms += 1_500;
     let now = cluster.now;
     cluster.receive(0);

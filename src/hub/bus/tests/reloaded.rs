@@ -1,5 +1,5 @@
-//! A node that goes on with another configuration: what it knew as one of several, and what of it
-//! still holds.
+//! A node that is reloaded with another configuration: what it knew of the other nodes, and how
+//! much of it is still valid.
 
 use super::cluster::{Cluster, publish, publish_to};
 use crate::config::{App, Config};
@@ -63,7 +63,7 @@ fn facts_of_an_app_that_is_no_more_do_not_count() {
     assert_eq!(facts(&mut cluster), 101);
     cluster.reload(0, |_| {});
     assert_eq!(facts(&mut cluster), 101);
-    // A client of the app is still here: its channel is the only one.
+    // A client of the removed app is still connected: its channel is the only one left.
     cluster.member(0, "presence-a", "me");
     cluster.settle();
     cluster.reload(0, |config| config.apps = vec![App::new("2", "key", "secret")]);
@@ -76,7 +76,7 @@ fn facts_of_an_app_that_is_no_more_do_not_count() {
     cluster.nodes.iter().for_each(|node| node.hub.audit().unwrap());
 }
 
-/// With a second app, which the clients of a [`Cluster`] connect to.
+/// Adds a second app, which the clients of a [`Cluster`] connect to.
 fn with_a_second(config: &mut Config) {
     config.apps = vec![App::new("2", "key", "secret"), App::new("1", "key-1", "secret")];
 }
@@ -95,7 +95,7 @@ fn what_was_said_of_an_app_before_it_came_is_told_once_more() {
     assert_eq!(cluster.view(1), [("presence-a".to_owned(), 1, vec!["1".to_owned()])]);
     let reader = cluster.member(1, "cache-a", "");
     assert!(cluster.said(1, reader).contains(r#""data":"kept""#));
-    // It goes, and comes again before all of its connections have gone.
+    // The app is removed, and added again before all of its connections have closed.
     (0..50).for_each(|_| _ = cluster.member(1, "news", ""));
     cluster.settle();
     cluster.reload(1, |_| {});

@@ -1,18 +1,18 @@
-//! What one node missed is retransmitted, and the others do not wait for it.
+//! Envelopes that one node missed are retransmitted, and do not delay the other nodes.
 
 use super::cluster::{Cluster, publish};
 use crate::hub::ConnId;
 
-/// Events that do not fit the window to Redis together.
+/// So many events that they do not fit into the window to Redis together.
 const EVENTS: usize = 400;
 
-/// Three nodes, of which the last was cut while the first published much. It has asked for all of
-/// that, and the first node has begun to retransmit.
+/// Three nodes, the last of which was cut off while the first published [`EVENTS`] events. It has
+/// requested all of them, and the first node has begun to retransmit.
 fn behind() -> (Cluster, [ConnId; 3]) {
     let mut cluster = Cluster::new(3);
     let ids = [0, 1, 2].map(|at| cluster.member(at, "a", ""));
     cluster.settle();
-    // It misses all that the others receive.
+    // The last node misses all that the others receive.
     cluster.is_cut_off(2, true);
     for n in 0..EVENTS {
         publish(&mut cluster, 0, "a", &format!("{n} {}", "x".repeat(9_000)));
@@ -62,7 +62,7 @@ fn what_is_published_while_much_is_retransmitted_is_not_retransmitted_as_well() 
     cluster.pass(1_000);
     all.extend(numbers(&cluster.said(2, ids[2])));
     assert_eq!(all, (0..EVENTS + 200).collect::<Vec<_>>());
-    // Each of those that were missed came to the other node once more, and no other.
+    // The other node received each missed envelope twice, and any other envelope once.
     assert!(cluster.counters(1).repeated as usize <= EVENTS, "{:?}", cluster.counters(1));
 }
 
@@ -72,7 +72,7 @@ fn what_is_received_early_is_handled_within_the_budget_of_a_turn() {
     let ids = [0, 1].map(|at| cluster.member(at, "a", ""));
     cluster.settle();
     cluster.said(1, ids[1]);
-    // The first of many is missing.
+    // The second node misses the first of many events.
     cluster.is_cut_off(1, true);
     publish(&mut cluster, 0, "a", "0 ");
     cluster.turn(0);

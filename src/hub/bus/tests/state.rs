@@ -38,7 +38,7 @@ fn frame(text: &str) -> Frame {
     text.as_bytes().into()
 }
 
-/// A hub with a value of its own in every field that is carried, and something of every kind.
+/// A hub with a distinct value in every field that is saved, and an item of every kind.
 fn complete() -> Hub<()> {
     let mut hub = Hub::new(&config(), [0; 32], NOW);
     hub.by_id.remove("2");
@@ -74,7 +74,7 @@ fn complete() -> Hub<()> {
     hub
 }
 
-/// Half of a request in each state that a chunked body can be in.
+/// An incomplete request for each state of a chunked body.
 fn requests(hub: &mut Hub<()>) {
     let pieces = ["5", "5;x", "5\r\nhe", "5\r\nhello", "0\r\nT", "0\r\n\r\n"];
     for (n, piece) in (0..).zip(pieces) {
@@ -91,7 +91,7 @@ fn requests(hub: &mut Hub<()>) {
         (request.checked, request.is_for_metrics) = (n == 2, n == 3);
         request.is_held = n == 4;
         request.listing = (n == 5).then(|| {
-            // None of the channels is before the first place.
+            // The listing is at the first place, which no channel precedes.
             let (prefix, has_entries) = ("listed".to_owned(), true);
             Box::new(Listing { prefix, has_entries, ..Listing::default() })
         });
@@ -99,7 +99,7 @@ fn requests(hub: &mut Hub<()>) {
     }
 }
 
-/// A WebSocket that has sent half a frame, and has not read all that waits for it.
+/// A WebSocket client that has sent half a frame, and has not read all of its output.
 fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     let id = hub.open((), Some(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96).into()), NOW);
     let handshake = "GET /app/key-1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -177,7 +177,7 @@ fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
     }
 }
 
-/// A number of its own for each thing that is counted.
+/// Gives each counter a value of its own.
 fn count(counters: &mut Counters) {
     counters.apps[0] = AppCounters {
         connections_opened: 201,

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, post, publish};
 
-/// Two nodes, the second of which takes 100,000 bytes at a time.
+/// Two nodes, the second of which accepts at most 100,000 bytes in a message.
 fn uneven() -> Cluster {
     let mut cluster = Cluster::new(1);
     cluster.add(|limits| limits.redis_reply_bytes = 100_000);
@@ -18,7 +18,7 @@ fn what_is_too_long_is_missing_and_all_else_is_known() {
     cluster.settle();
     cluster.said(1, b);
     for round in 1..=3 {
-        // In one envelope with what others must know.
+        // In one envelope with a fact that the other node needs.
         cluster.member(0, "presence-a", &round.to_string());
         publish(&mut cluster, 0, "a", &"x".repeat(100_000));
         cluster.settle();
@@ -31,7 +31,7 @@ fn what_is_too_long_is_missing_and_all_else_is_known() {
         assert_eq!(cluster.view(0), cluster.view(1));
     }
     assert!(cluster.nodes.iter().all(|node| node.hub.is_bus_up()));
-    // The end of it: nothing is asked for again and again.
+    // Nothing is requested without end.
     let said = cluster.counters(0).said;
     cluster.pass(60_000);
     assert_eq!((cluster.counters(0).said, cluster.counters(1).missing), (said, 3));
@@ -55,7 +55,7 @@ fn what_a_cache_channel_keeps_is_not_asked_for_without_end_if_it_is_too_long() {
 
 #[test]
 fn an_event_is_hardly_longer_between_nodes_than_it_came() {
-    // What is longest in JSON, and what is said beside it until an envelope is complete.
+    // The longest form of a text in JSON, and as many items as fit before it in an envelope.
     let escapes = r#"\u0001\"\\é"#.repeat(5_000);
     let names: Vec<String> = (0..100).map(|n| format!("\"c{n}-{}\"", "é".repeat(190))).collect();
     let body = format!(r#"{{"name":"e","data":"{escapes}","channels":[{}]}}"#, names.join(","));
