@@ -39,21 +39,21 @@ enum Sink {
     /// first opening (a shell) keeps it as it was.
     NeverWaits(File),
     /// Anything else: a file takes a line at once, a socket is asked first.
-    Asked(io::Stderr),
+    Requests(io::Stderr),
 }
 
 impl Sink {
     fn of_stderr() -> Self {
         let Ok(kind) = fs::metadata(STDERR).map(|metadata| metadata.file_type()) else {
-            return Sink::Asked(io::stderr());
+            return Sink::Requests(io::stderr());
         };
         if !kind.is_fifo() && !kind.is_char_device() {
-            return Sink::Asked(io::stderr());
+            return Sink::Requests(io::stderr());
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
             Ok(file) => Sink::NeverWaits(file),
-            Err(_) => Sink::Asked(io::stderr()),
+            Err(_) => Sink::Requests(io::stderr()),
         }
     }
 
@@ -61,8 +61,8 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Sink::NeverWaits(file) => file.write(bytes),
-            Sink::Asked(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
-            Sink::Asked(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Sink::Requests(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
+            Sink::Requests(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::world::{World, frame, request};
-use reverb::config::Bound;
+use reverb::config::LimitKind;
 use reverb::hub::{AppCounters, ConnId, CounterVec};
 
 /// What was counted of the app meanwhile.
@@ -149,7 +149,7 @@ fn one_address_has_half_of_all_connections_at_most_and_then_the_others_have_room
     assert!((0..10).all(|_| enters(&mut world, "203.0.113.5")));
     assert!(!enters(&mut world, "203.0.113.5"));
     assert!(enters(&mut world, "203.0.113.6"));
-    assert_eq!(world.hub.counters().refused[Bound::ConnectionsPerAddress as usize], 1);
+    assert_eq!(world.hub.counters().refused[LimitKind::ConnectionsPerAddress as usize], 1);
 }
 
 #[test]

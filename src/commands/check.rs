@@ -17,7 +17,7 @@ use super::{Failure, restart};
 use crate::args::RestartArgs;
 use crate::config::laravel::RestartKey;
 use crate::config::{self, App, Config, Loaded, RedisTarget};
-use crate::net::{self, Line, sys};
+use crate::net::{self, BlockingRedis, sys};
 use ask::Visit;
 use laravel::Place;
 
@@ -146,7 +146,7 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
         match target {
             None => {}
             Some(Err(error)) => report.wrong(&error.to_string()),
-            Some(Ok(target)) => match Line::open(&target, TIMEOUT).and_then(|mut line| {
+            Some(Ok(target)) => match BlockingRedis::open(&target, TIMEOUT).and_then(|mut line| {
                 line.ask(&[b"PING"]).map_err(|why| format!("Redis {target}: {why}"))
             }) {
                 Ok(_) => report.fine(&format!("Redis {target} answers, for {what}")),

@@ -4,7 +4,6 @@
 //! from (files, the environment, flags) is the business of the files beside it, and no layer below
 //! `commands` names those.
 
-mod bound;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -13,6 +12,7 @@ pub mod json;
 mod json_text;
 pub mod laravel;
 mod largest;
+mod limit_kind;
 mod limits;
 pub mod load;
 mod network;
@@ -25,8 +25,8 @@ pub mod variables;
 
 use std::net::SocketAddr;
 
-pub use bound::Bound;
 pub use error::Error;
+pub use limit_kind::LimitKind;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
 pub use network::Network;

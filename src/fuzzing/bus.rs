@@ -129,19 +129,19 @@ impl Bus {
             7 => Item::Left { app, channel, user },
             8 => {
                 let (ttl_ms, version) = (small * small * small, (small, small));
-                Item::Kept { app, channel, message: r#"{"event":"k"}"#, ttl_ms, version }
+                Item::Cached { app, channel, message: r#"{"event":"k"}"#, ttl_ms, version }
             }
-            9 => Item::Begin { kept: small.is_multiple_of(2) },
-            10 => Item::Whole,
+            9 => Item::SyncBegin { kept: small.is_multiple_of(2) },
+            10 => Item::SyncEnd,
             11 => Item::Goodbye,
-            12 if count > 1 => Item::Silent { node, silent_ms: small * small * small },
+            12 if count > 1 => Item::Suspect { node, silent_ms: small * small * small },
             12 => Item::Hello,
             13 => {
                 Item::Alive { first: small / 16, next: small % 16, up_ms: small, end: small % 16 }
             }
-            14 => Item::Heard { node, next: small },
-            _ if count > 1 => Item::Again { node, next: small },
-            _ => Item::Tell { node, kept: count > 0 },
+            14 => Item::Ack { node, next: small },
+            _ if count > 1 => Item::Nack { node, next: small },
+            _ => Item::SyncRequest { node, kept: count > 0 },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What nodes say to each other: read, written again as another node would, and read again. What
+//! The envelopes between nodes: read, written again as another node would, and read again. What
 //! a hub makes of it is fuzzed with the hub.
 
 use crate::proto::envelope::{Envelope, Item, envelope as write_envelope, parse};
@@ -6,8 +6,8 @@ use crate::proto::message::{array, string};
 
 /// A text on the channel that the nodes share.
 pub fn envelope(data: &[u8]) {
-    let Ok(Envelope { node, seq, say }) = parse(data) else { return };
-    let items: Vec<Item<'_>> = say.iter().filter_map(|raw| Item::read(raw.get())).collect();
+    let Ok(Envelope { node, seq, items: raw }) = parse(data) else { return };
+    let items: Vec<Item<'_>> = raw.iter().filter_map(|raw| Item::read(raw.get())).collect();
     let mut written = String::new();
     for item in &items {
         if !written.is_empty() {
@@ -17,13 +17,13 @@ pub fn envelope(data: &[u8]) {
         item.write(&mut written);
         assert_eq!(Item::read(&written[start..]).as_ref(), Some(item));
     }
-    for raw in &say {
+    for raw in &raw {
         means_the_same(raw.get());
     }
     let text = write_envelope(node, seq, &written);
     let again = parse(text.as_bytes()).expect("what was written is an envelope");
-    assert_eq!((again.node, again.seq, again.say.len()), (node, seq, items.len()));
-    for (raw, item) in again.say.iter().zip(&items) {
+    assert_eq!((again.node, again.seq, again.items.len()), (node, seq, items.len()));
+    for (raw, item) in again.items.iter().zip(&items) {
         assert_eq!(Item::read(raw.get()).as_ref(), Some(item));
     }
 }

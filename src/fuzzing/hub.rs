@@ -302,7 +302,7 @@ impl<'a> World<'a> {
     fn go(&mut self, at: usize, script: &mut Script<'_>) {
         match script.byte().unwrap_or(0) % 8 {
             0..4 => self.hub.finished(self.clients[at].id, self.now),
-            4 => self.hub.turn_away(self.clients[at].id, "Speak differently.", self.now),
+            4 => self.hub.reject(self.clients[at].id, "Speak differently.", self.now),
             5 if self.clients.len() > 6 => self.hub.drain(self.now),
             _ => self.close(self.clients[at].id),
         }

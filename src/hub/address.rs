@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Hub;
 use super::peer::{ConnId, Now};
 use super::random::Hashing;
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::proto::forwarded;
 use crate::proto::http::Head;
 
@@ -20,14 +20,14 @@ impl Addresses {
     }
 
     /// One more connection from this address.
-    pub(crate) fn come(&mut self, address: Option<IpAddr>) {
+    pub(crate) fn add(&mut self, address: Option<IpAddr>) {
         if let Some(key) = address.and_then(key) {
             *self.0.entry(key).or_default() += 1;
         }
     }
 
     /// One less.
-    pub(crate) fn go(&mut self, address: Option<IpAddr>) {
+    pub(crate) fn remove(&mut self, address: Option<IpAddr>) {
         let Some(key) = address.and_then(key) else { return };
         let Some(count) = self.0.get_mut(&key) else { return };
         *count -= 1;
@@ -100,7 +100,7 @@ impl<T> Hub<T> {
         {
             self.set_address(id, client);
             if self.surplus(id) > 0 {
-                self.hit_by(id, Bound::ConnectionsPerAddress, now);
+                self.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
             }
         }
     }
@@ -109,8 +109,8 @@ impl<T> Hub<T> {
     pub fn set_address(&mut self, id: ConnId, address: IpAddr) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let before = peer.address.replace(address);
-        self.addresses.come(Some(address));
-        self.addresses.go(before);
+        self.addresses.add(Some(address));
+        self.addresses.remove(before);
     }
 }
 
@@ -127,15 +127,15 @@ mod tests {
     fn addresses_are_counted_by_machine() {
         let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
         for text in ["203.0.113.5", "::ffff:203.0.113.5", "2001:db8::1", "2001:db8::ffff:2"] {
-            addresses.come(address(text));
+            addresses.add(address(text));
         }
         assert_eq!(addresses.count(address("203.0.113.5")), 2);
         assert_eq!(addresses.count(address("2001:db8::3")), 2);
         assert_eq!(addresses.count(address("2001:db8:0:1::3")), 0);
-        addresses.go(address("203.0.113.5"));
+        addresses.remove(address("203.0.113.5"));
         assert_eq!(addresses.count(address("::ffff:203.0.113.5")), 1);
-        addresses.go(address("203.0.113.5"));
-        addresses.go(address("203.0.113.5"));
+        addresses.remove(address("203.0.113.5"));
+        addresses.remove(address("203.0.113.5"));
         assert_eq!(addresses.0.len(), 1);
     }
 
@@ -154,13 +154,13 @@ mod tests {
             "fe80::1",
             "::ffff:10.0.0.1",
         ] {
-            addresses.come(address(text));
+            addresses.add(address(text));
             assert_eq!(addresses.count(address(text)), 0, "{text}");
         }
-        addresses.come(None);
+        addresses.add(None);
         assert!(addresses.0.is_empty());
         for text in ["100.128.0.1", "172.32.0.1", "8.8.8.8"] {
-            addresses.come(address(text));
+            addresses.add(address(text));
             assert_eq!(addresses.count(address(text)), 1, "{text}");
         }
     }
@@ -169,8 +169,8 @@ mod tests {
     fn addresses_that_have_gone_leave_nothing_behind() {
         let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
         let all = || (0..10_000_u32).map(|n| Some(IpAddr::from((0x0800_0000 + n).to_be_bytes())));
-        all().for_each(|address| addresses.come(address));
-        all().for_each(|address| addresses.go(address));
+        all().for_each(|address| addresses.add(address));
+        all().for_each(|address| addresses.remove(address));
         assert_eq!(addresses.0.capacity(), 0);
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Hub;
 use super::channel::Access;
-use super::peer::{ConnId, Peer, Phase, Seat};
+use super::peer::{ConnId, Membership, Peer, Phase};
 
 impl<T> Hub<T> {
     /// Looks at everything.
@@ -23,7 +23,7 @@ impl<T> Hub<T> {
             if let Some(subscriber) = peer.subscriber() {
                 connections[subscriber.app as usize] += 1;
             }
-            self.audit_seats(id, peer)?;
+            self.audit_memberships(id, peer)?;
         }
         for (app, connections) in (0..).zip(connections) {
             if self.apps[app].connections != connections {
@@ -52,12 +52,12 @@ impl<T> Hub<T> {
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)
     }
 
-    /// Each seat of a connection stands in its channel, at its index, and as its user.
-    fn audit_seats(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
+    /// Each membership of a connection stands in its channel, at its index, and as its user.
+    fn audit_memberships(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
         let Phase::Open(subscriber) = &peer.phase else { return Ok(()) };
         let app = &self.apps[subscriber.app as usize];
         let mut own_seats = 0;
-        for Seat { channel, index, user } in &subscriber.seats {
+        for Membership { channel, index, user } in &subscriber.memberships {
             let Some(channel) = app.channels.get(*channel as usize) else {
                 return Err(format!("{id:?} sits in a channel that is gone"));
             };
@@ -75,16 +75,16 @@ impl<T> Hub<T> {
             }
             own_seats += u32::from(channel.kind.access == Access::Internal);
         }
-        if !subscriber.seats.is_sorted_by(|a, b| a.channel < b.channel) {
-            return Err(format!("the seats of {id:?} are not sorted"));
+        if !subscriber.memberships.is_sorted_by(|a, b| a.channel < b.channel) {
+            return Err(format!("the memberships of {id:?} are not sorted"));
         }
         match subscriber.user.as_ref().map_or(0, |user| user.own_seats) == own_seats {
             true => Ok(()),
-            false => Err(format!("{id:?} counts its seats wrong")),
+            false => Err(format!("{id:?} counts its memberships wrong")),
         }
     }
 
-    /// Each member of a channel has a seat in it, and each channel is found by its name.
+    /// Each member of a channel has a membership in it, and each channel is found by its name.
     fn audit_app(&self, index: usize) -> Result<(), String> {
         let app = &self.apps[index];
         for (place, channel) in &app.channels {
@@ -98,9 +98,9 @@ impl<T> Hub<T> {
             for (at, &member) in (0..).zip(&channel.members) {
                 let subscriber = self.peers.get(member).and_then(Peer::subscriber);
                 let subscriber = subscriber.filter(|one| one.app as usize == index);
-                let seat = subscriber.and_then(|one| one.seat(place as u32));
-                if seat.is_none_or(|seat| seat.index != at) {
-                    return Err(format!("{member:?} has no seat in {name}"));
+                let membership = subscriber.and_then(|one| one.membership(place as u32));
+                if membership.is_none_or(|membership| membership.index != at) {
+                    return Err(format!("{member:?} has no membership in {name}"));
                 }
             }
             let presence = channel.presence.as_ref();

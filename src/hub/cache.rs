@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::random::Hashing;
-use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::Version;
+use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// Kept events, the oldest to go first.
@@ -49,11 +49,11 @@ impl Cache {
     /// Keeps this event of a channel in place of the one before, unless that has a greater
     /// version: it came later, wherever the two were published.
     pub(crate) fn keep(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
-        self.keep_as_told(channel, frame, self.ttl_ms, version, now_ms);
+        self.keep_remote(channel, frame, self.ttl_ms, version, now_ms);
     }
 
     /// The same of an event that another node has kept for a while, and keeps for so long still.
-    pub(crate) fn keep_as_told(
+    pub(crate) fn keep_remote(
         &mut self,
         channel: &str,
         frame: Frame,
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// Writes down what is kept, or reads and keeps it.
-    pub(super) fn carry(&mut self, c: &mut Carrier, now_ms: u64) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec, now_ms: u64) -> DecodeResult {
         let mut all: Vec<(String, Option<Frame>, u64, Version)> = self
             .after(0)
             .map(|(_, channel, told)| {
@@ -115,7 +115,7 @@ impl Cache {
         })?;
         for (channel, frame, expires_ms, version) in all.into_iter().filter(|_| c.reads()) {
             if let (Some(frame), Some(ttl_ms)) = (frame, expires_ms.checked_sub(now_ms)) {
-                self.keep_as_told(&channel, frame, ttl_ms, version, now_ms);
+                self.keep_remote(&channel, frame, ttl_ms, version, now_ms);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::node_set::PLACES;
 use super::peer::ConnId;
 use super::presence::Presence;
 use super::random::Hashing;
-use crate::proto::carry::{Carried, Carrier};
+use crate::proto::snapshot::{Codec, DecodeResult};
 
 /// What a channel's name says of it (protocol section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn is_strict(name: &str) -> bool {
 pub(crate) struct Channel {
     pub name: Rc<str>,
     pub kind: Kind,
-    /// Its subscribers; each has a seat with its place here.
+    /// Its subscribers; each has a membership with its place here.
     pub members: Vec<ConnId>,
     /// Who they are, in a presence channel.
     pub presence: Option<Box<Presence>>,
@@ -90,8 +90,8 @@ pub(crate) struct Channel {
 struct Elsewhere {
     /// The node, by its number.
     node: u8,
-    /// Whether the node is telling anew what is there, and has not told this yet.
-    in_doubt: bool,
+    /// Whether the node is full_sync anew what is there, and has not told this yet.
+    stale: bool,
     count: u32,
 }
 
@@ -112,15 +112,15 @@ impl Channel {
     }
 
     /// Writes down all but its name and its members, or reads it.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.counted_ms)?;
         c.flag(&mut self.count_due)?;
         c.list(&mut self.elsewhere, |c, elsewhere| {
             c.int(&mut elsewhere.node)?;
-            c.flag(&mut elsewhere.in_doubt)?;
+            c.flag(&mut elsewhere.stale)?;
             c.int(&mut elsewhere.count)
         })?;
-        self.presence.iter_mut().try_for_each(|presence| presence.carry(c))
+        self.presence.iter_mut().try_for_each(|presence| presence.snapshot(c))
     }
 
     /// How many subscribers there are at all nodes.
@@ -155,7 +155,7 @@ impl Channel {
             (None, 0) => 0,
             (None, _) => {
                 self.elsewhere.reserve_exact(1);
-                self.elsewhere.push(Elsewhere { node: node as u8, in_doubt: false, count });
+                self.elsewhere.push(Elsewhere { node: node as u8, stale: false, count });
                 1
             }
             (Some(at), 0) => {
@@ -163,27 +163,27 @@ impl Channel {
                 -1
             }
             (Some(at), _) => {
-                self.elsewhere[at] = Elsewhere { node: node as u8, in_doubt: false, count };
+                self.elsewhere[at] = Elsewhere { node: node as u8, stale: false, count };
                 0
             }
         }
     }
 
     /// Doubts what is known of a node.
-    pub(crate) fn doubt(&mut self, node: usize) {
+    pub(crate) fn mark_stale(&mut self, node: usize) {
         self.elsewhere
             .iter_mut()
             .filter(|e| usize::from(e.node) == node)
-            .for_each(|e| e.in_doubt = true);
+            .for_each(|e| e.stale = true);
         if let Some(presence) = &mut self.presence {
-            presence.doubt(node);
+            presence.mark_stale(node);
         }
     }
 
-    /// Forgets how many subscribers a node has, if that is in doubt or in any case; by how much
+    /// Forgets how many subscribers a node has, if that is in mark_stale or in any case; by how much
     /// the number of facts has changed.
-    pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> i64 {
-        let of_node = |e: &Elsewhere| usize::from(e.node) == node && (e.in_doubt || !doubtful);
+    pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> i64 {
+        let of_node = |e: &Elsewhere| usize::from(e.node) == node && (e.stale || !stale_only);
         match self.elsewhere.iter().any(of_node) {
             true => self.set_elsewhere(node, 0),
             false => 0,

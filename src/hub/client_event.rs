@@ -4,8 +4,8 @@ use super::Hub;
 use super::api::Sent;
 use super::channel::{Access, Kind};
 use super::peer::{ConnId, Now};
-use super::subscriber::Refusal;
-use crate::config::{Bound, ClientEvents};
+use super::subscriber::ClientError;
+use crate::config::{ClientEvents, LimitKind};
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{self, ClientEvent, KeyOrder};
 
@@ -17,7 +17,7 @@ impl<T> Hub<T> {
         id: ConnId,
         event: &ClientEvent<'_>,
         now: Now,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         if self.is_over_event_rate(id, now) {
             return Err(self.over_event_rate());
         }
@@ -28,40 +28,40 @@ impl<T> Hub<T> {
         let index = subscriber.app;
         let app = &self.apps[index as usize];
         let place = app.place(&event.channel);
-        let seat = place.and_then(|place| subscriber.seat(place));
+        let membership = place.and_then(|place| subscriber.membership(place));
         match app.settings.accept_client_events_from {
             ClientEvents::All => {}
-            ClientEvents::Members if seat.is_some() => {}
+            ClientEvents::Members if membership.is_some() => {}
             ClientEvents::Members => {
-                return Err(Refusal::new(4009, NOT_A_MEMBER, "not subscribed"));
+                return Err(ClientError::new(4009, NOT_A_MEMBER, "not subscribed"));
             }
             ClientEvents::None => {
                 let text = "The app does not have client messaging enabled.";
-                return Err(Refusal::new(4301, text, "accept_client_events_from is none"));
+                return Err(ClientError::new(4301, text, "accept_client_events_from is none"));
             }
         }
         let access = Kind::of(&event.channel).access;
         if access == Access::Public && !app.settings.client_events_on_public_channels {
             let detail = "a public channel (client_events_on_public_channels is false)";
-            return Err(Refusal::new(4009, ON_PUBLIC_CHANNEL, detail));
+            return Err(ClientError::new(4009, ON_PUBLIC_CHANNEL, detail));
         }
         // Only the app may send to a reserved channel, even one that exists only on another node.
         if Kind::of(&event.channel).is_reserved() {
-            return Err(Refusal::new(4009, NOT_A_MEMBER, "a reserved channel"));
+            return Err(ClientError::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
         let limit = self.limits.event_name_length as usize;
         if event.event.len() > limit
             && message::string(event.event).is_some_and(|name| name.chars().count() > limit)
         {
-            let refusal = Refusal::malformed("the event's name is too long");
-            return Err(refusal.at(Bound::EventNameLength));
+            let refusal = ClientError::malformed("the event's name is too long");
+            return Err(refusal.at(LimitKind::EventNameLength));
         }
         let limit = self.limits.channel_name_length as usize;
         if event.channel.len() > limit && event.channel.chars().count() > limit {
-            let refusal = Refusal::malformed("the channel's name is too long");
-            return Err(refusal.at(Bound::ChannelNameLength));
+            let refusal = ClientError::malformed("the channel's name is too long");
+            return Err(refusal.at(LimitKind::ChannelNameLength));
         }
-        let user = seat.and_then(|seat| seat.user.clone());
+        let user = membership.and_then(|membership| membership.user.clone());
         let (app, sender) = (index, subscriber.socket_id);
         let ClientEvent { event: name, ref channel, data } = *event;
         let channel = &**channel;
@@ -74,7 +74,7 @@ impl<T> Hub<T> {
             now,
         );
         let Some(bus) = &mut self.bus else { return Ok(()) };
-        bus.say(&Item::Event(envelope::Event {
+        bus.publish(&Item::Event(envelope::Event {
             app: self.apps[app as usize].settings.id.as_str().into(),
             name,
             data,
@@ -98,12 +98,12 @@ impl<T> Hub<T> {
     }
 
     /// The error for a client event over the rate limit.
-    pub(super) fn over_event_rate(&self) -> Refusal {
+    pub(super) fn over_event_rate(&self) -> ClientError {
         let limit = self.limits.client_events_per_second;
         let text = format!(
             "Client event rejected: more than {limit} in a second (limits.client_events_per_second)"
         );
-        Refusal::new(4301, text, "too many client events").at(Bound::ClientEventsPerSecond)
+        ClientError::new(4301, text, "too many client events").at(LimitKind::ClientEventsPerSecond)
     }
 
     fn count_event(&mut self, id: ConnId, now: Now) {

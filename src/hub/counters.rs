@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use super::api::ROUTES;
-use crate::config::Bound;
+use crate::config::LimitKind;
 
 /// The numbers of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// Those of each app, in the order of the configuration.
     pub apps: Vec<AppCounters>,
-    /// How often each bound was hit, in the order of [`Bound::ALL`].
-    pub refused: [u64; Bound::ALL.len()],
+    /// How often each bound was hit, in the order of [`LimitKind::ALL`].
+    pub refused: [u64; LimitKind::ALL.len()],
     /// Frames that were not put in the queue of a client because it reads too slowly.
     pub frames_left_out: u64,
     /// Close frames sent, by code.
@@ -33,7 +33,7 @@ impl Counters {
     pub(crate) fn new(apps: usize) -> Self {
         Counters {
             apps: vec![AppCounters::default(); apps],
-            refused: [0; Bound::ALL.len()],
+            refused: [0; LimitKind::ALL.len()],
             frames_left_out: 0,
             closes: CounterVec::new(&CLOSE_CODES),
             requests: [CounterVec::new(&ANSWERS); ROUTES.len()],

@@ -67,7 +67,7 @@ impl<T> Hub<T> {
     }
 
     /// Whether the close frames of all connections are queued.
-    pub fn has_told_all(&self) -> bool {
+    pub fn has_queued_closes(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.is_over)
     }
 
@@ -108,7 +108,7 @@ impl<T> Hub<T> {
     pub(super) fn continue_drain(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         let told = drain.left.take_due(self.limits.drain_window_ms.into(), now.ms);
-        told.into_iter().for_each(|id| self.ask_to_leave(id, now));
+        told.into_iter().for_each(|id| self.close_for_drain(id, now));
         self.end_draining(now);
     }
 
@@ -136,7 +136,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn ask_to_leave(&mut self, id: ConnId, now: Now) {
+    fn close_for_drain(&mut self, id: ConnId, now: Now) {
         match self.peers.get(id).map(|peer| &peer.phase) {
             Some(Phase::Open(_)) => {
                 let is_near = self.is_near_the_end(now);

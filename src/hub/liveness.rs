@@ -8,8 +8,8 @@
 use super::Hub;
 use super::peer::{CloseMode, ConnId, Liveness, Now, Phase};
 use super::wheel::Tick;
-use crate::config::Bound;
-use crate::proto::http::Reject;
+use crate::config::LimitKind;
+use crate::proto::http::HttpError;
 use crate::proto::{message, websocket};
 
 /// Milliseconds until a held request is checked again.
@@ -78,7 +78,7 @@ impl<T> Hub<T> {
                     return self.peers.arm(id, deadline_ms);
                 }
                 if waits {
-                    self.hit_by(id, Bound::RequestTimeout, now);
+                    self.limit_exceeded(id, LimitKind::RequestTimeout, now);
                 }
                 self.end_request(id, begun, now);
             }
@@ -117,7 +117,7 @@ impl<T> Hub<T> {
         let text = format!(
             "The request did not arrive within {limit} milliseconds (limits.request_timeout_ms)."
         );
-        self.refuse(id, Reject::new(408, text), now);
+        self.refuse(id, HttpError::new(408, text), now);
     }
 
     fn check_subscriber(&mut self, id: ConnId, now: Now) {

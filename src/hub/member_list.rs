@@ -71,8 +71,8 @@ impl MemberList {
         while let Some((first, ..)) = after(place).next() {
             let is_first = firsts.is_empty();
             let kept = self.segments.get(&first).filter(|segment| {
-                let is_whole = segment.is_closed || after(segment.last + 1).next().is_none();
-                segment.is_first == is_first && is_whole
+                let is_synced = segment.is_closed || after(segment.last + 1).next().is_none();
+                segment.is_first == is_first && is_synced
             });
             let last = match kept {
                 Some(segment) => segment.last,
@@ -175,7 +175,7 @@ impl<T> Hub<T> {
         let place = self.apps[app as usize].place(channel);
         let is_waiting = |peer: &Peer<T>| peer.outbox.bytes() > WAITING_BYTES_MAX;
         Kind::of(channel).access == Access::Presence
-            && place.is_some_and(|place| self.seat(id, place).is_some())
+            && place.is_some_and(|place| self.membership(id, place).is_some())
             && self.peers.get(id).is_some_and(is_waiting)
     }
 

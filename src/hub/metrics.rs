@@ -4,7 +4,7 @@
 use super::Hub;
 use super::api::ROUTES;
 use super::peer::{ConnId, Now, Peer, Phase};
-use crate::config::{Bound, VERSION};
+use crate::config::{LimitKind, VERSION};
 use crate::proto::http::{Head, Response};
 use crate::proto::prometheus::{CONTENT_TYPE, Exposition, Kind};
 
@@ -97,15 +97,15 @@ impl<T> Hub<T> {
         }
         out.sample(&[("code", &"other")], counters.closes.others);
         out.family("reverb_refused_total", Kind::Counter, "Times a limit was hit, by setting.");
-        for (bound, times) in Bound::ALL.into_iter().zip(counters.refused) {
+        for (bound, times) in LimitKind::ALL.into_iter().zip(counters.refused) {
             out.sample(&[("setting", &bound.setting())], times);
         }
     }
 
     fn app_figures(&self, out: &mut Exposition) {
-        let mut seats = vec![0; self.apps.len()];
+        let mut memberships = vec![0; self.apps.len()];
         for subscriber in self.peers.iter().filter_map(Peer::subscriber) {
-            seats[subscriber.app as usize] += subscriber.channels();
+            memberships[subscriber.app as usize] += subscriber.channels();
         }
         let mut family = |name, kind, help: &str, value: &dyn Fn(usize) -> u64| {
             out.family(name, kind, help);
@@ -120,7 +120,7 @@ impl<T> Hub<T> {
         family("reverb_channels", gauge, "Channels somebody here is in.", &|at| {
             app(at).listed_channels().count() as u64
         });
-        family("reverb_subscriptions", gauge, "Subscriptions here.", &|at| seats[at] as u64);
+        family("reverb_subscriptions", gauge, "Subscriptions here.", &|at| memberships[at] as u64);
         family("reverb_connections_opened_total", counter, "WebSockets taken.", &|at| {
             of(at).connections_opened
         });
@@ -181,9 +181,9 @@ impl<T> Hub<T> {
         out.single("reverb_nodes", Kind::Gauge, "Other nodes that are known to live.", nodes);
         out.family("reverb_envelopes_total", Kind::Counter, "What went between nodes, by fate.");
         for (fate, times) in [
-            ("said", counters.said),
-            ("heard", counters.heard),
-            ("repeated", counters.repeated),
+            ("said", counters.published),
+            ("heard", counters.received),
+            ("repeated", counters.duplicates),
             ("dropped", counters.dropped),
             ("missing", counters.missing),
             ("foreign", counters.foreign),

@@ -5,8 +5,8 @@
 //! randomness of its own, so that it can be tested, simulated and fuzzed as a value.
 //!
 //! The face has four kinds of method: *events in* ([`Hub::open`], [`Hub::receive`],
-//! [`Hub::finished`], [`Hub::turn_away`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
-//! never fail: what a peer must hear of a failure is in its outbox; *things to do*
+//! [`Hub::finished`], [`Hub::reject`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
+//! never fail: what a peer must receive_envelope of a failure is in its outbox; *things to do*
 //! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::next_action`], [`Hub::next_tick_ms`]); *looks*
 //! ([`Hub::connections`], [`Hub::counters`]); and [`Hub::listen`].
 
@@ -17,22 +17,22 @@ mod address;
 mod api;
 mod app;
 mod audit;
-mod bounds;
 #[cfg(feature = "redis")]
 mod bus;
 #[cfg(not(feature = "redis"))]
 #[path = "no_bus.rs"]
 mod bus;
 mod cache;
-mod carry;
 mod channel;
 mod client_event;
 mod counters;
 mod deadlines;
 mod drain;
 mod echo;
+mod limit_log;
 mod listener;
 mod liveness;
+mod log_throttle;
 mod member_list;
 mod metrics;
 mod node_set;
@@ -45,9 +45,11 @@ mod random;
 mod request;
 mod schedule;
 mod signin;
+mod snapshot;
 mod staggered;
 mod subscribe;
 mod subscriber;
+mod subscription_counts;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -61,26 +63,26 @@ use std::rc::Rc;
 
 #[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
-pub use carry::{state_version, version_of};
 pub use counters::{AppCounters, CounterVec, Counters, Histogram};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{ConnId, Now, SocketId};
+pub use snapshot::{state_version, version_of};
 
-use crate::config::{Bound, Config, Limits, Network};
-use crate::proto::http::Reject;
+use crate::config::{Config, LimitKind, Limits, Network};
+use crate::proto::http::HttpError;
 use address::Addresses;
 use app::App;
-pub(crate) use bounds::Episode;
 use bus::Bus;
 use drain::Drain;
+pub(crate) use log_throttle::{LogThrottle, Policy};
 use peer::{CloseMode, Closing, Mark, Marks, Peer, Phase, Request};
 use peers::Peers;
 use pending_leaves::PendingLeaves;
 use random::{Hashing, Random};
 use schedule::Schedule;
 use staggered::Staggered;
-use subscribe::CountDue;
+use subscription_counts::CountDue;
 use wheel::{Tick, Wheel};
 use work::Lane;
 
@@ -122,7 +124,7 @@ pub struct Hub<T> {
     /// Requests of publishers that have not arrived whole.
     api_requests: u32,
     /// What was logged of each bound.
-    episodes: [Episode; Bound::ALL.len()],
+    limit_log: [LogThrottle; LimitKind::ALL.len()],
 }
 
 /// What the owner of a connection's socket must do with it once its outbox is empty.
@@ -179,7 +181,7 @@ impl<T> Hub<T> {
             addresses,
             trusted_proxies: config.server.trusted_proxies.clone(),
             api_requests: 0,
-            episodes: [Episode::default(); Bound::ALL.len()],
+            limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
         }
     }
 
@@ -200,15 +202,15 @@ impl<T> Hub<T> {
             last_seen_ms: now.ms,
             armed: 0,
             marks: Marks::default(),
-            replies: 0,
+            pending_replies: 0,
         });
-        self.addresses.come(address);
+        self.addresses.add(address);
         self.peers.arm(id, deadline_ms);
         let surplus = self.surplus(id);
         if self.is_full() {
-            self.hit_by(id, Bound::Connections, now);
+            self.limit_exceeded(id, LimitKind::Connections, now);
         } else if surplus > 0 {
-            self.hit_by(id, Bound::ConnectionsPerAddress, now);
+            self.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
         }
         if surplus > SURPLUS_TOLD {
             self.retire(id, CloseMode::Now, now);
@@ -253,15 +255,15 @@ impl<T> Hub<T> {
     }
 
     /// Rejects a client whose first bytes its socket cannot decode: answers 400 with `text`.
-    pub fn turn_away(&mut self, id: ConnId, text: &str, now: Now) {
-        self.refuse(id, Reject::new(400, text), now);
+    pub fn reject(&mut self, id: ConnId, text: &str, now: Now) {
+        self.refuse(id, HttpError::new(400, text), now);
     }
 
-    /// Forgets a connection, telling those who must know, and gives back what its owner kept.
+    /// Forgets a connection, full_sync those who must know, and gives back what its owner kept.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
         self.retire(id, CloseMode::Now, now);
         let peer = self.peers.remove(id)?;
-        self.addresses.go(peer.address);
+        self.addresses.remove(peer.address);
         self.note_closed(id);
         self.drop_slow(now);
         Some(peer.io)
@@ -271,7 +273,7 @@ impl<T> Hub<T> {
     pub fn tick(&mut self, now: Now) {
         self.check_due(now);
         self.check_leaves(now);
-        self.tell_due_counts(now);
+        self.send_due_counts(now);
         self.drop_idle_lists(now);
         self.continue_drain(now);
         self.close_orphans(now);
@@ -416,7 +418,7 @@ impl<T> Hub<T> {
     /// Drops connections whose outbox exceeds its limit. No close frame is sent: it would not fit.
     fn drop_slow(&mut self, now: Now) {
         while let Some(id) = self.peers.too_slow.pop() {
-            self.hit_by(id, Bound::OutboxBytes, now);
+            self.limit_exceeded(id, LimitKind::OutboxBytes, now);
             self.retire(id, CloseMode::Now, now);
         }
     }

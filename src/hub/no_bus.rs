@@ -17,7 +17,7 @@ impl Bus {
         None
     }
 
-    pub(super) fn say(&mut self, _item: &Item<'_>) {
+    pub(super) fn publish(&mut self, _item: &Item<'_>) {
         match *self {}
     }
 

@@ -1,6 +1,6 @@
 //! A set of other nodes, by their places. It is one word as long as all places are below 64.
 
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 /// The number of places for nodes whose channels and users are stored here. A place fits in a byte.
 pub(crate) const PLACES: usize = 256;
@@ -61,13 +61,13 @@ impl NodeSet {
     }
 
     /// Encodes or decodes it, depending on the direction of `c`.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let mut places: Vec<u8> = self.iter().map(|place| place as u8).collect();
-        c.list(&mut places, Carrier::int)?;
+        c.list(&mut places, Codec::int)?;
         if c.reads() {
             places.iter().for_each(|place| self.insert((*place).into()));
         }
-        if self.iter().count() == places.len() { Ok(()) } else { Err(Cut) }
+        if self.iter().count() == places.len() { Ok(()) } else { Err(DecodeError) }
     }
 
     fn word(&self, at: usize) -> u64 {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// A queue of frames. Most connections have none or one waiting: the first needs no memory of its
@@ -104,7 +104,7 @@ impl Outbox {
     }
 
     /// Writes it down, or reads it.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.sent)?;
         let mut count = c.count(usize::from(self.first.is_some()) + self.rest.len())?;
         if !c.reads() {
@@ -116,8 +116,8 @@ impl Outbox {
             self.push(frame);
             count -= 1;
         }
-        self.bytes = self.bytes.checked_sub(self.sent).ok_or(Cut)?;
-        if self.is_sound() { Ok(()) } else { Err(Cut) }
+        self.bytes = self.bytes.checked_sub(self.sent).ok_or(DecodeError)?;
+        if self.is_sound() { Ok(()) } else { Err(DecodeError) }
     }
 
     /// Whether the counts are those of the frames.

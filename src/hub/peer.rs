@@ -37,7 +37,7 @@ pub(crate) struct Peer<T> {
     pub marks: Marks,
     /// Answers to what it asked that were put in its outbox since that was last seen empty; a byte,
     /// as there is room for no more without making every connection larger.
-    pub replies: u8,
+    pub pending_replies: u8,
 }
 
 /// A flag of a connection, one bit each: more bytes would make every connection larger.
@@ -137,7 +137,7 @@ pub(crate) struct Subscriber {
     pub socket_id: SocketId,
     pub reader: Reader,
     /// Its memberships, sorted by channel.
-    pub seats: Vec<Seat>,
+    pub memberships: Vec<Membership>,
     /// Who it signed in as.
     pub user: Option<Box<User>>,
     /// Messages since the window of the rate limit began, and when that was.
@@ -168,7 +168,7 @@ impl std::fmt::Display for SocketId {
 
 /// A membership in a channel.
 #[derive(Debug, Clone)]
-pub(crate) struct Seat {
+pub(crate) struct Membership {
     /// The channel, by its place in the app.
     pub channel: u32,
     /// This connection's place among the channel's members.
@@ -250,33 +250,45 @@ impl Request {
 impl Subscriber {
     /// How many channels it is subscribed to.
     pub(crate) fn channels(&self) -> usize {
-        self.seats.len() - self.user.as_ref().map_or(0, |user| user.own_seats as usize)
+        self.memberships.len() - self.user.as_ref().map_or(0, |user| user.own_seats as usize)
     }
 
-    pub(crate) fn seat(&self, channel: u32) -> Option<&Seat> {
-        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
-        self.seats.get(at)
+    pub(crate) fn membership(&self, channel: u32) -> Option<&Membership> {
+        let at = self
+            .memberships
+            .binary_search_by_key(&channel, |membership| membership.channel)
+            .ok()?;
+        self.memberships.get(at)
     }
 
-    pub(crate) fn seat_mut(&mut self, channel: u32) -> Option<&mut Seat> {
-        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
-        self.seats.get_mut(at)
+    pub(crate) fn membership_mut(&mut self, channel: u32) -> Option<&mut Membership> {
+        let at = self
+            .memberships
+            .binary_search_by_key(&channel, |membership| membership.channel)
+            .ok()?;
+        self.memberships.get_mut(at)
     }
 
-    /// Adds a seat in a channel it has none in.
-    pub(crate) fn take_seat(&mut self, seat: Seat) {
-        if let Err(at) = self.seats.binary_search_by_key(&seat.channel, |seat| seat.channel) {
+    /// Adds a membership in a channel it has none in.
+    pub(crate) fn add_membership(&mut self, membership: Membership) {
+        if let Err(at) = self
+            .memberships
+            .binary_search_by_key(&membership.channel, |membership| membership.channel)
+        {
             // Most connections have one or two channels; doubling would waste more than it saves.
-            if self.seats.len() < 4 {
-                self.seats.reserve_exact(1);
+            if self.memberships.len() < 4 {
+                self.memberships.reserve_exact(1);
             }
-            self.seats.insert(at, seat);
+            self.memberships.insert(at, membership);
         }
     }
 
-    pub(crate) fn give_up_seat(&mut self, channel: u32) -> Option<Seat> {
-        let at = self.seats.binary_search_by_key(&channel, |seat| seat.channel).ok()?;
-        Some(self.seats.remove(at))
+    pub(crate) fn take_membership(&mut self, channel: u32) -> Option<Membership> {
+        let at = self
+            .memberships
+            .binary_search_by_key(&channel, |membership| membership.channel)
+            .ok()?;
+        Some(self.memberships.remove(at))
     }
 }
 
@@ -297,6 +309,6 @@ mod tests {
     fn an_idle_connection_is_small() {
         // The README promises less than half a kilobyte for each, channel membership included.
         assert!(size_of::<Peer<[u64; 2]>>() <= 256, "{}", size_of::<Peer<[u64; 2]>>());
-        assert_eq!(size_of::<Seat>(), 24);
+        assert_eq!(size_of::<Membership>(), 24);
     }
 }

@@ -103,10 +103,11 @@ impl<T> Peers<T> {
         let is_text = parts.first().is_some_and(|part| part.first() == Some(&WHOLE_TEXT));
         self.work.add(parts.len() as u64);
         let Some(peer) = self.get_mut(id) else { return };
-        peer.replies = if peer.outbox.is_empty() { 1 } else { peer.replies.saturating_add(1) };
+        peer.pending_replies =
+            if peer.outbox.is_empty() { 1 } else { peer.pending_replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
         if is_text && (self.listener.is_some() || log::log_enabled!(log::Level::Debug)) {
-            self.show_answer(id, parts);
+            self.log_answer(id, parts);
         }
         let Some((first, rest)) = parts.split_first() else { return };
         if !self.push(id, Frame::clone(first), lane) {
@@ -121,17 +122,17 @@ impl<T> Peers<T> {
     }
 
     /// Logs an answer, and passes it to the listener if the outbox has room for it.
-    fn show_answer(&mut self, id: ConnId, parts: &[Frame]) {
+    fn log_answer(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
         if let (Some(subscriber), Some(text)) =
             (self.get(id).and_then(Peer::subscriber), text_of(&frame))
         {
             log::debug!("{} < {text}", subscriber.socket_id);
         }
-        self.tell_listener(id, &frame);
+        self.notify_listener(id, &frame);
     }
 
-    fn tell_listener(&mut self, id: ConnId, frame: &Frame) {
+    fn notify_listener(&mut self, id: ConnId, frame: &Frame) {
         let Some(peer) = self.slab.get(id.0 as usize) else { return };
         let is_left_out =
             peer.marks.has(Mark::TooSlow) || peer.outbox.weight() > self.outbox_bytes_max;
@@ -192,10 +193,10 @@ impl<T> Peers<T> {
             match self.get(member).and_then(Peer::subscriber) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
                     if self.listener.is_some() {
-                        self.tell_listener(member, frame);
+                        self.notify_listener(member, frame);
                     }
-                    let is_told = self.push(member, Frame::clone(frame), lane);
-                    passed_over += u64::from(!is_told);
+                    let is_replicated = self.push(member, Frame::clone(frame), lane);
+                    passed_over += u64::from(!is_replicated);
                 }
                 _ => passed_over += 1,
             }

@@ -8,8 +8,8 @@ use super::member_list::{MemberList, sent_bytes};
 use super::node_set::{NodeSet, PLACES};
 use super::pending_leaves::Leaves;
 use super::random::Hashing;
-use crate::proto::carry::{Carried, Carrier, Cut};
 use crate::proto::message::{self, json_string, push_json_string};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// Who is here, in the order in which they came.
@@ -35,7 +35,7 @@ struct User {
     place: u64,
     /// The other nodes it is at, and which of them resynchronise and have not named it yet.
     nodes: NodeSet,
-    in_doubt: NodeSet,
+    stale: NodeSet,
 }
 
 /// What a user's coming or going has changed.
@@ -105,7 +105,7 @@ impl Presence {
         let (user, anywhere) = self.user(member);
         let here = !user.nodes.contains(node);
         user.nodes.insert(node);
-        user.in_doubt.remove(node);
+        user.stale.remove(node);
         Change { here, anywhere }
     }
 
@@ -114,7 +114,7 @@ impl Presence {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
         let here = user.nodes.contains(node);
         user.nodes.remove(node);
-        user.in_doubt.remove(node);
+        user.stale.remove(node);
         Change { here, anywhere: self.remove_if_gone(id) }
     }
 
@@ -130,17 +130,17 @@ impl Presence {
         self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
 
-    /// Marks all users at a node as in doubt, until the node names them again.
-    pub(crate) fn doubt(&mut self, node: usize) {
+    /// Marks all users at a node as in mark_stale, until the node names them again.
+    pub(crate) fn mark_stale(&mut self, node: usize) {
         let there = self.users.values_mut().filter(|user| user.nodes.contains(node));
-        there.for_each(|user| user.in_doubt.insert(node));
+        there.for_each(|user| user.stale.insert(node));
     }
 
-    /// Removes a node from its users: from all of them, or from those in doubt. Returns how many
+    /// Removes a node from its users: from all of them, or from those in mark_stale. Returns how many
     /// there were, and which of them are at no other node and not here.
-    pub(crate) fn forget(&mut self, node: usize, doubtful: bool) -> (usize, Vec<Rc<str>>) {
-        let there = |user: &User| match doubtful {
-            true => user.in_doubt.contains(node),
+    pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
+        let there = |user: &User| match stale_only {
+            true => user.stale.contains(node),
             false => user.nodes.contains(node),
         };
         let ids = self.order.values().filter(|id| self.users.get(*id).is_some_and(there));
@@ -151,24 +151,24 @@ impl Presence {
 
     /// Writes down who is here and at which other nodes, or reads it: then those who are here come
     /// one by one, by [`Presence::come_back`].
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
         let mut users: Vec<(Member, NodeSet, NodeSet)> = users
             .map(|(id, user)| {
                 let member = Member { id: Rc::clone(id), info: user.info.clone() };
-                (member, user.nodes.clone(), user.in_doubt.clone())
+                (member, user.nodes.clone(), user.stale.clone())
             })
             .collect();
-        c.list(&mut users, |c, (member, nodes, in_doubt)| {
+        c.list(&mut users, |c, (member, nodes, stale)| {
             c.text(&mut member.id)?;
-            c.option(&mut member.info, Carrier::text)?;
-            nodes.carry(c)?;
-            in_doubt.carry(c)
+            c.option(&mut member.info, Codec::text)?;
+            nodes.snapshot(c)?;
+            stale.snapshot(c)
         })?;
-        for (member, nodes, in_doubt) in users.into_iter().filter(|_| c.reads()) {
+        for (member, nodes, stale) in users.into_iter().filter(|_| c.reads()) {
             let (user, is_new) = self.user(&member);
-            (user.nodes, user.in_doubt) = (nodes, in_doubt);
-            is_new.then_some(()).ok_or(Cut)?;
+            (user.nodes, user.stale) = (nodes, stale);
+            is_new.then_some(()).ok_or(DecodeError)?;
         }
         Ok(())
     }
@@ -201,8 +201,8 @@ impl Presence {
             let place = self.joined;
             self.joined += 1;
             self.order.insert(place, Rc::clone(&member.id));
-            let (nodes, in_doubt) = Default::default();
-            User { info: member.info.clone(), connections: 0, place, nodes, in_doubt }
+            let (nodes, stale) = Default::default();
+            User { info: member.info.clone(), connections: 0, place, nodes, stale }
         });
         (user, is_new)
     }

@@ -5,8 +5,8 @@ use super::Hub;
 use super::api::{self, Answer, Listing};
 use super::peer::{ChunkedBody, CloseMode, ConnId, Now, Phase, Request};
 use super::work::{Lane, REQUEST_UNITS};
-use crate::config::{Bound, Limits};
-use crate::proto::http::{self, Body, Head, Reject, Response};
+use crate::config::{LimitKind, Limits};
+use crate::proto::http::{self, Body, Head, HttpError, Response};
 use crate::proto::websocket::Reader;
 
 /// What became of the bytes at the front of the input.
@@ -16,7 +16,7 @@ pub(super) enum Step {
     /// The same, and only this many of them must be kept: the rest is in the body so far.
     Partial(usize),
     /// They are an expensive request, which was not started and waits for a later visit.
-    PutOff,
+    Deferred,
     /// They were a request, of this length, and a list is being sent as the answer.
     Listing(usize, Box<Listing>),
     /// They were a request, of this length, and it was answered.
@@ -48,7 +48,7 @@ impl<T> Hub<T> {
         };
         let mut at = 0;
         let mut kept = input.len();
-        request.is_held = !self.go_on_listing(id, &mut request, now);
+        request.is_held = !self.continue_listing(id, &mut request, now);
         while !request.is_held && at < input.len() && input.len() - at >= request.needed {
             if self.must_wait(id, now) {
                 request.is_held = true;
@@ -56,7 +56,7 @@ impl<T> Hub<T> {
             }
             match self.next_request(id, &mut request, &input[at..], now) {
                 Step::Incomplete => break,
-                Step::PutOff => {
+                Step::Deferred => {
                     request.is_held = true;
                     self.schedule_in(id, Lane::Heavy);
                 }
@@ -139,7 +139,7 @@ impl<T> Hub<T> {
         }
         match head.body {
             // Decoded chunks cannot be put back: start only where the request cannot be put off.
-            Body::Chunked if self.is_put_off(|_| u64::MAX) => Step::PutOff,
+            Body::Chunked if self.is_put_off(|_| u64::MAX) => Step::Deferred,
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
                 if total > self.request_bytes_max {
@@ -173,7 +173,7 @@ impl<T> Hub<T> {
         chunked: &mut ChunkedBody,
         input: &[u8],
         head_len: usize,
-    ) -> Result<Option<usize>, Reject> {
+    ) -> Result<Option<usize>, HttpError> {
         let body_max = self.request_bytes_max.saturating_sub(head_len);
         let taken = chunked.decoder.decode(input, &mut chunked.body, body_max)?;
         Ok(chunked.decoder.is_done().then_some(taken))
@@ -209,7 +209,7 @@ impl<T> Hub<T> {
             return Ok(());
         }
         let text = format!("{limit} requests are on their way already (limits.api_requests).");
-        Err(Reject::at(Bound::ApiRequests, 503, text).into())
+        Err(HttpError::at(LimitKind::ApiRequests, 503, text).into())
     }
 
     /// A request has ended, answered or not.
@@ -231,7 +231,7 @@ impl<T> Hub<T> {
         }
         match self.api(head, body, now) {
             Answer::Whole(response) => self.answer(id, head, response, len, now),
-            Answer::PutOff => Step::PutOff,
+            Answer::Deferred => Step::Deferred,
             Answer::Listing(listing) => self.begin_listing(id, head, listing, len, now),
         }
     }
@@ -257,7 +257,7 @@ impl<T> Hub<T> {
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
         if let Some(bound) = response.bound {
-            self.hit_by(id, bound, now);
+            self.limit_exceeded(id, bound, now);
         }
         let keep = self.keeps(id, head);
         let connection = match (keep, head.minor) {
@@ -303,10 +303,10 @@ impl<T> Hub<T> {
     }
 
     /// Answers what cannot be served and closes: where the next request would begin is unknown.
-    pub(super) fn refuse(&mut self, id: ConnId, reject: Reject, now: Now) {
+    pub(super) fn refuse(&mut self, id: ConnId, reject: HttpError, now: Now) {
         log::debug!("refused a request: {} {}", reject.status, reject.text);
         if let Some(bound) = reject.bound {
-            self.hit_by(id, bound, now);
+            self.limit_exceeded(id, bound, now);
         }
         self.count_request(api::NO_ROUTE, reject.status);
         let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
@@ -314,7 +314,7 @@ impl<T> Hub<T> {
         self.retire(id, CloseMode::AfterPeer { half_closed: false }, now);
     }
 
-    fn refused(&mut self, id: ConnId, reject: Reject, now: Now) -> Step {
+    fn refused(&mut self, id: ConnId, reject: HttpError, now: Now) -> Step {
         self.refuse(id, reject, now);
         Step::Closed
     }

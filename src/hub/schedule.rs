@@ -11,8 +11,8 @@ use super::Hub;
 use super::peer::{ConnId, Mark, Now, Peer, Phase};
 use super::random::Hashing;
 use super::work::Lane;
-use crate::config::Bound;
-use crate::proto::carry::{Carried, Carrier};
+use crate::config::LimitKind;
+use crate::proto::snapshot::{Codec, DecodeResult};
 
 /// The connections with input to handle.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub(crate) struct Held {
 
 impl Held {
     /// Writes it to the saved state, or reads it from there.
-    pub(super) fn carry(c: &mut Carrier, held: &mut Held) -> Carried {
-        c.option(&mut held.message, Carrier::text)?;
+    pub(super) fn snapshot(c: &mut Codec, held: &mut Held) -> DecodeResult {
+        c.option(&mut held.message, Codec::text)?;
         c.bytes(&mut held.bytes)
     }
 }
@@ -78,9 +78,9 @@ impl Schedule {
     }
 
     /// Writes a connection's held input to the saved state, or reads it from there, if any is held.
-    pub(super) fn carry_held(&mut self, id: ConnId, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot_held(&mut self, id: ConnId, c: &mut Codec) -> DecodeResult {
         let mut held = self.held.remove(&id);
-        let carried = c.option(&mut held, Held::carry);
+        let carried = c.option(&mut held, Held::snapshot);
         held.into_iter().for_each(|held| self.hold(id, held));
         carried
     }
@@ -210,7 +210,7 @@ impl<T> Hub<T> {
         if matches!(peer.phase, Phase::Closing(_)) || peer.outbox.is_empty() {
             return false;
         }
-        let waits = u32::from(peer.replies) > self.limits.pipelined_requests;
+        let waits = u32::from(peer.pending_replies) > self.limits.pipelined_requests;
         if waits {
             self.pause(id, now);
         }
@@ -255,11 +255,11 @@ impl<T> Hub<T> {
         if peer.outbox.is_empty() {
             peer.marks.clear(Mark::Paused);
             peer.marks.clear(Mark::PauseCounted);
-            peer.replies = 0;
+            peer.pending_replies = 0;
             self.schedule_in(id, Lane::Light);
         } else if peer.marks.has(Mark::Blocked) && !peer.marks.has(Mark::PauseCounted) {
             peer.marks.set(Mark::PauseCounted);
-            self.hit_by(id, Bound::PipelinedRequests, now);
+            self.limit_exceeded(id, LimitKind::PipelinedRequests, now);
         }
     }
 

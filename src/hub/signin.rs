@@ -10,7 +10,7 @@ use super::Hub;
 use super::channel::{Access, Kind};
 use super::peer::{ConnId, Now, User};
 use super::presence::user_id;
-use super::subscriber::Refusal;
+use super::subscriber::ClientError;
 use crate::proto::message::{self, json_string};
 use crate::proto::websocket::Frame;
 
@@ -29,7 +29,7 @@ impl<T> Hub<T> {
         auth: &str,
         user_data: &str,
         now: Now,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
         };
@@ -41,13 +41,13 @@ impl<T> Hub<T> {
             key == app.settings.key && app.signer.verify(&signed, signature)
         });
         if !valid {
-            return Err(Refusal::unauthorized("wrong signature of the user"));
+            return Err(ClientError::unauthorized("wrong signature of the user"));
         }
         let (user, watchlist) = parse_user(user_data)?;
         match &subscriber.user {
             Some(before) if before.id == user.id => self.set_info(id, user.info),
-            Some(_) => return Err(Refusal::unauthorized("signed in as another user already")),
-            None => self.seat_user(id, index, user),
+            Some(_) => return Err(ClientError::unauthorized("signed in as another user already")),
+            None => self.attach_user(id, index, user),
         }
         self.peers.queue(id, message::signin_success(user_data));
         self.watch(id, index, &watchlist, now);
@@ -66,16 +66,16 @@ impl<T> Hub<T> {
     }
 
     /// One of the hub's own channels has lost its last member.
-    pub(super) fn nobody_left(&mut self, app: u32, name: &str) {
+    pub(super) fn notify_offline(&mut self, app: u32, name: &str) {
         if let Some(user) = name.strip_prefix(SIGNED_IN) {
-            self.tell_watchers(app, user, "offline");
+            self.notify_watchers(app, user, "offline");
         }
     }
 
     /// One of the hub's own channels has its first member at another node.
-    pub(super) fn somebody_came(&mut self, app: u32, name: &str) {
+    pub(super) fn notify_online(&mut self, app: u32, name: &str) {
         if let Some(user) = name.strip_prefix(SIGNED_IN) {
-            self.tell_watchers(app, user, "online");
+            self.notify_watchers(app, user, "online");
         }
     }
 
@@ -86,7 +86,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn seat_user(&mut self, id: ConnId, app: u32, user: User) {
+    fn attach_user(&mut self, id: ConnId, app: u32, user: User) {
         let first = !self.is_online(app, &user.id);
         let name = format!("{SIGNED_IN}{}", user.id);
         let user_id = user.id.clone();
@@ -95,11 +95,11 @@ impl<T> Hub<T> {
         }
         self.join_own(id, app, &name);
         if first {
-            self.tell_watchers(app, &user_id, "online");
+            self.notify_watchers(app, &user_id, "online");
         }
     }
 
-    /// Gives a connection a seat in one of the hub's own channels.
+    /// Gives a connection a membership in one of the hub's own channels.
     fn join_own(&mut self, id: ConnId, app: u32, name: &str) {
         let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
         if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
@@ -109,25 +109,26 @@ impl<T> Hub<T> {
     }
 
     /// Removes a connection from the hub's own channels in which it watches users other than these:
-    /// a connection has one watchlist, and one seat in these channels for each user on it.
+    /// a connection has one watchlist, and one membership in these channels for each user on it.
     fn stop_watching(&mut self, id: ConnId, app: u32, stays: &[String], now: Now) {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return;
         };
         let stays: BTreeSet<&str> = stays.iter().map(String::as_str).collect();
         let channels = &self.apps[app as usize].channels;
-        let places = subscriber.seats.iter().map(|seat| seat.channel).filter(|&place| {
-            let name = channels.get(place as usize).map(|channel| &*channel.name);
-            let watched = name.and_then(|name| name.strip_prefix(WATCHING));
-            watched.is_some_and(|user| !stays.contains(user))
-        });
+        let places =
+            subscriber.memberships.iter().map(|membership| membership.channel).filter(|&place| {
+                let name = channels.get(place as usize).map(|channel| &*channel.name);
+                let watched = name.and_then(|name| name.strip_prefix(WATCHING));
+                watched.is_some_and(|user| !stays.contains(user))
+            });
         for place in places.collect::<Vec<u32>>() {
             let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
             let Some(subscriber) = subscriber else { return };
-            let seat = subscriber.give_up_seat(place);
-            if let (Some(seat), Some(user)) = (seat, &mut subscriber.user) {
+            let membership = subscriber.take_membership(place);
+            if let (Some(membership), Some(user)) = (membership, &mut subscriber.user) {
                 user.own_seats -= 1;
-                self.unseat(id, app, seat, now);
+                self.remove_member(id, app, membership, now);
             }
         }
     }
@@ -148,7 +149,8 @@ impl<T> Hub<T> {
             let name = format!("{WATCHING}{user}");
             let place = self.apps[app as usize].place(&name);
             let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
-            let seated = place.zip(subscriber).is_some_and(|(place, s)| s.seat(place).is_some());
+            let seated =
+                place.zip(subscriber).is_some_and(|(place, s)| s.membership(place).is_some());
             if !seated {
                 self.join_own(id, app, &name);
             }
@@ -161,7 +163,7 @@ impl<T> Hub<T> {
         self.peers.queue(id, watchlist_events(&events));
     }
 
-    fn tell_watchers(&mut self, app: u32, user: &str, what: &'static str) {
+    fn notify_watchers(&mut self, app: u32, user: &str, what: &'static str) {
         let name = format!("{WATCHING}{user}");
         if let Some(channel) = self.apps[app as usize].channel(&name) {
             let frame = watchlist_events(&[(what, vec![user])]);
@@ -172,15 +174,15 @@ impl<T> Hub<T> {
 
 /// Whether this node publishes how many subscribers a channel has here: for channels that are
 /// listed, and for signed-in users.
-pub(super) fn is_told(channel: &str, kind: Kind) -> bool {
+pub(super) fn is_replicated(channel: &str, kind: Kind) -> bool {
     kind.is_listed() || channel.starts_with(SIGNED_IN)
 }
 
 /// The user of a sign-in and the ids of the users it watches.
-fn parse_user(user_data: &str) -> Result<(User, Vec<String>), Refusal> {
+fn parse_user(user_data: &str) -> Result<(User, Vec<String>), ClientError> {
     let malformed = || {
         let text = "user_data must be a JSON object with the user's id, a text or a number";
-        Refusal::new(4200, text, "user_data is not an object with an id")
+        ClientError::new(4200, text, "user_data is not an object with an id")
     };
     let data = message::object(user_data).ok_or_else(malformed)?;
     let id = data.get("id").and_then(|raw| user_id(raw.get())).ok_or_else(malformed)?;

@@ -1,31 +1,20 @@
 //! Subscribing and leaving: who may, what they are told, and what the others are told of it
-//! (protocol sections 6, 7, 9 and 12).
+//! (protocol sections 6, 7 and 9).
 
 use std::rc::Rc;
 
 use super::Hub;
 use super::bus::Bus;
 use super::channel::{Access, Channel, Kind, USER_PREFIX, is_strict};
-use super::peer::{ConnId, Now, Seat};
+use super::peer::{ConnId, Membership, Now};
 use super::presence::{self, Member};
-use super::signin::is_told;
-use super::subscriber::Refusal;
+use super::signin::is_replicated;
+use super::subscriber::ClientError;
 use super::work::{MEMBERSHIP_UNITS, SIGNATURE_UNITS};
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::proto::envelope::Item;
 use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
-
-/// When a channel's subscribers are sent their number.
-#[derive(Debug)]
-pub(super) struct CountDue {
-    pub ms: u64,
-    pub app: u32,
-    pub channel: Rc<str>,
-}
-
-/// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
-pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
 
 impl<T> Hub<T> {
     /// Subscribes a connection to a channel. Subscribing again is no error: it is answered again.
@@ -34,7 +23,7 @@ impl<T> Hub<T> {
         id: ConnId,
         asked: Subscribe,
         now: Now,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return Ok(());
         };
@@ -43,8 +32,9 @@ impl<T> Hub<T> {
         self.check_name(app, &asked.channel, kind)?;
         let member = self.authorize(id, kind, &asked)?;
         let place = self.apps[app as usize].place(&asked.channel);
-        let seat = place.and_then(|place| self.seat(id, place));
-        let stays = seat.is_some_and(|seat| seat.user == member.as_ref().map(|m| m.id.clone()));
+        let membership = place.and_then(|place| self.membership(id, place));
+        let stays = membership
+            .is_some_and(|membership| membership.user == member.as_ref().map(|m| m.id.clone()));
         if !stays {
             self.check_room(id, app, place, member.as_ref(), &asked.channel)?;
             // A connection that is in the channel as another user leaves as that user.
@@ -53,7 +43,7 @@ impl<T> Hub<T> {
         }
         self.welcome(id, app, &asked.channel, kind, now);
         if !stays {
-            self.tell_count(app, &asked.channel, now);
+            self.send_count(app, &asked.channel, now);
         }
         Ok(())
     }
@@ -74,22 +64,22 @@ impl<T> Hub<T> {
         let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) else {
             return;
         };
-        if let Some(seat) = subscriber.give_up_seat(place) {
-            self.unseat(id, app, seat, now);
+        if let Some(membership) = subscriber.take_membership(place) {
+            self.remove_member(id, app, membership, now);
         }
     }
 
-    fn check_name(&self, app: u32, channel: &str, kind: Kind) -> Result<(), Refusal> {
+    fn check_name(&self, app: u32, channel: &str, kind: Kind) -> Result<(), ClientError> {
         let limit = self.limits.channel_name_length as usize;
         if channel.is_empty() {
-            return Err(Refusal::malformed("the channel has no name"));
+            return Err(ClientError::malformed("the channel has no name"));
         }
         if channel.chars().count() > limit {
             let error = format!(
                 "The channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            let refusal = Refusal::malformed("the channel's name is too long");
-            return Err(refusal.at(Bound::ChannelNameLength).about(
+            let refusal = ClientError::malformed("the channel's name is too long");
+            return Err(refusal.at(LimitKind::ChannelNameLength).about(
                 channel,
                 "LimitReached",
                 error,
@@ -100,7 +90,7 @@ impl<T> Hub<T> {
         if is_signed && ends_with_data(channel) {
             let error = "The channel name ends with a colon and a JSON object: its signature would \
                          also be one of another channel.";
-            let refusal = Refusal::malformed("the channel's name ends with data");
+            let refusal = ClientError::malformed("the channel's name ends with data");
             return Err(refusal.about(channel, "InvalidName", error, 400));
         }
         if self.apps[app as usize].settings.strict_channel_names
@@ -108,7 +98,7 @@ impl<T> Hub<T> {
             && !is_strict(channel)
         {
             let error = "The channel name has characters that are not allowed.";
-            return Err(Refusal::malformed("a character in the channel's name").about(
+            return Err(ClientError::malformed("a character in the channel's name").about(
                 channel,
                 "InvalidName",
                 error,
@@ -124,11 +114,11 @@ impl<T> Hub<T> {
         id: ConnId,
         kind: Kind,
         asked: &Subscribe,
-    ) -> Result<Option<Member>, Refusal> {
+    ) -> Result<Option<Member>, ClientError> {
         let channel = &asked.channel;
         let unauthorized = |detail| {
             let error = "The connection is unauthorized.";
-            Err(Refusal::unauthorized(detail).about(channel, "AuthError", error, 401))
+            Err(ClientError::unauthorized(detail).about(channel, "AuthError", error, 401))
         };
         let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
             return unauthorized("the connection has gone");
@@ -166,13 +156,13 @@ impl<T> Hub<T> {
     }
 
     /// The member that joins a presence channel: from `channel_data`, or the signed-in user.
-    fn member(&self, id: ConnId, channel: &str, data: Option<&str>) -> Result<Member, Refusal> {
+    fn member(&self, id: ConnId, channel: &str, data: Option<&str>) -> Result<Member, ClientError> {
         let limit = self.limits.presence_data_bytes as usize;
         if data.is_some_and(|data| data.len() > limit) {
             let error =
                 format!("channel_data is longer than {limit} bytes (limits.presence_data_bytes).");
-            let refusal = Refusal::malformed("channel_data is too long");
-            return Err(refusal.at(Bound::PresenceDataBytes).about(
+            let refusal = ClientError::malformed("channel_data is too long");
+            return Err(refusal.at(LimitKind::PresenceDataBytes).about(
                 channel,
                 "LimitReached",
                 error,
@@ -187,7 +177,7 @@ impl<T> Hub<T> {
         };
         let error = "channel_data is not an object with a user_id.";
         member.ok_or_else(|| {
-            Refusal::malformed("channel_data").about(channel, "InvalidData", error, 400)
+            ClientError::malformed("channel_data").about(channel, "InvalidData", error, 400)
         })
     }
 
@@ -198,9 +188,9 @@ impl<T> Hub<T> {
         place: Option<u32>,
         member: Option<&Member>,
         channel: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         let full = |bound, error: String, detail| {
-            Err(Refusal::new(4200, error.clone(), detail).at(bound).about(
+            Err(ClientError::new(4200, error.clone(), detail).at(bound).about(
                 channel,
                 "LimitReached",
                 error,
@@ -209,12 +199,12 @@ impl<T> Hub<T> {
         };
         let limit = self.limits.channels_per_connection as usize;
         let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
-        let is_in = place.is_some_and(|place| self.seat(id, place).is_some());
+        let is_in = place.is_some_and(|place| self.membership(id, place).is_some());
         if !is_in && subscriber.is_some_and(|subscriber| subscriber.channels() >= limit) {
             let error = format!(
                 "The connection has {limit} channels already (limits.channels_per_connection)."
             );
-            return full(Bound::ChannelsPerConnection, error, "too many channels");
+            return full(LimitKind::ChannelsPerConnection, error, "too many channels");
         }
         let limit = self.limits.presence_members as usize;
         let app = &self.apps[app as usize];
@@ -225,7 +215,7 @@ impl<T> Hub<T> {
         {
             let error =
                 format!("The channel has {limit} members already (limits.presence_members).");
-            return full(Bound::PresenceMembers, error, "too many members");
+            return full(LimitKind::PresenceMembers, error, "too many members");
         }
         let limit = self.limits.presence_bytes as usize;
         if let (Some(presence), Some(member)) = (presence, member)
@@ -235,7 +225,7 @@ impl<T> Hub<T> {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return full(Bound::PresenceBytes, error, "too large a channel");
+            return full(LimitKind::PresenceBytes, error, "too large a channel");
         }
         Ok(())
     }
@@ -270,7 +260,7 @@ impl<T> Hub<T> {
             if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
                 let app = (&*self.peers.app_ids[app as usize]).into();
                 let (user, info) = ((&*member.id).into(), member.info.as_deref());
-                bus.say(&Item::Joined { app, channel: name.into(), user, info });
+                bus.publish(&Item::Joined { app, channel: name.into(), user, info });
             }
         }
         note_change(self.bus.as_mut(), app, channel);
@@ -278,7 +268,7 @@ impl<T> Hub<T> {
         channel.members.push(id);
         let user = member.map(|member| Rc::clone(&member.id));
         if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
-            subscriber.take_seat(Seat { channel: place, index, user });
+            subscriber.add_membership(Membership { channel: place, index, user });
         }
     }
 
@@ -312,42 +302,42 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Takes a connection's seat away in the channel; the seat is no longer the connection's.
-    pub(super) fn unseat(&mut self, id: ConnId, app: u32, seat: Seat, now: Now) {
+    /// Takes a connection's membership away in the channel; the membership is no longer the connection's.
+    pub(super) fn remove_member(&mut self, id: ConnId, app: u32, membership: Membership, now: Now) {
         let index = app;
         let app = &mut self.apps[app as usize];
-        let Some(channel) = app.channels.get_mut(seat.channel as usize) else { return };
-        debug_assert_eq!(channel.members.get(seat.index as usize), Some(&id));
-        channel.members.swap_remove(seat.index as usize);
-        if let Some(&moved) = channel.members.get(seat.index as usize)
+        let Some(channel) = app.channels.get_mut(membership.channel as usize) else { return };
+        debug_assert_eq!(channel.members.get(membership.index as usize), Some(&id));
+        channel.members.swap_remove(membership.index as usize);
+        if let Some(&moved) = channel.members.get(membership.index as usize)
             && let Some(subscriber) = self.peers.get_mut(moved).and_then(|p| p.subscriber_mut())
-            && let Some(moved) = subscriber.seat_mut(seat.channel)
+            && let Some(moved) = subscriber.membership_mut(membership.channel)
         {
-            moved.index = seat.index;
+            moved.index = membership.index;
         }
         note_change(self.bus.as_mut(), index, channel);
-        if let (Some(presence), Some(user)) = (&mut channel.presence, seat.user) {
+        if let (Some(presence), Some(user)) = (&mut channel.presence, membership.user) {
             let change = presence.leave(&user);
             if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
                 let (app, channel) = (app.settings.id.as_str().into(), (&*channel.name).into());
-                bus.say(&Item::Left { app, channel, user: (&*user).into() });
+                bus.publish(&Item::Left { app, channel, user: (&*user).into() });
             }
             if change.anywhere && !channel.members.is_empty() {
-                self.add_leave(index, seat.channel, user);
+                self.add_leave(index, membership.channel, user);
             }
         }
         self.peers.work.add(MEMBERSHIP_UNITS);
         let app = &mut self.apps[index as usize];
-        let Some(channel) = app.channels.get_mut(seat.channel as usize) else { return };
+        let Some(channel) = app.channels.get_mut(membership.channel as usize) else { return };
         if channel.is_vacant() {
-            return self.vacate(index, seat.channel);
+            return self.vacate(index, membership.channel);
         }
         if channel.members.len() * 4 < channel.members.capacity() {
             channel.members.shrink_to(channel.members.len() * 2);
         }
         if app.settings.subscription_count {
             let name = Rc::clone(&channel.name);
-            self.tell_count(index, &name, now);
+            self.send_count(index, &name, now);
         }
     }
 
@@ -355,50 +345,11 @@ impl<T> Hub<T> {
     pub(super) fn vacate(&mut self, app: u32, place: u32) {
         let Some(channel) = self.apps[app as usize].vacate(place) else { return };
         if channel.kind.access == Access::Internal {
-            return self.nobody_left(app, &channel.name);
+            return self.notify_offline(app, &channel.name);
         }
         log::debug!("channel {:?} removed", channel.name);
         if let Some(listener) = &mut self.peers.listener {
             listener.channel_removed(&self.peers.app_ids[app as usize], &channel.name);
-        }
-    }
-
-    /// Tells the subscribers of a channel how many they are, where the app wants it: at every
-    /// change up to a hundred of them, above that every five seconds at most.
-    pub(super) fn tell_count(&mut self, app: u32, name: &str, now: Now) {
-        let index = app;
-        let app = &mut self.apps[app as usize];
-        if !app.settings.subscription_count {
-            return;
-        }
-        let Some(place) = app.place(name) else { return };
-        let Some(channel) = app.channels.get_mut(place as usize) else { return };
-        let count = channel.subscriptions();
-        if channel.presence.is_some() || !channel.kind.is_listed() {
-            return;
-        }
-        if count > 100 && now.ms < channel.counted_ms + COUNT_PAUSE_MS {
-            if !std::mem::replace(&mut channel.count_due, true) {
-                let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
-                self.counts_due.push_back(CountDue { ms, app: index, channel });
-            }
-            return;
-        }
-        (channel.counted_ms, channel.count_due) = (now.ms, false);
-        let data = format!(r#"{{"subscription_count":{count}}}"#);
-        let event = "pusher_internal:subscription_count";
-        let frame = message::internal(event, Some(name), &data);
-        self.peers.broadcast(index, &channel.members, &frame, None);
-    }
-
-    /// Tells what was held back.
-    pub(super) fn tell_due_counts(&mut self, now: Now) {
-        while self.counts_due.front().is_some_and(|due| due.ms <= now.ms) {
-            let Some(CountDue { app, channel, .. }) = self.counts_due.pop_front() else { return };
-            let is_due = self.apps[app as usize].channel(&channel).is_some_and(|c| c.count_due);
-            if is_due {
-                self.tell_count(app, &channel, now);
-            }
         }
     }
 
@@ -413,22 +364,22 @@ impl<T> Hub<T> {
             return SIGNATURE_UNITS;
         };
         // A connection that is subscribed already may leave as one user and join as another.
-        let told = channel.members.len() << usize::from(self.seat(id, place).is_some());
+        let told = channel.members.len() << usize::from(self.membership(id, place).is_some());
         SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
     }
 
-    pub(super) fn seat(&self, id: ConnId, place: u32) -> Option<&Seat> {
-        self.peers.get(id)?.subscriber()?.seat(place)
+    pub(super) fn membership(&self, id: ConnId, place: u32) -> Option<&Membership> {
+        self.peers.get(id)?.subscriber()?.membership(place)
     }
 }
 
 /// The `channel_data` of a signed subscription; it must be a JSON object. The signed text is
 /// `SOCKET:CHANNEL:DATA`, and a channel name may contain colons: if any text were valid data, a
 /// signature for `private-chat:42` would also be valid for `private-chat` with the data `42`.
-fn channel_data(asked: &Subscribe) -> Result<Option<&str>, Refusal> {
+fn channel_data(asked: &Subscribe) -> Result<Option<&str>, ClientError> {
     let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
     if data.is_some_and(|data| !message::is_object(data)) {
-        let refusal = Refusal::malformed("channel_data is no object");
+        let refusal = ClientError::malformed("channel_data is no object");
         let error = "channel_data is not a JSON object.";
         return Err(refusal.about(&asked.channel, "InvalidData", error, 400));
     }
@@ -443,7 +394,9 @@ fn ends_with_data(name: &str) -> bool {
 
 /// Makes this node publish how many subscribers a channel has here, once the turn is over.
 fn note_change(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
-    if let Some(bus) = bus.filter(|_| !channel.is_changed && is_told(&channel.name, channel.kind)) {
+    if let Some(bus) =
+        bus.filter(|_| !channel.is_changed && is_replicated(&channel.name, channel.kind))
+    {
         channel.is_changed = true;
         bus.note_channel(app, &channel.name);
     }

@@ -4,7 +4,7 @@ use super::Hub;
 use super::peer::{CloseMode, ConnId, Mark, Now, Subscriber};
 use super::schedule::Held;
 use super::work::{Lane, MEMBERSHIP_UNITS, MESSAGE_UNITS, SIGNATURE_UNITS};
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::proto::message::{self, ClientMessage, Malformed};
 use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
@@ -21,7 +21,7 @@ impl<T> Hub<T> {
         while !self.holds_rest(id, bytes, at) {
             match reader.next(bytes, &mut at, bounds) {
                 Ok(Some(item)) => {
-                    if let Handled::PutOff(message) = self.item(id, item, now) {
+                    if let Handled::Deferred(message) = self.item(id, item, now) {
                         self.hold(id, Some(message), bytes, at);
                         return self.put_back(id, reader);
                     }
@@ -40,7 +40,7 @@ impl<T> Hub<T> {
     /// Handles the held input of a WebSocket.
     pub(super) fn held_frames(&mut self, id: ConnId, mut held: Held, now: Now) {
         if let Some(message) = held.message.take() {
-            if let Handled::PutOff(message) = self.text(id, &message, now) {
+            if let Handled::Deferred(message) = self.text(id, &message, now) {
                 return self.hold(id, Some(message), &held.bytes, 0);
             }
             if self.has_ended(id) {
@@ -91,18 +91,18 @@ impl<T> Hub<T> {
             websocket::TOO_BIG => {
                 let bytes = bounds.message_bytes;
                 let bound = match bytes < self.limits.message_bytes as usize {
-                    true => Bound::MessageSize,
-                    false => Bound::MessageBytes,
+                    true => LimitKind::MessageSize,
+                    false => LimitKind::MessageBytes,
                 };
                 (bound, format!("a message may have {bytes} bytes ({})", bound.setting()))
             }
             websocket::TOO_MANY_FRAMES => {
-                let (bound, frames) = (Bound::MessageFragments, bounds.fragments);
+                let (bound, frames) = (LimitKind::MessageFragments, bounds.fragments);
                 (bound, format!("a message may have {frames} frames ({})", bound.setting()))
             }
             _ => return self.send_close(id, violation.code, violation.reason, now),
         };
-        self.hit_by(id, bound, now);
+        self.limit_exceeded(id, bound, now);
         self.send_close(id, violation.code, &reason, now);
     }
 
@@ -139,7 +139,7 @@ impl<T> Hub<T> {
         if message::is_plain_client_event(text) && self.is_over_event_rate(id, now) {
             self.peers.counters.apps[app as usize].messages_in += 1;
             let refusal = self.over_event_rate();
-            self.tell(id, &refusal, now);
+            self.send_error(id, &refusal, now);
             return Handled::Done;
         }
         let parsed = message::parse(text);
@@ -147,12 +147,12 @@ impl<T> Hub<T> {
             && self.must_take_list_first(id, app, &asked.channel)
         {
             self.pause(id, now);
-            return Handled::PutOff(text.to_owned());
+            return Handled::Deferred(text.to_owned());
         }
         if let Ok(asked) = &parsed
             && self.is_put_off(|hub| hub.units_of(id, app, asked))
         {
-            return Handled::PutOff(text.to_owned());
+            return Handled::Deferred(text.to_owned());
         }
         self.peers.counters.apps[app as usize].messages_in += 1;
         if log::log_enabled!(log::Level::Debug) {
@@ -183,9 +183,9 @@ impl<T> Hub<T> {
         match handled {
             Ok(()) => {
                 self.peers.counters.apps[app as usize].messages_handled += 1;
-                self.tell_listener(id, text);
+                self.notify_listener(id, text);
             }
-            Err(refusal) => self.tell(id, &refusal, now),
+            Err(refusal) => self.send_error(id, &refusal, now),
         }
         Handled::Done
     }
@@ -204,7 +204,7 @@ impl<T> Hub<T> {
         }
     }
 
-    fn tell_listener(&mut self, id: ConnId, text: &str) {
+    fn notify_listener(&mut self, id: ConnId, text: &str) {
         let Some(mut listener) = self.peers.listener.take() else { return };
         if let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) {
             let app_id = &self.peers.app_ids[subscriber.app as usize];
@@ -229,7 +229,7 @@ impl<T> Hub<T> {
             *count += 1;
             return true;
         }
-        self.hit_by(id, Bound::RateLimit, now);
+        self.limit_exceeded(id, LimitKind::RateLimit, now);
         self.peers.queue(id, message::error(4301, RATE_LIMIT));
         if limit.terminate_on_limit {
             // Not with 4301: clients take every code from 4300 up for "never come back".
@@ -239,9 +239,9 @@ impl<T> Hub<T> {
     }
 
     /// Tells a client why it was refused, and leaves it connected.
-    fn tell(&mut self, id: ConnId, refusal: &Refusal, now: Now) {
+    fn send_error(&mut self, id: ConnId, refusal: &ClientError, now: Now) {
         if let Some(bound) = refusal.bound {
-            self.hit_by(id, bound, now);
+            self.limit_exceeded(id, bound, now);
         }
         log::debug!("refused: {}", refusal.detail);
         self.peers.queue(id, message::error(refusal.code, &refusal.message));
@@ -267,8 +267,8 @@ impl<T> Hub<T> {
     /// Takes a subscriber that is going out of its channels and its app.
     pub(super) fn forget(&mut self, id: ConnId, subscriber: Subscriber, now: Now) {
         let app = subscriber.app;
-        for seat in subscriber.seats {
-            self.unseat(id, app, seat, now);
+        for membership in subscriber.memberships {
+            self.remove_member(id, app, membership, now);
         }
         self.peers.work.add(MEMBERSHIP_UNITS);
         self.apps[app as usize].connections -= 1;
@@ -283,14 +283,14 @@ pub(super) enum Handled {
     Done,
     /// It was not started and is handled on a later visit: it is expensive, or its client must read
     /// a member list first.
-    PutOff(String),
+    Deferred(String),
 }
 
 const RATE_LIMIT: &str = "Rate limit exceeded";
 
 /// The answer to a client whose message is rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ClientError {
     pub code: u16,
     pub message: String,
     /// Which rule it was, for the log.
@@ -298,17 +298,17 @@ pub(super) struct Refusal {
     /// For a subscription: the channel, what kind of error, a sentence and a status.
     pub subscription: Option<(String, &'static str, String, u16)>,
     /// The bound that was hit, if it was one.
-    pub bound: Option<Bound>,
+    pub bound: Option<LimitKind>,
 }
 
-impl Refusal {
+impl ClientError {
     pub(super) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        Refusal { code, message: message.into(), detail, subscription: None, bound: None }
+        ClientError { code, message: message.into(), detail, subscription: None, bound: None }
     }
 
     /// The same for a bound that was hit.
-    pub(super) fn at(self, bound: Bound) -> Self {
-        Refusal { bound: Some(bound), ..self }
+    pub(super) fn at(self, bound: LimitKind) -> Self {
+        ClientError { bound: Some(bound), ..self }
     }
 
     /// The same, with an error event for a channel in addition.
@@ -325,16 +325,16 @@ impl Refusal {
 
     /// Reverb's answer to everything it cannot read.
     pub(super) fn malformed(detail: &'static str) -> Self {
-        Refusal::new(4200, "Invalid message format", detail)
+        ClientError::new(4200, "Invalid message format", detail)
     }
 
     pub(super) fn unauthorized(detail: &'static str) -> Self {
-        Refusal::new(4009, "Connection is unauthorized", detail)
+        ClientError::new(4009, "Connection is unauthorized", detail)
     }
 }
 
-impl From<Malformed> for Refusal {
+impl From<Malformed> for ClientError {
     fn from(Malformed(detail): Malformed) -> Self {
-        Refusal::malformed(detail)
+        ClientError::malformed(detail)
     }
 }

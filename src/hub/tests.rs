@@ -1,6 +1,6 @@
 //! The hub as a whole, without a socket: what its parts cannot show each by itself.
 
-mod carry;
+mod snapshot;
 mod turns;
 
 use std::io::IoSlice;
@@ -45,7 +45,7 @@ impl World {
         (id, socket_id)
     }
 
-    fn say(&mut self, id: ConnId, text: &str) {
+    fn send_text(&mut self, id: ConnId, text: &str) {
         let mut frame = vec![0x81];
         match text.len() {
             len @ 0..126 => frame.push(0x80 | len as u8),
@@ -60,7 +60,7 @@ impl World {
     }
 
     fn subscribe(&mut self, id: ConnId, channel: &str) {
-        self.say(
+        self.send_text(
             id,
             &format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#),
         );
@@ -69,7 +69,7 @@ impl World {
     fn sign_in(&mut self, id: ConnId, socket_id: &str, user_data: &str) {
         let auth = Signer::new(SECRET).sign(&[socket_id, "::user::", user_data]);
         let user_data = crate::proto::message::json_string(user_data);
-        self.say(
+        self.send_text(
             id,
             &format!(
                 r#"{{"event":"pusher:signin","data":{{"auth":"key:{auth}","user_data":{user_data}}}}}"#
@@ -142,15 +142,15 @@ fn whoever_takes_the_place_of_a_slow_reader_is_not_closed_for_it() {
     let (sender, _) = world.connect();
     world.subscribe(sender, "a");
     let whisper = format!(r#"{{"event":"client-x","channel":"a","data":"{}"}}"#, "x".repeat(5_000));
-    (0..3).for_each(|_| world.say(sender, &whisper));
+    (0..3).for_each(|_| world.send_text(sender, &whisper));
     assert_eq!(world.hub.next_action(slow), IoAction::Stay);
-    world.say(sender, &whisper);
-    world.say(sender, &whisper);
+    world.send_text(sender, &whisper);
+    world.send_text(sender, &whisper);
     assert_eq!(world.hub.next_action(slow), IoAction::Drop);
     world.hub.close(slow, world.now);
     let (newcomer, _) = world.connect();
     assert_eq!(newcomer, slow);
-    world.say(sender, &whisper);
+    world.send_text(sender, &whisper);
     world.pass(1_000);
     assert_eq!(world.hub.next_action(newcomer), IoAction::Stay);
 }
@@ -197,7 +197,7 @@ fn of_those_who_leave_together_none_is_told_of_the_others() {
             let data = format!(r#"{{"user_id":"{n}"}}"#);
             let auth = Signer::new(SECRET).sign(&[&socket_id, ":presence-a:", &data]);
             let data = crate::proto::message::json_string(&data);
-            world.say(
+            world.send_text(
                 id,
                 &format!(
                     r#"{{"event":"pusher:subscribe","data":{{"channel":"presence-a",

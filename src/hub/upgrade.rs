@@ -6,18 +6,18 @@
 
 use super::Hub;
 use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
 use crate::proto::query::decode_percent;
 use crate::proto::websocket::Reader;
 
 /// Why an app does not take a connection.
-struct Refusal {
+struct AdmitError {
     code: u16,
     message: &'static str,
     /// The bound of the app that was hit, if it was that, with its value.
-    bound: Option<(Bound, u64)>,
+    bound: Option<(LimitKind, u64)>,
 }
 
 impl<T> Hub<T> {
@@ -37,11 +37,11 @@ impl<T> Hub<T> {
         self.peers.queue(id, http::switching_protocols(key));
         match self.admit(id, head) {
             Ok(_) if self.is_draining() => self.defer(id, now),
-            Ok(app) => self.take_in(id, app, now),
-            Err(Refusal { code, message, bound }) => {
+            Ok(app) => self.open_websocket(id, app, now),
+            Err(AdmitError { code, message, bound }) => {
                 if let Some((bound, value)) = bound {
                     let address = self.peers.get(id).and_then(|peer| peer.address);
-                    self.hit(bound, value, address, now);
+                    self.limit_exceeded_from(bound, value, address, now);
                 }
                 log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
@@ -50,7 +50,7 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    fn take_in(&mut self, id: ConnId, index: u32, now: Now) {
+    fn open_websocket(&mut self, id: ConnId, index: u32, now: Now) {
         let socket_id = self.random.socket_id();
         let app = &mut self.apps[index as usize];
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -68,11 +68,11 @@ impl<T> Hub<T> {
     }
 
     /// The app that takes the connection, or why it does not.
-    fn admit(&self, id: ConnId, head: &Head<'_>) -> Result<u32, Refusal> {
+    fn admit(&self, id: ConnId, head: &Head<'_>) -> Result<u32, AdmitError> {
         if self.echoes {
             return Ok(0);
         }
-        let refuse = |code, message| Err(Refusal { code, message, bound: None });
+        let refuse = |code, message| Err(AdmitError { code, message, bound: None });
         let path = self.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {
             Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
@@ -88,8 +88,8 @@ impl<T> Hub<T> {
         let all = app.all_connections();
         if let Some(max) = app.settings.max_connections.filter(|max| all >= u64::from(*max)) {
             let message = "Application is over connection quota";
-            let bound = Some((Bound::AppConnections, max.into()));
-            return Err(Refusal { code: 4004, message, bound });
+            let bound = Some((LimitKind::AppConnections, max.into()));
+            return Err(AdmitError { code: 4004, message, bound });
         }
         if self.is_full() {
             return refuse(4100, "Server is over capacity");
@@ -112,7 +112,7 @@ fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
         app,
         socket_id,
         reader: Reader::default(),
-        seats: Vec::new(),
+        memberships: Vec::new(),
         user: None,
         window: (0, now.ms),
         client_events: (0, 0),

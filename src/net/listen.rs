@@ -15,7 +15,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener};
 use super::server::no_room;
 use super::sys;
 use crate::config;
-use crate::hub::Episode;
+use crate::hub::{LogThrottle, Policy};
 
 /// A listening socket.
 pub(super) struct Listen {
@@ -29,7 +29,7 @@ pub(super) struct Listen {
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
     /// What was said of it.
-    exhausted: Episode,
+    exhausted: LogThrottle,
 }
 
 enum Socket {
@@ -42,7 +42,7 @@ enum Socket {
 pub(super) enum NotAccepted {
     /// None waits.
     None,
-    /// There are no descriptors or no memory left; `untold` as [`Episode::note`] says it.
+    /// There are no descriptors or no memory left; `untold` as [`LogThrottle::note`] says it.
     Exhausted { untold: Option<u64>, error: io::Error },
 }
 
@@ -120,7 +120,7 @@ impl Listen {
             ready: true,
             cut_short: false,
             retry_ms: None,
-            exhausted: Episode::default(),
+            exhausted: LogThrottle::new(Policy::ONE_AN_EPISODE),
         }
     }
 

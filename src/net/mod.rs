@@ -1,11 +1,11 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
 //! know what it carries, and a byte is given to the hub as it came.
 
-mod call;
+mod blocking_stream;
 mod clock;
+mod control;
 mod error;
 mod listen;
-mod notice;
 mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
@@ -15,7 +15,6 @@ mod redis;
 mod restart_key;
 mod server;
 mod socket;
-mod stop;
 pub mod successor;
 pub(crate) mod sys;
 pub mod systemd;
@@ -25,13 +24,13 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
-pub(crate) use call::Call;
+pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;
+pub use control::Stopper;
 pub use error::BindError;
-pub(crate) use redis::Line;
+pub(crate) use redis::BlockingRedis;
 pub use server::Server;
 pub(crate) use server::connections_within;
-pub use stop::Stopper;
 #[doc(hidden)]
 pub use sys::{raise_open_files, send_signal, set_backlog};
 pub(crate) use tls::look_at_certificate;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::Registry;
 use mio::event::Event;
 
-use super::call::Duplex;
+use super::blocking_stream::Duplex;
 use super::error::BindError;
 use super::socket::Socket;
 use crate::config::{Config, Error, Limits, RedisTarget, RedisTls};
@@ -77,9 +77,9 @@ impl Redis {
 }
 
 /// A connection that waits for Redis: there is none.
-pub(crate) enum Line {}
+pub(crate) enum BlockingRedis {}
 
-impl Line {
+impl BlockingRedis {
     pub(crate) fn open(target: &RedisTarget, _timeout: Duration) -> Result<Self, String> {
         Err(format!("Redis {target}: this build has none; build with the feature redis"))
     }

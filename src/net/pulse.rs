@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::redis::Line;
+use super::redis::BlockingRedis;
 use crate::config::laravel::PulseStream;
 use crate::config::{Config, Limits};
 use crate::hub::{Counters, Now};
@@ -99,7 +99,7 @@ struct Writer {
     timeout: Duration,
     stream: PulseStream,
     /// The connection, and the name of the stream.
-    line: Option<(Line, String)>,
+    line: Option<(BlockingRedis, String)>,
 }
 
 impl Writer {
@@ -179,8 +179,8 @@ impl Writer {
     }
 
     /// Connects, and finds out which of the names the stream has; without one it is the first.
-    fn connect(&self) -> Result<(Line, String), String> {
-        let mut line = Line::open(&self.stream.target, self.timeout)?;
+    fn connect(&self) -> Result<(BlockingRedis, String), String> {
+        let mut line = BlockingRedis::open(&self.stream.target, self.timeout)?;
         for name in &self.stream.names {
             let kind = line.ask(&[b"TYPE", name.as_bytes()]);
             let kind = kind.map_err(|why| format!("Redis {}: {why}", self.stream.target))?;

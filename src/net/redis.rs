@@ -2,7 +2,7 @@
 //! on it, how long anything may take and what is logged of it is the hub's business; what goes
 //! wrong here is one sentence for it.
 
-mod line;
+mod blocking;
 mod resolve;
 mod stream;
 #[cfg(feature = "tls")]
@@ -25,7 +25,7 @@ use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
 
-pub(crate) use line::Line;
+pub(crate) use blocking::BlockingRedis;
 pub(super) use stream::Read;
 pub(super) use tls::Connector;
 pub(super) use tls::Session;

@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::redis::Line;
-use super::stop::Stopper;
+use super::control::Stopper;
+use super::redis::BlockingRedis;
 use crate::config::laravel::RestartKey;
 use crate::config::{Limits, RedisTarget};
 
@@ -111,7 +111,7 @@ struct Shared {
     target: Box<RedisTarget>,
     names: Vec<String>,
     timeout: Duration,
-    line: Option<Line>,
+    line: Option<BlockingRedis>,
 }
 
 /// What stands under each name. It is compared and never understood.
@@ -180,7 +180,7 @@ impl Shared {
     fn read(&mut self) -> Result<Values, String> {
         let mut line = match self.line.take() {
             Some(line) => line,
-            None => Line::open(&self.target, self.timeout)?,
+            None => BlockingRedis::open(&self.target, self.timeout)?,
         };
         let values = self.names.iter().map(|name| line.ask(&[b"GET", name.as_bytes()]));
         let values = values.collect::<Result<Values, String>>();

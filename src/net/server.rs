@@ -24,19 +24,18 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use super::clock::Clock;
+use super::control::{ControlPipe, Stopper};
 use super::listen::Listen;
-use super::notice::Notice;
 use super::pulse::Pulse;
 use super::redis::Redis;
 use super::restart_key;
 use super::socket::{Received, Socket};
-use super::stop::{self, StopRequests, Stopper};
 use super::successor::{Outcome, Successor};
 use super::sys;
 use super::systemd::SdNotify;
 use super::tls::TlsAcceptor;
 use crate::config::{Config, Limits};
-use crate::hub::{ConnId, Hub, IoAction, Now};
+use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
 use accept::Files;
 use catch_up::CatchUp;
 use configure::Configure;
@@ -62,7 +61,7 @@ pub struct Server {
     secure: Option<TlsAcceptor>,
     /// The way to the other nodes, if there are to be any.
     redis: Option<Redis>,
-    stops: StopRequests,
+    stops: ControlPipe,
     /// The other end of `stops`, for as many stoppers as are wanted.
     stop_writer: StdUnixStream,
     hub: Hub<Socket>,
@@ -76,7 +75,7 @@ pub struct Server {
     to_reap: Vec<ConnId>,
     buffer: Box<[u8]>,
     /// Clients that speak TLS to a server that does not.
-    misdirected: Notice,
+    misdirected: LogThrottle,
     /// Whether it was asked for something by a signal or a stopper since the last look.
     asked: bool,
     /// When to give back the memory of those who have gone.
@@ -141,7 +140,7 @@ impl Server {
     ///
     /// The system's.
     pub fn stopper(&self) -> io::Result<Stopper> {
-        stop::stopper(&self.stop_writer)
+        super::control::stopper(&self.stop_writer)
     }
 
     /// Serves until it is asked to stop.
@@ -283,7 +282,8 @@ impl Server {
             Received::Bytes { len, more } => {
                 if socket.tls.is_none() && is_tls_hello(&self.buffer[..len]) {
                     let address = socket.stream.peer_addr().ok();
-                    self.misdirected.warn(address, TLS_ON_PLAIN, now.ms);
+                    let address = address.map_or("a client".to_owned(), |from| from.to_string());
+                    self.misdirected.warn(now.ms, format_args!("{address}: {TLS_ON_PLAIN}"));
                 }
                 self.hub.receive(id, &mut self.buffer[..len], now);
                 if more {
@@ -309,7 +309,7 @@ impl Server {
                 // The server discards the client's input, and answers without encryption.
                 self.hub.ready(id);
                 self.hub.counters_mut().tls_failures += 1;
-                self.hub.turn_away(id, PLAIN_ON_TLS, now);
+                self.hub.reject(id, PLAIN_ON_TLS, now);
             }
         }
     }

@@ -46,7 +46,7 @@ pub struct Envelope<'a> {
     /// Its place in what the node says; `None` when it has none.
     pub seq: Option<u64>,
     /// Items, to be read with [`Item::read`].
-    pub say: Vec<&'a RawValue>,
+    pub items: Vec<&'a RawValue>,
 }
 
 /// Why a text on the channel is passed over.
@@ -76,10 +76,10 @@ pub fn parse(text: &[u8]) -> Result<Envelope<'_>, Foreign> {
     let payload = payload.ok_or(Foreign::NoEnvelope)?;
     let field = |name| payload.get(name).map(|raw| raw.get());
     let node = field("node").and_then(self::text).and_then(|text| NodeId::parse(&text));
-    let say = field("say").and_then(message::array);
-    let (Some(node), Some(say)) = (node, say) else { return Err(Foreign::NoEnvelope) };
+    let items = field("say").and_then(message::array);
+    let (Some(node), Some(items)) = (node, items) else { return Err(Foreign::NoEnvelope) };
     let seq = field("seq").map(number).map(|seq| seq.ok_or(Foreign::NoEnvelope)).transpose()?;
-    Ok(Envelope { node, seq, say })
+    Ok(Envelope { node, seq, items })
 }
 
 /// Writes an envelope; `items` are what [`Item::write`] wrote, with commas between them.
@@ -117,27 +117,27 @@ pub enum Item<'a> {
     Left { app: Text<'a>, channel: Text<'a>, user: Text<'a> },
     /// A cache channel keeps this message, a JSON text, for so long. Of two the one with the
     /// greater version is kept.
-    Kept { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
-    /// From here to [`Item::Whole`] everything that is here is told once more; what cache channels
+    Cached { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
+    /// From here to [`Item::SyncEnd`] everything that is here is told once more; what cache channels
     /// keep only if it says so.
-    Begin { kept: bool },
+    SyncBegin { kept: bool },
     /// Everything was told.
-    Whole,
+    SyncEnd,
     /// The node goes.
     Goodbye,
-    /// Who hears this should say [`Item::Alive`].
+    /// Who hears this should items [`Item::Alive`].
     Hello,
-    /// The node has said up to before `next`, keeps what it said from `first` on to say it again,
-    /// has been here for so long, and gives what it will say then the number `end`.
+    /// The node has said up to before `next`, keeps what it said from `first` on to items it again,
+    /// has been here for so long, and gives what it will items then the number `end`.
     Alive { first: u64, next: u64, up_ms: u64, end: u64 },
     /// Everything of this node before `next` has been heard.
-    Heard { node: NodeId, next: u64 },
+    Ack { node: NodeId, next: u64 },
     /// This node has not been heard of for so long, and may come back.
-    Silent { node: NodeId, silent_ms: u64 },
-    /// This node should say again what it said from `next` on.
-    Again { node: NodeId, next: u64 },
+    Suspect { node: NodeId, silent_ms: u64 },
+    /// This node should items again what it said from `next` on.
+    Nack { node: NodeId, next: u64 },
     /// This node should tell everything that is there; what its cache channels keep too, if asked.
-    Tell { node: NodeId, kept: bool },
+    SyncRequest { node: NodeId, kept: bool },
 }
 
 /// An event for the subscribers of some channels; `name` and `data` are JSON texts.
@@ -194,21 +194,21 @@ impl Item<'_> {
             Item::Left { app, channel, user } => {
                 row.text("left").text(app).text(channel).text(user)
             }
-            Item::Kept { app, channel, message, ttl_ms, version: (clock, node) } => {
+            Item::Cached { app, channel, message, ttl_ms, version: (clock, node) } => {
                 row.text("kept").text(app).text(channel).raw(message);
                 row.number(*ttl_ms).number(*clock).number(*node)
             }
-            Item::Begin { kept } => row.text("begin").number((*kept).into()),
-            Item::Whole => row.text("whole"),
+            Item::SyncBegin { kept } => row.text("begin").number((*kept).into()),
+            Item::SyncEnd => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
             Item::Alive { first, next, up_ms, end } => {
                 row.text("alive").number(*first).number(*next).number(*up_ms).number(*end)
             }
-            Item::Heard { node, next } => row.text("heard").node(*node).number(*next),
-            Item::Silent { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
-            Item::Again { node, next } => row.text("again").node(*node).number(*next),
-            Item::Tell { node, kept } => row.text("tell").node(*node).number((*kept).into()),
+            Item::Ack { node, next } => row.text("heard").node(*node).number(*next),
+            Item::Suspect { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
+            Item::Nack { node, next } => row.text("again").node(*node).number(*next),
+            Item::SyncRequest { node, kept } => row.text("tell").node(*node).number((*kept).into()),
         };
         row.out.push(']');
     }
@@ -234,20 +234,20 @@ impl Item<'_> {
             "kept" => {
                 let message = raw(3).filter(|message| message.starts_with('{'))?;
                 let (ttl_ms, version) = (count(4)?, (count(5)?, count(6)?));
-                Item::Kept { app: text(1)?, channel: text(2)?, message, ttl_ms, version }
+                Item::Cached { app: text(1)?, channel: text(2)?, message, ttl_ms, version }
             }
-            "begin" => Item::Begin { kept: count(1)? != 0 },
-            "whole" => Item::Whole,
+            "begin" => Item::SyncBegin { kept: count(1)? != 0 },
+            "whole" => Item::SyncEnd,
             "goodbye" => Item::Goodbye,
             "hello" => Item::Hello,
             "alive" => {
                 let (first, next, up_ms) = (count(1)?, count(2)?, count(3)?);
                 Item::Alive { first, next, up_ms, end: count(4).unwrap_or(next) }
             }
-            "heard" => Item::Heard { node: node(1)?, next: count(2)? },
-            "silent" => Item::Silent { node: node(1)?, silent_ms: count(2)? },
-            "again" => Item::Again { node: node(1)?, next: count(2)? },
-            "tell" => Item::Tell { node: node(1)?, kept: count(2)? != 0 },
+            "heard" => Item::Ack { node: node(1)?, next: count(2)? },
+            "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },
+            "again" => Item::Nack { node: node(1)?, next: count(2)? },
+            "tell" => Item::SyncRequest { node: node(1)?, kept: count(2)? != 0 },
             _ => return None,
         })
     }
@@ -371,22 +371,22 @@ mod tests {
             Item::Joined { app: app(), channel: channel(), user: user(), info: Some("{}") },
             Item::Joined { app: app(), channel: channel(), user: user(), info: None },
             Item::Left { app: app(), channel: channel(), user: user() },
-            Item::Kept {
+            Item::Cached {
                 app: app(),
                 channel: channel(),
                 message: r#"{"a":[1]}"#,
                 ttl_ms: 5,
                 version: (6, 7),
             },
-            Item::Begin { kept: true },
-            Item::Whole,
+            Item::SyncBegin { kept: true },
+            Item::SyncEnd,
             Item::Goodbye,
             Item::Hello,
             Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2 },
-            Item::Heard { node, next: 1 },
-            Item::Silent { node, silent_ms: 3 },
-            Item::Again { node, next: 2 },
-            Item::Tell { node, kept: true },
+            Item::Ack { node, next: 1 },
+            Item::Suspect { node, silent_ms: 3 },
+            Item::Nack { node, next: 2 },
+            Item::SyncRequest { node, kept: true },
         ]
     }
 
@@ -400,7 +400,7 @@ mod tests {
         let text = envelope(NodeId(7), Some(u64::MAX), &written);
         let read = parse(text.as_bytes()).unwrap();
         assert_eq!((read.node, read.seq), (NodeId(7), Some(u64::MAX)));
-        let read: Vec<_> = read.say.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
+        let read: Vec<_> = read.items.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
         assert_eq!(read, items());
         assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
         assert_eq!(begins(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 pub use chunked::Chunked;
 pub use response::{Response, continue_frame, date, switching_protocols};
 
-use crate::config::Bound;
+use crate::config::LimitKind;
 
 /// The first line and headers of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,24 +54,24 @@ pub enum Body {
 
 /// Why a request cannot be served, and what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
+pub struct HttpError {
     /// The status.
     pub status: u16,
     /// One sentence for the body.
     pub text: String,
     /// The bound that was hit, if it is one.
-    pub bound: Option<Bound>,
+    pub bound: Option<LimitKind>,
 }
 
-impl Reject {
+impl HttpError {
     /// A refusal with this status and sentence.
     pub fn new(status: u16, text: impl Into<String>) -> Self {
-        Reject { status, text: text.into(), bound: None }
+        HttpError { status, text: text.into(), bound: None }
     }
 
     /// The same for a bound that was hit.
-    pub fn at(bound: Bound, status: u16, text: impl Into<String>) -> Self {
-        Reject { bound: Some(bound), ..Reject::new(status, text) }
+    pub fn at(bound: LimitKind, status: u16, text: impl Into<String>) -> Self {
+        HttpError { bound: Some(bound), ..HttpError::new(status, text) }
     }
 }
 
@@ -86,7 +86,7 @@ pub fn parse(
     bytes: &[u8],
     bytes_max: usize,
     headers_max: usize,
-) -> Result<Option<(Head<'_>, usize)>, Reject> {
+) -> Result<Option<(Head<'_>, usize)>, HttpError> {
     // Without values until there are some: it is most of a page.
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let headers = &mut headers[..headers_max.min(HEADERS_MAX)];
@@ -97,13 +97,13 @@ pub fn parse(
         Ok(_) => return Err(too_long(bytes_max)),
         Err(httparse::Error::TooManyHeaders) => {
             let text = format!("More than {headers_max} headers (limits.request_headers).");
-            return Err(Reject::at(Bound::RequestHeaders, 431, text));
+            return Err(HttpError::at(LimitKind::RequestHeaders, 431, text));
         }
-        Err(error) => return Err(Reject::new(400, format!("Bad request: {error}."))),
+        Err(error) => return Err(HttpError::new(400, format!("Bad request: {error}."))),
     };
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
     else {
-        return Err(Reject::new(400, "Bad request."));
+        return Err(HttpError::new(400, "Bad request."));
     };
     let (path, query) = split_target(target);
     let mut head = Head {
@@ -152,12 +152,12 @@ impl Framing {
         mut self,
         headers: &[httparse::Header<'a>],
         head: &mut Head<'a>,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), HttpError> {
         for header in headers {
             self.header(header.name, header.value, head)?;
         }
         if self.chunked && (self.length.is_some() || head.minor == 0) {
-            return Err(Reject::new(400, "Bad request: the length of the body is ambiguous."));
+            return Err(HttpError::new(400, "Bad request: the length of the body is ambiguous."));
         }
         head.body =
             if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
@@ -172,7 +172,7 @@ impl Framing {
         name: &str,
         value: &'a [u8],
         head: &mut Head<'a>,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), HttpError> {
         // Lengths first: most headers are none of ours, and are passed by one comparison.
         match name.len() {
             6 if is(name, "origin") => head.origin = std::str::from_utf8(value).ok(),
@@ -195,7 +195,7 @@ impl Framing {
             }
             17 if is(name, "transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
-                    return Err(Reject::new(501, "The only transfer coding known is chunked."));
+                    return Err(HttpError::new(501, "The only transfer coding known is chunked."));
                 }
                 self.chunked = true;
             }
@@ -207,8 +207,8 @@ impl Framing {
     }
 
     /// Digits alone, and the same each time it is given (RFC 9112 section 6.3).
-    fn content_length(&mut self, value: &[u8]) -> Result<(), Reject> {
-        let bad = || Reject::new(400, "Bad request: Content-Length is not a length.");
+    fn content_length(&mut self, value: &[u8]) -> Result<(), HttpError> {
+        let bad = || HttpError::new(400, "Bad request: Content-Length is not a length.");
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }
@@ -233,22 +233,22 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
-fn too_long(bytes_max: usize) -> Reject {
+fn too_long(bytes_max: usize) -> HttpError {
     let limit = "limits.request_head_bytes";
     let text = format!("Request head too large: the limit is {bytes_max} bytes ({limit}).");
-    Reject::at(Bound::RequestHeadBytes, 431, text)
+    HttpError::at(LimitKind::RequestHeadBytes, 431, text)
 }
 
 /// What `limits.request_headers` may be at most.
 const HEADERS_MAX: usize = 256;
 
 /// The refusal of a request that is too long as a whole.
-pub fn body_too_large(bytes: usize, bytes_max: usize) -> Reject {
+pub fn body_too_large(bytes: usize, bytes_max: usize) -> HttpError {
     let text = format!(
         "Payload too large: {bytes} bytes, the limit is {bytes_max} (max_request_size; \
          REVERB_MAX_REQUEST_SIZE)."
     );
-    Reject::at(Bound::RequestSize, 413, text)
+    HttpError::at(LimitKind::RequestSize, 413, text)
 }
 
 /// Whether this is the base64 of 16 bytes: 22 digits and two signs of padding.

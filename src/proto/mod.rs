@@ -2,10 +2,9 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
 //! Nothing outlives a call except a [`websocket::Reader`], a [`http::Chunked`] and a `resp::Reader`,
-//! which hold what has not arrived whole, and a [`carry::Carrier`].
+//! which hold what has not arrived whole, and a [`snapshot::Codec`].
 
 pub mod auth;
-pub mod carry;
 pub mod envelope;
 pub mod forwarded;
 pub mod http;
@@ -16,4 +15,5 @@ pub mod query;
 #[cfg(feature = "redis")]
 pub mod resp;
 pub mod shown;
+pub mod snapshot;
 pub mod websocket;

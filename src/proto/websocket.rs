@@ -6,8 +6,8 @@
 //! the first byte that breaks them: a message is refused by its header when it will be too long,
 //! and at the first byte that cannot be UTF-8.
 
-mod carry;
 mod frame;
+mod snapshot;
 
 use std::io::Cursor;
 use std::ops::Range;

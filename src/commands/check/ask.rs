@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::laravel::{Place, in_url};
 use crate::config::App;
-use crate::net::{Call, unix_s};
+use crate::net::{BlockingStream, unix_s};
 use crate::proto::auth::Signer;
 use crate::proto::shown;
 
@@ -30,12 +30,12 @@ pub(super) struct Refused {
 
 impl Visit<'_> {
     /// Connects, and speaks TLS if that is spoken there.
-    pub(super) fn connect(&self) -> Result<Call, Refused> {
+    pub(super) fn connect(&self) -> Result<BlockingStream, Refused> {
         let Place { host, port, is_secure } = self.place;
         let host = host.trim_matches(['[', ']']);
         let call = match host.starts_with('/') {
-            true => Call::unix(Path::new(host), self.timeout),
-            false => Call::tcp(host, *port, self.timeout),
+            true => BlockingStream::unix(Path::new(host), self.timeout),
+            false => BlockingStream::tcp(host, *port, self.timeout),
         };
         let mut call = call.map_err(|error| Refused {
             nobody_listens: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
@@ -111,7 +111,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// An answer up to its end, or until it is enough. A broken connection is the end as well.
-fn read(call: &mut Call, is_enough: fn(&str) -> bool) -> Result<String, String> {
+fn read(call: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String, String> {
     let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         match call.read(&mut buffer) {

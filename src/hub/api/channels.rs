@@ -59,7 +59,7 @@ impl<T> Hub<T> {
     pub(super) fn terminate(&mut self, app: u32, user: &str, now: Now) -> Response {
         if let Some(bus) = &mut self.bus {
             let app = self.apps[app as usize].settings.id.as_str();
-            bus.say(&Item::Terminate { app: app.into(), user: user.into() });
+            bus.publish(&Item::Terminate { app: app.into(), user: user.into() });
         }
         self.end_connections(app, user, now);
         Response::json(200, "{}")
@@ -76,8 +76,8 @@ impl<T> Hub<T> {
             }
             ids.extend(channel.members.iter().copied().filter(|&id| {
                 let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
-                let seat = subscriber.and_then(|s| s.seat(place as u32));
-                seat.is_some_and(|seat| seat.user.as_deref() == Some(user))
+                let membership = subscriber.and_then(|s| s.membership(place as u32));
+                membership.is_some_and(|membership| membership.user.as_deref() == Some(user))
             }));
         }
         ids.sort_unstable();

@@ -13,9 +13,9 @@ use super::super::channel::{Access, Kind};
 use super::super::peer::{Now, SocketId};
 use super::Answer;
 use super::info::{Info, write_entry};
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::proto::envelope::{self, Item, Version};
-use crate::proto::http::{Reject, Response};
+use crate::proto::http::{HttpError, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
 
 /// One event to be sent; `name` and `data` are JSON texts.
@@ -41,7 +41,7 @@ pub(in super::super) struct Sent<'a> {
 
 impl<T> Hub<T> {
     /// `POST events`.
-    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, Reject> {
+    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, HttpError> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let event = self.check_event(&object, Prefix(None), true, &mut faults);
@@ -49,7 +49,7 @@ impl<T> Hub<T> {
             return Ok(response.into());
         }
         if self.is_put_off(|hub| hub.units_to_publish(app, &event)) {
-            return Ok(Answer::PutOff);
+            return Ok(Answer::Deferred);
         }
         self.publish(app, &event, KeyOrder::DataFirst, now);
         let Some(info) = event.info else { return Ok(Response::json(200, "{}").into()) };
@@ -74,7 +74,7 @@ impl<T> Hub<T> {
         app: u32,
         body: &[u8],
         now: Now,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Answer, HttpError> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let objects = self.check_batch(&object, &mut faults);
@@ -87,7 +87,7 @@ impl<T> Hub<T> {
         }
         let units = |hub: &Self| events.iter().map(|event| hub.units_to_publish(app, event)).sum();
         if self.is_put_off(units) {
-            return Ok(Answer::PutOff);
+            return Ok(Answer::Deferred);
         }
         events.iter().for_each(|event| self.publish(app, event, KeyOrder::ChannelFirst, now));
         if events.iter().all(|event| event.info.is_none()) {
@@ -132,7 +132,7 @@ impl<T> Hub<T> {
         if channels.is_empty() {
             return;
         }
-        bus.say(&Item::Event(envelope::Event {
+        bus.publish(&Item::Event(envelope::Event {
             app: self.apps[app as usize].settings.id.as_str().into(),
             name,
             data,
@@ -183,7 +183,7 @@ impl<T> Hub<T> {
                     "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
                     items.len()
                 );
-                faults.over(Bound::EventsPerBatch, "batch", &text);
+                faults.over(LimitKind::EventsPerBatch, "batch", &text);
             }
             Some(items) => {
                 return items
@@ -210,7 +210,7 @@ impl<T> Hub<T> {
                 "The {prefix}name field is longer than {limit} characters \
                  (limits.event_name_length)."
             );
-            faults.over(Bound::EventNameLength, &format!("{prefix}name"), &text);
+            faults.over(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
         let channels = match several {
@@ -264,7 +264,7 @@ impl<T> Hub<T> {
                  (limits.channels_per_event).",
                 channels.len()
             );
-            faults.over(Bound::ChannelsPerEvent, "channels", &text);
+            faults.over(LimitKind::ChannelsPerEvent, "channels", &text);
         }
         channels
     }
@@ -282,7 +282,7 @@ impl<T> Hub<T> {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            faults.over(Bound::ChannelNameLength, &format!("{prefix}{key}"), &text);
+            faults.over(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
         }
     }
 }
@@ -298,8 +298,8 @@ impl std::fmt::Display for Prefix {
 }
 
 /// The body as an object. A list passes as one without members, as in PHP.
-fn parse_body(body: &[u8]) -> Result<Object<'_>, Reject> {
-    let bad = || Reject::new(400, "Bad request: the body is not a JSON object.");
+fn parse_body(body: &[u8]) -> Result<Object<'_>, HttpError> {
+    let bad = || HttpError::new(400, "Bad request: the body is not a JSON object.");
     let text = std::str::from_utf8(body).map_err(|_| bad())?;
     match message::object(text) {
         Some(object) => Ok(object),
@@ -389,7 +389,7 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
 struct Faults {
     found: Vec<(String, Vec<String>)>,
     /// A bound that is among them.
-    bound: Option<Bound>,
+    bound: Option<LimitKind>,
 }
 
 impl Faults {
@@ -400,7 +400,7 @@ impl Faults {
         }
     }
 
-    fn over(&mut self, bound: Bound, field: &str, text: &str) {
+    fn over(&mut self, bound: LimitKind, field: &str, text: &str) {
         self.bound = Some(bound);
         self.add(field, text);
     }

@@ -5,8 +5,8 @@
 use super::super::app::App;
 use super::super::channel::Access;
 use super::super::peer::Now;
-use crate::proto::carry::{Carried, Carrier};
 use crate::proto::message::push_json_string;
+use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket;
 
 /// The attributes a request asks for.
@@ -20,7 +20,7 @@ pub(crate) struct Info {
 
 impl Info {
     /// Encodes or decodes it, depending on the direction of `c`.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let flags = [
             &mut self.occupied,
             &mut self.user_count,

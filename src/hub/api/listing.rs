@@ -12,9 +12,9 @@ use super::super::request::Step;
 use super::super::work::{CHANNEL_UNITS, Lane};
 use super::Answer;
 use super::info::{Info, write_entry};
-use crate::proto::carry::{Carried, Carrier};
 use crate::proto::http::{Head, Response};
 use crate::proto::query::Query;
+use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// The state of a list that is being sent.
@@ -89,7 +89,7 @@ impl<T> Hub<T> {
 
     /// Sends the next piece of a connection's list, if it has one in progress. Returns whether the
     /// hub may serve requests of the connection now.
-    pub(in super::super) fn go_on_listing(
+    pub(in super::super) fn continue_listing(
         &mut self,
         id: ConnId,
         request: &mut Request,
@@ -162,11 +162,11 @@ impl Listing {
 
     /// Encodes or decodes it, depending on the direction of `c`. The caller converts the place to
     /// the number of channels before it, because places differ in the hub that restores it.
-    pub(in super::super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(in super::super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.app)?;
         c.int(&mut self.place)?;
         c.text(&mut self.prefix)?;
-        self.info.carry(c)?;
+        self.info.snapshot(c)?;
         let flags = [&mut self.has_entries, &mut self.is_chunked, &mut self.keeps];
         flags.into_iter().try_for_each(|flag| c.flag(flag))
     }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use super::Hub;
 use super::peer::Now;
-use crate::proto::http::{Head, Reject, Response};
+use crate::proto::http::{Head, HttpError, Response};
 use crate::proto::query::{Query, decode_percent};
 use crate::proto::shown::shown;
 pub(super) use events::Sent;
@@ -82,7 +82,7 @@ pub(super) enum Answer {
     /// A channel list that is too long for one turn; it is sent in pieces.
     Listing(Box<Listing>),
     /// The request is too much work for this visit. Nothing was done; a later visit retries it.
-    PutOff,
+    Deferred,
 }
 
 impl From<Response> for Answer {
@@ -113,7 +113,7 @@ impl<T> Hub<T> {
         match &answer {
             Answer::Whole(response) => self.count_request(route, response.status),
             Answer::Listing(_) => self.count_request(route, 200),
-            Answer::PutOff => {}
+            Answer::Deferred => {}
         }
         answer
     }
@@ -184,7 +184,7 @@ impl<T> Hub<T> {
         Ok(Call { app, verb, query })
     }
 
-    fn act(&mut self, call: &Call<'_>, body: &[u8], now: Now) -> Result<Answer, Reject> {
+    fn act(&mut self, call: &Call<'_>, body: &[u8], now: Now) -> Result<Answer, HttpError> {
         let Call { app, verb, query } = call;
         let app = *app;
         let response = match verb {
@@ -194,7 +194,7 @@ impl<T> Hub<T> {
             Verb::Users(_) | Verb::Terminate(_)
                 if self.is_put_off(|hub| hub.units_to_look(app, verb)) =>
             {
-                return Ok(Answer::PutOff);
+                return Ok(Answer::Deferred);
             }
             Verb::Connections => self.connections_of(app),
             Verb::Channel(name) => self.channel_info(app, name, query, now),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::Hub;
 use super::super::peer::Now;
 use crate::proto::auth::is_md5_hex;
-use crate::proto::http::{Head, Reject};
+use crate::proto::http::{Head, HttpError};
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
@@ -19,7 +19,7 @@ impl<T> Hub<T> {
         head: &Head<'_>,
         query: &Query<'_>,
         now: Now,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), HttpError> {
         let app = &self.apps[app as usize];
         match query.value("auth_key") {
             None => return Err(invalid("auth_key is missing.")),
@@ -52,13 +52,13 @@ impl<T> Hub<T> {
             _ => {
                 let signed = format!("{method}\n{path}\n{parameters}");
                 log::debug!("wrong signature; it should have been over {signed:?}");
-                Err(Reject::new(401, "Authentication signature invalid."))
+                Err(HttpError::new(401, "Authentication signature invalid."))
             }
         }
     }
 
     /// Whether the request was signed lately; otherwise whoever saw it could send it again.
-    fn check_time(&self, query: &Query<'_>, now: Now) -> Result<(), Reject> {
+    fn check_time(&self, query: &Query<'_>, now: Now) -> Result<(), HttpError> {
         let window_s = u64::from(self.limits.api_timestamp_window_s);
         if window_s == 0 {
             return Ok(());
@@ -75,7 +75,7 @@ impl<T> Hub<T> {
                 "Timestamp expired: {given_s} is {off_s} seconds from the server's clock, the \
                  limit is {window_s} (limits.api_timestamp_window_s)."
             );
-            return Err(Reject::new(401, text));
+            return Err(HttpError::new(401, text));
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<T> Hub<T> {
 
 /// Checks that the body is the one whose hash was signed. An empty one is signed without a hash by
 /// most, and with that of nothing by some.
-pub(super) fn check_body(query: &Query<'_>, body: &[u8]) -> Result<(), Reject> {
+pub(super) fn check_body(query: &Query<'_>, body: &[u8]) -> Result<(), HttpError> {
     match query.value("body_md5") {
         None if body.is_empty() => Ok(()),
         Some(hash) if is_md5_hex(hash, body) => Ok(()),
@@ -92,6 +92,6 @@ pub(super) fn check_body(query: &Query<'_>, body: &[u8]) -> Result<(), Reject> {
     }
 }
 
-fn invalid(why: &str) -> Reject {
-    Reject::new(401, format!("Authentication signature invalid: {why}"))
+fn invalid(why: &str) -> HttpError {
+    HttpError::new(401, format!("Authentication signature invalid: {why}"))
 }

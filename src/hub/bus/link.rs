@@ -7,7 +7,7 @@ mod reach;
 
 use std::collections::VecDeque;
 
-use super::super::bounds::Episode;
+use super::super::log_throttle::{LogThrottle, Policy};
 use super::super::outbox::Outbox;
 use super::super::random::Random;
 use crate::config::{Limits, RedisTarget};
@@ -30,7 +30,7 @@ pub enum BusWant {
 }
 
 /// The connection and what it takes to make it.
-pub(super) struct Link {
+pub(super) struct RedisSession {
     state: State,
     outbox: Outbox,
     reader: Reader,
@@ -53,13 +53,13 @@ pub(super) struct Link {
     /// What is known about the delivery of this node's messages.
     reach: Reach,
     /// Limits the log lines about messages that Redis does not publish.
-    refusals: Episode,
+    refusals: LogThrottle,
     /// Whether the last of these lines reported a failure.
     is_refused: bool,
-    limits: LinkLimits,
+    limits: SessionLimits,
 }
 
-struct LinkLimits {
+struct SessionLimits {
     connect_ms: u64,
     reply_ms: u64,
     retry_max_ms: u64,
@@ -107,7 +107,7 @@ struct Flight {
 }
 
 /// What came of something Redis said.
-pub(super) enum Heard {
+pub(super) enum SessionEvent {
     /// A text on the channel.
     Message(Vec<u8>),
     /// A message that was too long: its length and the beginning of its text.
@@ -120,16 +120,16 @@ pub(super) enum Heard {
     Nothing,
 }
 
-impl Link {
+impl RedisSession {
     pub(super) fn new(target: &RedisTarget, channel: &str, limits: &Limits) -> Self {
-        let limits = LinkLimits {
+        let limits = SessionLimits {
             connect_ms: limits.redis_connect_timeout_ms.into(),
             reply_ms: limits.redis_reply_timeout_ms.into(),
             retry_max_ms: limits.redis_retry_max_ms.into(),
             reply_bytes: limits.redis_reply_bytes as usize,
             echo_ms: limits.node_lease_ms.max(limits.redis_reply_timeout_ms).into(),
         };
-        Link {
+        RedisSession {
             state: State::Down { retry_ms: 0 },
             outbox: Outbox::default(),
             reader: Reader::new(limits.reply_bytes),
@@ -143,14 +143,14 @@ impl Link {
             attempts: 0,
             logged: None,
             reach: Reach::default(),
-            refusals: Episode::default(),
+            refusals: LogThrottle::new(Policy::ONE_AN_EPISODE),
             is_refused: false,
             limits,
         }
     }
 
     /// Takes over the limits of a link that is dropped afterwards.
-    pub(super) fn take_limits(&mut self, other: &mut Link) {
+    pub(super) fn take_limits(&mut self, other: &mut RedisSession) {
         std::mem::swap(&mut self.limits, &mut other.limits);
         self.reader.set_bytes_max(self.limits.reply_bytes);
     }
@@ -202,7 +202,7 @@ impl Link {
         self.drops = true;
     }
 
-    /// When [`Link::wants`] will want something, if nothing happens before.
+    /// When [`RedisSession::wants`] will want something, if nothing happens before.
     pub(super) fn next_ms(&self) -> Option<u64> {
         match self.state {
             State::Down { retry_ms } => Some(retry_ms),
@@ -325,7 +325,11 @@ impl Link {
     /// # Errors
     ///
     /// Why the connection is of no use any more.
-    pub(super) fn hear(&mut self, bytes: &mut &[u8], now_ms: u64) -> Result<Option<Heard>, String> {
+    pub(super) fn next_event(
+        &mut self,
+        bytes: &mut &[u8],
+        now_ms: u64,
+    ) -> Result<Option<SessionEvent>, String> {
         let said = self.reader.next(bytes).map_err(|broken| match broken {
             Broken::Garbage => "what answers there does not speak Redis' protocol".to_owned(),
             Broken::TooLong(max) => {
@@ -334,43 +338,43 @@ impl Link {
         })?;
         Ok(match said {
             None => None,
-            Some(Said::Message(text)) => Some(Heard::Message(text)),
-            Some(Said::TooLong { bytes, head }) => Some(Heard::TooLong(bytes, head)),
+            Some(Said::Message(text)) => Some(SessionEvent::Message(text)),
+            Some(Said::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
             Some(Said::Subscribed) => {
                 self.answered();
                 self.state = State::Up;
                 self.attempts = 0;
-                Some(Heard::Up)
+                Some(SessionEvent::Up)
             }
             Some(Said::Greeting(greeting)) => {
                 self.answered();
                 self.greeted(greeting)?;
-                Some(Heard::Nothing)
+                Some(SessionEvent::Nothing)
             }
             Some(Said::Reply) => Some(self.succeeded(None)),
             Some(Said::Number(number)) => Some(self.succeeded(Some(number))),
             Some(Said::Failed(why)) => self.failed(&why, now_ms)?,
-            Some(Said::Other) => Some(Heard::Nothing),
+            Some(Said::Other) => Some(SessionEvent::Nothing),
         })
     }
 
     /// Handles the success of a command; `number` is its reply if that is a number.
-    fn succeeded(&mut self, number: Option<i64>) -> Heard {
+    fn succeeded(&mut self, number: Option<i64>) -> SessionEvent {
         let Some(Purpose::Publish | Purpose::Retransmit) = self.answered() else {
-            return Heard::Nothing;
+            return SessionEvent::Nothing;
         };
         if std::mem::take(&mut self.is_refused) {
             log::info!("Redis publishes what this node sends to the others again");
         }
-        Heard::Published(self.reach.counted(number))
+        SessionEvent::Published(self.reach.counted(number))
     }
 
-    fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<Heard>, String> {
+    fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<SessionEvent>, String> {
         let purpose = self.answered();
         let shown = shown(why, 200);
         // The role that was last known still counts.
         if purpose == Some(Purpose::Role) {
-            return Ok(Some(Heard::Nothing));
+            return Ok(Some(SessionEvent::Nothing));
         }
         if let Some(Purpose::Login(setting)) = purpose {
             let code = why.split(' ').next().unwrap_or_default();
@@ -382,18 +386,12 @@ impl Link {
                 _ => format!("it refuses the login: {shown} (see {setting})"),
             });
         }
-        if let Some(unlogged) = self.refusals.note(now_ms) {
-            self.is_refused = true;
-            let more = match unlogged {
-                0 => String::new(),
-                _ => format!(" ({unlogged} more since the last such line)"),
-            };
-            log::warn!(
-                "Redis does not publish what this node sends to the others: {shown}{more}; look at \
-                 the rights of REDIS_USERNAME and at Redis' own log"
-            );
-        }
-        Ok(Some(Heard::Nothing))
+        let text = format_args!(
+            "Redis does not publish what this node sends to the others: {shown}; look at the \
+             rights of REDIS_USERNAME and at Redis' own log"
+        );
+        self.is_refused |= self.refusals.warn(now_ms, text);
+        Ok(Some(SessionEvent::Nothing))
     }
 
     fn answered(&mut self) -> Option<Purpose> {

@@ -9,15 +9,15 @@
 //!
 //! Local subscribers never wait for any of this.
 
-mod carry;
 mod early;
-mod facts;
-mod hear;
+mod full_sync;
 mod link;
 mod nodes;
 mod queue;
 mod reach;
-mod tell;
+mod receive;
+mod remote_state;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod too_long;
@@ -29,17 +29,17 @@ use std::rc::Rc;
 pub use link::BusWant;
 
 use super::Hub;
-use super::bounds::Episode;
+use super::log_throttle::{LogThrottle, Policy};
 use super::outbox::Outbox;
 use super::peer::Now;
 use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
 use early::Early;
-use link::{Heard, Link};
+use full_sync::FullSync;
+use link::{RedisSession, SessionEvent};
 use nodes::Nodes;
 use queue::Queue;
-use tell::Telling;
 
 /// This node among the others.
 pub(super) struct Bus {
@@ -57,37 +57,36 @@ pub(super) struct Bus {
     changed_apps: Vec<u32>,
     queue: Queue,
     nodes: Nodes,
-    link: Link,
+    link: RedisSession,
     /// Times the link came up.
     links: u32,
-    says_hello: bool,
-    says_alive: bool,
+    hello_due: bool,
+    alive_due: bool,
     alive_ms: u64,
-    telling: Option<Telling>,
+    full_sync: Option<FullSync>,
     /// Somebody who asked to be told everything while it was being told to another; whether with
     /// what cache channels keep.
-    tell_again: Option<bool>,
+    next_full_sync: Option<bool>,
     /// The range that was last retransmitted, and when that began.
-    again: (Range<u64>, u64),
+    last_retransmission: (Range<u64>, u64),
     /// Envelopes that were received before a missing one that precedes them.
     early: Early,
     has_left: bool,
     /// The greatest clock of any event.
     clock: u64,
     /// The envelope whose items are only partly handled.
-    unheard: Option<Unheard>,
+    unfinished: Option<Unfinished>,
     /// When it was last looked at.
     now_ms: u64,
     counters: BusCounters,
     /// Limits the log lines about dropped envelopes.
-    drops: Episode,
-    /// When something a stranger can cause was last logged, and how often it was not since.
-    noted_ms: Option<u64>,
-    unnoted: u32,
+    drops: LogThrottle,
+    /// Limits the log lines about what other publishers on the channel do.
+    warnings: LogThrottle,
 }
 
 /// A received envelope, and how many of its items were handled.
-struct Unheard {
+struct Unfinished {
     text: Vec<u8>,
     items: usize,
 }
@@ -96,11 +95,11 @@ struct Unheard {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BusCounters {
     /// Envelopes said.
-    pub said: u64,
+    pub published: u64,
     /// Envelopes heard, in order and for the first time.
-    pub heard: u64,
+    pub received: u64,
     /// Envelopes heard once more.
-    pub repeated: u64,
+    pub duplicates: u64,
     /// Envelopes that were dropped before they were written to Redis, for want of room or time.
     pub dropped: u64,
     /// Envelopes of others that are missing for good.
@@ -112,9 +111,9 @@ pub struct BusCounters {
 impl BusCounters {
     fn numbers(&mut self) -> [&mut u64; 6] {
         [
-            &mut self.said,
-            &mut self.heard,
-            &mut self.repeated,
+            &mut self.published,
+            &mut self.received,
+            &mut self.duplicates,
             &mut self.dropped,
             &mut self.missing,
             &mut self.foreign,
@@ -143,28 +142,27 @@ impl Bus {
             changed_apps: Vec::new(),
             queue: Queue::new(limits.bus_queue_bytes as usize, memory_ms),
             nodes: Nodes::default(),
-            link: Link::new(&target, &scaling.channel, limits),
+            link: RedisSession::new(&target, &scaling.channel, limits),
             links: 0,
-            says_hello: false,
-            says_alive: false,
+            hello_due: false,
+            alive_due: false,
             alive_ms: now.ms,
-            telling: None,
-            tell_again: None,
-            again: (0..0, 0),
+            full_sync: None,
+            next_full_sync: None,
+            last_retransmission: (0..0, 0),
             early: Early::new(limits.bus_queue_bytes as usize),
             has_left: false,
             clock: 0,
-            unheard: None,
+            unfinished: None,
             now_ms: now.ms,
             counters: BusCounters::default(),
-            drops: Episode::default(),
-            noted_ms: None,
-            unnoted: 0,
+            drops: LogThrottle::new(Policy::ONE_AN_EPISODE),
+            warnings: LogThrottle::new(Policy::ONE_A_MINUTE),
         }))
     }
 
     /// Says this to the others, with all else that is said in this turn.
-    pub(super) fn say(&mut self, item: &Item<'_>) {
+    pub(super) fn publish(&mut self, item: &Item<'_>) {
         if self.has_left {
             return;
         }
@@ -205,7 +203,7 @@ impl Bus {
         self.pending.clear();
         // A burst must not leave its capacity behind.
         self.pending.shrink_to(ITEMS_BYTES);
-        self.counters.said += 1;
+        self.counters.published += 1;
         let command = self.link.command(&text);
         let dropped = self.queue.push(command, now_ms);
         self.note_dropped(dropped, now_ms);
@@ -223,13 +221,13 @@ impl Bus {
     }
 
     fn has_input(&self) -> bool {
-        self.unheard.is_some() || self.early.due().is_some() || self.link.has_held()
+        self.unfinished.is_some() || self.early.due().is_some() || self.link.has_held()
     }
 
     fn next_ms(&self) -> Option<u64> {
         let alive_ms = self.link.is_up().then_some(self.alive_ms);
         let here = self.nodes.iter().filter(|(_, node)| node.is_here);
-        let lease_ms = here.map(|(_, node)| node.heard_ms + self.lease_ms).min();
+        let lease_ms = here.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
         [self.link.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
     }
 }
@@ -238,8 +236,8 @@ impl<T> Hub<T> {
     /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
     /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
-        self.say_what_changed();
-        self.go_on_telling(now);
+        self.publish_changes();
+        self.continue_full_sync(now);
         let Some(bus) = &mut self.bus else { return BusWant::Nothing };
         bus.now_ms = now.ms;
         bus.seal(now.ms);
@@ -274,21 +272,23 @@ impl<T> Hub<T> {
                 bus.link.hold(bytes);
                 break;
             }
-            if let Some(Unheard { text, items }) = bus.unheard.take() {
-                self.hear(text, items, work_max, now);
+            if let Some(Unfinished { text, items }) = bus.unfinished.take() {
+                self.receive_envelope(text, items, work_max, now);
                 continue;
             }
             if let Some(text) = bus.take_early() {
-                self.hear(text, 0, work_max, now);
+                self.receive_envelope(text, 0, work_max, now);
                 continue;
             }
-            match bus.link.hear(&mut bytes, now.ms) {
+            match bus.link.next_event(&mut bytes, now.ms) {
                 Ok(None) => break,
-                Ok(Some(Heard::Message(text))) => self.hear(text, 0, work_max, now),
-                Ok(Some(Heard::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
-                Ok(Some(Heard::Up)) => bus.begin_link(now.ms),
-                Ok(Some(Heard::Published(count))) => bus.count_receivers(count, now.ms),
-                Ok(Some(Heard::Nothing)) => {}
+                Ok(Some(SessionEvent::Message(text))) => {
+                    self.receive_envelope(text, 0, work_max, now)
+                }
+                Ok(Some(SessionEvent::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
+                Ok(Some(SessionEvent::Up)) => bus.begin_link(now.ms),
+                Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
+                Ok(Some(SessionEvent::Nothing)) => {}
                 Err(why) => {
                     bus.link.give_up(&why, &mut self.random, now.ms);
                     break;
@@ -326,7 +326,7 @@ impl<T> Hub<T> {
     /// Tells the other nodes that this one goes, as the last it says.
     pub fn bus_leave(&mut self, now: Now) {
         if let Some(bus) = &mut self.bus {
-            bus.say(&Item::Goodbye);
+            bus.publish(&Item::Goodbye);
             bus.seal(now.ms);
             bus.has_left = true;
             bus.write(now.ms);
@@ -349,7 +349,7 @@ impl<T> Hub<T> {
         bus.now_ms = now.ms;
         if now.ms >= bus.alive_ms {
             bus.alive_ms = now.ms + bus.lease_ms / 5;
-            bus.says_alive = true;
+            bus.alive_due = true;
             let dropped = bus.queue.expire(now.ms);
             bus.note_dropped(dropped, now.ms);
             bus.check_reach(&mut self.random, now.ms);
@@ -366,12 +366,12 @@ impl<T> Hub<T> {
     }
 
     /// Says how many subscribers and connections there are where that has changed.
-    fn say_what_changed(&mut self) {
+    fn publish_changes(&mut self) {
         let Some(bus) = &mut self.bus else { return };
         for index in std::mem::take(&mut bus.changed_apps) {
             let app = &self.apps[index as usize];
             let (id, count) = (app.settings.id.as_str(), app.connections);
-            bus.say(&Item::Connections { app: id.into(), count });
+            bus.publish(&Item::Connections { app: id.into(), count });
         }
         for (index, name) in std::mem::take(&mut bus.changed) {
             let app = &mut self.apps[index as usize];
@@ -381,7 +381,7 @@ impl<T> Hub<T> {
                 channel.members.len() as u32
             });
             let app = app.settings.id.as_str();
-            bus.say(&Item::Channel { app: app.into(), channel: (&*name).into(), count });
+            bus.publish(&Item::Channel { app: app.into(), channel: (&*name).into(), count });
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The other nodes: who is here, how far each has been heard, and how far each has heard us.
 
 use super::super::node_set::PLACES;
-use crate::proto::carry::{Carried, Carrier};
 use crate::proto::envelope::NodeId;
+use crate::proto::snapshot::{Codec, DecodeResult};
 
 /// The known nodes, each with a number below [`NODES_MAX`]. Only nodes with a number below
 /// [`PLACES`] have a place in the lists of channels and users. Events of the other nodes are
@@ -23,14 +23,14 @@ pub(super) struct Node {
     /// Whether it has said that it goes; it is remembered for what may come of it a second time.
     pub has_left: bool,
     /// Whether all that is at the node is known here.
-    pub is_whole: bool,
-    /// Whether it is telling all, from the beginning.
-    pub is_telling: bool,
-    pub heard_ms: u64,
+    pub is_synced: bool,
+    /// Whether it is full_sync all, from the beginning.
+    pub is_syncing: bool,
+    pub last_seen_ms: u64,
     /// Since when it says that it has said less than was heard of it.
     pub ahead_ms: Option<u64>,
     /// Everything of ours before this number it has heard.
-    pub heard_ours: u64,
+    pub acknowledged: u64,
     /// Since when it has sent heartbeats without acknowledging this node's envelopes.
     pub unacknowledged_ms: Option<u64>,
     /// The last gap in its sequence that it was asked to fill.
@@ -40,7 +40,7 @@ pub(super) struct Node {
     /// What it is asked at the next opportunity.
     pub asks: Asks,
     /// Whether it is to tell what cache channels keep as well.
-    pub wants_kept: bool,
+    pub wants_cache: bool,
     /// Facts of it that are kept here.
     pub facts: u32,
     /// Whether facts of it were refused, which is logged once.
@@ -78,16 +78,16 @@ impl Node {
             next: None,
             is_here: false,
             has_left: false,
-            is_whole: false,
-            is_telling: false,
-            heard_ms: now_ms,
+            is_synced: false,
+            is_syncing: false,
+            last_seen_ms: now_ms,
             ahead_ms: None,
-            heard_ours: 0,
+            acknowledged: 0,
             unacknowledged_ms: None,
             gap: None,
             tell_ms: None,
             asks: Asks::default(),
-            wants_kept: true,
+            wants_cache: true,
             facts: 0,
             is_over: false,
         }
@@ -95,8 +95,8 @@ impl Node {
 
     /// Takes its goodbye. It will ask for nothing more of ours.
     pub(super) fn leave(&mut self) {
-        (self.is_here, self.is_whole, self.is_telling) = (false, false, false);
-        (self.has_left, self.heard_ours) = (true, u64::MAX);
+        (self.is_here, self.is_synced, self.is_syncing) = (false, false, false);
+        (self.has_left, self.acknowledged) = (true, u64::MAX);
         (self.asks, self.unacknowledged_ms) = (Asks::default(), None);
     }
 
@@ -112,7 +112,7 @@ impl Node {
     /// Asks it to retransmit what is missing before the envelope with this number: at once, and
     /// again after each pause without progress, which doubles up to a limit. Redis may have to send
     /// much other data before the retransmission.
-    pub(super) fn ask_again(&mut self, end: u64, now_ms: u64) {
+    pub(super) fn request_retransmission(&mut self, end: u64, now_ms: u64) {
         let Some(from) = self.next else { return };
         match &mut self.gap {
             Some(gap) if from < gap.end && gap.from == from => {
@@ -124,10 +124,10 @@ impl Node {
             }
             // The retransmission makes progress.
             Some(gap) if from < gap.end => {
-                (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, AGAIN_PAUSE_MS);
+                (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, RETRANSMIT_PAUSE_MS);
             }
             _ => {
-                let (since_ms, wait_ms) = (now_ms, AGAIN_PAUSE_MS);
+                let (since_ms, wait_ms) = (now_ms, RETRANSMIT_PAUSE_MS);
                 self.gap = Some(Gap { end, from, since_ms, wait_ms });
                 self.asks.again = true;
             }
@@ -135,8 +135,8 @@ impl Node {
     }
 
     /// Asks it to tell everything, unless it does already.
-    pub(super) fn ask_to_tell(&mut self, now_ms: u64) {
-        let pause_ms = if self.is_telling { TELLING_MAX_MS } else { TELL_PAUSE_MS };
+    pub(super) fn request_full_sync(&mut self, now_ms: u64) {
+        let pause_ms = if self.is_syncing { TELLING_MAX_MS } else { TELL_PAUSE_MS };
         if self.tell_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
             (self.tell_ms, self.asks.tell) = (Some(now_ms), true);
         }
@@ -144,7 +144,7 @@ impl Node {
 }
 
 /// Milliseconds within which a retransmission should begin: the first pause, and the longest.
-const AGAIN_PAUSE_MS: u64 = 300;
+const RETRANSMIT_PAUSE_MS: u64 = 300;
 const AGAIN_PAUSE_MAX_MS: u64 = 4_800;
 /// Milliseconds within which a node begins a full sync.
 const TELL_PAUSE_MS: u64 = 1_000;
@@ -153,8 +153,8 @@ const TELLING_MAX_MS: u64 = 10_000;
 
 impl Nodes {
     /// Writes them down with their numbers, or reads them.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
-        c.list(&mut self.places, |c, place| c.option(place, |c, node| node.carry(c)))
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        c.list(&mut self.places, |c, place| c.option(place, |c, node| node.snapshot(c)))
     }
 
     /// The number of a node.
@@ -174,9 +174,9 @@ impl Nodes {
     }
 
     /// Adds a node that other nodes report as silent, if there is room.
-    pub(super) fn add_silent(&mut self, id: NodeId, heard_ms: u64) {
+    pub(super) fn add_silent(&mut self, id: NodeId, last_seen_ms: u64) {
         if let Some(at) = self.free_number() {
-            self.put(at, Node::new(id, heard_ms));
+            self.put(at, Node::new(id, last_seen_ms));
         }
     }
 
@@ -215,7 +215,7 @@ impl Nodes {
 
     fn most_silent(&self, from: usize, end: usize) -> Option<usize> {
         let silent = self.iter().filter(|(at, node)| (from..end).contains(at) && !node.is_here);
-        silent.min_by_key(|(_, node)| (!node.has_left, node.heard_ms)).map(|(at, _)| at)
+        silent.min_by_key(|(_, node)| (!node.has_left, node.last_seen_ms)).map(|(at, _)| at)
     }
 
     fn put(&mut self, at: usize, node: Node) {
@@ -250,7 +250,7 @@ impl Nodes {
     }
 
     /// Before which number everybody has heard us; `None` when nobody is known.
-    pub(super) fn heard_by_all(&self) -> Option<u64> {
-        self.iter().map(|(_, node)| node.heard_ours).min()
+    pub(super) fn acknowledged_by_all(&self) -> Option<u64> {
+        self.iter().map(|(_, node)| node.acknowledged).min()
     }
 }

@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// Envelopes with consecutive numbers.
 pub(super) struct Queue {
-    said: VecDeque<Said>,
+    entries: VecDeque<Entry>,
     /// The number of the first of them.
     first: u64,
     /// The number of the next envelope to write for the first time.
     next_written: u64,
     /// The numbers that are yet to be retransmitted.
-    again: Range<u64>,
+    retransmit: Range<u64>,
     bytes: usize,
     unwritten_bytes: usize,
     bytes_max: usize,
@@ -25,7 +25,7 @@ pub(super) struct Queue {
     gave_back: bool,
 }
 
-struct Said {
+struct Entry {
     frame: Frame,
     at_ms: u64,
 }
@@ -33,10 +33,10 @@ struct Said {
 impl Queue {
     pub(super) fn new(bytes_max: usize, age_max_ms: u64) -> Self {
         Queue {
-            said: VecDeque::new(),
+            entries: VecDeque::new(),
             first: 0,
             next_written: 0,
-            again: 0..0,
+            retransmit: 0..0,
             bytes: 0,
             unwritten_bytes: 0,
             bytes_max,
@@ -47,24 +47,25 @@ impl Queue {
     }
 
     /// Writes down what is kept, or reads it.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.first)?;
         c.number(&mut self.next_written)?;
-        let count = c.count(self.said.len())?;
-        self.said.resize_with(count, || Said { frame: Frame::from(&[][..]), at_ms: 0 });
-        for said in &mut self.said {
-            c.frame(&mut said.frame)?;
-            c.number(&mut said.at_ms)?;
+        let count = c.count(self.entries.len())?;
+        self.entries.resize_with(count, || Entry { frame: Frame::from(&[][..]), at_ms: 0 });
+        for entry in &mut self.entries {
+            c.frame(&mut entry.frame)?;
+            c.number(&mut entry.at_ms)?;
         }
-        let written = self.next_written.checked_sub(self.first).ok_or(Cut)? as usize;
-        self.bytes = self.said.iter().map(|said| said.frame.len()).sum();
-        self.unwritten_bytes = self.said.iter().skip(written).map(|said| said.frame.len()).sum();
-        if written > count { Err(Cut) } else { Ok(()) }
+        let written = self.next_written.checked_sub(self.first).ok_or(DecodeError)? as usize;
+        self.bytes = self.entries.iter().map(|entry| entry.frame.len()).sum();
+        self.unwritten_bytes =
+            self.entries.iter().skip(written).map(|entry| entry.frame.len()).sum();
+        if written > count { Err(DecodeError) } else { Ok(()) }
     }
 
     /// The number the next envelope gets.
     pub(super) fn next(&self) -> u64 {
-        self.first + self.said.len() as u64
+        self.first + self.entries.len() as u64
     }
 
     /// The first that can be written again, and the next that was not written yet.
@@ -82,10 +83,10 @@ impl Queue {
         self.bytes += frame.len();
         self.bytes_peak = self.bytes_peak.max(self.bytes);
         self.unwritten_bytes += frame.len();
-        self.said.push_back(Said { frame, at_ms: now_ms });
+        self.entries.push_back(Entry { frame, at_ms: now_ms });
         let mut dropped = 0;
         // The newest is kept, however long it is.
-        while self.bytes > self.bytes_max && self.said.len() > 1 {
+        while self.bytes > self.bytes_max && self.entries.len() > 1 {
             dropped += u64::from(self.drop_first());
         }
         dropped
@@ -94,7 +95,7 @@ impl Queue {
     /// Takes the next envelope to write for the first time.
     pub(super) fn take(&mut self) -> Option<Frame> {
         let at = usize::try_from(self.next_written - self.first).ok()?;
-        let frame = Frame::clone(&self.said.get(at)?.frame);
+        let frame = Frame::clone(&self.entries.get(at)?.frame);
         self.next_written += 1;
         self.unwritten_bytes -= frame.len();
         Some(frame)
@@ -102,20 +103,20 @@ impl Queue {
 
     /// Marks all written envelopes from this number on for retransmission, if still kept.
     pub(super) fn retransmit(&mut self, from: u64) {
-        self.again = from.max(self.first)..self.next_written;
+        self.retransmit = from.max(self.first)..self.next_written;
     }
 
     /// The numbers that are yet to be retransmitted.
-    pub(super) fn again(&self) -> Range<u64> {
-        self.again.start.max(self.first)..self.again.end
+    pub(super) fn retransmissions(&self) -> Range<u64> {
+        self.retransmit.start.max(self.first)..self.retransmit.end
     }
 
     /// Takes the next envelope to retransmit.
-    pub(super) fn take_again(&mut self) -> Option<Frame> {
-        let number = self.again().next()?;
-        self.again.start = number + 1;
+    pub(super) fn take_retransmission(&mut self) -> Option<Frame> {
+        let number = self.retransmissions().next()?;
+        self.retransmit.start = number + 1;
         let at = usize::try_from(number - self.first).ok()?;
-        Some(Frame::clone(&self.said.get(at)?.frame))
+        Some(Frame::clone(&self.entries.get(at)?.frame))
     }
 
     /// Forgets what everybody has heard: what was written before this number.
@@ -129,7 +130,7 @@ impl Queue {
     /// Forgets what is too old. Returns how many of it were never written.
     pub(super) fn expire(&mut self, now_ms: u64) -> u64 {
         let mut dropped = 0;
-        while self.said.front().is_some_and(|said| now_ms > said.at_ms + self.age_max_ms) {
+        while self.entries.front().is_some_and(|entry| now_ms > entry.at_ms + self.age_max_ms) {
             dropped += u64::from(self.drop_first());
         }
         self.give_back();
@@ -138,8 +139,8 @@ impl Queue {
 
     /// Frees the memory of a backlog, as it builds up while Redis is not connected.
     fn give_back(&mut self) {
-        if self.said.capacity() > 4 * self.said.len().max(64) {
-            self.said.shrink_to(2 * self.said.len());
+        if self.entries.capacity() > 4 * self.entries.len().max(64) {
+            self.entries.shrink_to(2 * self.entries.len());
         }
         if self.bytes_peak > WORTH_A_TRIM_BYTES && self.bytes < self.bytes_peak / 4 {
             (self.bytes_peak, self.gave_back) = (self.bytes, true);
@@ -154,12 +155,12 @@ impl Queue {
 
     /// Drops the oldest, and says whether it was never written.
     fn drop_first(&mut self) -> bool {
-        let Some(said) = self.said.pop_front() else { return false };
-        self.bytes -= said.frame.len();
+        let Some(entry) = self.entries.pop_front() else { return false };
+        self.bytes -= entry.frame.len();
         self.first += 1;
         let unwritten = self.first > self.next_written;
         if unwritten {
-            self.unwritten_bytes -= said.frame.len();
+            self.unwritten_bytes -= entry.frame.len();
             self.next_written = self.first;
         }
         unwritten
@@ -191,14 +192,17 @@ mod tests {
         queue.push(frame(6), 0);
         queue.forget_before(2);
         queue.retransmit(0);
-        assert_eq!((queue.again(), queue.range(), queue.unwritten_bytes()), (2..5, (2, 5), 6));
-        assert_eq!(queue.take_again().unwrap().len(), 3);
+        assert_eq!(
+            (queue.retransmissions(), queue.range(), queue.unwritten_bytes()),
+            (2..5, (2, 5), 6)
+        );
+        assert_eq!(queue.take_retransmission().unwrap().len(), 3);
         queue.forget_before(4);
-        assert_eq!(written(|| queue.take_again()), [5]);
+        assert_eq!(written(|| queue.take_retransmission()), [5]);
         assert_eq!(written(|| queue.take()), [6]);
         queue.retransmit(5);
         queue.forget_before(9);
-        assert_eq!(written(|| queue.take_again()), [0; 0]);
+        assert_eq!(written(|| queue.take_retransmission()), [0; 0]);
         assert_eq!((queue.range(), queue.next(), queue.bytes), ((6, 6), 6, 0));
     }
 
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(written(|| queue.take()).len(), 10);
         queue.retransmit(0);
         assert_eq!(queue.push(frame(50), 1), 0);
-        assert_eq!((queue.again(), queue.expire(1_001)), (5..10, 0));
+        assert_eq!((queue.retransmissions(), queue.expire(1_001)), (5..10, 0));
         assert_eq!(queue.expire(1_002), 1);
     }
 
@@ -219,7 +223,7 @@ mod tests {
         (0..10_000).for_each(|_| _ = queue.push(frame(10), 0));
         assert_eq!(written(|| queue.take()).len(), 10_000);
         queue.forget_before(9_990);
-        assert!(queue.said.capacity() < 1_000, "{}", queue.said.capacity());
+        assert!(queue.entries.capacity() < 1_000, "{}", queue.entries.capacity());
         assert!(!queue.take_gave_back(), "it was little");
         (0..10).for_each(|_| _ = queue.push(frame(500_000), 0));
         assert_eq!(written(|| queue.take()).len(), 10);

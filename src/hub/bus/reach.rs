@@ -8,7 +8,7 @@ impl Bus {
     /// The login to Redis is complete.
     pub(super) fn begin_link(&mut self, now_ms: u64) {
         self.links += 1;
-        (self.says_hello, self.says_alive) = (true, true);
+        (self.hello_due, self.alive_due) = (true, true);
         // The heartbeat was not due while disconnected, so its deadline may be in the past.
         self.alive_ms = now_ms + self.lease_ms / 5;
         self.restart_acknowledgements(now_ms);
@@ -42,7 +42,7 @@ impl Bus {
         for (_, node) in self.nodes.iter().filter(|(_, node)| node.is_here) {
             let Some(since_ms) = node.unacknowledged_ms else { continue };
             is_acknowledged = false;
-            is_cut_off |= node.heard_ms >= since_ms + lease_ms;
+            is_cut_off |= node.last_seen_ms >= since_ms + lease_ms;
         }
         if is_cut_off {
             let why = format!(

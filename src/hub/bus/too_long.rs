@@ -3,7 +3,7 @@
 
 use super::super::Hub;
 use super::super::peer::Now;
-use super::hear::Turn;
+use super::receive::Turn;
 use crate::proto::envelope;
 
 impl<T> Hub<T> {
@@ -15,7 +15,7 @@ impl<T> Hub<T> {
             "a message of {bytes} bytes from Redis was skipped: limits.redis_reply_bytes is {max}; \
              raise it here to what the other nodes have, or lower their max_request_size"
         );
-        bus.note(now.ms, &text);
+        bus.warnings.warn(now.ms, text);
         let Some((node, seq)) = envelope::begins(head) else {
             bus.counters.foreign += 1;
             return;
@@ -27,14 +27,14 @@ impl<T> Hub<T> {
         if bus.turn(at, seq, now.ms) != Turn::Next {
             return;
         }
-        (bus.counters.heard, bus.counters.missing) =
-            (bus.counters.heard - 1, bus.counters.missing + 1);
+        (bus.counters.received, bus.counters.missing) =
+            (bus.counters.received - 1, bus.counters.missing + 1);
         let Some(node) = bus.nodes.get(at) else { return };
         // Facts may have been lost with it, so a full sync is requested, but without the events of
         // cache channels, which may be too long again. During a full sync this would never end.
-        if !node.is_telling {
-            (node.is_whole, node.wants_kept) = (false, false);
-            node.ask_to_tell(now.ms);
+        if !node.is_syncing {
+            (node.is_synced, node.wants_cache) = (false, false);
+            node.request_full_sync(now.ms);
         }
     }
 }

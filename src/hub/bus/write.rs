@@ -18,12 +18,12 @@ impl Bus {
             self.link.publish(command, now_ms);
             self.link.expect_echo(now_ms);
         }
-        while self.link.has_room(!self.queue.again().is_empty()) {
+        while self.link.has_room(!self.queue.retransmissions().is_empty()) {
             let Some(command) = self.queue.take() else { break };
             self.link.publish(command, now_ms);
         }
         while self.link.has_room_to_retransmit() {
-            let Some(command) = self.queue.take_again() else { break };
+            let Some(command) = self.queue.take_retransmission() else { break };
             self.link.retransmit(command, now_ms);
         }
     }
@@ -31,10 +31,10 @@ impl Bus {
     /// The items outside the sequence, as an envelope without a number.
     pub(super) fn aside(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
-        if std::mem::take(&mut self.says_hello) {
+        if std::mem::take(&mut self.hello_due) {
             items.push(Item::Hello);
         }
-        let heard = std::mem::take(&mut self.says_alive);
+        let heard = std::mem::take(&mut self.alive_due);
         if heard {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
@@ -45,19 +45,19 @@ impl Bus {
             let asks = std::mem::take(&mut node.asks);
             if let Some(next) = node.next {
                 if heard && node.is_here {
-                    items.push(Item::Heard { node: node.id, next });
+                    items.push(Item::Ack { node: node.id, next });
                 }
                 if asks.again {
-                    items.push(Item::Again { node: node.id, next });
+                    items.push(Item::Nack { node: node.id, next });
                 }
             }
             if heard && !node.is_here && !node.has_left && silent < SILENT_MAX {
                 silent += 1;
-                let silent_ms = now_ms.saturating_sub(node.heard_ms);
-                items.push(Item::Silent { node: node.id, silent_ms });
+                let silent_ms = now_ms.saturating_sub(node.last_seen_ms);
+                items.push(Item::Suspect { node: node.id, silent_ms });
             }
             if asks.tell {
-                items.push(Item::Tell { node: node.id, kept: node.wants_kept });
+                items.push(Item::SyncRequest { node: node.id, kept: node.wants_cache });
             }
         }
         if items.is_empty() {

@@ -36,7 +36,7 @@ fn a_list_that_is_being_sent_goes_on_after_a_reload() {
     (0..6_000).for_each(|n| world.subscribe(owner, &format!("c{n}")));
     for n in 0..4_200 {
         let data = format!(r#"{{"channel":"c{n}"}}"#);
-        world.say(owner, &format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#));
+        world.send_text(owner, &format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#));
     }
     world.take(owner);
     let asker = world.open();
@@ -122,7 +122,7 @@ fn a_tick_that_does_not_get_through_leaves_work_and_no_deadline_in_the_past() {
 fn what_a_paused_client_has_sent_is_read_past_after_it_was_closed() {
     let mut world = World::new(|_, limits| limits.pipelined_requests = 10);
     let (id, _) = world.connect();
-    (0..20).for_each(|_| world.say(id, r#"{"event":"pusher:ping","data":{}}"#));
+    (0..20).for_each(|_| world.send_text(id, r#"{"event":"pusher:ping","data":{}}"#));
     world.hub.ready(id);
     assert_eq!(world.hub.next_read(world.now), None, "it is paused");
     world.hub.drain(world.now);

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use super::stream::Read;
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
-use crate::net::call::Duplex;
+use crate::net::blocking_stream::Duplex;
 
 /// What sessions begin with: there are none.
 pub(crate) enum Connector {}

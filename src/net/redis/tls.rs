@@ -17,7 +17,7 @@ use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use super::stream::Read;
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
-use crate::net::call::Duplex;
+use crate::net::blocking_stream::Duplex;
 use crate::net::tls::expiry::Moment;
 use crate::net::tls::files::{self, Pair};
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::net::TcpStream;
 
 use super::Server;
-use crate::config::{Bound, Limits};
+use crate::config::{LimitKind, Limits};
 use crate::hub::{ConnId, Now};
 use crate::net::listen::NotAccepted;
 use crate::net::socket::Socket;
@@ -52,9 +52,14 @@ impl Server {
                     if std::mem::take(&mut listen.cut_short) {
                         let (per_turn, ip) =
                             (self.limits.accepts_per_turn, address.map(|a| a.ip()));
-                        self.hub.hit(Bound::AcceptsPerTurn, per_turn.into(), ip, now);
+                        self.hub.limit_exceeded_from(
+                            LimitKind::AcceptsPerTurn,
+                            per_turn.into(),
+                            ip,
+                            now,
+                        );
                     }
-                    self.take_in(stream, address, now);
+                    self.open_websocket(stream, address, now);
                 }
                 Err(NotAccepted::Exhausted { untold, error }) => {
                     self.hub.counters_mut().accept_failures += 1;
@@ -93,7 +98,7 @@ impl Server {
 
     /// Takes a client in. There is no TLS on sockets that are files: whoever is at the other end
     /// is on this machine.
-    fn take_in(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
+    fn open_websocket(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
         let secure = self.secure.as_ref().zip(address);
         let tls = secure.map(|(secure, address)| Box::new(secure.session(address)));
         self.keep(stream, address, tls, now);

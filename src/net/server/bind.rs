@@ -11,13 +11,12 @@ use super::accept::Files;
 use super::catch_up::CatchUp;
 use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
 use crate::config::Config;
-use crate::hub::Hub;
+use crate::hub::{Hub, LogThrottle, Policy};
 use crate::net::clock::Clock;
+use crate::net::control::ControlPipe;
 use crate::net::error::BindError;
 use crate::net::listen::Listen;
-use crate::net::notice::Notice;
 use crate::net::redis::Redis;
-use crate::net::stop::StopRequests;
 use crate::net::successor::Outcome;
 use crate::net::sys;
 use crate::net::tls::TlsAcceptor;
@@ -83,7 +82,7 @@ impl Server {
         let files = Files::new(sys::raise_open_files()?);
         files.bound(&mut config.limits);
         let mut listens = listens(&config)?;
-        let (mut stops, stop_writer) = StopRequests::new()?;
+        let (mut stops, stop_writer) = ControlPipe::new()?;
         let poll = Poll::new()?;
         let readable = Interest::READABLE;
         for (at, listen) in listens.iter_mut().enumerate() {
@@ -113,7 +112,7 @@ impl Server {
             to_shake: VecDeque::new(),
             to_reap: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into(),
-            misdirected: Notice::default(),
+            misdirected: LogThrottle::new(Policy::A_FEW_CLIENTS),
             asked: false,
             trim_ms: None,
             end_ms: None,

@@ -10,20 +10,20 @@ use crate::net::systemd::SdNotify;
 impl Server {
     /// Handles the requests that have arrived since the last call.
     pub(super) fn handle_control(&mut self, now: Now) {
-        let asked = self.stops.take();
-        if asked.reload {
+        let requests = self.stops.take();
+        if requests.reload {
             self.notices.iter().for_each(SdNotify::reloading);
             self.read_configuration(now);
             self.secure.iter_mut().for_each(|secure| secure.reload(now));
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
             self.notices.iter().for_each(SdNotify::ready);
         }
-        match asked.stops {
-            _ if !asked.way => {}
+        match requests.stops {
+            _ if !requests.handover => {}
             0 => self.begin_to_reload(now),
             _ => self.outcome.tell(IS_STOPPING),
         }
-        self.stop(asked.stops, now);
+        self.stop(requests.stops, now);
     }
 
     pub(super) fn stop(&mut self, asked: usize, now: Now) {

@@ -68,7 +68,7 @@ impl Server {
         if let Some(state) = handed.read_state(inherited)? {
             let written = version_of(&state).unwrap_or_default();
             let now = server.clock.now();
-            let taken = server.hub.thaw(state, now, |descriptor| {
+            let taken = server.hub.restore(state, now, |descriptor| {
                 let socket = inherited.take(i32::try_from(descriptor).ok()?).ok()?;
                 Some(Socket::new(mio::net::TcpStream::from_std(socket.into()), None))
             });
@@ -142,7 +142,7 @@ impl Server {
                 let (all, has_gone) = (*all, left.is_empty());
                 if now.ms >= *end_ms || (has_gone && (*is_last || self.hub.is_drained())) {
                     self.give_way(all, now);
-                } else if !all && self.hub.has_told_all() && !*is_last {
+                } else if !all && self.hub.has_queued_closes() && !*is_last {
                     // Those who came back meanwhile were told to come again, and take that with
                     // them. Nobody is accepted any more: whoever comes now waits for the new one.
                     let (end_ms, left) = (*end_ms, self.secure_ids());
@@ -213,7 +213,7 @@ impl Server {
         let state = match all {
             true => None,
             false => {
-                let state = self.hub.freeze(now, |_, socket| {
+                let state = self.hub.save(now, |_, socket| {
                     let descriptor = socket.stream.as_raw_fd();
                     descriptors.push(descriptor);
                     descriptor as u64

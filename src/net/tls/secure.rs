@@ -21,8 +21,7 @@ use super::expiry::Moment;
 use super::files::{self, Pair};
 use crate::config::tls::is_tls13;
 use crate::config::{self, Error};
-use crate::hub::Now;
-use crate::net::notice::Notice;
+use crate::hub::{LogThrottle, Now, Policy};
 
 /// What makes a server secure.
 pub(in crate::net) struct TlsAcceptor {
@@ -34,7 +33,7 @@ pub(in crate::net) struct TlsAcceptor {
     stamps: Stamps,
     check_ms: u32,
     next_check_ms: u64,
-    failures: Notice,
+    failures: LogThrottle,
 }
 
 impl TlsAcceptor {
@@ -56,7 +55,7 @@ impl TlsAcceptor {
             stamps,
             check_ms,
             next_check_ms: now.ms + u64::from(check_ms),
-            failures: Notice::default(),
+            failures: LogThrottle::new(Policy::A_FEW_CLIENTS),
         }))
     }
 
@@ -111,7 +110,7 @@ impl TlsAcceptor {
             let name = name.map_or("no host name".to_owned(), |name| format!("host name {name}"));
             let what = if session.is_handshaking() { "TLS handshake" } else { "TLS session" };
             let text = format!("{what} failed ({name}): {reason}");
-            self.failures.warn(Some(session.address), &text, now.ms);
+            self.failures.warn(now.ms, format_args!("{}: {text}", session.address));
         }
         session.failure().is_some()
     }
@@ -120,7 +119,7 @@ impl TlsAcceptor {
     pub(in crate::net) fn note_plain(&mut self, session: &Tls, now: Now) {
         let text = "spoke plain HTTP to this port, which speaks TLS: use https:// and wss://, \
                     also in a proxy's address for this server";
-        self.failures.warn(Some(session.address), text, now.ms);
+        self.failures.warn(now.ms, format_args!("{}: {text}", session.address));
     }
 }
 

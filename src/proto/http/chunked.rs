@@ -1,7 +1,7 @@
 //! Chunked bodies as they arrive, each byte looked at once. Nothing here knows a header.
 
-use super::{Reject, body_too_large};
-use crate::proto::carry::{Carried, Carrier, Cut};
+use super::{HttpError, body_too_large};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 /// Decodes a chunked body (RFC 9112 section 7.1) from bytes cut at any point.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Chunked {
         input: &[u8],
         body: &mut Vec<u8>,
         body_max: usize,
-    ) -> Result<usize, Reject> {
+    ) -> Result<usize, HttpError> {
         let mut at = 0;
         while at < input.len() && !self.is_done() {
             if let ChunkState::Data { left } = self.state {
@@ -89,7 +89,7 @@ impl Chunked {
     /// # Errors
     ///
     /// What is read is cut.
-    pub fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let (mut kind, mut size, mut more) = match self.state {
             ChunkState::Size { size, digits } => (0, size, digits),
             ChunkState::Extension { size, named } => (1, size, named.into()),
@@ -108,7 +108,7 @@ impl Chunked {
             3 => ChunkState::DataEnd,
             4 => ChunkState::Trailer { blank: more == 1 },
             5 => ChunkState::Done,
-            _ => return Err(Cut),
+            _ => return Err(DecodeError),
         };
         c.flag(&mut self.carriage_return)?;
         c.int(&mut self.ignored)
@@ -116,8 +116,8 @@ impl Chunked {
 
     /// Takes a byte of a line. Every line ends with CR and LF, neither alone: what another server
     /// in front might take for the end of a line must not be another one here.
-    fn line_byte(&mut self, byte: u8, body_len: usize, body_max: usize) -> Result<(), Reject> {
-        let bad = || Reject::new(400, "Bad request: not a chunked body.");
+    fn line_byte(&mut self, byte: u8, body_len: usize, body_max: usize) -> Result<(), HttpError> {
+        let bad = || HttpError::new(400, "Bad request: not a chunked body.");
         let ends = std::mem::replace(&mut self.carriage_return, byte == b'\r');
         if ends != (byte == b'\n') {
             return Err(bad());
@@ -189,12 +189,12 @@ mod tests {
     #[test]
     fn a_size_that_exceeds_all_numbers_with_what_came_before_it_is_too_large() {
         // The decoder is after the digits of a chunk of the greatest size.
-        let mut state = Carrier::writer();
+        let mut state = Codec::writer();
         for mut number in [1, usize::MAX as u64, 0, 0, 0] {
             state.number(&mut number).unwrap();
         }
         let mut chunked = Chunked::default();
-        chunked.carry(&mut Carrier::reader(state.into_bytes())).unwrap();
+        chunked.snapshot(&mut Codec::reader(state.into_bytes())).unwrap();
         let mut body = b"what came before".to_vec();
         let refused = chunked.decode(b"\r\n", &mut body, 1_000).unwrap_err();
         assert_eq!(refused.status, 413);

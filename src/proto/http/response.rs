@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::Reject;
-use crate::config::Bound;
+use super::HttpError;
+use crate::config::LimitKind;
 use crate::proto::websocket::Frame;
 
 /// A response, before it is bytes.
@@ -21,7 +21,7 @@ pub struct Response {
     /// The body.
     pub body: Cow<'static, str>,
     /// The bound the request has hit, if it has.
-    pub bound: Option<Bound>,
+    pub bound: Option<LimitKind>,
 }
 
 impl Response {
@@ -97,8 +97,8 @@ impl Response {
     }
 }
 
-impl From<Reject> for Response {
-    fn from(reject: Reject) -> Self {
+impl From<HttpError> for Response {
+    fn from(reject: HttpError) -> Self {
         Response { bound: reject.bound, ..Response::text(reject.status, reject.text) }
     }
 }

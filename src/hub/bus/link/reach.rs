@@ -2,7 +2,7 @@
 //! delivers only to its own subscribers: nodes connected to the master receive nothing, and no
 //! command fails.
 
-use super::{Link, Purpose};
+use super::{Purpose, RedisSession};
 use crate::proto::resp::{self, Greeting};
 
 /// What is known about the delivery, on this connection unless noted otherwise.
@@ -35,7 +35,7 @@ impl Reach {
     }
 }
 
-impl Link {
+impl RedisSession {
     /// Whether Redis delivers what this node publishes: this node receives its own messages, and no
     /// other node is known to miss them.
     pub(in crate::hub::bus) fn delivers(&self) -> bool {
@@ -83,7 +83,7 @@ impl Link {
         }
         self.reach.is_confirmed = true;
         match self.logged.take() {
-            Some(_) => log::info!("Redis is back: the nodes hear each other again"),
+            Some(_) => log::info!("Redis is back: the nodes next_event each other again"),
             None => log::info!("connected to Redis, channel {:?}", self.channel),
         }
     }

@@ -73,9 +73,9 @@ impl Cluster {
         change(&mut config);
         self.forget_connection(at);
         let (node, now) = (&mut self.nodes[at], self.now);
-        let state = node.hub.freeze(now, |_, ()| 0).unwrap();
+        let state = node.hub.save(now, |_, ()| 0).unwrap();
         node.hub = Hub::new(&config, [100 + at as u8; 32], now);
-        node.hub.thaw(state, now, |_| Some(())).unwrap();
+        node.hub.restore(state, now, |_| Some(())).unwrap();
         node.hub.audit().unwrap();
     }
 
@@ -221,7 +221,7 @@ impl Cluster {
         (id, said[start..].split('\\').next().unwrap().to_owned())
     }
 
-    fn say(&mut self, at: usize, id: ConnId, text: &str) {
+    fn send(&mut self, at: usize, id: ConnId, text: &str) {
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend((text.len() as u16).to_be_bytes());
         frame.extend([0; 4]);
@@ -237,7 +237,7 @@ impl Cluster {
         let data = crate::proto::message::json_string(&data);
         let data =
             format!(r#"{{"channel":"{channel}","auth":"key:{auth}","channel_data":{data}}}"#);
-        self.say(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        self.send(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
         id
     }
 
@@ -248,15 +248,15 @@ impl Cluster {
         let auth = Signer::new(SECRET).sign(&[&socket_id, "::user::", &data]);
         let data = crate::proto::message::json_string(&data);
         let data = format!(r#"{{"auth":"key:{auth}","user_data":{data}}}"#);
-        self.say(at, id, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
+        self.send(at, id, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
         let data = format!(r##"{{"channel":"#server-to-user-{user}"}}"##);
-        self.say(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        self.send(at, id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
         id
     }
 
     pub fn whisper(&mut self, at: usize, id: ConnId, channel: &str, data: u32) {
         let text = format!(r#"{{"event":"client-e","channel":"{channel}","data":{data}}}"#);
-        self.say(at, id, &text);
+        self.send(at, id, &text);
     }
 
     pub fn close(&mut self, at: usize, id: ConnId) {

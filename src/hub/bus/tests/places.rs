@@ -39,7 +39,7 @@ fn a_new_node_takes_the_place_of_a_silent_one_at_once() {
     // The silent nodes stay known, but a heartbeat does not list all of them.
     let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
     assert_eq!(bus.nodes.iter().count(), PLACES + 51);
-    bus.says_alive = true;
+    bus.alive_due = true;
     assert_eq!(bus.aside(cluster.now.ms).unwrap().matches("silent").count(), 64);
 }
 

@@ -116,10 +116,10 @@ fn facts_that_were_refused_are_told_once_more_when_there_is_room() {
     }
     cluster.settle();
     assert_eq!(cluster.view(1).len(), 2_000);
-    let said = cluster.counters(0).said;
+    let said = cluster.counters(0).published;
     cluster.reload(1, |config| config.limits.node_facts = 3_000);
     cluster.pass(10_000);
-    assert!(cluster.counters(0).said - said < 3, "no fact was refused, none is sent again");
+    assert!(cluster.counters(0).published - said < 3, "no fact was refused, none is sent again");
     cluster.add(|limits| limits.node_facts = 1_500);
     cluster.pass(10_000);
     assert_eq!(cluster.view(2).len(), 1_500);

@@ -23,7 +23,7 @@ fn behind() -> (Cluster, [ConnId; 3]) {
     (0..3).for_each(|at| _ = cluster.said(at, ids[at]));
     cluster.is_cut_off(2, false);
     cluster.cut(2);
-    while cluster.nodes[0].hub.bus.as_ref().unwrap().queue.again().is_empty() {
+    while cluster.nodes[0].hub.bus.as_ref().unwrap().queue.retransmissions().is_empty() {
         cluster.now.ms += 10;
         (0..3).for_each(|at| _ = cluster.turn(at));
     }
@@ -63,7 +63,7 @@ fn what_is_published_while_much_is_retransmitted_is_not_retransmitted_as_well() 
     all.extend(numbers(&cluster.said(2, ids[2])));
     assert_eq!(all, (0..EVENTS + 200).collect::<Vec<_>>());
     // The other node received each missed envelope twice, and any other envelope once.
-    assert!(cluster.counters(1).repeated as usize <= EVENTS, "{:?}", cluster.counters(1));
+    assert!(cluster.counters(1).duplicates as usize <= EVENTS, "{:?}", cluster.counters(1));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn complete() -> Hub<()> {
         CloseMode::Deferred,
     ]) {
         let id = hub.open((), None, NOW);
-        hub.turn_away(id, "", NOW);
+        hub.reject(id, "", NOW);
         let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
@@ -80,7 +80,7 @@ fn requests(hub: &mut Hub<()>) {
     for (n, piece) in (0..).zip(pieces) {
         let id = hub.open((), Some(Ipv4Addr::new(203, 0, 113, n as u8).into()), NOW);
         let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
-        (peer.last_seen_ms, peer.replies) = (10 + n, 20 + n as u8);
+        (peer.last_seen_ms, peer.pending_replies) = (10 + n, 20 + n as u8);
         let Phase::Request(request) = &mut peer.phase else { panic!("no request") };
         let mut chunked = ChunkedBody { decoder: Chunked::default(), body: Vec::new() };
         chunked.decoder.decode(piece.as_bytes(), &mut chunked.body, 100).unwrap();
@@ -106,7 +106,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     hub.receive(id, &mut handshake.as_bytes().to_vec(), NOW);
     let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
-    (peer.last_seen_ms, peer.replies, peer.outbox) =
+    (peer.last_seen_ms, peer.pending_replies, peer.outbox) =
         (50 + u64::from(n), n as u8, Outbox::default());
     peer.outbox.push(frame("first"));
     peer.outbox.push(frame("second"));
@@ -150,8 +150,8 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
 fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
     let app = &mut hub.apps[0];
     app.elsewhere.0 = vec![0, 131, 132];
-    app.cache.keep_as_told("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
-    app.cache.keep_as_told("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
+    app.cache.keep_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
+    app.cache.keep_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
     let infos = [None, Some(r#"{"name":"x"}"#.into()), Some("null".into())];
     for (name, counted_ms, count_due) in [("presence-a", 141, false), ("news", 142, true)] {
         let (place, _) = app.occupy(name, Kind::of(name));
@@ -168,12 +168,12 @@ fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
             let user = channel.presence.is_some().then(|| Rc::clone(&member.id));
             channel.members.push(id);
             let subscriber = hub.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()).unwrap();
-            subscriber.take_seat(Seat { channel: place, index, user });
+            subscriber.add_membership(Membership { channel: place, index, user });
             let info = info.clone().filter(|_| index > 0);
             let (id, own_seats) = (Rc::clone(&member.id), 0);
             subscriber.user = (index < 2).then(|| Box::new(User { id, info, own_seats }));
         }
-        channel.doubt(4);
+        channel.mark_stale(4);
     }
 }
 
@@ -217,8 +217,8 @@ fn fill(bus: &mut Bus) {
     }
     (0..2).for_each(|_| drop(bus.queue.take()));
     bus.queue.forget_before(1);
-    bus.telling = Some(Telling::new(false));
-    bus.tell_again = Some(true);
+    bus.full_sync = Some(FullSync::new(false));
+    bus.next_full_sync = Some(true);
     for n in 0..10 {
         let Some(node) = bus.nodes.add(NodeId(530 + n), 540 + n).and_then(|at| bus.nodes.get(at))
         else {
@@ -226,10 +226,10 @@ fn fill(bus: &mut Bus) {
         };
         node.next = (n > 0).then_some(550 + n);
         (node.is_here, node.has_left) = (n == 1, n == 2);
-        (node.is_whole, node.is_telling) = (n == 3, n == 4);
+        (node.is_synced, node.is_syncing) = (n == 3, n == 4);
         (node.asks.again, node.asks.tell) = (n == 5, n == 6);
-        (node.wants_kept, node.is_over) = (n == 7, n == 8);
-        node.heard_ours = 560 + n;
+        (node.wants_cache, node.is_over) = (n == 7, n == 8);
+        node.acknowledged = 560 + n;
         node.ahead_ms = (n == 1).then_some(581);
         node.tell_ms = (n == 3).then_some(583);
     }
@@ -254,7 +254,7 @@ fn bytes(digits: &str) -> Vec<u8> {
 #[test]
 fn the_layout_of_a_state_is_the_one_that_its_version_names() {
     let version = state_version();
-    let state = digits(&complete().freeze(NOW, |_, ()| 7).unwrap());
+    let state = digits(&complete().save(NOW, |_, ()| 7).unwrap());
     let Some((_, before)) = STATES.into_iter().find(|(name, _)| *name == version) else {
         panic!(
             "the version is new: save these digits as tests/state/{version}.hex, name the file in \
@@ -264,7 +264,7 @@ fn the_layout_of_a_state_is_the_one_that_its_version_names() {
     assert!(
         state == before,
         "a state has another layout than tests/state/{version}.hex, and the same version: raise \
-         REVISION in src/hub/carry/version.rs"
+         REVISION in src/hub/snapshot/version.rs"
     );
 }
 
@@ -273,7 +273,7 @@ fn a_state_of_another_version_is_refused_by_its_name() {
     for (version, digits) in STATES {
         let state = bytes(digits);
         let mut hub = Hub::new(&config(), [1; 32], NOW);
-        let read = hub.thaw(state.clone(), NOW, |_| Some(()));
+        let read = hub.restore(state.clone(), NOW, |_| Some(()));
         let is_named = version_of(&state).as_deref() == Some(state_version().as_str());
         assert_eq!(
             (read.is_ok(), is_named),

@@ -32,9 +32,9 @@ fn what_is_too_long_is_missing_and_all_else_is_known() {
     }
     assert!(cluster.nodes.iter().all(|node| node.hub.is_bus_up()));
     // Nothing is requested without end.
-    let said = cluster.counters(0).said;
+    let said = cluster.counters(0).published;
     cluster.pass(60_000);
-    assert_eq!((cluster.counters(0).said, cluster.counters(1).missing), (said, 3));
+    assert_eq!((cluster.counters(0).published, cluster.counters(1).missing), (said, 3));
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn what_a_cache_channel_keeps_is_not_asked_for_without_end_if_it_is_too_long() {
     cluster.settle();
     cluster.pass(20_000);
     assert_eq!(cluster.view(0), cluster.view(1));
-    let said = cluster.counters(0).said;
+    let said = cluster.counters(0).published;
     cluster.pass(60_000);
-    assert_eq!(cluster.counters(0).said, said);
+    assert_eq!(cluster.counters(0).published, said);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Stopper(StdUnixStream);
 impl Stopper {
     /// Asks.
     pub fn stop(&self) {
-        // A server that has ended already cannot be asked, and a full pipe has been.
+        // A server that has ended already cannot be requests, and a full pipe has been.
         let _ = (&self.0).write(&[libc::SIGTERM as u8]);
     }
 
@@ -41,42 +41,42 @@ impl Stopper {
     }
 }
 
-/// Where a server learns that it was asked.
-pub(super) struct StopRequests(pub UnixStream);
+/// Where a server learns that it was requests.
+pub(super) struct ControlPipe(pub UnixStream);
 
-impl StopRequests {
-    pub(super) fn new() -> io::Result<(StopRequests, StdUnixStream)> {
+impl ControlPipe {
+    pub(super) fn new() -> io::Result<(ControlPipe, StdUnixStream)> {
         let (reader, writer) = StdUnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        Ok((StopRequests(UnixStream::from_std(reader)), writer))
+        Ok((ControlPipe(UnixStream::from_std(reader)), writer))
     }
 
     /// What it was asked since the last look.
-    pub(super) fn take(&mut self) -> Asked {
-        let (mut buffer, mut asked) = ([0; 16], Asked::default());
+    pub(super) fn take(&mut self) -> Requests {
+        let (mut buffer, mut requests) = ([0; 16], Requests::default());
         while let Ok(len @ 1..) = self.0.read(&mut buffer) {
             for byte in &buffer[..len] {
                 match i32::from(*byte) {
-                    libc::SIGHUP => asked.reload = true,
-                    libc::SIGUSR2 => asked.way = true,
-                    _ => asked.stops += 1,
+                    libc::SIGHUP => requests.reload = true,
+                    libc::SIGUSR2 => requests.handover = true,
+                    _ => requests.stops += 1,
                 }
             }
         }
-        asked
+        requests
     }
 }
 
-/// What a server was asked.
+/// What a server was requests.
 #[derive(Default)]
-pub(super) struct Asked {
+pub(super) struct Requests {
     /// How often to stop.
     pub stops: usize,
     /// Whether to read the configuration and the certificates again.
     pub reload: bool,
     /// Whether to give way to a newer binary.
-    pub way: bool,
+    pub handover: bool,
 }
 
 pub(super) fn stopper(writer: &StdUnixStream) -> io::Result<Stopper> {

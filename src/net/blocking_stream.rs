@@ -18,13 +18,13 @@ pub(crate) trait Duplex: Read + Write + Send {}
 impl<T: Read + Write + Send> Duplex for T {}
 
 /// A connection, with or without TLS.
-pub(crate) struct Call {
+pub(crate) struct BlockingStream {
     carrier: Box<dyn Duplex>,
     session: Option<Box<Session>>,
     timeout: Duration,
 }
 
-impl Call {
+impl BlockingStream {
     /// Connects to the first address of a name or address that takes it. Neither this nor any later
     /// wait takes longer than `timeout`, but that the system's resolver takes its own time.
     pub(crate) fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
@@ -35,7 +35,11 @@ impl Call {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(timeout))?;
                     stream.set_write_timeout(Some(timeout))?;
-                    return Ok(Call { carrier: Box::new(stream), session: None, timeout });
+                    return Ok(BlockingStream {
+                        carrier: Box::new(stream),
+                        session: None,
+                        timeout,
+                    });
                 }
                 Err(error) => last = error,
             }
@@ -48,7 +52,7 @@ impl Call {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Call { carrier: Box::new(stream), session: None, timeout })
+        Ok(BlockingStream { carrier: Box::new(stream), session: None, timeout })
     }
 
     /// Goes on with TLS, which must be the first thing said.

@@ -1,7 +1,7 @@
 //! A hub that goes on in another: everything is there, and whatever is cut is an error.
 
 use super::*;
-use crate::proto::carry::Cut;
+use crate::proto::snapshot::DecodeError;
 
 const HAS_REDIS: bool = cfg!(feature = "redis");
 
@@ -41,11 +41,11 @@ fn busy(has_bus: bool) -> World {
         let said = format!(
             r#"{{"event":"pusher:subscribe","data":{{{channel},"auth":"key:{auth}","channel_data":{data}}}}}"#
         );
-        world.say(*id, &said);
+        world.send_text(*id, &said);
     }
     let (writer, _) = ids[0];
     world.take(writer);
-    world.say(writer, r#"{"event":"client-x","channel":"cache-news","data":"what is kept"}"#);
+    world.send_text(writer, r#"{"event":"client-x","channel":"cache-news","data":"what is kept"}"#);
     // One has taken a part of a frame, one has gone, one goes, one has sent half of a message
     // of which it had sent a frame before.
     world.hub.outbox(ids[1].0).unwrap().1.consume(3);
@@ -62,14 +62,14 @@ fn busy(has_bus: bool) -> World {
     world
 }
 
-fn freeze(world: &mut World) -> Vec<u8> {
-    world.hub.freeze(world.now, |_, ()| 0).unwrap()
+fn save(world: &mut World) -> Vec<u8> {
+    world.hub.save(world.now, |_, ()| 0).unwrap()
 }
 
-fn thaw(world: &World, config: &Config, state: Vec<u8>) -> Result<World, Cut> {
+fn restore(world: &World, config: &Config, state: Vec<u8>) -> Result<World, DecodeError> {
     let mut hub = Hub::new(config, [1; 32], world.now);
-    hub.thaw(state, world.now, |_| Some(()))?;
-    hub.audit().map_err(|_| Cut)?;
+    hub.restore(state, world.now, |_| Some(()))?;
+    hub.audit().map_err(|_| DecodeError)?;
     Ok(World { hub, now: world.now })
 }
 
@@ -81,26 +81,30 @@ fn config_of(world: &World) -> Config {
 }
 
 #[test]
-fn what_was_frozen_and_thawed_freezes_to_the_same() {
+fn a_restored_hub_saves_to_the_same_bytes() {
     let mut world = busy(HAS_REDIS);
-    let state = freeze(&mut world);
-    assert_eq!(freeze(&mut world), state, "freezing changes nothing");
+    let state = save(&mut world);
+    assert_eq!(save(&mut world), state, "freezing changes nothing");
     let config = config_of(&world);
-    let mut thawed = thaw(&world, &config, state.clone()).unwrap();
-    assert_eq!(freeze(&mut thawed), state);
-    assert_eq!(thawed.hub.connections(), world.hub.connections());
+    let mut restored = restore(&world, &config, state.clone()).unwrap();
+    assert_eq!(save(&mut restored), state);
+    assert_eq!(restored.hub.connections(), world.hub.connections());
 }
 
 #[test]
 fn a_state_that_is_cut_anywhere_is_an_error() {
     let mut world = busy(HAS_REDIS);
-    let state = freeze(&mut world);
+    let state = save(&mut world);
     let config = config_of(&world);
     for len in 0..state.len() {
-        assert!(thaw(&world, &config, state[..len].to_vec()).is_err(), "{len} of {}", state.len());
+        assert!(
+            restore(&world, &config, state[..len].to_vec()).is_err(),
+            "{len} of {}",
+            state.len()
+        );
     }
     let longer = [&state[..], &[0]].concat();
-    assert!(thaw(&world, &config, longer).is_err());
+    assert!(restore(&world, &config, longer).is_err());
 }
 
 #[test]
@@ -108,60 +112,60 @@ fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
     let mut world = busy(false);
     let config = config_of(&world);
     let waits: Vec<Vec<u8>> = {
-        let state = freeze(&mut world);
-        let mut thawed = thaw(&world, &config, state).unwrap();
-        let ids = thawed.hub.peers.ids();
-        ids.into_iter().map(|id| thawed.take_bytes(id)).collect()
+        let state = save(&mut world);
+        let mut restored = restore(&world, &config, state).unwrap();
+        let ids = restored.hub.peers.ids();
+        ids.into_iter().map(|id| restored.take_bytes(id)).collect()
     };
     // The names of connections are their places among those that are there.
-    let state = freeze(&mut world);
+    let state = save(&mut world);
     let ids = world.hub.peers.ids();
     let before: Vec<Vec<u8>> = ids.iter().map(|id| world.take_bytes(*id)).collect();
     assert_eq!(waits, before);
     assert!(before.iter().any(|bytes| bytes.first() != Some(&0x81) && !bytes.is_empty()));
 
-    let mut thawed = thaw(&world, &config, state).unwrap();
-    let ids = thawed.hub.peers.ids();
-    ids.iter().for_each(|id| drop(thawed.take(*id)));
+    let mut restored = restore(&world, &config, state).unwrap();
+    let ids = restored.hub.peers.ids();
+    ids.iter().for_each(|id| drop(restored.take(*id)));
     let half = ids[5];
     let rest = [4, b'n' ^ 1, b'g' ^ 2, b'"' ^ 3, b'}' ^ 4];
     let spaces: Vec<u8> = (0..9).map(|n| b' ' ^ [1, 2, 3, 4][n % 4]).collect();
-    thawed.send(half, &[&rest[..], &spaces].concat());
-    assert!(thawed.take(half).contains("pusher:pong"), "the second half of its message");
+    restored.send(half, &[&rest[..], &spaces].concat());
+    assert!(restored.take(half).contains("pusher:pong"), "the second half of its message");
     let publisher = ids[3];
-    thawed.send(publisher, b"\r\n\r\n");
-    assert!(thawed.take(publisher).starts_with("HTTP/1.1 200"));
-    thawed.say(ids[1], r#"{"event":"client-y","channel":"presence-a","data":"on"}"#);
-    assert_eq!(thawed.take(ids[2]).matches("client-y").count(), 1);
-    assert_eq!(thawed.take(ids[1]), "");
-    thawed.hub.audit().unwrap();
-    thawed.pass(3_600_000);
-    ids.iter().for_each(|id| _ = thawed.hub.close(*id, thawed.now));
-    thawed.pass(3_600_000);
-    while thawed.hub.next_dirty(thawed.now).is_some() {}
-    assert_eq!(thawed.hub.remains(), None);
+    restored.send(publisher, b"\r\n\r\n");
+    assert!(restored.take(publisher).starts_with("HTTP/1.1 200"));
+    restored.send_text(ids[1], r#"{"event":"client-y","channel":"presence-a","data":"on"}"#);
+    assert_eq!(restored.take(ids[2]).matches("client-y").count(), 1);
+    assert_eq!(restored.take(ids[1]), "");
+    restored.hub.audit().unwrap();
+    restored.pass(3_600_000);
+    ids.iter().for_each(|id| _ = restored.hub.close(*id, restored.now));
+    restored.pass(3_600_000);
+    while restored.hub.next_dirty(restored.now).is_some() {}
+    assert_eq!(restored.hub.remains(), None);
 }
 
 #[test]
 fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
     let mut world = busy(false);
-    let state = freeze(&mut world);
+    let state = save(&mut world);
     let mut config = config_of(&world);
     config.apps.remove(1);
-    let mut thawed = thaw(&world, &config, state).unwrap();
-    let ids = thawed.hub.peers.ids();
+    let mut restored = restore(&world, &config, state).unwrap();
+    let ids = restored.hub.peers.ids();
     let stray = ids[ids.len() - 1];
-    assert_eq!(thawed.take(stray), "");
-    thawed.pass(50);
-    let said = thawed.take(stray);
+    assert_eq!(restored.take(stray), "");
+    restored.pass(50);
+    let said = restored.take(stray);
     assert!(said.contains("4200") && said.contains("Application was removed"), "{said}");
-    assert!(!thawed.take(ids[1]).contains("4200"));
-    // Carried once more while it has not gone, and once after that.
-    let state = freeze(&mut thawed);
-    let mut again = thaw(&thawed, &config, state).unwrap();
+    assert!(!restored.take(ids[1]).contains("4200"));
+    // DecodeResult once more while it has not gone, and once after that.
+    let state = save(&mut restored);
+    let mut again = restore(&restored, &config, state).unwrap();
     again.hub.close(stray, again.now);
-    let state = freeze(&mut again);
-    let again = thaw(&again, &config, state).unwrap();
+    let state = save(&mut again);
+    let again = restore(&again, &config, state).unwrap();
     assert_eq!(again.hub.apps.len(), 1);
 }
 
@@ -195,7 +199,7 @@ fn a_frame_that_waits_for_many_is_carried_once() {
     ids.iter().for_each(|&id| drop(world.take(id)));
     let event =
         format!(r#"{{"event":"client-x","channel":"news","data":"{}"}}"#, "x".repeat(9_000));
-    world.say(ids[0], &event);
-    let state = freeze(&mut world);
+    world.send_text(ids[0], &event);
+    let state = save(&mut world);
     assert!((9_000..20_000).contains(&state.len()), "{} bytes", state.len());
 }

@@ -2,7 +2,7 @@
 //! of their presence channels; and what local subscribers are told of it.
 //!
 //! A fact is true by itself, so hearing one twice changes nothing. When a node tells everything
-//! anew, what was known of it is in doubt until it is told again, and what is still in doubt in
+//! anew, what was known of it is in mark_stale until it is told again, and what is still in mark_stale in
 //! the end is forgotten: nobody is told that somebody left who is still there.
 
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::proto::websocket;
 
 impl<T> Hub<T> {
     /// Applies a fact of the node with this number. Facts of a node without a place are ignored.
-    pub(super) fn learn(&mut self, at: usize, item: &Item<'_>, now: Now) {
+    pub(super) fn apply_fact(&mut self, at: usize, item: &Item<'_>, now: Now) {
         if at >= PLACES {
             return;
         }
@@ -31,18 +31,18 @@ impl<T> Hub<T> {
                 true
             }
             Item::Channel { app: id, channel, count } => {
-                app(id).is_none_or(|app| self.learn_channel(at, app, channel, *count, now))
+                app(id).is_none_or(|app| self.apply_channel(at, app, channel, *count, now))
             }
             Item::Joined { app: id, channel, user, info } => app(id).is_none_or(|app| {
                 let member = Member { id: (&**user).into(), info: info.map(Into::into) };
-                self.learn_joined(at, app, channel, &member)
+                self.apply_joined(at, app, channel, &member)
             }),
             Item::Left { app: id, channel, user } => {
-                app(id).inspect(|&app| self.learn_left(at, app, channel, user));
+                app(id).inspect(|&app| self.apply_left(at, app, channel, user));
                 true
             }
-            Item::Kept { app: id, .. } => {
-                app(id).is_none_or(|app| self.learn_kept(at, app, item, now))
+            Item::Cached { app: id, .. } => {
+                app(id).is_none_or(|app| self.apply_cached(at, app, item, now))
             }
             _ => false,
         };
@@ -51,9 +51,9 @@ impl<T> Hub<T> {
         }
     }
 
-    fn learn_channel(&mut self, at: usize, app: u32, name: &str, count: u32, now: Now) -> bool {
+    fn apply_channel(&mut self, at: usize, app: u32, name: &str, count: u32, now: Now) -> bool {
         let kind = Kind::of(name);
-        if !self.is_name(name) || !signin::is_told(name, kind) {
+        if !self.is_name(name) || !signin::is_replicated(name, kind) {
             return false;
         }
         if count == 0 {
@@ -67,12 +67,12 @@ impl<T> Hub<T> {
                 self.set_elsewhere(at, app, place, count);
             }
         }
-        self.tell_count(app, name, now);
+        self.send_count(app, name, now);
         true
     }
 
-    fn learn_kept(&mut self, at: usize, app: u32, item: &Item<'_>, now: Now) -> bool {
-        let Item::Kept { channel, message, ttl_ms, version, .. } = item else { return false };
+    fn apply_cached(&mut self, at: usize, app: u32, item: &Item<'_>, now: Now) -> bool {
+        let Item::Cached { channel, message, ttl_ms, version, .. } = item else { return false };
         if !self.is_name(channel) || !Kind::of(channel).cache {
             return false;
         }
@@ -82,11 +82,11 @@ impl<T> Hub<T> {
         let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
         let cache = &mut self.apps[app as usize].cache;
-        cache.keep_as_told(channel, frame, *ttl_ms, version, now.ms);
+        cache.keep_remote(channel, frame, *ttl_ms, version, now.ms);
         true
     }
 
-    fn learn_joined(&mut self, at: usize, app: u32, name: &str, member: &Member) -> bool {
+    fn apply_joined(&mut self, at: usize, app: u32, name: &str, member: &Member) -> bool {
         let kind = Kind::of(name);
         let bytes = member.id.len() + member.info.as_deref().map_or(0, str::len);
         if !self.is_name(name)
@@ -113,7 +113,7 @@ impl<T> Hub<T> {
         true
     }
 
-    fn learn_left(&mut self, at: usize, app: u32, name: &str, user: &str) {
+    fn apply_left(&mut self, at: usize, app: u32, name: &str, user: &str) {
         let Some(place) = self.apps[app as usize].place(name) else { return };
         let Some(channel) = self.apps[app as usize].channels.get_mut(place as usize) else {
             return;
@@ -155,7 +155,7 @@ impl<T> Hub<T> {
         let (place, created) = self.apps[app as usize].occupy(name, kind);
         if created {
             self.created(app, name, kind);
-            self.somebody_came(app, name);
+            self.notify_online(app, name);
         }
         Some(place)
     }
@@ -210,33 +210,33 @@ impl<T> Hub<T> {
     }
 
     /// Doubts everything known of a node, which tells it anew.
-    pub(super) fn doubt_facts(&mut self, at: usize) {
+    pub(super) fn mark_stale(&mut self, at: usize) {
         for app in &mut self.apps {
-            app.channels.iter_mut().for_each(|(_, channel)| channel.doubt(at));
+            app.channels.iter_mut().for_each(|(_, channel)| channel.mark_stale(at));
         }
     }
 
-    /// Forgets what is known of a node, all of it or what is in doubt.
-    pub(super) fn forget_facts(&mut self, at: usize, doubtful: bool, now: Now) {
+    /// Forgets what is known of a node, all of it or what is in mark_stale.
+    pub(super) fn forget_facts(&mut self, at: usize, stale_only: bool, now: Now) {
         for app in 0..self.apps.len() as u32 {
-            self.forget_facts_in(at, app, doubtful, now);
+            self.forget_facts_in(at, app, stale_only, now);
         }
     }
 
-    fn forget_facts_in(&mut self, at: usize, index: u32, doubtful: bool, now: Now) {
+    fn forget_facts_in(&mut self, at: usize, index: u32, stale_only: bool, now: Now) {
         let app = &mut self.apps[index as usize];
-        if !doubtful {
+        if !stale_only {
             app.elsewhere.set(at, 0);
         }
         let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
         for place in places {
-            self.forget_facts_of(at, index, place as u32, doubtful, now);
+            self.forget_facts_of(at, index, place as u32, stale_only, now);
         }
     }
 
     /// Forgets the facts about apps that were removed from the configuration. Later items about
     /// these apps are ignored.
-    pub(super) fn forget_strays_facts(&mut self, now: Now) {
+    pub(super) fn forget_facts_of_orphaned_apps(&mut self, now: Now) {
         let places = self.known_places();
         for app in 0..self.apps.len() as u32 {
             if !self.is_served(app, &self.apps[app as usize]) {
@@ -252,14 +252,14 @@ impl<T> Hub<T> {
         (0..PLACES).filter(|&at| facts[at] > 0 || has_connections(at)).collect()
     }
 
-    fn forget_facts_of(&mut self, at: usize, app: u32, place: u32, doubtful: bool, now: Now) {
+    fn forget_facts_of(&mut self, at: usize, app: u32, place: u32, stale_only: bool, now: Now) {
         let channel = self.apps[app as usize].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
-        let mut change = channel.forget(at, doubtful);
+        let mut change = channel.forget(at, stale_only);
         let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
         if let Some(presence) = &mut channel.presence {
             let users;
-            (users, gone) = presence.forget(at, doubtful);
+            (users, gone) = presence.forget(at, stale_only);
             change -= users as i64;
         }
         if !channel.members.is_empty() {
@@ -268,7 +268,7 @@ impl<T> Hub<T> {
         if change != 0 {
             self.count_facts(at, change);
             self.vacate_if_empty(app, place);
-            self.tell_count(app, &name, now);
+            self.send_count(app, &name, now);
         }
     }
 

@@ -4,25 +4,25 @@
 //! The version is therefore a fingerprint of these lists, computed at compile time, together with a
 //! revision number for changes that the lists do not show.
 
-use crate::config::Bound;
+use crate::config::LimitKind;
 use crate::hub::api::ROUTES;
 use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
 const REVISION: u64 = 5;
 
-/// The version of the state that [`Hub::freeze`](super::Hub::freeze) writes and
-/// [`Hub::thaw`](super::Hub::thaw) reads.
+/// The version of the state that [`Hub::save`](super::Hub::save) writes and
+/// [`Hub::restore`](super::Hub::restore) reads.
 pub fn state_version() -> String {
     format!("{REVISION}-{FINGERPRINT:016x}")
 }
 
 const FINGERPRINT: u64 = {
     let mut print = number(OFFSET, REVISION);
-    print = number(print, Bound::ALL.len() as u64);
+    print = number(print, LimitKind::ALL.len() as u64);
     let mut at = 0;
-    while at < Bound::ALL.len() {
-        print = text(print, Bound::ALL[at].setting());
+    while at < LimitKind::ALL.len() {
+        print = text(print, LimitKind::ALL[at].setting());
         at += 1;
     }
     print = number(print, ROUTES.len() as u64);

@@ -3,16 +3,16 @@
 //! `Limits`, `App` and `Server`.
 
 macro_rules! bounds {
-    ($($bound:ident $setting:literal $deed:literal;)*) => {
+    ($($bound:ident $setting:literal $description:literal;)*) => {
         /// A bound that was hit.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Bound {
+        pub enum LimitKind {
             $(#[doc = concat!("`", $setting, "`")] $bound,)*
         }
 
-        impl Bound {
-            /// All of them, in order: `Bound::ALL[bound as usize] == bound`.
-            pub const ALL: [Bound; [$($setting),*].len()] = [$(Bound::$bound),*];
+        impl LimitKind {
+            /// All of them, in order: `LimitKind::ALL[bound as usize] == bound`.
+            pub const ALL: [LimitKind; [$($setting),*].len()] = [$(LimitKind::$bound),*];
 
             /// The setting, as errors name it.
             pub const fn setting(self) -> &'static str {
@@ -20,8 +20,8 @@ macro_rules! bounds {
             }
 
             /// What a client does that hits it, and what becomes of the client.
-            pub fn deed(self) -> &'static str {
-                [$($deed),*][self as usize]
+            pub fn description(self) -> &'static str {
+                [$($description),*][self as usize]
             }
         }
     };
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn a_bound_that_says_it_is_a_limit_is_one() {
-        for bound in Bound::ALL {
-            assert_eq!(Bound::ALL[bound as usize], bound);
+        for bound in LimitKind::ALL {
+            assert_eq!(LimitKind::ALL[bound as usize], bound);
             if let Some(limit) = bound.setting().strip_prefix("limits.") {
                 assert!(Limits::NAMES.contains(&limit), "{limit}");
             }

@@ -7,7 +7,7 @@ use crate::hub::peer::{
     ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, SocketId, Subscriber,
     User,
 };
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Reader;
 
 /// A connection of which nothing is known but its socket.
@@ -20,22 +20,22 @@ pub(super) fn blank<T>(io: T) -> Peer<T> {
         last_seen_ms: 0,
         armed: 0,
         marks: Marks::default(),
-        replies: 0,
+        pending_replies: 0,
     }
 }
 
 impl<T> Peer<T> {
     /// Writes it down, or reads it.
-    pub(super) fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         address(&mut self.address, c)?;
         c.number(&mut self.last_seen_ms)?;
-        c.int(&mut self.replies)?;
-        self.outbox.carry(c)?;
-        self.phase.carry(c)
+        c.int(&mut self.pending_replies)?;
+        self.outbox.snapshot(c)?;
+        self.phase.snapshot(c)
     }
 }
 
-fn address(address: &mut Option<IpAddr>, c: &mut Carrier) -> Carried {
+fn address(address: &mut Option<IpAddr>, c: &mut Codec) -> DecodeResult {
     let mut octets = match address {
         None => Vec::new(),
         Some(IpAddr::V4(v4)) => v4.octets().to_vec(),
@@ -51,7 +51,7 @@ fn address(address: &mut Option<IpAddr>, c: &mut Carrier) -> Carried {
 }
 
 impl Phase {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let mut kind = match self {
             Phase::Request(_) => 0,
             Phase::Open(_) => 1,
@@ -63,31 +63,31 @@ impl Phase {
                 0 => Phase::Request(Request::default()),
                 1 => Phase::Open(blank_subscriber()),
                 2 => Phase::Closing(blank_closing()),
-                _ => return Err(Cut),
+                _ => return Err(DecodeError),
             };
         }
         match self {
-            Phase::Request(request) => request.carry(c),
-            Phase::Open(subscriber) => subscriber.carry(c),
-            Phase::Closing(closing) => closing.carry(c),
+            Phase::Request(request) => request.snapshot(c),
+            Phase::Open(subscriber) => subscriber.snapshot(c),
+            Phase::Closing(closing) => closing.snapshot(c),
         }
     }
 }
 
 impl Request {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.bytes(&mut self.buffer)?;
         c.int(&mut self.needed)?;
         c.option(&mut self.chunked, |c, chunked| {
             let ChunkedBody { decoder, body } = &mut **chunked;
-            decoder.carry(c)?;
+            decoder.snapshot(c)?;
             c.bytes(body)
         })?;
-        c.option(&mut self.deadline_ms, Carrier::number)?;
+        c.option(&mut self.deadline_ms, Codec::number)?;
         c.flag(&mut self.checked)?;
         c.flag(&mut self.is_for_metrics)?;
         c.flag(&mut self.is_held)?;
-        c.option(&mut self.listing, |c, listing| listing.carry(c))
+        c.option(&mut self.listing, |c, listing| listing.snapshot(c))
     }
 }
 
@@ -96,7 +96,7 @@ fn blank_subscriber() -> Subscriber {
         app: 0,
         socket_id: SocketId(0, 0),
         reader: Reader::default(),
-        seats: Vec::new(),
+        memberships: Vec::new(),
         user: None,
         window: (0, 0),
         client_events: (0, 0),
@@ -105,15 +105,15 @@ fn blank_subscriber() -> Subscriber {
 }
 
 impl Subscriber {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.app)?;
         c.int(&mut self.socket_id.0)?;
         c.int(&mut self.socket_id.1)?;
-        self.reader.carry(c)?;
+        self.reader.snapshot(c)?;
         let mut user = self.user.take().map(|user| *user);
         c.option(&mut user, |c, user| {
             c.text(&mut user.id)?;
-            c.option(&mut user.info, Carrier::text)?;
+            c.option(&mut user.info, Codec::text)?;
             c.int(&mut user.own_seats)
         })?;
         self.user = user.map(Box::new);
@@ -132,7 +132,7 @@ impl Subscriber {
             0 => Liveness::Quiet,
             1 => Liveness::Pinged { at_ms: asked_ms },
             2 => Liveness::AskedTwice { at_ms: asked_ms },
-            _ => return Err(Cut),
+            _ => return Err(DecodeError),
         };
         Ok(())
     }
@@ -151,7 +151,7 @@ pub(super) fn blank_closing() -> Closing {
 }
 
 impl Closing {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.deadline_ms)?;
         c.number(&mut self.end_ms)?;
         c.int(&mut self.left_bytes)?;
@@ -169,7 +169,7 @@ impl Closing {
             2 => CloseMode::AfterPeer { half_closed: false },
             3 => CloseMode::AfterPeer { half_closed: true },
             4 => CloseMode::Deferred,
-            _ => return Err(Cut),
+            _ => return Err(DecodeError),
         };
         c.flag(&mut self.is_for_metrics)
     }

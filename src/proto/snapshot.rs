@@ -1,7 +1,7 @@
 //! Values to bytes and back, for what one process hands to the next.
 //!
-//! Each type that is carried has one method for both ways, so that what is written and what is read
-//! cannot disagree: a [`Carrier`] that writes takes a value down as it is, one that reads puts what
+//! Each type that is decoded has one method for both ways, so that what is written and what is read
+//! cannot disagree: a [`Codec`] that writes takes a value down as it is, one that reads puts what
 //! was taken down in its place. There are no names and no types in the bytes. Whoever reads must be
 //! of the version that wrote; who looks at that is above.
 
@@ -12,33 +12,33 @@ use super::websocket::Frame;
 
 /// The bytes end too early, or are none that a writer of this version makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut;
+pub struct DecodeError;
 
 /// What came of one value.
-pub type Carried = Result<(), Cut>;
+pub type DecodeResult = Result<(), DecodeError>;
 
 /// Writes values to bytes, or reads them.
 #[derive(Default)]
-pub struct Carrier {
+pub struct Codec {
     bytes: Vec<u8>,
     /// How far they were read; `None` where they are written.
     at: Option<usize>,
-    /// Frames so far, in order: one that is shared by many outboxes is carried once.
+    /// Frames so far, in order: one that is shared by many outboxes is decoded once.
     frames: Vec<Frame>,
     /// Where each of them lies in memory, and its place among them. They are held above, so no other
     /// can come to lie there.
     places: BTreeMap<usize, u64>,
 }
 
-impl Carrier {
+impl Codec {
     /// One that writes.
     pub fn writer() -> Self {
-        Carrier::default()
+        Codec::default()
     }
 
     /// One that reads these bytes.
     pub fn reader(bytes: Vec<u8>) -> Self {
-        Carrier { bytes, at: Some(0), ..Carrier::default() }
+        Codec { bytes, at: Some(0), ..Codec::default() }
     }
 
     /// Whether it reads.
@@ -56,8 +56,8 @@ impl Carrier {
     /// # Errors
     ///
     /// It was not.
-    pub fn end(&self) -> Carried {
-        if self.at == Some(self.bytes.len()) { Ok(()) } else { Err(Cut) }
+    pub fn end(&self) -> DecodeResult {
+        if self.at == Some(self.bytes.len()) { Ok(()) } else { Err(DecodeError) }
     }
 
     /// A number: seven bits a byte, the lowest first, and the eighth says that more follow.
@@ -65,7 +65,7 @@ impl Carrier {
     /// # Errors
     ///
     /// As all of these: the bytes end too early, or are not what this is written as.
-    pub fn number(&mut self, number: &mut u64) -> Carried {
+    pub fn number(&mut self, number: &mut u64) -> DecodeResult {
         let Some(at) = &mut self.at else {
             let mut left = *number;
             while left > 0x7F {
@@ -77,53 +77,53 @@ impl Carrier {
         };
         *number = 0;
         for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(*at).ok_or(Cut)?;
+            let byte = *self.bytes.get(*at).ok_or(DecodeError)?;
             *at += 1;
             *number |= u64::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
                 return Ok(());
             }
         }
-        Err(Cut)
+        Err(DecodeError)
     }
 
     /// A number of another type.
-    pub fn int<N: Copy + TryInto<u64> + TryFrom<u64>>(&mut self, int: &mut N) -> Carried {
-        let mut number = (*int).try_into().map_err(|_| Cut)?;
+    pub fn int<N: Copy + TryInto<u64> + TryFrom<u64>>(&mut self, int: &mut N) -> DecodeResult {
+        let mut number = (*int).try_into().map_err(|_| DecodeError)?;
         self.number(&mut number)?;
-        *int = number.try_into().map_err(|_| Cut)?;
+        *int = number.try_into().map_err(|_| DecodeError)?;
         Ok(())
     }
 
     /// Yes or no.
-    pub fn flag(&mut self, flag: &mut bool) -> Carried {
+    pub fn flag(&mut self, flag: &mut bool) -> DecodeResult {
         let mut number = u64::from(*flag);
         self.number(&mut number)?;
         *flag = number == 1;
-        if number > 1 { Err(Cut) } else { Ok(()) }
+        if number > 1 { Err(DecodeError) } else { Ok(()) }
     }
 
     /// How many of something follow, each of which takes a byte at least.
-    pub fn count(&mut self, len: usize) -> Result<usize, Cut> {
+    pub fn count(&mut self, len: usize) -> Result<usize, DecodeError> {
         let mut count = len as u64;
         self.number(&mut count)?;
         let left = self.at.map_or(count, |at| (self.bytes.len() - at) as u64);
-        if count > left { Err(Cut) } else { Ok(count as usize) }
+        if count > left { Err(DecodeError) } else { Ok(count as usize) }
     }
 
     /// Bytes to be written, or those that are read.
-    fn slice(&mut self, bytes: &[u8]) -> Result<&[u8], Cut> {
+    fn slice(&mut self, bytes: &[u8]) -> Result<&[u8], DecodeError> {
         let len = self.count(bytes.len())?;
         let from = self.at.unwrap_or(self.bytes.len());
         match &mut self.at {
             Some(at) => *at += len,
             None => self.bytes.extend_from_slice(bytes),
         }
-        self.bytes.get(from..from + len).ok_or(Cut)
+        self.bytes.get(from..from + len).ok_or(DecodeError)
     }
 
     /// Bytes.
-    pub fn bytes(&mut self, bytes: &mut Vec<u8>) -> Carried {
+    pub fn bytes(&mut self, bytes: &mut Vec<u8>) -> DecodeResult {
         let read = self.slice(bytes)?;
         if *bytes != read {
             *bytes = read.to_vec();
@@ -132,9 +132,10 @@ impl Carrier {
     }
 
     /// A text, of whichever kind.
-    pub fn text<S: AsRef<str> + for<'a> From<&'a str>>(&mut self, text: &mut S) -> Carried {
+    pub fn text<S: AsRef<str> + for<'a> From<&'a str>>(&mut self, text: &mut S) -> DecodeResult {
         let reads = self.reads();
-        let read = std::str::from_utf8(self.slice(text.as_ref().as_bytes())?).map_err(|_| Cut)?;
+        let read =
+            std::str::from_utf8(self.slice(text.as_ref().as_bytes())?).map_err(|_| DecodeError)?;
         if reads {
             *text = S::from(read);
         }
@@ -142,7 +143,7 @@ impl Carrier {
     }
 
     /// A frame, which may be shared.
-    pub fn frame(&mut self, frame: &mut Frame) -> Carried {
+    pub fn frame(&mut self, frame: &mut Frame) -> DecodeResult {
         let next = self.frames.len() as u64;
         let lies_at = frame.as_ptr() as usize;
         let mut place = self.places.get(&lies_at).copied().unwrap_or(next);
@@ -159,19 +160,19 @@ impl Carrier {
             self.places.insert(lies_at, next);
         }
         self.frames.push(Rc::clone(frame));
-        if place == next { Ok(()) } else { Err(Cut) }
+        if place == next { Ok(()) } else { Err(DecodeError) }
     }
 
     /// What may not be there.
     pub fn option<V: Default>(
         &mut self,
         value: &mut Option<V>,
-        carry: impl Fn(&mut Self, &mut V) -> Carried,
-    ) -> Carried {
+        coder: impl Fn(&mut Self, &mut V) -> DecodeResult,
+    ) -> DecodeResult {
         let mut is_there = value.is_some();
         self.flag(&mut is_there)?;
         match is_there {
-            true => carry(self, value.get_or_insert_default()),
+            true => coder(self, value.get_or_insert_default()),
             false => Ok(()),
         }
     }
@@ -180,11 +181,11 @@ impl Carrier {
     pub fn list<V: Default>(
         &mut self,
         list: &mut Vec<V>,
-        carry: impl Fn(&mut Self, &mut V) -> Carried,
-    ) -> Carried {
+        coder: impl Fn(&mut Self, &mut V) -> DecodeResult,
+    ) -> DecodeResult {
         let count = self.count(list.len())?;
         list.resize_with(count, V::default);
-        list.iter_mut().try_for_each(|value| carry(self, value))
+        list.iter_mut().try_for_each(|value| coder(self, value))
     }
 }
 
@@ -193,16 +194,16 @@ mod tests {
     use super::*;
 
     /// Carries one of each.
-    fn all(c: &mut Carrier, numbers: &mut [u64; 4], text: &mut String, frames: &mut Vec<Frame>) {
-        carry_all(c, numbers, text, frames).unwrap();
+    fn all(c: &mut Codec, numbers: &mut [u64; 4], text: &mut String, frames: &mut Vec<Frame>) {
+        code_all(c, numbers, text, frames).unwrap();
     }
 
-    fn carry_all(
-        c: &mut Carrier,
+    fn code_all(
+        c: &mut Codec,
         numbers: &mut [u64; 4],
         text: &mut String,
         frames: &mut Vec<Frame>,
-    ) -> Carried {
+    ) -> DecodeResult {
         numbers.iter_mut().try_for_each(|number| c.number(number))?;
         c.text(text)?;
         let mut count = frames.len() as u64;
@@ -216,11 +217,11 @@ mod tests {
         let shared: Frame = b"shared".as_slice().into();
         let frames = vec![Rc::clone(&shared), b"own".as_slice().into(), Rc::clone(&shared)];
         let numbers = [0, 127, 128, u64::MAX];
-        let mut writer = Carrier::writer();
+        let mut writer = Codec::writer();
         all(&mut writer, &mut numbers.clone(), &mut "täxt".into(), &mut frames.clone());
         let bytes = writer.into_bytes();
 
-        let mut reader = Carrier::reader(bytes.clone());
+        let mut reader = Codec::reader(bytes.clone());
         let mut read = ([0; 4], String::new(), Vec::new());
         all(&mut reader, &mut read.0, &mut read.1, &mut read.2);
         assert_eq!(reader.end(), Ok(()));
@@ -228,20 +229,20 @@ mod tests {
         assert!(Rc::ptr_eq(&read.2[0], &read.2[2]), "a frame that was shared still is");
 
         for len in 0..bytes.len() {
-            let mut reader = Carrier::reader(bytes[..len].to_vec());
+            let mut reader = Codec::reader(bytes[..len].to_vec());
             let mut read = ([0; 4], String::new(), Vec::new());
-            let carried = carry_all(&mut reader, &mut read.0, &mut read.1, &mut read.2);
-            assert_eq!(carried, Err(Cut), "{len}");
+            let decoded = code_all(&mut reader, &mut read.0, &mut read.1, &mut read.2);
+            assert_eq!(decoded, Err(DecodeError), "{len}");
         }
     }
 
     #[test]
     fn a_count_that_cannot_be_is_refused_before_room_is_made_for_it() {
-        let mut writer = Carrier::writer();
+        let mut writer = Codec::writer();
         writer.number(&mut { u64::MAX >> 1 }).unwrap();
-        let mut reader = Carrier::reader(writer.into_bytes());
+        let mut reader = Codec::reader(writer.into_bytes());
         let mut list: Vec<u64> = Vec::new();
-        assert_eq!(reader.list(&mut list, Carrier::number), Err(Cut));
+        assert_eq!(reader.list(&mut list, Codec::number), Err(DecodeError));
         assert_eq!(list.capacity(), 0);
     }
 }

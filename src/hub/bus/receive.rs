@@ -9,13 +9,13 @@ use super::super::channel::{Access, Kind};
 use super::super::node_set::PLACES;
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
-use super::{Bus, Telling, Unheard};
+use super::{Bus, FullSync, Unfinished};
 use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
 
 impl<T> Hub<T> {
     /// Handles a message from the Redis channel, except its first `done` items, which were handled
     /// before. Items that exceed this turn's share of work (`work_max`) are held.
-    pub(super) fn hear(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
+    pub(super) fn receive_envelope(&mut self, text: Vec<u8>, done: usize, work_max: u64, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let envelope = match envelope::parse(&text) {
             Ok(envelope) if envelope.node == bus.id => return bus.link.echoed(),
@@ -43,16 +43,16 @@ impl<T> Hub<T> {
                 Turn::Past => return,
             }
         }
-        for (items, raw) in envelope.say.iter().enumerate().skip(done) {
-            if items > done && self.is_bus_share_over(work_max) {
+        for (handled, raw) in envelope.items.iter().enumerate().skip(done) {
+            if handled > done && self.is_bus_share_over(work_max) {
                 drop(envelope);
-                return self.hold_envelope(text, items);
+                return self.hold_envelope(text, handled);
             }
             match (Item::read(raw.get()), envelope.seq) {
                 // What stood behind it, of a node that is not here any more, would stay for good.
-                (Some(Item::Goodbye), Some(_)) => return self.hear_goodbye(at, now),
+                (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
                 (Some(item), Some(_)) => self.act_on(at, item, now),
-                (Some(item), None) => self.hear_aside(at, &item, now),
+                (Some(item), None) => self.receive_unsequenced(at, &item, now),
                 // A later release may have said it.
                 (None, _) => self.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
@@ -60,17 +60,17 @@ impl<T> Hub<T> {
         if let Some(bus) = &mut self.bus
             && let Some(node) = bus.nodes.get(at)
             && node.next.is_some()
-            && !node.is_whole
+            && !node.is_synced
             && !node.has_left
             && at < PLACES
         {
-            node.ask_to_tell(now.ms);
+            node.request_full_sync(now.ms);
         }
     }
 
     fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
         if let Some(bus) = &mut self.bus {
-            bus.unheard = Some(Unheard { text, items });
+            bus.unfinished = Some(Unfinished { text, items });
         }
     }
 
@@ -78,13 +78,13 @@ impl<T> Hub<T> {
     pub(super) fn expire_nodes(&mut self, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         let (lease_ms, memory_ms) = (bus.lease_ms, bus.memory_ms);
-        let silent = bus.nodes.iter().filter(|(_, node)| now.ms >= node.heard_ms + lease_ms);
+        let silent = bus.nodes.iter().filter(|(_, node)| now.ms >= node.last_seen_ms + lease_ms);
         let silent: Vec<usize> = silent.map(|(at, _)| at).collect();
         for at in silent {
             let Some(bus) = &mut self.bus else { return };
             let Some(node) = bus.nodes.get(at) else { continue };
             if node.is_here {
-                (node.is_here, node.is_whole, node.is_telling) = (false, false, false);
+                (node.is_here, node.is_synced, node.is_syncing) = (false, false, false);
                 node.unacknowledged_ms = None;
                 let id = node.id;
                 bus.early.forget(id);
@@ -97,7 +97,7 @@ impl<T> Hub<T> {
                     log::warn!("the API answers for this node alone");
                 }
                 self.forget_facts(at, false, now);
-            } else if now.ms >= node.heard_ms + lease_ms + memory_ms {
+            } else if now.ms >= node.last_seen_ms + lease_ms + memory_ms {
                 bus.nodes.remove(at);
             }
         }
@@ -106,23 +106,23 @@ impl<T> Hub<T> {
     /// Does what an item of a sequence says.
     fn act_on(&mut self, at: usize, item: Item<'_>, now: Now) {
         match item {
-            Item::Event(event) => self.hear_event(at, &event, now),
+            Item::Event(event) => self.receive_event(at, &event, now),
             Item::Terminate { app, user } => {
                 if let Some(&app) = self.by_id.get(&*app) {
                     self.end_connections(app, &user, now);
                 }
             }
-            Item::Begin { kept } => {
-                if self.begins_to_tell(at, kept) {
-                    self.doubt_facts(at);
+            Item::SyncBegin { kept } => {
+                if self.begin_sync(at, kept) {
+                    self.mark_stale(at);
                 }
             }
-            Item::Whole => self.hear_whole(at, now),
-            item => self.learn(at, &item, now),
+            Item::SyncEnd => self.receive_sync_end(at, now),
+            item => self.apply_fact(at, &item, now),
         }
     }
 
-    fn hear_goodbye(&mut self, at: usize, now: Now) {
+    fn receive_goodbye(&mut self, at: usize, now: Now) {
         self.forget_facts(at, false, now);
         let Some(bus) = &mut self.bus else { return };
         let Some(node) = bus.nodes.get(at) else { return };
@@ -133,7 +133,7 @@ impl<T> Hub<T> {
     }
 
     /// Passes an event of another node on to the subscribers here.
-    fn hear_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
+    fn receive_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
         let Some(&app) = self.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.bus else { return };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
@@ -159,44 +159,44 @@ impl<T> Hub<T> {
 
     /// Whether the full sync that the node begins is the wanted one: one without the events of
     /// cache channels may be for another node.
-    fn begins_to_tell(&mut self, at: usize, kept: bool) -> bool {
+    fn begin_sync(&mut self, at: usize, kept: bool) -> bool {
         let node = self.bus.as_mut().and_then(|bus| bus.nodes.get(at));
-        let wants = |node: &&mut Node| !node.is_whole && (kept || !node.wants_kept);
+        let wants = |node: &&mut Node| !node.is_synced && (kept || !node.wants_cache);
         let Some(node) = node.filter(wants) else { return false };
-        node.is_telling = true;
+        node.is_syncing = true;
         true
     }
 
-    fn hear_whole(&mut self, at: usize, now: Now) {
+    fn receive_sync_end(&mut self, at: usize, now: Now) {
         let Some(bus) = &mut self.bus else { return };
-        let Some(node) = bus.nodes.get(at).filter(|node| node.is_telling) else { return };
-        (node.is_whole, node.is_telling, node.wants_kept) = (true, false, false);
+        let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
+        (node.is_synced, node.is_syncing, node.wants_cache) = (true, false, false);
         self.forget_facts(at, true, now);
     }
 
-    fn hear_aside(&mut self, at: usize, item: &Item<'_>, now: Now) {
+    fn receive_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
         let Some(bus) = &mut self.bus else { return };
         match *item {
-            Item::Hello => bus.says_alive = true,
+            Item::Hello => bus.alive_due = true,
             Item::Alive { first, next, up_ms, end } => {
                 bus.expect_acknowledgement(at, now.ms);
-                bus.hear_alive(at, first, next..end, up_ms, now.ms);
+                bus.receive_alive(at, first, next..end, up_ms, now.ms);
             }
-            Item::Heard { node, next } if node == bus.id => {
+            Item::Ack { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {
-                    (node.heard_ours, node.unacknowledged_ms) = (next, None);
+                    (node.acknowledged, node.unacknowledged_ms) = (next, None);
                 }
-                if let Some(next) = bus.nodes.heard_by_all() {
+                if let Some(next) = bus.nodes.acknowledged_by_all() {
                     bus.queue.forget_before(next);
                 }
             }
-            Item::Heard { node, .. } => bus.hear_of(node, 0, now.ms),
-            Item::Silent { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
-            Item::Silent { node, silent_ms } => bus.hear_of(node, silent_ms, now.ms),
-            Item::Again { node, next } if node == bus.id => bus.retransmit(next, now.ms),
-            Item::Tell { node, kept } if node == bus.id => match &bus.telling {
-                Some(_) => bus.tell_again = Some(kept || bus.tell_again == Some(true)),
-                None => bus.telling = Some(Telling::new(kept)),
+            Item::Ack { node, .. } => bus.note_silent(node, 0, now.ms),
+            Item::Suspect { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
+            Item::Suspect { node, silent_ms } => bus.note_silent(node, silent_ms, now.ms),
+            Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
+            Item::SyncRequest { node, kept } if node == bus.id => match &bus.full_sync {
+                Some(_) => bus.next_full_sync = Some(kept || bus.next_full_sync == Some(true)),
+                None => bus.full_sync = Some(FullSync::new(kept)),
             },
             _ => {}
         }
@@ -218,7 +218,7 @@ impl Bus {
             "the clock of node {from} is more than a day ahead of this machine's: cache channels \
              keep its events by when they arrive; set the clocks of both machines"
         );
-        self.note(now.ms, &text);
+        self.warnings.warn(now.ms, text);
         false
     }
 
@@ -228,7 +228,7 @@ impl Bus {
             let text = format!(
                 "there are more than {NODES_MAX} other nodes: what node {id} publishes is ignored"
             );
-            self.note(now_ms, &text);
+            self.warnings.warn(now_ms, text);
             return None;
         };
         let at = self.nodes.promote(at);
@@ -239,17 +239,17 @@ impl Bus {
             return None;
         }
         node.has_left = false;
-        node.heard_ms = now_ms;
+        node.last_seen_ms = now_ms;
         if !node.is_here {
             node.is_here = true;
-            (self.says_hello, self.says_alive) = (true, true);
+            (self.hello_due, self.alive_due) = (true, true);
             log::info!("node {id} is here; other nodes: {}", self.nodes.here());
             if at >= PLACES {
                 let text = format!(
                     "there are more than {PLACES} other nodes: events of node {id} are delivered, \
                      but its connections and users do not count here; run fewer and larger nodes"
                 );
-                self.note(now_ms, &text);
+                self.warnings.warn(now_ms, text);
             }
         }
         Some(at)
@@ -269,15 +269,15 @@ impl Bus {
             None => return Turn::Past,
         };
         if seq > next {
-            node.ask_again(seq, now_ms);
+            node.request_retransmission(seq, now_ms);
             return Turn::Early;
         }
         if seq < next {
-            self.counters.repeated += 1;
+            self.counters.duplicates += 1;
             return Turn::Past;
         }
         node.next = seq.checked_add(1);
-        self.counters.heard += 1;
+        self.counters.received += 1;
         self.early.advance(node.id);
         Turn::Next
     }
@@ -297,7 +297,7 @@ impl Bus {
 
     /// Somebody knows a node that was never heard here: when it comes back it may ask for what is
     /// said now, so that is kept.
-    fn hear_of(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
+    fn note_silent(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
         let is_news = node != self.id && self.nodes.find(node).is_none();
         if is_news && silent_ms < self.lease_ms + self.memory_ms {
             self.nodes.add_silent(node, now_ms.saturating_sub(silent_ms));
@@ -305,7 +305,7 @@ impl Bus {
     }
 
     /// `left` is what the node has yet to say, or to say again.
-    fn hear_alive(&mut self, at: usize, first: u64, left: Range<u64>, up_ms: u64, now_ms: u64) {
+    fn receive_alive(&mut self, at: usize, first: u64, left: Range<u64>, up_ms: u64, now_ms: u64) {
         let next = left.start;
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
@@ -322,10 +322,10 @@ impl Bus {
             node.next = Some(next);
         }
         if missing > 0 || was_lied_about {
-            (node.is_whole, node.is_telling, node.wants_kept) = (false, false, true);
+            (node.is_synced, node.is_syncing, node.wants_cache) = (false, false, true);
         }
         if expected.max(first) < next {
-            node.ask_again(next, now_ms);
+            node.request_retransmission(next, now_ms);
         }
         self.early.advance(id);
         if missing > 0 {
@@ -334,33 +334,33 @@ impl Bus {
                 "{missing} envelopes of node {id} are missing: it could not keep them long enough \
                  (its limits.bus_queue_bytes, REDIS_TIMEOUT)"
             );
-            self.note(now_ms, &text);
+            self.warnings.warn(now_ms, text);
         }
     }
 
     /// Retransmits the envelopes from this number on, unless they are on their way already.
     fn retransmit(&mut self, from: u64, now_ms: u64) {
-        let left = self.queue.again();
-        let (before, at_ms) = &self.again;
+        let left = self.queue.retransmissions();
+        let (before, at_ms) = &self.last_retransmission;
         // Several nodes may request the same envelopes before the first retransmission arrives.
         let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
-            true => AGAIN_PAUSE_MS,
-            false => AGAIN_PAUSE_BUSY_MS,
+            true => RETRANSMIT_PAUSE_MS,
+            false => RETRANSMIT_PAUSE_BUSY_MS,
         };
         let is_on_its_way = before.contains(&from) && (*at_ms..at_ms + pause_ms).contains(&now_ms);
         if left.contains(&from) || is_on_its_way {
             return;
         }
         self.queue.retransmit(from);
-        self.again = (from..self.queue.again().end, now_ms);
+        self.last_retransmission = (from..self.queue.retransmissions().end, now_ms);
         if from < self.queue.range().0 {
-            self.says_alive = true;
+            self.alive_due = true;
         }
     }
 
     fn note_foreign(&mut self, why: Foreign, now_ms: u64) {
         self.counters.foreign += 1;
-        self.note(
+        self.warnings.warn(
             now_ms,
             match why {
                 Foreign::NoEnvelope => {
@@ -373,19 +373,6 @@ impl Bus {
                 }
             },
         );
-    }
-
-    /// Logs once in a while what a stranger can cause at any time.
-    pub(super) fn note(&mut self, now_ms: u64, text: &str) {
-        if self.noted_ms.is_some_and(|at_ms| now_ms < at_ms + NOTE_PAUSE_MS) {
-            self.unnoted += 1;
-            return;
-        }
-        self.noted_ms = Some(now_ms);
-        match std::mem::take(&mut self.unnoted) {
-            0 => log::warn!("{text}"),
-            unnoted => log::warn!("{text} ({unnoted} more lines like this were left out)"),
-        }
     }
 }
 
@@ -412,10 +399,9 @@ fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
 }
 
 /// Milliseconds within which a retransmission reaches the nodes that requested it.
-const AGAIN_PAUSE_MS: u64 = 200;
+const RETRANSMIT_PAUSE_MS: u64 = 200;
 /// The same while another retransmission fills the link to Redis ahead of it.
-const AGAIN_PAUSE_BUSY_MS: u64 = 2_000;
-const NOTE_PAUSE_MS: u64 = 60_000;
+const RETRANSMIT_PAUSE_BUSY_MS: u64 = 2_000;
 /// Seconds by which another node's clock may be ahead: more than a wrong time zone accounts for,
 /// and few enough that an event with a wrong clock is replaceable after a day.
 const CLOCKS_APART_S: u64 = 86_400;

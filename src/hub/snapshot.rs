@@ -18,20 +18,20 @@ use std::rc::Rc;
 use super::Hub;
 use super::app::App;
 use super::channel::Kind;
-use super::peer::{ConnId, Now, Peer, Phase, Seat};
+use super::peer::{ConnId, Membership, Now, Peer, Phase};
 use super::schedule::Held;
 use super::staggered::Staggered;
-use super::subscribe::{COUNT_PAUSE_MS, CountDue};
+use super::subscription_counts::{COUNT_PAUSE_MS, CountDue};
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 pub use version::state_version;
 
-/// The version at the start of a state that [`Hub::freeze`] has written; `None` if there is none.
+/// The version at the start of a state that [`Hub::save`] has written; `None` if there is none.
 pub fn version_of(state: &[u8]) -> Option<String> {
     // Only the beginning is copied: a version is short, and a state may be long.
     let beginning = state[..state.len().min(64)].to_vec();
-    let (mut c, mut version) = (Carrier::reader(beginning), String::new());
+    let (mut c, mut version) = (Codec::reader(beginning), String::new());
     c.text(&mut version).ok()?;
     Some(version)
 }
@@ -43,21 +43,21 @@ impl<T> Hub<T> {
     /// # Errors
     ///
     /// No cause is known.
-    pub fn freeze(
+    pub fn save(
         &mut self,
         now: Now,
         mut io: impl FnMut(ConnId, &mut T) -> u64,
-    ) -> Result<Vec<u8>, Cut> {
+    ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
         self.settle_bus(now);
-        let mut c = Carrier::writer();
+        let mut c = Codec::writer();
         c.text(&mut state_version())?;
         c.count(self.apps.len())?;
         let kept: Vec<bool> =
             (0..).zip(&self.apps).map(|(at, app)| self.is_kept(at, app)).collect();
         for (app, kept) in self.apps.iter_mut().zip(&kept) {
             let mut id = kept.then(|| app.settings.id.clone());
-            c.option(&mut id, Carrier::text)?;
+            c.option(&mut id, Codec::text)?;
         }
         for (at, app) in (0..).zip(&self.apps) {
             c.flag(&mut self.is_served(at, app))?;
@@ -70,16 +70,16 @@ impl<T> Hub<T> {
             places[id.0 as usize] = place as u32;
             c.number(&mut io(id, &mut peer.io))?;
             let before = listing_place(&self.apps, peer);
-            peer.carry(&mut c)?;
+            peer.snapshot(&mut c)?;
             restore_listing_place(peer, before);
-            self.schedule.carry_held(id, &mut c)?;
+            self.schedule.snapshot_held(id, &mut c)?;
         }
         for at in (0..self.apps.len()).filter(|at| kept[*at]) {
-            self.freeze_app(at, &places, &mut c, now)?;
+            self.save_app(at, &places, &mut c, now)?;
         }
-        self.freeze_leaves(&mut c)?;
+        self.save_leaves(&mut c)?;
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
-        self.freeze_bus(&mut c)?;
+        self.save_bus(&mut c)?;
         Ok(c.into_bytes())
     }
 
@@ -89,31 +89,31 @@ impl<T> Hub<T> {
     /// # Errors
     ///
     /// The state has another version or is incomplete. The hub cannot be used afterwards.
-    pub fn thaw(
+    pub fn restore(
         &mut self,
         state: Vec<u8>,
         now: Now,
         mut io: impl FnMut(u64) -> Option<T>,
-    ) -> Result<(), Cut> {
-        let c = &mut Carrier::reader(state);
+    ) -> Result<(), DecodeError> {
+        let c = &mut Codec::reader(state);
         let mut version = String::new();
         c.text(&mut version)?;
         if version != state_version() {
-            return Err(Cut);
+            return Err(DecodeError);
         }
-        let (apps, has_new) = self.thaw_apps(c)?;
+        let (apps, has_new) = self.restore_apps(c)?;
         for place in 0..c.count(0)? {
             let mut number = 0;
             c.number(&mut number)?;
-            let peer = peers::blank(io(number).ok_or(Cut)?);
-            self.thaw_peer(place, peer, &apps, c)?;
+            let peer = peers::blank(io(number).ok_or(DecodeError)?);
+            self.restore_peer(place, peer, &apps, c)?;
         }
         for &app in apps.iter().flatten() {
-            self.thaw_app(app, c, now)?;
+            self.restore_app(app, c, now)?;
         }
-        self.thaw_leaves(&apps, c)?;
+        self.restore_leaves(&apps, c)?;
         self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
-        self.thaw_bus(c, has_new, now)?;
+        self.restore_bus(c, has_new, now)?;
         c.end()?;
         for id in self.peers.ids() {
             // The shell and the wheel check each connection once, which arms its deadline.
@@ -133,13 +133,13 @@ impl<T> Hub<T> {
     /// # Errors
     ///
     /// No cause is known; the hub cannot be used afterwards.
-    pub fn reconfigure(&mut self, config: &Config, now: Now) -> Result<Vec<ConnId>, Cut> {
+    pub fn reconfigure(&mut self, config: &Config, now: Now) -> Result<Vec<ConnId>, DecodeError> {
         let mut seed = [0; 32];
         for piece in seed.chunks_mut(8) {
             piece.copy_from_slice(&self.random.number().to_le_bytes());
         }
         let mut names = Vec::new();
-        let state = self.freeze(now, |id, _| {
+        let state = self.save(now, |id, _| {
             names.push(id);
             names.len() as u64 - 1
         })?;
@@ -148,7 +148,7 @@ impl<T> Hub<T> {
         let mut ios: Vec<Option<T>> =
             names.iter().map(|id| before.peers.remove(*id).map(|peer| peer.io)).collect();
         self.peers.listener = before.peers.listener.take();
-        self.thaw(state, now, |place| ios.get_mut(place as usize)?.take())?;
+        self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_link(&mut before);
         Ok(names)
     }
@@ -178,7 +178,7 @@ impl<T> Hub<T> {
         self.by_id.get(&app.settings.id) == Some(&at)
     }
 
-    fn freeze_leaves(&mut self, c: &mut Carrier) -> Carried {
+    fn save_leaves(&mut self, c: &mut Codec) -> DecodeResult {
         let mut leaves = Vec::new();
         for (app, name) in self.pending_leaves.places() {
             let channel = self.apps[*app as usize].channel(name);
@@ -197,35 +197,35 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    fn thaw_leaves(&mut self, apps: &[Option<u32>], c: &mut Carrier) -> Carried {
+    fn restore_leaves(&mut self, apps: &[Option<u32>], c: &mut Codec) -> DecodeResult {
         for _ in 0..c.count(0)? {
             let (mut app, mut channel, mut user) = (0_u32, String::new(), Rc::from(""));
             c.int(&mut app)?;
             c.text(&mut channel)?;
             c.text(&mut user)?;
-            let app = apps.get(app as usize).copied().flatten().ok_or(Cut)?;
-            let place = self.apps[app as usize].place(&channel).ok_or(Cut)?;
+            let app = apps.get(app as usize).copied().flatten().ok_or(DecodeError)?;
+            let place = self.apps[app as usize].place(&channel).ok_or(DecodeError)?;
             self.add_leave(app, place, user);
         }
         Ok(())
     }
 
-    fn freeze_app(&mut self, at: usize, places: &[u32], c: &mut Carrier, now: Now) -> Carried {
+    fn save_app(&mut self, at: usize, places: &[u32], c: &mut Codec, now: Now) -> DecodeResult {
         self.peers.counters.apps[at].numbers().into_iter().try_for_each(|n| c.number(n))?;
         let app = &mut self.apps[at];
-        c.list(&mut app.elsewhere.0, Carrier::int)?;
-        app.cache.carry(c, now.ms)?;
+        c.list(&mut app.elsewhere.0, Codec::int)?;
+        app.cache.snapshot(c, now.ms)?;
         c.count(app.channels.len())?;
         for (channel_place, channel) in &mut app.channels {
             c.text(&mut channel.name)?;
-            channel.carry(c)?;
+            channel.snapshot(c)?;
             c.count(channel.members.len())?;
             for &id in &channel.members {
                 let subscriber =
-                    self.peers.get(id).and_then(|peer| peer.subscriber()).ok_or(Cut)?;
-                let seat = subscriber.seat(channel_place as u32).ok_or(Cut)?;
-                let mut user = seat.user.clone().unwrap_or_else(|| "".into());
-                c.int(places.get(id.0 as usize).copied().as_mut().ok_or(Cut)?)?;
+                    self.peers.get(id).and_then(|peer| peer.subscriber()).ok_or(DecodeError)?;
+                let membership = subscriber.membership(channel_place as u32).ok_or(DecodeError)?;
+                let mut user = membership.user.clone().unwrap_or_else(|| "".into());
+                c.int(places.get(id.0 as usize).copied().as_mut().ok_or(DecodeError)?)?;
                 c.text(&mut user)?;
             }
         }
@@ -234,11 +234,11 @@ impl<T> Hub<T> {
 
     /// Returns the index of each saved app in this hub, `None` if the app was not kept; and whether
     /// this hub serves an app that the saved hub did not serve.
-    fn thaw_apps(&mut self, c: &mut Carrier) -> Result<(Vec<Option<u32>>, bool), Cut> {
+    fn restore_apps(&mut self, c: &mut Codec) -> Result<(Vec<Option<u32>>, bool), DecodeError> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
-            c.option(&mut id, Carrier::text)?;
+            c.option(&mut id, Codec::text)?;
             let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
             // Two saved apps may have one id: a removed app and the app that was added again.
             let known = known.filter(|known| !apps.contains(&Some(*known)));
@@ -263,25 +263,25 @@ impl<T> Hub<T> {
         self.apps.len() as u32 - 1
     }
 
-    fn thaw_app(&mut self, at: u32, c: &mut Carrier, now: Now) -> Carried {
+    fn restore_app(&mut self, at: u32, c: &mut Codec, now: Now) -> DecodeResult {
         let counters = &mut self.peers.counters.apps[at as usize];
         counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
         let app = &mut self.apps[at as usize];
-        c.list(&mut app.elsewhere.0, Carrier::int)?;
-        app.cache.carry(c, now.ms)?;
+        c.list(&mut app.elsewhere.0, Codec::int)?;
+        app.cache.snapshot(c, now.ms)?;
         for _ in 0..c.count(0)? {
-            self.thaw_channel(at, c, now)?;
+            self.restore_channel(at, c, now)?;
         }
         Ok(())
     }
 
-    fn thaw_channel(&mut self, at: u32, c: &mut Carrier, now: Now) -> Carried {
+    fn restore_channel(&mut self, at: u32, c: &mut Codec, now: Now) -> DecodeResult {
         let mut name = String::new();
         c.text(&mut name)?;
         let app = &mut self.apps[at as usize];
         let (place, is_new) = app.occupy(&name, Kind::of(&name));
-        let channel = app.channels.get_mut(place as usize).filter(|_| is_new).ok_or(Cut)?;
-        channel.carry(c)?;
+        let channel = app.channels.get_mut(place as usize).filter(|_| is_new).ok_or(DecodeError)?;
+        channel.snapshot(c)?;
         let count = c.count(0)?;
         channel.members.reserve_exact(count);
         for index in 0..count as u32 {
@@ -289,13 +289,14 @@ impl<T> Hub<T> {
             c.int(&mut id.0)?;
             c.text(&mut user)?;
             let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
-            let subscriber = subscriber.filter(|subscriber| subscriber.app == at).ok_or(Cut)?;
+            let subscriber =
+                subscriber.filter(|subscriber| subscriber.app == at).ok_or(DecodeError)?;
             let user = match &mut channel.presence {
-                Some(presence) => Some(presence.come_back(&user).ok_or(Cut)?),
+                Some(presence) => Some(presence.come_back(&user).ok_or(DecodeError)?),
                 None => None,
             };
             channel.members.push(id);
-            subscriber.take_seat(Seat { channel: place, index, user });
+            subscriber.add_membership(Membership { channel: place, index, user });
         }
         if channel.count_due {
             let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
@@ -304,16 +305,16 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    fn thaw_peer(
+    fn restore_peer(
         &mut self,
         place: usize,
         mut peer: Peer<T>,
         apps: &[Option<u32>],
-        c: &mut Carrier,
-    ) -> Carried {
-        peer.carry(c)?;
+        c: &mut Codec,
+    ) -> DecodeResult {
+        peer.snapshot(c)?;
         let mut held = None;
-        c.option(&mut held, Held::carry)?;
+        c.option(&mut held, Held::snapshot)?;
         match &mut peer.phase {
             Phase::Request(request) => {
                 self.api_requests += u32::from(request.checked);
@@ -326,17 +327,18 @@ impl<T> Hub<T> {
                 }
             }
             Phase::Open(subscriber) => {
-                subscriber.app = apps.get(subscriber.app as usize).copied().flatten().ok_or(Cut)?;
+                subscriber.app =
+                    apps.get(subscriber.app as usize).copied().flatten().ok_or(DecodeError)?;
                 self.apps[subscriber.app as usize].connections += 1;
             }
             Phase::Closing(_) => {}
         }
-        self.addresses.come(peer.address);
+        self.addresses.add(peer.address);
         let id = self.peers.insert(peer);
         if let Some(held) = held {
             self.schedule.hold(id, held);
         }
-        if id.0 as usize == place { Ok(()) } else { Err(Cut) }
+        if id.0 as usize == place { Ok(()) } else { Err(DecodeError) }
     }
 
     // Without Redis there is no bus state to save.
@@ -347,12 +349,12 @@ impl<T> Hub<T> {
     fn keep_link(&mut self, _before: &mut Self) {}
 
     #[cfg(not(feature = "redis"))]
-    fn freeze_bus(&mut self, _c: &mut Carrier) -> Carried {
+    fn save_bus(&mut self, _c: &mut Codec) -> DecodeResult {
         Ok(())
     }
 
     #[cfg(not(feature = "redis"))]
-    fn thaw_bus(&mut self, _c: &mut Carrier, _has_new: bool, _now: Now) -> Carried {
+    fn restore_bus(&mut self, _c: &mut Codec, _has_new: bool, _now: Now) -> DecodeResult {
         Ok(())
     }
 }

@@ -7,24 +7,24 @@ use std::time::Duration;
 use super::tls::Connector;
 use crate::config::{RedisTarget, Transport};
 use crate::hub::Now;
-use crate::net::call::Call;
+use crate::net::blocking_stream::BlockingStream;
 use crate::net::clock;
 use crate::proto::resp::{self, Broken, Reader};
 
 /// A connection that is logged in.
-pub(crate) struct Line {
-    call: Call,
+pub(crate) struct BlockingRedis {
+    call: BlockingStream,
     reader: Reader,
 }
 
-impl Line {
+impl BlockingRedis {
     /// Connects and logs in. No wait takes longer than `timeout`.
     ///
     /// # Errors
     ///
     /// What is wrong, with where it is and what to look at.
     pub(crate) fn open(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
-        let opened = Line::connect(target, timeout).and_then(|mut line| {
+        let opened = BlockingRedis::connect(target, timeout).and_then(|mut line| {
             line.log_in(target)?;
             Ok(line)
         });
@@ -33,8 +33,8 @@ impl Line {
 
     fn connect(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
         let call = match &target.transport {
-            Transport::Unix(path) => Call::unix(path, timeout),
-            Transport::Tcp { host, port } => Call::tcp(host, *port, timeout),
+            Transport::Unix(path) => BlockingStream::unix(path, timeout),
+            Transport::Tcp { host, port } => BlockingStream::tcp(host, *port, timeout),
         };
         let mut call = call.map_err(|error| error.to_string())?;
         if let Some(tls) = &target.tls {
@@ -42,7 +42,7 @@ impl Line {
             let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
             call.secure(&connector)?;
         }
-        Ok(Line { call, reader: Reader::new(ANSWER_BYTES) })
+        Ok(BlockingRedis { call, reader: Reader::new(ANSWER_BYTES) })
     }
 
     fn log_in(&mut self, target: &RedisTarget) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use tungstenite::protocol::frame::coding::OpCode;
 
 use super::{Arriving, Header, Partial, Reader};
-use crate::proto::carry::{Carried, Carrier, Cut};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 impl Reader {
     /// Writes down what it holds, or reads it. Nothing may be handed out at that time.
@@ -12,36 +12,36 @@ impl Reader {
     /// # Errors
     ///
     /// What is read is cut.
-    pub fn carry(&mut self, c: &mut Carrier) -> Carried {
+    pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         self.forget_handed_out();
-        c.option(&mut self.partial, |c, partial| partial.carry(c))
+        c.option(&mut self.partial, |c, partial| partial.snapshot(c))
     }
 }
 
 impl Partial {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let mut header = self.header[..self.header_len].to_vec();
         c.bytes(&mut header)?;
         self.header_len = header.len();
-        self.header.get_mut(..header.len()).ok_or(Cut)?.copy_from_slice(&header);
-        c.option(&mut self.frame, |c, frame| frame.carry(c))?;
+        self.header.get_mut(..header.len()).ok_or(DecodeError)?.copy_from_slice(&header);
+        c.option(&mut self.frame, |c, frame| frame.snapshot(c))?;
         c.bytes(&mut self.control)?;
         let mut kind = self.message_kind.map(|kind| u8::from(OpCode::Data(kind)));
-        c.option(&mut kind, Carrier::int)?;
+        c.option(&mut kind, Codec::int)?;
         self.message_kind = match kind.map(opcode) {
             None => None,
             Some(Ok(OpCode::Data(kind))) => Some(kind),
-            Some(_) => return Err(Cut),
+            Some(_) => return Err(DecodeError),
         };
         c.bytes(&mut self.message)?;
         c.int(&mut self.fragments)?;
         c.int(&mut self.utf8_len)?;
-        if self.utf8_len > self.message.len() { Err(Cut) } else { Ok(()) }
+        if self.utf8_len > self.message.len() { Err(DecodeError) } else { Ok(()) }
     }
 }
 
 impl Arriving {
-    fn carry(&mut self, c: &mut Carrier) -> Carried {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let Arriving { header, arrived } = self;
         let mut code = u8::from(header.opcode);
         c.int(&mut code)?;
@@ -50,13 +50,13 @@ impl Arriving {
         header.mask.iter_mut().try_for_each(|byte| c.int(byte))?;
         c.int(&mut header.payload_len)?;
         c.int(arrived)?;
-        if *arrived > header.payload_len { Err(Cut) } else { Ok(()) }
+        if *arrived > header.payload_len { Err(DecodeError) } else { Ok(()) }
     }
 }
 
 /// The library makes no opcode of more than four bits.
-fn opcode(code: u8) -> Result<OpCode, Cut> {
-    if code > 0xF { Err(Cut) } else { Ok(OpCode::from(code)) }
+fn opcode(code: u8) -> Result<OpCode, DecodeError> {
+    if code > 0xF { Err(DecodeError) } else { Ok(OpCode::from(code)) }
 }
 
 impl Default for Arriving {

@@ -1,4 +1,4 @@
-//! Telling another node everything that is here, a little at a time, among all else that is said:
+//! FullSync another node everything that is here, a little at a time, among all else that is said:
 //! what changes meanwhile is told as it changes, so that in the end everything is known.
 
 use super::super::Hub;
@@ -10,7 +10,7 @@ use crate::proto::envelope::{ITEMS_BYTES, Item};
 use crate::proto::websocket;
 
 /// How far everything has been told.
-pub(super) struct Telling {
+pub(super) struct FullSync {
     /// Whether what cache channels keep is told as well.
     pub kept: bool,
     has_begun: bool,
@@ -22,9 +22,9 @@ pub(super) struct Telling {
     kept_number: u64,
 }
 
-impl Telling {
+impl FullSync {
     pub(super) fn new(kept: bool) -> Self {
-        Telling { kept, has_begun: false, app: 0, place: 0, user: None, kept_number: 0 }
+        FullSync { kept, has_begun: false, app: 0, place: 0, user: None, kept_number: 0 }
     }
 }
 
@@ -33,26 +33,26 @@ const AHEAD_BYTES: usize = 262_144;
 
 impl<T> Hub<T> {
     /// Tells more, if somebody has asked and what was told before is on its way.
-    pub(super) fn go_on_telling(&mut self, now: Now) {
+    pub(super) fn continue_full_sync(&mut self, now: Now) {
         let Some(mut bus) = self.bus.take() else { return };
         while bus.queue.unwritten_bytes() < AHEAD_BYTES
-            && let Some(mut telling) = bus.telling.take()
+            && let Some(mut full_sync) = bus.full_sync.take()
         {
-            if !std::mem::replace(&mut telling.has_begun, true) {
-                bus.say(&Item::Begin { kept: telling.kept });
+            if !std::mem::replace(&mut full_sync.has_begun, true) {
+                bus.publish(&Item::SyncBegin { kept: full_sync.kept });
             }
-            if let Some(app) = self.apps.get(telling.app) {
-                if tell_app(&mut bus, app, &mut telling, now) {
-                    telling = Telling {
-                        app: telling.app + 1,
+            if let Some(app) = self.apps.get(full_sync.app) {
+                if sync_app(&mut bus, app, &mut full_sync, now) {
+                    full_sync = FullSync {
+                        app: full_sync.app + 1,
                         has_begun: true,
-                        ..Telling::new(telling.kept)
+                        ..FullSync::new(full_sync.kept)
                     };
                 }
-                bus.telling = Some(telling);
+                bus.full_sync = Some(full_sync);
             } else {
-                bus.say(&Item::Whole);
-                bus.telling = bus.tell_again.take().map(Telling::new);
+                bus.publish(&Item::SyncEnd);
+                bus.full_sync = bus.next_full_sync.take().map(FullSync::new);
             }
             bus.seal(now.ms);
         }
@@ -61,54 +61,54 @@ impl<T> Hub<T> {
 }
 
 /// Tells of an app until an envelope is full; whether that was all.
-fn tell_app(bus: &mut Bus, app: &App, telling: &mut Telling, now: Now) -> bool {
+fn sync_app(bus: &mut Bus, app: &App, full_sync: &mut FullSync, now: Now) -> bool {
     let id = app.settings.id.as_str();
-    if telling.place == 0 && telling.user.is_none() {
-        bus.say(&Item::Connections { app: id.into(), count: app.connections });
+    if full_sync.place == 0 && full_sync.user.is_none() {
+        bus.publish(&Item::Connections { app: id.into(), count: app.connections });
     }
     // Places above the last channel's are passed in no time.
-    while telling.place < app.channels.capacity() {
-        if !tell_channel(bus, app, telling) {
+    while full_sync.place < app.channels.capacity() {
+        if !sync_channel(bus, app, full_sync) {
             return false;
         }
-        (telling.place, telling.user) = (telling.place + 1, None);
+        (full_sync.place, full_sync.user) = (full_sync.place + 1, None);
     }
-    if !telling.kept {
+    if !full_sync.kept {
         return true;
     }
-    for (number, channel, kept) in app.cache.after(telling.kept_number) {
+    for (number, channel, kept) in app.cache.after(full_sync.kept_number) {
         if bus.pending.len() > ITEMS_BYTES {
             return false;
         }
-        telling.kept_number = number;
+        full_sync.kept_number = number;
         let message = std::str::from_utf8(websocket::payload(kept.frame));
         if let (Ok(message), Some(ttl_ms)) = (message, kept.expires_ms.checked_sub(now.ms)) {
             let (app, channel) = (id.into(), channel.into());
-            bus.say(&Item::Kept { app, channel, message, ttl_ms, version: kept.version });
+            bus.publish(&Item::Cached { app, channel, message, ttl_ms, version: kept.version });
         }
     }
     true
 }
 
 /// Tells of the channel that is next; whether that was all there is to tell of it.
-fn tell_channel(bus: &mut Bus, app: &App, telling: &mut Telling) -> bool {
-    let Some(channel) = app.channels.get(telling.place) else { return true };
-    if channel.members.is_empty() || !signin::is_told(&channel.name, channel.kind) {
+fn sync_channel(bus: &mut Bus, app: &App, full_sync: &mut FullSync) -> bool {
+    let Some(channel) = app.channels.get(full_sync.place) else { return true };
+    if channel.members.is_empty() || !signin::is_replicated(&channel.name, channel.kind) {
         return true;
     }
     let id = app.settings.id.as_str();
-    if telling.user.is_none() {
+    if full_sync.user.is_none() {
         let count = channel.members.len() as u32;
-        bus.say(&Item::Channel { app: id.into(), channel: (&*channel.name).into(), count });
+        bus.publish(&Item::Channel { app: id.into(), channel: (&*channel.name).into(), count });
     }
     let Some(presence) = &channel.presence else { return bus.pending.len() <= ITEMS_BYTES };
-    for (place, user, info) in presence.here_after(telling.user) {
+    for (place, user, info) in presence.here_after(full_sync.user) {
         if bus.pending.len() > ITEMS_BYTES {
             return false;
         }
-        telling.user = Some(place);
+        full_sync.user = Some(place);
         let (app, channel) = (id.into(), (&*channel.name).into());
-        bus.say(&Item::Joined { app, channel, user: user.into(), info });
+        bus.publish(&Item::Joined { app, channel, user: user.into(), info });
     }
     true
 }

@@ -1,0 +1,120 @@
+//! Bounds log lines that a stranger can cause: a few are written, and the others are counted. Which
+//! line it is, and who writes it, is decided elsewhere.
+
+/// How many lines are written, and when more may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// Lines written before the others are only counted.
+    pub lines_max: u32,
+    /// After this long without such a line, lines are written again, in milliseconds.
+    pub quiet_ms: u64,
+    /// Lines are written again after this long in any case, in milliseconds.
+    pub longest_ms: u64,
+}
+
+impl Policy {
+    /// One line for something that goes on, until it has been quiet for a minute. If it goes on for
+    /// longer, one line an hour, so that the log of a day shows it.
+    pub(crate) const ONE_AN_EPISODE: Policy =
+        Policy { lines_max: 1, quiet_ms: 60_000, longest_ms: 3_600_000 };
+    /// One line a minute.
+    pub(crate) const ONE_A_MINUTE: Policy =
+        Policy { lines_max: 1, quiet_ms: 60_000, longest_ms: 60_000 };
+    /// A few lines in ten seconds: enough to see that several clients fail, and in which ways.
+    pub(crate) const A_FEW_CLIENTS: Policy =
+        Policy { lines_max: 5, quiet_ms: 10_000, longest_ms: 10_000 };
+}
+
+/// Decides whether a log line is written, and counts the lines that are not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogThrottle {
+    policy: Policy,
+    /// When the first line of this period was due, and when the last was.
+    period_ms: Option<(u64, u64)>,
+    written: u32,
+    left_out: u64,
+}
+
+impl LogThrottle {
+    pub(crate) const fn new(policy: Policy) -> Self {
+        LogThrottle { policy, period_ms: None, written: 0, left_out: 0 }
+    }
+
+    /// A line is due. Returns `None` to leave it out; otherwise the number of lines that were left
+    /// out since the last one.
+    pub(crate) fn note(&mut self, now_ms: u64) -> Option<u64> {
+        let Policy { lines_max, quiet_ms, longest_ms } = self.policy;
+        let began_ms = match self.period_ms {
+            Some((began_ms, last_ms))
+                if now_ms < last_ms + quiet_ms && now_ms < began_ms + longest_ms =>
+            {
+                began_ms
+            }
+            _ => {
+                self.written = 0;
+                now_ms
+            }
+        };
+        self.period_ms = Some((began_ms, now_ms));
+        if self.written == lines_max {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+
+    /// Logs a warning, unless it is to be left out. Returns whether it was logged.
+    pub(crate) fn warn(&mut self, now_ms: u64, text: impl std::fmt::Display) -> bool {
+        let left_out = self.note(now_ms);
+        match left_out {
+            None => {}
+            Some(0) => log::warn!("{text}"),
+            Some(left_out) => log::warn!("{text} ({left_out} more lines like this were left out)"),
+        }
+        left_out.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_episode_has_one_line_until_it_was_quiet_or_long() {
+        let Policy { quiet_ms, longest_ms, .. } = Policy::ONE_AN_EPISODE;
+        let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
+        assert_eq!(throttle.note(5), Some(0));
+        assert_eq!(throttle.note(5), None);
+        assert_eq!(throttle.note(50_000), None);
+        assert_eq!(throttle.note(50_000 + quiet_ms), Some(2));
+        let began_ms = 50_000 + quiet_ms;
+        let mut now_ms = began_ms;
+        let left_out = loop {
+            now_ms += quiet_ms / 2;
+            if let Some(left_out) = throttle.note(now_ms) {
+                break left_out;
+            }
+        };
+        assert_eq!((now_ms - began_ms, left_out), (longest_ms, 2 * longest_ms / quiet_ms - 1));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_silences_no_episode_for_ever() {
+        let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
+        throttle.note(10_000_000);
+        assert_eq!(throttle.note(0), None);
+        assert_eq!(throttle.note(Policy::ONE_AN_EPISODE.quiet_ms), Some(1));
+    }
+
+    #[test]
+    fn a_few_lines_are_written_and_the_others_counted() {
+        let Policy { lines_max, longest_ms, .. } = Policy::A_FEW_CLIENTS;
+        let mut throttle = LogThrottle::new(Policy::A_FEW_CLIENTS);
+        (0..lines_max).for_each(|_| assert_eq!(throttle.note(1), Some(0)));
+        assert_eq!(throttle.note(2), None);
+        assert_eq!(throttle.note(longest_ms), None);
+        assert_eq!(throttle.note(1 + longest_ms), Some(2));
+        assert_eq!(throttle.note(1 + longest_ms), Some(0));
+    }
+}

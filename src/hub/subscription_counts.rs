@@ -1,0 +1,60 @@
+//! `pusher_internal:subscription_count`: sends the subscribers of a channel their number, at a
+//! bounded rate for large channels (protocol section 12).
+
+use std::rc::Rc;
+
+use super::Hub;
+use super::peer::Now;
+use crate::proto::message;
+
+/// A channel whose subscription count is to be sent, and when.
+#[derive(Debug)]
+pub(super) struct CountDue {
+    pub ms: u64,
+    pub app: u32,
+    pub channel: Rc<str>,
+}
+
+/// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
+pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
+
+impl<T> Hub<T> {
+    /// Sends the subscribers of a channel their number, if the app's settings ask for it: at every
+    /// change up to a hundred subscribers, at most every five seconds above that.
+    pub(super) fn send_count(&mut self, app: u32, name: &str, now: Now) {
+        let index = app;
+        let app = &mut self.apps[app as usize];
+        if !app.settings.subscription_count {
+            return;
+        }
+        let Some(place) = app.place(name) else { return };
+        let Some(channel) = app.channels.get_mut(place as usize) else { return };
+        let count = channel.subscriptions();
+        if channel.presence.is_some() || !channel.kind.is_listed() {
+            return;
+        }
+        if count > 100 && now.ms < channel.counted_ms + COUNT_PAUSE_MS {
+            if !std::mem::replace(&mut channel.count_due, true) {
+                let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+                self.counts_due.push_back(CountDue { ms, app: index, channel });
+            }
+            return;
+        }
+        (channel.counted_ms, channel.count_due) = (now.ms, false);
+        let data = format!(r#"{{"subscription_count":{count}}}"#);
+        let event = "pusher_internal:subscription_count";
+        let frame = message::internal(event, Some(name), &data);
+        self.peers.broadcast(index, &channel.members, &frame, None);
+    }
+
+    /// Sends the counts that were held back and are due.
+    pub(super) fn send_due_counts(&mut self, now: Now) {
+        while self.counts_due.front().is_some_and(|due| due.ms <= now.ms) {
+            let Some(CountDue { app, channel, .. }) = self.counts_due.pop_front() else { return };
+            let is_due = self.apps[app as usize].channel(&channel).is_some_and(|c| c.count_due);
+            if is_due {
+                self.send_count(app, &channel, now);
+            }
+        }
+    }
+}
