@@ -3,12 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::Hub;
-use super::peer::{ConnId, Now};
 use super::random::Hashing;
-use crate::config::LimitKind;
-use crate::proto::forwarded;
-use crate::proto::http::Head;
 
 /// Connections by address. An entry takes 17 bytes and the table at most 16/7 of that; clients
 /// behind a proxy of a private network take none.
@@ -64,53 +59,6 @@ fn key(address: IpAddr) -> Option<u64> {
             // The networks of IPv4's size, 0::/32, belong to nobody.
             (!is_near).then(|| (v6.to_bits() >> 64) as u64)
         }
-    }
-}
-
-impl<T> Hub<T> {
-    /// The most connections of one address; 0 where there is no such bound.
-    pub(super) fn connections_per_address(&self) -> u32 {
-        match self.limits.connections_per_address {
-            // One connection is too few to be divided.
-            0 if self.limits.connections > 1 => self.limits.connections / 2,
-            0 => 0,
-            limit => limit,
-        }
-    }
-
-    /// By how much the address of this connection has more of them than it may.
-    pub(super) fn surplus(&self, id: ConnId) -> u32 {
-        let limit = self.connections_per_address();
-        let address = self.peers.get(id).and_then(|peer| peer.address);
-        match limit {
-            0 => 0,
-            _ => self.addresses.count(address).saturating_sub(limit),
-        }
-    }
-
-    /// Takes the word of a proxy that is trusted for whose connection this is. Whoever comes by a
-    /// file, and has no address, is a proxy on this machine.
-    pub(super) fn believe_proxy(&mut self, id: ConnId, head: &Head<'_>, now: Now) {
-        let proxies = &self.trusted_proxies;
-        let trusts = |address| proxies.iter().any(|network| network.contains(address));
-        let list = head.forwarded_for.filter(|_| !proxies.is_empty());
-        let Some((list, peer)) = list.zip(self.peers.get(id)) else { return };
-        if peer.address.is_none_or(trusts)
-            && let Some(client) = forwarded::client(list, trusts)
-        {
-            self.set_address(id, client);
-            if self.surplus(id) > 0 {
-                self.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
-            }
-        }
-    }
-
-    /// A connection turns out to be from another address than it seemed: a proxy has said so.
-    pub fn set_address(&mut self, id: ConnId, address: IpAddr) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let before = peer.address.replace(address);
-        self.addresses.add(Some(address));
-        self.addresses.remove(before);
     }
 }
 

@@ -37,7 +37,6 @@ impl Elsewhere {
     }
 
     /// Whether the node with this number has connections of the app.
-    #[cfg(feature = "redis")]
     pub(crate) fn has(&self, node: usize) -> bool {
         self.0.get(node).is_some_and(|count| *count > 0)
     }

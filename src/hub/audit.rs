@@ -4,7 +4,8 @@
 
 use super::Hub;
 use super::channel::Access;
-use super::peer::{ConnId, Membership, Peer, Phase};
+use super::ids::ConnId;
+use super::peer::{Membership, Peer, Phase};
 
 impl<T> Hub<T> {
     /// Looks at everything.
@@ -14,9 +15,11 @@ impl<T> Hub<T> {
     /// The first two books that disagree.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
-        let mut connections = vec![0; self.apps.len()];
-        for id in self.peers.ids() {
-            let Some(peer) = self.peers.get(id) else { return Err(format!("{id:?} is nobody")) };
+        let mut connections = vec![0; self.pubsub.apps.len()];
+        for id in self.connections.ids() {
+            let Some(peer) = self.connections.get(id) else {
+                return Err(format!("{id:?} is nobody"));
+            };
             if !peer.outbox.is_sound() {
                 return Err(format!("the outbox of {id:?} counts wrong"));
             }
@@ -26,28 +29,28 @@ impl<T> Hub<T> {
             self.audit_memberships(id, peer)?;
         }
         for (app, connections) in (0..).zip(connections) {
-            if self.apps[app].connections != connections {
+            if self.pubsub.apps[app].connections != connections {
                 return Err(format!("app {app} counts its connections wrong"));
             }
             self.audit_app(app)?;
         }
-        self.audit_facts()
+        self.pubsub.audit_facts()
     }
 
     /// Says what is left once everybody has gone and every time is over; `None` when nothing is.
     #[doc(hidden)]
     pub fn remains(&self) -> Option<&'static str> {
         let rest = [
-            ("connections", self.peers.len() > 0 || self.peers.has_dirty()),
-            ("slow readers", !self.peers.too_slow.is_empty()),
-            ("pending leaves", !self.pending_leaves.is_empty()),
-            ("input", !self.schedule.is_empty()),
-            ("member lists", !self.member_lists.is_empty()),
-            ("counts that are due", !self.counts_due.is_empty()),
-            ("deadlines", self.peers.wheel.next_ms().is_some()),
-            ("channels", self.apps.iter().any(|app| !app.channels.is_empty())),
-            ("connections of an app", self.apps.iter().any(|app| app.connections > 0)),
-            ("kept events", self.apps.iter().any(|app| !app.cache.is_empty())),
+            ("connections", self.connections.len() > 0 || self.connections.has_dirty()),
+            ("slow readers", !self.connections.too_slow.is_empty()),
+            ("pending leaves", !self.pubsub.pending_leaves.is_empty()),
+            ("input", !self.connections.schedule.is_empty()),
+            ("member lists", !self.pubsub.member_lists.is_empty()),
+            ("counts that are due", !self.pubsub.counts_due.is_empty()),
+            ("deadlines", self.connections.wheel.next_ms().is_some()),
+            ("channels", self.pubsub.apps.iter().any(|app| !app.channels.is_empty())),
+            ("connections of an app", self.pubsub.apps.iter().any(|app| app.connections > 0)),
+            ("kept events", self.pubsub.apps.iter().any(|app| !app.cache.is_empty())),
         ];
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)
     }
@@ -55,7 +58,7 @@ impl<T> Hub<T> {
     /// Each membership of a connection stands in its channel, at its index, and as its user.
     fn audit_memberships(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
         let Phase::Open(subscriber) = &peer.phase else { return Ok(()) };
-        let app = &self.apps[subscriber.app as usize];
+        let app = &self.pubsub.apps[subscriber.app];
         let mut own_seats = 0;
         for Membership { channel, index, user } in &subscriber.memberships {
             let Some(channel) = app.channels.get(*channel as usize) else {
@@ -85,8 +88,8 @@ impl<T> Hub<T> {
     }
 
     /// Each member of a channel has a membership in it, and each channel is found by its name.
-    fn audit_app(&self, index: usize) -> Result<(), String> {
-        let app = &self.apps[index];
+    fn audit_app(&self, index: u32) -> Result<(), String> {
+        let app = &self.pubsub.apps[index];
         for (place, channel) in &app.channels {
             let name = &channel.name;
             if app.place(name) != Some(place as u32) {
@@ -96,8 +99,8 @@ impl<T> Hub<T> {
                 return Err(format!("{name} stays though nobody is in it"));
             }
             for (at, &member) in (0..).zip(&channel.members) {
-                let subscriber = self.peers.get(member).and_then(Peer::subscriber);
-                let subscriber = subscriber.filter(|one| one.app as usize == index);
+                let subscriber = self.connections.subscriber(member);
+                let subscriber = subscriber.filter(|one| one.app == index);
                 let membership = subscriber.and_then(|one| one.membership(place as u32));
                 if membership.is_none_or(|membership| membership.index != at) {
                     return Err(format!("{member:?} has no membership in {name}"));

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use super::ids::ConnId;
 use super::node_set::PLACES;
-use super::peer::ConnId;
 use super::presence::Presence;
 use super::random::Hashing;
 use crate::proto::snapshot::{Codec, DecodeResult};

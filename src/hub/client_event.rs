@@ -1,32 +1,37 @@
 //! Events of clients for the other subscribers of a channel (protocol section 10).
 
-use super::Hub;
-use super::api::Sent;
 use super::channel::{Access, Kind};
-use super::peer::{ConnId, Now};
-use super::subscriber::ClientError;
+use super::client_error::ClientError;
+use super::connections::Connections;
+use super::ids::{ConnId, Now};
+use super::publish::Sent;
+use super::pubsub::PubSub;
 use crate::config::{ClientEvents, LimitKind};
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{self, ClientEvent, KeyOrder};
 
-impl<T> Hub<T> {
+const ON_PUBLIC_CHANNEL: &str = "Client events are only accepted on private and presence channels.";
+const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";
+
+impl PubSub {
     /// Passes a client's event on, its data as it was. Who sent it is told on presence channels,
     /// from the subscription: what a client says of itself is not passed on.
-    pub(super) fn client_event(
+    pub(super) fn client_event<T>(
         &mut self,
+        connections: &mut Connections<T>,
         id: ConnId,
         event: &ClientEvent<'_>,
         now: Now,
     ) -> Result<(), ClientError> {
-        if self.is_over_event_rate(id, now) {
-            return Err(self.over_event_rate());
+        if connections.is_over_event_rate(id, now) {
+            return Err(connections.over_event_rate());
         }
-        self.count_event(id, now);
-        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+        connections.count_event(id, now);
+        let Some(subscriber) = connections.subscriber(id) else {
             return Ok(());
         };
         let index = subscriber.app;
-        let app = &self.apps[index as usize];
+        let app = &self.apps[index];
         let place = app.place(&event.channel);
         let membership = place.and_then(|place| subscriber.membership(place));
         match app.settings.accept_client_events_from {
@@ -66,8 +71,9 @@ impl<T> Hub<T> {
         let ClientEvent { event: name, ref channel, data } = *event;
         let channel = &**channel;
         let (user, order) = (user.as_deref(), KeyOrder::ChannelFirst);
-        self.peers.counters.apps[app as usize].client_events += 1;
+        connections.counters.apps[app as usize].client_events += 1;
         self.deliver(
+            connections,
             app,
             &Sent { name, channel, data, user, order, version: None },
             Some(sender),
@@ -75,7 +81,7 @@ impl<T> Hub<T> {
         );
         let Some(bus) = &mut self.bus else { return Ok(()) };
         bus.publish(&Item::Event(envelope::Event {
-            app: self.apps[app as usize].settings.id.as_str().into(),
+            app: self.apps[app].settings.id.as_str().into(),
             name,
             data,
             channels: vec![channel.into()],
@@ -86,40 +92,4 @@ impl<T> Hub<T> {
         }));
         Ok(())
     }
-
-    /// Whether a connection has used up its client events for the current second.
-    pub(super) fn is_over_event_rate(&self, id: ConnId, now: Now) -> bool {
-        let limit = self.limits.client_events_per_second;
-        let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
-        subscriber.is_some_and(|subscriber| {
-            let (count, second) = subscriber.client_events;
-            limit > 0 && second == second_of(now) && u32::from(count) >= limit
-        })
-    }
-
-    /// The error for a client event over the rate limit.
-    pub(super) fn over_event_rate(&self) -> ClientError {
-        let limit = self.limits.client_events_per_second;
-        let text = format!(
-            "Client event rejected: more than {limit} in a second (limits.client_events_per_second)"
-        );
-        ClientError::new(4301, text, "too many client events").at(LimitKind::ClientEventsPerSecond)
-    }
-
-    fn count_event(&mut self, id: ConnId, now: Now) {
-        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
-            let (count, second) = subscriber.client_events;
-            let before = if second == second_of(now) { count } else { 0 };
-            subscriber.client_events = (before.saturating_add(1), second_of(now));
-        }
-    }
 }
-
-/// The current second, truncated to 16 bits. It repeats after 18 hours (65,536 s); it is compared
-/// with the second of the last client event only.
-fn second_of(now: Now) -> u16 {
-    (now.ms / 1_000) as u16
-}
-
-const ON_PUBLIC_CHANNEL: &str = "Client events are only accepted on private and presence channels.";
-const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::api::ROUTES;
+use super::routes;
 use crate::config::LimitKind;
 
 /// The numbers of one process.
@@ -19,7 +19,7 @@ pub struct Counters {
     /// Close frames sent, by code.
     pub closes: CounterVec<{ CLOSE_CODES.len() }>,
     /// Requests answered: for each route, in the order of the figures, by status.
-    pub requests: [CounterVec<{ ANSWERS.len() }>; ROUTES.len()],
+    pub requests: [CounterVec<{ ANSWERS.len() }>; routes::NAMES.len()],
     /// How long turns of the loop took.
     pub turns: Histogram,
     /// TLS handshakes and sessions that failed.
@@ -36,7 +36,7 @@ impl Counters {
             refused: [0; LimitKind::ALL.len()],
             frames_left_out: 0,
             closes: CounterVec::new(&CLOSE_CODES),
-            requests: [CounterVec::new(&ANSWERS); ROUTES.len()],
+            requests: [CounterVec::new(&ANSWERS); routes::NAMES.len()],
             turns: Histogram::default(),
             tls_failures: 0,
             accept_failures: 0,

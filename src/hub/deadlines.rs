@@ -2,7 +2,7 @@
 //! earliest. None may stay in the past after [`Hub::tick`], or the event loop would never sleep.
 
 use super::Hub;
-use super::peer::Now;
+use super::ids::Now;
 use super::staggered::Staggered;
 
 /// Work that the hub starts at a set time and not on input.
@@ -49,7 +49,8 @@ impl<T> Hub<T> {
 
     /// Whether [`Hub::tick`] is due, or stopped early the last time.
     pub fn is_tick_due(&self, now: Now) -> bool {
-        self.has_due_connections() || self.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms)
+        self.connections.has_due_connections()
+            || self.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms)
     }
 
     /// The name of a deadline that has passed, if any. After a turn there must be none.
@@ -65,13 +66,13 @@ impl<T> Hub<T> {
     fn deadline_ms(&self, deadline: Deadline) -> Option<u64> {
         match deadline {
             // Connections that the last tick did not reach are pending work, not a deadline.
-            Deadline::Connections if self.has_due_connections() => None,
-            Deadline::Connections => self.peers.wheel.next_ms(),
-            Deadline::Leaves => self.next_leaves_ms(),
-            Deadline::Counts => self.counts_due.front().map(|due| due.ms),
-            Deadline::MemberLists => self.next_member_lists_ms(),
-            Deadline::Drain => self.next_drain_ms(),
-            Deadline::Orphans => self.orphans.as_ref().and_then(Staggered::next_ms),
+            Deadline::Connections if self.connections.has_due_connections() => None,
+            Deadline::Connections => self.connections.wheel.next_ms(),
+            Deadline::Leaves => self.pubsub.next_leaves_ms(),
+            Deadline::Counts => self.pubsub.counts_due.front().map(|due| due.ms),
+            Deadline::MemberLists => self.pubsub.next_member_lists_ms(),
+            Deadline::Drain => self.connections.next_drain_ms(),
+            Deadline::Orphans => self.connections.orphans.as_ref().and_then(Staggered::next_ms),
             Deadline::Nodes => self.next_bus_ms(),
         }
     }

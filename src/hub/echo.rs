@@ -3,8 +3,6 @@
 //! only what the messages mean is left out.
 
 use super::Hub;
-use super::peer::ConnId;
-use crate::proto::websocket::{self, Item};
 
 impl<T> Hub<T> {
     /// From now on every WebSocket is taken in, whatever its path, and told nothing but what it
@@ -12,13 +10,5 @@ impl<T> Hub<T> {
     #[doc(hidden)]
     pub fn echo(&mut self) {
         self.echoes = true;
-    }
-
-    pub(super) fn echo_back(&mut self, id: ConnId, item: &Item<'_>) {
-        match item {
-            Item::Text(text) => self.peers.queue(id, websocket::text(text)),
-            Item::Binary(bytes) => self.peers.queue(id, websocket::binary(bytes)),
-            _ => {}
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a program that embeds the server may listen to: Reverb's five events.
 
-use super::peer::SocketId;
+use super::ids::SocketId;
 
 /// Told what happens, as it happens. Every method does nothing unless it is written; whatever one
 /// does delays every client, so hand the work to another thread.

@@ -7,10 +7,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Hub;
-use super::channel::{Access, Kind};
-use super::peer::{ConnId, Now, Peer};
-use super::write_lanes::WriteLane;
 use crate::proto::message::{self, push_escaped, push_json_string};
 use crate::proto::websocket::{self, Frame};
 
@@ -154,57 +150,6 @@ pub(crate) fn sent_bytes(id: &str, info: Option<&str>) -> usize {
     // The id appears twice; a colon and two commas are 3 more bytes.
     2 * id_bytes + message::escaped_len(info.unwrap_or("null")) + 3
 }
-
-impl<T> Hub<T> {
-    /// Answers a subscription to a presence channel that has many users, with the list in pieces.
-    pub(super) fn send_long_list(&mut self, id: ConnId, app: u32, name: &str, now: Now) {
-        let channel = self.apps[app as usize].channel_mut(name);
-        let Some(presence) = channel.and_then(|channel| channel.presence.as_mut()) else { return };
-        let (pieces, encoded_bytes, is_new) = presence.long_answer(name, now.ms);
-        self.peers.work.add_bytes(encoded_bytes);
-        self.peers.queue_parts(id, &pieces, WriteLane::Bulk);
-        if is_new {
-            self.member_lists.push((app, name.into()));
-            self.member_lists_ms.get_or_insert(now.ms + KEPT_MS);
-        }
-    }
-
-    /// Whether a repeated subscription to a presence channel must wait until the client has read
-    /// its outbox, so that the same list is not queued again and again.
-    pub(super) fn must_take_list_first(&self, id: ConnId, app: u32, channel: &str) -> bool {
-        let place = self.apps[app as usize].place(channel);
-        let is_waiting = |peer: &Peer<T>| peer.outbox.bytes() > WAITING_BYTES_MAX;
-        Kind::of(channel).access == Access::Presence
-            && place.is_some_and(|place| self.membership(id, place).is_some())
-            && self.peers.get(id).is_some_and(is_waiting)
-    }
-
-    /// When the hub next drops idle member lists.
-    pub(super) fn next_member_lists_ms(&self) -> Option<u64> {
-        self.member_lists_ms
-    }
-
-    /// Drops member lists that were not sent for a second, so that idle channels have none.
-    pub(super) fn drop_idle_lists(&mut self, now: Now) {
-        if self.member_lists_ms.is_none_or(|due_ms| now.ms < due_ms) {
-            return;
-        }
-        let (apps, since_ms) = (&mut self.apps, now.ms.saturating_sub(KEPT_MS) + 1);
-        self.member_lists.retain(|(app, name)| {
-            let channel = apps.get_mut(*app as usize).and_then(|app| app.channel_mut(name));
-            let presence = channel.and_then(|channel| channel.presence.as_mut());
-            presence.is_some_and(|presence| !presence.drop_idle_list(since_ms))
-        });
-        self.member_lists.shrink_to_fit();
-        self.member_lists_ms = (!self.member_lists.is_empty()).then(|| now.ms + KEPT_MS);
-    }
-}
-
-/// Milliseconds for which the segments of a list are kept after it was last sent.
-const KEPT_MS: u64 = 1_000;
-/// A client with more bytes than this in its outbox must read them before the hub handles its
-/// repeated subscription to a presence channel.
-const WAITING_BYTES_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -2,30 +2,14 @@
 //! connections of a port of their own, and whether it takes new clients, on every port.
 
 use super::Hub;
-use super::api::ROUTES;
-use super::peer::{ConnId, Now, Peer, Phase};
+use super::ids::Now;
+use super::peer::Peer;
+use super::routes;
 use crate::config::{LimitKind, VERSION};
 use crate::proto::http::{Head, Response};
 use crate::proto::prometheus::{CONTENT_TYPE, Exposition, Kind};
 
 impl<T> Hub<T> {
-    /// Has a connection that was just opened be served what is for whoever watches over the
-    /// server, and nothing else.
-    pub fn serve_metrics(&mut self, id: ConnId) {
-        if let Some(Phase::Request(request)) = self.peers.get_mut(id).map(|peer| &mut peer.phase) {
-            request.is_for_metrics = true;
-        }
-    }
-
-    /// Whether a connection is one of those.
-    pub fn is_for_metrics(&self, id: ConnId) -> bool {
-        match self.peers.get(id).map(|peer| &peer.phase) {
-            Some(Phase::Request(request)) => request.is_for_metrics,
-            Some(Phase::Closing(closing)) => closing.is_for_metrics,
-            _ => false,
-        }
-    }
-
     /// Answers a request on such a connection.
     pub(super) fn answer_watcher(&self, head: &Head<'_>, now: Now) -> Response {
         let is = |name: &str| head.method.eq_ignore_ascii_case(name);
@@ -38,17 +22,9 @@ impl<T> Hub<T> {
                 response.content_type = CONTENT_TYPE;
                 response
             }
-            "/up" => Response::json(200, r#"{"health":"OK"}"#),
-            "/ready" => self.readiness(),
+            "/up" => routes::health(),
+            "/ready" => routes::readiness(self.connections.is_draining()),
             _ => Response::text(404, "Not found. Figures are at /metrics."),
-        }
-    }
-
-    /// Whether new clients may come: not when it is about to stop.
-    pub(super) fn readiness(&self) -> Response {
-        match self.is_draining() {
-            false => Response::json(200, r#"{"ready":true}"#),
-            true => Response::json(503, r#"{"ready":false}"#),
         }
     }
 
@@ -72,15 +48,15 @@ impl<T> Hub<T> {
         let help = "When the process started, in seconds since 1970.";
         out.single("process_start_time_seconds", Kind::Gauge, help, started_s);
         let help = "Whether new clients may come; 0 while the server stops.";
-        out.single("reverb_ready", Kind::Gauge, help, u8::from(!self.is_draining()));
+        out.single("reverb_ready", Kind::Gauge, help, u8::from(!self.connections.is_draining()));
     }
 
     fn connection_figures(&self, out: &mut Exposition) {
         let help = "Connections of any kind.";
         out.single("reverb_sockets", Kind::Gauge, help, self.connections());
         let help = "The most connections of any kind; 0 is no limit.";
-        out.single("reverb_sockets_max", Kind::Gauge, help, self.limits.connections);
-        let waiting = self.peers.iter().map(|peer| peer.outbox.bytes()).sum::<usize>();
+        out.single("reverb_sockets_max", Kind::Gauge, help, self.connections.limits.connections);
+        let waiting = self.connections.iter().map(|peer| peer.outbox.bytes()).sum::<usize>();
         let help = "Bytes that wait for clients to read them.";
         out.single("reverb_outbox_bytes", Kind::Gauge, help, waiting);
 
@@ -103,24 +79,27 @@ impl<T> Hub<T> {
     }
 
     fn app_figures(&self, out: &mut Exposition) {
-        let mut memberships = vec![0; self.apps.len()];
-        for subscriber in self.peers.iter().filter_map(Peer::subscriber) {
+        let mut memberships = vec![0; self.pubsub.apps.len()];
+        for subscriber in self.connections.iter().filter_map(Peer::subscriber) {
             memberships[subscriber.app as usize] += subscriber.channels();
         }
-        let mut family = |name, kind, help: &str, value: &dyn Fn(usize) -> u64| {
+        let mut family = |name, kind, help: &str, value: &dyn Fn(u32) -> u64| {
             out.family(name, kind, help);
-            for (at, app) in self.apps.iter().enumerate() {
-                out.sample(&[("app", &app.settings.id)], value(at));
+            for at in self.pubsub.apps.indexes() {
+                let id = &self.pubsub.apps[at].settings.id;
+                out.sample(&[("app", id)], value(at));
             }
         };
-        let of = |at: usize| &self.counters().apps[at];
-        let app = |at: usize| &self.apps[at];
+        let of = |at: u32| &self.counters().apps[at as usize];
+        let app = |at: u32| &self.pubsub.apps[at];
         let (gauge, counter) = (Kind::Gauge, Kind::Counter);
         family("reverb_connections", gauge, "WebSockets here.", &|at| app(at).connections.into());
         family("reverb_channels", gauge, "Channels somebody here is in.", &|at| {
             app(at).listed_channels().count() as u64
         });
-        family("reverb_subscriptions", gauge, "Subscriptions here.", &|at| memberships[at] as u64);
+        family("reverb_subscriptions", gauge, "Subscriptions here.", &|at| {
+            memberships[at as usize] as u64
+        });
         family("reverb_connections_opened_total", counter, "WebSockets taken.", &|at| {
             of(at).connections_opened
         });
@@ -147,7 +126,7 @@ impl<T> Hub<T> {
     fn request_figures(&self, out: &mut Exposition) {
         let help = "Requests answered, by route and status; those of no route have no route.";
         out.family("reverb_http_requests_total", Kind::Counter, help);
-        for (route, tally) in ROUTES.iter().zip(&self.counters().requests) {
+        for (route, tally) in routes::NAMES.iter().zip(&self.counters().requests) {
             let others = [("other", tally.others)].into_iter();
             for (status, times) in tally.iter().filter(|(_, times)| *times > 0) {
                 out.sample(&[("route", route), ("status", &status)], times);
@@ -170,10 +149,6 @@ impl<T> Hub<T> {
         out.part("_count", &[], count);
     }
 
-    #[cfg(not(feature = "redis"))]
-    fn bus_figures(&self, _out: &mut Exposition) {}
-
-    #[cfg(feature = "redis")]
     fn bus_figures(&self, out: &mut Exposition) {
         let Some((nodes, counters)) = self.bus_counters() else { return };
         let help = "Whether Redis is connected and delivers to the nodes.";

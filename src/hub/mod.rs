@@ -1,55 +1,90 @@
-//! Who is here, and who must be told: the whole server but for its sockets.
+//! The whole server but for its sockets: connections and what they are subscribed to, as two values
+//! with a common face.
 //!
-//! A [`Hub`] is fed with connections, bytes and the time, and fills an outbox for each
-//! connection; whoever owns the sockets moves the bytes. It has no sockets, files, clock or
-//! randomness of its own, so that it can be tested, simulated and fuzzed as a value.
+//! A [`Hub`] takes connections, bytes and the time, and fills an outbox for each connection; its
+//! owner moves the bytes. It has no sockets, files, clock or randomness of its own, so that it can
+//! be tested, simulated and fuzzed as a value.
 //!
-//! The face has four kinds of method: *events in* ([`Hub::open`], [`Hub::receive`],
-//! [`Hub::finished`], [`Hub::reject`], [`Hub::close`], [`Hub::tick`], [`Hub::drain`]), which
-//! never fail: what a peer must receive_envelope of a failure is in its outbox; *things to do*
-//! ([`Hub::next_dirty`], [`Hub::outbox`], [`Hub::next_action`], [`Hub::next_tick_ms`]); *looks*
-//! ([`Hub::connections`], [`Hub::counters`]); and [`Hub::listen`].
-
-// What is known of other nodes is learnt by the bus alone.
-#![cfg_attr(not(feature = "redis"), allow(dead_code))]
+//! Inside are [`connections::Connections`], which know no channel, and [`pubsub::PubSub`], which has
+//! no connections. The files that implement methods of [`Hub`] hand what one says to the other.
+//!
+//! # The contract
+//!
+//! Events never fail: what a client must learn of a failure is in its outbox. No call blocks, and
+//! each does a bounded amount of work, except where its documentation says otherwise. `now.ms` never
+//! goes back between calls. A [`ConnId`] stays valid until [`Hub::close`] returns.
+//!
+//! # The order of calls
+//!
+//! One turn of the owner's loop calls, in this order:
+//!
+//! 1. [`Hub::begin_turn`], once: it fills the budget of work.
+//! 2. *Events*, in any order, each preceded by [`Hub::begin_visit`] if it is about a connection:
+//!    [`Hub::open`] for an accepted connection (then [`Hub::serve_metrics`] on the metrics port),
+//!    [`Hub::ready`] for a readable one, [`Hub::touch`] for a writable one, [`Hub::finished`],
+//!    [`Hub::reject`] and [`Hub::close`]; [`Hub::bus_connected`], [`Hub::bus_lost`] and
+//!    [`Hub::bus_receive`] for the socket to Redis.
+//! 3. [`Hub::next_read`] until it returns `None`, reading at most as many bytes as it says and
+//!    passing them to [`Hub::receive`]; then [`Hub::bus_resume`].
+//! 4. [`Hub::tick`], if [`Hub::is_tick_due`].
+//! 5. [`Hub::next_dirty`] until it returns `None` or the owner has written enough for one turn. For
+//!    each connection: write from [`Hub::outbox`], say so by [`Hub::written`], then do what
+//!    [`Hub::next_action`] returns.
+//! 6. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
+//! 7. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
+//!    [`Hub::bus_has_input`].
+//!
+//! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
+//! [`Hub::save`], [`Hub::restore`] and [`Hub::reconfigure`] move the state to another process or
+//! configuration. They may be called between two turns. The other methods only look.
 
 mod address;
 mod api;
 mod app;
 mod audit;
-#[cfg(feature = "redis")]
-mod bus;
-#[cfg(not(feature = "redis"))]
-#[path = "no_bus.rs"]
+mod authorize;
 mod bus;
 mod cache;
 mod channel;
+mod channel_info;
+mod client_error;
 mod client_event;
+mod cluster;
+mod connections;
 mod counters;
 mod deadlines;
 mod drain;
 mod echo;
-mod limit_log;
+mod ids;
+mod input;
 mod listener;
+mod listing;
 mod liveness;
 mod log_throttle;
 mod member_list;
 mod metrics;
 mod node_set;
+mod orphans;
 mod outbox;
 mod peer;
-mod peers;
 mod pending_leaves;
 mod presence;
+mod presence_leaves;
+mod presence_lists;
+mod publish;
+mod pubsub;
 mod random;
 mod request;
+mod routes;
 mod schedule;
 mod signin;
 mod snapshot;
 mod staggered;
+mod stop;
 mod subscribe;
 mod subscriber;
 mod subscription_counts;
+mod terminate;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -57,74 +92,33 @@ mod wheel;
 mod work;
 mod write_lanes;
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::rc::Rc;
 
-#[cfg(feature = "redis")]
 pub use bus::{BusCounters, BusWant};
 pub use counters::{AppCounters, CounterVec, Counters, Histogram};
+pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;
 pub use outbox::Outbox;
-pub use peer::{ConnId, Now, SocketId};
 pub use snapshot::{state_version, version_of};
 
-use crate::config::{Config, LimitKind, Limits, Network};
+use crate::config::{Config, LimitKind};
 use crate::proto::http::HttpError;
-use address::Addresses;
-use app::App;
-use bus::Bus;
-use drain::Drain;
+use api::Api;
+use connections::Connections;
 pub(crate) use log_throttle::{LogThrottle, Policy};
-use peer::{CloseMode, Closing, Mark, Marks, Peer, Phase, Request};
-use peers::Peers;
-use pending_leaves::PendingLeaves;
-use random::{Hashing, Random};
-use schedule::Schedule;
-use staggered::Staggered;
-use subscription_counts::CountDue;
-use wheel::{Tick, Wheel};
-use work::Lane;
+use peer::{CloseMode, Closing, Marks, Peer, Phase, Request};
+use pubsub::PubSub;
+use random::Random;
+use routes::Routes;
 
 /// The server without its sockets; `T` is what its owner keeps of each connection.
 pub struct Hub<T> {
-    peers: Peers<T>,
-    apps: Vec<App>,
-    by_id: HashMap<String, u32, Hashing>,
-    by_key: HashMap<String, u32, Hashing>,
-    limits: Limits,
-    /// The path prefix under which everything stands as well.
-    prefix: String,
-    request_bytes_max: usize,
+    connections: Connections<T>,
+    pubsub: PubSub,
+    routes: Routes,
     random: Random,
-    schedule: Schedule,
-    /// Leaves from presence channels that have not been sent to the members yet.
-    pending_leaves: PendingLeaves,
-    /// Presence channels that keep the segments of their member list, by app and name.
-    member_lists: Vec<(u32, Rc<str>)>,
-    /// When the lists that were not sent for a second are next dropped.
-    member_lists_ms: Option<u64>,
-    /// The tick of an expired slot of the wheel, and the connections still to be checked.
-    due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
-    /// Whether the last tick used up its units, so that due connections may be left to check.
-    is_due_cut_short: bool,
-    /// Channels whose subscription count is to be sent, the earliest first.
-    counts_due: VecDeque<CountDue>,
-    /// The `Date` header, and the second it is of.
-    date: (u64, String),
-    drain: Option<Drain>,
-    /// Connections of removed apps, until they are closed.
-    orphans: Option<Staggered>,
-    /// What joins this node with others, where there are to be several.
-    bus: Option<Box<Bus>>,
-    /// Whether messages go back to who sent them, in place of being handled.
+    /// Whether messages are sent back to their sender and not handled.
     echoes: bool,
-    addresses: Addresses,
-    trusted_proxies: Vec<Network>,
-    /// Requests of publishers that have not arrived whole.
-    api_requests: u32,
-    /// What was logged of each bound.
-    limit_log: [LogThrottle; LimitKind::ALL.len()],
 }
 
 /// What the owner of a connection's socket must do with it once its outbox is empty.
@@ -143,58 +137,22 @@ impl<T> Hub<T> {
     /// from the operating system's random numbers.
     pub fn new(config: &Config, seed: [u8; 32], now: Now) -> Self {
         let mut random = Random::new(seed);
-        let limits = config.limits.clone();
-        let mut by_id = HashMap::with_hasher(random.hashing());
-        let mut by_key = HashMap::with_hasher(random.hashing());
-        let mut apps = Vec::new();
-        for (index, settings) in (0..).zip(&config.apps) {
-            by_id.insert(settings.id.clone(), index);
-            by_key.insert(settings.key.clone(), index);
-            apps.push(App::new(settings.clone(), &limits, &mut random));
-        }
-        let addresses = Addresses::new(*by_id.hasher());
-        let schedule = Schedule::new(*by_id.hasher());
-        let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
-        let bus = Bus::new(config, &mut random, now);
-        let peers = Peers::new(Wheel::new(now.ms), app_ids, limits.outbox_bytes as usize);
-        Hub {
-            peers,
-            apps,
-            by_id,
-            by_key,
-            limits,
-            prefix: config.server.path.clone(),
-            request_bytes_max: config.server.max_request_size,
-            random,
-            schedule,
-            pending_leaves: PendingLeaves::default(),
-            member_lists: Vec::new(),
-            member_lists_ms: None,
-            due: None,
-            is_due_cut_short: false,
-            counts_due: VecDeque::new(),
-            date: (u64::MAX, String::new()),
-            drain: None,
-            orphans: None,
-            bus,
-            echoes: false,
-            addresses,
-            trusted_proxies: config.server.trusted_proxies.clone(),
-            api_requests: 0,
-            limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
-        }
+        let pubsub = PubSub::new(config, &mut random, now);
+        let connections = Connections::new(config, *pubsub.by_id.hasher(), now);
+        let routes = Routes::new(config.server.path.clone());
+        Hub { connections, pubsub, routes, random, echoes: false }
     }
 
     /// Notifies this listener of events from now on.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.peers.listener = Some(listener);
+        self.connections.listener = Some(listener);
     }
 
     /// A client has connected from this address.
     pub fn open(&mut self, io: T, address: Option<IpAddr>, now: Now) -> ConnId {
-        let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
+        let deadline_ms = now.ms + u64::from(self.connections.limits.request_timeout_ms);
         let request = Request { deadline_ms: Some(deadline_ms), ..Request::default() };
-        let id = self.peers.insert(Peer {
+        let id = self.connections.insert(Peer {
             io,
             address,
             phase: Phase::Request(request),
@@ -204,25 +162,50 @@ impl<T> Hub<T> {
             marks: Marks::default(),
             pending_replies: 0,
         });
-        self.addresses.add(address);
-        self.peers.arm(id, deadline_ms);
-        let surplus = self.surplus(id);
-        if self.is_full() {
-            self.limit_exceeded(id, LimitKind::Connections, now);
+        self.connections.addresses.add(address);
+        self.connections.arm(id, deadline_ms);
+        let surplus = self.connections.surplus(id);
+        if self.connections.is_full() {
+            self.connections.limit_exceeded(id, LimitKind::Connections, now);
         } else if surplus > 0 {
-            self.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
+            self.connections.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
         }
         if surplus > SURPLUS_TOLD {
             self.retire(id, CloseMode::Now, now);
-        } else if self.is_crowded(id) {
-            self.hurry_request(id, now.ms + FULL_REQUEST_MS);
+        } else if self.connections.is_crowded(id) {
+            self.connections.hurry_request(id, now.ms + FULL_REQUEST_MS);
         }
         id
     }
 
+    /// Serves only health checks and metrics on a connection that was just opened.
+    pub fn serve_metrics(&mut self, id: ConnId) {
+        self.connections.serve_metrics(id);
+    }
+
+    /// The connection is from this address: its proxy has said so.
+    pub fn set_address(&mut self, id: ConnId, address: IpAddr) {
+        self.connections.set_address(id, address);
+    }
+
+    /// Begins a turn of the event loop with a full budget. Until the first call work is unlimited.
+    pub fn begin_turn(&mut self) {
+        self.connections.begin_turn();
+    }
+
+    /// Begins a visit of a connection that was not returned by [`Hub::next_read`].
+    pub fn begin_visit(&mut self) {
+        self.connections.begin_visit();
+    }
+
+    /// A connection's socket may be readable: [`Hub::next_read`] will return the connection.
+    pub fn ready(&mut self, id: ConnId) {
+        self.connections.ready(id);
+    }
+
     /// These bytes have come from a client. They are unmasked in place.
     pub fn receive(&mut self, id: ConnId, bytes: &mut [u8], now: Now) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Some(peer) = self.connections.get_mut(id) else { return };
         peer.last_seen_ms = now.ms;
         match &mut peer.phase {
             Phase::Request(request) => {
@@ -231,7 +214,7 @@ impl<T> Hub<T> {
             }
             Phase::Open(subscriber) => {
                 let (app, reader) = (subscriber.app, std::mem::take(&mut subscriber.reader));
-                self.peers.counters.apps[app as usize].bytes_in += bytes.len() as u64;
+                self.connections.counters.apps[app as usize].bytes_in += bytes.len() as u64;
                 self.frames(id, reader, bytes, now);
             }
             // The input of a closing connection is discarded.
@@ -243,7 +226,7 @@ impl<T> Hub<T> {
     /// A client has closed its writing side. An HTTP client still gets its answers; a WebSocket
     /// that ends without a close frame has gone.
     pub fn finished(&mut self, id: ConnId, now: Now) {
-        let Some(peer) = self.peers.get(id) else { return };
+        let Some(peer) = self.connections.get(id) else { return };
         let mode = match &peer.phase {
             Phase::Request(_) => CloseMode::AfterOutbox,
             Phase::Open(_) => CloseMode::Now,
@@ -256,15 +239,15 @@ impl<T> Hub<T> {
 
     /// Rejects a client whose first bytes its socket cannot decode: answers 400 with `text`.
     pub fn reject(&mut self, id: ConnId, text: &str, now: Now) {
-        self.refuse(id, HttpError::new(400, text), now);
+        self.connections.refuse(id, HttpError::new(400, text), now);
     }
 
-    /// Forgets a connection, full_sync those who must know, and gives back what its owner kept.
+    /// A connection has closed, or is to close at once. Returns what its owner keeps of it.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
         self.retire(id, CloseMode::Now, now);
-        let peer = self.peers.remove(id)?;
-        self.addresses.remove(peer.address);
-        self.note_closed(id);
+        let peer = self.connections.remove(id)?;
+        self.connections.addresses.remove(peer.address);
+        self.connections.note_closed(id);
         self.drop_slow(now);
         Some(peer.io)
     }
@@ -273,8 +256,8 @@ impl<T> Hub<T> {
     pub fn tick(&mut self, now: Now) {
         self.check_due(now);
         self.check_leaves(now);
-        self.send_due_counts(now);
-        self.drop_idle_lists(now);
+        self.pubsub.send_due_counts(&mut self.connections, now);
+        self.pubsub.drop_idle_lists(now);
         self.continue_drain(now);
         self.close_orphans(now);
         self.tick_bus(now);
@@ -283,51 +266,51 @@ impl<T> Hub<T> {
 
     /// The next connection to write to or to close; `None` when none is queued.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
-        if self.has_new_leaves() {
+        if self.pubsub.has_new_leaves() {
             self.check_leaves(now);
         }
-        self.peers.next_dirty()
+        self.connections.next_dirty()
     }
 
     /// Whether [`Hub::next_dirty`] has more.
     pub fn has_dirty(&self) -> bool {
-        self.peers.has_dirty() || self.has_new_leaves()
+        self.connections.has_dirty() || self.pubsub.has_new_leaves()
     }
 
     /// Makes [`Hub::next_dirty`] hand a connection out again: its socket takes more.
     pub fn touch(&mut self, id: ConnId) {
-        self.peers.touch(id);
+        self.connections.touch(id);
     }
 
     /// What waits for a connection, and what its owner keeps of it.
     pub fn outbox(&mut self, id: ConnId) -> Option<(&mut T, &mut Outbox)> {
-        let peer = self.peers.get_mut(id)?;
+        let peer = self.connections.get_mut(id)?;
         Some((&mut peer.io, &mut peer.outbox))
     }
 
     /// What the owner keeps of a connection.
     pub fn io(&mut self, id: ConnId) -> Option<&mut T> {
-        Some(&mut self.peers.get_mut(id)?.io)
+        Some(&mut self.connections.get_mut(id)?.io)
     }
 
     /// The owner has written to a connection's socket. `is_blocked` means that the socket accepts
     /// no more data: the owner calls [`Hub::touch`] when the poller reports it as writable.
     pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
-        if let Some(peer) = self.peers.get_mut(id)
+        if let Some(peer) = self.connections.get_mut(id)
             && matches!(peer.phase, Phase::Request(_))
         {
             // A client that reads its answers is not idle.
             peer.last_seen_ms = now.ms;
         }
-        if self.peers.set_blocked(id, is_blocked) {
-            self.check_pause(id, now);
+        if self.connections.set_blocked(id, is_blocked) {
+            self.connections.check_pause(id, now);
         }
     }
 
     /// What to do with a connection after its outbox was written. Returns
     /// [`IoAction::ShutdownWrite`] only once.
     pub fn next_action(&mut self, id: ConnId) -> IoAction {
-        let Some(peer) = self.peers.get_mut(id) else { return IoAction::Stay };
+        let Some(peer) = self.connections.get_mut(id) else { return IoAction::Stay };
         let Phase::Closing(closing) = &mut peer.phase else { return IoAction::Stay };
         match &mut closing.mode {
             CloseMode::Now => IoAction::Drop,
@@ -340,87 +323,105 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Whether the budget of the turn is used up.
+    pub fn is_turn_over(&self) -> bool {
+        self.connections.is_turn_over()
+    }
+
+    /// Units of work since the start, for tests that measure what an operation costs.
+    #[doc(hidden)]
+    pub fn work_done(&self) -> u64 {
+        self.connections.work.done()
+    }
+
+    /// Whether a connection is one of the metrics port.
+    pub fn is_for_metrics(&self, id: ConnId) -> bool {
+        self.connections.is_for_metrics(id)
+    }
+
+    /// Whether a stop has begun.
+    pub fn is_draining(&self) -> bool {
+        self.connections.is_draining()
+    }
+
+    /// Whether the close frames of all connections are queued.
+    pub fn has_queued_closes(&self) -> bool {
+        self.connections.has_queued_closes()
+    }
+
+    /// Whether the stop is over: every connection has closed, deferred ones included.
+    pub fn is_drained(&self) -> bool {
+        self.connections.is_drained()
+    }
+
+    /// A client at this address has exceeded a limit, which has this value.
+    pub fn limit_exceeded_from(
+        &mut self,
+        kind: LimitKind,
+        value: u64,
+        address: Option<IpAddr>,
+        now: Now,
+    ) {
+        self.connections.limit_exceeded_from(kind, value, address, now);
+    }
+
     /// How many connections of any kind there are.
     pub fn connections(&self) -> usize {
-        self.peers.len()
+        self.connections.len()
     }
 
     /// All of them. For what happens once in a while, never for an event.
     pub fn ids(&self) -> Vec<ConnId> {
-        self.peers.ids()
+        self.connections.ids()
     }
 
     /// How often things have happened since the start.
     pub fn counters(&self) -> &Counters {
-        &self.peers.counters
+        &self.connections.counters
     }
 
     /// The same, for what happens to sockets, which their owner alone sees.
     pub fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.peers.counters
+        &mut self.connections.counters
     }
 
     /// Whether the hub has freed much memory since the last call, of connections or of the queue
     /// for other nodes: it is worth while to make the allocator return that memory to the system.
     pub fn has_shrunk(&mut self) -> bool {
-        self.bus_has_shrunk() | self.peers.take_gave_back()
-    }
-
-    /// Whether there are more connections than there should be. Those that come all the same are
-    /// served quickly and not kept.
-    fn is_full(&self) -> bool {
-        self.limits.connections > 0 && self.peers.len() > self.limits.connections as usize
-    }
-
-    /// Whether there are too many connections, in all or from the address of this one.
-    fn is_crowded(&self, id: ConnId) -> bool {
-        self.is_full() || self.surplus(id) > 0
-    }
-
-    /// Unsubscribes a connection from everything and marks it as closing.
-    fn retire(&mut self, id: ConnId, mode: CloseMode, now: Now) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
-        let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
-        let was_paused = peer.marks.take(Mark::Paused);
-        if matches!(mode, CloseMode::Now) {
-            self.peers.clear_outbox(id);
-        }
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let left_bytes = peer.outbox.bytes();
-        let is_for_metrics = match &peer.phase {
-            Phase::Request(request) => request.is_for_metrics,
-            Phase::Closing(closing) => closing.is_for_metrics,
-            Phase::Open(_) => false,
-        };
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
-        match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
-            Phase::Open(subscriber) => {
-                _ = self.schedule.forget(id);
-                self.forget(id, subscriber, now);
-            }
-            // A connection that is retired twice keeps its first deadline.
-            Phase::Closing(first) => {
-                if let Phase::Closing(closing) = &mut peer.phase {
-                    (closing.deadline_ms, closing.end_ms) = (first.deadline_ms, first.end_ms);
-                }
-            }
-            Phase::Request(request) => self.release(&request),
-        }
-        self.peers.touch(id);
-        self.peers.arm_by(id, deadline_ms);
-        if was_paused {
-            // Its socket may have become readable while it was paused; the input is discarded.
-            self.schedule_in(id, Lane::Light);
-        }
+        self.bus_has_shrunk() | self.connections.take_gave_back()
     }
 
     /// Drops connections whose outbox exceeds its limit. No close frame is sent: it would not fit.
     fn drop_slow(&mut self, now: Now) {
-        while let Some(id) = self.peers.too_slow.pop() {
-            self.limit_exceeded(id, LimitKind::OutboxBytes, now);
+        while let Some(id) = self.connections.too_slow.pop() {
+            self.connections.limit_exceeded(id, LimitKind::OutboxBytes, now);
             self.retire(id, CloseMode::Now, now);
         }
+    }
+
+    /// Closes a connection without an error event, and removes its memberships.
+    fn send_close(&mut self, id: ConnId, code: u16, reason: &str, now: Now) {
+        self.pubsub.send_close(&mut self.connections, id, code, reason, now);
+    }
+
+    /// Begins to close a connection, and removes its memberships.
+    fn retire(&mut self, id: ConnId, mode: CloseMode, now: Now) {
+        self.pubsub.retire(&mut self.connections, id, mode, now);
+    }
+
+    /// Closes a connection with one of Pusher's codes, and removes its memberships.
+    fn close_with(&mut self, id: ConnId, code: u16, message: &str, now: Now) {
+        self.pubsub.close_with(&mut self.connections, id, code, message, now);
+    }
+
+    fn check_leaves(&mut self, now: Now) {
+        self.pubsub.check_leaves(&mut self.connections, now);
+        self.drop_slow(now);
+    }
+
+    /// The HTTP API of this hub.
+    fn api(&mut self) -> Api<'_, T> {
+        Api { pubsub: &mut self.pubsub, connections: &mut self.connections, routes: &self.routes }
     }
 }
 

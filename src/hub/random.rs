@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
 use sha2::{Digest, Sha256};
 
-use super::peer::SocketId;
+use super::ids::SocketId;
 
 /// A sequence of numbers: the hash of the seed and a counter.
 #[derive(Debug)]

@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::Hub;
 use super::channel::{Access, Kind};
-use super::peer::{ConnId, Now, User};
+use super::client_error::ClientError;
+use super::connections::Connections;
+use super::ids::{ConnId, Now};
+use super::peer::User;
 use super::presence::user_id;
-use super::subscriber::ClientError;
+use super::pubsub::PubSub;
 use crate::proto::message::{self, json_string};
 use crate::proto::websocket::Frame;
 
@@ -20,21 +22,22 @@ const INTERNAL: Kind = Kind { access: Access::Internal, cache: false };
 /// Users one connection may watch: Pusher's number.
 const WATCHLIST_MAX: usize = 100;
 
-impl<T> Hub<T> {
+impl PubSub {
     /// Signs a connection in as the user that its app has signed. Signing in again as the same user
     /// replaces the user's info and the watchlist.
-    pub(super) fn sign_in(
+    pub(super) fn sign_in<T>(
         &mut self,
+        connections: &mut Connections<T>,
         id: ConnId,
         auth: &str,
         user_data: &str,
         now: Now,
     ) -> Result<(), ClientError> {
-        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+        let Some(subscriber) = connections.subscriber(id) else {
             return Ok(());
         };
         let index = subscriber.app;
-        let app = &self.apps[index as usize];
+        let app = &self.apps[index];
         let socket_id = subscriber.socket_id.to_string();
         let signed = [&socket_id, "::user::", user_data];
         let valid = auth.split_once(':').is_some_and(|(key, signature)| {
@@ -45,77 +48,105 @@ impl<T> Hub<T> {
         }
         let (user, watchlist) = parse_user(user_data)?;
         match &subscriber.user {
-            Some(before) if before.id == user.id => self.set_info(id, user.info),
+            Some(before) if before.id == user.id => self.set_info(connections, id, user.info),
             Some(_) => return Err(ClientError::unauthorized("signed in as another user already")),
-            None => self.attach_user(id, index, user),
+            None => self.attach_user(connections, id, index, user),
         }
-        self.peers.queue(id, message::signin_success(user_data));
-        self.watch(id, index, &watchlist, now);
+        connections.queue(id, message::signin_success(user_data));
+        self.watch(connections, id, index, &watchlist, now);
         Ok(())
     }
 
     /// Connections signed in as this user.
     pub(super) fn signed_in(&self, app: u32, user: &str) -> &[ConnId] {
-        let channel = self.apps[app as usize].channel(&format!("{SIGNED_IN}{user}"));
+        let channel = self.apps[app].channel(&format!("{SIGNED_IN}{user}"));
         channel.map_or(&[], |channel| &channel.members)
     }
 
     /// Whether a connection at any node is.
     fn is_online(&self, app: u32, user: &str) -> bool {
-        self.apps[app as usize].place(&format!("{SIGNED_IN}{user}")).is_some()
+        self.apps[app].place(&format!("{SIGNED_IN}{user}")).is_some()
     }
 
     /// One of the hub's own channels has lost its last member.
-    pub(super) fn notify_offline(&mut self, app: u32, name: &str) {
+    pub(super) fn notify_offline<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        name: &str,
+    ) {
         if let Some(user) = name.strip_prefix(SIGNED_IN) {
-            self.notify_watchers(app, user, "offline");
+            self.notify_watchers(connections, app, user, "offline");
         }
     }
 
     /// One of the hub's own channels has its first member at another node.
-    pub(super) fn notify_online(&mut self, app: u32, name: &str) {
+    pub(super) fn notify_online<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        name: &str,
+    ) {
         if let Some(user) = name.strip_prefix(SIGNED_IN) {
-            self.notify_watchers(app, user, "online");
+            self.notify_watchers(connections, app, user, "online");
         }
     }
 
-    fn set_info(&mut self, id: ConnId, info: Option<Box<str>>) {
-        let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+    fn set_info<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        info: Option<Box<str>>,
+    ) {
+        let subscriber = connections.subscriber_mut(id);
         if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
             user.info = info;
         }
     }
 
-    fn attach_user(&mut self, id: ConnId, app: u32, user: User) {
+    fn attach_user<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        app: u32,
+        user: User,
+    ) {
         let first = !self.is_online(app, &user.id);
         let name = format!("{SIGNED_IN}{}", user.id);
         let user_id = user.id.clone();
-        if let Some(subscriber) = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()) {
+        if let Some(subscriber) = connections.subscriber_mut(id) {
             subscriber.user = Some(Box::new(user));
         }
-        self.join_own(id, app, &name);
+        self.join_own(connections, id, app, &name);
         if first {
-            self.notify_watchers(app, &user_id, "online");
+            self.notify_watchers(connections, app, &user_id, "online");
         }
     }
 
     /// Gives a connection a membership in one of the hub's own channels.
-    fn join_own(&mut self, id: ConnId, app: u32, name: &str) {
-        let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+    fn join_own<T>(&mut self, connections: &mut Connections<T>, id: ConnId, app: u32, name: &str) {
+        let subscriber = connections.subscriber_mut(id);
         if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
             user.own_seats += 1;
-            self.join(id, app, name, INTERNAL, None);
+            self.join(connections, id, app, name, INTERNAL, None);
         }
     }
 
     /// Removes a connection from the hub's own channels in which it watches users other than these:
     /// a connection has one watchlist, and one membership in these channels for each user on it.
-    fn stop_watching(&mut self, id: ConnId, app: u32, stays: &[String], now: Now) {
-        let Some(subscriber) = self.peers.get(id).and_then(|peer| peer.subscriber()) else {
+    fn stop_watching<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        app: u32,
+        stays: &[String],
+        now: Now,
+    ) {
+        let Some(subscriber) = connections.subscriber(id) else {
             return;
         };
         let stays: BTreeSet<&str> = stays.iter().map(String::as_str).collect();
-        let channels = &self.apps[app as usize].channels;
+        let channels = &self.apps[app].channels;
         let places =
             subscriber.memberships.iter().map(|membership| membership.channel).filter(|&place| {
                 let name = channels.get(place as usize).map(|channel| &*channel.name);
@@ -123,36 +154,43 @@ impl<T> Hub<T> {
                 watched.is_some_and(|user| !stays.contains(user))
             });
         for place in places.collect::<Vec<u32>>() {
-            let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+            let subscriber = connections.subscriber_mut(id);
             let Some(subscriber) = subscriber else { return };
             let membership = subscriber.take_membership(place);
             if let (Some(membership), Some(user)) = (membership, &mut subscriber.user) {
                 user.own_seats -= 1;
-                self.remove_member(id, app, membership, now);
+                self.remove_member(connections, id, app, membership, now);
             }
         }
     }
 
     /// Makes a connection watch these users and no others. Sends it which of them are online.
-    fn watch(&mut self, id: ConnId, app: u32, watchlist: &[String], now: Now) {
+    fn watch<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        app: u32,
+        watchlist: &[String],
+        now: Now,
+    ) {
         let watched = &watchlist[..watchlist.len().min(WATCHLIST_MAX)];
-        self.stop_watching(id, app, watched, now);
+        self.stop_watching(connections, id, app, watched, now);
         if watchlist.is_empty() {
             return;
         }
         if watchlist.len() > WATCHLIST_MAX {
             let text = format!("The watchlist has more than {WATCHLIST_MAX} users");
-            self.peers.queue(id, message::error(4302, &text));
+            connections.queue(id, message::error(4302, &text));
         }
         let (mut online, mut offline) = (Vec::new(), Vec::new());
         for user in watched {
             let name = format!("{WATCHING}{user}");
-            let place = self.apps[app as usize].place(&name);
-            let subscriber = self.peers.get(id).and_then(|peer| peer.subscriber());
+            let place = self.apps[app].place(&name);
+            let subscriber = connections.subscriber(id);
             let seated =
                 place.zip(subscriber).is_some_and(|(place, s)| s.membership(place).is_some());
             if !seated {
-                self.join_own(id, app, &name);
+                self.join_own(connections, id, app, &name);
             }
             match self.is_online(app, user) {
                 true => online.push(user.as_str()),
@@ -160,14 +198,20 @@ impl<T> Hub<T> {
             }
         }
         let events = [("online", online), ("offline", offline)];
-        self.peers.queue(id, watchlist_events(&events));
+        connections.queue(id, watchlist_events(&events));
     }
 
-    fn notify_watchers(&mut self, app: u32, user: &str, what: &'static str) {
+    fn notify_watchers<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        user: &str,
+        what: &'static str,
+    ) {
         let name = format!("{WATCHING}{user}");
-        if let Some(channel) = self.apps[app as usize].channel(&name) {
+        if let Some(channel) = self.apps[app].channel(&name) {
             let frame = watchlist_events(&[(what, vec![user])]);
-            self.peers.broadcast(app, &channel.members, &frame, None);
+            connections.broadcast(app, &channel.members, &frame, None);
         }
     }
 }

@@ -18,10 +18,12 @@ use std::rc::Rc;
 use super::Hub;
 use super::app::App;
 use super::channel::Kind;
-use super::peer::{ConnId, Membership, Now, Peer, Phase};
+use super::ids::{ConnId, Now};
+use super::peer::{Membership, Peer, Phase};
+use super::pubsub::{Apps, CountDue};
 use super::schedule::Held;
 use super::staggered::Staggered;
-use super::subscription_counts::{COUNT_PAUSE_MS, CountDue};
+use super::subscription_counts::COUNT_PAUSE_MS;
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -52,33 +54,33 @@ impl<T> Hub<T> {
         self.settle_bus(now);
         let mut c = Codec::writer();
         c.text(&mut state_version())?;
-        c.count(self.apps.len())?;
-        let kept: Vec<bool> =
-            (0..).zip(&self.apps).map(|(at, app)| self.is_kept(at, app)).collect();
-        for (app, kept) in self.apps.iter_mut().zip(&kept) {
+        c.count(self.pubsub.apps.len())?;
+        let kept: Vec<bool> = self.pubsub.apps.indexes().map(|at| self.is_kept(at)).collect();
+        for (app, kept) in self.pubsub.apps.iter_mut().zip(&kept) {
             let mut id = kept.then(|| app.settings.id.clone());
             c.option(&mut id, Codec::text)?;
         }
-        for (at, app) in (0..).zip(&self.apps) {
-            c.flag(&mut self.is_served(at, app))?;
+        for at in self.pubsub.apps.indexes() {
+            c.flag(&mut self.pubsub.is_served(at))?;
         }
         // A connection is named by its place among all of them.
         let mut places = Vec::new();
-        c.count(self.peers.len())?;
-        for (place, (id, peer)) in self.peers.iter_mut().enumerate() {
+        c.count(self.connections.len())?;
+        for (place, id) in self.connections.ids().into_iter().enumerate() {
+            let Some(peer) = self.connections.get_mut(id) else { continue };
             places.resize(id.0 as usize + 1, 0);
             places[id.0 as usize] = place as u32;
             c.number(&mut io(id, &mut peer.io))?;
-            let before = listing_place(&self.apps, peer);
+            let before = listing_place(&self.pubsub.apps, peer);
             peer.snapshot(&mut c)?;
             restore_listing_place(peer, before);
-            self.schedule.snapshot_held(id, &mut c)?;
+            self.connections.schedule.snapshot_held(id, &mut c)?;
         }
-        for at in (0..self.apps.len()).filter(|at| kept[*at]) {
+        for at in self.pubsub.apps.indexes().filter(|at| kept[*at as usize]) {
             self.save_app(at, &places, &mut c, now)?;
         }
         self.save_leaves(&mut c)?;
-        self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
+        self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
         self.save_bus(&mut c)?;
         Ok(c.into_bytes())
     }
@@ -112,18 +114,18 @@ impl<T> Hub<T> {
             self.restore_app(app, c, now)?;
         }
         self.restore_leaves(&apps, c)?;
-        self.peers.counters.numbers().try_for_each(|number| c.number(number))?;
+        self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
         self.restore_bus(c, has_new, now)?;
         c.end()?;
-        for id in self.peers.ids() {
+        for id in self.connections.ids() {
             // The shell and the wheel check each connection once, which arms its deadline.
-            self.peers.touch(id);
-            self.peers.arm(id, now.ms);
+            self.connections.touch(id);
+            self.connections.arm(id, now.ms);
             // There may be input that was read but not handled, or that the socket still holds.
-            self.schedule_in(id, Lane::Light);
+            self.connections.schedule_in(id, Lane::Light);
         }
-        let orphans = self.peers.ids().into_iter().filter(|id| self.is_orphan(*id)).collect();
-        self.orphans = Some(Staggered::new(orphans, now.ms));
+        let orphans = self.connections.ids().into_iter().filter(|id| self.is_orphan(*id)).collect();
+        self.connections.orphans = Some(Staggered::new(orphans, now.ms));
         Ok(())
     }
 
@@ -146,42 +148,22 @@ impl<T> Hub<T> {
         let next = Hub::new(config, seed, now);
         let mut before = std::mem::replace(self, next);
         let mut ios: Vec<Option<T>> =
-            names.iter().map(|id| before.peers.remove(*id).map(|peer| peer.io)).collect();
-        self.peers.listener = before.peers.listener.take();
+            names.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
+        self.connections.listener = before.connections.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_link(&mut before);
         Ok(names)
     }
 
-    /// Closes the next connections of removed apps.
-    pub(super) fn close_orphans(&mut self, now: Now) {
-        let Some(orphans) = &mut self.orphans else { return };
-        for id in orphans.take_due(self.limits.drain_window_ms.into(), now.ms) {
-            if self.is_orphan(id) {
-                self.close_with(id, 4200, "Application was removed", now);
-            }
-        }
-    }
-
-    fn is_orphan(&self, id: ConnId) -> bool {
-        let app = self.peers.get(id).and_then(|peer| peer.subscriber()).map(|s| s.app);
-        app.is_some_and(|app| self.by_id.get(&self.apps[app as usize].settings.id) != Some(&app))
-    }
-
     /// Whether the state includes an app: all but removed apps without connections.
-    fn is_kept(&self, at: u32, app: &App) -> bool {
-        app.connections > 0 || self.is_served(at, app)
-    }
-
-    /// Whether the configuration contains the app at this index.
-    pub(super) fn is_served(&self, at: u32, app: &App) -> bool {
-        self.by_id.get(&app.settings.id) == Some(&at)
+    fn is_kept(&self, at: u32) -> bool {
+        self.pubsub.apps[at].connections > 0 || self.pubsub.is_served(at)
     }
 
     fn save_leaves(&mut self, c: &mut Codec) -> DecodeResult {
         let mut leaves = Vec::new();
-        for (app, name) in self.pending_leaves.places() {
-            let channel = self.apps[*app as usize].channel(name);
+        for (app, name) in self.pubsub.pending_leaves.places() {
+            let channel = self.pubsub.apps[*app].channel(name);
             let Some(presence) = channel.and_then(|channel| channel.presence.as_deref()) else {
                 continue;
             };
@@ -204,15 +186,18 @@ impl<T> Hub<T> {
             c.text(&mut channel)?;
             c.text(&mut user)?;
             let app = apps.get(app as usize).copied().flatten().ok_or(DecodeError)?;
-            let place = self.apps[app as usize].place(&channel).ok_or(DecodeError)?;
-            self.add_leave(app, place, user);
+            let place = self.pubsub.apps[app].place(&channel).ok_or(DecodeError)?;
+            self.pubsub.add_leave(app, place, user);
         }
         Ok(())
     }
 
-    fn save_app(&mut self, at: usize, places: &[u32], c: &mut Codec, now: Now) -> DecodeResult {
-        self.peers.counters.apps[at].numbers().into_iter().try_for_each(|n| c.number(n))?;
-        let app = &mut self.apps[at];
+    fn save_app(&mut self, at: u32, places: &[u32], c: &mut Codec, now: Now) -> DecodeResult {
+        self.connections.counters.apps[at as usize]
+            .numbers()
+            .into_iter()
+            .try_for_each(|n| c.number(n))?;
+        let app = &mut self.pubsub.apps[at];
         c.list(&mut app.elsewhere.0, Codec::int)?;
         app.cache.snapshot(c, now.ms)?;
         c.count(app.channels.len())?;
@@ -221,8 +206,7 @@ impl<T> Hub<T> {
             channel.snapshot(c)?;
             c.count(channel.members.len())?;
             for &id in &channel.members {
-                let subscriber =
-                    self.peers.get(id).and_then(|peer| peer.subscriber()).ok_or(DecodeError)?;
+                let subscriber = self.connections.subscriber(id).ok_or(DecodeError)?;
                 let membership = subscriber.membership(channel_place as u32).ok_or(DecodeError)?;
                 let mut user = membership.user.clone().unwrap_or_else(|| "".into());
                 c.int(places.get(id.0 as usize).copied().as_mut().ok_or(DecodeError)?)?;
@@ -239,12 +223,12 @@ impl<T> Hub<T> {
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
             c.option(&mut id, Codec::text)?;
-            let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
+            let known = id.as_ref().and_then(|id| self.pubsub.by_id.get(id).copied());
             // Two saved apps may have one id: a removed app and the app that was added again.
             let known = known.filter(|known| !apps.contains(&Some(*known)));
             apps.push(id.map(|id| known.unwrap_or_else(|| self.add_orphaned_app(id))));
         }
-        let mut new: Vec<u32> = self.by_id.values().copied().collect();
+        let mut new: Vec<u32> = self.pubsub.by_id.values().copied().collect();
         for app in &apps {
             let mut is_served = false;
             c.flag(&mut is_served)?;
@@ -257,16 +241,16 @@ impl<T> Hub<T> {
     fn add_orphaned_app(&mut self, id: String) -> u32 {
         let mut random = || format!("{:016x}{:016x}", self.random.number(), self.random.number());
         let settings = Settings::new(id, random(), random());
-        self.peers.app_ids.push(Rc::from(settings.id.as_str()));
-        self.peers.counters.apps.push(Default::default());
-        self.apps.push(App::new(settings, &self.limits, &mut self.random));
-        self.apps.len() as u32 - 1
+        self.connections.app_ids.push(Rc::from(settings.id.as_str()));
+        self.connections.counters.apps.push(Default::default());
+        let app = App::new(settings, &self.connections.limits, &mut self.random);
+        self.pubsub.apps.push(app)
     }
 
     fn restore_app(&mut self, at: u32, c: &mut Codec, now: Now) -> DecodeResult {
-        let counters = &mut self.peers.counters.apps[at as usize];
+        let counters = &mut self.connections.counters.apps[at as usize];
         counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
-        let app = &mut self.apps[at as usize];
+        let app = &mut self.pubsub.apps[at];
         c.list(&mut app.elsewhere.0, Codec::int)?;
         app.cache.snapshot(c, now.ms)?;
         for _ in 0..c.count(0)? {
@@ -278,7 +262,7 @@ impl<T> Hub<T> {
     fn restore_channel(&mut self, at: u32, c: &mut Codec, now: Now) -> DecodeResult {
         let mut name = String::new();
         c.text(&mut name)?;
-        let app = &mut self.apps[at as usize];
+        let app = &mut self.pubsub.apps[at];
         let (place, is_new) = app.occupy(&name, Kind::of(&name));
         let channel = app.channels.get_mut(place as usize).filter(|_| is_new).ok_or(DecodeError)?;
         channel.snapshot(c)?;
@@ -288,7 +272,7 @@ impl<T> Hub<T> {
             let (mut id, mut user) = (ConnId(0), String::new());
             c.int(&mut id.0)?;
             c.text(&mut user)?;
-            let subscriber = self.peers.get_mut(id).and_then(|peer| peer.subscriber_mut());
+            let subscriber = self.connections.subscriber_mut(id);
             let subscriber =
                 subscriber.filter(|subscriber| subscriber.app == at).ok_or(DecodeError)?;
             let user = match &mut channel.presence {
@@ -300,7 +284,7 @@ impl<T> Hub<T> {
         }
         if channel.count_due {
             let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
-            self.counts_due.push_back(CountDue { ms, app: at, channel });
+            self.pubsub.counts_due.push_back(CountDue { ms, app: at, channel });
         }
         Ok(())
     }
@@ -317,7 +301,7 @@ impl<T> Hub<T> {
         c.option(&mut held, Held::snapshot)?;
         match &mut peer.phase {
             Phase::Request(request) => {
-                self.api_requests += u32::from(request.checked);
+                self.connections.api_requests += u32::from(request.checked);
                 if let Some(listing) = &mut request.listing {
                     match apps.get(listing.app as usize).copied().flatten() {
                         Some(app) => listing.app = app,
@@ -329,43 +313,26 @@ impl<T> Hub<T> {
             Phase::Open(subscriber) => {
                 subscriber.app =
                     apps.get(subscriber.app as usize).copied().flatten().ok_or(DecodeError)?;
-                self.apps[subscriber.app as usize].connections += 1;
+                self.pubsub.apps[subscriber.app].connections += 1;
             }
             Phase::Closing(_) => {}
         }
-        self.addresses.add(peer.address);
-        let id = self.peers.insert(peer);
+        self.connections.addresses.add(peer.address);
+        let id = self.connections.insert(peer);
         if let Some(held) = held {
-            self.schedule.hold(id, held);
+            self.connections.schedule.hold(id, held);
         }
         if id.0 as usize == place { Ok(()) } else { Err(DecodeError) }
-    }
-
-    // Without Redis there is no bus state to save.
-    #[cfg(not(feature = "redis"))]
-    fn settle_bus(&mut self, _now: Now) {}
-
-    #[cfg(not(feature = "redis"))]
-    fn keep_link(&mut self, _before: &mut Self) {}
-
-    #[cfg(not(feature = "redis"))]
-    fn save_bus(&mut self, _c: &mut Codec) -> DecodeResult {
-        Ok(())
-    }
-
-    #[cfg(not(feature = "redis"))]
-    fn restore_bus(&mut self, _c: &mut Codec, _has_new: bool, _now: Now) -> DecodeResult {
-        Ok(())
     }
 }
 
 /// Converts the place of a listing into the number of channels before it; the hub that restores it
 /// assigns new places in the same order. Returns the original place.
-fn listing_place<T>(apps: &[App], peer: &mut Peer<T>) -> usize {
+fn listing_place<T>(apps: &Apps, peer: &mut Peer<T>) -> usize {
     let Phase::Request(request) = &mut peer.phase else { return 0 };
     let Some(listing) = &mut request.listing else { return 0 };
     let before = listing.place;
-    let channels = apps.get(listing.app as usize).map(|app| &app.channels);
+    let channels = apps.get(listing.app).map(|app| &app.channels);
     listing.place =
         channels.map_or(0, |channels| channels.iter().take_while(|(at, _)| *at < before).count());
     before

@@ -1,6 +1,6 @@
 //! Spreads an action on many connections evenly over a time window.
 
-use super::peer::ConnId;
+use super::ids::ConnId;
 
 /// The connections that are not due yet.
 #[derive(Debug)]

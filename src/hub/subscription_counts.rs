@@ -3,27 +3,26 @@
 
 use std::rc::Rc;
 
-use super::Hub;
-use super::peer::Now;
+use super::connections::Connections;
+use super::ids::Now;
+use super::pubsub::{CountDue, PubSub};
 use crate::proto::message;
-
-/// A channel whose subscription count is to be sent, and when.
-#[derive(Debug)]
-pub(super) struct CountDue {
-    pub ms: u64,
-    pub app: u32,
-    pub channel: Rc<str>,
-}
 
 /// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
 pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
 
-impl<T> Hub<T> {
+impl PubSub {
     /// Sends the subscribers of a channel their number, if the app's settings ask for it: at every
     /// change up to a hundred subscribers, at most every five seconds above that.
-    pub(super) fn send_count(&mut self, app: u32, name: &str, now: Now) {
+    pub(super) fn send_count<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        name: &str,
+        now: Now,
+    ) {
         let index = app;
-        let app = &mut self.apps[app as usize];
+        let app = &mut self.apps[app];
         if !app.settings.subscription_count {
             return;
         }
@@ -44,16 +43,16 @@ impl<T> Hub<T> {
         let data = format!(r#"{{"subscription_count":{count}}}"#);
         let event = "pusher_internal:subscription_count";
         let frame = message::internal(event, Some(name), &data);
-        self.peers.broadcast(index, &channel.members, &frame, None);
+        connections.broadcast(index, &channel.members, &frame, None);
     }
 
     /// Sends the counts that were held back and are due.
-    pub(super) fn send_due_counts(&mut self, now: Now) {
+    pub(super) fn send_due_counts<T>(&mut self, connections: &mut Connections<T>, now: Now) {
         while self.counts_due.front().is_some_and(|due| due.ms <= now.ms) {
             let Some(CountDue { app, channel, .. }) = self.counts_due.pop_front() else { return };
-            let is_due = self.apps[app as usize].channel(&channel).is_some_and(|c| c.count_due);
+            let is_due = self.apps[app].channel(&channel).is_some_and(|c| c.count_due);
             if is_due {
-                self.send_count(app, &channel, now);
+                self.send_count(connections, app, &channel, now);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::io::IoSlice;
 
 use super::*;
 use crate::config::App as Settings;
+use crate::config::Limits;
 use crate::proto::auth::Signer;
 
 const SECRET: &str = "secret";
@@ -261,7 +262,7 @@ fn everything_is_gone_when_everybody_has_gone() {
     }
     ids.iter().for_each(|(id, _)| _ = world.hub.close(*id, world.now));
     assert_eq!(world.hub.connections(), 0);
-    assert!(world.hub.apps[0].channels.is_empty());
-    assert_eq!(world.hub.apps[0].connections, 0);
+    assert!(world.hub.pubsub.apps[0].channels.is_empty());
+    assert_eq!(world.hub.pubsub.apps[0].connections, 0);
     assert!(world.hub.next_dirty(world.now).is_none());
 }

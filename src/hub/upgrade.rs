@@ -5,7 +5,9 @@
 //! tries again, and its script never learns why (protocol section 4.3).
 
 use super::Hub;
-use super::peer::{ConnId, Liveness, Now, Phase, SocketId, Subscriber};
+use super::ids::{ConnId, Now, SocketId};
+use super::peer::{Liveness, Phase, Subscriber};
+use super::stop::RESTARTING;
 use crate::config::LimitKind;
 use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
@@ -33,15 +35,19 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
-        self.believe_proxy(id, head, now);
-        self.peers.queue(id, http::switching_protocols(key));
+        self.connections.believe_proxy(id, head, now);
+        self.connections.queue(id, http::switching_protocols(key));
         match self.admit(id, head) {
-            Ok(_) if self.is_draining() => self.defer(id, now),
+            Ok(_) if self.connections.is_draining() => {
+                if !self.connections.defer(id, now) {
+                    self.close_with(id, 4100, RESTARTING, now);
+                }
+            }
             Ok(app) => self.open_websocket(id, app, now),
             Err(AdmitError { code, message, bound }) => {
                 if let Some((bound, value)) = bound {
-                    let address = self.peers.get(id).and_then(|peer| peer.address);
-                    self.limit_exceeded_from(bound, value, address, now);
+                    let address = self.connections.get(id).and_then(|peer| peer.address);
+                    self.connections.limit_exceeded_from(bound, value, address, now);
                 }
                 log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
@@ -52,18 +58,18 @@ impl<T> Hub<T> {
 
     fn open_websocket(&mut self, id: ConnId, index: u32, now: Now) {
         let socket_id = self.random.socket_id();
-        let app = &mut self.apps[index as usize];
-        let Some(peer) = self.peers.get_mut(id) else { return };
+        let app = &mut self.pubsub.apps[index];
+        let Some(peer) = self.connections.get_mut(id) else { return };
         peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
         app.connections += 1;
-        self.peers.counters.apps[index as usize].connections_opened += 1;
-        self.bus.iter_mut().for_each(|bus| bus.note_connections(index));
-        let app = &self.apps[index as usize];
+        self.connections.counters.apps[index as usize].connections_opened += 1;
+        self.pubsub.bus.iter_mut().for_each(|bus| bus.note_connections(index));
+        let app = &self.pubsub.apps[index];
         if !self.echoes {
             let timeout_s = app.settings.activity_timeout_s;
-            self.peers.queue(id, message::established(&socket_id.to_string(), timeout_s));
+            self.connections.queue(id, message::established(&socket_id.to_string(), timeout_s));
         }
-        self.peers.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
+        self.connections.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
@@ -73,15 +79,15 @@ impl<T> Hub<T> {
             return Ok(0);
         }
         let refuse = |code, message| Err(AdmitError { code, message, bound: None });
-        let path = self.without_prefix(head.path).unwrap_or(head.path);
+        let path = self.routes.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {
             Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
             _ => return refuse(4005, "Path not found"),
         };
-        let Some(&index) = self.by_key.get(&*key) else {
+        let Some(&index) = self.pubsub.by_key.get(&*key) else {
             return refuse(4001, "Application does not exist");
         };
-        let app = &self.apps[index as usize];
+        let app = &self.pubsub.apps[index];
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
             return refuse(4009, "Origin not allowed");
         }
@@ -91,19 +97,13 @@ impl<T> Hub<T> {
             let bound = Some((LimitKind::AppConnections, max.into()));
             return Err(AdmitError { code: 4004, message, bound });
         }
-        if self.is_full() {
+        if self.connections.is_full() {
             return refuse(4100, "Server is over capacity");
         }
-        if self.surplus(id) > 0 {
+        if self.connections.surplus(id) > 0 {
             return refuse(4100, "Too many connections from this address");
         }
         Ok(index)
-    }
-
-    /// The path behind the configured prefix; `None` when it is not there.
-    pub(super) fn without_prefix<'p>(&self, path: &'p str) -> Option<&'p str> {
-        let rest = path.strip_prefix(self.prefix.as_str())?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
     }
 }
 

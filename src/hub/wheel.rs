@@ -6,7 +6,7 @@
 //! and a ping interval of a minute the hub looks at 420 of them a slot. A deadline beyond the
 //! 128 seconds of the ring is looked at when the ring has come round, and put on again.
 
-use super::peer::ConnId;
+use super::ids::{ConnId, Tick};
 
 /// The ring.
 #[derive(Debug)]
@@ -18,9 +18,6 @@ pub struct Wheel {
     /// The first slot that is not empty.
     earliest: Option<Tick>,
 }
-
-/// A moment, in slots from the start of time.
-pub type Tick = u32;
 
 impl Wheel {
     /// An empty ring that begins at `now_ms`.

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::peer::{ConnId, Mark, Peer};
+use super::ids::ConnId;
+use super::peer::{Mark, Peer};
 
 /// The connections that the owner of the sockets must write to or close.
 #[derive(Debug, Default)]

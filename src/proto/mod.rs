@@ -14,6 +14,9 @@ pub mod pulse;
 pub mod query;
 #[cfg(feature = "redis")]
 pub mod resp;
+#[cfg(not(feature = "redis"))]
+#[path = "no_resp.rs"]
+pub mod resp;
 pub mod shown;
 pub mod snapshot;
 pub mod websocket;

@@ -8,52 +8,35 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::super::Hub;
-use super::super::channel::{Access, Kind};
-use super::super::peer::{Now, SocketId};
-use super::Answer;
-use super::info::{Info, write_entry};
+use super::super::channel_info::{Info, write_entry};
+use super::super::ids::{Now, SocketId};
+use super::super::publish::Event;
+use super::{Answer, Api};
 use crate::config::LimitKind;
-use crate::proto::envelope::{self, Item, Version};
 use crate::proto::http::{HttpError, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
 
-/// One event to be sent; `name` and `data` are JSON texts.
-struct Event<'a> {
-    name: &'a str,
-    data: &'a str,
-    channels: Vec<Cow<'a, str>>,
-    except: Option<SocketId>,
+/// A checked event, and the attributes its publisher asks for.
+struct Checked<'a> {
+    event: Event<'a>,
     info: Option<Info>,
 }
 
-/// An event as the subscribers of one channel get it; `name` and `data` are JSON texts.
-pub(in super::super) struct Sent<'a> {
-    pub name: &'a str,
-    pub channel: &'a str,
-    pub data: &'a str,
-    /// Who sent it, where a client did on a presence channel.
-    pub user: Option<&'a str>,
-    pub order: KeyOrder,
-    /// Which of two a cache channel keeps; `None` for what it never keeps.
-    pub version: Option<Version>,
-}
-
-impl<T> Hub<T> {
+impl<T> Api<'_, T> {
     /// `POST events`.
-    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, HttpError> {
+    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, Response> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
-        let event = self.check_event(&object, Prefix(None), true, &mut faults);
+        let Checked { event, info } = self.check_event(&object, Prefix(None), true, &mut faults);
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        if self.is_put_off(|hub| hub.units_to_publish(app, &event)) {
+        if self.connections.is_put_off(|| self.pubsub.units_to_publish(app, &event)) {
             return Ok(Answer::Deferred);
         }
-        self.publish(app, &event, KeyOrder::DataFirst, now);
-        let Some(info) = event.info else { return Ok(Response::json(200, "{}").into()) };
-        let app = &self.apps[app as usize];
+        self.pubsub.publish(self.connections, app, &event, KeyOrder::DataFirst, now);
+        let Some(info) = info else { return Ok(Response::json(200, "{}").into()) };
+        let app = &self.pubsub.apps[app];
         let mut answer = String::from(r#"{"channels":{"#);
         for (n, channel) in event.channels.iter().enumerate() {
             if event.channels[..n].contains(channel) {
@@ -74,7 +57,7 @@ impl<T> Hub<T> {
         app: u32,
         body: &[u8],
         now: Now,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<Answer, Response> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let objects = self.check_batch(&object, &mut faults);
@@ -85,21 +68,23 @@ impl<T> Hub<T> {
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        let units = |hub: &Self| events.iter().map(|event| hub.units_to_publish(app, event)).sum();
-        if self.is_put_off(units) {
+        let units = |checked: &Checked<'_>| self.pubsub.units_to_publish(app, &checked.event);
+        if self.connections.is_put_off(|| events.iter().map(units).sum()) {
             return Ok(Answer::Deferred);
         }
-        events.iter().for_each(|event| self.publish(app, event, KeyOrder::ChannelFirst, now));
-        if events.iter().all(|event| event.info.is_none()) {
+        for Checked { event, .. } in &events {
+            self.pubsub.publish(self.connections, app, event, KeyOrder::ChannelFirst, now);
+        }
+        if events.iter().all(|checked| checked.info.is_none()) {
             return Ok(Response::json(200, "{}").into());
         }
-        let app = &self.apps[app as usize];
+        let app = &self.pubsub.apps[app];
         let mut answer = String::from(r#"{"batch":["#);
-        for (n, event) in events.iter().enumerate() {
+        for (n, Checked { event, info }) in events.iter().enumerate() {
             if n > 0 {
                 answer.push(',');
             }
-            match (event.info, event.channels.first()) {
+            match (info, event.channels.first()) {
                 (Some(info), Some(channel)) => info.write(&mut answer, app, channel, now),
                 _ => answer.push_str("{}"),
             }
@@ -108,73 +93,10 @@ impl<T> Hub<T> {
         Ok(Response::json(200, answer).into())
     }
 
-    /// The estimated cost of publishing an event on this node, in units: one frame per subscriber.
-    fn units_to_publish(&self, app: u32, event: &Event<'_>) -> u64 {
-        let app = &self.apps[app as usize];
-        let members = event.channels.iter().filter_map(|name| app.channel(name));
-        members.map(|channel| channel.members.len() as u64).sum()
-    }
-
-    /// Sends an event to the subscribers of each of its channels: those here first.
-    fn publish(&mut self, app: u32, event: &Event<'_>, order: KeyOrder, now: Now) {
-        self.peers.counters.apps[app as usize].api_events += event.channels.len() as u64;
-        let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
-        let &Event { name, data, except, .. } = event;
-        for channel in &event.channels {
-            let sent = Sent { name, channel, data, user: None, order, version: Some(version) };
-            self.deliver(app, &sent, except, now);
-        }
-        let Some(bus) = &mut self.bus else { return };
-        // Internal channels receive no published events on any node.
-        let channels = event.channels.iter().map(|channel| Cow::Borrowed(&**channel));
-        let channels = channels.filter(|name| Kind::of(name).access != Access::Internal);
-        let channels: Vec<Cow<'_, str>> = channels.collect();
-        if channels.is_empty() {
-            return;
-        }
-        bus.publish(&Item::Event(envelope::Event {
-            app: self.apps[app as usize].settings.id.as_str().into(),
-            name,
-            data,
-            channels,
-            order,
-            except: except.map(|except| except.to_string().into()),
-            user: None,
-            clock: version.0,
-        }));
-    }
-
-    /// Sends an event to the subscribers of one channel who are here.
-    pub(in super::super) fn deliver(
-        &mut self,
-        app: u32,
-        event: &Sent<'_>,
-        except: Option<SocketId>,
-        now: Now,
-    ) {
-        let index = app;
-        let app = &mut self.apps[index as usize];
-        let kept = event.version.filter(|_| Kind::of(event.channel).cache);
-        let channel = app.channel(event.channel);
-        let channel =
-            channel.filter(|c| c.kind.access != Access::Internal && !c.members.is_empty());
-        if channel.is_none() && kept.is_none() {
-            return;
-        }
-        let Sent { name, channel: to, data, user, order, .. } = *event;
-        let frame = message::event(name, to, data, user, order);
-        if let Some(channel) = channel {
-            self.peers.broadcast(index, &channel.members, &frame, except);
-        }
-        if let Some(version) = kept {
-            app.cache.keep(to, frame, version, now.ms);
-        }
-    }
-
     fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
         let raw = field(object, "batch");
         let items = raw.and_then(message::elements);
-        let limit = self.limits.events_per_batch as usize;
+        let limit = self.connections.limits.events_per_batch as usize;
         match items {
             _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
             None => faults.add("batch", "The batch field must be an array."),
@@ -201,9 +123,9 @@ impl<T> Hub<T> {
         prefix: Prefix,
         several: bool,
         faults: &mut Faults,
-    ) -> Event<'a> {
+    ) -> Checked<'a> {
         let name = required_string(object, prefix, "name", faults);
-        let limit = self.limits.event_name_length as usize;
+        let limit = self.connections.limits.event_name_length as usize;
         // What is short as JSON text is no longer as text.
         if name.len() > limit && message::string(name).is_some_and(|n| n.chars().count() > limit) {
             let text = format!(
@@ -221,7 +143,10 @@ impl<T> Hub<T> {
         let socket_id = optional_string(object, prefix, "socket_id", faults);
         let info = optional_string(object, prefix, "info", faults);
         let except = socket_id.as_deref().and_then(SocketId::parse);
-        Event { name, data, channels, except, info: info.as_deref().map(Info::parse) }
+        Checked {
+            event: Event { name, data, channels, except },
+            info: info.as_deref().map(Info::parse),
+        }
     }
 
     /// `channels`, or else `channel`.
@@ -257,7 +182,7 @@ impl<T> Hub<T> {
             _ => None,
         };
         let channels = named.or(single).unwrap_or_default();
-        let limit = self.limits.channels_per_event as usize;
+        let limit = self.connections.limits.channels_per_event as usize;
         if channels.len() > limit {
             let text = format!(
                 "The channels field has {} channels, the limit is {limit} \
@@ -276,7 +201,7 @@ impl<T> Hub<T> {
         several: bool,
         faults: &mut Faults,
     ) {
-        let limit = self.limits.channel_name_length as usize;
+        let limit = self.connections.limits.channel_name_length as usize;
         let key = if several && channels.len() > 1 { "channels" } else { "channel" };
         if channels.iter().any(|name| name.len() > limit && name.chars().count() > limit) {
             let text = format!(

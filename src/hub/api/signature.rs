@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::super::Hub;
-use super::super::peer::Now;
+use super::super::ids::Now;
+use super::Api;
 use crate::proto::auth::is_md5_hex;
 use crate::proto::http::{Head, HttpError};
 use crate::proto::query::Query;
 
-impl<T> Hub<T> {
+impl<T> Api<'_, T> {
     /// Checks key, version, time and signature, which covers the hash of the body. `path` is that
     /// without the prefix, which is what the official libraries sign; the path as sent is accepted
     /// as well.
@@ -20,7 +20,7 @@ impl<T> Hub<T> {
         query: &Query<'_>,
         now: Now,
     ) -> Result<(), HttpError> {
-        let app = &self.apps[app as usize];
+        let app = &self.pubsub.apps[app];
         match query.value("auth_key") {
             None => return Err(invalid("auth_key is missing.")),
             Some(key) if key != app.settings.key => {
@@ -59,7 +59,7 @@ impl<T> Hub<T> {
 
     /// Whether the request was signed lately; otherwise whoever saw it could send it again.
     fn check_time(&self, query: &Query<'_>, now: Now) -> Result<(), HttpError> {
-        let window_s = u64::from(self.limits.api_timestamp_window_s);
+        let window_s = u64::from(self.connections.limits.api_timestamp_window_s);
         if window_s == 0 {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::proto::envelope::NodeId;
 
 /// Envelopes by node and number, bounded in bytes.
-pub(super) struct Early {
+pub(in crate::hub) struct Early {
     envelopes: BTreeMap<(u64, u64), Vec<u8>>,
     bytes: usize,
     bytes_max: usize,
@@ -15,12 +15,12 @@ pub(super) struct Early {
 }
 
 impl Early {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(in crate::hub) fn new(bytes_max: usize) -> Self {
         Early { envelopes: BTreeMap::new(), bytes: 0, bytes_max, due: None }
     }
 
     /// Keeps an envelope if there is room. Otherwise its node must retransmit it.
-    pub(super) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
+    pub(in crate::hub) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
         let bytes = bytes(&text);
         if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
             self.bytes += bytes;
@@ -29,19 +29,19 @@ impl Early {
     }
 
     /// The number of the node's next envelope has changed.
-    pub(super) fn advance(&mut self, node: NodeId) {
+    pub(in crate::hub) fn advance(&mut self, node: NodeId) {
         if !self.envelopes.is_empty() {
             self.due = Some(node);
         }
     }
 
     /// The node whose next envelope may be here, and has not been looked up yet.
-    pub(super) fn due(&self) -> Option<NodeId> {
+    pub(in crate::hub) fn due(&self) -> Option<NodeId> {
         self.due
     }
 
     /// Takes the node's envelope with this number. Earlier ones are dropped: their turn has passed.
-    pub(super) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
+    pub(in crate::hub) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
         while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
             self.remove(node, seq);
         }
@@ -59,7 +59,7 @@ impl Early {
     }
 
     /// Drops all envelopes of a node.
-    pub(super) fn forget(&mut self, node: NodeId) {
+    pub(in crate::hub) fn forget(&mut self, node: NodeId) {
         self.envelopes.retain(|(id, _), _| *id != node.0);
         self.bytes = self.envelopes.values().map(|text| bytes(text)).sum();
         self.due = self.due.filter(|due| *due != node);

@@ -1,114 +1,20 @@
-//! FullSync another node everything that is here, a little at a time, among all else that is said:
-//! what changes meanwhile is told as it changes, so that in the end everything is known.
+//! How far a full sync has come: the state that one node sends to another, a little at a time.
 
-use super::super::Hub;
-use super::super::app::App;
-use super::super::peer::Now;
-use super::super::signin;
-use super::Bus;
-use crate::proto::envelope::{ITEMS_BYTES, Item};
-use crate::proto::websocket;
-
-/// How far everything has been told.
-pub(super) struct FullSync {
-    /// Whether what cache channels keep is told as well.
+/// A full sync in progress.
+pub(in crate::hub) struct FullSync {
+    /// Whether the events of cache channels are sent as well.
     pub kept: bool,
-    has_begun: bool,
-    app: usize,
-    /// The channel, by its place, and the user of it who was told last.
-    place: usize,
-    user: Option<u64>,
-    /// What was kept last of what was told.
-    kept_number: u64,
+    pub has_begun: bool,
+    pub app: u32,
+    /// The next channel, by its place, and the last of its users that was sent.
+    pub place: usize,
+    pub user: Option<u64>,
+    /// The number of the last cached event that was sent.
+    pub kept_number: u64,
 }
 
 impl FullSync {
-    pub(super) fn new(kept: bool) -> Self {
+    pub(in crate::hub) fn new(kept: bool) -> Self {
         FullSync { kept, has_begun: false, app: 0, place: 0, user: None, kept_number: 0 }
     }
-}
-
-/// Bytes that may wait for Redis before no more is told: what is said otherwise waits behind it.
-const AHEAD_BYTES: usize = 262_144;
-
-impl<T> Hub<T> {
-    /// Tells more, if somebody has asked and what was told before is on its way.
-    pub(super) fn continue_full_sync(&mut self, now: Now) {
-        let Some(mut bus) = self.bus.take() else { return };
-        while bus.queue.unwritten_bytes() < AHEAD_BYTES
-            && let Some(mut full_sync) = bus.full_sync.take()
-        {
-            if !std::mem::replace(&mut full_sync.has_begun, true) {
-                bus.publish(&Item::SyncBegin { kept: full_sync.kept });
-            }
-            if let Some(app) = self.apps.get(full_sync.app) {
-                if sync_app(&mut bus, app, &mut full_sync, now) {
-                    full_sync = FullSync {
-                        app: full_sync.app + 1,
-                        has_begun: true,
-                        ..FullSync::new(full_sync.kept)
-                    };
-                }
-                bus.full_sync = Some(full_sync);
-            } else {
-                bus.publish(&Item::SyncEnd);
-                bus.full_sync = bus.next_full_sync.take().map(FullSync::new);
-            }
-            bus.seal(now.ms);
-        }
-        self.bus = Some(bus);
-    }
-}
-
-/// Tells of an app until an envelope is full; whether that was all.
-fn sync_app(bus: &mut Bus, app: &App, full_sync: &mut FullSync, now: Now) -> bool {
-    let id = app.settings.id.as_str();
-    if full_sync.place == 0 && full_sync.user.is_none() {
-        bus.publish(&Item::Connections { app: id.into(), count: app.connections });
-    }
-    // Places above the last channel's are passed in no time.
-    while full_sync.place < app.channels.capacity() {
-        if !sync_channel(bus, app, full_sync) {
-            return false;
-        }
-        (full_sync.place, full_sync.user) = (full_sync.place + 1, None);
-    }
-    if !full_sync.kept {
-        return true;
-    }
-    for (number, channel, kept) in app.cache.after(full_sync.kept_number) {
-        if bus.pending.len() > ITEMS_BYTES {
-            return false;
-        }
-        full_sync.kept_number = number;
-        let message = std::str::from_utf8(websocket::payload(kept.frame));
-        if let (Ok(message), Some(ttl_ms)) = (message, kept.expires_ms.checked_sub(now.ms)) {
-            let (app, channel) = (id.into(), channel.into());
-            bus.publish(&Item::Cached { app, channel, message, ttl_ms, version: kept.version });
-        }
-    }
-    true
-}
-
-/// Tells of the channel that is next; whether that was all there is to tell of it.
-fn sync_channel(bus: &mut Bus, app: &App, full_sync: &mut FullSync) -> bool {
-    let Some(channel) = app.channels.get(full_sync.place) else { return true };
-    if channel.members.is_empty() || !signin::is_replicated(&channel.name, channel.kind) {
-        return true;
-    }
-    let id = app.settings.id.as_str();
-    if full_sync.user.is_none() {
-        let count = channel.members.len() as u32;
-        bus.publish(&Item::Channel { app: id.into(), channel: (&*channel.name).into(), count });
-    }
-    let Some(presence) = &channel.presence else { return bus.pending.len() <= ITEMS_BYTES };
-    for (place, user, info) in presence.here_after(full_sync.user) {
-        if bus.pending.len() > ITEMS_BYTES {
-            return false;
-        }
-        full_sync.user = Some(place);
-        let (app, channel) = (id.into(), (&*channel.name).into());
-        bus.publish(&Item::Joined { app, channel, user: user.into(), info });
-    }
-    true
 }

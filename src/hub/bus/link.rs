@@ -30,7 +30,7 @@ pub enum BusWant {
 }
 
 /// The connection and what it takes to make it.
-pub(super) struct RedisSession {
+pub(in crate::hub) struct RedisSession {
     state: State,
     outbox: Outbox,
     reader: Reader,
@@ -107,7 +107,7 @@ struct Flight {
 }
 
 /// What came of something Redis said.
-pub(super) enum SessionEvent {
+pub(in crate::hub) enum SessionEvent {
     /// A text on the channel.
     Message(Vec<u8>),
     /// A message that was too long: its length and the beginning of its text.
@@ -121,7 +121,7 @@ pub(super) enum SessionEvent {
 }
 
 impl RedisSession {
-    pub(super) fn new(target: &RedisTarget, channel: &str, limits: &Limits) -> Self {
+    pub(in crate::hub) fn new(target: &RedisTarget, channel: &str, limits: &Limits) -> Self {
         let limits = SessionLimits {
             connect_ms: limits.redis_connect_timeout_ms.into(),
             reply_ms: limits.redis_reply_timeout_ms.into(),
@@ -150,25 +150,25 @@ impl RedisSession {
     }
 
     /// Takes over the limits of a link that is dropped afterwards.
-    pub(super) fn take_limits(&mut self, other: &mut RedisSession) {
+    pub(in crate::hub) fn take_limits(&mut self, other: &mut RedisSession) {
         std::mem::swap(&mut self.limits, &mut other.limits);
         self.reader.set_bytes_max(self.limits.reply_bytes);
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::hub) fn is_up(&self) -> bool {
         self.state == State::Up
     }
 
-    pub(super) fn outbox(&mut self) -> &mut Outbox {
+    pub(in crate::hub) fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
-    pub(super) fn channel(&self) -> &str {
+    pub(in crate::hub) fn channel(&self) -> &str {
         &self.channel
     }
 
     /// What there is to do about the socket.
-    pub(super) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
+    pub(in crate::hub) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
         let is_due = self.next_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let (ms, limit) = match self.state {
             _ if std::mem::take(&mut self.drops) => return BusWant::Drop,
@@ -197,13 +197,13 @@ impl RedisSession {
     }
 
     /// The connection is of no use any more.
-    pub(super) fn give_up(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+    pub(in crate::hub) fn give_up(&mut self, why: &str, random: &mut Random, now_ms: u64) {
         self.lose(why, random, now_ms);
         self.drops = true;
     }
 
     /// When [`RedisSession::wants`] will want something, if nothing happens before.
-    pub(super) fn next_ms(&self) -> Option<u64> {
+    pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         match self.state {
             State::Down { retry_ms } => Some(retry_ms),
             State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
@@ -217,7 +217,7 @@ impl RedisSession {
     }
 
     /// The socket is connected.
-    pub(super) fn connected(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn connected(&mut self, now_ms: u64) {
         self.state = State::LoggingIn { since_ms: now_ms };
         for at in 0..self.login.len() {
             let (about, frame) = &self.login[at];
@@ -227,7 +227,7 @@ impl RedisSession {
     }
 
     /// The socket could not be connected, or has ended.
-    pub(super) fn lose(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+    pub(in crate::hub) fn lose(&mut self, why: &str, random: &mut Random, now_ms: u64) {
         if let State::Down { .. } = self.state {
             return;
         }
@@ -255,18 +255,18 @@ impl RedisSession {
 
     /// Whether the window has room to publish one more envelope for the first time. While there are
     /// envelopes to retransmit, half of the window is reserved for them.
-    pub(super) fn has_room(&self, retransmits: bool) -> bool {
+    pub(in crate::hub) fn has_room(&self, retransmits: bool) -> bool {
         let share = if retransmits { 2 } else { 1 };
         self.is_up() && self.published.fits(share) && (retransmits || self.both().fits(1))
     }
 
     /// Whether one more retransmission fits into half of the window.
-    pub(super) fn has_room_to_retransmit(&self) -> bool {
+    pub(in crate::hub) fn has_room_to_retransmit(&self) -> bool {
         self.is_up() && self.retransmitted.fits(2)
     }
 
     /// Whether replies to retransmissions are outstanding.
-    pub(super) fn is_retransmitting(&self) -> bool {
+    pub(in crate::hub) fn is_retransmitting(&self) -> bool {
         self.retransmitted.commands > 0
     }
 
@@ -277,16 +277,16 @@ impl RedisSession {
         }
     }
 
-    pub(super) fn publish(&mut self, command: Frame, now_ms: u64) {
+    pub(in crate::hub) fn publish(&mut self, command: Frame, now_ms: u64) {
         self.send(command, Purpose::Publish, now_ms);
     }
 
-    pub(super) fn retransmit(&mut self, command: Frame, now_ms: u64) {
+    pub(in crate::hub) fn retransmit(&mut self, command: Frame, now_ms: u64) {
         self.send(command, Purpose::Retransmit, now_ms);
     }
 
     /// A text as the command that publishes it.
-    pub(super) fn command(&self, text: &str) -> Frame {
+    pub(in crate::hub) fn command(&self, text: &str) -> Frame {
         resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
     }
 
@@ -308,15 +308,15 @@ impl RedisSession {
     }
 
     /// Holds received bytes until they are parsed.
-    pub(super) fn hold(&mut self, bytes: &[u8]) {
+    pub(in crate::hub) fn hold(&mut self, bytes: &[u8]) {
         self.held = bytes.to_vec();
     }
 
-    pub(super) fn has_held(&self) -> bool {
+    pub(in crate::hub) fn has_held(&self) -> bool {
         !self.held.is_empty()
     }
 
-    pub(super) fn take_held(&mut self) -> Vec<u8> {
+    pub(in crate::hub) fn take_held(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
 
@@ -325,7 +325,7 @@ impl RedisSession {
     /// # Errors
     ///
     /// Why the connection is of no use any more.
-    pub(super) fn next_event(
+    pub(in crate::hub) fn next_event(
         &mut self,
         bytes: &mut &[u8],
         now_ms: u64,
@@ -415,5 +415,5 @@ impl Flight {
 const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests;

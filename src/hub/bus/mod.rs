@@ -1,11 +1,10 @@
-//! Several nodes: what is said to the others, what of it they have heard, and the connection to
-//! the Redis that carries it.
+//! The sequence of envelopes between this node and the others, and the session with the Redis that
+//! relays them. What the items of an envelope mean, and what is sent of the hub's state, is in
+//! `cluster`; no channel and no client is known here.
 //!
-//! Each node numbers what it says and keeps it until the others have heard it; whoever finds a
-//! number missing asks for everything from there again, and whoever hears a number twice drops
-//! it. So a lost connection loses nothing as long as the queue holds, and order is kept. What is
-//! at a node (connections, subscribers, users) is told as facts, each true by itself however
-//! often it is told; a node that does not know all of another's asks it to tell them all.
+//! Each node numbers its envelopes and keeps them until all other nodes have acknowledged them. A
+//! node that misses a number asks for everything from there on again, and drops what it receives
+//! twice. A lost connection therefore loses nothing as long as the queue holds, and order is kept.
 //!
 //! Local subscribers never wait for any of this.
 
@@ -15,80 +14,77 @@ mod link;
 mod nodes;
 mod queue;
 mod reach;
-mod receive;
-mod remote_state;
+mod sequence;
 mod snapshot;
-#[cfg(test)]
-mod tests;
-mod too_long;
 mod write;
 
 use std::ops::Range;
 use std::rc::Rc;
 
+pub(in crate::hub) use full_sync::FullSync;
 pub use link::BusWant;
+pub(in crate::hub) use link::SessionEvent;
+pub(in crate::hub) use nodes::Node;
+pub(in crate::hub) use sequence::Turn;
 
-use super::Hub;
+use super::ids::Now;
 use super::log_throttle::{LogThrottle, Policy};
-use super::outbox::Outbox;
-use super::peer::Now;
 use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
 use early::Early;
-use full_sync::FullSync;
-use link::{RedisSession, SessionEvent};
+use link::RedisSession;
 use nodes::Nodes;
 use queue::Queue;
 
 /// This node among the others.
-pub(super) struct Bus {
-    id: NodeId,
-    started_ms: u64,
-    lease_ms: u64,
+pub(in crate::hub) struct Bus {
+    pub(in crate::hub) id: NodeId,
+    pub(in crate::hub) started_ms: u64,
+    pub(in crate::hub) lease_ms: u64,
     /// Milliseconds for which what was said is kept, and a node that has gone is remembered.
-    memory_ms: u64,
-    facts_max: u32,
+    pub(in crate::hub) memory_ms: u64,
+    pub(in crate::hub) facts_max: u32,
     /// Items of the next envelope, with commas between them.
-    pending: String,
+    pub(in crate::hub) pending: String,
     /// Channels whose number of subscribers here has changed, by app.
-    changed: Vec<(u32, Rc<str>)>,
+    pub(in crate::hub) changed: Vec<(u32, Rc<str>)>,
     /// Apps whose number of connections here has changed.
-    changed_apps: Vec<u32>,
-    queue: Queue,
-    nodes: Nodes,
-    link: RedisSession,
+    pub(in crate::hub) changed_apps: Vec<u32>,
+    pub(in crate::hub) queue: Queue,
+    pub(in crate::hub) nodes: Nodes,
+    pub(in crate::hub) link: RedisSession,
     /// Times the link came up.
-    links: u32,
-    hello_due: bool,
-    alive_due: bool,
-    alive_ms: u64,
-    full_sync: Option<FullSync>,
+    pub(in crate::hub) links: u32,
+    pub(in crate::hub) hello_due: bool,
+    pub(in crate::hub) alive_due: bool,
+    pub(in crate::hub) alive_ms: u64,
+    pub(in crate::hub) full_sync: Option<FullSync>,
     /// Somebody who asked to be told everything while it was being told to another; whether with
     /// what cache channels keep.
-    next_full_sync: Option<bool>,
+    pub(in crate::hub) next_full_sync: Option<bool>,
     /// The range that was last retransmitted, and when that began.
-    last_retransmission: (Range<u64>, u64),
+    pub(in crate::hub) last_retransmission: (Range<u64>, u64),
     /// Envelopes that were received before a missing one that precedes them.
-    early: Early,
-    has_left: bool,
+    pub(in crate::hub) early: Early,
+    pub(in crate::hub) has_left: bool,
     /// The greatest clock of any event.
-    clock: u64,
+    pub(in crate::hub) clock: u64,
     /// The envelope whose items are only partly handled.
-    unfinished: Option<Unfinished>,
+    pub(in crate::hub) unfinished: Option<Unfinished>,
     /// When it was last looked at.
-    now_ms: u64,
-    counters: BusCounters,
+    pub(in crate::hub) now_ms: u64,
+    pub(in crate::hub) counters: BusCounters,
     /// Limits the log lines about dropped envelopes.
-    drops: LogThrottle,
+    pub(in crate::hub) drops: LogThrottle,
     /// Limits the log lines about what other publishers on the channel do.
-    warnings: LogThrottle,
+    pub(in crate::hub) warnings: LogThrottle,
 }
 
 /// A received envelope, and how many of its items were handled.
-struct Unfinished {
-    text: Vec<u8>,
-    items: usize,
+pub(in crate::hub) struct Unfinished {
+    pub text: Vec<u8>,
+    pub items: usize,
 }
 
 /// What went over the bus since the start.
@@ -109,7 +105,7 @@ pub struct BusCounters {
 }
 
 impl BusCounters {
-    fn numbers(&mut self) -> [&mut u64; 6] {
+    pub(in crate::hub) fn numbers(&mut self) -> [&mut u64; 6] {
         [
             &mut self.published,
             &mut self.received,
@@ -123,7 +119,7 @@ impl BusCounters {
 
 impl Bus {
     /// The bus of a configuration that has several nodes.
-    pub(super) fn new(config: &Config, random: &mut Random, now: Now) -> Option<Box<Self>> {
+    pub(in crate::hub) fn new(config: &Config, random: &mut Random, now: Now) -> Option<Box<Self>> {
         let (scaling, limits) = (&config.server.scaling, &config.limits);
         if !scaling.enabled {
             return None;
@@ -162,7 +158,7 @@ impl Bus {
     }
 
     /// Says this to the others, with all else that is said in this turn.
-    pub(super) fn publish(&mut self, item: &Item<'_>) {
+    pub(in crate::hub) fn publish(&mut self, item: &Item<'_>) {
         if self.has_left {
             return;
         }
@@ -177,25 +173,25 @@ impl Bus {
 
     /// The version of an event that comes now: greater than that of any known, and than what a
     /// node says that has just started and knows of none.
-    pub(super) fn version(&mut self, now: Now) -> Version {
+    pub(in crate::hub) fn version(&mut self, now: Now) -> Version {
         self.clock = self.clock.saturating_add(1).max(now.unix_s << 20);
         (self.clock, self.id.0)
     }
 
     /// The number of subscribers here of this channel has changed.
-    pub(super) fn note_channel(&mut self, app: u32, channel: &Rc<str>) {
+    pub(in crate::hub) fn note_channel(&mut self, app: u32, channel: &Rc<str>) {
         self.changed.push((app, Rc::clone(channel)));
     }
 
     /// The number of connections here of this app has changed.
-    pub(super) fn note_connections(&mut self, app: u32) {
+    pub(in crate::hub) fn note_connections(&mut self, app: u32) {
         if !self.changed_apps.contains(&app) {
             self.changed_apps.push(app);
         }
     }
 
     /// Puts what is pending in an envelope of its own.
-    fn seal(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn seal(&mut self, now_ms: u64) {
         if self.pending.is_empty() {
             return;
         }
@@ -209,7 +205,7 @@ impl Bus {
         self.note_dropped(dropped, now_ms);
     }
 
-    fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
+    pub(in crate::hub) fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
         self.counters.dropped += dropped;
         if dropped > 0 && self.drops.note(now_ms).is_some() {
             log::warn!(
@@ -220,168 +216,14 @@ impl Bus {
         }
     }
 
-    fn has_input(&self) -> bool {
+    pub(in crate::hub) fn has_input(&self) -> bool {
         self.unfinished.is_some() || self.early.due().is_some() || self.link.has_held()
     }
 
-    fn next_ms(&self) -> Option<u64> {
+    pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         let alive_ms = self.link.is_up().then_some(self.alive_ms);
         let here = self.nodes.iter().filter(|(_, node)| node.is_here);
         let lease_ms = here.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
         [self.link.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
-    }
-}
-
-impl<T> Hub<T> {
-    /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
-    /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
-    pub fn bus_wants(&mut self, now: Now) -> BusWant {
-        self.publish_changes();
-        self.continue_full_sync(now);
-        let Some(bus) = &mut self.bus else { return BusWant::Nothing };
-        bus.now_ms = now.ms;
-        bus.seal(now.ms);
-        bus.write(now.ms);
-        bus.link.wants(&mut self.random, now.ms)
-    }
-
-    /// The socket to Redis is connected.
-    pub fn bus_connected(&mut self, now: Now) {
-        if let Some(bus) = &mut self.bus {
-            bus.link.connected(now.ms);
-        }
-    }
-
-    /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
-    pub fn bus_lost(&mut self, why: &str, now: Now) {
-        if let Some(bus) = &mut self.bus {
-            bus.link.lose(why, &mut self.random, now.ms);
-        }
-    }
-
-    /// Handles bytes from Redis. Input that exceeds this turn's budget is held: the caller must not
-    /// read more from Redis while [`Hub::bus_has_input`] is true.
-    pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
-        let work_max = self.peers.work.side_work_end();
-        let mut is_first = true;
-        loop {
-            let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_max);
-            let Some(bus) = &mut self.bus else { return };
-            bus.now_ms = now.ms;
-            if must_stop {
-                bus.link.hold(bytes);
-                break;
-            }
-            if let Some(Unfinished { text, items }) = bus.unfinished.take() {
-                self.receive_envelope(text, items, work_max, now);
-                continue;
-            }
-            if let Some(text) = bus.take_early() {
-                self.receive_envelope(text, 0, work_max, now);
-                continue;
-            }
-            match bus.link.next_event(&mut bytes, now.ms) {
-                Ok(None) => break,
-                Ok(Some(SessionEvent::Message(text))) => {
-                    self.receive_envelope(text, 0, work_max, now)
-                }
-                Ok(Some(SessionEvent::TooLong(bytes, head))) => self.pass_over(bytes, &head, now),
-                Ok(Some(SessionEvent::Up)) => bus.begin_link(now.ms),
-                Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
-                Ok(Some(SessionEvent::Nothing)) => {}
-                Err(why) => {
-                    bus.link.give_up(&why, &mut self.random, now.ms);
-                    break;
-                }
-            }
-        }
-        self.drop_slow(now);
-    }
-
-    /// Whether this turn handles no more input from other nodes: its share of the work is used up,
-    /// or too much output waits to be written.
-    fn is_bus_share_over(&self, work_max: u64) -> bool {
-        self.peers.work.done() >= work_max
-            || (self.peers.work.has_turns() && self.peers.is_behind())
-    }
-
-    /// Handles the input from Redis that was held.
-    pub fn bus_resume(&mut self, now: Now) {
-        let held = self.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
-        if let Some(held) = held {
-            self.bus_receive(&held, now);
-        }
-    }
-
-    /// Whether input from Redis is held.
-    pub fn bus_has_input(&self) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.has_input())
-    }
-
-    /// What is to be written to Redis.
-    pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.bus.as_mut()?.link.outbox())
-    }
-
-    /// Tells the other nodes that this one goes, as the last it says.
-    pub fn bus_leave(&mut self, now: Now) {
-        if let Some(bus) = &mut self.bus {
-            bus.publish(&Item::Goodbye);
-            bus.seal(now.ms);
-            bus.has_left = true;
-            bus.write(now.ms);
-        }
-    }
-
-    /// How many other nodes are here, and what went between them; `None` where there is one node.
-    pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
-        self.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
-    }
-
-    /// Whether Redis is connected and delivers what this node publishes.
-    pub fn is_bus_up(&self) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.link.delivers())
-    }
-
-    /// Does what is due: forgets nodes that are silent, and shows that this one is not.
-    pub(super) fn tick_bus(&mut self, now: Now) {
-        let Some(bus) = &mut self.bus else { return };
-        bus.now_ms = now.ms;
-        if now.ms >= bus.alive_ms {
-            bus.alive_ms = now.ms + bus.lease_ms / 5;
-            bus.alive_due = true;
-            let dropped = bus.queue.expire(now.ms);
-            bus.note_dropped(dropped, now.ms);
-            bus.check_reach(&mut self.random, now.ms);
-        }
-        self.expire_nodes(now);
-    }
-
-    pub(super) fn bus_has_shrunk(&mut self) -> bool {
-        self.bus.as_mut().is_some_and(|bus| bus.queue.take_gave_back())
-    }
-
-    pub(super) fn next_bus_ms(&self) -> Option<u64> {
-        self.bus.as_ref().and_then(|bus| bus.next_ms())
-    }
-
-    /// Says how many subscribers and connections there are where that has changed.
-    fn publish_changes(&mut self) {
-        let Some(bus) = &mut self.bus else { return };
-        for index in std::mem::take(&mut bus.changed_apps) {
-            let app = &self.apps[index as usize];
-            let (id, count) = (app.settings.id.as_str(), app.connections);
-            bus.publish(&Item::Connections { app: id.into(), count });
-        }
-        for (index, name) in std::mem::take(&mut bus.changed) {
-            let app = &mut self.apps[index as usize];
-            let channel = app.channel_mut(&name);
-            let count = channel.map_or(0, |channel| {
-                channel.is_changed = false;
-                channel.members.len() as u32
-            });
-            let app = app.settings.id.as_str();
-            bus.publish(&Item::Channel { app: app.into(), channel: (&*name).into(), count });
-        }
     }
 }

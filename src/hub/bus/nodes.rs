@@ -8,13 +8,13 @@ use crate::proto::snapshot::{Codec, DecodeResult};
 /// [`PLACES`] have a place in the lists of channels and users. Events of the other nodes are
 /// delivered as well. A node gets another number when it gets a place or loses it.
 #[derive(Default)]
-pub(super) struct Nodes {
+pub(in crate::hub) struct Nodes {
     places: Vec<Option<Node>>,
 }
 
 /// Another node.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(in crate::hub) struct Node {
     pub id: NodeId,
     /// The number of the envelope that comes next; `None` until it is known.
     pub next: Option<u64>,
@@ -49,7 +49,7 @@ pub(super) struct Node {
 
 /// A range of missing envelopes, and when to request it again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Gap {
+pub(in crate::hub) struct Gap {
     /// The first number after the missing ones.
     end: u64,
     /// The first missing number at the last check.
@@ -62,17 +62,17 @@ pub(super) struct Gap {
 
 /// What there is to ask a node.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asks {
+pub(in crate::hub) struct Asks {
     pub again: bool,
     pub tell: bool,
 }
 
 /// Known nodes at a time, live and silent: bounds the memory that forged ids take. With more than a
 /// hundred live nodes the heartbeats alone are too much for Redis.
-pub(super) const NODES_MAX: usize = 1_024;
+pub(in crate::hub) const NODES_MAX: usize = 1_024;
 
 impl Node {
-    pub(super) fn new(id: NodeId, now_ms: u64) -> Self {
+    pub(in crate::hub) fn new(id: NodeId, now_ms: u64) -> Self {
         Node {
             id,
             next: None,
@@ -94,7 +94,7 @@ impl Node {
     }
 
     /// Takes its goodbye. It will ask for nothing more of ours.
-    pub(super) fn leave(&mut self) {
+    pub(in crate::hub) fn leave(&mut self) {
         (self.is_here, self.is_synced, self.is_syncing) = (false, false, false);
         (self.has_left, self.acknowledged) = (true, u64::MAX);
         (self.asks, self.unacknowledged_ms) = (Asks::default(), None);
@@ -102,7 +102,7 @@ impl Node {
 
     /// Whether more was heard of it than it has to say at all, and has been for a lease: for a
     /// moment that may be so when one word overtakes another.
-    pub(super) fn is_ahead(&mut self, said: u64, now_ms: u64, lease_ms: u64) -> bool {
+    pub(in crate::hub) fn is_ahead(&mut self, said: u64, now_ms: u64, lease_ms: u64) -> bool {
         let is_ahead = self.next.is_some_and(|next| next > said);
         let since_ms = self.ahead_ms.filter(|_| is_ahead).unwrap_or(now_ms);
         self.ahead_ms = is_ahead.then_some(since_ms);
@@ -112,7 +112,7 @@ impl Node {
     /// Asks it to retransmit what is missing before the envelope with this number: at once, and
     /// again after each pause without progress, which doubles up to a limit. Redis may have to send
     /// much other data before the retransmission.
-    pub(super) fn request_retransmission(&mut self, end: u64, now_ms: u64) {
+    pub(in crate::hub) fn request_retransmission(&mut self, end: u64, now_ms: u64) {
         let Some(from) = self.next else { return };
         match &mut self.gap {
             Some(gap) if from < gap.end && gap.from == from => {
@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// Asks it to tell everything, unless it does already.
-    pub(super) fn request_full_sync(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn request_full_sync(&mut self, now_ms: u64) {
         let pause_ms = if self.is_syncing { TELLING_MAX_MS } else { TELL_PAUSE_MS };
         if self.tell_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
             (self.tell_ms, self.asks.tell) = (Some(now_ms), true);
@@ -153,18 +153,18 @@ const TELLING_MAX_MS: u64 = 10_000;
 
 impl Nodes {
     /// Writes them down with their numbers, or reads them.
-    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+    pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.list(&mut self.places, |c, place| c.option(place, |c, node| node.snapshot(c)))
     }
 
     /// The number of a node.
-    pub(super) fn find(&self, id: NodeId) -> Option<usize> {
+    pub(in crate::hub) fn find(&self, id: NodeId) -> Option<usize> {
         self.places.iter().position(|node| node.as_ref().is_some_and(|node| node.id == id))
     }
 
     /// Adds a live node, at a free number or in place of a silent node. Returns its number; `None`
     /// if [`NODES_MAX`] nodes are live.
-    pub(super) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
+    pub(in crate::hub) fn add(&mut self, id: NodeId, now_ms: u64) -> Option<usize> {
         let at = match self.free_place() {
             Some(at) => at,
             None => self.free_number().or_else(|| self.most_silent(PLACES, NODES_MAX))?,
@@ -174,7 +174,7 @@ impl Nodes {
     }
 
     /// Adds a node that other nodes report as silent, if there is room.
-    pub(super) fn add_silent(&mut self, id: NodeId, last_seen_ms: u64) {
+    pub(in crate::hub) fn add_silent(&mut self, id: NodeId, last_seen_ms: u64) {
         if let Some(at) = self.free_number() {
             self.put(at, Node::new(id, last_seen_ms));
         }
@@ -182,7 +182,7 @@ impl Nodes {
 
     /// Gives the node with this number a place, if it has none and one is free or belongs to a
     /// silent node. Returns its new number.
-    pub(super) fn promote(&mut self, at: usize) -> usize {
+    pub(in crate::hub) fn promote(&mut self, at: usize) -> usize {
         if at >= PLACES
             && let Some(place) = self.free_place()
             && let Some(node) = self.places.get_mut(at).and_then(Option::take)
@@ -225,32 +225,32 @@ impl Nodes {
         self.places[at] = Some(node);
     }
 
-    pub(super) fn get(&mut self, at: usize) -> Option<&mut Node> {
+    pub(in crate::hub) fn get(&mut self, at: usize) -> Option<&mut Node> {
         self.places.get_mut(at)?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, at: usize) {
+    pub(in crate::hub) fn remove(&mut self, at: usize) {
         if let Some(node) = self.places.get_mut(at) {
             *node = None;
         }
     }
 
     /// All of them with their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Node)> {
+    pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (usize, &Node)> {
         self.places.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+    pub(in crate::hub) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
         self.places.iter_mut().flatten()
     }
 
     /// How many are here.
-    pub(super) fn here(&self) -> usize {
+    pub(in crate::hub) fn here(&self) -> usize {
         self.iter().filter(|(_, node)| node.is_here).count()
     }
 
     /// Before which number everybody has heard us; `None` when nobody is known.
-    pub(super) fn acknowledged_by_all(&self) -> Option<u64> {
+    pub(in crate::hub) fn acknowledged_by_all(&self) -> Option<u64> {
         self.iter().map(|(_, node)| node.acknowledged).min()
     }
 }

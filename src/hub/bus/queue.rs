@@ -8,7 +8,7 @@ use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
 /// Envelopes with consecutive numbers.
-pub(super) struct Queue {
+pub(in crate::hub) struct Queue {
     entries: VecDeque<Entry>,
     /// The number of the first of them.
     first: u64,
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize, age_max_ms: u64) -> Self {
+    pub(in crate::hub) fn new(bytes_max: usize, age_max_ms: u64) -> Self {
         Queue {
             entries: VecDeque::new(),
             first: 0,
@@ -47,7 +47,7 @@ impl Queue {
     }
 
     /// Writes down what is kept, or reads it.
-    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+    pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.first)?;
         c.number(&mut self.next_written)?;
         let count = c.count(self.entries.len())?;
@@ -64,22 +64,22 @@ impl Queue {
     }
 
     /// The number the next envelope gets.
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::hub) fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
     /// The first that can be written again, and the next that was not written yet.
-    pub(super) fn range(&self) -> (u64, u64) {
+    pub(in crate::hub) fn range(&self) -> (u64, u64) {
         (self.first, self.next_written)
     }
 
     /// Bytes of the envelopes that were never written.
-    pub(super) fn unwritten_bytes(&self) -> usize {
+    pub(in crate::hub) fn unwritten_bytes(&self) -> usize {
         self.unwritten_bytes
     }
 
     /// Appends an envelope. Returns how many were never written and are dropped for it.
-    pub(super) fn push(&mut self, frame: Frame, now_ms: u64) -> u64 {
+    pub(in crate::hub) fn push(&mut self, frame: Frame, now_ms: u64) -> u64 {
         self.bytes += frame.len();
         self.bytes_peak = self.bytes_peak.max(self.bytes);
         self.unwritten_bytes += frame.len();
@@ -93,7 +93,7 @@ impl Queue {
     }
 
     /// Takes the next envelope to write for the first time.
-    pub(super) fn take(&mut self) -> Option<Frame> {
+    pub(in crate::hub) fn take(&mut self) -> Option<Frame> {
         let at = usize::try_from(self.next_written - self.first).ok()?;
         let frame = Frame::clone(&self.entries.get(at)?.frame);
         self.next_written += 1;
@@ -102,17 +102,17 @@ impl Queue {
     }
 
     /// Marks all written envelopes from this number on for retransmission, if still kept.
-    pub(super) fn retransmit(&mut self, from: u64) {
+    pub(in crate::hub) fn retransmit(&mut self, from: u64) {
         self.retransmit = from.max(self.first)..self.next_written;
     }
 
     /// The numbers that are yet to be retransmitted.
-    pub(super) fn retransmissions(&self) -> Range<u64> {
+    pub(in crate::hub) fn retransmissions(&self) -> Range<u64> {
         self.retransmit.start.max(self.first)..self.retransmit.end
     }
 
     /// Takes the next envelope to retransmit.
-    pub(super) fn take_retransmission(&mut self) -> Option<Frame> {
+    pub(in crate::hub) fn take_retransmission(&mut self) -> Option<Frame> {
         let number = self.retransmissions().next()?;
         self.retransmit.start = number + 1;
         let at = usize::try_from(number - self.first).ok()?;
@@ -120,7 +120,7 @@ impl Queue {
     }
 
     /// Forgets what everybody has heard: what was written before this number.
-    pub(super) fn forget_before(&mut self, next: u64) {
+    pub(in crate::hub) fn forget_before(&mut self, next: u64) {
         while self.first < next.min(self.next_written) {
             self.drop_first();
         }
@@ -128,7 +128,7 @@ impl Queue {
     }
 
     /// Forgets what is too old. Returns how many of it were never written.
-    pub(super) fn expire(&mut self, now_ms: u64) -> u64 {
+    pub(in crate::hub) fn expire(&mut self, now_ms: u64) -> u64 {
         let mut dropped = 0;
         while self.entries.front().is_some_and(|entry| now_ms > entry.at_ms + self.age_max_ms) {
             dropped += u64::from(self.drop_first());
@@ -149,7 +149,7 @@ impl Queue {
 
     /// Whether much memory was freed since the last call, so that it is worthwhile to make the
     /// allocator return it to the system.
-    pub(super) fn take_gave_back(&mut self) -> bool {
+    pub(in crate::hub) fn take_gave_back(&mut self) -> bool {
         std::mem::take(&mut self.gave_back)
     }
 

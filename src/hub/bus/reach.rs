@@ -6,7 +6,7 @@ use super::Bus;
 
 impl Bus {
     /// The login to Redis is complete.
-    pub(super) fn begin_link(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn begin_link(&mut self, now_ms: u64) {
         self.links += 1;
         (self.hello_due, self.alive_due) = (true, true);
         // The heartbeat was not due while disconnected, so its deadline may be in the past.
@@ -17,14 +17,14 @@ impl Bus {
     /// Redis delivered a message to so many subscribers. A count below the number of nodes may mean
     /// that Redis has become a replica, or that a node was disconnected just now. A higher count
     /// proves nothing, as other programs may subscribe.
-    pub(super) fn count_receivers(&mut self, count: Option<usize>, now_ms: u64) {
+    pub(in crate::hub) fn count_receivers(&mut self, count: Option<usize>, now_ms: u64) {
         if count.is_some_and(|count| count <= self.nodes.here()) {
             self.link.ask_role(now_ms);
         }
     }
 
     /// A node has sent a heartbeat. If it receives this node, its acknowledgement follows.
-    pub(super) fn expect_acknowledgement(&mut self, at: usize, now_ms: u64) {
+    pub(in crate::hub) fn expect_acknowledgement(&mut self, at: usize, now_ms: u64) {
         if let Some(node) = self.nodes.get(at) {
             node.unacknowledged_ms.get_or_insert(now_ms);
         }
@@ -32,7 +32,7 @@ impl Bus {
 
     /// Asks Redis for its role, and closes the connection if a node that this node receives has
     /// sent no acknowledgement for the lease.
-    pub(super) fn check_reach(&mut self, random: &mut Random, now_ms: u64) {
+    pub(in crate::hub) fn check_reach(&mut self, random: &mut Random, now_ms: u64) {
         self.link.ask_role(now_ms);
         if !self.link.is_up() {
             return;

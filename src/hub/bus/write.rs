@@ -7,7 +7,7 @@ use crate::proto::envelope::{self, Item};
 impl Bus {
     /// Writes as much as the window to Redis has room for. Retransmissions get half of the window
     /// and new envelopes the other half, so that neither waits until the other is complete.
-    pub(super) fn write(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn write(&mut self, now_ms: u64) {
         // This node sends no second heartbeat until it receives the first back: as it would
         // acknowledge nothing, the other nodes would reconnect.
         if self.link.is_up()
@@ -29,7 +29,7 @@ impl Bus {
     }
 
     /// The items outside the sequence, as an envelope without a number.
-    pub(super) fn aside(&mut self, now_ms: u64) -> Option<String> {
+    pub(in crate::hub) fn aside(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
         if std::mem::take(&mut self.hello_due) {
             items.push(Item::Hello);

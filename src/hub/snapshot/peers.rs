@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::hub::ids::SocketId;
 use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
-    ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, SocketId, Subscriber,
-    User,
+    ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, Subscriber, User,
 };
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Reader;

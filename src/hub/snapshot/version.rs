@@ -5,8 +5,9 @@
 //! revision number for changes that the lists do not show.
 
 use crate::config::LimitKind;
-use crate::hub::api::ROUTES;
+use crate::hub::BusCounters;
 use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
+use crate::hub::routes;
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
 const REVISION: u64 = 5;
@@ -25,10 +26,10 @@ const FINGERPRINT: u64 = {
         print = text(print, LimitKind::ALL[at].setting());
         at += 1;
     }
-    print = number(print, ROUTES.len() as u64);
+    print = number(print, routes::NAMES.len() as u64);
     at = 0;
-    while at < ROUTES.len() {
-        print = text(print, ROUTES[at]);
+    while at < routes::NAMES.len() {
+        print = text(print, routes::NAMES[at]);
         at += 1;
     }
     print = numbers(print, &CLOSE_CODES);
@@ -42,14 +43,8 @@ const FINGERPRINT: u64 = {
     // Every counter is a number in one of these structs: an added counter makes the struct larger.
     print = number(print, size_of::<AppCounters>() as u64);
     print = number(print, size_of::<Counters>() as u64);
-    number(print, BUS)
+    number(print, size_of::<BusCounters>() as u64)
 };
-
-/// The size of the bus counters in bytes; 0 in a build without Redis.
-#[cfg(feature = "redis")]
-const BUS: u64 = size_of::<crate::hub::BusCounters>() as u64;
-#[cfg(not(feature = "redis"))]
-const BUS: u64 = 0;
 
 /// The offset basis and the prime of 64-bit FNV-1a.
 const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;

@@ -74,9 +74,9 @@ fn restore(world: &World, config: &Config, state: Vec<u8>) -> Result<World, Deco
 }
 
 fn config_of(world: &World) -> Config {
-    let apps = world.hub.apps.iter().map(|app| app.settings.clone()).collect();
+    let apps = world.hub.pubsub.apps.iter().map(|app| app.settings.clone()).collect();
     let mut config = Config { apps, ..Config::default() };
-    config.server.scaling.enabled = world.hub.bus.is_some();
+    config.server.scaling.enabled = world.hub.pubsub.bus.is_some();
     config
 }
 
@@ -114,18 +114,18 @@ fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
     let waits: Vec<Vec<u8>> = {
         let state = save(&mut world);
         let mut restored = restore(&world, &config, state).unwrap();
-        let ids = restored.hub.peers.ids();
+        let ids = restored.hub.connections.ids();
         ids.into_iter().map(|id| restored.take_bytes(id)).collect()
     };
     // The names of connections are their places among those that are there.
     let state = save(&mut world);
-    let ids = world.hub.peers.ids();
+    let ids = world.hub.connections.ids();
     let before: Vec<Vec<u8>> = ids.iter().map(|id| world.take_bytes(*id)).collect();
     assert_eq!(waits, before);
     assert!(before.iter().any(|bytes| bytes.first() != Some(&0x81) && !bytes.is_empty()));
 
     let mut restored = restore(&world, &config, state).unwrap();
-    let ids = restored.hub.peers.ids();
+    let ids = restored.hub.connections.ids();
     ids.iter().for_each(|id| drop(restored.take(*id)));
     let half = ids[5];
     let rest = [4, b'n' ^ 1, b'g' ^ 2, b'"' ^ 3, b'}' ^ 4];
@@ -153,7 +153,7 @@ fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
     let mut config = config_of(&world);
     config.apps.remove(1);
     let mut restored = restore(&world, &config, state).unwrap();
-    let ids = restored.hub.peers.ids();
+    let ids = restored.hub.connections.ids();
     let stray = ids[ids.len() - 1];
     assert_eq!(restored.take(stray), "");
     restored.pass(50);
@@ -166,7 +166,7 @@ fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
     again.hub.close(stray, again.now);
     let state = save(&mut again);
     let again = restore(&again, &config, state).unwrap();
-    assert_eq!(again.hub.apps.len(), 1);
+    assert_eq!(again.hub.pubsub.apps.len(), 1);
 }
 
 #[test]

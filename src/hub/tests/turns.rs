@@ -25,8 +25,8 @@ fn said_in_turns(world: &mut World, id: ConnId) -> String {
 }
 
 fn config(world: &World) -> Config {
-    let apps = world.hub.apps.iter().map(|app| app.settings.clone()).collect();
-    Config { apps, limits: world.hub.limits.clone(), ..Config::default() }
+    let apps = world.hub.pubsub.apps.iter().map(|app| app.settings.clone()).collect();
+    Config { apps, limits: world.hub.connections.limits.clone(), ..Config::default() }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::proto::websocket::Frame;
 
 /// The commands, each with the setting it depends on: protocol 3, in which one connection may both
 /// subscribe and publish; the credentials; the database; the channel.
-pub(super) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
+pub(in crate::hub) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some(password) = &target.password {
         let username = target.username.as_deref().unwrap_or("default");
@@ -23,4 +23,4 @@ pub(super) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, F
     login
 }
 
-pub(super) const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";
+pub(in crate::hub) const LOGIN: &str = "REDIS_USERNAME and REDIS_PASSWORD";

@@ -7,7 +7,7 @@ use crate::proto::resp::{self, Greeting};
 
 /// What is known about the delivery, on this connection unless noted otherwise.
 #[derive(Default)]
-pub(super) struct Reach {
+pub(in crate::hub) struct Reach {
     /// Whether Redis is part of a Redis Cluster, which delivers between all of its servers.
     is_cluster: bool,
     /// Since when this node waits for one of its messages; `None` if none is expected.
@@ -24,12 +24,12 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Resets all but `is_cut_off`, which outlasts the connection.
-    pub(super) fn lose(&mut self) {
+    pub(in crate::hub) fn lose(&mut self) {
         *self = Reach { is_cut_off: self.is_cut_off, ..Reach::default() };
     }
 
     /// The number of subscribers that PUBLISH reached; `None` where it means nothing.
-    pub(super) fn counted(&self, number: Option<i64>) -> Option<usize> {
+    pub(in crate::hub) fn counted(&self, number: Option<i64>) -> Option<usize> {
         let number = number.filter(|_| !self.is_cluster)?;
         usize::try_from(number).ok()
     }
@@ -38,40 +38,40 @@ impl Reach {
 impl RedisSession {
     /// Whether Redis delivers what this node publishes: this node receives its own messages, and no
     /// other node is known to miss them.
-    pub(in crate::hub::bus) fn delivers(&self) -> bool {
+    pub(in crate::hub) fn delivers(&self) -> bool {
         self.is_up() && self.reach.is_echoed && !self.reach.is_cut_off
     }
 
     /// A message was published that this node should receive back.
-    pub(in crate::hub::bus) fn expect_echo(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn expect_echo(&mut self, now_ms: u64) {
         self.reach.unechoed_ms.get_or_insert(now_ms);
     }
 
     /// This node has received one of its messages back.
-    pub(in crate::hub::bus) fn echoed(&mut self) {
+    pub(in crate::hub) fn echoed(&mut self) {
         (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
         self.confirm();
     }
 
     /// Whether this node has published on this connection and received nothing back yet.
-    pub(in crate::hub::bus) fn awaits_first_echo(&self) -> bool {
+    pub(in crate::hub) fn awaits_first_echo(&self) -> bool {
         self.reach.unechoed_ms.is_some() && !self.reach.is_echoed
     }
 
-    pub(super) fn echo_due_ms(&self) -> Option<u64> {
+    pub(in crate::hub) fn echo_due_ms(&self) -> Option<u64> {
         Some(self.reach.unechoed_ms? + self.limits.echo_ms)
     }
 
-    pub(super) fn is_echo_late(&self, now_ms: u64) -> bool {
+    pub(in crate::hub) fn is_echo_late(&self, now_ms: u64) -> bool {
         self.echo_due_ms().is_some_and(|due_ms| now_ms >= due_ms)
     }
 
     /// Whether other nodes are known not to receive this one.
-    pub(in crate::hub::bus) fn is_cut_off(&self) -> bool {
+    pub(in crate::hub) fn is_cut_off(&self) -> bool {
         self.reach.is_cut_off
     }
 
-    pub(in crate::hub::bus) fn set_cut_off(&mut self, is_cut_off: bool) {
+    pub(in crate::hub) fn set_cut_off(&mut self, is_cut_off: bool) {
         self.reach.is_cut_off = is_cut_off;
         self.confirm();
     }
@@ -90,11 +90,11 @@ impl RedisSession {
 
     /// Asks Redis for its role, which may have changed since the login, at most once a second. The
     /// command names protocol 3, as Redis 6.0 does not answer without it.
-    pub(in crate::hub::bus) fn ask_role(&mut self, now_ms: u64) {
+    pub(in crate::hub) fn ask_role(&mut self, now_ms: u64) {
         let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);
         if self.is_up() && !self.reach.is_cluster && !is_recent {
             self.reach.asked_ms = Some(now_ms);
-            let hello = resp::command(&[b"HELLO", b"3"]);
+            let hello = resp::command(&[&b"HELLO"[..], b"3"]);
             self.send(hello.into(), Purpose::Role, now_ms);
         }
     }
@@ -104,7 +104,7 @@ impl RedisSession {
     /// # Errors
     ///
     /// Redis is a replica: messages published there do not reach all nodes.
-    pub(super) fn greeted(&mut self, greeting: Greeting) -> Result<(), String> {
+    pub(in crate::hub) fn greeted(&mut self, greeting: Greeting) -> Result<(), String> {
         self.reach.is_cluster = greeting.is_cluster;
         match greeting.is_replica && !greeting.is_cluster {
             true => Err(REPLICA.to_owned()),

@@ -5,17 +5,20 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::super::api::Listing;
-use super::super::super::channel::Kind;
-use super::super::super::peer::*;
-use super::super::super::presence::Member;
-use super::super::super::schedule::Held;
-use super::super::super::{AppCounters, Counters};
-use super::super::*;
-use crate::config::App as Settings;
-use crate::hub::{state_version, version_of};
+use crate::config::{App as Settings, Config};
+use crate::hub::bus::{Bus, FullSync};
+use crate::hub::channel::Kind;
+use crate::hub::listing::Listing;
+use crate::hub::peer::*;
+use crate::hub::presence::Member;
+use crate::hub::schedule::Held;
+use crate::hub::{
+    AppCounters, ConnId, Counters, Hub, Now, Outbox, SocketId, state_version, version_of,
+};
+use crate::proto::envelope::NodeId;
 use crate::proto::http::Chunked;
 use crate::proto::websocket::{Bounds, Frame, Reader};
 
@@ -41,7 +44,7 @@ fn frame(text: &str) -> Frame {
 /// A hub with a distinct value in every field that is saved, and an item of every kind.
 fn complete() -> Hub<()> {
     let mut hub = Hub::new(&config(), [0; 32], NOW);
-    hub.by_id.remove("2");
+    hub.pubsub.by_id.remove("2");
     requests(&mut hub);
     let members =
         [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::AskedTwice { at_ms: 72 }];
@@ -56,7 +59,7 @@ fn complete() -> Hub<()> {
     ]) {
         let id = hub.open((), None, NOW);
         hub.reject(id, "", NOW);
-        let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+        let Some(peer) = hub.connections.get_mut(id) else { panic!("{id:?}") };
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
         let is_for_metrics = n == 1;
@@ -64,12 +67,12 @@ fn complete() -> Hub<()> {
         peer.phase = Phase::Closing(closing);
     }
     channels(&mut hub, &members);
-    let Some(place) = hub.apps[0].place("presence-a") else { panic!("no channel") };
-    hub.add_leave(0, place, "left".into());
+    let Some(place) = hub.pubsub.apps[0].place("presence-a") else { panic!("no channel") };
+    hub.pubsub.add_leave(0, place, "left".into());
     let held = Held { message: Some("held".into()), bytes: b"after it".to_vec() };
-    hub.schedule.hold(members[1], held);
-    count(&mut hub.peers.counters);
-    let Some(bus) = &mut hub.bus else { panic!("no bus") };
+    hub.connections.schedule.hold(members[1], held);
+    count(&mut hub.connections.counters);
+    let Some(bus) = &mut hub.pubsub.bus else { panic!("no bus") };
     fill(bus);
     hub
 }
@@ -79,7 +82,7 @@ fn requests(hub: &mut Hub<()>) {
     let pieces = ["5", "5;x", "5\r\nhe", "5\r\nhello", "0\r\nT", "0\r\n\r\n"];
     for (n, piece) in (0..).zip(pieces) {
         let id = hub.open((), Some(Ipv4Addr::new(203, 0, 113, n as u8).into()), NOW);
-        let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+        let Some(peer) = hub.connections.get_mut(id) else { panic!("{id:?}") };
         (peer.last_seen_ms, peer.pending_replies) = (10 + n, 20 + n as u8);
         let Phase::Request(request) = &mut peer.phase else { panic!("no request") };
         let mut chunked = ChunkedBody { decoder: Chunked::default(), body: Vec::new() };
@@ -95,7 +98,7 @@ fn requests(hub: &mut Hub<()>) {
             let (prefix, has_entries) = ("listed".to_owned(), true);
             Box::new(Listing { prefix, has_entries, ..Listing::default() })
         });
-        hub.api_requests += u32::from(n == 2);
+        hub.connections.api_requests += u32::from(n == 2);
     }
 }
 
@@ -105,7 +108,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     let handshake = "GET /app/key-1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     hub.receive(id, &mut handshake.as_bytes().to_vec(), NOW);
-    let Some(peer) = hub.peers.get_mut(id) else { panic!("{id:?}") };
+    let Some(peer) = hub.connections.get_mut(id) else { panic!("{id:?}") };
     (peer.last_seen_ms, peer.pending_replies, peer.outbox) =
         (50 + u64::from(n), n as u8, Outbox::default());
     peer.outbox.push(frame("first"));
@@ -148,7 +151,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
 }
 
 fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
-    let app = &mut hub.apps[0];
+    let app = &mut hub.pubsub.apps[0];
     app.elsewhere.0 = vec![0, 131, 132];
     app.cache.keep_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
     app.cache.keep_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
@@ -167,7 +170,7 @@ fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
             }
             let user = channel.presence.is_some().then(|| Rc::clone(&member.id));
             channel.members.push(id);
-            let subscriber = hub.peers.get_mut(id).and_then(|peer| peer.subscriber_mut()).unwrap();
+            let subscriber = hub.connections.subscriber_mut(id).unwrap();
             subscriber.add_membership(Membership { channel: place, index, user });
             let info = info.clone().filter(|_| index > 0);
             let (id, own_seats) = (Rc::clone(&member.id), 0);

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::super::*;
-use crate::config::{App as Settings, Limits};
-use crate::hub::ConnId;
+use crate::config::{App as Settings, Config, Limits};
+use crate::hub::bus::{BusCounters, BusWant};
+use crate::hub::{ConnId, Hub, Now, Outbox};
 use crate::proto::auth::Signer;
 
 const SECRET: &str = "secret";
@@ -274,7 +274,7 @@ impl Cluster {
 
     /// What a node knows: subscriptions of each channel and its users.
     pub fn view(&self, at: usize) -> Vec<(String, u64, Vec<String>)> {
-        let channels = self.nodes[at].hub.apps[0].listed_channels();
+        let channels = self.nodes[at].hub.pubsub.apps[0].listed_channels();
         let mut view: Vec<_> = channels
             .map(|channel| {
                 let presence = channel.presence.as_deref();

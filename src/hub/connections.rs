@@ -1,52 +1,105 @@
-//! All connections: their outboxes, the lanes in which they wait to be written to, and their
-//! deadlines. What is put in an outbox, and why, is decided elsewhere.
+//! All connections: their phases, outboxes and deadlines, the lanes in which they wait to be read
+//! and written, and how they close. What is put in an outbox, and why, is decided elsewhere; no
+//! channel is known here.
+//!
+//! A connection is in one phase, has one valid entry in the wheel, and is in at most one lane of
+//! each kind. [`Connections::retire`] ends the WebSocket phase and returns the subscriber: its
+//! memberships are still in the channels, and the caller removes them at once.
+
+mod addresses;
+mod closing;
+mod input;
+mod limits;
+mod liveness;
+mod messages;
+pub(super) mod requests;
 
 use std::rc::Rc;
 
 use slab::Slab;
 
+use super::address::Addresses;
 use super::counters::Counters;
+use super::drain::Drain;
+use super::ids::{ConnId, Now, SocketId, Tick};
 use super::listener::Listener;
-use super::peer::{ConnId, Mark, Peer, SocketId};
+use super::log_throttle::{LogThrottle, Policy};
+use super::peer::{Mark, Membership, Peer, Subscriber};
+use super::random::Hashing;
+use super::schedule::Schedule;
+use super::staggered::Staggered;
 use super::wheel::Wheel;
 use super::work::Work;
 use super::write_lanes::{WriteLane, WriteLanes};
+use crate::config::{Config, LimitKind, Limits, Network};
 use crate::proto::websocket::{self, Frame};
 
-/// The connections of a hub.
-pub(crate) struct Peers<T> {
+/// The connections of a hub; `T` is what its owner keeps of each.
+pub(crate) struct Connections<T> {
     slab: Slab<Peer<T>>,
     /// Capacity is released when no more connections than this are left.
     room_back_at: usize,
     /// Whether capacity for at least [`WORTH_A_TRIM`] connections was shrunk since the last call of
-    /// [`Peers::take_gave_back`].
+    /// [`Connections::take_gave_back`].
     gave_back: bool,
     lanes: WriteLanes,
     /// Connections whose outbox exceeded its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
     pub wheel: Wheel,
+    /// The tick of an expired slot of the wheel, and the connections still to be checked.
+    due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
+    /// Whether the last tick used up its units, so that due connections may be left to check.
+    pub is_due_cut_short: bool,
     pub work: Work,
+    pub schedule: Schedule,
+    /// How many connections each address has.
+    pub addresses: Addresses,
+    trusted_proxies: Vec<Network>,
+    /// The stop of the server, once it has begun.
+    pub drain: Option<Drain>,
+    /// Connections of removed apps, until they are closed.
+    pub orphans: Option<Staggered>,
+    /// API requests whose head was checked and whose body has not arrived whole.
+    pub api_requests: u32,
+    /// The `Date` header, and the second it is of.
+    date: (u64, String),
     pub listener: Option<Box<dyn Listener>>,
     /// The ids of the apps, for the listener.
     pub app_ids: Vec<Rc<str>>,
     pub counters: Counters,
-    outbox_bytes_max: usize,
+    /// Bounds the log lines about each limit.
+    limit_log: [LogThrottle; LimitKind::ALL.len()],
+    pub limits: Limits,
+    /// Bytes of the longest request, head and body.
+    pub request_bytes_max: usize,
 }
 
-impl<T> Peers<T> {
-    pub(crate) fn new(wheel: Wheel, app_ids: Vec<Rc<str>>, outbox_bytes_max: usize) -> Self {
-        Peers {
+impl<T> Connections<T> {
+    pub(super) fn new(config: &Config, hashing: Hashing, now: Now) -> Self {
+        let app_ids: Vec<_> = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
+        Connections {
             slab: Slab::new(),
             room_back_at: 0,
             gave_back: false,
             lanes: WriteLanes::default(),
             too_slow: Vec::new(),
-            wheel,
+            wheel: Wheel::new(now.ms),
+            due: None,
+            is_due_cut_short: false,
             work: Work::new(),
+            schedule: Schedule::new(hashing),
+            addresses: Addresses::new(hashing),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            drain: None,
+            orphans: None,
+            api_requests: 0,
+            date: (u64::MAX, String::new()),
             listener: None,
             counters: Counters::new(app_ids.len()),
             app_ids,
-            outbox_bytes_max,
+            limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
+            limits: config.limits.clone(),
+            request_bytes_max: config.server.max_request_size,
         }
     }
 
@@ -62,7 +115,7 @@ impl<T> Peers<T> {
         let peer = self.slab.try_remove(id.0 as usize)?;
         self.lanes.cleared(id, &peer);
         if peer.marks.has(Mark::TooSlow) {
-            // Whoever gets the id next is another.
+            // The next connection with this id is another.
             self.too_slow.retain(|&slow| slow != id);
         }
         if self.slab.len() <= self.room_back_at {
@@ -124,18 +177,16 @@ impl<T> Peers<T> {
     /// Logs an answer, and passes it to the listener if the outbox has room for it.
     fn log_answer(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
-        if let (Some(subscriber), Some(text)) =
-            (self.get(id).and_then(Peer::subscriber), text_of(&frame))
-        {
+        if let (Some(subscriber), Some(text)) = (self.subscriber(id), text_of(&frame)) {
             log::debug!("{} < {text}", subscriber.socket_id);
         }
-        self.notify_listener(id, &frame);
+        self.notify_sent(id, &frame);
     }
 
-    fn notify_listener(&mut self, id: ConnId, frame: &Frame) {
+    fn notify_sent(&mut self, id: ConnId, frame: &Frame) {
         let Some(peer) = self.slab.get(id.0 as usize) else { return };
-        let is_left_out =
-            peer.marks.has(Mark::TooSlow) || peer.outbox.weight() > self.outbox_bytes_max;
+        let is_left_out = peer.marks.has(Mark::TooSlow)
+            || peer.outbox.weight() > self.limits.outbox_bytes as usize;
         if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
             && let Some(text) = text_of(frame).filter(|_| !is_left_out)
         {
@@ -150,7 +201,7 @@ impl<T> Peers<T> {
     fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
         let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
-        if is_too_slow || weight > self.outbox_bytes_max {
+        if is_too_slow || weight > self.limits.outbox_bytes as usize {
             self.counters.frames_left_out += 1;
             if !is_too_slow {
                 peer.marks.set(Mark::TooSlow);
@@ -159,7 +210,7 @@ impl<T> Peers<T> {
             return false;
         }
         peer.outbox.push(frame);
-        self.lanes.pushed(id, peer, lane, weight > self.outbox_bytes_max / 2);
+        self.lanes.pushed(id, peer, lane, weight > self.limits.outbox_bytes as usize / 2);
         true
     }
 
@@ -190,10 +241,10 @@ impl<T> Peers<T> {
         let mut passed_over = 0;
         for &member in members {
             // A closing connection may still be in its channels; it receives no more events.
-            match self.get(member).and_then(Peer::subscriber) {
+            match self.subscriber(member) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
                     if self.listener.is_some() {
-                        self.notify_listener(member, frame);
+                        self.notify_sent(member, frame);
                     }
                     let is_replicated = self.push(member, Frame::clone(frame), lane);
                     passed_over += u64::from(!is_replicated);
@@ -226,7 +277,7 @@ impl<T> Peers<T> {
         }
     }
 
-    /// Makes [`Peers::next_dirty`] return a connection, even if its outbox is empty.
+    /// Makes [`Connections::next_dirty`] return a connection, even if its outbox is empty.
     pub(crate) fn touch(&mut self, id: ConnId) {
         if let Some(peer) = self.slab.get_mut(id.0 as usize) {
             peer.marks.clear(Mark::Blocked);
@@ -298,6 +349,20 @@ impl<T> Peers<T> {
         self.slab.get_mut(id.0 as usize)
     }
 
+    /// The WebSocket with this id, if the connection is one and is not closing.
+    pub(crate) fn subscriber(&self, id: ConnId) -> Option<&Subscriber> {
+        self.get(id)?.subscriber()
+    }
+
+    pub(crate) fn subscriber_mut(&mut self, id: ConnId) -> Option<&mut Subscriber> {
+        self.get_mut(id)?.subscriber_mut()
+    }
+
+    /// The membership of a WebSocket in the channel at this place of its app.
+    pub(crate) fn membership(&self, id: ConnId, place: u32) -> Option<&Membership> {
+        self.subscriber(id)?.membership(place)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -305,11 +370,6 @@ impl<T> Peers<T> {
     /// All of them, for a look from time to time.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
         self.slab.iter().map(|(_, peer)| peer)
-    }
-
-    /// The same, to be changed.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Peer<T>)> {
-        self.slab.iter_mut().map(|(key, peer)| (ConnId(key as u32), peer))
     }
 
     /// All connections there are. For what happens once in the life of a server, never for an

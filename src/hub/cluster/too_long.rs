@@ -1,14 +1,14 @@
 //! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
 //! It is skipped and counted as missing: a retransmission would be too long again.
 
-use super::super::Hub;
-use super::super::peer::Now;
-use super::receive::Turn;
+use super::super::bus::Turn;
+use super::super::ids::Now;
+use super::super::pubsub::PubSub;
 use crate::proto::envelope;
 
-impl<T> Hub<T> {
+impl PubSub {
     /// Handles a skipped message of `bytes` bytes, whose text begins with `head`.
-    pub(super) fn pass_over(&mut self, bytes: u64, head: &[u8], now: Now) {
+    pub(in crate::hub) fn pass_over(&mut self, bytes: u64, head: &[u8], now: Now) {
         let max = self.limits.redis_reply_bytes;
         let Some(bus) = &mut self.bus else { return };
         let text = format!(

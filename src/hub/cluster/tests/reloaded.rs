@@ -21,7 +21,7 @@ fn what_a_cache_channel_keeps_is_replaced_once_the_node_is_alone_or_among_others
         let reader = cluster.member(0, "cache-a", "");
         assert!(cluster.said(0, reader).contains(r#""data":"1""#));
         let hub = &mut cluster.nodes[0].hub;
-        assert!(hub.apps[0].cache.after(0).all(|(_, _, kept)| kept.version == (0, 0)));
+        assert!(hub.pubsub.apps[0].cache.after(0).all(|(_, _, kept)| kept.version == (0, 0)));
         assert_eq!(cluster.view(0)[1].2, ["2"], "nothing is left of the other node");
         publish(&mut cluster, 0, "cache-a", "2");
         let reader = cluster.member(0, "cache-a", "");
@@ -35,7 +35,7 @@ fn what_a_cache_channel_keeps_stays_the_newest_when_the_node_is_among_the_same_o
     publish(&mut cluster, 1, "cache-a", "1");
     cluster.settle();
     let version = |cluster: &Cluster| {
-        let cache = &cluster.nodes[0].hub.apps[0].cache;
+        let cache = &cluster.nodes[0].hub.pubsub.apps[0].cache;
         cache.after(0).map(|(_, _, kept)| kept.version).next().unwrap()
     };
     let before = version(&cluster);
@@ -57,7 +57,7 @@ fn facts_of_an_app_that_is_no_more_do_not_count() {
     }
     cluster.settle();
     let facts = |cluster: &mut Cluster| {
-        let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+        let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
         bus.nodes.get(0).unwrap().facts
     };
     assert_eq!(facts(&mut cluster), 101);
@@ -68,7 +68,7 @@ fn facts_of_an_app_that_is_no_more_do_not_count() {
     cluster.settle();
     cluster.reload(0, |config| config.apps = vec![App::new("2", "key", "secret")]);
     let channels = |cluster: &Cluster| {
-        cluster.nodes[0].hub.apps.iter().map(|app| app.channels.len()).sum::<usize>()
+        cluster.nodes[0].hub.pubsub.apps.iter().map(|app| app.channels.len()).sum::<usize>()
     };
     assert_eq!((facts(&mut cluster), channels(&cluster)), (0, 1));
     cluster.settle();

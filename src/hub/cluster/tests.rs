@@ -74,7 +74,7 @@ fn a_node_that_joins_late_knows_everything() {
     cluster.add(|limits| limits.node_lease_ms = 5_000);
     cluster.settle();
     assert_eq!(cluster.view(1), cluster.view(0));
-    assert_eq!(cluster.nodes[1].hub.apps[0].all_connections(), 600);
+    assert_eq!(cluster.nodes[1].hub.pubsub.apps[0].all_connections(), 600);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_node_that_is_gone_takes_its_members_with_it() {
     assert_eq!(cluster.said(0, a), "");
     cluster.pass(2_000);
     assert_eq!(cluster.said(0, a).matches("member_removed").count(), 1);
-    assert_eq!(cluster.nodes[0].hub.apps[0].all_connections(), 1);
+    assert_eq!(cluster.nodes[0].hub.pubsub.apps[0].all_connections(), 1);
     drop(gone);
 }
 
@@ -218,7 +218,7 @@ fn what_is_dropped_is_logged_again_in_another_episode() {
         }
         assert!(cluster.counters(0).dropped > dropped);
         let now_ms = cluster.now.ms;
-        let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+        let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
         assert_eq!(bus.drops.note(now_ms), None, "it is logged already");
         cluster.now.ms += 200_000;
     }

@@ -1,10 +1,10 @@
-//! The `info` attributes of channels, in Reverb's order (protocol section 14.2): `occupied`,
+//! The `info` attributes of channels, in Laravel Reverb's order (protocol section 14.2): `occupied`,
 //! `user_count`, `subscription_count`, `cache`. Attributes that do not apply to a channel are
 //! omitted.
 
-use super::super::app::App;
-use super::super::channel::Access;
-use super::super::peer::Now;
+use super::app::App;
+use super::channel::Access;
+use super::ids::Now;
 use crate::proto::message::push_json_string;
 use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket;
@@ -20,7 +20,7 @@ pub(crate) struct Info {
 
 impl Info {
     /// Encodes or decodes it, depending on the direction of `c`.
-    pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+    pub(crate) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let flags = [
             &mut self.occupied,
             &mut self.user_count,
@@ -31,7 +31,7 @@ impl Info {
     }
 
     /// Reads a comma list; unknown names ask for nothing.
-    pub(super) fn parse(list: &str) -> Self {
+    pub(crate) fn parse(list: &str) -> Self {
         let mut info = Info::default();
         for name in list.split(',') {
             match name {
@@ -46,13 +46,13 @@ impl Info {
     }
 
     /// The same with `occupied`.
-    pub(super) fn with_occupied(mut self) -> Self {
+    pub(crate) fn with_occupied(mut self) -> Self {
         self.occupied = true;
         self
     }
 
     /// Appends the attributes of a channel as a JSON object.
-    pub(super) fn write(self, out: &mut String, app: &App, name: &str, now: Now) {
+    pub(crate) fn write(self, out: &mut String, app: &App, name: &str, now: Now) {
         let channel = app.channel(name).filter(|channel| channel.kind.is_listed());
         let mut fields = Vec::new();
         if self.occupied {
@@ -81,7 +81,7 @@ impl Info {
 }
 
 /// Appends `"name":{attributes}`.
-pub(super) fn write_entry(out: &mut String, info: Info, app: &App, name: &str, now: Now) {
+pub(crate) fn write_entry(out: &mut String, info: Info, app: &App, name: &str, now: Now) {
     push_json_string(out, name);
     out.push(':');
     info.write(out, app, name, now);

@@ -1,8 +1,8 @@
 //! More nodes than there are places, live and silent.
 
-use super::super::super::node_set::PLACES;
 use super::cluster::{Cluster, publish};
 use super::numbers;
+use crate::hub::node_set::PLACES;
 
 /// So many other nodes send one heartbeat each, and are silent afterwards.
 fn show_life(cluster: &mut Cluster, count: usize) {
@@ -37,7 +37,7 @@ fn a_new_node_takes_the_place_of_a_silent_one_at_once() {
     assert!(cluster.said(0, id).contains("7 "));
     assert_eq!(cluster.view(0)[1].2, ["new"]);
     // The silent nodes stay known, but a heartbeat does not list all of them.
-    let bus = cluster.nodes[0].hub.bus.as_mut().unwrap();
+    let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
     assert_eq!(bus.nodes.iter().count(), PLACES + 51);
     bus.alive_due = true;
     assert_eq!(bus.aside(cluster.now.ms).unwrap().matches("silent").count(), 64);

@@ -1,8 +1,8 @@
 //! Messages that no node and no client may send: the receiving node checks them as well.
 
-use super::super::super::ConnId;
 use super::cluster::{Cluster, publish};
 use crate::config::ClientEvents;
+use crate::hub::ConnId;
 
 /// Publishes an envelope with this number in the name of a node that does not exist.
 fn forge(cluster: &mut Cluster, seq: u64, items: &str) {
@@ -18,7 +18,7 @@ fn forge(cluster: &mut Cluster, seq: u64, items: &str) {
 fn with_a_user() -> (Cluster, ConnId) {
     let mut cluster = Cluster::new(2);
     for node in &mut cluster.nodes {
-        node.hub.apps[0].settings.accept_client_events_from = ClientEvents::All;
+        node.hub.pubsub.apps[0].settings.accept_client_events_from = ClientEvents::All;
     }
     let user = cluster.user(1, "7");
     cluster.settle();
@@ -64,8 +64,8 @@ fn a_client_event_to_a_user_is_dropped_by_the_node_that_receives_it() {
 /// The data of the event a node caches for this channel, and the clock of its version.
 fn kept(cluster: &Cluster, at: usize, channel: &str) -> Option<(String, u64)> {
     let (hub, now) = (&cluster.nodes[at].hub, cluster.now);
-    let (frame, _) = hub.apps[0].cache.event(channel, now.ms)?;
-    let kept = hub.apps[0].cache.after(0).find(|(_, name, _)| *name == channel);
+    let (frame, _) = hub.pubsub.apps[0].cache.event(channel, now.ms)?;
+    let kept = hub.pubsub.apps[0].cache.after(0).find(|(_, name, _)| *name == channel);
     let text = String::from_utf8_lossy(frame);
     let data = text.split(r#""data":""#).nth(1)?.split('"').next()?.to_owned();
     Some((data, kept?.2.version.0))
@@ -134,10 +134,10 @@ fn names_that_are_too_long_are_kept_of_nobody() {
     forge(&mut cluster, 0, &format!(r#"["kept","1","{long}",{{"event":"e"}},60000,5,7]"#));
     forge(&mut cluster, 1, &format!(r#"["event","1","e","1",["{long}"],0,null,null,5]"#));
     forge(&mut cluster, 2, r#"["kept","1","news",{"event":"e"},60000,5,7]"#);
-    assert!(cluster.nodes[0].hub.apps[0].cache.is_empty());
+    assert!(cluster.nodes[0].hub.pubsub.apps[0].cache.is_empty());
     assert_eq!(cluster.counters(0).foreign, 3);
     forge(&mut cluster, 3, r#"["kept","1","cache-a",{"event":"e"},60000,5,7]"#);
-    assert!(!cluster.nodes[0].hub.apps[0].cache.is_empty());
+    assert!(!cluster.nodes[0].hub.pubsub.apps[0].cache.is_empty());
 }
 
 #[test]

@@ -1,24 +1,31 @@
 //! What is known of other nodes: their connections, the subscribers of their channels, the users
-//! of their presence channels; and what local subscribers are told of it.
+//! of their presence channels; and which events local subscribers get for it.
 //!
-//! A fact is true by itself, so hearing one twice changes nothing. When a node tells everything
-//! anew, what was known of it is in mark_stale until it is told again, and what is still in mark_stale in
-//! the end is forgotten: nobody is told that somebody left who is still there.
+//! A fact is true by itself, so that receiving it twice changes nothing. When a node begins a full
+//! sync, everything known of it becomes stale until the node sends it again; what is still stale at
+//! the end is forgotten. So no `member_removed` is sent for a user that is still present.
 
 use std::rc::Rc;
 
-use super::super::Hub;
 use super::super::channel::{Access, Kind};
+use super::super::connections::Connections;
+use super::super::ids::Now;
 use super::super::node_set::PLACES;
-use super::super::peer::Now;
 use super::super::presence::{self, Member};
+use super::super::pubsub::PubSub;
 use super::super::signin;
 use crate::proto::envelope::{Item, NodeId};
 use crate::proto::websocket;
 
-impl<T> Hub<T> {
+impl PubSub {
     /// Applies a fact of the node with this number. Facts of a node without a place are ignored.
-    pub(super) fn apply_fact(&mut self, at: usize, item: &Item<'_>, now: Now) {
+    pub(in crate::hub) fn apply_fact<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        item: &Item<'_>,
+        now: Now,
+    ) {
         if at >= PLACES {
             return;
         }
@@ -26,19 +33,18 @@ impl<T> Hub<T> {
         let is_fact = match item {
             Item::Connections { app: id, count } => {
                 if let Some(app) = app(id) {
-                    self.apps[app as usize].elsewhere.set(at, *count);
+                    self.apps[app].elsewhere.set(at, *count);
                 }
                 true
             }
-            Item::Channel { app: id, channel, count } => {
-                app(id).is_none_or(|app| self.apply_channel(at, app, channel, *count, now))
-            }
+            Item::Channel { app: id, channel, count } => app(id)
+                .is_none_or(|app| self.apply_channel(connections, at, app, channel, *count, now)),
             Item::Joined { app: id, channel, user, info } => app(id).is_none_or(|app| {
                 let member = Member { id: (&**user).into(), info: info.map(Into::into) };
-                self.apply_joined(at, app, channel, &member)
+                self.apply_joined(connections, at, app, channel, &member)
             }),
             Item::Left { app: id, channel, user } => {
-                app(id).inspect(|&app| self.apply_left(at, app, channel, user));
+                app(id).inspect(|&app| self.apply_left(connections, at, app, channel, user));
                 true
             }
             Item::Cached { app: id, .. } => {
@@ -51,23 +57,31 @@ impl<T> Hub<T> {
         }
     }
 
-    fn apply_channel(&mut self, at: usize, app: u32, name: &str, count: u32, now: Now) -> bool {
+    fn apply_channel<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        app: u32,
+        name: &str,
+        count: u32,
+        now: Now,
+    ) -> bool {
         let kind = Kind::of(name);
         if !self.is_name(name) || !signin::is_replicated(name, kind) {
             return false;
         }
         if count == 0 {
-            let Some(place) = self.apps[app as usize].place(name) else { return true };
+            let Some(place) = self.apps[app].place(name) else { return true };
             self.set_elsewhere(at, app, place, 0);
-            self.vacate_if_empty(app, place);
+            self.vacate_if_empty(connections, app, place);
         } else {
-            let known = self.apps[app as usize].channel(name);
+            let known = self.apps[app].channel(name);
             let is_known = known.is_some_and(|channel| channel.is_elsewhere(at));
-            if let Some(place) = self.place_for_fact(at, app, name, kind, is_known) {
+            if let Some(place) = self.place_for_fact(connections, at, app, name, kind, is_known) {
                 self.set_elsewhere(at, app, place, count);
             }
         }
-        self.send_count(app, name, now);
+        self.send_count(connections, app, name, now);
         true
     }
 
@@ -81,12 +95,19 @@ impl<T> Hub<T> {
         // An impossible clock: the publish time is unknown. Any other version replaces (0, 0).
         let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
-        let cache = &mut self.apps[app as usize].cache;
+        let cache = &mut self.apps[app].cache;
         cache.keep_remote(channel, frame, *ttl_ms, version, now.ms);
         true
     }
 
-    fn apply_joined(&mut self, at: usize, app: u32, name: &str, member: &Member) -> bool {
+    fn apply_joined<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        app: u32,
+        name: &str,
+        member: &Member,
+    ) -> bool {
         let kind = Kind::of(name);
         let bytes = member.id.len() + member.info.as_deref().map_or(0, str::len);
         if !self.is_name(name)
@@ -96,26 +117,35 @@ impl<T> Hub<T> {
         {
             return false;
         }
-        let known = self.apps[app as usize].channel(name).and_then(|c| c.presence.as_deref());
+        let known = self.apps[app].channel(name).and_then(|c| c.presence.as_deref());
         let is_known = known.is_some_and(|presence| presence.is_at(at, &member.id));
-        let Some(place) = self.place_for_fact(at, app, name, kind, is_known) else { return true };
+        let Some(place) = self.place_for_fact(connections, at, app, name, kind, is_known) else {
+            return true;
+        };
         // For a user that moves between nodes, clients must receive the leave before the join.
-        self.announce_leaves(app, place);
-        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+        self.announce_leaves(connections, app, place);
+        let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return true };
         let Some(presence) = &mut channel.presence else { return true };
         let arrival = presence.join_at(at, member);
         if arrival.anywhere && !channel.members.is_empty() {
             let frame = presence::member_added(name, member);
-            self.peers.broadcast(app, &channel.members, &frame, None);
+            connections.broadcast(app, &channel.members, &frame, None);
         }
         self.count_facts(at, i64::from(arrival.here));
         true
     }
 
-    fn apply_left(&mut self, at: usize, app: u32, name: &str, user: &str) {
-        let Some(place) = self.apps[app as usize].place(name) else { return };
-        let Some(channel) = self.apps[app as usize].channels.get_mut(place as usize) else {
+    fn apply_left<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        app: u32,
+        name: &str,
+        user: &str,
+    ) {
+        let Some(place) = self.apps[app].place(name) else { return };
+        let Some(channel) = self.apps[app].channels.get_mut(place as usize) else {
             return;
         };
         let Some(presence) = &mut channel.presence else { return };
@@ -124,13 +154,14 @@ impl<T> Hub<T> {
             self.add_leave(app, place, user.into());
         }
         self.count_facts(at, -i64::from(departure.here));
-        self.vacate_if_empty(app, place);
+        self.vacate_if_empty(connections, app, place);
     }
 
     /// The place of the channel a fact is about, made if there was none; `None` when the node has
     /// told too many.
-    fn place_for_fact(
+    fn place_for_fact<T>(
         &mut self,
+        connections: &mut Connections<T>,
         at: usize,
         app: u32,
         name: &str,
@@ -152,16 +183,16 @@ impl<T> Hub<T> {
                 return None;
             }
         }
-        let (place, created) = self.apps[app as usize].occupy(name, kind);
+        let (place, created) = self.apps[app].occupy(name, kind);
         if created {
-            self.created(app, name, kind);
-            self.notify_online(app, name);
+            self.created(connections, app, name, kind);
+            self.notify_online(connections, app, name);
         }
         Some(place)
     }
 
     fn set_elsewhere(&mut self, at: usize, app: u32, place: u32, count: u32) {
-        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+        let channel = self.apps[app].channels.get_mut(place as usize);
         let change = channel.map_or(0, |channel| channel.set_elsewhere(at, count));
         self.count_facts(at, change);
     }
@@ -173,7 +204,7 @@ impl<T> Hub<T> {
     }
 
     /// Recounts the facts of each node: the saved state does not contain the numbers.
-    pub(super) fn recount_facts(&mut self) {
+    pub(in crate::hub) fn recount_facts(&mut self) {
         let facts = self.facts();
         let Some(bus) = &mut self.bus else { return };
         for (at, count) in facts.into_iter().enumerate() {
@@ -202,58 +233,85 @@ impl<T> Hub<T> {
         }
     }
 
-    fn vacate_if_empty(&mut self, app: u32, place: u32) {
-        let channel = self.apps[app as usize].channels.get(place as usize);
+    fn vacate_if_empty<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
+        let channel = self.apps[app].channels.get(place as usize);
         if channel.is_some_and(|channel| channel.is_vacant()) {
-            self.vacate(app, place);
+            self.vacate(connections, app, place);
         }
     }
 
     /// Doubts everything known of a node, which tells it anew.
-    pub(super) fn mark_stale(&mut self, at: usize) {
-        for app in &mut self.apps {
+    pub(in crate::hub) fn mark_stale(&mut self, at: usize) {
+        for app in self.apps.iter_mut() {
             app.channels.iter_mut().for_each(|(_, channel)| channel.mark_stale(at));
         }
     }
 
     /// Forgets what is known of a node, all of it or what is in mark_stale.
-    pub(super) fn forget_facts(&mut self, at: usize, stale_only: bool, now: Now) {
+    pub(in crate::hub) fn forget_facts<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        stale_only: bool,
+        now: Now,
+    ) {
         for app in 0..self.apps.len() as u32 {
-            self.forget_facts_in(at, app, stale_only, now);
+            self.forget_facts_in(connections, at, app, stale_only, now);
         }
     }
 
-    fn forget_facts_in(&mut self, at: usize, index: u32, stale_only: bool, now: Now) {
-        let app = &mut self.apps[index as usize];
+    fn forget_facts_in<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        index: u32,
+        stale_only: bool,
+        now: Now,
+    ) {
+        let app = &mut self.apps[index];
         if !stale_only {
             app.elsewhere.set(at, 0);
         }
         let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
         for place in places {
-            self.forget_facts_of(at, index, place as u32, stale_only, now);
+            self.forget_facts_of(connections, at, index, place as u32, stale_only, now);
         }
     }
 
     /// Forgets the facts about apps that were removed from the configuration. Later items about
     /// these apps are ignored.
-    pub(super) fn forget_facts_of_orphaned_apps(&mut self, now: Now) {
+    pub(in crate::hub) fn forget_facts_of_orphaned_apps<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        now: Now,
+    ) {
         let places = self.known_places();
         for app in 0..self.apps.len() as u32 {
-            if !self.is_served(app, &self.apps[app as usize]) {
-                places.iter().for_each(|&at| self.forget_facts_in(at, app, false, now));
+            if !self.is_served(app) {
+                places
+                    .iter()
+                    .for_each(|&at| self.forget_facts_in(connections, at, app, false, now));
             }
         }
     }
 
     /// Places of nodes with known channels, users or connections.
-    pub(super) fn known_places(&self) -> Vec<usize> {
+    pub(in crate::hub) fn known_places(&self) -> Vec<usize> {
         let facts = self.facts();
         let has_connections = |at| self.apps.iter().any(|app| app.elsewhere.has(at));
         (0..PLACES).filter(|&at| facts[at] > 0 || has_connections(at)).collect()
     }
 
-    fn forget_facts_of(&mut self, at: usize, app: u32, place: u32, stale_only: bool, now: Now) {
-        let channel = self.apps[app as usize].channels.get_mut(place as usize);
+    fn forget_facts_of<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        app: u32,
+        place: u32,
+        stale_only: bool,
+        now: Now,
+    ) {
+        let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
         let mut change = channel.forget(at, stale_only);
         let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
@@ -267,13 +325,13 @@ impl<T> Hub<T> {
         }
         if change != 0 {
             self.count_facts(at, change);
-            self.vacate_if_empty(app, place);
-            self.send_count(app, &name, now);
+            self.vacate_if_empty(connections, app, place);
+            self.send_count(connections, app, &name, now);
         }
     }
 
     /// Whether a name is short enough to be one of a channel.
-    pub(super) fn is_name(&self, name: &str) -> bool {
+    pub(in crate::hub) fn is_name(&self, name: &str) -> bool {
         // Four bytes are the most a character takes; the hub's own names have a prefix.
         name.len() <= 4 * self.limits.channel_name_length as usize + 32
     }

@@ -23,7 +23,7 @@ fn behind() -> (Cluster, [ConnId; 3]) {
     (0..3).for_each(|at| _ = cluster.said(at, ids[at]));
     cluster.is_cut_off(2, false);
     cluster.cut(2);
-    while cluster.nodes[0].hub.bus.as_ref().unwrap().queue.retransmissions().is_empty() {
+    while cluster.nodes[0].hub.pubsub.bus.as_ref().unwrap().queue.retransmissions().is_empty() {
         cluster.now.ms += 10;
         (0..3).for_each(|at| _ = cluster.turn(at));
     }
@@ -83,7 +83,7 @@ fn what_is_received_early_is_handled_within_the_budget_of_a_turn() {
     }
     (0..2).rev().for_each(|at| _ = cluster.turn(at));
     assert_eq!(cluster.said(1, ids[1]), "");
-    cluster.nodes[1].hub.limits.work_per_turn = 1_024;
+    cluster.nodes[1].hub.connections.limits.work_per_turn = 1_024;
     cluster.nodes[1].hub.begin_turn();
     cluster.turn(1);
     let mut heard = numbers(&cluster.said(1, ids[1]));

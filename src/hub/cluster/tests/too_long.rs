@@ -61,14 +61,14 @@ fn an_event_is_hardly_longer_between_nodes_than_it_came() {
     let body = format!(r#"{{"name":"e","data":"{escapes}","channels":[{}]}}"#, names.join(","));
     let mut cluster = Cluster::new(1);
     for n in 0.. {
-        let bus = cluster.nodes[0].hub.bus.as_ref().unwrap();
+        let bus = cluster.nodes[0].hub.pubsub.bus.as_ref().unwrap();
         if (65_000..65_500).contains(&bus.pending.len()) {
             break;
         }
         cluster.member(0, "presence-a", &n.to_string());
     }
     let bytes = |cluster: &Cluster| {
-        let bus = cluster.nodes[0].hub.bus.as_ref().unwrap();
+        let bus = cluster.nodes[0].hub.pubsub.bus.as_ref().unwrap();
         (bus.pending.len(), bus.queue.unwritten_bytes())
     };
     let (_, before) = bytes(&cluster);

@@ -1,0 +1,176 @@
+//! Several nodes: what the hub does with what other nodes publish, and what it publishes for them.
+//! The sequence of envelopes and the session with Redis are in `bus`.
+
+mod full_sync;
+mod receive;
+mod remote_state;
+mod snapshot;
+#[cfg(all(test, feature = "redis"))]
+mod tests;
+mod too_long;
+
+use super::Hub;
+use super::bus::{BusCounters, BusWant, SessionEvent, Unfinished};
+use super::ids::Now;
+use super::outbox::Outbox;
+use super::pubsub::PubSub;
+use crate::proto::envelope::Item;
+
+impl<T> Hub<T> {
+    /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
+    /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
+    pub fn bus_wants(&mut self, now: Now) -> BusWant {
+        self.pubsub.publish_changes();
+        self.pubsub.continue_full_sync(now);
+        let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };
+        bus.now_ms = now.ms;
+        bus.seal(now.ms);
+        bus.write(now.ms);
+        bus.link.wants(&mut self.random, now.ms)
+    }
+
+    /// The socket to Redis is connected.
+    pub fn bus_connected(&mut self, now: Now) {
+        if let Some(bus) = &mut self.pubsub.bus {
+            bus.link.connected(now.ms);
+        }
+    }
+
+    /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
+    pub fn bus_lost(&mut self, why: &str, now: Now) {
+        if let Some(bus) = &mut self.pubsub.bus {
+            bus.link.lose(why, &mut self.random, now.ms);
+        }
+    }
+
+    /// Handles bytes from Redis. Input that exceeds this turn's budget is held: the caller must not
+    /// read more from Redis while [`Hub::bus_has_input`] is true.
+    pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
+        let work_max = self.connections.work.side_work_end();
+        let mut is_first = true;
+        loop {
+            let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_max);
+            let Some(bus) = &mut self.pubsub.bus else { return };
+            bus.now_ms = now.ms;
+            if must_stop {
+                bus.link.hold(bytes);
+                break;
+            }
+            if let Some(Unfinished { text, items }) = bus.unfinished.take() {
+                self.receive_envelope(text, items, work_max, now);
+                continue;
+            }
+            if let Some(text) = bus.take_early() {
+                self.receive_envelope(text, 0, work_max, now);
+                continue;
+            }
+            match bus.link.next_event(&mut bytes, now.ms) {
+                Ok(None) => break,
+                Ok(Some(SessionEvent::Message(text))) => {
+                    self.receive_envelope(text, 0, work_max, now)
+                }
+                Ok(Some(SessionEvent::TooLong(bytes, head))) => {
+                    self.pubsub.pass_over(bytes, &head, now)
+                }
+                Ok(Some(SessionEvent::Up)) => bus.begin_link(now.ms),
+                Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
+                Ok(Some(SessionEvent::Nothing)) => {}
+                Err(why) => {
+                    bus.link.give_up(&why, &mut self.random, now.ms);
+                    break;
+                }
+            }
+        }
+        self.drop_slow(now);
+    }
+
+    /// Whether this turn handles no more input from other nodes: its share of the work is used up,
+    /// or too much output waits to be written.
+    fn is_bus_share_over(&self, work_max: u64) -> bool {
+        self.connections.work.done() >= work_max
+            || (self.connections.work.has_turns() && self.connections.is_behind())
+    }
+
+    /// Handles the input from Redis that was held.
+    pub fn bus_resume(&mut self, now: Now) {
+        let held =
+            self.pubsub.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
+        if let Some(held) = held {
+            self.bus_receive(&held, now);
+        }
+    }
+
+    /// Whether input from Redis is held.
+    pub fn bus_has_input(&self) -> bool {
+        self.pubsub.bus.as_ref().is_some_and(|bus| bus.has_input())
+    }
+
+    /// What is to be written to Redis.
+    pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
+        Some(self.pubsub.bus.as_mut()?.link.outbox())
+    }
+
+    /// Tells the other nodes that this one goes, as the last it says.
+    pub fn bus_leave(&mut self, now: Now) {
+        if let Some(bus) = &mut self.pubsub.bus {
+            bus.publish(&Item::Goodbye);
+            bus.seal(now.ms);
+            bus.has_left = true;
+            bus.write(now.ms);
+        }
+    }
+
+    /// How many other nodes are here, and what went between them; `None` where there is one node.
+    pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
+        self.pubsub.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
+    }
+
+    /// Whether Redis is connected and delivers what this node publishes.
+    pub fn is_bus_up(&self) -> bool {
+        self.pubsub.bus.as_ref().is_some_and(|bus| bus.link.delivers())
+    }
+
+    /// Does what is due: forgets nodes that are silent, and shows that this one is not.
+    pub(in crate::hub) fn tick_bus(&mut self, now: Now) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        bus.now_ms = now.ms;
+        if now.ms >= bus.alive_ms {
+            bus.alive_ms = now.ms + bus.lease_ms / 5;
+            bus.alive_due = true;
+            let dropped = bus.queue.expire(now.ms);
+            bus.note_dropped(dropped, now.ms);
+            bus.check_reach(&mut self.random, now.ms);
+        }
+        self.expire_nodes(now);
+    }
+
+    pub(in crate::hub) fn bus_has_shrunk(&mut self) -> bool {
+        self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_gave_back())
+    }
+
+    pub(in crate::hub) fn next_bus_ms(&self) -> Option<u64> {
+        self.pubsub.bus.as_ref().and_then(|bus| bus.next_ms())
+    }
+}
+
+impl PubSub {
+    /// Says how many subscribers and connections there are where that has changed.
+    fn publish_changes(&mut self) {
+        let Some(bus) = &mut self.bus else { return };
+        for index in std::mem::take(&mut bus.changed_apps) {
+            let app = &self.apps[index];
+            let (id, count) = (app.settings.id.as_str(), app.connections);
+            bus.publish(&Item::Connections { app: id.into(), count });
+        }
+        for (index, name) in std::mem::take(&mut bus.changed) {
+            let app = &mut self.apps[index];
+            let channel = app.channel_mut(&name);
+            let count = channel.map_or(0, |channel| {
+                channel.is_changed = false;
+                channel.members.len() as u32
+            });
+            let app = app.settings.id.as_str();
+            bus.publish(&Item::Channel { app: app.into(), channel: (&*name).into(), count });
+        }
+    }
+}

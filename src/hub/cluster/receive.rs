@@ -1,0 +1,218 @@
+//! What other nodes send: whether it is the next of their sequence, and what follows from it. What
+//! is said of channels and users is in `remote_state`.
+
+use super::super::Hub;
+use super::super::bus::{FullSync, Node, Turn, Unfinished};
+use super::super::channel::{Access, Kind};
+use super::super::ids::{Now, SocketId};
+use super::super::node_set::PLACES;
+use super::super::publish::Sent;
+use crate::proto::envelope::{self, Event, Item, NodeId};
+
+impl<T> Hub<T> {
+    /// Handles a message from the Redis channel, except its first `done` items, which were handled
+    /// before. Items that exceed this turn's share of work (`work_max`) are held.
+    pub(in crate::hub) fn receive_envelope(
+        &mut self,
+        text: Vec<u8>,
+        done: usize,
+        work_max: u64,
+        now: Now,
+    ) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        let envelope = match envelope::parse(&text) {
+            Ok(envelope) if envelope.node == bus.id => return bus.link.echoed(),
+            Ok(envelope) => envelope,
+            Err(why) => return bus.note_foreign(why, now.ms),
+        };
+        let at = match done {
+            0 => bus.meet(envelope.node, envelope.seq, now.ms),
+            // The node was known when the envelope was received; it may have expired since.
+            _ => bus
+                .nodes
+                .find(envelope.node)
+                .filter(|at| bus.nodes.get(*at).is_some_and(|n| n.is_here)),
+        };
+        let Some(at) = at else { return };
+        self.connections.work.add_bytes(text.len());
+        if let Some(seq) = envelope.seq.filter(|_| done == 0) {
+            match bus.turn(at, seq, now.ms) {
+                Turn::Next => {}
+                Turn::Early => {
+                    let node = envelope.node;
+                    drop(envelope);
+                    return bus.early.keep(node, seq, text);
+                }
+                Turn::Past => return,
+            }
+        }
+        for (handled, raw) in envelope.items.iter().enumerate().skip(done) {
+            if handled > done && self.is_bus_share_over(work_max) {
+                drop(envelope);
+                return self.hold_envelope(text, handled);
+            }
+            match (Item::read(raw.get()), envelope.seq) {
+                // What stood behind it, of a node that is not here any more, would stay for good.
+                (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
+                (Some(item), Some(_)) => self.act_on(at, item, now),
+                (Some(item), None) => self.receive_unsequenced(at, &item, now),
+                // A later release may have said it.
+                (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
+            }
+        }
+        if let Some(bus) = &mut self.pubsub.bus
+            && let Some(node) = bus.nodes.get(at)
+            && node.next.is_some()
+            && !node.is_synced
+            && !node.has_left
+            && at < PLACES
+        {
+            node.request_full_sync(now.ms);
+        }
+    }
+
+    fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
+        if let Some(bus) = &mut self.pubsub.bus {
+            bus.unfinished = Some(Unfinished { text, items });
+        }
+    }
+
+    /// Forgets what was at nodes that have been silent for too long, and in time the nodes.
+    pub(in crate::hub) fn expire_nodes(&mut self, now: Now) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        let (lease_ms, memory_ms) = (bus.lease_ms, bus.memory_ms);
+        let silent = bus.nodes.iter().filter(|(_, node)| now.ms >= node.last_seen_ms + lease_ms);
+        let silent: Vec<usize> = silent.map(|(at, _)| at).collect();
+        for at in silent {
+            let Some(bus) = &mut self.pubsub.bus else { return };
+            let Some(node) = bus.nodes.get(at) else { continue };
+            if node.is_here {
+                (node.is_here, node.is_synced, node.is_syncing) = (false, false, false);
+                node.unacknowledged_ms = None;
+                let id = node.id;
+                bus.early.forget(id);
+                let others = bus.nodes.here();
+                log::warn!(
+                    "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
+                     connections and users do not count any more; other nodes: {others}"
+                );
+                if others == 0 {
+                    log::warn!("the API answers for this node alone");
+                }
+                self.pubsub.forget_facts(&mut self.connections, at, false, now);
+            } else if now.ms >= node.last_seen_ms + lease_ms + memory_ms {
+                bus.nodes.remove(at);
+            }
+        }
+    }
+
+    /// Does what an item of a sequence says.
+    fn act_on(&mut self, at: usize, item: Item<'_>, now: Now) {
+        match item {
+            Item::Event(event) => self.receive_event(at, &event, now),
+            Item::Terminate { app, user } => {
+                if let Some(&app) = self.pubsub.by_id.get(&*app) {
+                    self.pubsub.end_connections(&mut self.connections, app, &user, now);
+                }
+            }
+            Item::SyncBegin { kept } => {
+                if self.begin_sync(at, kept) {
+                    self.pubsub.mark_stale(at);
+                }
+            }
+            Item::SyncEnd => self.receive_sync_end(at, now),
+            item => self.pubsub.apply_fact(&mut self.connections, at, &item, now),
+        }
+    }
+
+    fn receive_goodbye(&mut self, at: usize, now: Now) {
+        self.pubsub.forget_facts(&mut self.connections, at, false, now);
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        let Some(node) = bus.nodes.get(at) else { return };
+        node.leave();
+        let id = node.id;
+        bus.early.forget(id);
+        log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
+    }
+
+    /// Passes an event of another node on to the subscribers here.
+    fn receive_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
+        let Some(&app) = self.pubsub.by_id.get(&*event.app) else { return };
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
+        // An event with an impossible clock counts as published now: the publish time is unknown,
+        // so it replaces the cached event. Each node gives it a version of its own.
+        let clock = match bus.believe(event.clock, from, now) {
+            true => event.clock,
+            false => bus.version(now).0,
+        };
+        let version = (clock > 0).then_some((clock, from.0));
+        let except = event.except.as_deref().and_then(SocketId::parse);
+        let &Event { name, data, order, .. } = event;
+        let user = event.user.as_deref();
+        for channel in &event.channels {
+            if !self.pubsub.is_name(channel) || !is_deliverable(event, channel) {
+                self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1);
+                continue;
+            }
+            let sent = Sent { name, channel, data, user, order, version };
+            self.pubsub.deliver(&mut self.connections, app, &sent, except, now);
+        }
+    }
+
+    /// Whether the full sync that the node begins is the wanted one: one without the events of
+    /// cache channels may be for another node.
+    fn begin_sync(&mut self, at: usize, kept: bool) -> bool {
+        let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
+        let wants = |node: &&mut Node| !node.is_synced && (kept || !node.wants_cache);
+        let Some(node) = node.filter(wants) else { return false };
+        node.is_syncing = true;
+        true
+    }
+
+    fn receive_sync_end(&mut self, at: usize, now: Now) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
+        (node.is_synced, node.is_syncing, node.wants_cache) = (true, false, false);
+        self.pubsub.forget_facts(&mut self.connections, at, true, now);
+    }
+
+    fn receive_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        match *item {
+            Item::Hello => bus.alive_due = true,
+            Item::Alive { first, next, up_ms, end } => {
+                bus.expect_acknowledgement(at, now.ms);
+                bus.receive_alive(at, first, next..end, up_ms, now.ms);
+            }
+            Item::Ack { node, next } if node == bus.id => {
+                if let Some(node) = bus.nodes.get(at) {
+                    (node.acknowledged, node.unacknowledged_ms) = (next, None);
+                }
+                if let Some(next) = bus.nodes.acknowledged_by_all() {
+                    bus.queue.forget_before(next);
+                }
+            }
+            Item::Ack { node, .. } => bus.note_silent(node, 0, now.ms),
+            Item::Suspect { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
+            Item::Suspect { node, silent_ms } => bus.note_silent(node, silent_ms, now.ms),
+            Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
+            Item::SyncRequest { node, kept } if node == bus.id => match &bus.full_sync {
+                Some(_) => bus.next_full_sync = Some(kept || bus.next_full_sync == Some(true)),
+                None => bus.full_sync = Some(FullSync::new(kept)),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// Whether a node may send this event to this channel. A client event may have no reserved name,
+/// which the client's node has checked; an API event may have only that of a user's channel.
+fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
+    let is_of_client = event.clock == 0 || event.user.is_some();
+    match Kind::of(channel).access {
+        Access::Internal => false,
+        Access::User => !is_of_client,
+        Access::Public | Access::Private | Access::Presence => true,
+    }
+}

@@ -1,0 +1,161 @@
+//! How connections close, one by one and when the server stops. Memberships of a closed connection
+//! are removed elsewhere.
+
+use super::Connections;
+use crate::hub::drain::{Drain, PATIENCE_MS};
+use crate::hub::ids::{ConnId, Now};
+use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber};
+use crate::hub::work::Lane;
+use crate::proto::{message, websocket};
+
+impl<T> Connections<T> {
+    /// Whether the close frames of all connections are queued.
+    pub(in crate::hub) fn has_queued_closes(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.is_over)
+    }
+
+    /// Whether [`Hub::drain`] was called.
+    pub(in crate::hub) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Whether the stop is over: every connection has closed, deferred ones included.
+    pub(in crate::hub) fn is_drained(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.is_over && drain.closing.is_empty())
+    }
+
+    /// A connection has closed.
+    pub(in crate::hub) fn note_closed(&mut self, id: ConnId) {
+        if let Some(drain) = &mut self.drain {
+            drain.closing.remove(&id);
+        }
+    }
+
+    /// Puts off the answer to a WebSocket that connects while the server stops, until the end of the
+    /// stop. Returns `false` if that is over or too far away; the caller then closes it.
+    pub(in crate::hub) fn defer(&mut self, id: ConnId, now: Now) -> bool {
+        let end_ms = self.drain.as_ref().map_or(0, |drain| self.expected_end_ms(drain));
+        let is_soon = now.ms + PATIENCE_MS >= end_ms;
+        let peer = self.slab.get_mut(id.0 as usize);
+        let (Some(drain), Some(peer)) = (&mut self.drain, peer) else { return true };
+        if drain.is_over || !is_soon {
+            return false;
+        }
+        let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
+        let mode = CloseMode::Deferred;
+        let end_ms = deadline_ms;
+        let is_for_metrics = false;
+        peer.phase =
+            Phase::Closing(Closing { deadline_ms, end_ms, left_bytes: 0, mode, is_for_metrics });
+        drain.deferred.push(id);
+        true
+    }
+
+    pub(in crate::hub) fn next_drain_ms(&self) -> Option<u64> {
+        let drain = self.drain.as_ref().filter(|drain| !drain.is_over)?;
+        drain.left.next_ms().or_else(|| Some(self.expected_end_ms(drain)))
+    }
+
+    /// Whether a client that returns a second from now finds the next server.
+    pub(in crate::hub) fn is_near_the_end(&self, now: Now) -> bool {
+        let linger_ms = u64::from(self.limits.drain_linger_ms);
+        // The listening socket of a server that gives way in part stays: there is no wait to spare.
+        let drain = self.drain.as_ref().filter(|drain| !drain.is_partial);
+        let is_near = |drain: &Drain| now.ms + linger_ms >= self.expected_end_ms(drain);
+        linger_ms > 0 && drain.is_some_and(is_near)
+    }
+
+    /// When the deferred clients get their close frames, after the last of the others.
+    pub(in crate::hub) fn expected_end_ms(&self, drain: &Drain) -> u64 {
+        let linger_ms = u64::from(self.limits.drain_linger_ms);
+        let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
+        match drain.told_ms {
+            None if drain.left.is_over() => drain.started_ms,
+            Some(told_ms) if drain.is_partial && drain.left.is_over() => told_ms + linger_ms,
+            _ if drain.is_partial => window_end_ms + linger_ms,
+            _ if drain.left.is_at_once() => drain.started_ms,
+            _ => window_end_ms,
+        }
+    }
+
+    /// Begins to close a connection. Returns the subscriber if it was a WebSocket: the caller must
+    /// remove its memberships before anything else happens to a member of its channels.
+    #[must_use]
+    pub(in crate::hub) fn retire(
+        &mut self,
+        id: ConnId,
+        mode: CloseMode,
+        now: Now,
+    ) -> Option<Subscriber> {
+        let deadline_ms = now.ms + u64::from(self.limits.close_timeout_ms);
+        let end_ms = now.ms + u64::from(self.limits.keep_alive_timeout_ms);
+        let peer = self.get_mut(id)?;
+        let was_paused = peer.marks.take(Mark::Paused);
+        if matches!(mode, CloseMode::Now) {
+            self.clear_outbox(id);
+        }
+        let peer = self.get_mut(id)?;
+        let left_bytes = peer.outbox.bytes();
+        let is_for_metrics = match &peer.phase {
+            Phase::Request(request) => request.is_for_metrics,
+            Phase::Closing(closing) => closing.is_for_metrics,
+            Phase::Open(_) => false,
+        };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
+        let mut ended = None;
+        match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
+            Phase::Open(subscriber) => {
+                _ = self.schedule.forget(id);
+                ended = Some(subscriber);
+            }
+            // A connection that is retired twice keeps its first deadline.
+            Phase::Closing(first) => {
+                if let Phase::Closing(closing) = &mut peer.phase {
+                    (closing.deadline_ms, closing.end_ms) = (first.deadline_ms, first.end_ms);
+                }
+            }
+            Phase::Request(request) => self.release(&request),
+        }
+        self.touch(id);
+        self.arm_by(id, deadline_ms);
+        if was_paused {
+            // Its socket may have become readable while it was paused; the input is discarded.
+            self.schedule_in(id, Lane::Light);
+        }
+        ended
+    }
+
+    /// Begins to close a connection that is no WebSocket.
+    pub(in crate::hub) fn retire_request(&mut self, id: ConnId, mode: CloseMode, now: Now) {
+        let ended = self.retire(id, mode, now);
+        debug_assert!(ended.is_none(), "a WebSocket is closed together with its memberships");
+    }
+
+    /// Closes a WebSocket with one of Pusher's codes: the event first, for clients that cannot
+    /// see the code of a close frame, then the frame (protocol section 4.1).
+    #[must_use]
+    pub(in crate::hub) fn close_with(
+        &mut self,
+        id: ConnId,
+        code: u16,
+        message: &str,
+        now: Now,
+    ) -> Option<Subscriber> {
+        self.queue(id, message::error(code, message));
+        self.send_close(id, code, message, now)
+    }
+
+    /// Queues a close frame, and waits for the client's.
+    #[must_use]
+    pub(in crate::hub) fn send_close(
+        &mut self,
+        id: ConnId,
+        code: u16,
+        reason: &str,
+        now: Now,
+    ) -> Option<Subscriber> {
+        self.counters.closes.count(code);
+        self.queue(id, websocket::close(code, reason));
+        self.retire(id, CloseMode::AfterPeer { half_closed: false }, now)
+    }
+}

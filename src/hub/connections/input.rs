@@ -1,0 +1,195 @@
+//! Which connection's input is handled next, within the budget of the turn; pauses of connections
+//! whose client does not read. What the input means is decided elsewhere.
+
+use super::Connections;
+use crate::config::LimitKind;
+use crate::hub::ids::{ConnId, Now};
+use crate::hub::peer::{Mark, Peer, Phase};
+use crate::hub::schedule::Held;
+use crate::hub::work::Lane;
+use crate::proto::websocket::Reader;
+
+impl<T> Connections<T> {
+    /// Begins a turn of the event loop with a full budget. Until the first call work is unlimited.
+    pub(in crate::hub) fn begin_turn(&mut self) {
+        self.work.begin_turn(self.limits.work_per_turn.into());
+        self.schedule.begin_turn();
+    }
+
+    /// Begins a visit of a connection that was not returned by [`Hub::next_read`](crate::hub::Hub::next_read).
+    pub(in crate::hub) fn begin_visit(&mut self) {
+        self.work.begin_visit(Lane::Light);
+    }
+
+    /// Whether the budget of the turn is used up.
+    pub(in crate::hub) fn is_turn_over(&self) -> bool {
+        self.work.is_turn_over()
+    }
+
+    /// A connection's socket may be readable: [`Hub::next_read`](crate::hub::Hub::next_read) will return the connection.
+    pub(in crate::hub) fn ready(&mut self, id: ConnId) {
+        let lane = self.work.lane_after_visit();
+        self.schedule_in(id, lane);
+    }
+
+    pub(in crate::hub) fn next_visit(&mut self) -> Option<(ConnId, Lane)> {
+        loop {
+            let work = &self.work;
+            // Heavy work must not fill outboxes faster than they are written.
+            let may_be_heavy = !self.schedule.heavy.is_empty() && !self.is_behind();
+            let is_light_over = match may_be_heavy {
+                true => work.is_light_share_over(),
+                false => work.is_turn_over(),
+            };
+            let has_light = self.schedule.light_left > 0 || !work.has_turns();
+            let (id, lane, mark) = if has_light && !self.schedule.light.is_empty() && !is_light_over
+            {
+                self.schedule.light_left = self.schedule.light_left.saturating_sub(1);
+                (self.schedule.light.pop_front()?, Lane::Light, Mark::Light)
+            } else if may_be_heavy && !work.is_turn_over() {
+                (self.schedule.heavy.pop_front()?, Lane::Heavy, Mark::Heavy)
+            } else {
+                return None;
+            };
+            // The lane may still contain the ids of removed connections.
+            if let Some(peer) = self.get_mut(id)
+                && peer.marks.take(mark)
+            {
+                return Some((id, lane));
+            }
+        }
+    }
+
+    /// Puts a connection in a lane, unless it is in one already or is paused.
+    pub(in crate::hub) fn schedule_in(&mut self, id: ConnId, lane: Lane) {
+        let Some(peer) = self.get_mut(id) else { return };
+        if [Mark::Light, Mark::Heavy, Mark::Paused].into_iter().any(|mark| peer.marks.has(mark)) {
+            return;
+        }
+        match lane {
+            Lane::Light => {
+                peer.marks.set(Mark::Light);
+                self.schedule.light.push_back(id);
+            }
+            Lane::Heavy => {
+                peer.marks.set(Mark::Heavy);
+                self.schedule.heavy.push_back(id);
+            }
+        }
+    }
+
+    /// Whether a client must read its earlier answers first, because they are too many or too long.
+    /// Its connection is then paused until its outbox is empty. Checked before each visit: the
+    /// input of one visit leads to a bounded number of answers.
+    pub(in crate::hub) fn must_wait_for_reader(&mut self, id: ConnId, now: Now) -> bool {
+        let Some(peer) = self.get(id) else { return false };
+        if matches!(peer.phase, Phase::Closing(_)) || peer.outbox.is_empty() {
+            return false;
+        }
+        let waits = u32::from(peer.pending_replies) > self.limits.pipelined_requests;
+        if waits {
+            self.pause(id, now);
+        }
+        waits || self.has_long_answer(id, now)
+    }
+
+    /// Whether an HTTP client must read its earlier answers first, because they are long. Checked
+    /// before each request, as its answer may be long as well. A client whose outbox exceeded the
+    /// limit is served no more requests: it is about to be dropped.
+    pub(in crate::hub) fn has_long_answer(&mut self, id: ConnId, now: Now) -> bool {
+        let bytes_max = ANSWER_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
+        let is_long = |peer: &Peer<T>| {
+            matches!(peer.phase, Phase::Request(_))
+                && (peer.outbox.bytes() > bytes_max || peer.marks.has(Mark::TooSlow))
+        };
+        let waits = self.get(id).is_some_and(is_long);
+        if waits {
+            self.pause(id, now);
+        }
+        waits
+    }
+
+    /// Whether to put off a message or request of this many units, since other connections wait.
+    pub(in crate::hub) fn is_put_off(&self, units: impl FnOnce() -> u64) -> bool {
+        self.schedule.has_work() && !self.work.may_begin(units())
+    }
+
+    /// Handles no more input of a connection until its outbox is empty.
+    pub(in crate::hub) fn pause(&mut self, id: ConnId, now: Now) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.marks.set(Mark::Paused);
+            self.check_pause(id, now);
+        }
+    }
+
+    /// Resumes a paused connection if its outbox is empty. Otherwise, if its socket is full, counts
+    /// a hit of the limit, once per pause.
+    pub(in crate::hub) fn check_pause(&mut self, id: ConnId, now: Now) {
+        let Some(peer) = self.get_mut(id).filter(|peer| peer.marks.has(Mark::Paused)) else {
+            return;
+        };
+        if peer.outbox.is_empty() {
+            peer.marks.clear(Mark::Paused);
+            peer.marks.clear(Mark::PauseCounted);
+            peer.pending_replies = 0;
+            self.schedule_in(id, Lane::Light);
+        } else if peer.marks.has(Mark::Blocked) && !peer.marks.has(Mark::PauseCounted) {
+            peer.marks.set(Mark::PauseCounted);
+            self.limit_exceeded(id, LimitKind::PipelinedRequests, now);
+        }
+    }
+
+    /// How many bytes to read from a connection in one visit. Few from a WebSocket: every few of
+    /// them may be an event for thousands of subscribers.
+    pub(in crate::hub) fn read_bytes(&self, id: ConnId) -> usize {
+        match self.get(id).map(|peer| &peer.phase) {
+            None => 0,
+            Some(Phase::Open(_)) => 8_192,
+            // A body belongs to one request; other input may be a request every few bytes.
+            Some(Phase::Request(request)) if request.checked => 65_536,
+            Some(Phase::Request(_)) => 16_384,
+            // This input is discarded.
+            Some(Phase::Closing(_)) => 65_536,
+        }
+    }
+
+    /// Whether a connection's messages are no longer handled: it is closing, or reads too slowly.
+    pub(in crate::hub) fn has_ended(&self, id: ConnId) -> bool {
+        let peer = self.get(id);
+        peer.is_none_or(|peer| peer.subscriber().is_none() || peer.marks.has(Mark::TooSlow))
+    }
+
+    /// Holds the rest of the input if the visit is over. Returns whether it did.
+    pub(in crate::hub) fn holds_rest(&mut self, id: ConnId, bytes: &[u8], at: usize) -> bool {
+        let holds = at < bytes.len() && self.work.is_visit_over();
+        if holds {
+            self.hold(id, None, bytes, at);
+        }
+        holds
+    }
+
+    pub(in crate::hub) fn hold(
+        &mut self,
+        id: ConnId,
+        message: Option<String>,
+        bytes: &[u8],
+        at: usize,
+    ) {
+        let lane = match &message {
+            Some(_) => Lane::Heavy,
+            None => self.work.lane_after_visit(),
+        };
+        self.schedule.hold(id, Held { message, bytes: bytes[at..].to_vec() });
+        self.schedule_in(id, lane);
+    }
+
+    pub(in crate::hub) fn put_back(&mut self, id: ConnId, reader: Reader) {
+        if let Some(subscriber) = self.subscriber_mut(id) {
+            subscriber.reader = reader;
+        }
+    }
+}
+
+/// An HTTP client's next request is not handled while more bytes of answers wait: about what a
+/// socket accepts at once.
+const ANSWER_BYTES_MAX: usize = 65_536;

@@ -1,0 +1,53 @@
+//! Counts and logs exceeded limits. The first of an episode is logged, with the setting: a thousand
+//! clients that exceed one limit are one line, and so is one that does it for an hour.
+
+use std::net::IpAddr;
+
+use super::Connections;
+use crate::config::{LimitKind, Limits};
+use crate::hub::ids::{ConnId, Now};
+
+impl<T> Connections<T> {
+    /// A client at this address has exceeded a limit, which has this value.
+    pub(in crate::hub) fn limit_exceeded_from(
+        &mut self,
+        kind: LimitKind,
+        value: u64,
+        address: Option<IpAddr>,
+        now: Now,
+    ) {
+        self.counters.refused[kind as usize] += 1;
+        let address = address.map_or("a client".to_owned(), |address| address.to_string());
+        let (description, setting) = (kind.description(), kind.setting());
+        let text = format_args!("{address} {description} ({setting} is {value})");
+        self.limit_log[kind as usize].warn(now.ms, text);
+    }
+
+    /// The same for a connection, and a limit with one value for all apps.
+    pub(in crate::hub) fn limit_exceeded(&mut self, id: ConnId, kind: LimitKind, now: Now) {
+        let value = match kind {
+            LimitKind::RequestSize => self.request_bytes_max as u64,
+            LimitKind::ConnectionsPerAddress => self.connections_per_address().into(),
+            _ => limit(&self.limits, kind),
+        };
+        self.limit_exceeded_by(id, kind, value, now);
+    }
+
+    /// The same for a connection, and a limit with this value.
+    pub(in crate::hub) fn limit_exceeded_by(
+        &mut self,
+        id: ConnId,
+        kind: LimitKind,
+        value: u64,
+        now: Now,
+    ) {
+        let address = self.get(id).and_then(|peer| peer.address);
+        self.limit_exceeded_from(kind, value, address, now);
+    }
+}
+
+/// The value of a limit, by the name of its setting.
+fn limit(limits: &Limits, kind: LimitKind) -> u64 {
+    let name = kind.setting().strip_prefix("limits.");
+    name.and_then(|name| limits.value(name)).unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! Deadlines of connections: late requests, pings of silent clients, closing connections whose
+//! client does not read (protocol section 3.2).
+
+use super::Connections;
+use crate::hub::ids::{ConnId, Now, Tick};
+use crate::hub::peer::{CloseMode, Liveness, Phase};
+use crate::proto::http::HttpError;
+use crate::proto::{message, websocket};
+
+impl<T> Connections<T> {
+    /// Whether the last tick used up its units, so that connections may be left to check.
+    pub(in crate::hub) fn has_due_connections(&self) -> bool {
+        self.is_due_cut_short
+    }
+
+    pub(in crate::hub) fn next_due(&mut self, now: Now) -> Option<(Tick, ConnId)> {
+        loop {
+            if let Some((tick, ids)) = &mut self.due
+                && let Some(id) = ids.next()
+            {
+                return Some((*tick, id));
+            }
+            self.due = None;
+            let (tick, ids) = self.wheel.expire(now.ms)?;
+            self.due = Some((tick, ids.into_iter()));
+        }
+    }
+
+    /// A peer that takes what waits for it, if slowly, is given more time, up to a bound.
+    pub(in crate::hub) fn check_closing(&mut self, id: ConnId, now: Now) {
+        let step_ms = u64::from(self.limits.close_timeout_ms);
+        let Some(peer) = self.get_mut(id) else { return };
+        let left_bytes = peer.outbox.bytes();
+        let Phase::Closing(closing) = &mut peer.phase else { return };
+        if now.ms >= closing.deadline_ms
+            && left_bytes > 0
+            && left_bytes < closing.left_bytes
+            && now.ms < closing.end_ms
+        {
+            closing.deadline_ms = closing.end_ms.min(now.ms + step_ms);
+            closing.left_bytes = left_bytes;
+        }
+        let deadline_ms = closing.deadline_ms;
+        match now.ms < deadline_ms {
+            true => self.arm(id, deadline_ms),
+            false => self.retire_request(id, CloseMode::Now, now),
+        }
+    }
+
+    /// A connection without a request is dropped in silence; half a request is told why.
+    pub(in crate::hub) fn end_request(&mut self, id: ConnId, begun: bool, now: Now) {
+        if !begun {
+            return self.retire_request(id, CloseMode::Now, now);
+        }
+        let limit = self.limits.request_timeout_ms;
+        let text = format!(
+            "The request did not arrive within {limit} milliseconds (limits.request_timeout_ms)."
+        );
+        self.refuse(id, HttpError::new(408, text), now);
+    }
+
+    /// Pings a WebSocket that has been silent for `interval_ms`. Returns whether to prune it: it
+    /// has answered no ping in time.
+    pub(in crate::hub) fn check_subscriber(
+        &mut self,
+        id: ConnId,
+        interval_ms: u64,
+        now: Now,
+    ) -> bool {
+        let grace_ms = u64::from(self.limits.pong_timeout_ms);
+        let Some(peer) = self.get_mut(id) else { return false };
+        let last_seen_ms = peer.last_seen_ms;
+        let Some(subscriber) = peer.subscriber_mut() else { return false };
+        // Any input after a ping counts as its answer.
+        let asked = match subscriber.liveness {
+            Liveness::Pinged { at_ms } | Liveness::AskedTwice { at_ms } => Some(at_ms),
+            Liveness::Quiet => None,
+        };
+        if asked.is_none_or(|at_ms| last_seen_ms >= at_ms) {
+            let due_ms = last_seen_ms + interval_ms;
+            if now.ms < due_ms {
+                subscriber.liveness = Liveness::Quiet;
+                self.arm(id, due_ms);
+                return false;
+            }
+            subscriber.liveness = Liveness::Pinged { at_ms: now.ms };
+            self.queue(id, websocket::ping());
+            self.arm(id, now.ms + grace_ms / 2);
+            return false;
+        }
+        match subscriber.liveness {
+            Liveness::Pinged { at_ms } if now.ms >= at_ms + grace_ms / 2 => {
+                subscriber.liveness = Liveness::AskedTwice { at_ms };
+                self.queue(id, message::ping());
+                self.arm(id, at_ms + grace_ms);
+            }
+            Liveness::AskedTwice { at_ms } if now.ms >= at_ms + grace_ms => return true,
+            Liveness::Pinged { at_ms } => self.arm(id, at_ms + grace_ms / 2),
+            Liveness::AskedTwice { at_ms } => self.arm(id, at_ms + grace_ms),
+            Liveness::Quiet => {}
+        }
+        false
+    }
+}

@@ -1,0 +1,72 @@
+//! Connections that speak WebSocket: errors to them, and the rate of their client events.
+
+use super::Connections;
+use crate::config::LimitKind;
+use crate::hub::client_error::ClientError;
+use crate::hub::ids::{ConnId, Now};
+use crate::proto::message;
+use crate::proto::websocket::{self, Item};
+
+impl<T> Connections<T> {
+    /// Whether a connection has used up its client events for the current second.
+    pub(in crate::hub) fn is_over_event_rate(&self, id: ConnId, now: Now) -> bool {
+        let limit = self.limits.client_events_per_second;
+        let subscriber = self.subscriber(id);
+        subscriber.is_some_and(|subscriber| {
+            let (count, second) = subscriber.client_events;
+            limit > 0 && second == second_of(now) && u32::from(count) >= limit
+        })
+    }
+
+    /// The error for a client event over the rate limit.
+    pub(in crate::hub) fn over_event_rate(&self) -> ClientError {
+        let limit = self.limits.client_events_per_second;
+        let text = format!(
+            "Client event rejected: more than {limit} in a second (limits.client_events_per_second)"
+        );
+        ClientError::new(4301, text, "too many client events").at(LimitKind::ClientEventsPerSecond)
+    }
+
+    pub(in crate::hub) fn count_event(&mut self, id: ConnId, now: Now) {
+        if let Some(subscriber) = self.subscriber_mut(id) {
+            let (count, second) = subscriber.client_events;
+            let before = if second == second_of(now) { count } else { 0 };
+            subscriber.client_events = (before.saturating_add(1), second_of(now));
+        }
+    }
+
+    pub(in crate::hub) fn echo_back(&mut self, id: ConnId, item: &Item<'_>) {
+        match item {
+            Item::Text(text) => self.queue(id, websocket::text(text)),
+            Item::Binary(bytes) => self.queue(id, websocket::binary(bytes)),
+            _ => {}
+        }
+    }
+
+    pub(in crate::hub) fn notify_received(&mut self, id: ConnId, text: &str) {
+        let Some(mut listener) = self.listener.take() else { return };
+        if let Some(subscriber) = self.subscriber(id) {
+            let app_id = &self.app_ids[subscriber.app as usize];
+            listener.message_received(app_id, subscriber.socket_id, text);
+        }
+        self.listener = Some(listener);
+    }
+
+    /// Tells a client why it was refused, and leaves it connected.
+    pub(in crate::hub) fn send_error(&mut self, id: ConnId, refusal: &ClientError, now: Now) {
+        if let Some(bound) = refusal.bound {
+            self.limit_exceeded(id, bound, now);
+        }
+        log::debug!("refused: {}", refusal.detail);
+        self.queue(id, message::error(refusal.code, &refusal.message));
+        if let Some((channel, kind, error, status)) = &refusal.subscription {
+            self.queue(id, message::subscription_error(channel, kind, error, *status));
+        }
+    }
+}
+
+/// The current second, truncated to 16 bits. It repeats after 18 hours (65,536 s); it is compared
+/// with the second of the last client event only.
+fn second_of(now: Now) -> u16 {
+    (now.ms / 1_000) as u16
+}

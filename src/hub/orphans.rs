@@ -1,0 +1,24 @@
+//! Connections of apps that a new configuration no longer contains: the hub closes them, spread over
+//! `drain_window_ms`.
+
+use super::Hub;
+use super::ids::{ConnId, Now};
+
+impl<T> Hub<T> {
+    /// Closes the next connections of removed apps.
+    pub(super) fn close_orphans(&mut self, now: Now) {
+        let Some(orphans) = &mut self.connections.orphans else { return };
+        for id in orphans.take_due(self.connections.limits.drain_window_ms.into(), now.ms) {
+            if self.is_orphan(id) {
+                self.close_with(id, 4200, "Application was removed", now);
+            }
+        }
+    }
+
+    pub(super) fn is_orphan(&self, id: ConnId) -> bool {
+        let app = self.connections.subscriber(id).map(|s| s.app);
+        app.is_some_and(|app| {
+            self.pubsub.by_id.get(&self.pubsub.apps[app].settings.id) != Some(&app)
+        })
+    }
+}

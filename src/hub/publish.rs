@@ -1,0 +1,106 @@
+//! Events to the subscribers of a channel: from the API, from clients and from other nodes
+//! (protocol sections 10 and 14.2).
+
+use std::borrow::Cow;
+
+use super::channel::{Access, Kind};
+use super::connections::Connections;
+use super::ids::{Now, SocketId};
+use super::pubsub::PubSub;
+use crate::proto::envelope::{self, Item, Version};
+use crate::proto::message::{self, KeyOrder};
+
+/// An event of a publisher; `name` and `data` are JSON texts.
+pub(super) struct Event<'a> {
+    pub name: &'a str,
+    pub data: &'a str,
+    pub channels: Vec<Cow<'a, str>>,
+    /// The connection that does not get it.
+    pub except: Option<SocketId>,
+}
+
+/// An event for the subscribers of one channel; `name` and `data` are JSON texts.
+pub(super) struct Sent<'a> {
+    pub name: &'a str,
+    pub channel: &'a str,
+    pub data: &'a str,
+    /// The user that sent it, if a client sent it to a presence channel.
+    pub user: Option<&'a str>,
+    pub order: KeyOrder,
+    /// Of two events, a cache channel keeps the one with the greater version; `None` for an event that
+    /// it never keeps.
+    pub version: Option<Version>,
+}
+
+impl PubSub {
+    /// The estimated cost of publishing an event on this node, in units: one frame per subscriber.
+    pub(super) fn units_to_publish(&self, app: u32, event: &Event<'_>) -> u64 {
+        let app = &self.apps[app];
+        let members = event.channels.iter().filter_map(|name| app.channel(name));
+        members.map(|channel| channel.members.len() as u64).sum()
+    }
+
+    /// Sends an event to this node's subscribers of each of its channels, and to the other nodes.
+    pub(super) fn publish<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        event: &Event<'_>,
+        order: KeyOrder,
+        now: Now,
+    ) {
+        connections.counters.apps[app as usize].api_events += event.channels.len() as u64;
+        let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
+        let &Event { name, data, except, .. } = event;
+        for channel in &event.channels {
+            let sent = Sent { name, channel, data, user: None, order, version: Some(version) };
+            self.deliver(connections, app, &sent, except, now);
+        }
+        let Some(bus) = &mut self.bus else { return };
+        // Internal channels receive no published events on any node.
+        let channels = event.channels.iter().map(|channel| Cow::Borrowed(&**channel));
+        let channels = channels.filter(|name| Kind::of(name).access != Access::Internal);
+        let channels: Vec<Cow<'_, str>> = channels.collect();
+        if channels.is_empty() {
+            return;
+        }
+        bus.publish(&Item::Event(envelope::Event {
+            app: self.apps[app].settings.id.as_str().into(),
+            name,
+            data,
+            channels,
+            order,
+            except: except.map(|except| except.to_string().into()),
+            user: None,
+            clock: version.0,
+        }));
+    }
+
+    /// Sends an event to this node's subscribers of one channel.
+    pub(super) fn deliver<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        event: &Sent<'_>,
+        except: Option<SocketId>,
+        now: Now,
+    ) {
+        let index = app;
+        let app = &mut self.apps[index];
+        let kept = event.version.filter(|_| Kind::of(event.channel).cache);
+        let channel = app.channel(event.channel);
+        let channel =
+            channel.filter(|c| c.kind.access != Access::Internal && !c.members.is_empty());
+        if channel.is_none() && kept.is_none() {
+            return;
+        }
+        let Sent { name, channel: to, data, user, order, .. } = *event;
+        let frame = message::event(name, to, data, user, order);
+        if let Some(channel) = channel {
+            connections.broadcast(index, &channel.members, &frame, except);
+        }
+        if let Some(version) = kept {
+            app.cache.keep(to, frame, version, now.ms);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Apps, their channels and members, and what waits to be announced: the state of publish and
+//! subscribe at this node, and of what it knows of other nodes.
+//!
+//! A membership is held both ways: in the channel's list of members, and in the connection's list
+//! of memberships. Every method leaves it so. A [`PubSub`] has no connections of its own: where it
+//! queues messages for them or reads their memberships, it takes the [`Connections`](super::connections::Connections) it works on.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::{Index, IndexMut};
+use std::rc::Rc;
+
+use super::app::App;
+use super::bus::Bus;
+use super::ids::Now;
+use super::pending_leaves::PendingLeaves;
+use super::random::{Hashing, Random};
+use crate::config::{Config, Limits};
+
+/// All apps of a hub.
+pub(crate) struct PubSub {
+    pub apps: Apps,
+    /// The apps that the configuration contains.
+    pub by_id: HashMap<String, u32, Hashing>,
+    pub by_key: HashMap<String, u32, Hashing>,
+    pub limits: Limits,
+    /// Leaves from presence channels that have not been sent to the members yet.
+    pub pending_leaves: PendingLeaves,
+    /// Presence channels that keep the segments of their member list, by app and name.
+    pub member_lists: Vec<(u32, Rc<str>)>,
+    /// When the lists that were not sent for a second are next dropped.
+    pub member_lists_ms: Option<u64>,
+    /// Channels whose subscription count is to be sent, the earliest first.
+    pub counts_due: VecDeque<CountDue>,
+    /// The queue for other nodes and what is known of them, if there may be several nodes.
+    pub bus: Option<Box<Bus>>,
+}
+
+/// A channel whose subscription count is to be sent, and when.
+#[derive(Debug)]
+pub(crate) struct CountDue {
+    pub ms: u64,
+    pub app: u32,
+    pub channel: Rc<str>,
+}
+
+impl PubSub {
+    pub(super) fn new(config: &Config, random: &mut Random, now: Now) -> Self {
+        let limits = config.limits.clone();
+        let mut by_id = HashMap::with_hasher(random.hashing());
+        let mut by_key = HashMap::with_hasher(random.hashing());
+        let mut apps = Vec::new();
+        for (index, settings) in (0..).zip(&config.apps) {
+            by_id.insert(settings.id.clone(), index);
+            by_key.insert(settings.key.clone(), index);
+            apps.push(App::new(settings.clone(), &limits, random));
+        }
+        PubSub {
+            apps: Apps(apps),
+            by_id,
+            by_key,
+            bus: Bus::new(config, random, now),
+            limits,
+            pending_leaves: PendingLeaves::default(),
+            member_lists: Vec::new(),
+            member_lists_ms: None,
+            counts_due: VecDeque::new(),
+        }
+    }
+
+    /// Whether the configuration contains the app at this index.
+    pub(super) fn is_served(&self, at: u32) -> bool {
+        self.by_id.get(&self.apps[at].settings.id) == Some(&at)
+    }
+}
+
+/// The apps, by index. Indexes are handed out by the hub alone and stay valid, as no app is removed
+/// while the hub lives.
+pub(crate) struct Apps(Vec<App>);
+
+impl Apps {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&App> {
+        self.0.get(index as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut App> {
+        self.0.get_mut(index as usize)
+    }
+
+    pub(crate) fn push(&mut self, app: App) -> u32 {
+        self.0.push(app);
+        self.0.len() as u32 - 1
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &App> {
+        self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut App> {
+        self.0.iter_mut()
+    }
+
+    /// The index of each app.
+    pub(crate) fn indexes(&self) -> std::ops::Range<u32> {
+        0..self.0.len() as u32
+    }
+}
+
+impl Index<u32> for Apps {
+    type Output = App;
+
+    fn index(&self, index: u32) -> &App {
+        &self.0[index as usize]
+    }
+}
+
+impl IndexMut<u32> for Apps {
+    fn index_mut(&mut self, index: u32) -> &mut App {
+        &mut self.0[index as usize]
+    }
+}

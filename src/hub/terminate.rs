@@ -1,0 +1,101 @@
+//! The end of a WebSocket connection, for its channels: a [`Connections`] closes it, and a
+//! [`PubSub`] removes its memberships in the same call. Also the end of all connections of a user
+//! (protocol section 14.8).
+
+use super::connections::Connections;
+use super::ids::{ConnId, Now};
+use super::peer::{CloseMode, Subscriber};
+use super::pubsub::PubSub;
+use super::work::MEMBERSHIP_UNITS;
+
+impl PubSub {
+    /// Begins to close a connection, and removes its memberships.
+    pub(super) fn retire<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        mode: CloseMode,
+        now: Now,
+    ) {
+        if let Some(subscriber) = connections.retire(id, mode, now) {
+            self.forget(connections, id, subscriber, now);
+        }
+    }
+
+    /// Closes a connection with one of Pusher's codes, and removes its memberships.
+    pub(super) fn close_with<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        code: u16,
+        message: &str,
+        now: Now,
+    ) {
+        if let Some(subscriber) = connections.close_with(id, code, message, now) {
+            self.forget(connections, id, subscriber, now);
+        }
+    }
+
+    /// Closes a connection with this code of RFC 6455 or of Pusher and without an error event, and
+    /// removes its memberships.
+    pub(super) fn send_close<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        code: u16,
+        reason: &str,
+        now: Now,
+    ) {
+        if let Some(subscriber) = connections.send_close(id, code, reason, now) {
+            self.forget(connections, id, subscriber, now);
+        }
+    }
+
+    /// Closes this node's connections that are signed in as a user, and those that are this user in
+    /// a presence channel.
+    pub(super) fn end_connections<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        user: &str,
+        now: Now,
+    ) {
+        let mut ids: Vec<ConnId> = self.signed_in(app, user).to_vec();
+        // Every presence channel is searched: requests of this kind are rare, and an index would
+        // cost each connection memory.
+        for (place, channel) in &self.apps[app].channels {
+            if !channel.presence.as_deref().is_some_and(|presence| presence.contains(user)) {
+                continue;
+            }
+            ids.extend(channel.members.iter().copied().filter(|&id| {
+                let subscriber = connections.subscriber(id);
+                let membership = subscriber.and_then(|s| s.membership(place as u32));
+                membership.is_some_and(|membership| membership.user.as_deref() == Some(user))
+            }));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let message = "Connection terminated by the application";
+            self.close_with(connections, id, 4009, message, now);
+        }
+    }
+
+    /// Removes the memberships of a subscriber that has closed, and its connection from its app.
+    fn forget<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        subscriber: Subscriber,
+        now: Now,
+    ) {
+        let app = subscriber.app;
+        for membership in subscriber.memberships {
+            self.remove_member(connections, id, app, membership, now);
+        }
+        connections.work.add(MEMBERSHIP_UNITS);
+        self.apps[app].connections -= 1;
+        self.bus.iter_mut().for_each(|bus| bus.note_connections(app));
+        log::debug!("{} has gone", subscriber.socket_id);
+    }
+}
