@@ -51,11 +51,11 @@ pub struct Envelope<'a> {
 
 /// Why a text on the channel is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
+pub enum ParseError {
     /// No envelope at all.
-    NoEnvelope,
+    NotAnEnvelope,
     /// Of a version this program does not know.
-    Version,
+    UnknownVersion,
 }
 
 /// Takes an envelope apart.
@@ -63,22 +63,23 @@ pub enum Foreign {
 /// # Errors
 ///
 /// Why it is none of ours.
-pub fn parse(text: &[u8]) -> Result<Envelope<'_>, Foreign> {
-    let text = std::str::from_utf8(text).map_err(|_| Foreign::NoEnvelope)?;
-    let outer = message::object(text).ok_or(Foreign::NoEnvelope)?;
+pub fn parse(text: &[u8]) -> Result<Envelope<'_>, ParseError> {
+    let text = std::str::from_utf8(text).map_err(|_| ParseError::NotAnEnvelope)?;
+    let outer = message::object(text).ok_or(ParseError::NotAnEnvelope)?;
     let kind = outer.get("type").and_then(|raw| self::text(raw.get()));
     match kind.as_deref() {
         Some(TYPE) => {}
-        Some(kind) if kind.starts_with("reverb.") => return Err(Foreign::Version),
-        _ => return Err(Foreign::NoEnvelope),
+        Some(kind) if kind.starts_with("reverb.") => return Err(ParseError::UnknownVersion),
+        _ => return Err(ParseError::NotAnEnvelope),
     }
     let payload = outer.get("payload").and_then(|raw| message::object(raw.get()));
-    let payload = payload.ok_or(Foreign::NoEnvelope)?;
+    let payload = payload.ok_or(ParseError::NotAnEnvelope)?;
     let field = |name| payload.get(name).map(|raw| raw.get());
     let node = field("node").and_then(self::text).and_then(|text| NodeId::parse(&text));
     let items = field("say").and_then(message::array);
-    let (Some(node), Some(items)) = (node, items) else { return Err(Foreign::NoEnvelope) };
-    let seq = field("seq").map(number).map(|seq| seq.ok_or(Foreign::NoEnvelope)).transpose()?;
+    let (Some(node), Some(items)) = (node, items) else { return Err(ParseError::NotAnEnvelope) };
+    let seq =
+        field("seq").map(number).map(|seq| seq.ok_or(ParseError::NotAnEnvelope)).transpose()?;
     Ok(Envelope { node, seq, items })
 }
 
@@ -89,7 +90,7 @@ pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
 }
 
 /// The node and the number in a text that begins as [`envelope`] writes it.
-pub fn begins(head: &[u8]) -> Option<(NodeId, u64)> {
+pub fn parse_head(head: &[u8]) -> Option<(NodeId, u64)> {
     let head =
         head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;
     let (node, rest) = head.split_at_checked(16)?;
@@ -345,6 +346,7 @@ impl<'o> Row<'o> {
 
 #[cfg(test)]
 mod tests {
+    use super::ParseError::{NotAnEnvelope, UnknownVersion};
     use super::*;
 
     fn event() -> Item<'static> {
@@ -403,9 +405,9 @@ mod tests {
         let read: Vec<_> = read.items.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
         assert_eq!(read, items());
         assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
-        assert_eq!(begins(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
-        assert_eq!(begins(envelope(NodeId(7), None, "").as_bytes()), None);
-        assert_eq!(begins(&text.as_bytes()[..60]), None);
+        assert_eq!(parse_head(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
+        assert_eq!(parse_head(envelope(NodeId(7), None, "").as_bytes()), None);
+        assert_eq!(parse_head(&text.as_bytes()[..60]), None);
     }
 
     #[test]
@@ -419,24 +421,24 @@ mod tests {
     #[test]
     fn what_is_foreign_is_told_from_what_is_of_another_version() {
         for (text, why) in [
-            ("", Foreign::NoEnvelope),
-            ("{}", Foreign::NoEnvelope),
-            (r#"{"type":"message","application":"O:26:","payload":{}}"#, Foreign::NoEnvelope),
-            (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, Foreign::NoEnvelope),
+            ("", NotAnEnvelope),
+            ("{}", NotAnEnvelope),
+            (r#"{"type":"message","application":"O:26:","payload":{}}"#, NotAnEnvelope),
+            (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, NotAnEnvelope),
             (
                 r#"{"type":"reverb.1","payload":{"node":"000000000000000g","say":[]}}"#,
-                Foreign::NoEnvelope,
+                NotAnEnvelope,
             ),
-            (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, Foreign::NoEnvelope),
+            (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, NotAnEnvelope),
             (
                 r#"{"type":"reverb.1","payload":{"node":"0000000000000007","seq":-1,"say":[]}}"#,
-                Foreign::NoEnvelope,
+                NotAnEnvelope,
             ),
-            (r#"{"type":"reverb.2","payload":5}"#, Foreign::Version),
+            (r#"{"type":"reverb.2","payload":5}"#, UnknownVersion),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap_err(), why, "{text}");
         }
-        assert_eq!(parse(b"\xff").unwrap_err(), Foreign::NoEnvelope);
+        assert_eq!(parse(b"\xff").unwrap_err(), NotAnEnvelope);
     }
 
     #[test]

@@ -5,12 +5,12 @@ mod extent;
 
 use std::io::{self, Read};
 
-use extent::{Extent, Garbage};
+use extent::{Extent, Malformed};
 use redis::{Parser, PushKind, ServerError, Value};
 
 /// Something Redis says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Incoming {
     /// A message on a channel this connection is subscribed to.
     Message(Vec<u8>),
     /// This connection is subscribed.
@@ -22,7 +22,7 @@ pub enum Said {
     /// The answer to HELLO, if it contains the role of the server.
     Greeting(Greeting),
     /// The answer to a command that failed, as Redis words it.
-    Failed(String),
+    Error(String),
     /// A message that was longer than allowed. All but the beginning of its text was skipped.
     TooLong {
         /// The length of the whole message.
@@ -64,16 +64,16 @@ pub struct Reader {
 }
 
 /// A value that was received completely.
-enum Come {
+enum Received {
     Value(Value),
     TooLong { bytes: u64, head: Vec<u8> },
 }
 
 /// Why what came cannot be Redis, or is more of it than allowed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum ProtocolError {
     /// Not its protocol.
-    Garbage,
+    Malformed,
     /// An answer longer than this many bytes.
     TooLong(usize),
 }
@@ -96,11 +96,11 @@ impl Reader {
     /// # Errors
     ///
     /// The connection is of no use any more.
-    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Said>, Broken> {
-        let come = self.come(bytes)?;
-        Ok(come.map(|come| match come {
-            Come::Value(value) => said(value),
-            Come::TooLong { bytes, head } => Said::TooLong { bytes, head },
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Incoming>, ProtocolError> {
+        let received = self.receive(bytes)?;
+        Ok(received.map(|received| match received {
+            Received::Value(value) => incoming(value),
+            Received::TooLong { bytes, head } => Incoming::TooLong { bytes, head },
         }))
     }
 
@@ -109,24 +109,24 @@ impl Reader {
     /// # Errors
     ///
     /// Those of [`Reader::next`].
-    pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, Broken> {
-        match self.come(bytes)? {
+    pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, ProtocolError> {
+        match self.receive(bytes)? {
             None => Ok(None),
-            Some(Come::Value(value)) => Ok(Some(answer(value))),
-            Some(Come::TooLong { .. }) => Err(Broken::TooLong(self.bytes_max)),
+            Some(Received::Value(value)) => Ok(Some(answer(value))),
+            Some(Received::TooLong { .. }) => Err(ProtocolError::TooLong(self.bytes_max)),
         }
     }
 
-    fn come(&mut self, bytes: &mut &[u8]) -> Result<Option<Come>, Broken> {
+    fn receive(&mut self, bytes: &mut &[u8]) -> Result<Option<Received>, ProtocolError> {
         let bytes_max = self.bytes_max as u64;
         let followed = self.extent.follow(bytes, bytes_max);
-        let (len, is_whole) = followed.map_err(|Garbage| Broken::Garbage)?;
+        let (len, is_whole) = followed.map_err(|Malformed| ProtocolError::Malformed)?;
         let mut piece;
         (piece, *bytes) = bytes.split_at(len);
         if self.extent.bytes() > bytes_max && !self.passes {
             // Each answer belongs to a command, so none can be skipped.
             if !self.extent.is_push() {
-                return Err(Broken::TooLong(self.bytes_max));
+                return Err(ProtocolError::TooLong(self.bytes_max));
             }
             (self.passes, self.parser) = (true, Parser::new());
         }
@@ -135,7 +135,7 @@ impl Reader {
             false => match self.parser.parse_value(Piece { bytes: &mut piece }) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_timeout() => None,
-                Err(_) => return Err(Broken::Garbage),
+                Err(_) => return Err(ProtocolError::Malformed),
             },
         };
         if !is_whole && parsed.is_none() {
@@ -143,29 +143,29 @@ impl Reader {
         }
         let extent = std::mem::replace(&mut self.extent, Extent::new());
         match (parsed, std::mem::take(&mut self.passes)) {
-            (Some(value), _) if is_whole => Ok(Some(Come::Value(value))),
+            (Some(value), _) if is_whole => Ok(Some(Received::Value(value))),
             (None, true) => {
-                Ok(Some(Come::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
+                Ok(Some(Received::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
             }
             // The parser and `Extent` do not agree on where the value ends.
-            _ => Err(Broken::Garbage),
+            _ => Err(ProtocolError::Malformed),
         }
     }
 }
 
-fn said(value: Value) -> Said {
+fn incoming(value: Value) -> Incoming {
     match value {
         Value::Push { kind: PushKind::Message, mut data } => match data.pop() {
-            Some(Value::BulkString(message)) => Said::Message(message),
-            _ => Said::Other,
+            Some(Value::BulkString(message)) => Incoming::Message(message),
+            _ => Incoming::Other,
         },
-        Value::Push { kind: PushKind::Subscribe, .. } => Said::Subscribed,
-        Value::Push { .. } => Said::Other,
-        Value::ServerError(error) => Said::Failed(in_words(&error)),
-        Value::Attribute { data, .. } => said(*data),
-        Value::Int(number) => Said::Number(number),
-        Value::Map(entries) => greeting(&entries).map_or(Said::Reply, Said::Greeting),
-        _ => Said::Reply,
+        Value::Push { kind: PushKind::Subscribe, .. } => Incoming::Subscribed,
+        Value::Push { .. } => Incoming::Other,
+        Value::ServerError(error) => Incoming::Error(error_text(&error)),
+        Value::Attribute { data, .. } => incoming(*data),
+        Value::Int(number) => Incoming::Number(number),
+        Value::Map(entries) => greeting(&entries).map_or(Incoming::Reply, Incoming::Greeting),
+        _ => Incoming::Reply,
     }
 }
 
@@ -195,12 +195,12 @@ fn answer(value: Value) -> Answer {
         Value::BulkString(text) => Ok(Some(text)),
         Value::SimpleString(text) => Ok(Some(text.into_bytes())),
         Value::Nil => Ok(None),
-        Value::ServerError(error) => Err(in_words(&error)),
+        Value::ServerError(error) => Err(error_text(&error)),
         _ => Ok(Some(Vec::new())),
     }
 }
 
-fn in_words(error: &ServerError) -> String {
+fn error_text(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),
@@ -230,7 +230,7 @@ mod tests {
         >3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n$5\r\nhe\r\nl\r\n:2\r\n\
         -NOPERM no permission\r\n>2\r\n+invalidate\r\n_\r\n";
 
-    fn all(pieces: &[&[u8]]) -> Vec<Said> {
+    fn all(pieces: &[&[u8]]) -> Vec<Incoming> {
         let (mut reader, mut said) = (Reader::new(1_000), Vec::new());
         for piece in pieces {
             let mut bytes = *piece;
@@ -248,13 +248,13 @@ mod tests {
         assert_eq!(
             whole,
             [
-                Said::Reply,
-                Said::Reply,
-                Said::Subscribed,
-                Said::Message(b"he\r\nl".to_vec()),
-                Said::Number(2),
-                Said::Failed("NOPERM no permission".into()),
-                Said::Other,
+                Incoming::Reply,
+                Incoming::Reply,
+                Incoming::Subscribed,
+                Incoming::Message(b"he\r\nl".to_vec()),
+                Incoming::Number(2),
+                Incoming::Error("NOPERM no permission".into()),
+                Incoming::Other,
             ]
         );
         for at in 1..STREAM.len() {
@@ -277,24 +277,24 @@ mod tests {
                 role.len()
             );
             let greeting = Greeting { is_replica, is_cluster };
-            assert_eq!(all(&[hello.as_bytes()]), [Said::Greeting(greeting)]);
+            assert_eq!(all(&[hello.as_bytes()]), [Incoming::Greeting(greeting)]);
         }
     }
 
     #[test]
     fn what_is_not_redis_is_told() {
         for garbage in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x16\x03\x01", b"*x\r\n"] {
-            assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(Broken::Garbage));
+            assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(ProtocolError::Malformed));
         }
     }
 
     #[test]
     fn an_answer_that_is_too_long_ends_the_connection_before_it_is_kept() {
         let mut reader = Reader::new(1_000);
-        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(Broken::TooLong(1_000)));
+        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(ProtocolError::TooLong(1_000)));
         let mut reader = Reader::new(1_000);
         assert_eq!(reader.next(&mut &[b"+", &[b'x'; 900][..]].concat()[..]), Ok(None));
-        assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(Broken::TooLong(1_000)));
+        assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(ProtocolError::TooLong(1_000)));
     }
 
     #[test]
@@ -309,11 +309,11 @@ mod tests {
             [&push(b"one")[..], b":1\r\n", &push(&text), b":2\r\n", &push(b"two")].concat();
         let bytes = push(&text).len() as u64;
         let expected = [
-            Said::Message(b"one".to_vec()),
-            Said::Number(1),
-            Said::TooLong { bytes, head: text[..128].to_vec() },
-            Said::Number(2),
-            Said::Message(b"two".to_vec()),
+            Incoming::Message(b"one".to_vec()),
+            Incoming::Number(1),
+            Incoming::TooLong { bytes, head: text[..128].to_vec() },
+            Incoming::Number(2),
+            Incoming::Message(b"two".to_vec()),
         ];
         for len in [1, 2, 7, 100, 1_999, stream.len()] {
             assert_eq!(all(&stream.chunks(len).collect::<Vec<_>>()), expected, "{len}");
@@ -321,7 +321,10 @@ mod tests {
         // A message of many small values is skipped as well.
         let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
         let said = all(&[many.as_bytes()]);
-        assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Number(7)]);
+        assert_eq!(
+            said,
+            [Incoming::TooLong { bytes: 3_007, head: Vec::new() }, Incoming::Number(7)]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::super::node_set::PLACES;
 use super::super::peer::{Now, SocketId};
 use super::nodes::{NODES_MAX, Node};
 use super::{Bus, FullSync, Unfinished};
-use crate::proto::envelope::{self, Event, Foreign, Item, NodeId};
+use crate::proto::envelope::{self, Event, Item, NodeId, ParseError};
 
 impl<T> Hub<T> {
     /// Handles a message from the Redis channel, except its first `done` items, which were handled
@@ -358,16 +358,16 @@ impl Bus {
         }
     }
 
-    fn note_foreign(&mut self, why: Foreign, now_ms: u64) {
+    fn note_foreign(&mut self, why: ParseError, now_ms: u64) {
         self.counters.foreign += 1;
         self.warnings.warn(
             now_ms,
             match why {
-                Foreign::NoEnvelope => {
+                ParseError::NotAnEnvelope => {
                     "something that is none of these nodes publishes on the Redis channel \
                      (REVERB_SCALING_CHANNEL); what it says is passed over"
                 }
-                Foreign::Version => {
+                ParseError::UnknownVersion => {
                     "a node of a release too different to understand speaks on the Redis channel; \
                      what it says is passed over"
                 }

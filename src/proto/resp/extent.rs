@@ -24,7 +24,7 @@ enum At {
 }
 
 /// The bytes do not follow the protocol.
-pub(super) struct Garbage;
+pub(super) struct Malformed;
 
 impl Extent {
     pub(super) fn new() -> Self {
@@ -50,14 +50,14 @@ impl Extent {
     }
 
     /// Reads these bytes. Returns how many belong to this value, and whether it is complete.
-    pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Garbage> {
+    pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Malformed> {
         let mut rest = bytes;
         while let Some((&first, behind)) = rest.split_first() {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
                     // After an error no value is expected: any further byte is an error as well.
-                    self.values = self.values.checked_sub(1).ok_or(Garbage)?;
+                    self.values = self.values.checked_sub(1).ok_or(Malformed)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
                     (self.bytes, rest) = (self.bytes + 1, behind);
                     continue;
@@ -97,13 +97,13 @@ impl Extent {
     }
 
     /// Determines what follows the line of a value.
-    fn end_line(&mut self, kind: u8, digits: &[u8], max: u64) -> Result<(), Garbage> {
+    fn end_line(&mut self, kind: u8, digits: &[u8], max: u64) -> Result<(), Malformed> {
         self.at = At::Kind;
         if matches!(kind, b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(') {
             return Ok(());
         }
         let number = std::str::from_utf8(digits).ok().and_then(|text| text.trim().parse().ok());
-        let number: i64 = number.ok_or(Garbage)?;
+        let number: i64 = number.ok_or(Malformed)?;
         let count = u64::try_from(number);
         let values = match kind {
             b'$' | b'!' | b'=' => {
@@ -111,7 +111,7 @@ impl Extent {
                     (Ok(len), _) => len,
                     // A null has a negative length.
                     (Err(_), b'$') => return Ok(()),
-                    (Err(_), _) => return Err(Garbage),
+                    (Err(_), _) => return Err(Malformed),
                 };
                 let left = len.saturating_add(2);
                 let is_shown = self.bytes.saturating_add(left) > max && self.head.is_empty();
@@ -119,13 +119,13 @@ impl Extent {
                 return Ok(());
             }
             b'*' | b'~' | b'>' => count.unwrap_or(0),
-            b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?,
+            b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?,
             // The value that has the attributes follows them.
             b'|' => {
-                let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?;
-                count.checked_add(1).ok_or(Garbage)?
+                let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?;
+                count.checked_add(1).ok_or(Malformed)?
             }
-            _ => return Err(Garbage),
+            _ => return Err(Malformed),
         };
         self.values = self.values.saturating_add(values);
         Ok(())
