@@ -1,5 +1,5 @@
-//! Redis' protocol (RESP3): commands to bytes, and bytes to what Redis says. Both are the `redis`
-//! crate's; which command is sent when is the business of the hub.
+//! The Redis protocol (RESP3): encodes commands, and decodes what Redis sends. The `redis` crate does
+//! both; this module limits the memory. Which command is sent when is decided in the hub.
 
 mod extent;
 
@@ -8,43 +8,43 @@ use std::io::{self, Read};
 use extent::{Extent, Malformed};
 use redis::{Parser, PushKind, ServerError, Value};
 
-/// Something Redis says.
+/// A message that Redis has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A message on a channel this connection is subscribed to.
+    /// A published message on a channel that this connection is subscribed to.
     Message(Vec<u8>),
-    /// This connection is subscribed.
+    /// The subscription of this connection is confirmed.
     Subscribed,
-    /// The answer to a command, in the order of the commands.
+    /// The reply to a command. Replies arrive in the order of the commands.
     Reply,
-    /// The answer to a command that is a number: for PUBLISH, the subscribers it reached.
+    /// A reply that is a number: for PUBLISH, the number of subscribers that received the message.
     Number(i64),
-    /// The answer to HELLO, if it contains the role of the server.
+    /// The reply to HELLO, if it contains the role of the server.
     Greeting(Greeting),
-    /// The answer to a command that failed, as Redis words it.
+    /// The error of a command that failed, in the words of Redis.
     Error(String),
-    /// A message that was longer than allowed. All but the beginning of its text was skipped.
+    /// A message over the limit. Everything except the beginning of its text was skipped.
     TooLong {
         /// The length of the whole message.
         bytes: u64,
         /// The beginning of its text.
         head: Vec<u8>,
     },
-    /// Something that was not asked for and does not matter.
+    /// An unsolicited message that does not matter here.
     Other,
 }
 
-/// The role of a server, as it reports it.
+/// The role of a server, as the server reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
     /// Whether the server is a replica of a master.
     pub is_replica: bool,
-    /// Whether it is part of a Redis Cluster, which delivers a message published at any server to
+    /// Whether the server is part of a Redis Cluster, which delivers a message published at any server to
     /// the subscribers at all of them.
     pub is_cluster: bool,
 }
 
-/// A command as bytes.
+/// Encodes a command.
 pub fn command(words: &[&[u8]]) -> Vec<u8> {
     let Some((name, arguments)) = words.split_first() else { return Vec::new() };
     let mut command = redis::Cmd::with_capacity(words.len(), 64);
@@ -53,49 +53,49 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
     command.get_packed_command()
 }
 
-/// Takes bytes apart that come in any pieces.
+/// Decodes the bytes of a connection, split at any point.
 pub struct Reader {
     parser: Parser,
     /// The progress of the value that is being received.
     extent: Extent,
-    /// Whether that value is too long and is skipped.
-    passes: bool,
+    /// Whether that value is over the limit and therefore skipped.
+    skips: bool,
     bytes_max: usize,
 }
 
-/// A value that was received completely.
+/// A complete value, or the rest of one that was skipped.
 enum Received {
     Value(Value),
     TooLong { bytes: u64, head: Vec<u8> },
 }
 
-/// Why what came cannot be Redis, or is more of it than allowed.
+/// Why the connection cannot be used any more.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// Not its protocol.
+    /// The bytes do not follow the Redis protocol.
     Malformed,
-    /// An answer longer than this many bytes.
+    /// A reply is longer than this many bytes.
     TooLong(usize),
 }
 
 impl Reader {
-    /// A reader for the beginning of a connection, which accepts values of up to about `bytes_max`
-    /// bytes. A longer message is skipped while it is received; a longer answer is an error.
+    /// A reader for a new connection that accepts values of up to about `bytes_max` bytes. A longer
+    /// message is skipped while it arrives; a longer reply is an error.
     pub fn new(bytes_max: usize) -> Self {
-        Reader { parser: Parser::new(), extent: Extent::new(), passes: false, bytes_max }
+        Reader { parser: Parser::new(), extent: Extent::new(), skips: false, bytes_max }
     }
 
-    /// Accepts values of up to about so many bytes from now on.
+    /// Changes the limit for the following values.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
 
-    /// The next thing said in these bytes, which are advanced past what was looked at; `None` when
-    /// the rest of it has yet to come.
+    /// The next message in `bytes`, which is advanced past the bytes that were read; `None` if the
+    /// message is incomplete.
     ///
     /// # Errors
     ///
-    /// The connection is of no use any more.
+    /// The connection cannot be used any more.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Incoming>, ProtocolError> {
         let received = self.receive(bytes)?;
         Ok(received.map(|received| match received {
@@ -104,7 +104,7 @@ impl Reader {
         }))
     }
 
-    /// The same where it can only be the answer to a command.
+    /// Like [`Reader::next`], for connections without subscriptions: the next reply.
     ///
     /// # Errors
     ///
@@ -123,14 +123,14 @@ impl Reader {
         let (len, is_whole) = followed.map_err(|Malformed| ProtocolError::Malformed)?;
         let mut piece;
         (piece, *bytes) = bytes.split_at(len);
-        if self.extent.bytes() > bytes_max && !self.passes {
-            // Each answer belongs to a command, so none can be skipped.
+        if self.extent.bytes() > bytes_max && !self.skips {
+            // Each reply belongs to a command, so none can be skipped.
             if !self.extent.is_push() {
                 return Err(ProtocolError::TooLong(self.bytes_max));
             }
-            (self.passes, self.parser) = (true, Parser::new());
+            (self.skips, self.parser) = (true, Parser::new());
         }
-        let parsed = match self.passes {
+        let parsed = match self.skips {
             true => None,
             false => match self.parser.parse_value(Piece { bytes: &mut piece }) {
                 Ok(value) => Some(value),
@@ -142,7 +142,7 @@ impl Reader {
             return Ok(None);
         }
         let extent = std::mem::replace(&mut self.extent, Extent::new());
-        match (parsed, std::mem::take(&mut self.passes)) {
+        match (parsed, std::mem::take(&mut self.skips)) {
             (Some(value), _) if is_whole => Ok(Some(Received::Value(value))),
             (None, true) => {
                 Ok(Some(Received::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
@@ -187,7 +187,7 @@ fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// The text that answers a command, empty if it is none, or nothing; or why the command failed.
+/// A reply: its text, empty if the reply has another type; `None` for null; or the error.
 pub type Answer = Result<Option<Vec<u8>>, String>;
 
 fn answer(value: Value) -> Answer {
@@ -207,7 +207,7 @@ fn error_text(error: &ServerError) -> String {
     }
 }
 
-/// Some of the bytes of a connection: at their end more will come, which is not the end.
+/// A part of the bytes of a connection. Its end is reported as `WouldBlock`, not as end of file.
 struct Piece<'a, 'b> {
     bytes: &'a mut &'b [u8],
 }
@@ -231,19 +231,19 @@ mod tests {
         -NOPERM no permission\r\n>2\r\n+invalidate\r\n_\r\n";
 
     fn all(pieces: &[&[u8]]) -> Vec<Incoming> {
-        let (mut reader, mut said) = (Reader::new(1_000), Vec::new());
+        let (mut reader, mut messages) = (Reader::new(1_000), Vec::new());
         for piece in pieces {
             let mut bytes = *piece;
-            while let Some(next) = reader.next(&mut bytes).unwrap() {
-                said.push(next);
+            while let Some(message) = reader.next(&mut bytes).unwrap() {
+                messages.push(message);
             }
             assert!(bytes.is_empty());
         }
-        said
+        messages
     }
 
     #[test]
-    fn what_redis_says_is_the_same_in_any_pieces() {
+    fn messages_are_the_same_in_any_pieces() {
         let whole = all(&[STREAM]);
         assert_eq!(
             whole,
@@ -282,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_redis_is_told() {
+    fn other_protocols_are_an_error() {
         for garbage in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x16\x03\x01", b"*x\r\n"] {
             assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(ProtocolError::Malformed));
         }
     }
 
     #[test]
-    fn an_answer_that_is_too_long_ends_the_connection_before_it_is_kept() {
+    fn a_reply_over_the_limit_is_an_error_before_it_is_stored() {
         let mut reader = Reader::new(1_000);
         assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(ProtocolError::TooLong(1_000)));
         let mut reader = Reader::new(1_000);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_long_is_passed_over_and_what_follows_is_read() {
+    fn a_message_over_the_limit_is_skipped_and_the_next_is_read() {
         let text = [&b"head\r\n"[..], &[b'x'; 2_000]].concat();
         let push = |text: &[u8]| {
             let len = text.len();
@@ -320,15 +320,15 @@ mod tests {
         }
         // A message of many small values is skipped as well.
         let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
-        let said = all(&[many.as_bytes()]);
+        let messages = all(&[many.as_bytes()]);
         assert_eq!(
-            said,
+            messages,
             [Incoming::TooLong { bytes: 3_007, head: Vec::new() }, Incoming::Number(7)]
         );
     }
 
     #[test]
-    fn an_answer_is_a_text_nothing_or_an_error() {
+    fn a_reply_is_a_text_null_or_an_error() {
         let mut bytes = &b"$3\r\nabc\r\n$-1\r\n_\r\n+stream\r\n-NOAUTH Log in.\r\n"[..];
         let mut reader = Reader::new(1_000);
         let mut next = || reader.answer(&mut bytes).unwrap().unwrap();

@@ -1,25 +1,25 @@
-//! Where a value from Redis ends, and how long it will be, before it is stored: only its lines and
-//! lengths are read, and nothing is decoded.
+//! Finds where a value from Redis ends and how long it will be, before the value is stored. Reads
+//! lines and lengths only; the parser of the `redis` crate decodes the value.
 
-/// How much of a value was received.
+/// The progress of a value that is being received.
 pub(super) struct Extent {
-    /// Its first byte, once it has begun.
+    /// The first byte; `None` until it has arrived.
     kind: Option<u8>,
-    /// Values that have yet to begin: this one and those nested in it.
+    /// The number of values still to come: this value and the values nested in it.
     values: u64,
     at: At,
-    /// Bytes of it that were received.
+    /// The bytes received.
     bytes: u64,
-    /// The beginning of the text that made it too long.
+    /// The beginning of the text that exceeded the limit.
     head: Vec<u8>,
 }
 
 enum At {
-    /// A value begins.
+    /// At the first byte of a value.
     Kind,
-    /// In the line after the first byte of a value; `digits` is its beginning, maybe a number.
+    /// In the line after the first byte of a value; `digits` is the beginning of the line.
     Line { kind: u8, digits: Vec<u8>, ends: bool },
-    /// In a text with so many bytes left, including those of the CRLF after it.
+    /// In a text; `left` bytes are missing, including the CRLF at its end.
     Text { left: u64, is_shown: bool },
 }
 
@@ -31,12 +31,12 @@ impl Extent {
         Extent { kind: None, values: 1, at: At::Kind, bytes: 0, head: Vec::new() }
     }
 
-    /// Whether it is a push, which answers no command.
+    /// Whether the value is a push, which is not a reply.
     pub(super) fn is_push(&self) -> bool {
         self.kind == Some(b'>')
     }
 
-    /// Bytes of it that were received, and those that its current text still needs.
+    /// The bytes received, plus the missing bytes of the current text.
     pub(super) fn bytes(&self) -> u64 {
         match self.at {
             At::Text { left, .. } => self.bytes.saturating_add(left),
@@ -44,12 +44,12 @@ impl Extent {
         }
     }
 
-    /// The beginning of the text that made it longer than allowed.
+    /// The beginning of the text that exceeded the limit.
     pub(super) fn into_head(self) -> Vec<u8> {
         self.head
     }
 
-    /// Reads these bytes. Returns how many belong to this value, and whether it is complete.
+    /// Reads `bytes`. Returns how many of them belong to this value, and whether it is complete.
     pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Malformed> {
         let mut rest = bytes;
         while let Some((&first, behind)) = rest.split_first() {
@@ -132,7 +132,7 @@ impl Extent {
     }
 }
 
-/// More than the longest number has, with some space around it.
+/// Enough for the longest number with some white space.
 const DIGITS_MAX: usize = 64;
-/// Enough of an envelope to read its node and its number.
+/// Enough of an envelope to read its sender and sequence number.
 const HEAD_BYTES: usize = 128;
