@@ -82,7 +82,7 @@ impl RedisTarget {
         let told = |key: &str, reason: String| {
             Error::new("configuration", format!("servers.reverb.scaling.server.{key}"), reason)
         };
-        let single = Named {
+        let single = Endpoint {
             tls: scaling
                 .scheme
                 .as_deref()
@@ -93,20 +93,20 @@ impl RedisTarget {
             username: scaling.username.clone(),
             password: scaling.password.clone(),
             database: Some(scaling.database),
-            place: None,
+            address: None,
         };
         let mut named = host(&scaling.host).map_err(|e| told("host", e))?.or(single);
         if let Some(text) = &scaling.url {
             named = url(text).map_err(|e| told("url", e))?.or(named);
         }
-        let Some(place) = named.place else { return Err(told("host", NO_HOST.into())) };
+        let Some(address) = named.address else { return Err(told("host", NO_HOST.into())) };
         let mut tls = named.tls.unwrap_or_default().then(|| scaling.tls.clone());
-        let transport = match (place, &mut tls) {
-            (Place::File(_), Some(_)) => {
+        let transport = match (address, &mut tls) {
+            (Address::File(_), Some(_)) => {
                 return Err(told("host", "is a socket file, over which nobody speaks TLS".into()));
             }
-            (Place::File(path), None) => Transport::Unix(path),
-            (Place::Host(host), tls) => {
+            (Address::File(path), None) => Transport::Unix(path),
+            (Address::Host(host), tls) => {
                 if let Some(tls) = tls {
                     tls.peer_name.get_or_insert_with(|| host.clone());
                 }
@@ -154,9 +154,9 @@ impl fmt::Debug for RedisTls {
 
 /// What one source names of a Redis.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Named {
+pub(super) struct Endpoint {
     tls: Option<bool>,
-    place: Option<Place>,
+    address: Option<Address>,
     port: Option<u16>,
     username: Option<String>,
     password: Option<String>,
@@ -164,17 +164,17 @@ pub(super) struct Named {
 }
 
 #[derive(Debug, PartialEq)]
-enum Place {
+enum Address {
     Host(String),
     File(PathBuf),
 }
 
-impl Named {
+impl Endpoint {
     /// What is not named here is as there.
-    fn or(self, other: Named) -> Named {
-        Named {
+    fn or(self, other: Endpoint) -> Endpoint {
+        Endpoint {
             tls: self.tls.or(other.tls),
-            place: self.place.or(other.place),
+            address: self.address.or(other.address),
             port: self.port.or(other.port),
             username: self.username.or(other.username),
             password: self.password.or(other.password),
@@ -193,19 +193,19 @@ pub(super) fn scheme(text: &str) -> Result<bool, String> {
 }
 
 /// Parses `REDIS_HOST`: a name, an address, the path of a socket file, or a URL.
-pub(super) fn host(text: &str) -> Result<Named, String> {
+pub(super) fn host(text: &str) -> Result<Endpoint, String> {
     if text.contains("://") || text.starts_with("unix:") {
         return url(text);
     }
-    let place = match text.starts_with('/') {
-        true => Place::File(text.into()),
-        false => Place::Host(host_name(text).ok_or(WRONG_HOST)?),
+    let address = match text.starts_with('/') {
+        true => Address::File(text.into()),
+        false => Address::Host(host_name(text).ok_or(WRONG_HOST)?),
     };
-    Ok(Named { place: Some(place), ..Named::default() })
+    Ok(Endpoint { address: Some(address), ..Endpoint::default() })
 }
 
 /// Parses a URL.
-pub(super) fn url(text: &str) -> Result<Named, String> {
+pub(super) fn url(text: &str) -> Result<Endpoint, String> {
     let (scheme_name, rest) = text.split_once(':').ok_or(NO_SCHEME)?;
     let tls = scheme(scheme_name).map_err(|_| NO_SCHEME)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -221,11 +221,11 @@ pub(super) fn url(text: &str) -> Result<Named, String> {
     };
     let asked = |names: [&str; 2]| names.iter().find_map(|name| query.value(name));
     let mut database = asked(["database", "db"]).map(str::to_owned);
-    let (place, port) = if scheme_name.eq_ignore_ascii_case("unix") {
+    let (address, port) = if scheme_name.eq_ignore_ascii_case("unix") {
         if !address.is_empty() || !path.starts_with('/') || path.len() < 2 {
             return Err("must have the path of a socket file: unix:/run/redis.sock".into());
         }
-        (Place::File(decode_percent(path).into_owned().into()), None)
+        (Address::File(decode_percent(path).into_owned().into()), None)
     } else {
         let number = path.trim_start_matches('/');
         if database.is_none() && !number.is_empty() {
@@ -233,12 +233,12 @@ pub(super) fn url(text: &str) -> Result<Named, String> {
         }
         let split = split_port(address).map_err(|reason| format!("{reason}{ESCAPED}"));
         let (name, port) = split?;
-        (Place::Host(name), port)
+        (Address::Host(name), port)
     };
     let decoded = |text: &str| decode_percent(text).into_owned();
-    Ok(Named {
+    Ok(Endpoint {
         tls: Some(tls),
-        place: Some(place),
+        address: Some(address),
         port,
         username: Some(user)
             .filter(|user| !user.is_empty())

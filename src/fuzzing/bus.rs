@@ -1,8 +1,8 @@
 //! Other nodes, as the hub that is fuzzed hears them through its connection to Redis; and that
 //! connection, which comes and goes.
 
-use super::hub::{CHANNELS, Script, USERS};
 use super::pieces::pieces;
+use super::script::{CHANNELS, Script, USERS};
 use crate::hub::{BusWant, Hub, Now};
 use crate::proto::envelope::{Event, Item, NodeId, envelope};
 use crate::proto::message::KeyOrder;

@@ -8,6 +8,7 @@ use std::io::IoSlice;
 #[cfg(feature = "redis")]
 use super::bus::Bus;
 use super::pieces::{cuts, pieces};
+use super::script::{CHANNELS, Script, USERS};
 use crate::config::{App, ClientEvents, Config, RateLimit};
 use crate::hub::{ConnId, Hub, IoAction, Now, SocketId};
 use crate::proto::auth::{Signer, md5_hex};
@@ -19,7 +20,7 @@ pub fn hub(data: &[u8]) {
     let (lengths, script) = cuts(data);
     let has_bus = data.first().is_some_and(|first| first & 8 != 0);
     let mut world = World::new(lengths, has_bus);
-    let mut script = Script(script);
+    let mut script = Script::new(script);
     while let Some(step) = script.byte() {
         world.step(step, &mut script);
         world.hub.audit().unwrap_or_else(|fault| panic!("{fault}"));
@@ -28,46 +29,6 @@ pub fn hub(data: &[u8]) {
 }
 
 const SECRET: &str = "secret";
-pub(super) const CHANNELS: [&str; 9] = [
-    "a",
-    "cache-c",
-    "private-p",
-    "private-cache-q",
-    "presence-a",
-    "presence-cache-b",
-    "private-encrypted-e",
-    "#server-to-user-1",
-    "odd \"é",
-];
-pub(super) const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
-
-/// What is left of the bytes that say what is done.
-pub(super) struct Script<'a>(&'a [u8]);
-
-impl<'a> Script<'a> {
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    /// One of these; the first when the script is over.
-    pub(super) fn choose<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::from(self.byte().unwrap_or(0)) % of.len()]
-    }
-
-    /// So many bytes as the next one says.
-    pub(super) fn bytes(&mut self) -> &'a [u8] {
-        let len = usize::from(self.byte().unwrap_or(0));
-        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        bytes
-    }
-
-    pub(super) fn text(&mut self) -> String {
-        String::from_utf8_lossy(self.bytes()).into_owned()
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Client {

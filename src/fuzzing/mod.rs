@@ -18,6 +18,7 @@ mod message;
 mod pieces;
 #[cfg(feature = "redis")]
 mod resp;
+mod script;
 
 pub use config::config;
 #[cfg(feature = "redis")]

@@ -3,7 +3,7 @@
 //! a reader without that limit does.
 
 use super::pieces::{cuts, pieces};
-use crate::proto::resp::{Broken, Reader, Said, command};
+use crate::proto::resp::{Incoming, ProtocolError, Reader, command};
 
 /// Bytes from Redis.
 pub fn resp(data: &[u8]) {
@@ -19,10 +19,10 @@ pub fn resp(data: &[u8]) {
     // The reader skips garbage in a message that is too long, if one piece has both.
     same(&limited, &limited_single, |a, b| a == b);
     same(&limited, &whole, |limited, whole| match limited {
-        Said::TooLong { bytes, head } => *bytes > BYTES_MAX as u64 && head.len() < 1_000,
+        Incoming::TooLong { bytes, head } => *bytes > BYTES_MAX as u64 && head.len() < 1_000,
         said => said == whole,
     });
-    let is_too_long = |said: &Said| matches!(said, Said::TooLong { .. });
+    let is_too_long = |said: &Incoming| matches!(said, Incoming::TooLong { .. });
     if limited.broken.is_none() && !limited.said.iter().any(is_too_long) {
         assert!(whole.said.starts_with(&limited.said));
     }
@@ -34,8 +34,8 @@ const BYTES_MAX: usize = 100;
 /// What was read.
 #[derive(Debug, Default)]
 struct Outcome {
-    said: Vec<Said>,
-    broken: Option<Broken>,
+    said: Vec<Incoming>,
+    broken: Option<ProtocolError>,
 }
 
 /// What is Redis' protocol is read the same in any pieces. Where it is not, the parser may see
@@ -48,7 +48,7 @@ fn compare(cut: &Outcome, whole: &Outcome) {
 }
 
 /// Asserts that two readings agree up to the end of the shorter one.
-fn same(one: &Outcome, other: &Outcome, is_same: fn(&Said, &Said) -> bool) {
+fn same(one: &Outcome, other: &Outcome, is_same: fn(&Incoming, &Incoming) -> bool) {
     let mut both = one.said.iter().zip(&other.said);
     assert!(both.all(|(one, other)| is_same(one, other)), "{one:?} {other:?}");
 }
@@ -73,6 +73,6 @@ fn one_command(lengths: &[u8], bytes: &[u8]) {
     let words: Vec<&[u8]> = pieces(lengths, bytes).collect();
     if !words.is_empty() {
         let answer = read(lengths, &command(&words), usize::MAX);
-        assert_eq!((answer.said, answer.broken), (vec![Said::Reply], None));
+        assert_eq!((answer.said, answer.broken), (vec![Incoming::Reply], None));
     }
 }

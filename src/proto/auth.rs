@@ -1,11 +1,11 @@
 //! Signatures of the Pusher protocol: HMAC-SHA256 in lower-case hexadecimal (protocol sections
-//! 6.2, 11.1 and 14.1), compared in constant time. Nothing here knows where a secret came from.
+//! 6.2, 11.1 and 14.1), compared in constant time. Where a secret comes from is not known here.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
-/// Signs with one app's secret. The key is hashed once, when it is made.
+/// Signs with the secret of one app, which is hashed once in advance.
 #[derive(Clone)]
 pub struct Signer(Hmac<Sha256>);
 
@@ -15,8 +15,8 @@ impl Signer {
         Signer(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
     }
 
-    /// Whether `signature` is the lower-case hexadecimal signature of the joined `parts`; takes
-    /// the same time wherever it differs.
+    /// Whether `signature` is the lower-case hexadecimal signature of the joined `parts`. The
+    /// comparison takes the same time wherever they differ.
     pub fn verify(&self, parts: &[&str], signature: &str) -> bool {
         let Some(bytes) = decode_hex::<32>(signature) else { return false };
         self.signed(parts).verify_slice(&bytes).is_ok()
@@ -24,7 +24,7 @@ impl Signer {
 
     /// The signature of the joined `parts`.
     pub fn sign(&self, parts: &[&str]) -> String {
-        encode_hex(&self.signed(parts).finalize().into_bytes())
+        base16ct::lower::encode_string(&self.signed(parts).finalize().into_bytes())
     }
 
     fn signed(&self, parts: &[&str]) -> Hmac<Sha256> {
@@ -36,49 +36,21 @@ impl Signer {
 
 /// The lower-case hexadecimal MD5 of a request body.
 pub fn md5_hex(body: &[u8]) -> String {
-    encode_hex(&Md5::digest(body))
+    base16ct::lower::encode_string(&Md5::digest(body))
 }
 
-/// Whether `hash` is what [`md5_hex`] makes of this body.
+/// Whether `hash` is the [`md5_hex`] of this body.
 pub fn is_md5_hex(hash: &str, body: &[u8]) -> bool {
     decode_hex(hash).is_some_and(|hash: [u8; 16]| hash == Md5::digest(body)[..])
 }
 
-fn encode_hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
-}
-
-/// So many bytes from lower-case hexadecimal digits. Upper case is refused: signatures and hashes
-/// are compared as text by every other implementation.
+/// Decodes exactly `BYTES` bytes from lower-case hexadecimal. Upper case is rejected: every other
+/// implementation compares signatures and hashes as text.
 fn decode_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    if pairs.len() != BYTES {
-        return None;
-    }
-    // By a table, and all of them before the verdict: digits and letters in no order are what a
-    // processor guesses worst, at a cost of more than the hash.
-    let (mut bytes, mut seen) = ([0; BYTES], 0);
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
-        seen |= high | low;
-        *byte = high << 4 | low;
-    }
-    (seen & NO_DIGIT == 0).then_some(bytes)
+    let mut bytes = [0; BYTES];
+    let decoded = base16ct::lower::decode(text, &mut bytes).ok()?;
+    (decoded.len() == BYTES).then_some(bytes)
 }
-
-/// The value of each byte as a hexadecimal digit.
-const DIGITS: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
-/// No digit has this bit.
-const NO_DIGIT: u8 = 0x80;
 
 #[cfg(test)]
 mod tests {
@@ -87,7 +59,7 @@ mod tests {
     const SECRET: &str = "7ad3773142a6692b25b8";
 
     #[test]
-    fn known_signatures_come_out() {
+    fn signatures_match_known_ones() {
         let signer = Signer::new(SECRET);
         let private = "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
         assert_eq!(signer.sign(&["1234.1234", ":", "private-foobar"]), private);
@@ -97,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_of_a_right_signature_are_wrong() {
+    fn other_forms_of_a_valid_signature_are_rejected() {
         let signer = Signer::new(SECRET);
         let right = signer.sign(&["x"]);
         assert!(signer.verify(&["x"], &right));

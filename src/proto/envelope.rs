@@ -4,9 +4,9 @@
 //! {"type":"reverb.1","payload":{"node":"00c0ffee00c0ffee","seq":7,"say":[["channel","1","news",2]]}}
 //! ```
 //!
-//! `type` names the version. Unknown kinds of items and values after the known ones are ignored, so
-//! nodes of two releases work together. Nodes of Laravel Reverb ignore these messages. An envelope
-//! with `seq` is part of its node's sequence; one without is about sequences. The hub acts on them.
+//! `type` names the version. Receivers ignore unknown kinds of items and values after the known
+//! ones, so nodes of two releases work together. Laravel Reverb ignores all of them. An envelope
+//! without `seq` is not part of its node's sequence. What a node does with an item is in the hub.
 
 use std::borrow::Cow;
 
@@ -17,15 +17,15 @@ use super::message::{self, KeyOrder, push_json_string};
 /// The `type` of every envelope.
 pub const TYPE: &str = "reverb.1";
 
-/// Bytes of items after which an envelope is complete: one more item may follow, of any length.
+/// An envelope with this many bytes of items is full; the last item may exceed it by any length.
 pub const ITEMS_BYTES: usize = 65_536;
 
-/// A node, for as long as its process lives; prints as 16 hexadecimal digits.
+/// The id of a node for the lifetime of its process; prints as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
-    /// Reads what [`NodeId`] prints; `None` for any other text.
+    /// Parses 16 hexadecimal digits; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         is_hex.then(|| u64::from_str_radix(text, 16).ok().map(NodeId)).flatten()
@@ -38,58 +38,59 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// An envelope taken apart as far as its items.
+/// A parsed envelope; its items are not parsed yet.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// Who says it.
+    /// The sender.
     pub node: NodeId,
-    /// Its place in what the node says; `None` when it has none.
+    /// The sequence number; `None` if the envelope is not part of the sequence.
     pub seq: Option<u64>,
-    /// Items, to be read with [`Item::read`].
+    /// The items as JSON texts; [`Item::read`] parses one.
     pub items: Vec<&'a RawValue>,
 }
 
-/// Why a text on the channel is passed over.
+/// Why a message on the channel is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
-    /// No envelope at all.
-    NoEnvelope,
-    /// Of a version this program does not know.
-    Version,
+pub enum ParseError {
+    /// It is not an envelope.
+    NotAnEnvelope,
+    /// It is an envelope of a version that this release does not know.
+    UnknownVersion,
 }
 
-/// Takes an envelope apart.
+/// Parses an envelope.
 ///
 /// # Errors
 ///
-/// Why it is none of ours.
-pub fn parse(text: &[u8]) -> Result<Envelope<'_>, Foreign> {
-    let text = std::str::from_utf8(text).map_err(|_| Foreign::NoEnvelope)?;
-    let outer = message::object(text).ok_or(Foreign::NoEnvelope)?;
+/// The text is not an envelope of this version.
+pub fn parse(text: &[u8]) -> Result<Envelope<'_>, ParseError> {
+    let text = std::str::from_utf8(text).map_err(|_| ParseError::NotAnEnvelope)?;
+    let outer = message::object(text).ok_or(ParseError::NotAnEnvelope)?;
     let kind = outer.get("type").and_then(|raw| self::text(raw.get()));
     match kind.as_deref() {
         Some(TYPE) => {}
-        Some(kind) if kind.starts_with("reverb.") => return Err(Foreign::Version),
-        _ => return Err(Foreign::NoEnvelope),
+        Some(kind) if kind.starts_with("reverb.") => return Err(ParseError::UnknownVersion),
+        _ => return Err(ParseError::NotAnEnvelope),
     }
     let payload = outer.get("payload").and_then(|raw| message::object(raw.get()));
-    let payload = payload.ok_or(Foreign::NoEnvelope)?;
+    let payload = payload.ok_or(ParseError::NotAnEnvelope)?;
     let field = |name| payload.get(name).map(|raw| raw.get());
     let node = field("node").and_then(self::text).and_then(|text| NodeId::parse(&text));
     let items = field("say").and_then(message::array);
-    let (Some(node), Some(items)) = (node, items) else { return Err(Foreign::NoEnvelope) };
-    let seq = field("seq").map(number).map(|seq| seq.ok_or(Foreign::NoEnvelope)).transpose()?;
+    let (Some(node), Some(items)) = (node, items) else { return Err(ParseError::NotAnEnvelope) };
+    let seq =
+        field("seq").map(number).map(|seq| seq.ok_or(ParseError::NotAnEnvelope)).transpose()?;
     Ok(Envelope { node, seq, items })
 }
 
-/// Writes an envelope; `items` are what [`Item::write`] wrote, with commas between them.
+/// Encodes an envelope; `items` is the output of [`Item::write`], separated by commas.
 pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
     let seq = seq.map_or(String::new(), |seq| format!(r#""seq":{seq},"#));
     format!(r#"{{"type":"{TYPE}","payload":{{"node":"{node}",{seq}"say":[{items}]}}}}"#)
 }
 
-/// The node and the number in a text that begins as [`envelope`] writes it.
-pub fn begins(head: &[u8]) -> Option<(NodeId, u64)> {
+/// The sender and the sequence number, from the beginning of an [`envelope`] that was cut off.
+pub fn parse_head(head: &[u8]) -> Option<(NodeId, u64)> {
     let head =
         head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;
     let (node, rest) = head.split_at_checked(16)?;
@@ -99,44 +100,43 @@ pub fn begins(head: &[u8]) -> Option<(NodeId, u64)> {
     Some((NodeId::parse(text(node)?)?, number(text(&rest[..end])?)?))
 }
 
-/// One thing a node says.
+/// An item of an envelope: a fact about its sender, or a part of the protocol between nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what their names say")]
 pub enum Item<'a> {
     /// An event for subscribers.
     Event(Event<'a>),
-    /// End the connections of this user.
+    /// Disconnect all connections of this user.
     Terminate { app: Text<'a>, user: Text<'a> },
-    /// So many connections of an app are here.
+    /// The sender's number of connections of an app.
     Connections { app: Text<'a>, count: u32 },
-    /// So many subscribers of a channel are here.
+    /// The sender's number of subscribers of a channel.
     Channel { app: Text<'a>, channel: Text<'a>, count: u32 },
-    /// A user of a presence channel is here; `info` is JSON text.
+    /// A user has joined a presence channel at the sender; `info` is JSON text.
     Joined { app: Text<'a>, channel: Text<'a>, user: Text<'a>, info: Option<&'a str> },
-    /// A user of a presence channel is not here any more.
+    /// A user has left a presence channel at the sender.
     Left { app: Text<'a>, channel: Text<'a>, user: Text<'a> },
-    /// A cache channel keeps this message, a JSON text, for so long. Of two the one with the
-    /// greater version is kept.
+    /// The cached message of a channel, as JSON text. The message with the greater version wins.
     Cached { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
-    /// From here to [`Item::SyncEnd`] everything that is here is told once more; what cache channels
-    /// keep only if it says so.
+    /// A full sync begins: the sender publishes its state again, up to [`Item::SyncEnd`]. `kept` says
+    /// whether cached messages are part of it.
     SyncBegin { kept: bool },
-    /// Everything was told.
+    /// The full sync is complete.
     SyncEnd,
-    /// The node goes.
+    /// The sender stops.
     Goodbye,
-    /// Who hears this should items [`Item::Alive`].
+    /// The sender has started: each receiver answers with [`Item::Alive`].
     Hello,
-    /// The node has said up to before `next`, keeps what it said from `first` on to items it again,
-    /// has been here for so long, and gives what it will items then the number `end`.
+    /// A heartbeat. `next` is the number of the next envelope, `first` that of the oldest envelope
+    /// that can be retransmitted, `end` that of the envelope after those that wait to be sent.
     Alive { first: u64, next: u64, up_ms: u64, end: u64 },
-    /// Everything of this node before `next` has been heard.
+    /// The sender has received all envelopes of this node before `next`.
     Ack { node: NodeId, next: u64 },
-    /// This node has not been heard of for so long, and may come back.
+    /// The sender has received nothing from this node for `silent_ms`.
     Suspect { node: NodeId, silent_ms: u64 },
-    /// This node should items again what it said from `next` on.
+    /// This node should retransmit its envelopes from `next` on.
     Nack { node: NodeId, next: u64 },
-    /// This node should tell everything that is there; what its cache channels keep too, if asked.
+    /// This node should start a full sync; `kept` asks for cached messages too.
     SyncRequest { node: NodeId, kept: bool },
 }
 
@@ -147,25 +147,24 @@ pub struct Event<'a> {
     pub app: Text<'a>,
     /// The event's name.
     pub name: &'a str,
-    /// What it carries.
+    /// The payload.
     pub data: &'a str,
-    /// Whose subscribers get it.
+    /// The channels whose subscribers receive it.
     pub channels: Vec<Text<'a>>,
-    /// The form of the message.
+    /// The key order of the message.
     pub order: KeyOrder,
-    /// The socket id that is left out.
+    /// The socket id that does not receive it.
     pub except: Option<Text<'a>>,
-    /// Who sent it, where a client did on a presence channel.
+    /// The user id of the client that sent it on a presence channel.
     pub user: Option<Text<'a>>,
-    /// A number greater than that of any event its node knew of; 0 where no cache channel keeps
-    /// it.
+    /// Greater than the clock of any event that the sender knew; 0 if no cache channel stores it.
     pub clock: u64,
 }
 
-/// The clock of an event, and the node it comes from: all nodes agree which of two is greater.
+/// The clock of an event and the id of its node; all nodes order two versions the same way.
 pub type Version = (u64, u64);
 
-/// A text, copied only where it was escaped.
+/// A text; copied only if it contained escapes.
 pub type Text<'a> = Cow<'a, str>;
 
 impl Item<'_> {
@@ -213,7 +212,7 @@ impl Item<'_> {
         row.out.push(']');
     }
 
-    /// Takes an item apart; `None` when it is of a kind that is not known, or a value is wrong.
+    /// Parses an item; `None` if its kind is unknown or a value is invalid.
     pub fn read(raw: &str) -> Option<Item<'_>> {
         let values = message::array(raw)?;
         let raw = |at: usize| values.get(at).map(|raw| raw.get());
@@ -276,7 +275,7 @@ fn text(raw: &str) -> Option<Text<'_>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     match inner.contains('\\') {
         true => message::string(raw),
-        // It was parsed before, so what stands between the quotes is what it means.
+        // It was parsed before and has no escapes, so the text between the quotes is the value.
         false => Some(Cow::Borrowed(inner)),
     }
 }
@@ -285,7 +284,7 @@ fn number(raw: &str) -> Option<u64> {
     raw.parse().ok()
 }
 
-/// A JSON array that is being written.
+/// Writes a JSON array.
 struct Row<'o> {
     out: &'o mut String,
     is_empty: bool,
@@ -345,6 +344,7 @@ impl<'o> Row<'o> {
 
 #[cfg(test)]
 mod tests {
+    use super::ParseError::{NotAnEnvelope, UnknownVersion};
     use super::*;
 
     fn event() -> Item<'static> {
@@ -403,13 +403,13 @@ mod tests {
         let read: Vec<_> = read.items.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
         assert_eq!(read, items());
         assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
-        assert_eq!(begins(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
-        assert_eq!(begins(envelope(NodeId(7), None, "").as_bytes()), None);
-        assert_eq!(begins(&text.as_bytes()[..60]), None);
+        assert_eq!(parse_head(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
+        assert_eq!(parse_head(envelope(NodeId(7), None, "").as_bytes()), None);
+        assert_eq!(parse_head(&text.as_bytes()[..60]), None);
     }
 
     #[test]
-    fn an_event_is_not_written_anew() {
+    fn an_event_keeps_its_json_texts() {
         let mut written = String::new();
         event().write(&mut written);
         let expected = r#"["event","a","e\u00e9","{\"n\":1.0}",["c","quote\"d"],1,"1.2",null,9]"#;
@@ -417,30 +417,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foreign_is_told_from_what_is_of_another_version() {
+    fn unknown_versions_differ_from_other_messages() {
         for (text, why) in [
-            ("", Foreign::NoEnvelope),
-            ("{}", Foreign::NoEnvelope),
-            (r#"{"type":"message","application":"O:26:","payload":{}}"#, Foreign::NoEnvelope),
-            (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, Foreign::NoEnvelope),
+            ("", NotAnEnvelope),
+            ("{}", NotAnEnvelope),
+            (r#"{"type":"message","application":"O:26:","payload":{}}"#, NotAnEnvelope),
+            (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, NotAnEnvelope),
             (
-                r#"{"type":"reverb.1","payload":{"node":"000000000000000g","say":[]}}"#,
-                Foreign::NoEnvelope,
+                r#"{"type":"reverb.1","payload":{"node":"g000000000000000","say":[]}}"#,
+                NotAnEnvelope,
             ),
-            (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, Foreign::NoEnvelope),
+            (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, NotAnEnvelope),
             (
                 r#"{"type":"reverb.1","payload":{"node":"0000000000000007","seq":-1,"say":[]}}"#,
-                Foreign::NoEnvelope,
+                NotAnEnvelope,
             ),
-            (r#"{"type":"reverb.2","payload":5}"#, Foreign::Version),
+            (r#"{"type":"reverb.2","payload":5}"#, UnknownVersion),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap_err(), why, "{text}");
         }
-        assert_eq!(parse(b"\xff").unwrap_err(), Foreign::NoEnvelope);
+        assert_eq!(parse(b"\xff").unwrap_err(), NotAnEnvelope);
     }
 
     #[test]
-    fn what_a_later_release_adds_is_passed_over() {
+    fn additions_of_later_releases_are_ignored() {
         let more = Item::read(r#"["terminate","a","u",{"new":1}]"#);
         assert_eq!(more, Some(Item::Terminate { app: "a".into(), user: "u".into() }));
         for raw in [r#"["new","a"]"#, "[]", "{}", r#"[1]"#, r#"["channel","a","c",-1]"#] {

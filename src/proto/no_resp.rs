@@ -1,48 +1,48 @@
 //! What stands in place of `resp` in a build without Redis. The hub's session with Redis compiles,
 //! but never gets a socket: the configuration is refused before there is a hub.
 
-/// Something Redis says.
+/// A message that Redis has sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    /// A message on a channel this connection is subscribed to.
+pub enum Incoming {
+    /// A published message on a channel that this connection is subscribed to.
     Message(Vec<u8>),
-    /// This connection is subscribed.
+    /// The subscription of this connection is confirmed.
     Subscribed,
-    /// The answer to a command, in the order of the commands.
+    /// The reply to a command. Replies arrive in the order of the commands.
     Reply,
-    /// The answer to a command that is a number: for PUBLISH, the subscribers it reached.
+    /// A reply that is a number: for PUBLISH, the number of subscribers that received the message.
     Number(i64),
-    /// The answer to HELLO, if it contains the role of the server.
+    /// The reply to HELLO, if it contains the role of the server.
     Greeting(Greeting),
-    /// The answer to a command that failed, as Redis words it.
-    Failed(String),
-    /// A message that was longer than allowed. All but the beginning of its text was skipped.
+    /// The error of a command that failed, in the words of Redis.
+    Error(String),
+    /// A message over the limit. Everything except the beginning of its text was skipped.
     TooLong {
         /// The length of the whole message.
         bytes: u64,
         /// The beginning of its text.
         head: Vec<u8>,
     },
-    /// Something that was not asked for and does not matter.
+    /// An unsolicited message that does not matter here.
     Other,
 }
 
-/// The role of a server, as it reports it.
+/// The role of a server, as the server reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
     /// Whether the server is a replica of a master.
     pub is_replica: bool,
-    /// Whether it is part of a Redis Cluster, which delivers a message published at any server to
+    /// Whether the server is part of a Redis Cluster, which delivers a message published at any server to
     /// the subscribers at all of them.
     pub is_cluster: bool,
 }
 
-/// Why what came cannot be Redis, or is more of it than allowed.
+/// Why the connection cannot be used any more.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// Not its protocol.
-    Garbage,
-    /// An answer longer than this many bytes.
+pub enum ProtocolError {
+    /// The bytes do not follow the Redis protocol.
+    Malformed,
+    /// A reply is longer than this many bytes.
     TooLong(usize),
 }
 
@@ -63,8 +63,8 @@ impl Reader {
     /// # Errors
     ///
     /// Always.
-    pub fn next(&mut self, _bytes: &mut &[u8]) -> Result<Option<Said>, Broken> {
-        Err(Broken::Garbage)
+    pub fn next(&mut self, _bytes: &mut &[u8]) -> Result<Option<Incoming>, ProtocolError> {
+        Err(ProtocolError::Malformed)
     }
 }
 

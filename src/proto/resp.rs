@@ -1,50 +1,50 @@
-//! Redis' protocol (RESP3): commands to bytes, and bytes to what Redis says. Both are the `redis`
-//! crate's; which command is sent when is the business of the hub.
+//! The Redis protocol (RESP3): encodes commands, and decodes what Redis sends. The `redis` crate does
+//! both; this module limits the memory. Which command is sent when is decided in the hub.
 
 mod extent;
 
 use std::io::{self, Read};
 
-use extent::{Extent, Garbage};
+use extent::{Extent, Malformed};
 use redis::{Parser, PushKind, ServerError, Value};
 
-/// Something Redis says.
+/// A message that Redis has sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    /// A message on a channel this connection is subscribed to.
+pub enum Incoming {
+    /// A published message on a channel that this connection is subscribed to.
     Message(Vec<u8>),
-    /// This connection is subscribed.
+    /// The subscription of this connection is confirmed.
     Subscribed,
-    /// The answer to a command, in the order of the commands.
+    /// The reply to a command. Replies arrive in the order of the commands.
     Reply,
-    /// The answer to a command that is a number: for PUBLISH, the subscribers it reached.
+    /// A reply that is a number: for PUBLISH, the number of subscribers that received the message.
     Number(i64),
-    /// The answer to HELLO, if it contains the role of the server.
+    /// The reply to HELLO, if it contains the role of the server.
     Greeting(Greeting),
-    /// The answer to a command that failed, as Redis words it.
-    Failed(String),
-    /// A message that was longer than allowed. All but the beginning of its text was skipped.
+    /// The error of a command that failed, in the words of Redis.
+    Error(String),
+    /// A message over the limit. Everything except the beginning of its text was skipped.
     TooLong {
         /// The length of the whole message.
         bytes: u64,
         /// The beginning of its text.
         head: Vec<u8>,
     },
-    /// Something that was not asked for and does not matter.
+    /// An unsolicited message that does not matter here.
     Other,
 }
 
-/// The role of a server, as it reports it.
+/// The role of a server, as the server reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
     /// Whether the server is a replica of a master.
     pub is_replica: bool,
-    /// Whether it is part of a Redis Cluster, which delivers a message published at any server to
+    /// Whether the server is part of a Redis Cluster, which delivers a message published at any server to
     /// the subscribers at all of them.
     pub is_cluster: bool,
 }
 
-/// A command as bytes.
+/// Encodes a command.
 pub fn command(words: &[&[u8]]) -> Vec<u8> {
     let Some((name, arguments)) = words.split_first() else { return Vec::new() };
     let mut command = redis::Cmd::with_capacity(words.len(), 64);
@@ -53,119 +53,119 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
     command.get_packed_command()
 }
 
-/// Takes bytes apart that come in any pieces.
+/// Decodes the bytes of a connection, split at any point.
 pub struct Reader {
     parser: Parser,
     /// The progress of the value that is being received.
     extent: Extent,
-    /// Whether that value is too long and is skipped.
-    passes: bool,
+    /// Whether that value is over the limit and therefore skipped.
+    skips: bool,
     bytes_max: usize,
 }
 
-/// A value that was received completely.
-enum Come {
+/// A complete value, or the rest of one that was skipped.
+enum Received {
     Value(Value),
     TooLong { bytes: u64, head: Vec<u8> },
 }
 
-/// Why what came cannot be Redis, or is more of it than allowed.
+/// Why the connection cannot be used any more.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// Not its protocol.
-    Garbage,
-    /// An answer longer than this many bytes.
+pub enum ProtocolError {
+    /// The bytes do not follow the Redis protocol.
+    Malformed,
+    /// A reply is longer than this many bytes.
     TooLong(usize),
 }
 
 impl Reader {
-    /// A reader for the beginning of a connection, which accepts values of up to about `bytes_max`
-    /// bytes. A longer message is skipped while it is received; a longer answer is an error.
+    /// A reader for a new connection that accepts values of up to about `bytes_max` bytes. A longer
+    /// message is skipped while it arrives; a longer reply is an error.
     pub fn new(bytes_max: usize) -> Self {
-        Reader { parser: Parser::new(), extent: Extent::new(), passes: false, bytes_max }
+        Reader { parser: Parser::new(), extent: Extent::new(), skips: false, bytes_max }
     }
 
-    /// Accepts values of up to about so many bytes from now on.
+    /// Changes the limit for the following values.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
 
-    /// The next thing said in these bytes, which are advanced past what was looked at; `None` when
-    /// the rest of it has yet to come.
+    /// The next message in `bytes`, which is advanced past the bytes that were read; `None` if the
+    /// message is incomplete.
     ///
     /// # Errors
     ///
-    /// The connection is of no use any more.
-    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Said>, Broken> {
-        let come = self.come(bytes)?;
-        Ok(come.map(|come| match come {
-            Come::Value(value) => said(value),
-            Come::TooLong { bytes, head } => Said::TooLong { bytes, head },
+    /// The connection cannot be used any more.
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Incoming>, ProtocolError> {
+        let received = self.receive(bytes)?;
+        Ok(received.map(|received| match received {
+            Received::Value(value) => incoming(value),
+            Received::TooLong { bytes, head } => Incoming::TooLong { bytes, head },
         }))
     }
 
-    /// The same where it can only be the answer to a command.
+    /// Like [`Reader::next`], for connections without subscriptions: the next reply.
     ///
     /// # Errors
     ///
     /// Those of [`Reader::next`].
-    pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, Broken> {
-        match self.come(bytes)? {
+    pub fn answer(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, ProtocolError> {
+        match self.receive(bytes)? {
             None => Ok(None),
-            Some(Come::Value(value)) => Ok(Some(answer(value))),
-            Some(Come::TooLong { .. }) => Err(Broken::TooLong(self.bytes_max)),
+            Some(Received::Value(value)) => Ok(Some(answer(value))),
+            Some(Received::TooLong { .. }) => Err(ProtocolError::TooLong(self.bytes_max)),
         }
     }
 
-    fn come(&mut self, bytes: &mut &[u8]) -> Result<Option<Come>, Broken> {
+    fn receive(&mut self, bytes: &mut &[u8]) -> Result<Option<Received>, ProtocolError> {
         let bytes_max = self.bytes_max as u64;
         let followed = self.extent.follow(bytes, bytes_max);
-        let (len, is_whole) = followed.map_err(|Garbage| Broken::Garbage)?;
+        let (len, is_whole) = followed.map_err(|Malformed| ProtocolError::Malformed)?;
         let mut piece;
         (piece, *bytes) = bytes.split_at(len);
-        if self.extent.bytes() > bytes_max && !self.passes {
-            // Each answer belongs to a command, so none can be skipped.
+        if self.extent.bytes() > bytes_max && !self.skips {
+            // Each reply belongs to a command, so none can be skipped.
             if !self.extent.is_push() {
-                return Err(Broken::TooLong(self.bytes_max));
+                return Err(ProtocolError::TooLong(self.bytes_max));
             }
-            (self.passes, self.parser) = (true, Parser::new());
+            (self.skips, self.parser) = (true, Parser::new());
         }
-        let parsed = match self.passes {
+        let parsed = match self.skips {
             true => None,
             false => match self.parser.parse_value(Piece { bytes: &mut piece }) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_timeout() => None,
-                Err(_) => return Err(Broken::Garbage),
+                Err(_) => return Err(ProtocolError::Malformed),
             },
         };
         if !is_whole && parsed.is_none() {
             return Ok(None);
         }
         let extent = std::mem::replace(&mut self.extent, Extent::new());
-        match (parsed, std::mem::take(&mut self.passes)) {
-            (Some(value), _) if is_whole => Ok(Some(Come::Value(value))),
+        match (parsed, std::mem::take(&mut self.skips)) {
+            (Some(value), _) if is_whole => Ok(Some(Received::Value(value))),
             (None, true) => {
-                Ok(Some(Come::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
+                Ok(Some(Received::TooLong { bytes: extent.bytes(), head: extent.into_head() }))
             }
             // The parser and `Extent` do not agree on where the value ends.
-            _ => Err(Broken::Garbage),
+            _ => Err(ProtocolError::Malformed),
         }
     }
 }
 
-fn said(value: Value) -> Said {
+fn incoming(value: Value) -> Incoming {
     match value {
         Value::Push { kind: PushKind::Message, mut data } => match data.pop() {
-            Some(Value::BulkString(message)) => Said::Message(message),
-            _ => Said::Other,
+            Some(Value::BulkString(message)) => Incoming::Message(message),
+            _ => Incoming::Other,
         },
-        Value::Push { kind: PushKind::Subscribe, .. } => Said::Subscribed,
-        Value::Push { .. } => Said::Other,
-        Value::ServerError(error) => Said::Failed(in_words(&error)),
-        Value::Attribute { data, .. } => said(*data),
-        Value::Int(number) => Said::Number(number),
-        Value::Map(entries) => greeting(&entries).map_or(Said::Reply, Said::Greeting),
-        _ => Said::Reply,
+        Value::Push { kind: PushKind::Subscribe, .. } => Incoming::Subscribed,
+        Value::Push { .. } => Incoming::Other,
+        Value::ServerError(error) => Incoming::Error(error_text(&error)),
+        Value::Attribute { data, .. } => incoming(*data),
+        Value::Int(number) => Incoming::Number(number),
+        Value::Map(entries) => greeting(&entries).map_or(Incoming::Reply, Incoming::Greeting),
+        _ => Incoming::Reply,
     }
 }
 
@@ -187,7 +187,7 @@ fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// The text that answers a command, empty if it is none, or nothing; or why the command failed.
+/// A reply: its text, empty if the reply has another type; `None` for null; or the error.
 pub type Answer = Result<Option<Vec<u8>>, String>;
 
 fn answer(value: Value) -> Answer {
@@ -195,19 +195,19 @@ fn answer(value: Value) -> Answer {
         Value::BulkString(text) => Ok(Some(text)),
         Value::SimpleString(text) => Ok(Some(text.into_bytes())),
         Value::Nil => Ok(None),
-        Value::ServerError(error) => Err(in_words(&error)),
+        Value::ServerError(error) => Err(error_text(&error)),
         _ => Ok(Some(Vec::new())),
     }
 }
 
-fn in_words(error: &ServerError) -> String {
+fn error_text(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),
     }
 }
 
-/// Some of the bytes of a connection: at their end more will come, which is not the end.
+/// A part of the bytes of a connection. Its end is reported as `WouldBlock`, not as end of file.
 struct Piece<'a, 'b> {
     bytes: &'a mut &'b [u8],
 }
@@ -230,31 +230,31 @@ mod tests {
         >3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n$5\r\nhe\r\nl\r\n:2\r\n\
         -NOPERM no permission\r\n>2\r\n+invalidate\r\n_\r\n";
 
-    fn all(pieces: &[&[u8]]) -> Vec<Said> {
-        let (mut reader, mut said) = (Reader::new(1_000), Vec::new());
+    fn all(pieces: &[&[u8]]) -> Vec<Incoming> {
+        let (mut reader, mut messages) = (Reader::new(1_000), Vec::new());
         for piece in pieces {
             let mut bytes = *piece;
-            while let Some(next) = reader.next(&mut bytes).unwrap() {
-                said.push(next);
+            while let Some(message) = reader.next(&mut bytes).unwrap() {
+                messages.push(message);
             }
             assert!(bytes.is_empty());
         }
-        said
+        messages
     }
 
     #[test]
-    fn what_redis_says_is_the_same_in_any_pieces() {
+    fn messages_are_the_same_in_any_pieces() {
         let whole = all(&[STREAM]);
         assert_eq!(
             whole,
             [
-                Said::Reply,
-                Said::Reply,
-                Said::Subscribed,
-                Said::Message(b"he\r\nl".to_vec()),
-                Said::Number(2),
-                Said::Failed("NOPERM no permission".into()),
-                Said::Other,
+                Incoming::Reply,
+                Incoming::Reply,
+                Incoming::Subscribed,
+                Incoming::Message(b"he\r\nl".to_vec()),
+                Incoming::Number(2),
+                Incoming::Error("NOPERM no permission".into()),
+                Incoming::Other,
             ]
         );
         for at in 1..STREAM.len() {
@@ -277,28 +277,28 @@ mod tests {
                 role.len()
             );
             let greeting = Greeting { is_replica, is_cluster };
-            assert_eq!(all(&[hello.as_bytes()]), [Said::Greeting(greeting)]);
+            assert_eq!(all(&[hello.as_bytes()]), [Incoming::Greeting(greeting)]);
         }
     }
 
     #[test]
-    fn what_is_not_redis_is_told() {
+    fn other_protocols_are_an_error() {
         for garbage in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x16\x03\x01", b"*x\r\n"] {
-            assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(Broken::Garbage));
+            assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(ProtocolError::Malformed));
         }
     }
 
     #[test]
-    fn an_answer_that_is_too_long_ends_the_connection_before_it_is_kept() {
+    fn a_reply_over_the_limit_is_an_error_before_it_is_stored() {
         let mut reader = Reader::new(1_000);
-        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(Broken::TooLong(1_000)));
+        assert_eq!(reader.next(&mut &b"$99999999\r\n"[..]), Err(ProtocolError::TooLong(1_000)));
         let mut reader = Reader::new(1_000);
         assert_eq!(reader.next(&mut &[b"+", &[b'x'; 900][..]].concat()[..]), Ok(None));
-        assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(Broken::TooLong(1_000)));
+        assert_eq!(reader.next(&mut &[b'x'; 900][..]), Err(ProtocolError::TooLong(1_000)));
     }
 
     #[test]
-    fn a_message_that_is_too_long_is_passed_over_and_what_follows_is_read() {
+    fn a_message_over_the_limit_is_skipped_and_the_next_is_read() {
         let text = [&b"head\r\n"[..], &[b'x'; 2_000]].concat();
         let push = |text: &[u8]| {
             let len = text.len();
@@ -309,23 +309,26 @@ mod tests {
             [&push(b"one")[..], b":1\r\n", &push(&text), b":2\r\n", &push(b"two")].concat();
         let bytes = push(&text).len() as u64;
         let expected = [
-            Said::Message(b"one".to_vec()),
-            Said::Number(1),
-            Said::TooLong { bytes, head: text[..128].to_vec() },
-            Said::Number(2),
-            Said::Message(b"two".to_vec()),
+            Incoming::Message(b"one".to_vec()),
+            Incoming::Number(1),
+            Incoming::TooLong { bytes, head: text[..128].to_vec() },
+            Incoming::Number(2),
+            Incoming::Message(b"two".to_vec()),
         ];
         for len in [1, 2, 7, 100, 1_999, stream.len()] {
             assert_eq!(all(&stream.chunks(len).collect::<Vec<_>>()), expected, "{len}");
         }
         // A message of many small values is skipped as well.
         let many = format!(">1000\r\n{}:7\r\n", "_\r\n".repeat(1_000));
-        let said = all(&[many.as_bytes()]);
-        assert_eq!(said, [Said::TooLong { bytes: 3_007, head: Vec::new() }, Said::Number(7)]);
+        let messages = all(&[many.as_bytes()]);
+        assert_eq!(
+            messages,
+            [Incoming::TooLong { bytes: 3_007, head: Vec::new() }, Incoming::Number(7)]
+        );
     }
 
     #[test]
-    fn an_answer_is_a_text_nothing_or_an_error() {
+    fn a_reply_is_a_text_null_or_an_error() {
         let mut bytes = &b"$3\r\nabc\r\n$-1\r\n_\r\n+stream\r\n-NOAUTH Log in.\r\n"[..];
         let mut reader = Reader::new(1_000);
         let mut next = || reader.answer(&mut bytes).unwrap().unwrap();

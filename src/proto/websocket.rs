@@ -65,7 +65,7 @@ struct Partial {
     header: [u8; 14],
     header_len: usize,
     /// The frame whose payload is arriving.
-    frame: Option<Arriving>,
+    frame: Option<PartialFrame>,
     /// The payload of a control frame so far.
     control: Vec<u8>,
     /// The data message that has begun, if any; its opcode.
@@ -75,17 +75,17 @@ struct Partial {
     /// How much of a text message is known to be UTF-8.
     utf8_len: usize,
     /// The message or control payload was handed out and goes with the next call.
-    handed_out: Option<Handed>,
+    handed_out: Option<HandedOut>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Handed {
+enum HandedOut {
     Control,
     Message,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Arriving {
+struct PartialFrame {
     header: Header,
     /// Bytes of the payload that have arrived.
     arrived: usize,
@@ -101,7 +101,7 @@ struct Header {
 }
 
 /// Where a whole item lies; [`Reader::next`] makes it an [`Item`].
-enum Place {
+enum ItemLocation {
     Input(OpCode, Range<usize>),
     Control(Control),
     Message(Data),
@@ -134,12 +134,12 @@ impl Reader {
         };
         let partial = self.partial.as_deref();
         match place {
-            Place::Input(opcode, range) => item(opcode, &input[range]).map(Some),
-            Place::Control(control) => {
+            ItemLocation::Input(opcode, range) => item(opcode, &input[range]).map(Some),
+            ItemLocation::Control(control) => {
                 let payload = partial.map_or(&[][..], |p| &p.control);
                 item(OpCode::Control(control), payload).map(Some)
             }
-            Place::Message(data) => {
+            ItemLocation::Message(data) => {
                 let payload = partial.map_or(&[][..], |p| &p.message);
                 item(OpCode::Data(data), payload).map(Some)
             }
@@ -173,22 +173,22 @@ impl Reader {
         let range = start..start + header.payload_len;
         unmask(&mut input[range.clone()], header.mask, 0);
         *at = range.end;
-        Ok(Step::Found(Place::Input(header.opcode, range)))
+        Ok(Step::Found(ItemLocation::Input(header.opcode, range)))
     }
 
     fn forget_handed_out(&mut self) {
         let Some(partial) = &mut self.partial else { return };
         match partial.handed_out.take() {
-            Some(Handed::Message) => self.partial = None,
-            Some(Handed::Control) if partial.message_kind.is_none() => self.partial = None,
-            Some(Handed::Control) => partial.control = Vec::new(),
+            Some(HandedOut::Message) => self.partial = None,
+            Some(HandedOut::Control) if partial.message_kind.is_none() => self.partial = None,
+            Some(HandedOut::Control) => partial.control = Vec::new(),
             None => {}
         }
     }
 }
 
 enum Step {
-    Found(Place),
+    Found(ItemLocation),
     Again,
     NeedMore,
 }
@@ -223,7 +223,7 @@ impl Partial {
             if let Some((header, _)) = parse_header(&self.header[..self.header_len])? {
                 self.header_len = 0;
                 self.begin(header, bounds)?;
-                self.frame = Some(Arriving { header, arrived: 0 });
+                self.frame = Some(PartialFrame { header, arrived: 0 });
                 return Ok(Step::Again);
             }
         }
@@ -254,7 +254,7 @@ impl Partial {
 
     fn read_payload(
         &mut self,
-        mut frame: Arriving,
+        mut frame: PartialFrame,
         input: &mut [u8],
         at: &mut usize,
     ) -> Result<Step, Violation> {
@@ -272,16 +272,16 @@ impl Partial {
                 if !ended {
                     return Ok(Step::NeedMore);
                 }
-                self.handed_out = Some(Handed::Control);
-                Ok(Step::Found(Place::Control(control)))
+                self.handed_out = Some(HandedOut::Control);
+                Ok(Step::Found(ItemLocation::Control(control)))
             }
             OpCode::Data(_) => {
                 self.message.extend_from_slice(piece);
                 self.check_utf8(ended && header.is_final)?;
                 match self.message_kind {
                     Some(kind) if ended && header.is_final => {
-                        self.handed_out = Some(Handed::Message);
-                        Ok(Step::Found(Place::Message(kind)))
+                        self.handed_out = Some(HandedOut::Message);
+                        Ok(Step::Found(ItemLocation::Message(kind)))
                     }
                     _ => Ok(Step::Again),
                 }

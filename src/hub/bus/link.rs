@@ -11,7 +11,7 @@ use super::super::log_throttle::{LogThrottle, Policy};
 use super::super::outbox::Outbox;
 use super::super::random::Random;
 use crate::config::{Limits, RedisTarget};
-use crate::proto::resp::{self, Broken, Reader, Said};
+use crate::proto::resp::{self, Incoming, ProtocolError, Reader};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
 use login::{LOGIN, login};
@@ -331,30 +331,32 @@ impl RedisSession {
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
         let said = self.reader.next(bytes).map_err(|broken| match broken {
-            Broken::Garbage => "what answers there does not speak Redis' protocol".to_owned(),
-            Broken::TooLong(max) => {
+            ProtocolError::Malformed => {
+                "what answers there does not speak Redis' protocol".to_owned()
+            }
+            ProtocolError::TooLong(max) => {
                 format!("an answer of more than {max} bytes (limits.redis_reply_bytes)")
             }
         })?;
         Ok(match said {
             None => None,
-            Some(Said::Message(text)) => Some(SessionEvent::Message(text)),
-            Some(Said::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
-            Some(Said::Subscribed) => {
+            Some(Incoming::Message(text)) => Some(SessionEvent::Message(text)),
+            Some(Incoming::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
+            Some(Incoming::Subscribed) => {
                 self.answered();
                 self.state = State::Up;
                 self.attempts = 0;
                 Some(SessionEvent::Up)
             }
-            Some(Said::Greeting(greeting)) => {
+            Some(Incoming::Greeting(greeting)) => {
                 self.answered();
                 self.greeted(greeting)?;
                 Some(SessionEvent::Nothing)
             }
-            Some(Said::Reply) => Some(self.succeeded(None)),
-            Some(Said::Number(number)) => Some(self.succeeded(Some(number))),
-            Some(Said::Failed(why)) => self.failed(&why, now_ms)?,
-            Some(Said::Other) => Some(SessionEvent::Nothing),
+            Some(Incoming::Reply) => Some(self.succeeded(None)),
+            Some(Incoming::Number(number)) => Some(self.succeeded(Some(number))),
+            Some(Incoming::Error(why)) => self.failed(&why, now_ms)?,
+            Some(Incoming::Other) => Some(SessionEvent::Nothing),
         })
     }
 

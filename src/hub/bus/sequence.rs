@@ -6,7 +6,7 @@ use super::super::ids::Now;
 use super::super::node_set::PLACES;
 use super::Bus;
 use super::nodes::NODES_MAX;
-use crate::proto::envelope::{Foreign, NodeId};
+use crate::proto::envelope::{NodeId, ParseError};
 
 impl Bus {
     /// Whether the clock of another node's event is plausible. If so, it raises this node's clock,
@@ -175,16 +175,16 @@ impl Bus {
         }
     }
 
-    pub(in crate::hub) fn note_foreign(&mut self, why: Foreign, now_ms: u64) {
+    pub(in crate::hub) fn note_foreign(&mut self, why: ParseError, now_ms: u64) {
         self.counters.foreign += 1;
         self.warnings.warn(
             now_ms,
             match why {
-                Foreign::NoEnvelope => {
+                ParseError::NotAnEnvelope => {
                     "something that is none of these nodes publishes on the Redis channel \
                      (REVERB_SCALING_CHANNEL); what it says is passed over"
                 }
-                Foreign::Version => {
+                ParseError::UnknownVersion => {
                     "a node of a release too different to understand speaks on the Redis channel; \
                      what it says is passed over"
                 }

@@ -16,7 +16,7 @@ impl PubSub {
              raise it here to what the other nodes have, or lower their max_request_size"
         );
         bus.warnings.warn(now.ms, text);
-        let Some((node, seq)) = envelope::begins(head) else {
+        let Some((node, seq)) = envelope::parse_head(head) else {
             bus.counters.foreign += 1;
             return;
         };

@@ -9,7 +9,7 @@ use crate::config::{RedisTarget, Transport};
 use crate::hub::Now;
 use crate::net::blocking_stream::BlockingStream;
 use crate::net::clock;
-use crate::proto::resp::{self, Broken, Reader};
+use crate::proto::resp::{self, ProtocolError, Reader};
 
 /// A connection that is logged in.
 pub(crate) struct BlockingRedis {
@@ -78,10 +78,10 @@ impl BlockingRedis {
             match self.reader.answer(&mut &buffer[..len]) {
                 Ok(None) => {}
                 Ok(Some(answer)) => return answer,
-                Err(Broken::Garbage) => {
+                Err(ProtocolError::Malformed) => {
                     return Err("what answers there does not speak Redis' protocol".to_owned());
                 }
-                Err(Broken::TooLong(max)) => {
+                Err(ProtocolError::TooLong(max)) => {
                     return Err(format!("an answer of more than {max} bytes"));
                 }
             }

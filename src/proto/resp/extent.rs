@@ -1,42 +1,42 @@
-//! Where a value from Redis ends, and how long it will be, before it is stored: only its lines and
-//! lengths are read, and nothing is decoded.
+//! Finds where a value from Redis ends and how long it will be, before the value is stored. Reads
+//! lines and lengths only; the parser of the `redis` crate decodes the value.
 
-/// How much of a value was received.
+/// The progress of a value that is being received.
 pub(super) struct Extent {
-    /// Its first byte, once it has begun.
+    /// The first byte; `None` until it has arrived.
     kind: Option<u8>,
-    /// Values that have yet to begin: this one and those nested in it.
+    /// The number of values still to come: this value and the values nested in it.
     values: u64,
     at: At,
-    /// Bytes of it that were received.
+    /// The bytes received.
     bytes: u64,
-    /// The beginning of the text that made it too long.
+    /// The beginning of the text that exceeded the limit.
     head: Vec<u8>,
 }
 
 enum At {
-    /// A value begins.
+    /// At the first byte of a value.
     Kind,
-    /// In the line after the first byte of a value; `digits` is its beginning, maybe a number.
+    /// In the line after the first byte of a value; `digits` is the beginning of the line.
     Line { kind: u8, digits: Vec<u8>, ends: bool },
-    /// In a text with so many bytes left, including those of the CRLF after it.
+    /// In a text; `left` bytes are missing, including the CRLF at its end.
     Text { left: u64, is_shown: bool },
 }
 
 /// The bytes do not follow the protocol.
-pub(super) struct Garbage;
+pub(super) struct Malformed;
 
 impl Extent {
     pub(super) fn new() -> Self {
         Extent { kind: None, values: 1, at: At::Kind, bytes: 0, head: Vec::new() }
     }
 
-    /// Whether it is a push, which answers no command.
+    /// Whether the value is a push, which is not a reply.
     pub(super) fn is_push(&self) -> bool {
         self.kind == Some(b'>')
     }
 
-    /// Bytes of it that were received, and those that its current text still needs.
+    /// The bytes received, plus the missing bytes of the current text.
     pub(super) fn bytes(&self) -> u64 {
         match self.at {
             At::Text { left, .. } => self.bytes.saturating_add(left),
@@ -44,20 +44,20 @@ impl Extent {
         }
     }
 
-    /// The beginning of the text that made it longer than allowed.
+    /// The beginning of the text that exceeded the limit.
     pub(super) fn into_head(self) -> Vec<u8> {
         self.head
     }
 
-    /// Reads these bytes. Returns how many belong to this value, and whether it is complete.
-    pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Garbage> {
+    /// Reads `bytes`. Returns how many of them belong to this value, and whether it is complete.
+    pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Malformed> {
         let mut rest = bytes;
         while let Some((&first, behind)) = rest.split_first() {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
                     // After an error no value is expected: any further byte is an error as well.
-                    self.values = self.values.checked_sub(1).ok_or(Garbage)?;
+                    self.values = self.values.checked_sub(1).ok_or(Malformed)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
                     (self.bytes, rest) = (self.bytes + 1, behind);
                     continue;
@@ -97,13 +97,13 @@ impl Extent {
     }
 
     /// Determines what follows the line of a value.
-    fn end_line(&mut self, kind: u8, digits: &[u8], max: u64) -> Result<(), Garbage> {
+    fn end_line(&mut self, kind: u8, digits: &[u8], max: u64) -> Result<(), Malformed> {
         self.at = At::Kind;
         if matches!(kind, b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(') {
             return Ok(());
         }
         let number = std::str::from_utf8(digits).ok().and_then(|text| text.trim().parse().ok());
-        let number: i64 = number.ok_or(Garbage)?;
+        let number: i64 = number.ok_or(Malformed)?;
         let count = u64::try_from(number);
         let values = match kind {
             b'$' | b'!' | b'=' => {
@@ -111,7 +111,7 @@ impl Extent {
                     (Ok(len), _) => len,
                     // A null has a negative length.
                     (Err(_), b'$') => return Ok(()),
-                    (Err(_), _) => return Err(Garbage),
+                    (Err(_), _) => return Err(Malformed),
                 };
                 let left = len.saturating_add(2);
                 let is_shown = self.bytes.saturating_add(left) > max && self.head.is_empty();
@@ -119,20 +119,20 @@ impl Extent {
                 return Ok(());
             }
             b'*' | b'~' | b'>' => count.unwrap_or(0),
-            b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?,
+            b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?,
             // The value that has the attributes follows them.
             b'|' => {
-                let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Garbage)?;
-                count.checked_add(1).ok_or(Garbage)?
+                let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?;
+                count.checked_add(1).ok_or(Malformed)?
             }
-            _ => return Err(Garbage),
+            _ => return Err(Malformed),
         };
         self.values = self.values.saturating_add(values);
         Ok(())
     }
 }
 
-/// More than the longest number has, with some space around it.
+/// Enough for the longest number with some white space.
 const DIGITS_MAX: usize = 64;
-/// Enough of an envelope to read its node and its number.
+/// Enough of an envelope to read its sender and sequence number.
 const HEAD_BYTES: usize = 128;

@@ -3,7 +3,7 @@
 
 use tungstenite::protocol::frame::coding::OpCode;
 
-use super::{Arriving, Header, Partial, Reader};
+use super::{Header, Partial, PartialFrame, Reader};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 impl Reader {
@@ -40,9 +40,9 @@ impl Partial {
     }
 }
 
-impl Arriving {
+impl PartialFrame {
     fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        let Arriving { header, arrived } = self;
+        let PartialFrame { header, arrived } = self;
         let mut code = u8::from(header.opcode);
         c.int(&mut code)?;
         header.opcode = opcode(code)?;
@@ -59,9 +59,12 @@ fn opcode(code: u8) -> Result<OpCode, DecodeError> {
     if code > 0xF { Err(DecodeError) } else { Ok(OpCode::from(code)) }
 }
 
-impl Default for Arriving {
+impl Default for PartialFrame {
     fn default() -> Self {
         let (opcode, is_final) = (OpCode::from(0), false);
-        Arriving { header: Header { opcode, is_final, mask: [0; 4], payload_len: 0 }, arrived: 0 }
+        PartialFrame {
+            header: Header { opcode, is_final, mask: [0; 4], payload_len: 0 },
+            arrived: 0,
+        }
     }
 }
