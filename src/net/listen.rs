@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::server::no_room;
 use super::sys;
 use crate::config;
 use crate::hub::{LogThrottle, Policy};
@@ -265,6 +264,13 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
 
 fn at(place: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{place}: {error}"))
+}
+
+/// The error for a connection that was not accepted although a descriptor was free.
+fn no_room() -> io::Error {
+    io::Error::other(
+        "the open files that are left are for Redis, reloads, certificates and the log",
+    )
 }
 
 const RETRY_MS: u64 = 100;

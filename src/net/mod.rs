@@ -5,6 +5,7 @@ mod blocking_stream;
 mod clock;
 mod control;
 mod error;
+mod io;
 mod listen;
 mod pulse;
 #[cfg(feature = "redis")]
@@ -23,6 +24,7 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 mod tls;
+mod token;
 
 pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;

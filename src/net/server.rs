@@ -25,15 +25,17 @@ use mio::{Events, Poll, Token};
 
 use super::clock::Clock;
 use super::control::{ControlPipe, Stopper};
+use super::io::Received;
 use super::listen::Listen;
 use super::pulse::Pulse;
 use super::redis::Redis;
 use super::restart_key;
-use super::socket::{Received, Socket};
+use super::socket::Socket;
 use super::successor::{Outcome, Successor};
 use super::sys;
 use super::systemd::SdNotify;
 use super::tls::TlsAcceptor;
+use super::token::{self, CONTROL, REDIS, RESOLVED, TRIAL};
 use crate::config::{Config, Limits};
 use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
 use accept::Files;
@@ -42,7 +44,6 @@ use configure::Configure;
 use replace::Reload;
 
 pub(crate) use accept::connections_within;
-pub(super) use accept::no_room;
 
 /// A bound server that has not begun to serve.
 pub struct Server {
@@ -224,16 +225,14 @@ impl Server {
     /// Notes what the poller says; nothing is done about it yet.
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
-            STOPS => return self.asked = true,
+            CONTROL => return self.asked = true,
             // It is looked at in every turn while it lasts.
             TRIAL => return,
             REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
-            Token(key) => {
-                match LISTENERS.0.checked_sub(key).and_then(|at| self.listens.get_mut(at)) {
-                    Some(listen) => return listen.ready = true,
-                    None => ConnId(key as u32),
-                }
-            }
+            Token(key) => match token::listener_index(Token(key), self.listens.len()) {
+                Some(index) => return self.listens[index].ready = true,
+                None => ConnId(key as u32),
+            },
         };
         let Some(socket) = self.hub.io(id) else { return };
         socket.read_closed |= event.is_read_closed() || event.is_error();
@@ -394,13 +393,6 @@ const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Milliseconds without many going after which their memory is given back: by then the wheel has
 /// let go of the ten seconds they had for their first request as well.
 const TRIM_PAUSE_MS: u64 = 12_000;
-/// Reserved from the top, out of the way of connections.
-const STOPS: Token = Token(usize::MAX - 1);
-pub(super) const REDIS: Token = Token(usize::MAX - 2);
-pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
-pub(super) const TRIAL: Token = Token(usize::MAX - 4);
-/// The first listener's; those of the others are below it.
-const LISTENERS: Token = Token(usize::MAX - 5);
 /// Events of one turn. A mass disconnect is seen in a few turns with this many.
 const EVENTS: usize = 4_096;
 /// What is read of a connection in one turn.

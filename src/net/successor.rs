@@ -18,8 +18,8 @@ use std::{env, str};
 use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
-use super::server::TRIAL;
 use super::sys::{self, Inherited};
+use super::token::TRIAL;
 
 /// The command that says whether a binary would serve with the flags behind it.
 pub const TRY: &str = "successor";

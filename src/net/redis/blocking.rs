@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use super::tls::Connector;
 use crate::config::{RedisTarget, Transport};
 use crate::hub::Now;
 use crate::net::blocking_stream::BlockingStream;
 use crate::net::clock;
+use crate::net::tls::Connector;
 use crate::proto::resp::{self, Broken, Reader};
 
 /// A connection that is logged in.
@@ -40,7 +40,7 @@ impl BlockingRedis {
         if let Some(tls) = &target.tls {
             let now = Now { ms: 0, unix_s: clock::unix_s() };
             let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
-            call.secure(&connector)?;
+            call.secure(&connector).map_err(|error| error.for_redis())?;
         }
         Ok(BlockingRedis { call, reader: Reader::new(ANSWER_BYTES) })
     }
@@ -68,10 +68,10 @@ impl BlockingRedis {
     ///
     /// What Redis has against it, or why the connection is of no use any more.
     pub(crate) fn ask(&mut self, words: &[&[u8]]) -> resp::Answer {
-        self.call.write(&resp::command(words))?;
+        self.call.write(&resp::command(words)).map_err(|error| error.for_redis())?;
         let mut buffer = [0; 4_096];
         loop {
-            let len = match self.call.read(&mut buffer)? {
+            let len = match self.call.read(&mut buffer).map_err(|error| error.for_redis())? {
                 0 => return Err("it has closed the connection".to_owned()),
                 len => len,
             };

@@ -1,6 +1,5 @@
 //! Those who come: accepted from within a budget, and handed to the hub.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -161,13 +160,6 @@ impl Files {
 /// How many connections there is room for with so many files open.
 pub(crate) fn connections_within(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
-}
-
-/// The error for a connection that was not accepted although a descriptor was free.
-pub(in crate::net) fn no_room() -> io::Error {
-    io::Error::other(
-        "the open files that are left are for Redis, reloads, certificates and the log",
-    )
 }
 
 /// Descriptors that do not count as room for connections: about 16 of the event loop, the 24 of

@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use mio::{Interest, Poll, Token};
+use mio::{Interest, Poll};
 
 use super::accept::Files;
 use super::catch_up::CatchUp;
-use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
+use super::{BUFFER_BYTES, Server};
 use crate::config::Config;
 use crate::hub::{Hub, LogThrottle, Policy};
 use crate::net::clock::Clock;
@@ -20,6 +20,7 @@ use crate::net::redis::Redis;
 use crate::net::successor::Outcome;
 use crate::net::sys;
 use crate::net::tls::TlsAcceptor;
+use crate::net::token;
 
 impl Server {
     /// Loads the certificates of this configuration, if it has any, binds its address and raises
@@ -86,9 +87,9 @@ impl Server {
         let poll = Poll::new()?;
         let readable = Interest::READABLE;
         for (at, listen) in listens.iter_mut().enumerate() {
-            poll.registry().register(listen.source(), Token(LISTENERS.0 - at), readable)?;
+            poll.registry().register(listen.source(), token::listener(at), readable)?;
         }
-        poll.registry().register(&mut stops.0, STOPS, readable)?;
+        poll.registry().register(&mut stops.0, token::CONTROL, readable)?;
         let redis = Redis::load(&config, poll.registry(), clock.now())?;
         Ok(Server {
             poll,
