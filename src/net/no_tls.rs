@@ -46,11 +46,11 @@ impl TlsAcceptor {
         match *self {}
     }
 
-    pub(super) fn note_failure(&mut self, _session: &Tls, _now: Now) -> bool {
+    pub(super) fn log_failure(&mut self, _session: &Tls, _now: Now) -> bool {
         match *self {}
     }
 
-    pub(super) fn note_plain(&mut self, _session: &Tls, _now: Now) {
+    pub(super) fn log_plain(&mut self, _session: &Tls, _now: Now) {
         match *self {}
     }
 }

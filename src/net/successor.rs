@@ -205,11 +205,11 @@ impl Outcome {
     }
 
     /// Sends why the reload failed, or an empty message if it succeeded.
-    pub(super) fn tell(&self, why_not: &str) {
-        let told = outcome_address(process::id())
+    pub(super) fn send(&self, why_not: &str) {
+        let sent = outcome_address(process::id())
             .and_then(|address| self.0.send_to_addr(why_not.as_bytes(), &address));
         // This fails if no `reverb reload` is waiting, as when a signal requested the reload.
-        drop(told);
+        drop(sent);
     }
 }
 
