@@ -27,8 +27,8 @@ pub(super) struct Listen {
     pub cut_short: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
-    /// What was said of it.
-    exhausted: LogThrottle,
+    /// Limits the log lines about connections that could not be accepted.
+    pub exhausted: LogThrottle,
 }
 
 enum Socket {
@@ -39,10 +39,10 @@ enum Socket {
 
 /// Why no connection came of an attempt to accept one.
 pub(super) enum NotAccepted {
-    /// None waits.
+    /// None is pending.
     None,
-    /// There are no descriptors or no memory left; `untold` as [`LogThrottle::note`] says it.
-    Exhausted { untold: Option<u64>, error: io::Error },
+    /// There are no descriptors or no memory left.
+    Exhausted(io::Error),
 }
 
 impl Listen {
@@ -203,10 +203,9 @@ impl Listen {
     /// server retries every tenth of a second, and when a connection is closed, until there is
     /// room.
     fn exhausted(&mut self, error: io::Error, now_ms: u64) -> NotAccepted {
-        let untold = self.exhausted.note(now_ms);
         self.ready = false;
         self.retry_ms = Some(now_ms + RETRY_MS);
-        NotAccepted::Exhausted { untold, error }
+        NotAccepted::Exhausted(error)
     }
 }
 

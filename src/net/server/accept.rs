@@ -58,16 +58,15 @@ impl Server {
                     }
                     self.open_websocket(stream, address, now);
                 }
-                Err(NotAccepted::Exhausted { untold, error }) => {
+                Err(NotAccepted::Exhausted(error)) => {
                     self.hub.counters_mut().accept_failures += 1;
-                    let Some(untold) = untold else { return };
-                    let connections = self.hub.connections();
-                    log::error!(
+                    let text = format_args!(
                         "accept failed with {connections} connections open: {error}; new \
                          connections stay in the backlog until some are closed: raise the \
                          open-file limit (LimitNOFILE= of systemd, `ulimit -n`) or lower \
-                         limits.connections (tried {untold} times more since the last such line)"
+                         limits.connections"
                     );
+                    listen.exhausted.warn(now.ms, text);
                 }
                 Err(NotAccepted::None) => return,
             }
