@@ -2,6 +2,7 @@
 //! crate's; which command is sent when is the business of the hub.
 
 mod extent;
+pub mod login;
 
 use std::io::{self, Read};
 
