@@ -120,7 +120,7 @@ impl Server {
     pub fn run(mut self) -> io::Result<()> {
         self.integrations.ready();
         if self.handover.has_taken_over {
-            self.handover.outcome.send("");
+            self.handover.outcome.send(Ok(()));
         }
         let mut events = Events::with_capacity(EVENTS);
         self.catch_up.start(self.clock.now());

@@ -18,6 +18,7 @@ use std::{env, str};
 use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
+use super::listen::Purpose;
 use super::sys::{self, Inherited};
 use super::token::TRIAL;
 
@@ -55,16 +56,16 @@ pub struct HandedOver {
     pub clock_us: u64,
     /// The file with the state, if there is one.
     pub state: Option<RawFd>,
-    /// The listening sockets, and the letter of what each is for.
-    pub listens: Vec<(RawFd, char)>,
+    /// The listening sockets, and what each is for.
+    pub(super) listens: Vec<(RawFd, Purpose)>,
 }
 
 impl HandedOver {
     fn to_text(&self) -> String {
         let state = self.state.unwrap_or(-1);
         let mut text = format!("{} {} {state}", process::id(), self.clock_us);
-        for (descriptor, letter) in &self.listens {
-            text.push_str(&format!(" {letter}{descriptor}"));
+        for (descriptor, purpose) in &self.listens {
+            text.push_str(&format!(" {}{descriptor}", purpose.letter()));
         }
         text
     }
@@ -79,7 +80,7 @@ impl HandedOver {
         let state = words.next()?.parse().ok().filter(|state| *state >= 0);
         let listens = words.map(|word| {
             let (letter, descriptor) = word.split_at_checked(1)?;
-            Some((descriptor.parse().ok()?, letter.chars().next()?))
+            Some((descriptor.parse().ok()?, Purpose::from_letter(letter.chars().next()?)))
         });
         Some(HandedOver { clock_us, state, listens: listens.collect::<Option<_>>()? })
     }
@@ -204,10 +205,11 @@ impl Outcome {
         Ok(Outcome(socket))
     }
 
-    /// Sends why the reload failed, or an empty message if it succeeded.
-    pub(super) fn send(&self, why_not: &str) {
+    /// Sends that the reload succeeded, as an empty message, or why it failed.
+    pub(super) fn send(&self, result: Result<(), &str>) {
+        let text = result.err().unwrap_or_default();
         let sent = outcome_address(process::id())
-            .and_then(|address| self.0.send_to_addr(why_not.as_bytes(), &address));
+            .and_then(|address| self.0.send_to_addr(text.as_bytes(), &address));
         // This fails if no `reverb reload` is waiting, as when a signal requested the reload.
         drop(sent);
     }

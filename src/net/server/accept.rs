@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use super::Server;
 use crate::config::LimitKind;
 use crate::hub::{ConnId, Now};
-use crate::net::listen::NotAccepted;
+use crate::net::listen::Accepted;
 use crate::net::socket::Socket;
 use crate::net::tls::Tls;
 
@@ -43,14 +43,16 @@ impl Server {
             let has_room = self.descriptors.has_room(reserved_from, connections, &self.control);
             let accepted = match has_room {
                 true => listen.accept(now.ms),
-                false => Err(listen.put_off(now.ms)),
+                false => listen.put_off(now.ms),
             };
-            if let Ok((stream, _)) = &accepted {
+            if let Accepted::Connection(stream, _) = &accepted {
                 self.descriptors.accepted(stream.as_raw_fd(), reserved_from);
             }
             match accepted {
-                Ok((stream, _)) if listen.is_for_metrics => self.open_metrics(stream, now),
-                Ok((stream, address)) => {
+                Accepted::Connection(stream, _) if listen.is_for_metrics => {
+                    self.open_metrics(stream, now)
+                }
+                Accepted::Connection(stream, address) => {
                     if std::mem::take(&mut listen.cut_short) {
                         let (limit, ip) =
                             (LimitKind::AcceptsPerTurn, address.map(|address| address.ip()));
@@ -58,7 +60,7 @@ impl Server {
                     }
                     self.open_websocket(stream, address, now);
                 }
-                Err(NotAccepted::Exhausted(error)) => {
+                Accepted::Exhausted(error) => {
                     self.hub.counters_mut().accept_failures += 1;
                     let text = format_args!(
                         "accept failed with {connections} connections open: {error}; new \
@@ -68,7 +70,7 @@ impl Server {
                     );
                     listen.exhausted.warn(now.ms, text);
                 }
-                Err(NotAccepted::None) => return,
+                Accepted::NonePending => return,
             }
         }
         self.listeners.sockets[index].cut_short = true;

@@ -27,7 +27,7 @@ impl Server {
         match requests.stops {
             _ if !requests.handover => {}
             0 => self.begin_handover(now),
-            _ => self.handover.outcome.send(IS_STOPPING),
+            _ => self.handover.outcome.send(Err(IS_STOPPING)),
         }
         self.stop(requests.stops, now);
     }
@@ -43,7 +43,7 @@ impl Server {
             return;
         }
         if self.handover.stage.take().is_some() {
-            self.handover.outcome.send(IS_STOPPING);
+            self.handover.outcome.send(Err(IS_STOPPING));
         }
         log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
         let Limits { drain_window_ms, close_timeout_ms, .. } = self.configuration.current.limits;

@@ -73,7 +73,7 @@ fn listens(
     let listens = handed
         .listens
         .iter()
-        .map(|(descriptor, letter)| Listen::take_over(inherited.take(*descriptor)?, *letter));
+        .map(|(descriptor, purpose)| Listen::take_over(inherited.take(*descriptor)?, *purpose));
     let mut listens = listens.collect::<io::Result<Vec<Listen>>>()?;
     let metrics = config.server.metrics;
     let is_wanted = |at| metrics.is_some_and(|wanted| wanted.port() == 0 || Some(wanted) == at);

@@ -3,6 +3,7 @@
 //! connections that cannot be handed over disconnect; then it is executed in place of this one.
 //! Until then, and if a step fails, this one serves.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -18,14 +19,14 @@ impl Server {
     /// Begins a handover, unless one is in progress or the server stops.
     pub(in crate::net::server) fn begin_handover(&mut self, now: Now) {
         if self.end_ms.is_some() {
-            return self.handover.outcome.send(IS_STOPPING);
+            return self.handover.outcome.send(Err(IS_STOPPING));
         }
         // The result of the handover in progress answers both requests.
         if self.handover.stage.is_some() {
             return;
         }
         let Some(successor) = &self.handover.successor else {
-            return self.stay("no successor binary is known");
+            return self.stay(NO_SUCCESSOR);
         };
         self.integrations.reloading();
         let deadline_ms =
@@ -98,16 +99,20 @@ impl Server {
         let gone = if all { self.hub.ids() } else { self.tls_ids() };
         self.queues.to_close.extend(gone);
         self.close_queued(now);
-        let why = match self.execute(all, now) {
-            Ok(Some(error)) | Err(error) => error.to_string(),
-            Ok(None) => return,
-        };
-        self.stay(&format!("cannot execute the new binary: {why}"));
+        let Err(not_executed) = self.execute(all, now);
+        match not_executed {
+            NotExecuted::Stopping => {}
+            NotExecuted::Failed(error) => {
+                self.stay(&format!("cannot execute the new binary: {error}"));
+            }
+        }
     }
 
-    /// The error of an `exec` that failed; `None` if a stop was requested before it.
-    fn execute(&mut self, all: bool, now: Now) -> io::Result<Option<io::Error>> {
-        let Some(successor) = &self.handover.successor else { return Ok(None) };
+    /// Saves the state and executes the new binary. Success does not return.
+    fn execute(&mut self, all: bool, now: Now) -> Result<Infallible, NotExecuted> {
+        let Some(successor) = &self.handover.successor else {
+            return Err(io::Error::other(NO_SUCCESSOR).into());
+        };
         let mut descriptors = Vec::new();
         let state = match all {
             true => None,
@@ -129,12 +134,12 @@ impl Server {
         if requests.stops > 0 {
             drop(inheritable);
             self.stop(requests.stops, now);
-            return Ok(None);
+            return Err(NotExecuted::Stopping);
         }
         let clock_us = sys::monotonic_us() - self.clock.0.elapsed().as_micros() as u64;
         let error = successor.execute(&HandedOver { clock_us, state, listens });
         drop(inheritable);
-        Ok(Some(error))
+        Err(error.into())
     }
 
     /// Ends the handover; this process continues to serve.
@@ -145,6 +150,22 @@ impl Server {
         }
         self.handover.stage = None;
         self.integrations.ready();
-        self.handover.outcome.send(why);
+        self.handover.outcome.send(Err(why));
     }
 }
+
+/// Why the new binary was not executed.
+enum NotExecuted {
+    /// A stop was requested, and has begun.
+    Stopping,
+    /// The system's error.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotExecuted {
+    fn from(error: io::Error) -> Self {
+        NotExecuted::Failed(error)
+    }
+}
+
+const NO_SUCCESSOR: &str = "no successor binary is known";
