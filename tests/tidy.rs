@@ -3,6 +3,8 @@
 //! `net` may name `hub` and `proto`, `hub` may name `proto`, and nobody the other way round; the
 //! pure layers know no sockets, files, environment, clock or randomness.
 
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

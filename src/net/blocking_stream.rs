@@ -1,32 +1,29 @@
-//! A connection that waits for the other side, within bounds: for threads of their own and for
-//! commands. The loop, which waits for nobody, has no use for it.
+//! A connection whose calls block, up to a timeout: for threads and for commands. The event loop
+//! must not use it.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use super::clock;
-use super::redis::{Connector, Read as Received, Session};
+use super::io::{Answer, Duplex};
+use super::tls::{ClientSession, Connector, SessionError};
 use crate::config::RedisTls;
 use crate::hub::Now;
 
-/// What carries bytes both ways.
-pub(crate) trait Duplex: Read + Write + Send {}
-
-impl<T: Read + Write + Send> Duplex for T {}
-
 /// A connection, with or without TLS.
 pub(crate) struct BlockingStream {
-    carrier: Box<dyn Duplex>,
-    session: Option<Box<Session>>,
+    socket: Box<dyn Duplex>,
+    session: Option<Box<ClientSession>>,
     timeout: Duration,
 }
 
 impl BlockingStream {
-    /// Connects to the first address of a name or address that takes it. Neither this nor any later
-    /// wait takes longer than `timeout`, but that the system's resolver takes its own time.
+    /// Connects to the first address of the host that accepts. No call blocks for longer than
+    /// `timeout`, except in the system's resolver.
     pub(crate) fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
         let mut last = io::Error::other("the name has no address");
         for address in (host, port).to_socket_addrs()? {
@@ -35,11 +32,7 @@ impl BlockingStream {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(timeout))?;
                     stream.set_write_timeout(Some(timeout))?;
-                    return Ok(BlockingStream {
-                        carrier: Box::new(stream),
-                        session: None,
-                        timeout,
-                    });
+                    return Ok(BlockingStream { socket: Box::new(stream), session: None, timeout });
                 }
                 Err(error) => last = error,
             }
@@ -52,21 +45,21 @@ impl BlockingStream {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(BlockingStream { carrier: Box::new(stream), session: None, timeout })
+        Ok(BlockingStream { socket: Box::new(stream), session: None, timeout })
     }
 
-    /// Goes on with TLS, which must be the first thing said.
-    pub(super) fn secure(&mut self, connector: &Connector) -> Result<(), String> {
+    /// Begins a TLS session. Nothing may have been sent before it.
+    pub(super) fn secure(&mut self, connector: &Connector) -> Result<(), StreamError> {
         let mut session = connector.session()?;
-        match session.shake_hands(&mut *self.carrier)? {
+        match session.shake_hands(&mut *self.socket)? {
             true => self.session = Some(session),
-            false => return Err(self.silence()),
+            false => return Err(StreamError::TimedOut(self.timeout)),
         }
         Ok(())
     }
 
-    /// The same to a host that is to have a certificate for its name, from one of these
-    /// authorities or of the system's, if that `verifies` anything.
+    /// Begins a TLS session with a server whose certificate must be for this name, and issued by
+    /// one of these authorities or of the system's, unless `verifies` is false.
     pub(crate) fn secure_as(
         &mut self,
         host: &str,
@@ -81,48 +74,81 @@ impl BlockingStream {
         };
         let now = Now { ms: 0, unix_s: clock::unix_s() };
         let connector = Connector::load(&tls, now).map_err(|error| error.reason)?;
-        // What an operator of Redis can do about it is no help here.
-        let secured = self.secure(&connector);
-        secured.map_err(|why| why.split("; REDIS_TLS").next().unwrap_or_default().to_owned())
+        self.secure(&connector).map_err(|error| error.to_string())
     }
 
-    /// Writes all of it.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    /// Writes all bytes.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), StreamError> {
         let result = match &mut self.session {
-            None => self.carrier.write_all(bytes),
+            None => self.socket.write_all(bytes),
             Some(session) => loop {
-                // The last time there is nothing left but what is encrypted and waits.
+                // The last call writes what is encrypted and waits.
                 let is_last = bytes.is_empty();
-                match session.write(&mut *self.carrier, &[IoSlice::new(bytes)]) {
+                match session.write(&mut *self.socket, &[IoSlice::new(bytes)]) {
                     Ok(_) if is_last => break Ok(()),
                     Ok(written) => bytes = &bytes[written..],
                     Err(error) => break Err(error),
                 }
             },
         };
-        result.map_err(|error| self.in_words(&error))
+        result.map_err(|error| self.failed(error))
     }
 
-    /// Reads what has come, or waits for it; 0 is the end.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+    /// Waits for bytes and reads them; 0 is the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         let Some(session) = &mut self.session else {
-            return self.carrier.read(buffer).map_err(|error| self.in_words(&error));
+            return self.socket.read(buffer).map_err(|error| self.failed(error));
         };
-        match session.read(&mut *self.carrier, buffer)? {
-            Received::Bytes(len) => Ok(len),
-            Received::Nothing => Err(self.silence()),
-            Received::End => Ok(0),
+        match session.read(&mut *self.socket, buffer)? {
+            Answer::Bytes(len) => Ok(len),
+            Answer::Nothing => Err(StreamError::TimedOut(self.timeout)),
+            Answer::End => Ok(0),
         }
     }
 
-    fn in_words(&self, error: &io::Error) -> String {
+    fn failed(&self, error: io::Error) -> StreamError {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => self.silence(),
-            _ => error.to_string(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => StreamError::TimedOut(self.timeout),
+            _ => StreamError::Io(error),
         }
     }
+}
 
-    fn silence(&self) -> String {
-        format!("no answer within {} ms", self.timeout.as_millis())
+/// Why a stream cannot be used any longer.
+pub(crate) enum StreamError {
+    /// The other side did not send or receive for this long.
+    TimedOut(Duration),
+    /// The system's error.
+    Io(io::Error),
+    /// The TLS session failed.
+    Tls(SessionError),
+}
+
+impl StreamError {
+    /// The reason, with the setting to change if the server is Redis.
+    #[cfg(feature = "redis")]
+    pub(super) fn for_redis(&self) -> String {
+        match self {
+            StreamError::Tls(error) => error.for_redis(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::TimedOut(timeout) => {
+                write!(f, "no answer within {} ms", timeout.as_millis())
+            }
+            StreamError::Io(error) => error.fmt(f),
+            StreamError::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<SessionError> for StreamError {
+    fn from(error: SessionError) -> Self {
+        StreamError::Tls(error)
     }
 }

@@ -1,29 +1,35 @@
-//! Requests to a running server, from a signal handler or another thread: to stop, to read its
+//! How signal handlers and other threads send requests to the event loop: to stop, to read the
 //! configuration and certificates again, or to hand over to a newer binary. Each byte on a socket
-//! pair is one request: the number of its signal.
+//! pair is one request, the number of its signal. How requests are carried out is in
+//! `server/control`.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use mio::net::UnixStream;
 
 use super::sys;
 
-/// Asks a server to stop. The first time it tells its clients and waits for them; the second time
-/// it ends at once.
+/// Sends requests to a server, from any thread.
 #[derive(Debug)]
 pub struct Stopper(StdUnixStream);
 
 impl Stopper {
-    /// Asks.
+    /// Requests a stop. After the first request the server tells its clients to reconnect and waits
+    /// for them; after the second it ends at once.
     pub fn stop(&self) {
-        // A server that has ended already cannot be requests, and a full pipe has been.
-        let _ = (&self.0).write(&[libc::SIGTERM as u8]);
+        self.request(libc::SIGTERM);
     }
 
     /// Requests that the server read its configuration and certificates again, as SIGHUP does.
     pub fn reload(&self) {
-        let _ = (&self.0).write(&[libc::SIGHUP as u8]);
+        self.request(libc::SIGHUP);
+    }
+
+    fn request(&self, signal: libc::c_int) {
+        // This fails if the server has ended, or if the pipe is full of requests.
+        let _ = (&self.0).write(&[signal as u8]);
     }
 
     /// Installs the signal handlers: SIGTERM and SIGINT request a stop, SIGUSR2 a handover to a
@@ -32,30 +38,42 @@ impl Stopper {
     /// # Errors
     ///
     /// The system's, when it refuses.
-    pub fn ask_on_signals(self, reload: bool) -> io::Result<()> {
+    pub(crate) fn on_signals(self, reload: bool) -> io::Result<()> {
         let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR2, libc::SIGHUP];
         let signals = if reload { &signals[..] } else { &signals[..3] };
         sys::write_on_signals(self.0.into(), signals)?;
-        // A process that was executed in place of another may have held them back.
+        // A process that was executed in place of another may have inherited blocked signals.
         sys::hold_signals(false)
     }
 }
 
-/// Where a server learns that it was requests.
-pub(super) struct ControlPipe(pub UnixStream);
+/// Both ends of the pipe through which requests arrive.
+pub(super) struct ControlPipe {
+    /// The end the poller watches.
+    pub reader: UnixStream,
+    /// The end of which every [`Stopper`] has a copy.
+    writer: StdUnixStream,
+    /// Whether requests may have arrived since the last [`ControlPipe::take`].
+    pub is_ready: bool,
+}
 
 impl ControlPipe {
-    pub(super) fn new() -> io::Result<(ControlPipe, StdUnixStream)> {
+    pub(super) fn new() -> io::Result<Self> {
         let (reader, writer) = StdUnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        Ok((ControlPipe(UnixStream::from_std(reader)), writer))
+        Ok(ControlPipe { reader: UnixStream::from_std(reader), writer, is_ready: false })
     }
 
-    /// What it was asked since the last look.
+    /// A sender of requests.
+    pub(super) fn stopper(&self) -> io::Result<Stopper> {
+        self.writer.try_clone().map(Stopper)
+    }
+
+    /// The requests that have arrived since the last call.
     pub(super) fn take(&mut self) -> Requests {
         let (mut buffer, mut requests) = ([0; 16], Requests::default());
-        while let Ok(len @ 1..) = self.0.read(&mut buffer) {
+        while let Ok(len @ 1..) = self.reader.read(&mut buffer) {
             for byte in &buffer[..len] {
                 match i32::from(*byte) {
                     libc::SIGHUP => requests.reload = true,
@@ -68,17 +86,19 @@ impl ControlPipe {
     }
 }
 
-/// What a server was requests.
+impl AsFd for ControlPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}
+
+/// Requests that have arrived.
 #[derive(Default)]
 pub(super) struct Requests {
-    /// How often to stop.
+    /// The number of requests to stop.
     pub stops: usize,
     /// Whether to read the configuration and the certificates again.
     pub reload: bool,
-    /// Whether to give way to a newer binary.
+    /// Whether to hand over to a newer binary.
     pub handover: bool,
-}
-
-pub(super) fn stopper(writer: &StdUnixStream) -> io::Result<Stopper> {
-    writer.try_clone().map(Stopper)
 }

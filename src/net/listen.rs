@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::server::no_room;
 use super::sys;
 use crate::config;
 use crate::hub::{LogThrottle, Policy};
@@ -28,8 +27,8 @@ pub(super) struct Listen {
     pub cut_short: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
-    /// What was said of it.
-    exhausted: LogThrottle,
+    /// Limits the log lines about connections that could not be accepted.
+    pub exhausted: LogThrottle,
 }
 
 enum Socket {
@@ -38,12 +37,40 @@ enum Socket {
     Unix(UnixListener, Option<PathBuf>),
 }
 
-/// Why no connection came of an attempt to accept one.
-pub(super) enum NotAccepted {
-    /// None waits.
-    None,
-    /// There are no descriptors or no memory left; `untold` as [`LogThrottle::note`] says it.
-    Exhausted { untold: Option<u64>, error: io::Error },
+/// The result of an attempt to accept a connection.
+pub(super) enum Accepted {
+    /// A connection, and the address of the client if the socket is a TCP one.
+    Connection(TcpStream, Option<SocketAddr>),
+    /// No connection is pending.
+    NonePending,
+    /// There are no descriptors or no memory left. The connection stays in the backlog.
+    Exhausted(io::Error),
+}
+
+/// What a listening socket is for, where that differs: it is handed over as a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Clients connect to it.
+    Clients,
+    /// Clients connect to it, and its file is removed when the server ends.
+    ClientsOwnFile,
+    /// It serves metrics.
+    Metrics,
+}
+
+impl Purpose {
+    const LETTERS: [(Purpose, char); 3] =
+        [(Purpose::Clients, 's'), (Purpose::ClientsOwnFile, 'f'), (Purpose::Metrics, 'm')];
+
+    pub(super) fn letter(self) -> char {
+        Self::LETTERS.iter().find(|(purpose, _)| *purpose == self).map_or('s', |(_, it)| *it)
+    }
+
+    /// The purpose with this letter. One that is not known, of a newer version, is for clients.
+    pub(super) fn from_letter(letter: char) -> Self {
+        let known = Self::LETTERS.iter().find(|(_, it)| *it == letter);
+        known.map_or(Purpose::Clients, |(purpose, _)| *purpose)
+    }
 }
 
 impl Listen {
@@ -91,22 +118,22 @@ impl Listen {
         Ok(Listen::new(socket))
     }
 
-    /// What another process needs to take this socket over: the letter says what it is for, as
-    /// [`Listen::take_over`] reads it.
-    pub(super) fn handed_over(&self) -> (RawFd, char) {
+    /// What another process needs to take this socket over.
+    pub(super) fn handed_over(&self) -> (RawFd, Purpose) {
         match &self.socket {
-            Socket::Tcp(socket) if self.is_for_metrics => (socket.as_raw_fd(), 'm'),
-            Socket::Tcp(socket) => (socket.as_raw_fd(), 's'),
-            Socket::Unix(socket, None) => (socket.as_raw_fd(), 's'),
-            Socket::Unix(socket, Some(_)) => (socket.as_raw_fd(), 'f'),
+            Socket::Tcp(socket) if self.is_for_metrics => (socket.as_raw_fd(), Purpose::Metrics),
+            Socket::Tcp(socket) => (socket.as_raw_fd(), Purpose::Clients),
+            Socket::Unix(socket, None) => (socket.as_raw_fd(), Purpose::Clients),
+            Socket::Unix(socket, Some(_)) => (socket.as_raw_fd(), Purpose::ClientsOwnFile),
         }
     }
 
     /// Takes a socket over from another process of this server.
-    pub(super) fn take_over(socket: OwnedFd, letter: char) -> io::Result<Self> {
+    pub(super) fn take_over(socket: OwnedFd, purpose: Purpose) -> io::Result<Self> {
         let mut listen = Listen::inherit(socket)?;
-        listen.is_for_metrics = letter == 'm';
-        if let (Socket::Unix(socket, path), 'f') = (&mut listen.socket, letter) {
+        listen.is_for_metrics = purpose == Purpose::Metrics;
+        if let (Socket::Unix(socket, path), Purpose::ClientsOwnFile) = (&mut listen.socket, purpose)
+        {
             // The file goes with the server, which is this one now.
             *path = socket.local_addr()?.as_pathname().map(Path::to_owned);
         }
@@ -157,57 +184,53 @@ impl Listen {
         self.ready && self.retry_ms.is_none()
     }
 
-    /// The next connection that waits, and where it is from, if it is from somewhere.
-    pub(super) fn accept(
-        &mut self,
-        now_ms: u64,
-    ) -> Result<(TcpStream, Option<SocketAddr>), NotAccepted> {
+    /// Accepts the next pending connection.
+    pub(super) fn accept(&mut self, now_ms: u64) -> Accepted {
         loop {
             let error = match self.socket.accept() {
-                Ok(accepted) => {
+                Ok((stream, address)) => {
                     self.retry_ms = None;
-                    return Ok(accepted);
+                    return Accepted::Connection(stream, address);
                 }
                 Err(error) => error,
             };
             match error.kind() {
-                io::ErrorKind::WouldBlock => return Err(self.none_waits()),
-                // The client has gone already, or a signal came: the next may be better.
+                io::ErrorKind::WouldBlock => return self.none_pending(),
+                // The client has disconnected already, or a signal arrived.
                 io::ErrorKind::Interrupted
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset => {}
-                _ => return Err(self.exhausted(error, now_ms)),
+                _ => return self.exhausted(error, now_ms),
             }
         }
     }
 
     /// Replaces `accept` while there is no room for a connection: a pending one stays in the
     /// backlog.
-    pub(super) fn put_off(&mut self, now_ms: u64) -> NotAccepted {
-        let is_waiting = match &self.socket {
+    pub(super) fn put_off(&mut self, now_ms: u64) -> Accepted {
+        let is_pending = match &self.socket {
             Socket::Tcp(socket) => sys::is_readable_now(socket.as_fd()),
             Socket::Unix(socket, _) => sys::is_readable_now(socket.as_fd()),
         };
-        match is_waiting {
+        match is_pending {
             true => self.exhausted(no_room(), now_ms),
-            false => self.none_waits(),
+            false => self.none_pending(),
         }
     }
 
     /// The backlog is empty; the poller reports the next connection.
-    fn none_waits(&mut self) -> NotAccepted {
+    fn none_pending(&mut self) -> Accepted {
         (self.ready, self.cut_short, self.retry_ms) = (false, false, None);
-        NotAccepted::None
+        Accepted::NonePending
     }
 
     /// Pending connections stay in the backlog. The poller does not report them again, so the
     /// server retries every tenth of a second, and when a connection is closed, until there is
     /// room.
-    fn exhausted(&mut self, error: io::Error, now_ms: u64) -> NotAccepted {
-        let untold = self.exhausted.note(now_ms);
+    fn exhausted(&mut self, error: io::Error, now_ms: u64) -> Accepted {
         self.ready = false;
         self.retry_ms = Some(now_ms + RETRY_MS);
-        NotAccepted::Exhausted { untold, error }
+        Accepted::Exhausted(error)
     }
 }
 
@@ -265,6 +288,13 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
 
 fn at(place: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{place}: {error}"))
+}
+
+/// The error for a connection that was not accepted although a descriptor was free.
+fn no_room() -> io::Error {
+    io::Error::other(
+        "the open files that are left are for Redis, reloads, certificates and the log",
+    )
 }
 
 const RETRY_MS: u64 = 100;

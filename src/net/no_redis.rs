@@ -1,16 +1,14 @@
 //! What stands in place of `redis` in a build without it: a configuration with several nodes is
 //! refused at the start.
 
-use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use mio::Registry;
 use mio::event::Event;
 
-use super::blocking_stream::Duplex;
 use super::error::BindError;
 use super::socket::Socket;
-use crate::config::{Config, Error, Limits, RedisTarget, RedisTls};
+use crate::config::{Config, Error, Limits, RedisTarget};
 use crate::hub::{Hub, Now};
 
 /// The way to Redis: there is none.
@@ -85,53 +83,6 @@ impl BlockingRedis {
     }
 
     pub(crate) fn ask(&mut self, _words: &[&[u8]]) -> Result<Option<Vec<u8>>, String> {
-        match *self {}
-    }
-}
-
-/// What TLS sessions to others begin with: only Redis needs any.
-pub(super) enum Connector {}
-
-impl Connector {
-    pub(super) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
-        let reason = "needs TLS, which this build speaks to clients alone";
-        Err(Error::new("configuration", "", reason))
-    }
-
-    pub(super) fn session(&self) -> Result<Box<Session>, String> {
-        match *self {}
-    }
-}
-
-/// Such a session: there is none.
-pub(super) enum Session {}
-
-/// What came of a read.
-#[expect(dead_code, reason = "there are no sessions to read from")]
-pub(super) enum Read {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
-impl Session {
-    pub(super) fn shake_hands(&mut self, _socket: &mut dyn Duplex) -> Result<bool, String> {
-        match *self {}
-    }
-
-    pub(super) fn read(
-        &mut self,
-        _socket: &mut dyn Duplex,
-        _buffer: &mut [u8],
-    ) -> Result<Read, String> {
-        match *self {}
-    }
-
-    pub(super) fn write(
-        &mut self,
-        _socket: &mut dyn Duplex,
-        _slices: &[IoSlice<'_>],
-    ) -> io::Result<usize> {
         match *self {}
     }
 }

@@ -1,13 +1,14 @@
 //! What stands in place of `tls` in a build without TLS: no session can exist, and a
 //! configuration that asks for one is refused.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
-use super::socket::Received;
-use crate::config::{self, Error};
+use super::io::{Answer, Duplex, Received};
+use crate::config::{self, Error, RedisTls};
 use crate::hub::Now;
 
 /// What makes a server secure: nothing does.
@@ -45,11 +46,11 @@ impl TlsAcceptor {
         match *self {}
     }
 
-    pub(super) fn note_failure(&mut self, _session: &Tls, _now: Now) -> bool {
+    pub(super) fn log_failure(&mut self, _session: &Tls, _now: Now) -> bool {
         match *self {}
     }
 
-    pub(super) fn note_plain(&mut self, _session: &Tls, _now: Now) {
+    pub(super) fn log_plain(&mut self, _session: &Tls, _now: Now) {
         match *self {}
     }
 }
@@ -97,6 +98,72 @@ impl Tls {
     }
 
     pub(super) fn note_abandoned(&mut self) {
+        match *self {}
+    }
+}
+
+/// The settings of a TLS client: there are none.
+pub(super) enum Connector {}
+
+impl Connector {
+    pub(super) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
+        let reason = "speaks TLS, and this build does not; build with the feature tls";
+        Err(Error::new("configuration", "servers.reverb.scaling.server", reason))
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn reload(&mut self, _now: Now) {
+        match *self {}
+    }
+
+    pub(super) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
+        match *self {}
+    }
+}
+
+/// The session of a TLS client: there is none.
+pub(super) enum ClientSession {}
+
+impl ClientSession {
+    pub(super) fn shake_hands(&mut self, _socket: &mut dyn Duplex) -> Result<bool, SessionError> {
+        match *self {}
+    }
+
+    pub(super) fn read(
+        &mut self,
+        _socket: &mut dyn Duplex,
+        _buffer: &mut [u8],
+    ) -> Result<Answer, SessionError> {
+        match *self {}
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn wants_write(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn write(
+        &mut self,
+        _socket: &mut dyn Duplex,
+        _slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        match *self {}
+    }
+}
+
+/// Why such a session cannot be used.
+#[derive(Debug)]
+pub(crate) enum SessionError {}
+
+impl SessionError {
+    #[cfg(feature = "redis")]
+    pub(super) fn for_redis(&self) -> String {
+        match *self {}
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {}
     }
 }

@@ -5,11 +5,6 @@
 mod blocking;
 mod resolve;
 mod stream;
-#[cfg(feature = "tls")]
-mod tls;
-#[cfg(not(feature = "tls"))]
-#[path = "redis/no_tls.rs"]
-mod tls;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +13,16 @@ use mio::Registry;
 use mio::event::Event;
 
 use super::error::BindError;
-use super::server::{REDIS, RESOLVED};
+use super::io::Answer;
 use super::socket::Socket;
+use super::tls::Connector;
+use super::token::{REDIS, RESOLVED};
 use crate::config::{Config, Limits, RedisTarget, Transport};
 use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
 
 pub(crate) use blocking::BlockingRedis;
-pub(super) use stream::Read;
-pub(super) use tls::Connector;
-pub(super) use tls::Session;
 
 /// The way to the Redis this node shares with others.
 pub(super) struct Redis {
@@ -207,7 +201,8 @@ impl Redis {
         let mut why = why.to_owned();
         self.stream = None;
         while let Some(address) = self.addresses.pop() {
-            let tls = self.tls.as_ref().map(Connector::session).transpose()?;
+            let tls = self.tls.as_ref().map(Connector::session).transpose();
+            let tls = tls.map_err(|error| error.for_redis())?;
             match Stream::tcp(address, tls, registry, REDIS) {
                 Ok(stream) => {
                     self.stream = Some(stream);
@@ -239,13 +234,13 @@ impl Redis {
             return Ok(());
         };
         let why = match stream.read(buffer) {
-            Ok(Read::Bytes(len)) => {
+            Ok(Answer::Bytes(len)) => {
                 self.has_heard = true;
                 hub.bus_receive(&buffer[..len], now);
                 return Ok(());
             }
-            Ok(Read::Nothing) => return Ok(()),
-            Ok(Read::End) => "it has closed the connection".to_owned(),
+            Ok(Answer::Nothing) => return Ok(()),
+            Ok(Answer::End) => "it has closed the connection".to_owned(),
             Err(why) => why,
         };
         // What expects TLS does not know what to make of a login.

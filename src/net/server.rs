@@ -7,151 +7,120 @@
 //! socket is registered once, for both directions.
 
 mod accept;
-mod attach;
 mod bind;
-mod catch_up;
-mod configure;
+mod configuration;
 mod control;
 mod deadlines;
-mod replace;
+mod descriptors;
+mod handover;
+mod integrations;
+mod listeners;
+mod pause;
+mod queues;
+mod take_over;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Interest, Poll, Token};
 
 use super::clock::Clock;
-use super::control::{ControlPipe, Stopper};
+use super::control::ControlPipe;
+use super::io::Received;
 use super::listen::Listen;
-use super::pulse::Pulse;
 use super::redis::Redis;
-use super::restart_key;
-use super::socket::{Received, Socket};
-use super::successor::{Outcome, Successor};
+use super::socket::Socket;
 use super::sys;
-use super::systemd::SdNotify;
 use super::tls::TlsAcceptor;
-use crate::config::{Config, Limits};
+use super::token::{self, CONTROL, REDIS, RESOLVED, TRIAL};
 use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
-use accept::Files;
-use catch_up::CatchUp;
-use configure::Configure;
-use replace::Reload;
+use configuration::Configuration;
+use descriptors::Descriptors;
+use handover::Handover;
+use integrations::Integrations;
+use listeners::Listeners;
+use pause::CatchUp;
+use queues::Queues;
 
-pub(crate) use accept::connections_within;
-pub(super) use accept::no_room;
+pub(crate) use descriptors::connections_within;
 
-/// A bound server that has not begun to serve.
+/// A bound server. [`Server::run`] serves.
 pub struct Server {
     poll: Poll,
-    /// The addresses it listens at, that for metrics among them.
-    listens: Vec<Listen>,
-    /// Connections of that one, and some that have gone since.
-    watchers: Vec<ConnId>,
-    /// What is told to systemd, if it runs under it.
-    notices: Option<SdNotify>,
-    /// What feeds the messages card of Laravel Pulse, if it is fed.
-    pulse: Option<Pulse>,
-    /// Watches for `php artisan reverb:restart`; `None` if there is no key to watch.
-    restarts: Option<restart_key::Watch>,
-    /// What speaks TLS, if this server does.
-    secure: Option<TlsAcceptor>,
-    /// The way to the other nodes, if there are to be any.
-    redis: Option<Redis>,
-    stops: ControlPipe,
-    /// The other end of `stops`, for as many stoppers as are wanted.
-    stop_writer: StdUnixStream,
-    hub: Hub<Socket>,
-    clock: Clock,
-    catch_up: CatchUp,
-    files: Files,
-    limits: Limits,
-    /// Connections whose TLS handshake can proceed, in the order they became ready.
-    to_shake: VecDeque<ConnId>,
-    /// Connections that die at the end of the turn.
-    to_reap: Vec<ConnId>,
+    /// The buffer that every read uses.
     buffer: Box<[u8]>,
-    /// Clients that speak TLS to a server that does not.
-    misdirected: LogThrottle,
-    /// Whether it was asked for something by a signal or a stopper since the last look.
-    asked: bool,
-    /// When to give back the memory of those who have gone.
+    clock: Clock,
+    /// Delays deadlines after a pause of the process.
+    catch_up: CatchUp,
+    /// The connections, by the protocol; each has its socket.
+    hub: Hub<Socket>,
+    /// The listening sockets.
+    listeners: Listeners,
+    /// The open-file limit, and how much of it connections may use.
+    descriptors: Descriptors,
+    /// The connections that wait for a step of the loop.
+    queues: Queues,
+    /// Begins the TLS sessions of clients; `None` if this server speaks plain HTTP.
+    tls: Option<TlsAcceptor>,
+    /// The socket to Redis; `None` if there is only one node.
+    redis: Option<Redis>,
+    /// What the server does for systemd and Laravel.
+    integrations: Integrations,
+    /// The pipe through which signals and stoppers send requests.
+    control: ControlPipe,
+    /// The configuration in use, and how to read it again.
+    configuration: Configuration,
+    /// The handover to a newer binary.
+    handover: Handover,
+    /// Limits the log lines about clients that speak TLS to a server without it.
+    tls_on_plain: LogThrottle,
+    /// When to return the memory of closed connections to the system.
     trim_ms: Option<u64>,
-    /// When a server that was asked to stop ends, whoever is still there.
+    /// When a stopping server ends, even if connections are left.
     end_ms: Option<u64>,
-    /// How the configuration is read anew, if it can be.
-    configure: Option<Configure>,
-    /// The one it runs with.
-    config: Config,
-    /// What is executed in place of this one if that is asked for.
-    successor: Option<Successor>,
-    /// How far that is.
-    reload: Option<Reload>,
-    /// Sends the result of a reload to `reverb reload`.
-    outcome: Outcome,
-    /// Whether this server goes on where another has stopped.
-    has_taken_over: bool,
 }
 
 impl Server {
-    /// The first address of the network it is bound to.
+    /// The first TCP address the server listens at.
     ///
     /// # Errors
     ///
-    /// It listens at files alone.
+    /// It listens at Unix sockets only.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        let mut listens = self.listens.iter().filter(|listen| !listen.is_for_metrics);
-        let address = listens.find_map(Listen::address);
+        let address = self.listeners.for_clients().find_map(Listen::address);
         address.ok_or_else(|| io::Error::other("the server has no address of the network"))
     }
 
-    /// All of them, and the files it listens at, as they are told to people.
+    /// All addresses and Unix sockets the server listens at, as text.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.listens.iter().filter(|listen| !listen.is_for_metrics).map(Listen::name)
+        self.listeners.for_clients().map(Listen::name)
     }
 
-    /// The address figures are served at, if they are.
+    /// The address of the metrics port, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.listens.iter().filter(|listen| listen.is_for_metrics).find_map(Listen::address)
+        self.listeners.metrics_address()
     }
 
-    /// The most connections at a time: as configured, or as the open-file limit allows.
+    /// The maximum number of connections: as configured, or as the open-file limit allows.
     pub fn connections_max(&self) -> u32 {
-        self.limits.connections
+        self.configuration.current.limits.connections
     }
 
-    /// Whether it speaks TLS, to clients or to Redis, so that there are certificates to load anew.
+    /// Whether the server speaks TLS, to clients or to Redis, and so has certificates to reload.
     pub fn has_certificates(&self) -> bool {
-        self.secure.is_some() || self.redis.as_ref().is_some_and(Redis::is_secure)
+        self.tls.is_some() || self.redis.as_ref().is_some_and(Redis::is_secure)
     }
 
-    /// Has this server give every message back to who sent it.
-    #[doc(hidden)]
-    pub fn echo(&mut self) {
-        self.hub.echo();
-    }
-
-    /// What asks this server to stop.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn stopper(&self) -> io::Result<Stopper> {
-        super::control::stopper(&self.stop_writer)
-    }
-
-    /// Serves until it is asked to stop.
+    /// Serves until a stop is requested and complete.
     ///
     /// # Errors
     ///
     /// The poller's; no client can cause one.
     pub fn run(mut self) -> io::Result<()> {
-        self.notices.iter().for_each(SdNotify::ready);
-        if self.has_taken_over {
-            self.outcome.tell("");
+        self.integrations.ready();
+        if self.handover.has_taken_over {
+            self.handover.outcome.send(Ok(()));
         }
         let mut events = Events::with_capacity(EVENTS);
         self.catch_up.start(self.clock.now());
@@ -166,24 +135,18 @@ impl Server {
             for event in &events {
                 self.note(event);
             }
-            if let Some(secure) = &mut self.secure {
-                secure.check(now);
+            if let Some(tls) = &mut self.tls {
+                tls.check(now);
             }
-            if let Some(notices) = &mut self.notices {
-                notices.turn(now.ms);
-            }
-            if let Some(pulse) = &mut self.pulse {
-                pulse.turn(self.hub.counters(), now);
-            }
+            self.integrations.turn(self.hub.counters(), now);
             self.accept(now);
             self.shake_hands(now);
             self.hub.begin_turn();
             self.read(now);
-            // After what has come already: a request that is here is still answered.
-            if std::mem::take(&mut self.asked) {
-                self.handle_control(now);
-            }
-            let is_catching_up = self.is_catching_up(&events, now);
+            // After the reads, so that requests that have arrived are still answered.
+            self.handle_control(now);
+            let is_idle = events.is_empty() && !self.has_input();
+            let is_catching_up = self.catch_up.check(is_idle, now);
             if !is_catching_up && self.hub.is_tick_due(now) {
                 self.hub.tick(now);
             }
@@ -192,14 +155,14 @@ impl Server {
                 redis.read(&mut self.hub, &mut self.buffer, registry, now);
             }
             self.flush(now);
-            self.reap(now);
+            self.close_queued(now);
             self.trim(now);
             let has_ended = self.has_ended(now);
             if let Some(redis) = self.redis.as_mut().filter(|_| !is_catching_up || has_ended) {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
             self.hub.counters_mut().turns.count(began.elapsed());
-            self.go_on_reloading(now);
+            self.continue_handover(now);
             if has_ended {
                 return Ok(());
             }
@@ -209,10 +172,16 @@ impl Server {
         }
     }
 
-    /// How long nothing is due: not at all if work is left, for ever if there is nobody.
+    /// Whether bytes may have arrived that the server has not read.
+    fn has_input(&self) -> bool {
+        let redis_has = self.redis.as_ref().is_some_and(Redis::has_arrived);
+        redis_has || self.hub.has_work() || !self.queues.handshakes.is_empty()
+    }
+
+    /// How long the poller may wait: not at all if work is left, for ever if there is no deadline.
     fn sleep_for(&mut self) -> Option<Duration> {
-        let accepts = !self.is_about_to_go() && self.listens.iter().any(Listen::has_work);
-        let reads = self.hub.has_work() || !self.to_shake.is_empty();
+        let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
+        let reads = self.hub.has_work() || !self.queues.handshakes.is_empty();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);
@@ -221,19 +190,17 @@ impl Server {
         Some(Duration::from_millis(due_ms.saturating_sub(self.clock.now().ms)))
     }
 
-    /// Notes what the poller says; nothing is done about it yet.
+    /// Records what the poller reported. The steps of the turn act on it.
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
-            STOPS => return self.asked = true,
-            // It is looked at in every turn while it lasts.
+            CONTROL => return self.control.is_ready = true,
+            // A handover is continued in every turn.
             TRIAL => return,
             REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
-            Token(key) => {
-                match LISTENERS.0.checked_sub(key).and_then(|at| self.listens.get_mut(at)) {
-                    Some(listen) => return listen.ready = true,
-                    None => ConnId(key as u32),
-                }
-            }
+            Token(key) => match token::listener_index(Token(key), self.listeners.sockets.len()) {
+                Some(index) => return self.listeners.sockets[index].ready = true,
+                None => ConnId(key as u32),
+            },
         };
         let Some(socket) = self.hub.io(id) else { return };
         socket.read_closed |= event.is_read_closed() || event.is_error();
@@ -247,20 +214,32 @@ impl Server {
         }
     }
 
-    /// Queues a connection to be read: during its TLS handshake in `to_shake`, later in the hub.
+    /// Registers a connection with the poller.
+    fn watch(&mut self, id: ConnId) {
+        let Some(socket) = self.hub.io(id) else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(id.0 as usize);
+        // The poller reports bytes that have arrived already at the next turn.
+        if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
+            log::error!("cannot watch a connection: {error}");
+            self.queues.to_close.push(id);
+        }
+    }
+
+    /// Queues a connection to be read: during its TLS handshake in `handshakes`, later in the hub.
     fn queue_to_read(&mut self, id: ConnId) {
         let Some(socket) = self.hub.io(id) else { return };
         match socket.is_handshaking() {
             true if std::mem::replace(&mut socket.queued, true) => {}
-            true => self.to_shake.push_back(id),
+            true => self.queues.handshakes.push_back(id),
             false => self.hub.ready(id),
         }
     }
 
-    /// Goes on with handshakes, so many a turn: they are what costs the most by far.
+    /// Continues TLS handshakes, up to `tls_handshakes_per_turn`: nothing else takes as much time.
     fn shake_hands(&mut self, now: Now) {
-        for _ in 0..self.limits.tls_handshakes_per_turn {
-            let Some(id) = self.to_shake.pop_front() else { return };
+        for _ in 0..self.configuration.current.limits.tls_handshakes_per_turn {
+            let Some(id) = self.queues.handshakes.pop_front() else { return };
             // Data that arrived with the end of the handshake is handled within the budget of one
             // visit.
             self.hub.begin_visit();
@@ -283,7 +262,7 @@ impl Server {
                 if socket.tls.is_none() && is_tls_hello(&self.buffer[..len]) {
                     let address = socket.stream.peer_addr().ok();
                     let address = address.map_or("a client".to_owned(), |from| from.to_string());
-                    self.misdirected.warn(now.ms, format_args!("{address}: {TLS_ON_PLAIN}"));
+                    self.tls_on_plain.warn(now.ms, format_args!("{address}: {TLS_ON_PLAIN}"));
                 }
                 self.hub.receive(id, &mut self.buffer[..len], now);
                 if more {
@@ -297,14 +276,14 @@ impl Server {
             }
             Received::Broken => {
                 socket.ended = true;
-                // Leaving the channels counts toward the budget of this turn; `reap` only closes
-                // the socket.
+                // Leaving the channels counts toward the budget of this turn; `close_queued` only
+                // closes the socket.
                 self.hub.finished(id, now);
-                self.to_reap.push(id);
+                self.queues.to_close.push(id);
             }
             Received::NotTls => {
-                if let (Some(secure), Some(tls)) = (&mut self.secure, socket.tls.take()) {
-                    secure.note_plain(&tls, now);
+                if let (Some(acceptor), Some(tls)) = (&mut self.tls, socket.tls.take()) {
+                    acceptor.log_plain(&tls, now);
                 }
                 // The server discards the client's input, and answers without encryption.
                 self.hub.ready(id);
@@ -318,15 +297,15 @@ impl Server {
     /// thousand clients does not delay one for a single client, and bytes queued before the next
     /// turn join the same write.
     fn flush(&mut self, now: Now) {
-        let bytes_max = self.limits.write_bytes_per_turn as usize;
-        let mut left = self.limits.flush_bytes_per_turn as usize;
-        for _ in 0..self.limits.flushes_per_turn {
+        let bytes_max = self.configuration.current.limits.write_bytes_per_turn as usize;
+        let mut left = self.configuration.current.limits.flush_bytes_per_turn as usize;
+        for _ in 0..self.configuration.current.limits.flushes_per_turn {
             let Some(id) = self.hub.next_dirty(now) else { return };
             let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
             let before = outbox.bytes();
             if socket.send(outbox, bytes_max).is_err() {
                 self.hub.finished(id, now);
-                self.to_reap.push(id);
+                self.queues.to_close.push(id);
                 if self.hub.is_turn_over() {
                     return;
                 }
@@ -340,7 +319,7 @@ impl Server {
             }
             match self.hub.next_action(id) {
                 IoAction::Stay => {}
-                IoAction::Drop => self.to_reap.push(id),
+                IoAction::Drop => self.queues.to_close.push(id),
                 IoAction::ShutdownWrite => {
                     if let Some(socket) = self.hub.io(id) {
                         socket.shutdown();
@@ -353,30 +332,31 @@ impl Server {
         }
     }
 
-    fn reap(&mut self, now: Now) {
-        if !self.to_reap.is_empty() {
-            self.retry_accepting(now);
+    /// Closes the sockets of the connections in `to_close`.
+    fn close_queued(&mut self, now: Now) {
+        if !self.queues.to_close.is_empty() {
+            self.listeners.retry_soon(now.ms);
         }
-        while let Some(id) = self.to_reap.pop() {
-            // Closing the descriptor takes it off the poller as well.
+        while let Some(id) = self.queues.to_close.pop() {
+            // Closing the descriptor also removes it from the poller.
             let Some(mut socket) = self.hub.close(id, now) else { continue };
-            if let (Some(secure), Some(tls)) = (&mut self.secure, &mut socket.tls) {
+            if let (Some(acceptor), Some(tls)) = (&mut self.tls, &mut socket.tls) {
                 tls.note_abandoned();
-                let failed = secure.note_failure(tls, now);
+                let failed = acceptor.log_failure(tls, now);
                 self.hub.counters_mut().tls_failures += u64::from(failed);
                 tls.close(&mut socket.stream, false);
             }
         }
     }
 
-    /// Gives memory back some time after many have gone: not in the middle of their going, as it
-    /// takes a few milliseconds.
+    /// Returns memory to the system some time after many connections have closed. It takes a few
+    /// milliseconds, so it waits until no more are closing.
     fn trim(&mut self, now: Now) {
         if self.hub.has_shrunk() {
             self.trim_ms = Some(now.ms + TRIM_PAUSE_MS);
         } else if self.trim_ms.is_some_and(|due_ms| due_ms <= now.ms) {
             self.trim_ms = None;
-            self.to_reap.shrink_to_fit();
+            self.queues.to_close.shrink_to_fit();
             sys::give_memory_back();
         }
     }
@@ -391,16 +371,9 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
 const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
-/// Milliseconds without many going after which their memory is given back: by then the wheel has
-/// let go of the ten seconds they had for their first request as well.
+/// Milliseconds between the last connections closing and their memory being returned. By then the
+/// wheel has also dropped the deadlines of their first requests, which are ten seconds.
 const TRIM_PAUSE_MS: u64 = 12_000;
-/// Reserved from the top, out of the way of connections.
-const STOPS: Token = Token(usize::MAX - 1);
-pub(super) const REDIS: Token = Token(usize::MAX - 2);
-pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
-pub(super) const TRIAL: Token = Token(usize::MAX - 4);
-/// The first listener's; those of the others are below it.
-const LISTENERS: Token = Token(usize::MAX - 5);
 /// Events of one turn. A mass disconnect is seen in a few turns with this many.
 const EVENTS: usize = 4_096;
 /// What is read of a connection in one turn.

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
+use super::io::Received;
 use super::tls::Tls;
 use crate::hub::Outbox;
 
@@ -23,21 +24,6 @@ pub(super) struct Socket {
     pub queued: bool,
     /// Whether nothing more can be read: the peer has ended its stream, or the socket is broken.
     pub ended: bool,
-}
-
-/// What came of a read.
-pub(super) enum Received {
-    /// This many bytes; whether more may be there already.
-    Bytes { len: usize, more: bool },
-    /// Nothing for now.
-    Nothing,
-    /// The peer sends no more.
-    End,
-    /// The connection is broken.
-    Broken,
-    /// The client speaks plain HTTP where TLS is spoken; what it sent has not been read.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "without TLS nobody can miss it"))]
-    NotTls,
 }
 
 impl Socket {

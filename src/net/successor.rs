@@ -18,19 +18,20 @@ use std::{env, str};
 use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
-use super::server::TRIAL;
+use super::listen::Purpose;
 use super::sys::{self, Inherited};
+use super::token::TRIAL;
 
 /// The command that says whether a binary would serve with the flags behind it.
-pub const TRY: &str = "successor";
+pub(crate) const TRY: &str = "successor";
 /// What begins the line that says so; the version of the state it reads follows.
-pub const READS: &str = "reads state ";
+pub(crate) const READS: &str = "reads state ";
 
 /// The variable. It begins with no `REVERB_`, as it is no setting.
 const VARIABLE: &str = "_REVERB_HANDED_OVER";
 
 /// The binary this process was started from, or whatever is in its place by now.
-pub struct Successor {
+pub(crate) struct Successor {
     program: OsString,
     /// The command and its flags.
     arguments: Vec<OsString>,
@@ -38,7 +39,7 @@ pub struct Successor {
 
 impl Successor {
     /// As the command line of this process has it; `None` if it has none.
-    pub fn of_this_process() -> Option<Self> {
+    pub(crate) fn of_this_process() -> Option<Self> {
         let mut arguments = env::args_os();
         Some(Successor { program: arguments.next()?, arguments: arguments.collect() })
     }
@@ -50,27 +51,27 @@ impl Successor {
 }
 
 /// What one process leaves to the next.
-pub struct HandedOver {
+pub(crate) struct HandedOver {
     /// Where the clock of the server begins, in microseconds of the system's.
     pub clock_us: u64,
     /// The file with the state, if there is one.
     pub state: Option<RawFd>,
-    /// The listening sockets, and the letter of what each is for.
-    pub listens: Vec<(RawFd, char)>,
+    /// The listening sockets, and what each is for.
+    pub(super) listens: Vec<(RawFd, Purpose)>,
 }
 
 impl HandedOver {
     fn to_text(&self) -> String {
         let state = self.state.unwrap_or(-1);
         let mut text = format!("{} {} {state}", process::id(), self.clock_us);
-        for (descriptor, letter) in &self.listens {
-            text.push_str(&format!(" {letter}{descriptor}"));
+        for (descriptor, purpose) in &self.listens {
+            text.push_str(&format!(" {}{descriptor}", purpose.letter()));
         }
         text
     }
 
     /// What was left to this process, if something was.
-    pub fn from_environment() -> Option<Self> {
+    pub(crate) fn from_environment() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;
         let mut words = text.split(' ');
         // The variable is inherited by processes that it is not meant for.
@@ -79,7 +80,7 @@ impl HandedOver {
         let state = words.next()?.parse().ok().filter(|state| *state >= 0);
         let listens = words.map(|word| {
             let (letter, descriptor) = word.split_at_checked(1)?;
-            Some((descriptor.parse().ok()?, letter.chars().next()?))
+            Some((descriptor.parse().ok()?, Purpose::from_letter(letter.chars().next()?)))
         });
         Some(HandedOver { clock_us, state, listens: listens.collect::<Option<_>>()? })
     }
@@ -204,12 +205,13 @@ impl Outcome {
         Ok(Outcome(socket))
     }
 
-    /// Sends why the reload failed, or an empty message if it succeeded.
-    pub(super) fn tell(&self, why_not: &str) {
-        let told = outcome_address(process::id())
-            .and_then(|address| self.0.send_to_addr(why_not.as_bytes(), &address));
+    /// Sends that the reload succeeded, as an empty message, or why it failed.
+    pub(super) fn send(&self, result: Result<(), &str>) {
+        let text = result.err().unwrap_or_default();
+        let sent = outcome_address(process::id())
+            .and_then(|address| self.0.send_to_addr(text.as_bytes(), &address));
         // This fails if no `reverb reload` is waiting, as when a signal requested the reload.
-        drop(told);
+        drop(sent);
     }
 }
 

@@ -8,8 +8,9 @@
 //! outbox, where it is shared with other connections and counts against the limit. The outbox
 //! lets go of a record's bytes only when all of the record has gone.
 
-pub(super) mod expiry;
-pub(super) mod files;
+mod client;
+mod expiry;
+mod files;
 mod look;
 mod secure;
 
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
+pub(super) use client::{ClientSession, Connector, SessionError};
 pub(crate) use look::look_at_certificate;
 pub(super) use secure::TlsAcceptor;
 
-use super::socket::Received;
+use super::io::Received;
 
 /// The session of one connection.
 pub(super) struct Tls {

@@ -2,6 +2,7 @@
 //! both; this module limits the memory. Which command is sent when is decided in the hub.
 
 mod extent;
+pub mod login;
 
 use std::io::{self, Read};
 

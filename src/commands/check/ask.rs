@@ -56,7 +56,8 @@ impl Visit<'_> {
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
         let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
         let target = format!("{path}?{query}&auth_signature={signature}");
-        call.write(self.request(&target, "Connection: close\r\n").as_bytes())?;
+        let request = self.request(&target, "Connection: close\r\n");
+        call.write(request.as_bytes()).map_err(|error| error.to_string())?;
         let answer = read(&mut call, |_| false)?;
         match status(&answer)? {
             "200" if body(&answer).contains("\"connections\"") => Ok(()),
@@ -83,7 +84,8 @@ impl Visit<'_> {
             headers.push_str(&origin.collect::<Vec<_>>().join("/"));
             headers.push_str("\r\n");
         }
-        call.write(self.request(&target, &headers).as_bytes())?;
+        let request = self.request(&target, &headers);
+        call.write(request.as_bytes()).map_err(|error| error.to_string())?;
         let answer = read(&mut call, |answer| body(answer).contains("}"))?;
         if status(&answer)? != "101" {
             return Err(in_words(&answer));
@@ -117,7 +119,7 @@ fn read(call: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String
         match call.read(&mut buffer) {
             Ok(0) => break,
             Ok(len) => answer.extend_from_slice(&buffer[..len]),
-            Err(why) if answer.is_empty() => return Err(why),
+            Err(error) if answer.is_empty() => return Err(error.to_string()),
             Err(_) => break,
         }
         if answer.len() > ANSWER_BYTES || is_enough(&String::from_utf8_lossy(&answer)) {

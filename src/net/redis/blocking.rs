@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use super::tls::Connector;
 use crate::config::{RedisTarget, Transport};
 use crate::hub::Now;
 use crate::net::blocking_stream::BlockingStream;
 use crate::net::clock;
-use crate::proto::resp::{self, ProtocolError, Reader};
+use crate::net::tls::Connector;
+use crate::proto::resp::{self, ProtocolError, Reader, login};
 
 /// A connection that is logged in.
 pub(crate) struct BlockingRedis {
@@ -24,9 +24,9 @@ impl BlockingRedis {
     ///
     /// What is wrong, with where it is and what to look at.
     pub(crate) fn open(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
-        let opened = BlockingRedis::connect(target, timeout).and_then(|mut line| {
-            line.log_in(target)?;
-            Ok(line)
+        let opened = BlockingRedis::connect(target, timeout).and_then(|mut redis| {
+            redis.log_in(target)?;
+            Ok(redis)
         });
         opened.map_err(|why| format!("Redis {target}: {why}"))
     }
@@ -40,38 +40,32 @@ impl BlockingRedis {
         if let Some(tls) = &target.tls {
             let now = Now { ms: 0, unix_s: clock::unix_s() };
             let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
-            call.secure(&connector)?;
+            call.secure(&connector).map_err(|error| error.for_redis())?;
         }
         Ok(BlockingRedis { call, reader: Reader::new(ANSWER_BYTES) })
     }
 
     fn log_in(&mut self, target: &RedisTarget) -> Result<(), String> {
-        let refused = |setting: &'static str| move |why| format!("{why} (see {setting})");
-        if let Some(password) = target.password.as_deref() {
-            let words = ["AUTH", target.username.as_deref().unwrap_or_default(), password];
-            // Without a user it is what Redis before version 6 understands as well.
-            let words: Vec<&[u8]> =
-                words.iter().filter(|word| !word.is_empty()).map(|word| word.as_bytes()).collect();
-            self.ask(&words).map_err(refused("REDIS_USERNAME and REDIS_PASSWORD"))?;
-        }
-        if target.database > 0 {
-            let database = target.database.to_string();
-            let words: [&[u8]; 2] = [b"SELECT", database.as_bytes()];
-            self.ask(&words).map_err(refused("REDIS_DB, REDIS_CACHE_DB"))?;
+        for (setting, command) in login::login(target, login::Protocol::Two) {
+            self.send(&command).map_err(|why| format!("{why} (see {setting})"))?;
         }
         Ok(())
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a command, and waits for the reply.
     ///
     /// # Errors
     ///
-    /// What Redis has against it, or why the connection is of no use any more.
+    /// Redis' error, or why the connection cannot be used any longer.
     pub(crate) fn ask(&mut self, words: &[&[u8]]) -> resp::Answer {
-        self.call.write(&resp::command(words))?;
+        self.send(&resp::command(words))
+    }
+
+    fn send(&mut self, command: &[u8]) -> resp::Answer {
+        self.call.write(command).map_err(|error| error.for_redis())?;
         let mut buffer = [0; 4_096];
         loop {
-            let len = match self.call.read(&mut buffer)? {
+            let len = match self.call.read(&mut buffer).map_err(|error| error.for_redis())? {
                 0 => return Err("it has closed the connection".to_owned()),
                 len => len,
             };

@@ -9,12 +9,13 @@ use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::tls::Session;
+use crate::net::io::Answer;
+use crate::net::tls::ClientSession;
 
 /// A connection to Redis.
 pub(super) struct Stream {
     socket: Socket,
-    tls: Option<Box<Session>>,
+    tls: Option<Box<ClientSession>>,
     /// Whether there may be something to read.
     pub readable: bool,
     /// Whether it may be written to: until it was, and could not take all.
@@ -29,18 +30,11 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// What came of a read.
-pub(in crate::net) enum Read {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
 impl Stream {
     /// Begins to connect to an address, and to speak TLS there if there is a session for it.
     pub(super) fn tcp(
         address: SocketAddr,
-        tls: Option<Box<Session>>,
+        tls: Option<Box<ClientSession>>,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
@@ -56,7 +50,7 @@ impl Stream {
         Ok(Stream::new(Socket::Unix(socket), None))
     }
 
-    fn new(socket: Socket, tls: Option<Box<Session>>) -> Self {
+    fn new(socket: Socket, tls: Option<Box<ClientSession>>) -> Self {
         Stream { socket, tls, readable: false, writable: false, read_closed: false }
     }
 
@@ -77,7 +71,7 @@ impl Stream {
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls
-            && !tls.shake_hands(&mut self.socket)?
+            && !tls.shake_hands(&mut self.socket).map_err(|error| error.for_redis())?
         {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
@@ -88,24 +82,24 @@ impl Stream {
     }
 
     /// Reads what fits in the buffer; why it cannot, if it is broken.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Read, String> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, String> {
         let read = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.socket, buffer)?,
+            Some(tls) => tls.read(&mut self.socket, buffer).map_err(|error| error.for_redis())?,
             None => match self.socket.read(buffer) {
-                Ok(0) => Read::End,
+                Ok(0) => Answer::End,
                 // A short read took all there was. Data and the end of it come as one event.
                 Ok(len) => {
                     self.readable = len == buffer.len() || self.read_closed;
-                    return Ok(Read::Bytes(len));
+                    return Ok(Answer::Bytes(len));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Read::Nothing,
-                    io::ErrorKind::Interrupted => return Ok(Read::Nothing),
+                    io::ErrorKind::WouldBlock => Answer::Nothing,
+                    io::ErrorKind::Interrupted => return Ok(Answer::Nothing),
                     _ => return Err(error.to_string()),
                 },
             },
         };
-        if let Read::Nothing = read {
+        if let Answer::Nothing = read {
             self.readable = false;
         }
         Ok(read)

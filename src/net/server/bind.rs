@@ -1,28 +1,38 @@
-//! Making a server: certificates, sockets and the poller, before anything is served.
+//! Constructing a server: certificates, sockets and the poller, and the setters that are called
+//! before [`Server::run`]. Nothing is served here.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use mio::{Interest, Poll, Token};
+use mio::{Interest, Poll};
 
-use super::accept::Files;
-use super::catch_up::CatchUp;
-use super::{BUFFER_BYTES, LISTENERS, STOPS, Server};
+use super::configuration::Configuration;
+use super::descriptors::Descriptors;
+use super::handover::Handover;
+use super::integrations::Integrations;
+use super::listeners::Listeners;
+use super::pause::CatchUp;
+use super::queues::Queues;
+use super::{BUFFER_BYTES, Server};
 use crate::config::Config;
-use crate::hub::{Hub, LogThrottle, Policy};
+use crate::config::laravel::{PulseStream, RestartKey};
+use crate::hub::{Hub, Listener, LogThrottle, Policy};
 use crate::net::clock::Clock;
-use crate::net::control::ControlPipe;
+use crate::net::control::{ControlPipe, Stopper};
 use crate::net::error::BindError;
 use crate::net::listen::Listen;
+use crate::net::pulse::Pulse;
 use crate::net::redis::Redis;
-use crate::net::successor::Outcome;
+use crate::net::restart_key;
+use crate::net::successor::{Outcome, Successor};
 use crate::net::sys;
+use crate::net::systemd::SdNotify;
 use crate::net::tls::TlsAcceptor;
+use crate::net::token;
 
 impl Server {
-    /// Loads the certificates of this configuration, if it has any, binds its address and raises
+    /// Loads the certificates of this configuration, if it has any, binds its addresses and raises
     /// the open-file limit.
     ///
     /// `seed` decides the socket ids of the connections: take it from the operating system's
@@ -30,14 +40,14 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A file that cannot be used, named with what is wrong in it; the system's, when the address
-    /// is taken, is not this machine's, or cannot be resolved.
+    /// A file that cannot be used, named with what is wrong in it; the system's, when an address
+    /// is in use, is not this machine's, or cannot be resolved.
     pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
         Server::on(Vec::new(), config, seed)
     }
 
-    /// The same on sockets that listen already, in place of the configured hosts and port, if
-    /// there are any.
+    /// Like [`Server::bind`], on sockets that listen already. If there are any, they replace the
+    /// configured hosts and port.
     ///
     /// # Errors
     ///
@@ -56,19 +66,20 @@ impl Server {
         })
     }
 
-    /// Loads the files that a server of this configuration would, and binds nothing.
+    /// Loads the files that a server of this configuration would load, and binds nothing.
     ///
     /// # Errors
     ///
-    /// As those of [`Server::bind`], but for addresses.
-    pub fn try_files(config: &Config) -> Result<(), BindError> {
+    /// Those of [`Server::bind`], except for addresses.
+    pub(crate) fn try_files(config: &Config) -> Result<(), BindError> {
         let now = Clock(Instant::now()).now();
         TlsAcceptor::load(&config.server.tls, config.limits.certificate_check_ms, now)
             .map_err(BindError::Tls)?;
         Redis::load(config, Poll::new()?.registry(), now).map(|_| ())
     }
 
-    /// A server with this clock, on the sockets that `listens` finds once all else is there.
+    /// A server with this clock, on the sockets that `listens` returns. It is called once the
+    /// certificates are loaded.
     pub(super) fn with(
         clock: Clock,
         config: &Config,
@@ -77,48 +88,93 @@ impl Server {
     ) -> Result<Self, BindError> {
         let mut config = config.clone();
         let check_ms = config.limits.certificate_check_ms;
-        let secure =
+        let tls =
             TlsAcceptor::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
-        let files = Files::new(sys::raise_open_files()?);
-        files.bound(&mut config.limits);
+        let descriptors = Descriptors::new(sys::raise_open_files()?);
+        descriptors.bound(&mut config.limits);
         let mut listens = listens(&config)?;
-        let (mut stops, stop_writer) = ControlPipe::new()?;
+        let mut control = ControlPipe::new()?;
         let poll = Poll::new()?;
         let readable = Interest::READABLE;
-        for (at, listen) in listens.iter_mut().enumerate() {
-            poll.registry().register(listen.source(), Token(LISTENERS.0 - at), readable)?;
+        for (index, listen) in listens.iter_mut().enumerate() {
+            poll.registry().register(listen.source(), token::listener(index), readable)?;
         }
-        poll.registry().register(&mut stops.0, STOPS, readable)?;
+        poll.registry().register(&mut control.reader, token::CONTROL, readable)?;
         let redis = Redis::load(&config, poll.registry(), clock.now())?;
         Ok(Server {
             poll,
-            listens,
-            watchers: Vec::new(),
-            notices: None,
-            pulse: None,
-            restarts: None,
-            secure,
-            redis,
-            stops,
-            stop_writer,
+            buffer: vec![0; BUFFER_BYTES].into(),
             hub: Hub::new(&config, seed, clock.now()),
             clock,
             catch_up: CatchUp::default(),
-            files,
-            outcome: Outcome::new()?,
-            limits: config.limits.clone(),
-            configure: None,
-            config,
-            to_shake: VecDeque::new(),
-            to_reap: Vec::new(),
-            buffer: vec![0; BUFFER_BYTES].into(),
-            misdirected: LogThrottle::new(Policy::A_FEW_CLIENTS),
-            asked: false,
+            listeners: Listeners::new(listens),
+            descriptors,
+            queues: Queues::default(),
+            tls,
+            redis,
+            integrations: Integrations::default(),
+            control,
+            configuration: Configuration { current: config, read: None },
+            handover: Handover::new(Outcome::new()?),
+            tls_on_plain: LogThrottle::new(Policy::A_FEW_CLIENTS),
             trim_ms: None,
             end_ms: None,
-            successor: None,
-            reload: None,
-            has_taken_over: false,
         })
+    }
+
+    /// Sets the listener, which is called for each event.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.hub.listen(listener);
+    }
+
+    /// Makes this server send every message back to its sender.
+    #[doc(hidden)]
+    pub fn echo(&mut self) {
+        self.hub.echo();
+    }
+
+    /// A sender of requests to this server, such as to stop.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        self.control.stopper()
+    }
+
+    /// Makes this server notify systemd of its state.
+    pub(crate) fn notify(&mut self, systemd: SdNotify) {
+        self.integrations.systemd = Some(systemd);
+    }
+
+    /// Makes this server stop when `php artisan reverb:restart` requests it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it cannot start a thread.
+    pub(crate) fn watch_restarts(&mut self, key: RestartKey) -> io::Result<()> {
+        let limits = &self.configuration.current.limits;
+        self.integrations.restart_key = restart_key::watch(key, limits, self.stopper()?)?;
+        Ok(())
+    }
+
+    /// Makes this server feed the messages card of Laravel Pulse.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it cannot start a thread.
+    pub(crate) fn feed_pulse(&mut self, stream: PulseStream, config: &Config) -> io::Result<()> {
+        self.integrations.pulse = Some(Pulse::start(stream, config)?);
+        Ok(())
+    }
+
+    /// Sets how the configuration is read again, on SIGHUP.
+    pub(crate) fn configure_by(&mut self, read: impl FnMut() -> Result<Config, String> + 'static) {
+        self.configuration.read = Some(Box::new(read));
+    }
+
+    /// Sets the binary to execute when a handover is requested. Without it requests are rejected.
+    pub(crate) fn succeed_by(&mut self, successor: Option<Successor>) {
+        self.handover.successor = successor;
     }
 }

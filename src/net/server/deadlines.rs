@@ -68,10 +68,10 @@ impl Server {
         match deadline {
             Deadline::Hub => self.hub.next_tick_ms(),
             Deadline::Accept => self.next_accept_ms(),
-            Deadline::Certificates => self.secure.as_ref().map(TlsAcceptor::next_check_ms),
-            Deadline::Watchdog => self.notices.as_ref().and_then(SdNotify::next_ms),
-            Deadline::Pulse => self.pulse.as_ref().map(Pulse::next_ms),
-            Deadline::Reload => self.next_reload_ms(),
+            Deadline::Certificates => self.tls.as_ref().map(TlsAcceptor::next_check_ms),
+            Deadline::Watchdog => self.integrations.systemd.as_ref().and_then(SdNotify::next_ms),
+            Deadline::Pulse => self.integrations.pulse.as_ref().map(Pulse::next_ms),
+            Deadline::Reload => self.handover.next_ms(),
             Deadline::Stop => self.end_ms,
             Deadline::Trim => self.trim_ms,
         }

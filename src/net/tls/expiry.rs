@@ -7,7 +7,7 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 /// A point in time as it stands in certificates, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::net) struct Moment(OffsetDateTime);
+pub(super) struct Moment(OffsetDateTime);
 
 /// The times between which a certificate is valid; `None` for what is no certificate.
 pub(super) fn validity(der: &[u8]) -> Option<(Moment, Moment)> {
@@ -80,7 +80,7 @@ impl Moment {
     }
 
     /// This many seconds after the beginning of 1970.
-    pub(in crate::net) fn from_unix(unix_s: u64) -> Self {
+    pub(super) fn from_unix(unix_s: u64) -> Self {
         let time = i64::try_from(unix_s).ok();
         let time = time.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
         Moment(time.unwrap_or(PrimitiveDateTime::MAX.assume_utc()))

@@ -22,14 +22,14 @@ use super::expiry::{self, Moment};
 use crate::config::Error;
 
 /// Where a certificate and its key are.
-pub(in crate::net) struct Pair<'a> {
+pub(super) struct Pair<'a> {
     pub local_cert: &'a Path,
     pub local_pk: Option<&'a Path>,
     pub passphrase: Option<&'a str>,
 }
 
 /// Reads a certificate and its key, and says until when it is valid.
-pub(in crate::net) fn identity(
+pub(super) fn identity(
     pair: &Pair<'_>,
     provider: &CryptoProvider,
     now: Moment,
@@ -108,7 +108,7 @@ pub(super) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// All certificates of a file; at least one.
-pub(in crate::net) fn certificates(
+pub(super) fn certificates(
     file: &Path,
     option: &str,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {

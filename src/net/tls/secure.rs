@@ -104,7 +104,7 @@ impl TlsAcceptor {
     }
 
     /// Logs why a session did not come about, or broke; says whether that was so.
-    pub(in crate::net) fn note_failure(&mut self, session: &Tls, now: Now) -> bool {
+    pub(in crate::net) fn log_failure(&mut self, session: &Tls, now: Now) -> bool {
         if let Some(reason) = session.failure() {
             let name = session.server_name();
             let name = name.map_or("no host name".to_owned(), |name| format!("host name {name}"));
@@ -116,7 +116,7 @@ impl TlsAcceptor {
     }
 
     /// Logs that a client spoke something else than TLS.
-    pub(in crate::net) fn note_plain(&mut self, session: &Tls, now: Now) {
+    pub(in crate::net) fn log_plain(&mut self, session: &Tls, now: Now) {
         let text = "spoke plain HTTP to this port, which speaks TLS: use https:// and wss://, \
                     also in a proxy's address for this server";
         self.failures.warn(now.ms, format_args!("{}: {text}", session.address));

@@ -5,9 +5,6 @@
 
 use std::time::Duration;
 
-use mio::Events;
-
-use super::Server;
 use crate::hub::Now;
 
 /// Detects a pause of the process, and delays deadlines after it.
@@ -46,23 +43,20 @@ impl CatchUp {
         }
     }
 
+    /// Whether deadlines are delayed in this turn. `is_idle` says that the poller reported nothing
+    /// and no input is left to read.
+    pub(super) fn check(&mut self, is_idle: bool, now: Now) -> bool {
+        if let Some(until_ms) = self.until_ms
+            && ((self.has_polled && is_idle) || now.ms >= until_ms)
+        {
+            self.until_ms = None;
+        }
+        self.is_on()
+    }
+
     /// Whether the server is still reading what arrived during a pause.
     pub(super) fn is_on(&self) -> bool {
         self.until_ms.is_some()
-    }
-}
-
-impl Server {
-    /// Whether deadlines are delayed in this turn, for which the poller reported these events.
-    pub(super) fn is_catching_up(&mut self, events: &Events, now: Now) -> bool {
-        let Some(until_ms) = self.catch_up.until_ms else { return false };
-        let has_arrived = self.redis.as_ref().is_some_and(|redis| redis.has_arrived());
-        let is_left = has_arrived || self.hub.has_work() || !self.to_shake.is_empty();
-        let is_over = self.catch_up.has_polled && events.is_empty() && !is_left;
-        if is_over || now.ms >= until_ms {
-            self.catch_up.until_ms = None;
-        }
-        self.catch_up.is_on()
     }
 }
 

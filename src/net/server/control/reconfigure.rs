@@ -1,30 +1,23 @@
-//! Another configuration for a server that runs: apps come, go and change, and so do limits, while
-//! every connection stays, those of TLS as well. What was decided when the server was bound stays.
+//! Applies a new configuration to a running server: apps are added, removed and changed, and so are
+//! limits, while every connection stays open, with TLS as well. Settings that took effect when the
+//! server was bound stay as they were.
 
 use mio::{Interest, Token};
 
-use super::Server;
 use crate::config::Config;
 use crate::hub::{ConnId, Now};
-
-/// Reads the configuration; says in a line why it cannot be used.
-pub(super) type Configure = Box<dyn FnMut() -> Result<Config, String>>;
+use crate::net::server::Server;
 
 impl Server {
-    /// How the configuration is read when it is asked for anew.
-    pub fn configure_by(&mut self, configure: impl FnMut() -> Result<Config, String> + 'static) {
-        self.configure = Some(Box::new(configure));
-    }
-
-    /// Reads the configuration, and goes on with it if it can be used.
+    /// Reads the configuration, and applies it if it can be used.
     pub(super) fn read_configuration(&mut self, now: Now) {
-        let Some(configure) = &mut self.configure else {
+        let Some(read) = &mut self.configuration.read else {
             return log::warn!(
                 "the configuration is not read again: no app was configured at the start; start \
                  the server again once one is (`reverb install`)"
             );
         };
-        match configure() {
+        match read() {
             Ok(config) => self.reconfigure(config, now),
             Err(why) => log::error!("the configuration stays as it was: {why}"),
         }
@@ -32,7 +25,7 @@ impl Server {
 
     fn reconfigure(&mut self, mut config: Config, now: Now) {
         let wanted = config.clone();
-        let (old, server) = (&self.config.server, &mut config.server);
+        let (old, server) = (&self.configuration.current.server, &mut config.server);
         server.host.clone_from(&old.host);
         server.tls.clone_from(&old.tls);
         server.scaling.clone_from(&old.scaling);
@@ -43,13 +36,14 @@ impl Server {
                  settings of Redis take `reverb reload`: they stay as they were"
             );
         }
+        let current = &self.configuration.current;
         let ids = |config: &Config| config.apps.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
-        if self.pulse.is_some() && ids(&config) != ids(&self.config) {
+        if self.integrations.pulse.is_some() && ids(&config) != ids(current) {
             log::warn!("Pulse is told of the apps there were at the start: others take a reload");
-            config.apps.clone_from(&self.config.apps);
+            config.apps.clone_from(&current.apps);
         }
-        self.files.bound(&mut config.limits);
-        if config == self.config {
+        self.descriptors.bound(&mut config.limits);
+        if config == *current {
             return log::info!("read the configuration: nothing has changed");
         }
         // Nobody can be told to go by one hub and be carried over to another.
@@ -63,29 +57,27 @@ impl Server {
             return log::error!("the configuration could not be taken: every connection is lost");
         };
         self.rename(&names);
-        self.limits = config.limits.clone();
-        let (limits, check_ms) = (&self.limits, config.limits.certificate_check_ms);
-        self.secure.iter_mut().for_each(|secure| secure.check_every(check_ms, now));
+        let limits = &config.limits;
+        self.tls.iter_mut().for_each(|tls| tls.check_every(limits.certificate_check_ms, now));
         self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
-        self.pulse.iter_mut().for_each(|pulse| pulse.set_limits(limits));
-        self.restarts.iter().for_each(|restarts| restarts.set_limits(limits));
+        self.integrations.set_limits(limits);
         log::info!("read the configuration anew, for {} apps", config.apps.len());
-        self.config = config;
+        self.configuration.current = config;
     }
 
-    /// Knows connections by their new names, which are the places of the old ones.
+    /// Renames the connections: the new number of each is the index of the old one in `names`.
     fn rename(&mut self, names: &[ConnId]) {
         let new = |old: &ConnId| names.binary_search(old).ok().map(|place| ConnId(place as u32));
-        let lists = [&mut self.watchers, &mut self.to_reap];
-        lists.into_iter().for_each(|list| *list = list.iter().filter_map(new).collect());
-        self.to_shake = self.to_shake.iter().filter_map(new).collect();
+        self.queues.rename(new);
+        let metrics = &mut self.listeners.metrics_connections;
+        *metrics = metrics.iter().filter_map(new).collect();
         let interest = Interest::READABLE | Interest::WRITABLE;
         for id in (0..names.len() as u32).map(ConnId) {
             let Some(socket) = self.hub.io(id) else { continue };
             let (registry, token) = (self.poll.registry(), Token(id.0 as usize));
             if let Err(error) = registry.reregister(&mut socket.stream, token, interest) {
                 log::error!("cannot watch a connection: {error}");
-                self.to_reap.push(id);
+                self.queues.to_close.push(id);
             }
         }
     }

@@ -1,6 +1,8 @@
-//! TLS to Redis: what sessions begin with, loaded at the start and on SIGHUP, and a session as
-//! bytes in, bytes out.
+//! TLS to a server to which this process is the client: Redis, and what `reverb check` connects to.
+//! The settings that sessions begin with are loaded at the start and on SIGHUP; a session is bytes
+//! in, bytes out. Sessions with clients are in `tls`.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,23 +16,23 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::stream::Read;
+use super::expiry::Moment;
+use super::files::{self, Pair};
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
-use crate::net::blocking_stream::Duplex;
-use crate::net::tls::expiry::Moment;
-use crate::net::tls::files::{self, Pair};
+use crate::net::io::{Answer, Duplex};
 
-/// What sessions begin with.
-pub(crate) struct Connector {
+/// What sessions begin with: the certificates that are trusted, and the one this process shows.
+pub(in crate::net) struct Connector {
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis reloads it"))]
     settings: RedisTls,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
 }
 
 impl Connector {
-    /// Loads everything.
-    pub(crate) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
+    /// Loads the certificates that the settings name.
+    pub(in crate::net) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
         let name = settings.peer_name.clone().unwrap_or_default();
         let name = ServerName::try_from(name).map_err(|_| {
             let key = "servers.reverb.scaling.server.tls.peer_name";
@@ -40,8 +42,9 @@ impl Connector {
         Ok(Connector { settings: settings.clone(), name, config })
     }
 
-    /// Loads everything for the connections to come. What cannot be used changes nothing.
-    pub(super) fn reload(&mut self, now: Now) {
+    /// Loads the certificates again, for new connections. If they cannot be used, the old ones stay.
+    #[cfg(feature = "redis")]
+    pub(in crate::net) fn reload(&mut self, now: Now) {
         match build(&self.settings, now) {
             Ok(config) => self.config = Arc::new(config),
             Err(error) => log::error!("the certificates for Redis stay as they were: {error}"),
@@ -49,11 +52,10 @@ impl Connector {
     }
 
     /// A session for a new connection.
-    pub(in crate::net) fn session(&self) -> Result<Box<Session>, String> {
-        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
-        let mut connection = connection.map_err(|error| reason(&error))?;
+    pub(in crate::net) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
         connection.set_buffer_limit(Some(AHEAD_BYTES));
-        Ok(Box::new(Session(connection)))
+        Ok(Box::new(ClientSession(connection)))
     }
 }
 
@@ -65,7 +67,7 @@ fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
     let builder = match settings.verify_peer {
         true => builder.with_root_certificates(authorities(settings)?),
         false => {
-            let any = Anybody(provider.signature_verification_algorithms);
+            let any = AnyCertificate(provider.signature_verification_algorithms);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(any))
         }
     };
@@ -73,14 +75,14 @@ fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
         None => builder.with_no_client_auth(),
         Some(_) => builder.with_client_cert_resolver(identity(settings, &provider, now)?),
     };
-    // A connection lasts for days: there is nothing to gain from the one before.
+    // A connection lasts for days, so resuming a session gains nothing.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
 
 const OPTIONS: &str = "servers.reverb.scaling.server.tls";
 
-/// What this server shows of itself.
+/// The certificate that this process shows.
 fn identity(
     settings: &RedisTls,
     provider: &CryptoProvider,
@@ -94,7 +96,7 @@ fn identity(
     Ok(Arc::new(SingleCertAndKey::from(key)))
 }
 
-/// Who may have issued the certificate of Redis.
+/// The authorities that may have issued the server's certificate.
 fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
     let systems = || SYSTEMS.iter().map(Path::new).find(|file| file.is_file());
     let Some(file) = settings.cafile.as_deref().or_else(systems) else {
@@ -106,7 +108,7 @@ fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
         return Err(Error::new("configuration", OPTIONS, reason));
     };
     let mut store = RootCertStore::empty();
-    // A system's bundle may have ancient ones that nobody understands any more.
+    // A system's bundle may contain old certificates that the library cannot parse.
     let (understood, _) = store.add_parsable_certificates(files::certificates(file, "cafile")?);
     match understood {
         0 => Err(Error::new(file.display(), "cafile", "has no certificate that is understood")),
@@ -123,76 +125,80 @@ const SYSTEMS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// A session. It encrypts a little ahead of the socket.
-pub(in crate::net) struct Session(ClientConnection);
+/// A session. It encrypts up to [`AHEAD_BYTES`] ahead of the socket.
+pub(in crate::net) struct ClientSession(ClientConnection);
 
-impl Session {
-    /// Goes on with the handshake, and says whether it is done.
-    pub(in crate::net) fn shake_hands(&mut self, socket: &mut dyn Duplex) -> Result<bool, String> {
+impl ClientSession {
+    /// Continues the handshake. Returns whether it is complete.
+    pub(in crate::net) fn shake_hands(
+        &mut self,
+        socket: &mut dyn Duplex,
+    ) -> Result<bool, SessionError> {
         loop {
-            if !self.flush(socket).map_err(|error| error.to_string())? {
+            if !self.flush(socket)? {
                 return Ok(false);
             }
             if !self.0.is_handshaking() {
                 return Ok(true);
             }
-            match self.take(socket)? {
+            match self.receive(socket)? {
                 None => return Ok(false),
-                Some(0) => return Err(SILENT.to_owned()),
+                Some(0) => return Err(SessionError::new(CLOSED_EARLY)),
                 Some(_) => {}
             }
         }
     }
 
-    /// Reads and decrypts until there is something.
+    /// Reads and decrypts until there is plain text, or no more input.
     pub(in crate::net) fn read(
         &mut self,
         socket: &mut dyn Duplex,
         buffer: &mut [u8],
-    ) -> Result<Read, String> {
+    ) -> Result<Answer, SessionError> {
         loop {
             match self.0.reader().read(buffer) {
-                Ok(0) => return Ok(Read::End),
-                Ok(len) => return Ok(Read::Bytes(len)),
+                Ok(0) => return Ok(Answer::End),
+                Ok(len) => return Ok(Answer::Bytes(len)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {}
-                    io::ErrorKind::UnexpectedEof => return Ok(Read::End),
-                    _ => return Err(error.to_string()),
+                    io::ErrorKind::UnexpectedEof => return Ok(Answer::End),
+                    _ => return Err(error.into()),
                 },
             }
-            if self.take(socket)?.is_none() {
-                return Ok(Read::Nothing);
+            if self.receive(socket)?.is_none() {
+                return Ok(Answer::Nothing);
             }
         }
     }
 
-    /// Takes what has come, and says how much it was; `None` for nothing yet, 0 at the end.
-    fn take(&mut self, socket: &mut dyn Duplex) -> Result<Option<usize>, String> {
+    /// Receives encrypted bytes. Returns their number: `None` if there are none yet, 0 at the end.
+    fn receive(&mut self, socket: &mut dyn Duplex) -> Result<Option<usize>, SessionError> {
         let len = loop {
             match self.0.read_tls(socket) {
                 Ok(len) => break len,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),
                     io::ErrorKind::Interrupted => {}
-                    _ => return Err(error.to_string()),
+                    _ => return Err(error.into()),
                 },
             }
         };
         if let Err(error) = self.0.process_new_packets() {
             // Redis logs the alert that says why.
             let _ = self.flush(socket);
-            return Err(reason(&error));
+            return Err(error.into());
         }
         Ok(Some(len))
     }
 
-    /// Whether something encrypted waits for the socket.
-    pub(super) fn wants_write(&self) -> bool {
+    /// Whether encrypted bytes wait for the socket.
+    #[cfg(feature = "redis")]
+    pub(in crate::net) fn wants_write(&self) -> bool {
         self.0.wants_write()
     }
 
-    /// Encrypts as much of the slices as there is room for, writes what it can, and says how much
-    /// it took.
+    /// Encrypts as much of the slices as there is room for, and writes what the socket takes.
+    /// Returns how many bytes of the slices were encrypted.
     pub(in crate::net) fn write(
         &mut self,
         socket: &mut dyn Duplex,
@@ -201,12 +207,12 @@ impl Session {
         if !self.flush(socket)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // What it took is gone for the outbox; if the socket is full, the next call finds that
-        // out, and if it is broken, the next read.
+        // The outbox lets go of these bytes now. The next call finds out if the socket is full, and
+        // the next read if it is broken.
         self.0.writer().write_vectored(slices)
     }
 
-    /// Writes what is encrypted, and says whether all of it has gone.
+    /// Writes the encrypted bytes. Returns whether none are left.
     fn flush(&mut self, socket: &mut dyn Duplex) -> io::Result<bool> {
         while self.0.wants_write() {
             match self.0.write_tls(socket) {
@@ -223,33 +229,84 @@ impl Session {
     }
 }
 
-/// An error of the library, with what an operator can do about the common ones.
-fn reason(error: &rustls::Error) -> String {
-    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
-    match error {
-        InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the issuer of its certificate is not trusted; REDIS_TLS_CAFILE names a file with it"
-                .to_owned()
-        }
-        InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => format!("{error}; REDIS_TLS_PEER_NAME names the one it is for"),
-        AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-        ) => {
-            format!("{error}; if it asks for a certificate, REDIS_TLS_LOCAL_CERT names one")
-        }
-        InvalidMessage(_) => format!("{error}; does it speak TLS on this port?"),
-        _ => error.to_string(),
+/// Why a session cannot be used.
+#[derive(Debug)]
+pub(crate) struct SessionError {
+    reason: String,
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only Redis has settings for it")
+    )]
+    remedy: Option<Remedy>,
+}
+
+/// The option of the client that may remove the cause of an error.
+#[derive(Debug, Clone, Copy)]
+enum Remedy {
+    Authorities,
+    PeerName,
+    OwnCertificate,
+}
+
+impl SessionError {
+    fn new(reason: impl Into<String>) -> Self {
+        SessionError { reason: reason.into(), remedy: None }
+    }
+
+    /// The reason, with the setting to change if the server is Redis.
+    #[cfg(feature = "redis")]
+    pub(in crate::net) fn for_redis(&self) -> String {
+        let advice = match self.remedy {
+            None => "",
+            Some(Remedy::Authorities) => "; REDIS_TLS_CAFILE names a file with it",
+            Some(Remedy::PeerName) => "; REDIS_TLS_PEER_NAME names the one it is for",
+            Some(Remedy::OwnCertificate) => {
+                "; if it asks for a certificate, REDIS_TLS_LOCAL_CERT names one"
+            }
+        };
+        format!("{}{advice}", self.reason)
     }
 }
 
-/// Takes every certificate, for those who say so, but has signatures checked: who answers must
-/// at least have the key.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
 
-impl ServerCertVerifier for Anybody {
+impl From<io::Error> for SessionError {
+    fn from(error: io::Error) -> Self {
+        SessionError::new(error.to_string())
+    }
+}
+
+impl From<rustls::Error> for SessionError {
+    fn from(error: rustls::Error) -> Self {
+        use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+        let (reason, remedy) = match &error {
+            InvalidCertificate(CertificateError::UnknownIssuer) => (
+                "the issuer of its certificate is not trusted".to_owned(),
+                Some(Remedy::Authorities),
+            ),
+            InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => (error.to_string(), Some(Remedy::PeerName)),
+            AlertReceived(
+                AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
+            ) => (error.to_string(), Some(Remedy::OwnCertificate)),
+            InvalidMessage(_) => (format!("{error}; does it speak TLS on this port?"), None),
+            _ => (error.to_string(), None),
+        };
+        SessionError { reason, remedy }
+    }
+}
+
+/// Accepts every certificate, as `verify_peer` false wants, but verifies signatures: the server
+/// must have the certificate's key.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,
@@ -284,8 +341,8 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-const SILENT: &str =
+const CLOSED_EARLY: &str =
     "it closed the connection in the middle of the TLS handshake; does it speak TLS on this port?";
-/// Bytes that are encrypted ahead of the socket: a few records. What else waits stays in the
-/// outbox, whose bound counts it.
+/// Bytes that are encrypted ahead of the socket: a few records. The rest stays in the outbox, where
+/// it counts against the limit.
 const AHEAD_BYTES: usize = 65_536;

@@ -1,0 +1,171 @@
+//! Handing the process over to a newer binary while clients stay connected. First the new binary
+//! runs as a child, to find out whether it would serve with the present configuration; then the
+//! connections that cannot be handed over disconnect; then it is executed in place of this one.
+//! Until then, and if a step fails, this one serves.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use crate::config::Limits;
+use crate::hub::{ConnId, Now, state_version};
+use crate::net::listen::Listen;
+use crate::net::server::Server;
+use crate::net::server::handover::{IS_STOPPING, Leaving, Stage};
+use crate::net::successor::{self, HandedOver, Inheritable, Trial};
+use crate::net::sys;
+
+impl Server {
+    /// Begins a handover, unless one is in progress or the server stops.
+    pub(in crate::net::server) fn begin_handover(&mut self, now: Now) {
+        if self.end_ms.is_some() {
+            return self.handover.outcome.send(Err(IS_STOPPING));
+        }
+        // The result of the handover in progress answers both requests.
+        if self.handover.stage.is_some() {
+            return;
+        }
+        let Some(successor) = &self.handover.successor else {
+            return self.stay(NO_SUCCESSOR);
+        };
+        self.integrations.reloading();
+        let deadline_ms =
+            now.ms + u64::from(self.configuration.current.limits.reload_check_timeout_ms);
+        match Trial::begin(successor, self.poll.registry(), deadline_ms) {
+            Ok(trial) => self.handover.stage = Some(Stage::Trial(trial)),
+            Err(why) => self.stay(&why),
+        }
+    }
+
+    /// Continues the handover in progress, at the end of a turn.
+    pub(in crate::net::server) fn continue_handover(&mut self, now: Now) {
+        match &mut self.handover.stage {
+            None => {}
+            Some(Stage::Trial(trial)) => match trial.outcome(now.ms) {
+                None => {}
+                Some(Ok(version)) => self.disconnect_some(&version, now),
+                Some(Err(why)) => self.stay(&why),
+            },
+            Some(Stage::Leaving(leaving)) => {
+                leaving.left.retain(|id| self.hub.io(*id).is_some());
+                let Leaving { all, is_last, end_ms, .. } = *leaving;
+                let is_over = leaving.left.is_empty() && (is_last || self.hub.is_drained());
+                if now.ms >= end_ms || is_over {
+                    self.replace(all, now);
+                } else if !all && self.hub.has_queued_closes() && !is_last {
+                    // Clients with TLS that reconnected since then disconnect as well. No further
+                    // connection is accepted: it waits in the backlog for the new binary.
+                    let leaving = Leaving { left: self.tls_ids(), all, is_last: true, end_ms };
+                    self.handover.stage = Some(Stage::Leaving(leaving));
+                }
+            }
+        }
+    }
+
+    /// The connections with TLS. The new binary could not continue their sessions.
+    fn tls_ids(&mut self) -> Vec<ConnId> {
+        let mut ids = self.hub.ids();
+        ids.retain(|id| self.hub.io(*id).is_some_and(|socket| socket.tls.is_some()));
+        ids
+    }
+
+    /// Disconnects the connections that cannot be handed over: those with TLS, or all if the new
+    /// binary reads another version of the state.
+    fn disconnect_some(&mut self, version: &str, now: Now) {
+        let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } =
+            self.configuration.current.limits;
+        let end_ms = now.ms + u64::from(drain_window_ms + drain_linger_ms + close_timeout_ms);
+        let all = version != state_version();
+        let left = if all { self.hub.ids() } else { self.tls_ids() };
+        if all {
+            log::info!(
+                "the new binary reads another state ({version}, not {}): telling {} connections to \
+                 reconnect",
+                state_version(),
+                left.len()
+            );
+            self.hub.drain(now);
+        } else if left.is_empty() {
+            return self.replace(false, now);
+        } else {
+            self.hub.drain_some(left.clone(), now);
+        }
+        let leaving = Leaving { left, all, is_last: false, end_ms };
+        self.handover.stage = Some(Stage::Leaving(leaving));
+    }
+
+    /// Executes the new binary. Returns if that fails, or if a stop was requested.
+    fn replace(&mut self, all: bool, now: Now) {
+        let gone = if all { self.hub.ids() } else { self.tls_ids() };
+        self.queues.to_close.extend(gone);
+        self.close_queued(now);
+        let Err(not_executed) = self.execute(all, now);
+        match not_executed {
+            NotExecuted::Stopping => {}
+            NotExecuted::Failed(error) => {
+                self.stay(&format!("cannot execute the new binary: {error}"));
+            }
+        }
+    }
+
+    /// Saves the state and executes the new binary. Success does not return.
+    fn execute(&mut self, all: bool, now: Now) -> Result<Infallible, NotExecuted> {
+        let Some(successor) = &self.handover.successor else {
+            return Err(io::Error::other(NO_SUCCESSOR).into());
+        };
+        let mut descriptors = Vec::new();
+        let state = match all {
+            true => None,
+            false => {
+                let state = self.hub.save(now, |_, socket| {
+                    let descriptor = socket.stream.as_raw_fd();
+                    descriptors.push(descriptor);
+                    descriptor as u64
+                });
+                let state = state.map_err(|_| io::Error::other("the state cannot be written"))?;
+                Some(successor::state_file(&state)?)
+            }
+        };
+        let listens: Vec<_> = self.listeners.sockets.iter().map(Listen::handed_over).collect();
+        let state = state.as_ref().map(|state| state.as_raw_fd());
+        descriptors.extend(state.into_iter().chain(listens.iter().map(|(it, _)| *it)));
+        let inheritable = Inheritable::new(descriptors)?;
+        let requests = self.control.take();
+        if requests.stops > 0 {
+            drop(inheritable);
+            self.stop(requests.stops, now);
+            return Err(NotExecuted::Stopping);
+        }
+        let clock_us = sys::monotonic_us() - self.clock.0.elapsed().as_micros() as u64;
+        let error = successor.execute(&HandedOver { clock_us, state, listens });
+        drop(inheritable);
+        Err(error.into())
+    }
+
+    /// Ends the handover; this process continues to serve.
+    fn stay(&mut self, why: &str) {
+        log::error!("reload: {why}; this server goes on as it was");
+        if matches!(self.handover.stage, Some(Stage::Leaving(_))) {
+            self.hub.stop_draining(self.clock.now());
+        }
+        self.handover.stage = None;
+        self.integrations.ready();
+        self.handover.outcome.send(Err(why));
+    }
+}
+
+/// Why the new binary was not executed.
+enum NotExecuted {
+    /// A stop was requested, and has begun.
+    Stopping,
+    /// The system's error.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotExecuted {
+    fn from(error: io::Error) -> Self {
+        NotExecuted::Failed(error)
+    }
+}
+
+const NO_SUCCESSOR: &str = "no successor binary is known";

@@ -1,0 +1,49 @@
+//! The listening sockets of a server, and the connections to its metrics port. A single socket is
+//! in `listen`; what happens to an accepted connection is in `accept`.
+
+use std::net::SocketAddr;
+
+use crate::hub::ConnId;
+use crate::net::listen::Listen;
+
+/// The listening sockets. The index of a socket stands in its token, so that sockets are neither
+/// added nor removed.
+pub(super) struct Listeners {
+    /// All sockets, the metrics port among them.
+    pub sockets: Vec<Listen>,
+    /// The open connections to the metrics port, and some that have closed since the last one was
+    /// accepted.
+    pub metrics_connections: Vec<ConnId>,
+}
+
+impl Listeners {
+    pub(super) fn new(sockets: Vec<Listen>) -> Self {
+        Listeners { sockets, metrics_connections: Vec::new() }
+    }
+
+    /// The sockets for clients.
+    pub(super) fn for_clients(&self) -> impl Iterator<Item = &Listen> {
+        self.sockets.iter().filter(|listen| !listen.is_for_metrics)
+    }
+
+    /// The address of the metrics port, if there is one.
+    pub(super) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.sockets.iter().filter(|listen| listen.is_for_metrics).find_map(Listen::address)
+    }
+
+    /// Whether connections may be pending that can be accepted now.
+    pub(super) fn has_work(&self) -> bool {
+        self.sockets.iter().any(Listen::has_work)
+    }
+
+    /// When to retry connections that could not be accepted.
+    pub(super) fn next_retry_ms(&self) -> Option<u64> {
+        self.sockets.iter().filter_map(|listen| listen.retry_ms).min()
+    }
+
+    /// Descriptors have become free: pending connections are accepted at the next turn.
+    pub(super) fn retry_soon(&mut self, now_ms: u64) {
+        let retries = self.sockets.iter_mut().filter_map(|listen| listen.retry_ms.as_mut());
+        retries.for_each(|retry_ms| *retry_ms = now_ms + 1);
+    }
+}

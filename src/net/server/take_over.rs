@@ -1,0 +1,90 @@
+//! Constructing a server from what another process has handed over: its listening sockets, its
+//! connections and the state of its hub.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use crate::config::Config;
+use crate::hub::{state_version, version_of};
+use crate::net::clock::Clock;
+use crate::net::error::BindError;
+use crate::net::listen::Listen;
+use crate::net::socket::Socket;
+use crate::net::successor::HandedOver;
+use crate::net::sys::{self, Inherited};
+
+impl Server {
+    /// A server that continues where another process has stopped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::bind`]; the state cannot be read.
+    pub(crate) fn take_over(
+        handed: &HandedOver,
+        inherited: &mut Inherited,
+        config: &Config,
+        seed: [u8; 32],
+    ) -> Result<Self, BindError> {
+        let age_us = sys::monotonic_us().saturating_sub(handed.clock_us);
+        let now = Instant::now();
+        let clock = Clock(now.checked_sub(Duration::from_micros(age_us)).unwrap_or(now));
+        let mut server =
+            Server::with(clock, config, seed, |config| listens(handed, inherited, config))?;
+        server.handover.has_taken_over = true;
+        if let Some(state) = handed.read_state(inherited)? {
+            server.restore(state, inherited)?;
+        }
+        for id in server.hub.ids() {
+            server.watch(id);
+            if server.hub.is_for_metrics(id) {
+                server.listeners.metrics_connections.push(id);
+            }
+        }
+        log::info!("took over {} connections", server.hub.connections());
+        Ok(server)
+    }
+
+    fn restore(&mut self, state: Vec<u8>, inherited: &mut Inherited) -> Result<(), BindError> {
+        let (written, reads) = (version_of(&state).unwrap_or_default(), state_version());
+        let restored = self.hub.restore(state, self.clock.now(), |descriptor| {
+            let socket = inherited.take(i32::try_from(descriptor).ok()?).ok()?;
+            Some(Socket::new(mio::net::TcpStream::from_std(socket.into()), None))
+        });
+        restored.map_err(|_| {
+            let text = match written == reads {
+                true => "the state that was handed over is not whole".to_owned(),
+                false => format!(
+                    "the state that was handed over is of version {written:?}, and this binary \
+                     reads {reads}: it was exchanged in the middle of a reload"
+                ),
+            };
+            BindError::from(io::Error::other(text))
+        })
+    }
+}
+
+/// The listening sockets that were handed over, with the metrics port as this configuration has it.
+fn listens(
+    handed: &HandedOver,
+    inherited: &mut Inherited,
+    config: &Config,
+) -> Result<Vec<Listen>, BindError> {
+    let listens = handed
+        .listens
+        .iter()
+        .map(|(descriptor, purpose)| Listen::take_over(inherited.take(*descriptor)?, *purpose));
+    let mut listens = listens.collect::<io::Result<Vec<Listen>>>()?;
+    let metrics = config.server.metrics;
+    let is_wanted = |at| metrics.is_some_and(|wanted| wanted.port() == 0 || Some(wanted) == at);
+    listens.retain(|listen| !listen.is_for_metrics || is_wanted(listen.address()));
+    let is_bound = listens.iter().any(|listen| listen.is_for_metrics);
+    if let Some(address) = metrics.filter(|_| !is_bound) {
+        // The clients are connected already, so the server serves them without metrics.
+        match Listen::bind_metrics(address) {
+            Ok(listen) => listens.push(listen),
+            Err(error) => log::error!("cannot serve metrics on {address}: {error}"),
+        }
+    }
+    Ok(listens)
+}
