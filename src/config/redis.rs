@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::{Error, Scaling};
 use crate::proto::query::{Query, decode_percent};
+use crate::proto::resp::login::Login;
 
 /// Everything needed to reach one Redis and log in.
 #[derive(Clone, PartialEq)]
@@ -72,6 +73,12 @@ impl Default for RedisTls {
 }
 
 impl RedisTarget {
+    /// What a connection to it logs in with.
+    pub fn login(&self) -> Login<'_> {
+        let (username, password) = (self.username.as_deref(), self.password.as_deref());
+        Login { username, password, database: self.database }
+    }
+
     /// What these settings name. The URL's parts win over `host`, those over the single values,
     /// as in Laravel.
     ///

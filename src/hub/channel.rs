@@ -90,7 +90,7 @@ pub(crate) struct Channel {
 struct Elsewhere {
     /// The node, by its number.
     node: u8,
-    /// Whether the node is full_sync anew what is there, and has not told this yet.
+    /// Whether a full sync of the node has begun that has not named this channel yet.
     stale: bool,
     count: u32,
 }
@@ -180,7 +180,7 @@ impl Channel {
         }
     }
 
-    /// Forgets how many subscribers a node has, if that is in mark_stale or in any case; by how much
+    /// Forgets how many subscribers a node has, if that is stale or in any case; by how much
     /// the number of facts has changed.
     pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> i64 {
         let of_node = |e: &Elsewhere| usize::from(e.node) == node && (e.stale || !stale_only);

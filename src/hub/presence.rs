@@ -130,13 +130,13 @@ impl Presence {
         self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
 
-    /// Marks all users at a node as in mark_stale, until the node names them again.
+    /// Marks all users at a node as stale, until the node names them again.
     pub(crate) fn mark_stale(&mut self, node: usize) {
         let there = self.users.values_mut().filter(|user| user.nodes.contains(node));
         there.for_each(|user| user.stale.insert(node));
     }
 
-    /// Removes a node from its users: from all of them, or from those in mark_stale. Returns how many
+    /// Removes a node from its users: from all of them, or from the stale ones. Returns how many
     /// there were, and which of them are at no other node and not here.
     pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match stale_only {

@@ -17,7 +17,6 @@ use super::routes::{self, Found, Route, Routes};
 use crate::proto::http::{Head, Response};
 use crate::proto::query::Query;
 use crate::proto::shown::shown;
-use signature::check_body;
 
 /// The API, for one request.
 pub(super) struct Api<'h, T> {
@@ -130,7 +129,7 @@ impl<T> Api<'_, T> {
             Call::Answered(response) => return Ok(response.into()),
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
-        check_body(&query, body)?;
+        self.check_body(&query, body)?;
         if self.connections.is_put_off(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
         }

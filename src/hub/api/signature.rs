@@ -57,6 +57,17 @@ impl<T> Api<'_, T> {
         }
     }
 
+    /// Checks that the body is the one whose hash was signed. An empty one is signed without a hash by
+    /// most, and with that of nothing by some.
+    pub(super) fn check_body(&self, query: &Query<'_>, body: &[u8]) -> Result<(), HttpError> {
+        match query.value("body_md5") {
+            None if body.is_empty() => Ok(()),
+            Some(hash) if is_md5_hex(hash, body) => Ok(()),
+            None => Err(invalid("body_md5 is missing.")),
+            Some(_) => Err(invalid("body_md5 is not that of the body.")),
+        }
+    }
+
     /// Whether the request was signed lately; otherwise whoever saw it could send it again.
     fn check_time(&self, query: &Query<'_>, now: Now) -> Result<(), HttpError> {
         let window_s = u64::from(self.connections.limits.api_timestamp_window_s);
@@ -78,17 +89,6 @@ impl<T> Api<'_, T> {
             return Err(HttpError::new(401, text));
         }
         Ok(())
-    }
-}
-
-/// Checks that the body is the one whose hash was signed. An empty one is signed without a hash by
-/// most, and with that of nothing by some.
-pub(super) fn check_body(query: &Query<'_>, body: &[u8]) -> Result<(), HttpError> {
-    match query.value("body_md5") {
-        None if body.is_empty() => Ok(()),
-        Some(hash) if is_md5_hex(hash, body) => Ok(()),
-        None => Err(invalid("body_md5 is missing.")),
-        Some(_) => Err(invalid("body_md5 is not that of the body.")),
     }
 }
 

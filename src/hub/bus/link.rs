@@ -2,6 +2,7 @@
 //! outstanding, and when to give up and try again. What is published, and what comes, is the
 //! business of the files beside it.
 
+mod delivery;
 mod login;
 mod reach;
 

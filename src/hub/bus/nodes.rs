@@ -24,7 +24,7 @@ pub(in crate::hub) struct Node {
     pub has_left: bool,
     /// Whether all that is at the node is known here.
     pub is_synced: bool,
-    /// Whether it is full_sync all, from the beginning.
+    /// Whether a full sync of this node is being received.
     pub is_syncing: bool,
     pub last_seen_ms: u64,
     /// Since when it says that it has said less than was heard of it.

@@ -247,7 +247,7 @@ impl PubSub {
         }
     }
 
-    /// Forgets what is known of a node, all of it or what is in mark_stale.
+    /// Forgets what is known of a node: all of it, or what is stale.
     pub(in crate::hub) fn forget_facts<T>(
         &mut self,
         connections: &mut Connections<T>,

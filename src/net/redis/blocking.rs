@@ -46,7 +46,7 @@ impl BlockingRedis {
     }
 
     fn log_in(&mut self, target: &RedisTarget) -> Result<(), String> {
-        for (setting, command) in login::login(target, login::Protocol::Two) {
+        for (setting, command) in login::login(target.login(), login::Protocol::Two) {
             self.send(&command).map_err(|why| format!("{why} (see {setting})"))?;
         }
         Ok(())

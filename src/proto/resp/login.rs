@@ -2,7 +2,6 @@
 //! of the connection.
 
 use super::command;
-use crate::config::RedisTarget;
 
 /// The protocol that a connection speaks after its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,16 +12,27 @@ pub enum Protocol {
     Three,
 }
 
+/// What a connection logs in with.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    /// The user, if it is not the default user.
+    pub username: Option<&'a str>,
+    /// The password, if Redis asks for one.
+    pub password: Option<&'a str>,
+    /// The database to select.
+    pub database: u32,
+}
+
 /// The settings that the credentials come from.
 pub const CREDENTIALS: &str = "REDIS_USERNAME and REDIS_PASSWORD";
 
 /// The commands in the order to send them, each with the setting to look at if it fails.
-pub fn login(target: &RedisTarget, protocol: Protocol) -> Vec<(&'static str, Vec<u8>)> {
+pub fn login(login: Login<'_>, protocol: Protocol) -> Vec<(&'static str, Vec<u8>)> {
     let mut commands = Vec::new();
     let mut credentials: Vec<&[u8]> = Vec::new();
-    if let Some(password) = &target.password {
+    if let Some(password) = login.password {
         credentials.push(b"AUTH");
-        match (target.username.as_deref(), protocol) {
+        match (login.username, protocol) {
             (Some(username), _) => credentials.push(username.as_bytes()),
             (None, Protocol::Three) => credentials.push(b"default"),
             // Redis before version 6 knows no user.
@@ -36,12 +46,12 @@ pub fn login(target: &RedisTarget, protocol: Protocol) -> Vec<(&'static str, Vec
     } else if !credentials.is_empty() {
         commands.push((CREDENTIALS, command(&credentials)));
     }
-    if target.database > 0 {
+    if login.database > 0 {
         let setting = match protocol {
             Protocol::Three => "REDIS_DB",
             Protocol::Two => "REDIS_DB, REDIS_CACHE_DB",
         };
-        let database = target.database.to_string();
+        let database = login.database.to_string();
         commands.push((setting, command(&[b"SELECT", database.as_bytes()])));
     }
     commands
@@ -50,22 +60,15 @@ pub fn login(target: &RedisTarget, protocol: Protocol) -> Vec<(&'static str, Vec
 #[cfg(all(test, feature = "redis"))]
 mod tests {
     use super::*;
-    use crate::config::Transport;
 
     fn commands(username: Option<&str>, password: Option<&str>, protocol: Protocol) -> Vec<String> {
-        let target = RedisTarget {
-            transport: Transport::Tcp { host: "redis.example".into(), port: 6379 },
-            tls: None,
-            username: username.map(str::to_owned),
-            password: password.map(str::to_owned),
-            database: 2,
-        };
+        let login = Login { username, password, database: 2 };
         let words = |(_, bytes): &(_, Vec<u8>)| {
             let text = String::from_utf8_lossy(bytes).into_owned();
             let words: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
             words.join(" ")
         };
-        login(&target, protocol).iter().map(words).collect()
+        super::login(login, protocol).iter().map(words).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::proto::websocket::Frame;
 
 /// The commands, each with the setting to look at if it fails.
 pub(in crate::hub) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'static str, Frame)> {
-    let mut commands = login::login(target, login::Protocol::Three);
+    let mut commands = login::login(target.login(), login::Protocol::Three);
     let subscribe = resp::command(&[b"SUBSCRIBE", channel.as_bytes()]);
     commands.push(("REVERB_SCALING_CHANNEL", subscribe));
     commands.into_iter().map(|(setting, command)| (setting, command.into())).collect()

@@ -1,0 +1,91 @@
+//! Finds out whether Redis delivers what this node publishes (see `reach`): by this node's own
+//! messages, by the role of Redis, and by what other nodes acknowledge.
+
+use super::{Purpose, RedisSession};
+use crate::proto::resp::{self, Greeting};
+
+impl RedisSession {
+    /// Whether Redis delivers what this node publishes: this node receives its own messages, and no
+    /// other node is known to miss them.
+    pub(in crate::hub) fn delivers(&self) -> bool {
+        self.is_up() && self.reach.is_echoed && !self.reach.is_cut_off
+    }
+
+    /// A message was published that this node should receive back.
+    pub(in crate::hub) fn expect_echo(&mut self, now_ms: u64) {
+        self.reach.unechoed_ms.get_or_insert(now_ms);
+    }
+
+    /// This node has received one of its messages back.
+    pub(in crate::hub) fn echoed(&mut self) {
+        (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
+        self.confirm();
+    }
+
+    /// Whether this node has published on this connection and received nothing back yet.
+    pub(in crate::hub) fn awaits_first_echo(&self) -> bool {
+        self.reach.unechoed_ms.is_some() && !self.reach.is_echoed
+    }
+
+    pub(in crate::hub) fn echo_due_ms(&self) -> Option<u64> {
+        Some(self.reach.unechoed_ms? + self.limits.echo_ms)
+    }
+
+    pub(in crate::hub) fn is_echo_late(&self, now_ms: u64) -> bool {
+        self.echo_due_ms().is_some_and(|due_ms| now_ms >= due_ms)
+    }
+
+    /// Whether other nodes are known not to receive this one.
+    pub(in crate::hub) fn is_cut_off(&self) -> bool {
+        self.reach.is_cut_off
+    }
+
+    pub(in crate::hub) fn set_cut_off(&mut self, is_cut_off: bool) {
+        self.reach.is_cut_off = is_cut_off;
+        self.confirm();
+    }
+
+    /// Logs once per connection that it works.
+    fn confirm(&mut self) {
+        if self.reach.is_confirmed || !self.delivers() {
+            return;
+        }
+        self.reach.is_confirmed = true;
+        match self.logged.take() {
+            Some(_) => log::info!(
+                "Redis is back: this node publishes to and receives from the others again"
+            ),
+            None => log::info!("connected to Redis, channel {:?}", self.channel),
+        }
+    }
+
+    /// Asks Redis for its role, which may have changed since the login, at most once a second. The
+    /// command names protocol 3, as Redis 6.0 does not answer without it.
+    pub(in crate::hub) fn ask_role(&mut self, now_ms: u64) {
+        let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);
+        if self.is_up() && !self.reach.is_cluster && !is_recent {
+            self.reach.asked_ms = Some(now_ms);
+            let hello = resp::command(&[&b"HELLO"[..], b"3"]);
+            self.send(hello.into(), Purpose::Role, now_ms);
+        }
+    }
+
+    /// Handles the reply that contains the role of Redis.
+    ///
+    /// # Errors
+    ///
+    /// Redis is a replica: messages published there do not reach all nodes.
+    pub(in crate::hub) fn greeted(&mut self, greeting: Greeting) -> Result<(), String> {
+        self.reach.is_cluster = greeting.is_cluster;
+        match greeting.is_replica && !greeting.is_cluster {
+            true => Err(REPLICA.to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The same text at login and later, so that it is logged once.
+const REPLICA: &str = "it is a replica, so what is published there does not reach nodes that are \
+    connected to its master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
+
+const ROLE_PAUSE_MS: u64 = 1_000;
