@@ -149,7 +149,7 @@ fn one_address_has_half_of_all_connections_at_most_and_then_the_others_have_room
     assert!((0..10).all(|_| enters(&mut world, "203.0.113.5")));
     assert!(!enters(&mut world, "203.0.113.5"));
     assert!(enters(&mut world, "203.0.113.6"));
-    assert_eq!(world.hub.counters().refused[LimitKind::ConnectionsPerAddress as usize], 1);
+    assert_eq!(world.hub.counters().limits_exceeded[LimitKind::ConnectionsPerAddress as usize], 1);
 }
 
 #[test]

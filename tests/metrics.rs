@@ -63,7 +63,7 @@ fn figures_tell_what_clients_and_publishers_did() {
         (r#"reverb_http_requests_total{route="events",status="200"}"#, 1.0),
         (r#"reverb_http_requests_total{route="channels",status="404"}"#, 1.0),
         (r#"reverb_close_frames_total{code="4200"}"#, 0.0),
-        (r#"reverb_refused_total{setting="limits.outbox_bytes"}"#, 0.0),
+        (r#"reverb_limits_exceeded_total{setting="limits.outbox_bytes"}"#, 0.0),
         ("reverb_outbox_bytes", 0.0),
         ("reverb_ready", 1.0),
         (concat!(r#"reverb_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),

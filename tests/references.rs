@@ -12,6 +12,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../man/reverb-protocol.7");
 const MONITORING: &str = include_str!("../man/reverb-monitoring.7");
 const METRICS: &str = include_str!("../src/hub/metrics.rs");
+const COUNTERS: &str = include_str!("../src/hub/counters.rs");
 const SCENARIOS: &str = include_str!("golden/scenarios.jsonl");
 
 /// The numbers of the page: `14`, `14.2` and `D12`.
@@ -143,7 +144,8 @@ fn the_page_on_monitoring_has_every_metric_and_no_other() {
         let is_name = text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         is_name && (text.starts_with("reverb_") || text.starts_with("process_"))
     };
-    let served: BTreeSet<&str> = METRICS.split('"').filter(is_metric).collect();
+    let sources = METRICS.split('"').chain(COUNTERS.split('"'));
+    let served: BTreeSet<&str> = sources.filter(is_metric).collect();
     let entries = MONITORING.lines().filter_map(|line| line.strip_prefix(".It Cm "));
     let described: BTreeSet<&str> = entries.filter(is_metric).collect();
     assert_eq!(served, described);

@@ -202,7 +202,7 @@ impl<T> Connections<T> {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
         let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
         if is_too_slow || weight > self.limits.outbox_bytes as usize {
-            self.counters.frames_left_out += 1;
+            self.counters.process.frames_dropped += 1;
             if !is_too_slow {
                 peer.marks.set(Mark::TooSlow);
                 self.too_slow.push(id);

@@ -1,31 +1,61 @@
-//! How often things have happened since the start: plain numbers, added to where the thing
-//! happens. Whoever shows them (a metrics page, a log line) reads them; nothing here is formatted,
-//! looked up by name or reset.
+//! What has happened since the start, as plain numbers that are incremented where it happens.
+//! Metrics and log lines read them; nothing here is formatted, looked up by name or reset.
+//!
+//! A counter is one line in [`counters!`]: its field, its metric and its description. The macro
+//! also writes the list of numbers that a reload carries over, so that none can be forgotten.
 
 use std::time::Duration;
 
 use super::routes;
 use crate::config::LimitKind;
 
-/// The numbers of one process.
+/// A struct of counters. Each field has the metric's name and description after it; the name is
+/// empty for a counter that is no metric.
+macro_rules! counters {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident {
+            $($(#[$doc:meta])* $field:ident: $metric:literal, $help:literal;)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl $name {
+            /// All of them, in the order of their fields: what a reload carries over.
+            pub(in crate::hub) fn numbers(&mut self) -> [&mut u64; [$($metric),*].len()] {
+                [$(&mut self.$field),*]
+            }
+
+            /// The name, the description and the value of each, in the same order.
+            pub(in crate::hub) fn metrics(
+                &self,
+            ) -> [(&'static str, &'static str, u64); [$($metric),*].len()] {
+                [$(($metric, $help, self.$field)),*]
+            }
+        }
+    };
+}
+pub(in crate::hub) use counters;
+
+/// The counters of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// Those of each app, in the order of the configuration.
     pub apps: Vec<AppCounters>,
-    /// How often each bound was hit, in the order of [`LimitKind::ALL`].
-    pub refused: [u64; LimitKind::ALL.len()],
-    /// Frames that were not put in the queue of a client because it reads too slowly.
-    pub frames_left_out: u64,
+    /// How often each limit was exceeded, in the order of [`LimitKind::ALL`].
+    pub limits_exceeded: [u64; LimitKind::ALL.len()],
+    /// Those that neither an app nor a label divides.
+    pub process: ProcessCounters,
     /// Close frames sent, by code.
     pub closes: CounterVec<{ CLOSE_CODES.len() }>,
-    /// Requests answered: for each route, in the order of the figures, by status.
+    /// Requests answered: for each route, in the order of [`routes::NAMES`], by status.
     pub requests: [CounterVec<{ ANSWERS.len() }>; routes::NAMES.len()],
     /// How long turns of the loop took.
     pub turns: Histogram,
-    /// TLS handshakes and sessions that failed.
-    pub tls_failures: u64,
-    /// Attempts to accept a connection that failed for lack of descriptors or memory.
-    pub accept_failures: u64,
 }
 
 impl Counters {
@@ -33,76 +63,76 @@ impl Counters {
     pub(crate) fn new(apps: usize) -> Self {
         Counters {
             apps: vec![AppCounters::default(); apps],
-            refused: [0; LimitKind::ALL.len()],
-            frames_left_out: 0,
+            limits_exceeded: [0; LimitKind::ALL.len()],
+            process: ProcessCounters::default(),
             closes: CounterVec::new(&CLOSE_CODES),
             requests: [CounterVec::new(&ANSWERS); routes::NAMES.len()],
             turns: Histogram::default(),
-            tls_failures: 0,
-            accept_failures: 0,
         }
     }
 
-    /// All but those of apps, in an order of its own.
+    /// All but those of apps, in a fixed order: what a reload carries over.
     pub(super) fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
-        let requests = self.requests.iter_mut().flat_map(CounterVec::numbers);
-        let turns = self.turns.times.iter_mut().chain([&mut self.turns.sum_us]);
-        let single = [&mut self.frames_left_out, &mut self.tls_failures, &mut self.accept_failures];
-        let tallies = self.closes.numbers().chain(requests);
-        self.refused.iter_mut().chain(single).chain(tallies).chain(turns)
+        // Every field is named: a new one does not compile until it is listed here.
+        let Counters { apps: _, limits_exceeded, process, closes, requests, turns } = self;
+        let requests = requests.iter_mut().flat_map(CounterVec::numbers);
+        let turns = turns.times.iter_mut().chain([&mut turns.sum_us]);
+        let by_label = closes.numbers().chain(requests);
+        limits_exceeded.iter_mut().chain(process.numbers()).chain(by_label).chain(turns)
     }
 }
 
-/// The numbers of one app. Messages are WebSocket text messages; bytes are those of WebSocket
-/// frames, headers and control frames included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AppCounters {
-    /// WebSockets the app has taken.
-    pub connections_opened: u64,
-    /// Messages of clients.
-    pub messages_in: u64,
-    /// Those of them that were handled without an error.
-    pub messages_handled: u64,
-    /// Bytes of clients.
-    pub bytes_in: u64,
-    /// Messages put in the queues of clients: one for each client that is told.
-    pub messages_out: u64,
-    /// Bytes put in the queues of clients.
-    pub bytes_out: u64,
-    /// Client events that were passed on.
-    pub client_events: u64,
-    /// Events published through the API: one for each of an event's channels.
-    pub api_events: u64,
+counters! {
+    /// The counters that neither an app nor a label divides.
+    pub struct ProcessCounters {
+        /// Frames that were not queued for a client because it reads too slowly.
+        frames_dropped: "reverb_frames_dropped_total",
+            "Messages and answers dropped because a client reads too slowly.";
+        /// TLS handshakes and sessions that failed.
+        tls_failures: "reverb_tls_failures_total", "TLS handshakes and sessions that failed.";
+        /// Attempts to accept a connection that failed for lack of descriptors or memory.
+        accept_failures: "reverb_accept_failures_total",
+            "Attempts to accept a connection that failed for lack of descriptors or memory.";
+    }
+}
+
+counters! {
+    /// The counters of one app. Messages are WebSocket text messages; bytes are those of WebSocket
+    /// frames, headers and control frames included.
+    pub struct AppCounters {
+        /// WebSocket connections accepted.
+        connections_opened: "reverb_connections_opened_total", "WebSocket connections accepted.";
+        /// Messages received from clients.
+        messages_in: "reverb_messages_received_total", "Messages received from clients.";
+        /// Messages received from clients and handled without an error.
+        messages_handled: "", "";
+        /// Bytes received from clients.
+        bytes_in: "reverb_received_bytes_total", "Bytes of frames received from clients.";
+        /// Messages queued for clients: one for each client that receives it.
+        messages_out: "reverb_messages_sent_total", "Messages sent to clients, one per client.";
+        /// Bytes queued for clients.
+        bytes_out: "reverb_sent_bytes_total", "Bytes of frames sent to clients.";
+        /// Client events delivered.
+        client_events: "reverb_client_events_total", "Client events delivered.";
+        /// Events published through the API: one for each of an event's channels.
+        api_events: "reverb_api_events_total", "Events published through the API, by channel.";
+    }
 }
 
 impl AppCounters {
-    /// All of them.
-    pub(super) fn numbers(&mut self) -> [&mut u64; 8] {
-        [
-            &mut self.connections_opened,
-            &mut self.messages_in,
-            &mut self.messages_handled,
-            &mut self.bytes_in,
-            &mut self.messages_out,
-            &mut self.bytes_out,
-            &mut self.client_events,
-            &mut self.api_events,
-        ]
-    }
-
-    /// A frame was put in this many queues.
+    /// A frame was queued for this many clients.
     pub(crate) fn sent(&mut self, messages: u64, frame_len: usize) {
         self.messages_out += messages;
         self.bytes_out += messages * frame_len as u64;
     }
 }
 
-/// How often each of a few numbers came up.
+/// A counter for each of a few known numbers, and one for all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterVec<const N: usize> {
     known: &'static [u16; N],
     times: [u64; N],
-    /// How often any other number did.
+    /// Times of all other numbers.
     pub others: u64,
 }
 
@@ -111,7 +141,7 @@ impl<const N: usize> CounterVec<N> {
         CounterVec { known, times: [0; N], others: 0 }
     }
 
-    /// This number came up once more.
+    /// Counts this number once more.
     pub(crate) fn count(&mut self, number: u16) {
         match self.known.iter().position(|known| *known == number) {
             Some(at) => self.times[at] += 1,
@@ -123,22 +153,22 @@ impl<const N: usize> CounterVec<N> {
         self.times.iter_mut().chain([&mut self.others])
     }
 
-    /// Each number that is told apart, and how often it came up.
+    /// Each known number and its count.
     pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> {
         self.known.iter().copied().zip(self.times)
     }
 }
 
-/// How long each of many turns took, by upper bound.
+/// Durations of turns, by upper bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Histogram {
     times: [u64; TURN_BOUNDS.len() + 1],
-    /// All of them together, in microseconds.
+    /// The sum of all durations, in microseconds.
     pub sum_us: u64,
 }
 
 impl Histogram {
-    /// A turn took this long.
+    /// Counts a turn that took this long.
     pub fn count(&mut self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let at = TURN_BOUNDS.iter().position(|(bound_us, _)| us <= *bound_us);
@@ -146,7 +176,7 @@ impl Histogram {
         self.sum_us = self.sum_us.saturating_add(us);
     }
 
-    /// Each bound in seconds, and how many turns took no longer; the last has all of them.
+    /// Each bound in seconds, and the number of turns that took no longer; the last has all turns.
     pub fn by_bound(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let bounds = TURN_BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
         bounds.zip(self.times).scan(0, |sum, (bound, times)| {
@@ -156,7 +186,8 @@ impl Histogram {
     }
 }
 
-/// Up to a millisecond nobody notices; from a tenth of a second on everybody does.
+/// Upper bounds in microseconds, and in seconds as text. A client does not notice a millisecond; a
+/// tenth of a second is noticed.
 pub(super) const TURN_BOUNDS: [(u64, &str); 6] = [
     (1_000, "0.001"),
     (5_000, "0.005"),
@@ -166,12 +197,12 @@ pub(super) const TURN_BOUNDS: [(u64, &str); 6] = [
     (2_500_000, "2.5"),
 ];
 
-/// The close codes that are told apart: those of RFC 6455 that come up, and all of Pusher's that
-/// are sent.
+/// The close codes with a counter of their own: those of RFC 6455 that occur, and all of Pusher's
+/// that are sent.
 pub(super) const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
 
-/// The statuses that are told apart.
+/// The statuses with a counter of their own.
 pub(super) const ANSWERS: [u16; 14] =
     [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
@@ -180,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tally_tells_known_numbers_apart_and_counts_the_others() {
+    fn known_numbers_have_a_count_each_and_the_others_one() {
         let mut closes = Counters::new(0).closes;
         [4201, 1000, 4201, 3999].into_iter().for_each(|code| closes.count(code));
         let times = |wanted| closes.iter().find(|(code, _)| *code == wanted).unwrap().1;

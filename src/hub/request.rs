@@ -101,7 +101,7 @@ impl<T> Hub<T> {
             self.connections.work.add(self.connections.len() as u64 / 4);
             // Nothing there has a body: what follows one would be taken for a request.
             let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
-            let response = self.answer_watcher(&head, now);
+            let response = self.answer_metrics_port(&head, now);
             return self.connections.answer(
                 id,
                 &Head { keep_alive, ..head },

@@ -287,7 +287,7 @@ impl Server {
                 }
                 // The server discards the client's input, and answers without encryption.
                 self.hub.ready(id);
-                self.hub.counters_mut().tls_failures += 1;
+                self.hub.counters_mut().process.tls_failures += 1;
                 self.hub.reject(id, PLAIN_ON_TLS, now);
             }
         }
@@ -343,7 +343,7 @@ impl Server {
             if let (Some(acceptor), Some(tls)) = (&mut self.tls, &mut socket.tls) {
                 tls.note_abandoned();
                 let failed = acceptor.log_failure(tls, now);
-                self.hub.counters_mut().tls_failures += u64::from(failed);
+                self.hub.counters_mut().process.tls_failures += u64::from(failed);
                 tls.close(&mut socket.stream, false);
             }
         }

@@ -27,6 +27,7 @@ pub(in crate::hub) use link::SessionEvent;
 pub(in crate::hub) use nodes::Node;
 pub(in crate::hub) use sequence::Turn;
 
+use super::counters::counters;
 use super::ids::Now;
 use super::log_throttle::{LogThrottle, Policy};
 use super::random::Random;
@@ -87,33 +88,21 @@ pub(in crate::hub) struct Unfinished {
     pub items: usize,
 }
 
-/// What went over the bus since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BusCounters {
-    /// Envelopes said.
-    pub published: u64,
-    /// Envelopes heard, in order and for the first time.
-    pub received: u64,
-    /// Envelopes heard once more.
-    pub duplicates: u64,
-    /// Envelopes that were dropped before they were written to Redis, for want of room or time.
-    pub dropped: u64,
-    /// Envelopes of others that are missing for good.
-    pub missing: u64,
-    /// Texts on the channel that are no envelopes, and items that make no sense.
-    pub foreign: u64,
-}
-
-impl BusCounters {
-    pub(in crate::hub) fn numbers(&mut self) -> [&mut u64; 6] {
-        [
-            &mut self.published,
-            &mut self.received,
-            &mut self.duplicates,
-            &mut self.dropped,
-            &mut self.missing,
-            &mut self.foreign,
-        ]
+counters! {
+    /// Envelopes since the start. The names are values of the label `result`.
+    pub struct BusCounters {
+        /// Envelopes published.
+        published: "published", "";
+        /// Envelopes received in order and for the first time.
+        received: "received", "";
+        /// Envelopes received again.
+        duplicates: "duplicate", "";
+        /// Envelopes dropped before they were written to Redis, for lack of room or time.
+        dropped: "dropped", "";
+        /// Envelopes of other nodes that will never arrive.
+        missing: "missing", "";
+        /// Messages on the channel that are no envelopes, and items that are invalid.
+        foreign: "foreign", "";
     }
 }
 

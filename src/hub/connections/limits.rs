@@ -16,7 +16,7 @@ impl<T> Connections<T> {
         address: Option<IpAddr>,
         now: Now,
     ) {
-        self.counters.refused[kind as usize] += 1;
+        self.counters.limits_exceeded[kind as usize] += 1;
         let address = address.map_or("a client".to_owned(), |address| address.to_string());
         let (description, setting) = (kind.description(), kind.setting());
         let text = format_args!("{address} {description} ({setting} is {value})");

@@ -61,7 +61,7 @@ impl Server {
                     self.open_websocket(stream, address, now);
                 }
                 Accepted::Exhausted(error) => {
-                    self.hub.counters_mut().accept_failures += 1;
+                    self.hub.counters_mut().process.accept_failures += 1;
                     let text = format_args!(
                         "accept failed with {connections} connections open: {error}; new \
                          connections stay in the backlog until some are closed: raise the \

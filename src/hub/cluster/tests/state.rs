@@ -192,10 +192,10 @@ fn count(counters: &mut Counters) {
         client_events: 207,
         api_events: 208,
     };
-    (0..).zip(&mut counters.refused).for_each(|(n, number)| *number = 300 + n);
-    counters.frames_left_out = 211;
-    counters.tls_failures = 212;
-    counters.accept_failures = 213;
+    (0..).zip(&mut counters.limits_exceeded).for_each(|(n, number)| *number = 300 + n);
+    counters.process.frames_dropped = 211;
+    counters.process.tls_failures = 212;
+    counters.process.accept_failures = 213;
     counters.closes.others = 214;
     for (n, (code, _)) in counters.closes.iter().enumerate().collect::<Vec<_>>() {
         (0..=n).for_each(|_| counters.closes.count(code));
