@@ -61,13 +61,32 @@
 #![warn(clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-pub mod args;
-pub mod commands;
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "reverb builds for Linux only: it needs abstract Unix sockets, memfd_create and /proc"
+);
+
+// The modules that only build on Linux are left out elsewhere, so that the sentence above is the
+// only error.
 pub mod config;
+pub mod hub;
+#[cfg(target_os = "linux")]
+pub mod net;
+
+// Public for the program, which is a crate of its own, and for the tests of its help.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod args;
+// Public for the program, which is a crate of its own.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod commands;
+// Public for the fuzz targets, which are crates of their own, and for the test that replays them.
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod hub;
-pub mod logging;
+#[cfg(target_os = "linux")]
+mod logging;
 mod nearest;
-pub mod net;
+// Public for tests and benchmarks, which sign requests and build messages with it.
+#[doc(hidden)]
 pub mod proto;

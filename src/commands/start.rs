@@ -68,7 +68,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let stopper = server.stopper().map_err(Failure::at_work)?;
     server.watch_restarts(loaded.restart_key.clone()).map_err(Failure::at_work)?;
-    stopper.ask_on_signals(reloads).map_err(Failure::at_work)?;
+    stopper.on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
 }

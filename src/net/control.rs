@@ -38,7 +38,7 @@ impl Stopper {
     /// # Errors
     ///
     /// The system's, when it refuses.
-    pub fn ask_on_signals(self, reload: bool) -> io::Result<()> {
+    pub(crate) fn on_signals(self, reload: bool) -> io::Result<()> {
         let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR2, libc::SIGHUP];
         let signals = if reload { &signals[..] } else { &signals[..3] };
         sys::write_on_signals(self.0.into(), signals)?;

@@ -16,9 +16,9 @@ mod redis;
 mod restart_key;
 mod server;
 mod socket;
-pub mod successor;
+pub(crate) mod successor;
 pub(crate) mod sys;
-pub mod systemd;
+pub(crate) mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -33,6 +33,10 @@ pub use error::BindError;
 pub(crate) use redis::BlockingRedis;
 pub use server::Server;
 pub(crate) use server::connections_within;
+/// Public for the benchmark of a reload, which waits for its result.
+#[doc(hidden)]
+pub use successor::outcome_address;
+/// Public for benchmarks, which open as many sockets as the server, and signal it.
 #[doc(hidden)]
 pub use sys::{raise_open_files, send_signal, set_backlog};
 pub(crate) use tls::look_at_certificate;

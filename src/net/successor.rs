@@ -23,15 +23,15 @@ use super::sys::{self, Inherited};
 use super::token::TRIAL;
 
 /// The command that says whether a binary would serve with the flags behind it.
-pub const TRY: &str = "successor";
+pub(crate) const TRY: &str = "successor";
 /// What begins the line that says so; the version of the state it reads follows.
-pub const READS: &str = "reads state ";
+pub(crate) const READS: &str = "reads state ";
 
 /// The variable. It begins with no `REVERB_`, as it is no setting.
 const VARIABLE: &str = "_REVERB_HANDED_OVER";
 
 /// The binary this process was started from, or whatever is in its place by now.
-pub struct Successor {
+pub(crate) struct Successor {
     program: OsString,
     /// The command and its flags.
     arguments: Vec<OsString>,
@@ -39,7 +39,7 @@ pub struct Successor {
 
 impl Successor {
     /// As the command line of this process has it; `None` if it has none.
-    pub fn of_this_process() -> Option<Self> {
+    pub(crate) fn of_this_process() -> Option<Self> {
         let mut arguments = env::args_os();
         Some(Successor { program: arguments.next()?, arguments: arguments.collect() })
     }
@@ -51,7 +51,7 @@ impl Successor {
 }
 
 /// What one process leaves to the next.
-pub struct HandedOver {
+pub(crate) struct HandedOver {
     /// Where the clock of the server begins, in microseconds of the system's.
     pub clock_us: u64,
     /// The file with the state, if there is one.
@@ -71,7 +71,7 @@ impl HandedOver {
     }
 
     /// What was left to this process, if something was.
-    pub fn from_environment() -> Option<Self> {
+    pub(crate) fn from_environment() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;
         let mut words = text.split(' ');
         // The variable is inherited by processes that it is not meant for.

@@ -27,7 +27,7 @@ pub(crate) fn sockets(inherited: &mut Inherited) -> io::Result<Vec<OwnedFd>> {
 const FIRST_SOCKET: i32 = 3;
 
 /// Where notices go.
-pub struct SdNotify {
+pub(crate) struct SdNotify {
     socket: UnixDatagram,
     to: SocketAddr,
     /// How often to show that the loop turns, if that is wanted.
@@ -41,7 +41,7 @@ impl SdNotify {
     /// # Errors
     ///
     /// That place cannot be used.
-    pub fn from_environment() -> io::Result<Option<Self>> {
+    pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let Ok(place) = env::var("NOTIFY_SOCKET") else { return Ok(None) };
         let to = match place.strip_prefix('@') {
             Some(name) => SocketAddr::from_abstract_name(name)?,

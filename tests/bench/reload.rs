@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reverb::net::{send_signal, successor};
+use reverb::net::{outcome_address, send_signal};
 
 use crate::Plan;
 use crate::fanout::PARALLEL;
@@ -55,7 +55,7 @@ fn publish(plan: &Plan, clients: usize, reloads: usize) -> Result<([f64; 2], Vec
 
 /// Asks for a reload after a while, and waits for what becomes of it; how long that took, in ms.
 fn reload(process: u32) -> Result<f64, Fault> {
-    let told = successor::outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
+    let told = outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
     let told = told.map_err(|error| error.to_string())?;
     thread::sleep(Duration::from_millis(700));
     let began = Instant::now();

@@ -71,7 +71,7 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`Server::bind`], except for addresses.
-    pub fn try_files(config: &Config) -> Result<(), BindError> {
+    pub(crate) fn try_files(config: &Config) -> Result<(), BindError> {
         let now = Clock(Instant::now()).now();
         TlsAcceptor::load(&config.server.tls, config.limits.certificate_check_ms, now)
             .map_err(BindError::Tls)?;
@@ -143,7 +143,7 @@ impl Server {
     }
 
     /// Makes this server notify systemd of its state.
-    pub fn notify(&mut self, systemd: SdNotify) {
+    pub(crate) fn notify(&mut self, systemd: SdNotify) {
         self.integrations.systemd = Some(systemd);
     }
 
@@ -152,7 +152,7 @@ impl Server {
     /// # Errors
     ///
     /// The system's, when it cannot start a thread.
-    pub fn watch_restarts(&mut self, key: RestartKey) -> io::Result<()> {
+    pub(crate) fn watch_restarts(&mut self, key: RestartKey) -> io::Result<()> {
         let limits = &self.configuration.current.limits;
         self.integrations.restart_key = restart_key::watch(key, limits, self.stopper()?)?;
         Ok(())
@@ -163,18 +163,18 @@ impl Server {
     /// # Errors
     ///
     /// The system's, when it cannot start a thread.
-    pub fn feed_pulse(&mut self, stream: PulseStream, config: &Config) -> io::Result<()> {
+    pub(crate) fn feed_pulse(&mut self, stream: PulseStream, config: &Config) -> io::Result<()> {
         self.integrations.pulse = Some(Pulse::start(stream, config)?);
         Ok(())
     }
 
     /// Sets how the configuration is read again, on SIGHUP.
-    pub fn configure_by(&mut self, read: impl FnMut() -> Result<Config, String> + 'static) {
+    pub(crate) fn configure_by(&mut self, read: impl FnMut() -> Result<Config, String> + 'static) {
         self.configuration.read = Some(Box::new(read));
     }
 
     /// Sets the binary to execute when a handover is requested. Without it requests are rejected.
-    pub fn succeed_by(&mut self, successor: Option<Successor>) {
+    pub(crate) fn succeed_by(&mut self, successor: Option<Successor>) {
         self.handover.successor = successor;
     }
 }
