@@ -73,20 +73,20 @@ pub mod hub;
 #[cfg(target_os = "linux")]
 pub mod net;
 
-/// Public for the program, which is a crate of its own, and for the tests of its help.
+// Public for the program, which is a crate of its own, and for the tests of its help.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod args;
-/// Public for the program, which is a crate of its own.
+// Public for the program, which is a crate of its own.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod commands;
-/// Public for the fuzz targets, which are crates of their own, and for the test that replays them.
+// Public for the fuzz targets, which are crates of their own, and for the test that replays them.
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(target_os = "linux")]
 mod logging;
 mod nearest;
-/// Public for tests and benchmarks, which sign requests and build messages with it.
+// Public for tests and benchmarks, which sign requests and build messages with it.
 #[doc(hidden)]
 pub mod proto;
