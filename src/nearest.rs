@@ -1,11 +1,12 @@
-//! What somebody meant who mistyped a name: a flag, a command, a key, a variable.
+//! Suggests the known name for a misspelt one: a flag, a command, a key, a variable.
 //!
-//! Used for error texts alone. Nothing is ever accepted because it is near something else.
+//! Used in error texts only; a misspelt name is never accepted. Written by hand because the edit
+//! distance takes twenty lines, for which a crate such as `strsim` is not worth a dependency.
 
-/// The known name nearest to `word`, if one is near enough to have been meant.
+/// The known name that is closest to `word`, if it is close enough.
 ///
-/// Near enough is one slip in three characters (a character left out, added, replaced, or two
-/// swapped), but no more than three slips. Of several equally near ones it is the first.
+/// Close enough is one mistake in three characters (a missing, extra or wrong character, or two that
+/// are swapped), and at most three mistakes. The first of several equally close names is returned.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
     if word.len() > LONGEST {
@@ -14,13 +15,13 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let allowed = (word.len() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|name| (slips(&word, &name.chars().collect::<Vec<_>>()), name))
-        .filter(|(slips, _)| *slips <= allowed)
-        .min_by_key(|(slips, _)| *slips)
+        .map(|name| (mistakes(&word, &name.chars().collect::<Vec<_>>()), name))
+        .filter(|(mistakes, _)| *mistakes <= allowed)
+        .min_by_key(|(mistakes, _)| *mistakes)
         .map(|(_, name)| name)
 }
 
-/// What to append to an error text: `; did you mean X?`, or nothing.
+/// The end of an error text: `; did you mean X?`, or empty.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(word, known) {
         Some(name) => format!("; did you mean {name}?"),
@@ -28,11 +29,11 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// No name we know is longer; comparing costs the product of the lengths.
+/// Longer words are not compared: no name is as long, and the cost is the product of the lengths.
 const LONGEST: usize = 64;
 
-/// The number of slips between two words. Only the last three rows of the table are kept.
-fn slips(a: &[char], b: &[char]) -> usize {
+/// The number of mistakes between two words. Only three rows of the table are stored.
+fn mistakes(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut previous: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -56,27 +57,27 @@ mod tests {
     const FLAGS: &[&str] = &["--host", "--port", "--path", "--hostname", "--debug"];
 
     #[test]
-    fn swapped_letters_are_one_slip() {
+    fn swapped_letters_are_one_mistake() {
         assert_eq!(nearest("--prot", FLAGS.iter().copied()), Some("--port"));
     }
 
     #[test]
-    fn a_letter_too_few_or_too_many_is_understood() {
+    fn a_missing_or_extra_letter_is_one_mistake() {
         assert_eq!(nearest("--hostnme", FLAGS.iter().copied()), Some("--hostname"));
         assert_eq!(nearest("--debugg", FLAGS.iter().copied()), Some("--debug"));
     }
 
     #[test]
-    fn a_word_far_from_all_is_nobody() {
+    fn a_different_word_has_no_suggestion() {
         assert_eq!(nearest("--workers", FLAGS.iter().copied()), None);
         assert_eq!(nearest("", FLAGS.iter().copied()), None);
         assert_eq!(nearest(&"x".repeat(100_000), FLAGS.iter().copied()), None);
     }
 
     #[test]
-    fn the_count_is_that_of_single_edits() {
+    fn mistakes_are_single_edits() {
         let count = |a: &str, b: &str| {
-            slips(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>())
+            mistakes(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>())
         };
         assert_eq!(count("kitten", "sitting"), 3);
         assert_eq!(count("", "abc"), 3);

@@ -116,7 +116,7 @@ fn a_wrong_value_in_the_environment_is_told_as_such() {
 #[test]
 fn a_missing_credential_is_named() {
     let run = Dir::new(&[(".env", "REVERB_APP_ID=1\nREVERB_APP_KEY=k\n")]).run(&["start"], &[]);
-    run.was_refused(".env:1: REVERB_APP_SECRET: is missing, while REVERB_APP_ID is there");
+    run.was_refused(".env:1: REVERB_APP_SECRET: is missing, although REVERB_APP_ID is set");
 }
 
 #[test]

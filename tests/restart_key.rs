@@ -176,5 +176,5 @@ fn a_cache_that_goes_away_or_forgets_asks_for_no_restart() {
 fn an_app_whose_names_in_redis_cannot_be_known_is_told_of() {
     let redis = Redis::start();
     let server = with_cache_in(&redis, &[("APP_NAME", "Öl")]);
-    logged(&server, &["APP_NAME has letters", "set REDIS_PREFIX", "will not be heard of"]);
+    logged(&server, &["APP_NAME has letters", "set REDIS_PREFIX", "has no effect"]);
 }

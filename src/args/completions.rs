@@ -1,4 +1,7 @@
-//! What shells need to complete a command line, made from the table of commands and flags.
+//! Completion scripts for shells, generated from the table of commands and flags.
+//!
+//! Written by hand because generators such as `clap_complete` need their own parser for the command
+//! line, which is larger than this file and its parser together.
 
 use std::fmt::Write;
 

@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_env_file_is_left_alone() {
         let dir = Dir::with_env("A=1\nB=\"open");
-        assert_eq!(dir.install(None), Err(".env:2: a double quote is not closed".into()));
+        assert_eq!(dir.install(None), Err(".env:2: missing closing double quote".into()));
         assert_eq!(dir.read(".env"), "A=1\nB=\"open");
     }
 

@@ -1,15 +1,15 @@
-//! Makes up the id, key and secret of an app, in the form Laravel's installer gives them.
+//! Generates the id, key and secret of an app, in the form that Laravel's installer uses.
 //!
-//! Where they go (a file, the console) is for the commands to say.
+//! Writing them to a file or the terminal is up to the commands.
 
 use std::io::{self, Read};
 
 use super::App;
 
-/// The source of randomness of a Unix system.
+/// The random number device of Linux.
 pub const RANDOM_DEVICE: &str = "/dev/urandom";
 
-/// An app with credentials of the system's randomness.
+/// An app with random credentials from the operating system.
 ///
 /// # Errors
 ///
@@ -18,12 +18,12 @@ pub fn generate() -> io::Result<App> {
     generate_from(&mut std::fs::File::open(RANDOM_DEVICE)?)
 }
 
-/// An app whose credentials come from `random`: an id of 6 digits, a key and a secret of 20
-/// lower-case letters and digits, 103 bits each.
+/// An app with credentials from `random`: an id of 6 digits, and a key and a secret of 20 lower-case
+/// letters and digits each (103 bits).
 ///
 /// # Errors
 ///
-/// Those of `random`.
+/// `random` cannot be read.
 pub fn generate_from(random: &mut impl Read) -> io::Result<App> {
     let first = characters(random, b"123456789", 1)?;
     let id = first + &characters(random, b"0123456789", 5)?;
@@ -34,9 +34,9 @@ pub fn generate_from(random: &mut impl Read) -> io::Result<App> {
 
 const LETTERS_AND_DIGITS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// So many characters of an alphabet, each equally likely.
+/// Random characters of an alphabet, each equally likely.
 fn characters(random: &mut impl Read, alphabet: &[u8], length: usize) -> io::Result<String> {
-    // Bytes past the last whole multiple of the alphabet would favour its beginning.
+    // Greater bytes are skipped: they would make the first characters more likely.
     let usable = 256 / alphabet.len() * alphabet.len();
     let mut text = String::with_capacity(length);
     while text.len() < length {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn they_follow_from_the_random_bytes_alone() {
+    fn credentials_depend_on_the_random_bytes_only() {
         let bytes: Vec<u8> = (0..=255).collect();
         let app = generate_from(&mut bytes.as_slice()).unwrap();
         assert_eq!((app.id.as_str(), app.key.as_str()), ("112345", "ghijklmnopqrstuvwxyz"));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_would_favour_some_characters_are_passed_over() {
+    fn bytes_that_would_bias_the_result_are_skipped() {
         let mut bytes = vec![255, 252];
         bytes.extend([0; 46]);
         assert_eq!(generate_from(&mut bytes.as_slice()).unwrap().id, "100000");

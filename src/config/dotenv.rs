@@ -1,45 +1,44 @@
-//! Reads the text of a `.env` file as phpdotenv 5 does, because the Laravel app beside us reads
-//! the same file and both must come to the same key and secret.
+//! Parses `.env` files by the rules of phpdotenv 5.
+//!
+//! Written by hand because the Laravel app reads the same file with phpdotenv, and both must get the
+//! same key and secret; Rust's dotenv crates have other rules for quotes, escapes and `${OTHER}`.
 //!
 //! Two differences: a line that begins with `#` is a comment regardless of the quotes in it, and
-//! the length of values with `${OTHER}` expanded is limited. What the names mean, and which source
-//! takes precedence, is not decided here.
+//! the length of expanded values is limited. The meaning of the names is in `variables`.
 
 use std::collections::BTreeMap;
 
-/// The value of one name, and where it stands.
+/// The value of a variable, and its line.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Quotes, escapes and `${OTHER}` are resolved; it may be empty.
+    /// The value after quotes, escapes and `${OTHER}` are resolved; it may be empty.
     pub value: String,
-    /// The line its name stands in, from 1.
+    /// The line of the name, from 1.
     pub line: usize,
 }
 
-/// Why the text is no `.env` file. Says nothing of the values, which may be secret.
+/// A syntax error. It contains no part of a value, which may be secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// The line the faulty entry begins in, from 1.
+    /// The first line of the invalid entry, from 1.
     pub line: usize,
     /// What is wrong with it.
     pub reason: &'static str,
 }
 
-/// Bytes of one value with `${OTHER}` expanded: Linux passes no longer variable to a process.
+/// The most bytes of an expanded value: Linux passes no longer variable to a process.
 pub const VALUE_BYTES_MAX: usize = 131_072;
-const VALUE_TOO_LONG: &str =
-    "its value is longer than 128 KiB with what ${...} brings in, which no variable may be";
-/// Bytes of all values of a text: as much as Linux passes to a process in all its variables.
-/// Without a limit, twenty lines of twenty `${OTHER}` each would expand to more than any machine's
-/// memory.
+const VALUE_TOO_LONG: &str = "the value is longer than 128 KiB after ${...} is expanded";
+/// The most bytes of all expanded values: Linux passes no more variables to a process. Without a
+/// limit, twenty lines with twenty `${OTHER}` each would fill the memory of any machine.
 pub const VALUES_BYTES_MAX: usize = 2_097_152;
-const VALUES_TOO_LONG: &str = "the values up to this line are longer than 2 MiB with what ${...} \
-     brings in, which the variables of a process may not be";
+const VALUES_TOO_LONG: &str =
+    "the values up to this line are longer than 2 MiB after ${...} is expanded";
 
-/// The entries of a `.env` text. Of a doubled name the last value counts.
+/// Parses the text of a `.env` file. The last value of a repeated name counts.
 ///
-/// `outside` gives the process environment, which wins over an earlier line when `${OTHER}` is
-/// resolved; a name known to neither stays as it is written.
+/// `outside` returns the variables of the process, which take precedence over earlier lines when
+/// `${OTHER}` is expanded; an unknown name stays as it is.
 ///
 /// # Errors
 ///
@@ -61,7 +60,7 @@ pub fn parse(
         let mut taken = length;
         if !is_blank_or_comment(this_line) {
             match this_line.split_once('=') {
-                // A name without `=` takes the value away, as unset would.
+                // A name without `=` removes the value, like `unset`.
                 None => {
                     entries.remove(name(this_line).map_err(refused)?);
                 }
@@ -93,7 +92,7 @@ fn is_blank_or_comment(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-/// The name in what stands before `=`: without `export`, without quotes.
+/// The name in the text before `=`, without `export` and quotes.
 fn name(text: &str) -> Result<&str, &'static str> {
     let mut name = text.trim_matches(is_space);
     if name.is_empty() {
@@ -112,17 +111,16 @@ fn name(text: &str) -> Result<&str, &'static str> {
     if !name.is_empty() && name.chars().all(is_name_character) {
         Ok(name)
     } else {
-        Err("a name may hold letters, digits, underscores and dots only")
+        Err("a name may contain only letters, digits, underscores and dots")
     }
 }
 
-/// A value without its quotes and escapes, its variables still to be put in.
+/// A value without quotes and escapes, before variables are expanded.
 struct Raw {
     text: String,
-    /// Where the `$` stand that may begin a `${OTHER}`: those neither escaped nor in single
-    /// quotes.
+    /// The positions of each `$` that may start a `${OTHER}`: neither escaped nor in single quotes.
     dollars: Vec<usize>,
-    /// Bytes of the source it was read from, up to the end of a line.
+    /// The length of the source that was read, in bytes.
     length: usize,
 }
 
@@ -137,10 +135,10 @@ impl Raw {
         for &at in &self.dollars {
             // No name contains a `$`, so the previous variable ends before this one.
             let Some(other) = variable(&self.text[at..]) else { continue };
-            let Some(brought) = known(other) else { continue };
+            let Some(expansion) = known(other) else { continue };
             let before = at + rest.len() - self.text.len();
             push(&rest[..before])?;
-            push(&brought)?;
+            push(&expansion)?;
             rest = &self.text[at + other.len() + 3..];
         }
         push(rest)?;
@@ -148,15 +146,14 @@ impl Raw {
     }
 }
 
-/// The name of the variable, if the text begins with `${OTHER}`.
+/// The name in a `${OTHER}` at the beginning of the text.
 fn variable(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("${")?;
     let end = inner.find(|c| !is_name_character(c))?;
     (end > 0 && inner[end..].starts_with('}')).then(|| &inner[..end])
 }
 
-/// The value that `source` begins with; `source` begins behind the equals sign and goes on to
-/// the end of the file.
+/// The value at the beginning of `source`, which is the rest of the file after the equals sign.
 fn value(source: &str) -> Result<Raw, &'static str> {
     let first = source.trim_start_matches(|c| c != '\n' && is_space(c));
     let indent = source.len() - first.len();
@@ -169,13 +166,13 @@ fn value(source: &str) -> Result<Raw, &'static str> {
     let behind = &source[raw.length..];
     let behind = &behind[..behind.find('\n').unwrap_or(behind.len())];
     if !is_blank_or_comment(behind) {
-        return Err("something follows the value; a value with spaces needs double quotes");
+        return Err("unexpected text after the value; put a value with spaces in double quotes");
     }
     raw.length += behind.len();
     Ok(raw)
 }
 
-/// May go on over several lines.
+/// Reads a value in double quotes, which may have several lines.
 fn double_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
     let mut characters = source.char_indices().skip(1);
     while let Some((at, character)) = characters.next() {
@@ -191,7 +188,9 @@ fn double_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
                 Some((_, 't')) => '\t',
                 Some((_, 'f')) => '\x0c',
                 Some((_, 'v')) => '\x0b',
-                Some(_) => return Err("an unknown escape; a backslash in double quotes is \\\\"),
+                Some(_) => {
+                    return Err("unknown escape; write a backslash in double quotes as \\\\");
+                }
                 None => break,
             }),
             _ => {
@@ -202,19 +201,19 @@ fn double_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
             }
         }
     }
-    Err("a double quote is not closed")
+    Err("missing closing double quote")
 }
 
-/// Everything is literal, a backslash too; it ends in the same line.
+/// Reads a value in single quotes: everything is literal, and it ends in the same line.
 fn single_quoted(source: &str, raw: &mut Raw) -> Result<(), &'static str> {
     let line = &source[1..source.find('\n').unwrap_or(source.len())];
-    let (text, _) = line.split_once('\'').ok_or("a single quote is not closed")?;
+    let (text, _) = line.split_once('\'').ok_or("missing closing single quote")?;
     raw.text.push_str(text);
     raw.length += text.len() + 2;
     Ok(())
 }
 
-/// Up to white space or `#`, which needs no space before it.
+/// Reads a value up to white space or `#`, which needs no space before it.
 fn unquoted(source: &str, raw: &mut Raw) {
     let text = &source[..source.find(|c| c == '#' || is_space(c)).unwrap_or(source.len())];
     raw.dollars.extend(text.match_indices('$').map(|(at, _)| at));
@@ -242,7 +241,7 @@ mod tests {
 
     fn reason(text: &str) -> (usize, &'static str) {
         match parse(text, |_| None) {
-            Ok(_) => panic!("{text:?} was taken"),
+            Ok(_) => panic!("{text:?} was accepted"),
             Err(error) => (error.line, error.reason),
         }
     }
@@ -265,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn single_quotes_keep_everything() {
+    fn single_quotes_are_literal() {
         assert_eq!(one(r"A='a #$ \n \ ${B} ' # why"), r"a #$ \n \ ${B} ");
     }
 
     #[test]
-    fn double_quotes_know_their_escapes() {
+    fn double_quotes_have_escapes() {
         assert_eq!(one(r#"A="a\n\r\t\f\v\\\"\$ # b" # why"#), "a\n\r\t\x0c\x0b\\\"$ # b");
     }
 
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_blank_lines_export_and_the_byte_order_mark_are_passed_over() {
+    fn comments_blank_lines_export_and_the_byte_order_mark_are_ignored() {
         let text = "\u{feff}# A=\"x\n\n   # more\nexport B=c\r\n'D'=e\r\"F\"=g\n";
         let entries = parse(text, |_| None).unwrap();
         let read: Vec<_> =
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_taken_from_outside_then_from_an_earlier_line() {
+    fn a_variable_comes_from_the_process_or_else_from_an_earlier_line() {
         let outside = |name: &str| (name == "OUT").then(|| "outside".to_owned());
         let text = "OUT=inside\nIN=1\nA=${OUT}-${IN}\nB=\"${IN} ${LATER} $IN\"\nC=\"\\${IN}\"\n\
                     LATER=2";
@@ -302,35 +301,35 @@ mod tests {
     }
 
     #[test]
-    fn what_a_variable_brings_in_is_not_resolved_again() {
+    fn an_expanded_value_is_not_expanded_again() {
         let entries = parse("A='${B}'\nB=1\nC=${A}", |_| None).unwrap();
         assert_eq!(entries["C"].value, "${B}");
     }
 
     #[test]
-    fn the_last_of_two_values_counts_and_a_bare_name_takes_it_away() {
+    fn the_last_value_counts_and_a_bare_name_removes_it() {
         assert_eq!(one("A=1\nA=2"), "2");
         assert!(parse("A=1\nA\n", |_| None).unwrap().is_empty());
     }
 
     #[test]
-    fn faults_are_told_with_their_line_and_without_the_value() {
+    fn errors_have_a_line_and_no_value() {
         let faults = [
             ("A=1\n=secret", 2, "no name before the equals sign"),
-            ("A B=secret", 1, "a name may hold letters, digits, underscores and dots only"),
-            ("\n\nA=\"secret", 3, "a double quote is not closed"),
-            ("A=\"secret\\", 1, "a double quote is not closed"),
-            ("A='secret\nB=1'", 1, "a single quote is not closed"),
-            ("A=\"se\\cret\"", 1, "an unknown escape; a backslash in double quotes is \\\\"),
+            ("A B=secret", 1, "a name may contain only letters, digits, underscores and dots"),
+            ("\n\nA=\"secret", 3, "missing closing double quote"),
+            ("A=\"secret\\", 1, "missing closing double quote"),
+            ("A='secret\nB=1'", 1, "missing closing single quote"),
+            ("A=\"se\\cret\"", 1, "unknown escape; write a backslash in double quotes as \\\\"),
             (
                 "A=my secret",
                 1,
-                "something follows the value; a value with spaces needs double quotes",
+                "unexpected text after the value; put a value with spaces in double quotes",
             ),
             (
                 "A=\"my\"secret",
                 1,
-                "something follows the value; a value with spaces needs double quotes",
+                "unexpected text after the value; put a value with spaces in double quotes",
             ),
         ];
         for (text, line, told) in faults {
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_variables_bring_in_is_bounded_by_value_and_in_all() {
+    fn expanded_values_are_limited_each_and_together() {
         let doubled = |lines: usize| {
             let more = (0..lines).map(|n| format!("A{}=${{A{n}}}${{A{n}}}\n", n + 1));
             "A0=xxxxxxxx\n".to_owned() + &more.collect::<String>()
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_of_several_bytes_are_whole() {
+    fn multibyte_characters_are_preserved() {
         assert_eq!(one("A=\"Größe ${X} é\""), "Größe ${X} é");
         assert_eq!(one("A=ü$é#x"), "ü$é");
     }

@@ -1,7 +1,7 @@
-//! The environment as Laravel's `env()` sees it: the variables of the process over those of the
-//! `.env` file, with empty ones counted as absent.
+//! The environment as Laravel's `env()` sees it: variables of the process take precedence over those
+//! of the `.env` file, and empty ones count as absent.
 //!
-//! Which variables there are, and what they set, stands in `settings` and `variables`.
+//! The meaning of the variables is in `settings` and `variables`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::dotenv::{self, Entry};
 
-/// What a process was started with, and what its `.env` file adds.
+/// The variables of the process and of the `.env` file.
 pub struct Environment {
     process: BTreeMap<String, String>,
     file: PathBuf,
@@ -20,7 +20,7 @@ pub struct Environment {
 impl Environment {
     /// The environment of a process, without a file.
     ///
-    /// Variables that are not UTF-8 are passed over, unless they are ours.
+    /// Other variables that are not UTF-8 are ignored.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Environment {
         let mut kept = BTreeMap::new();
         for (name, value) in process {
             let Ok(name) = name.into_string() else { continue };
-            // An empty value is an absent one: it does not hide that of the file either.
+            // An empty value counts as absent, so it does not hide the value in the file.
             if value.is_empty() {
                 continue;
             }
@@ -44,12 +44,12 @@ impl Environment {
         Ok(Environment { process: kept, file: PathBuf::new(), entries: BTreeMap::new() })
     }
 
-    /// Adds the text of a `.env` file; `file` names it in errors. Bytes that are not UTF-8 are
-    /// replaced, as PHP does.
+    /// Adds the text of a `.env` file; errors name it as `file`. Bytes that are not UTF-8 are
+    /// replaced, as in PHP.
     ///
     /// # Errors
     ///
-    /// A text that phpdotenv would refuse.
+    /// The text has a syntax error.
     pub fn add_file(&mut self, file: &Path, text: &[u8]) -> Result<(), Error> {
         let text = String::from_utf8_lossy(text);
         self.entries = dotenv::parse(&text, |name| self.process.get(name).cloned())
@@ -58,8 +58,8 @@ impl Environment {
         Ok(())
     }
 
-    /// The value of a variable, that of the process over that of the file. An empty value, `null`,
-    /// `(null)`, `empty` and `(empty)` are no value.
+    /// The value of a variable, of the process or else of the file. `None` for an empty value, `null`,
+    /// `(null)`, `empty` and `(empty)`.
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = match self.process.get(name) {
             Some(value) => value,
@@ -72,14 +72,14 @@ impl Environment {
         Some(unquoted(value)).filter(|value| !value.is_empty())
     }
 
-    /// The same for a text that may be meant to be empty, as that of a prefix: `None` only where
-    /// nobody has set it.
+    /// The value of a variable that may be set to an empty text, such as a prefix; `None` only if the
+    /// variable is not set.
     pub fn text(&self, name: &str) -> Option<&str> {
         let is_set = self.entries.contains_key(name) || self.process.contains_key(name);
         self.get(name).or(is_set.then_some(""))
     }
 
-    /// Where the value of a variable comes from, as errors name it.
+    /// The source of the value of a variable, for errors.
     pub fn source(&self, name: &str) -> String {
         match self.entries.get(name) {
             Some(entry) if !self.process.contains_key(name) => {
@@ -89,25 +89,24 @@ impl Environment {
         }
     }
 
-    /// The names of all variables, each once, those with an empty value too.
+    /// The names of all variables, each once, including those with an empty value.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let in_file = self.entries.keys().filter(|name| !self.process.contains_key(*name));
         self.process.keys().chain(in_file).map(String::as_str)
     }
 }
 
-/// Leaves the values out, among which are secrets.
+/// Omits the values, some of which are secrets.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
-/// How errors name the environment of the process.
+/// The name of the process environment in errors.
 const PROCESS: &str = "environment";
 
-/// Quotes that are still there once the file is read are taken away once more, as `env()` does:
-/// container tools hand them on as part of the value.
+/// Removes quotes that are part of the value, as `env()` does: container tools pass them on.
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some(inner) = value.strip_prefix(quote).and_then(|v| v.strip_suffix(quote)) {
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_wins_over_the_file() {
+    fn the_process_takes_precedence_over_the_file() {
         let environment = environment(&[("A", "process"), ("C", "")], "A=file\nB=file\nC=file");
         assert_eq!(environment.get("A"), Some("process"));
         assert_eq!(environment.get("B"), Some("file"));
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn laravels_words_for_nothing_are_nothing() {
+    fn laravels_words_for_no_value_are_no_value() {
         for word in ["", "null", "NULL", "(null)", "empty", "(empty)", "\"\"", "''"] {
             assert_eq!(environment(&[("A", word)], "").get("A"), None, "{word}");
         }
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_left_in_a_value_are_taken_away() {
+    fn quotes_in_a_value_are_removed() {
         assert_eq!(environment(&[("A", "\"b\"")], "").get("A"), Some("b"));
         assert_eq!(environment(&[], "A=\"'b'\"").get("A"), Some("b"));
         assert_eq!(environment(&[("A", "\"")], "").get("A"), Some("\""));
@@ -170,11 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_file_names_file_and_line() {
+    fn a_syntax_error_names_file_and_line() {
         let mut environment = Environment::new(process(&[])).unwrap();
         let refused = environment.add_file(Path::new("a/.env"), b"X=1\nY='abc");
         let told = refused.unwrap_err().to_string();
-        assert_eq!(told, "a/.env:2: a single quote is not closed");
+        assert_eq!(told, "a/.env:2: missing closing single quote");
     }
 
     #[test]

@@ -1,20 +1,20 @@
-//! The one error of configuration: where the value stands, which it is, and what is wrong.
+//! The error type of the configuration: source, key and reason.
 //!
-//! A reason may quote the value of a number or a choice. It never quotes a secret, a password or
-//! a line of a file.
+//! A reason may quote the value of a number or a choice, but never a secret, a password or a line of
+//! a file.
 
 use std::fmt;
 
-/// A value that cannot be used, or a file that cannot be read.
+/// An invalid value, or a file that cannot be read.
 ///
 /// Displayed as one line: `source: key: reason`, or `source: reason` without a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// A file, with a line where there is one; `environment`; or `command line`.
+    /// A file, with the line if it is known; `environment`; or `command line`.
     pub source: String,
-    /// A path of keys (`apps.apps[1].max_connections`), a variable, a flag, or nothing.
+    /// A key path (`apps.apps[1].max_connections`), a variable, a flag, or empty.
     pub key: String,
-    /// What is wrong, as the end of a sentence whose subject is the key.
+    /// What is wrong, as a sentence whose subject is the key.
     pub reason: String,
 }
 

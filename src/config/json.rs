@@ -1,7 +1,8 @@
-//! `reverb.json`: Laravel's `config/reverb.php` as JSON, key for key, with our few additions.
+//! Reads `reverb.json`: Laravel's `config/reverb.php` as JSON with the same keys, and a few more.
 //!
-//! This file walks the tree and names the place of whatever is wrong. What a single setting takes
-//! stands in `settings`; which source wins, in `load`.
+//! Written by hand because an error must name the full path of a key and suggest a known one, empty
+//! PHP arrays stand for objects, and settings share one table with the variables; serde's derived
+//! parsers offer none of this. The values of a setting are in `settings`, precedence in `load`.
 
 use serde_json::{Map, Value};
 
@@ -10,13 +11,13 @@ use super::values;
 use super::{App, Config, Error, Limits, Tls, json_text, tls};
 use crate::nearest::did_you_mean;
 
-/// Sets what a file says of the server and its limits, and returns the apps it lists, which may
-/// be none. `source` names the file.
+/// Applies a file to the server and its limits, and returns its apps, if any. `source` names the
+/// file in errors.
 ///
 /// # Errors
 ///
-/// The first fault: of syntax, an unknown or doubled key, a wrong value, an app without
-/// credentials or with those of another.
+/// The first error: invalid syntax, an unknown or repeated key, an invalid value, an app without
+/// credentials or with the id or key of another app.
 pub fn read(
     source: &str,
     text: &str,
@@ -34,8 +35,8 @@ pub fn read(
     }
 }
 
-/// The names of all keys a file may have, those of limits and of app options aside. A dot goes
-/// down a level, but the levels that lead to a server or an app are left out.
+/// The names of all keys, except those of limits and of app options. A dot separates levels; the
+/// levels above a server and an app are omitted.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     let settings = SERVER.iter().map(|s| s.key).chain(APP.iter().map(|s| s.key));
     let settings = settings.filter(|key| !key.is_empty());
@@ -43,10 +44,10 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     settings.chain(others).chain(tls::KEYS.iter().copied())
 }
 
-/// What `options` may hold besides `tls` in Laravel: settings of PHP's own sockets.
+/// The keys of `options` besides `tls` in Laravel: settings of PHP's sockets.
 const PHP_SOCKET_OPTIONS: &[&str] = &["tcp", "unix", "dns", "timeout", "happy_eyeballs"];
 
-/// What PHP prints for an empty array, whatever was to be in it.
+/// An empty PHP array, which stands for an object as well.
 static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
 
 struct Reader<'a> {
@@ -65,7 +66,7 @@ impl Reader<'_> {
             None => &EMPTY,
             Some(servers) => self.object("servers", servers)?,
         };
-        // A file may leave the server to the environment.
+        // A file may have apps only.
         let has_no_servers = servers.is_empty() && default == "reverb";
         if !has_no_servers && !servers.contains_key(default) {
             let reason = format!("servers has no entry {}", values::shown(default));
@@ -75,7 +76,7 @@ impl Reader<'_> {
             if name == default {
                 self.server(name, server, config)?;
             } else {
-                // What is not used is checked all the same: one day it may be.
+                // Unused servers are checked as well, because `default` may change.
                 self.server(name, server, &mut Config::default())?;
             }
         }
@@ -101,7 +102,7 @@ impl Reader<'_> {
             match key.as_str() {
                 "tls" => self.tls(&path, value, tls)?,
                 key if PHP_SOCKET_OPTIONS.contains(&key) => {
-                    self.warn(&path, "is an option of PHP's sockets and has no meaning here");
+                    self.warn(&path, "is an option of PHP's sockets and has no effect");
                 }
                 key => return Err(self.unknown(&path, key, ["tls"])),
             }
@@ -111,16 +112,16 @@ impl Reader<'_> {
 
     fn tls(&mut self, path: &str, options: &Value, tls: &mut Tls) -> Result<(), Error> {
         let options = self.object(path, options)?;
-        let place = |key: &str| if key.is_empty() { path.to_owned() } else { join(path, key) };
+        let key_path = |key: &str| if key.is_empty() { path.to_owned() } else { join(path, key) };
         match tls.read(options) {
             Ok(_) if !cfg!(feature = "tls") && *tls != Tls::default() => {
                 Err(self.error(path, Tls::MISSING))
             }
             Ok(warnings) => {
-                warnings.iter().for_each(|(key, text)| self.warn(&place(key), text));
+                warnings.iter().for_each(|(key, text)| self.warn(&key_path(key), text));
                 Ok(())
             }
-            Err((key, reason)) => Err(self.error(&place(key), reason)),
+            Err((key, reason)) => Err(self.error(&key_path(key), reason)),
         }
     }
 
@@ -151,7 +152,10 @@ impl Reader<'_> {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) if name == "config" || name.is_empty() => {}
             Some(Value::String(_)) => {
-                self.warn("apps.provider", "only config is known here; apps.apps is served");
+                self.warn(
+                    "apps.provider",
+                    "only the provider config is supported; using apps.apps",
+                );
             }
             Some(_) => return Err(self.error("apps.provider", "must be text")),
         }
@@ -175,7 +179,7 @@ impl Reader<'_> {
                 {
                     if is_same {
                         return Err(
-                            self.error(&join(&path, key), format!("is that of {other} too"))
+                            self.error(&join(&path, key), format!("is the same as in {other}"))
                         );
                     }
                 }
@@ -195,13 +199,16 @@ impl Reader<'_> {
             }
         }
         if draft.app.allowed_origins.is_empty() {
-            self.warn(&join(path, "allowed_origins"), "is empty: no browser may connect");
+            self.warn(
+                &join(path, "allowed_origins"),
+                "is empty, so no browser can connect; use [\"*\"] to allow all",
+            );
         }
         Ok(draft.finish())
     }
 
-    /// Applies an object to a table of settings. `level` is the part of the settings' keys that
-    /// leads to the object; `others` are the keys the caller looks at.
+    /// Applies an object to settings. `level` is the key of the object in the table of settings;
+    /// `others` are further keys, which the caller handles.
     fn apply<T>(
         &self,
         settings: &[Setting<T>],
@@ -261,13 +268,13 @@ impl Reader<'_> {
     }
 }
 
-/// A path and the key below it. A key may hold anything; an error stays one line.
+/// Joins a path and a key. A key may contain anything, so it is escaped to keep errors on one line.
 fn join(path: &str, key: &str) -> String {
     let key = key.escape_debug();
     if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
 }
 
-/// What is left of a setting's key below a level, if it is there at all.
+/// The rest of a setting's key below a level; `None` if the key is elsewhere.
 fn below<'k>(key: &'k str, level: &str) -> Option<&'k str> {
     if level.is_empty() {
         return Some(key).filter(|key| !key.is_empty());

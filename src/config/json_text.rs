@@ -1,7 +1,7 @@
-//! JSON text to a tree, with two things the parser does not give: errors that name the file, and
-//! keys that stand twice in one object.
+//! Parses JSON with two additions: errors name the file, and a repeated key in an object is an
+//! error.
 //!
-//! What the keys mean stands in `json`.
+//! The meaning of the keys is in `json`.
 
 use std::collections::HashSet;
 
@@ -13,28 +13,27 @@ use super::Error;
 ///
 /// # Errors
 ///
-/// A fault of syntax, with line and column, or a doubled key, with its line. Values are not
-/// quoted.
+/// A syntax error with line and column, or a repeated key with its line. Values are not quoted.
 pub fn parse(source: &str, text: &str) -> Result<Value, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tree = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let told = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        let reason = told.strip_suffix(&place).unwrap_or(&told);
+        let text = error.to_string();
+        let position = format!(" at line {line} column {column}");
+        let reason = text.strip_suffix(&position).unwrap_or(&text);
         Error::whole(format_args!("{source}:{line}:{column}"), reason)
     })?;
-    match doubled_key(text) {
+    match repeated_key(text) {
         None => Ok(tree),
         Some((line, key)) => {
-            Err(Error::new(format_args!("{source}:{line}"), key, "stands twice in one object"))
+            Err(Error::new(format_args!("{source}:{line}"), key, "appears twice in one object"))
         }
     }
 }
 
-/// The first key that an object has twice, and its line. The text is known to be valid.
-fn doubled_key(text: &str) -> Option<(usize, String)> {
-    // The keys of each object we are in; `None` for a list.
+/// The first repeated key in an object, and its line. The text must be valid.
+fn repeated_key(text: &str) -> Option<(usize, String)> {
+    // The keys of each enclosing object; `None` for a list.
     let mut open: Vec<Option<HashSet<String>>> = Vec::new();
     let mut at = 0;
     while let Some(byte) = text.as_bytes().get(at) {
@@ -46,7 +45,7 @@ fn doubled_key(text: &str) -> Option<(usize, String)> {
                 let end = at + string_length(&text[at..]);
                 let is_key = text[end..].trim_start().starts_with(':');
                 if is_key && let Some(Some(keys)) = open.last_mut() {
-                    // Two spellings of a key are one key, so it is read, not compared as written.
+                    // Decoded, because escapes allow several spellings of one key.
                     let key: String = serde_json::from_str(&text[at..end]).unwrap_or_default();
                     if keys.contains(&key) {
                         return Some((text[..at].matches('\n').count() + 1, key));
@@ -63,7 +62,7 @@ fn doubled_key(text: &str) -> Option<(usize, String)> {
     None
 }
 
-/// The length of the JSON string that `text` begins with, quotes included.
+/// The length of the JSON string at the beginning of `text`, with its quotes.
 fn string_length(text: &str) -> usize {
     let mut bytes = text.bytes().enumerate().skip(1);
     while let Some((at, byte)) = bytes.next() {
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_syntax_is_told_with_line_and_column() {
+    fn a_syntax_error_has_line_and_column() {
         assert_eq!(refused("{\n  \"a\": 1,\n}"), "reverb.json:3:1: trailing comma");
         assert_eq!(refused(""), "reverb.json:1:0: EOF while parsing a value");
         assert_eq!(refused("{\"a\": sesame}"), "reverb.json:1:7: expected value");
@@ -94,17 +93,17 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_key_is_refused() {
+    fn a_repeated_key_is_rejected() {
         let text = "{\"a\": {\"b\": 1},\n \"c\": [{\"b\": \"}\\\"\"}],\n \"a\": 2}";
-        assert_eq!(refused(text), "reverb.json:3: a: stands twice in one object");
+        assert_eq!(refused(text), "reverb.json:3: a: appears twice in one object");
         assert_eq!(
             refused(r#"{"a":1,"\u0061":2}"#),
-            "reverb.json:1: a: stands twice in one object"
+            "reverb.json:1: a: appears twice in one object"
         );
     }
 
     #[test]
-    fn one_key_in_several_objects_is_no_doubled_key() {
+    fn several_objects_may_have_the_same_key() {
         let text = r#"{"a": {"a": "a"}, "b": ["a", "a", {"a": [], "c": ":"}], "é\\": 1}"#;
         assert!(parse("reverb.json", text).is_ok());
         assert!(parse("reverb.json", "\u{feff}[]").is_ok());

@@ -1,38 +1,39 @@
-//! Where a Laravel app keeps what is for this server, found as the app's own configuration files
-//! find it: in variables, and in the defaults of the skeletons of Laravel 10 and later.
+//! Locates two things of the Laravel app that the server uses: the key of `reverb:restart`, and the
+//! stream of Laravel Pulse. Follows the configuration files of Laravel 10 and later: variables, then
+//! their defaults.
 //!
-//! Nothing is read here but variables, and nothing is connected to.
+//! Reads variables only; connections are made in `net`.
 
 use std::path::PathBuf;
 
 use super::env::Environment;
 use super::{Error, RedisTarget, Scaling, values};
 
-/// Where `php artisan reverb:restart` leaves word.
+/// Where `php artisan reverb:restart` writes its key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RestartKey {
     /// Below the app's storage folder, if its cache is in files.
     Files(PathBuf),
-    /// In Redis, under one of these names: which one it is depends on the age of the app.
+    /// In Redis, with one of these names; which one depends on the age of the app.
     Redis(Box<RedisTarget>, Vec<String>),
 }
 
-/// Where Laravel Pulse takes records from.
+/// The stream from which Laravel Pulse reads entries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PulseStream {
-    /// The Redis it is in.
+    /// The Redis server.
     pub target: RedisTarget,
-    /// Its name is one of these: which one it is depends on the age of the app.
+    /// The possible names; which one is right depends on the age of the app.
     pub names: Vec<String>,
 }
 
 impl PulseStream {
-    /// Where it is for the app of this environment. `about_redis` is what is wrong with the
-    /// variables of Redis.
+    /// The stream of the app with this environment. `about_redis` is the error in the variables of
+    /// Redis, if any.
     ///
     /// # Errors
     ///
-    /// Why it cannot be told where.
+    /// The reason why the location is unknown.
     pub fn of(
         environment: &Environment,
         scaling: &Scaling,
@@ -52,18 +53,18 @@ impl PulseStream {
 }
 
 impl RestartKey {
-    /// Where it is for the app of this environment; `None` if its cache is not in Redis.
-    /// `about_redis` is what is wrong with the variables of Redis.
+    /// The key of the app with this environment; `None` if its cache is not in Redis. `about_redis`
+    /// is the error in the variables of Redis, if any.
     ///
     /// # Errors
     ///
-    /// The cache is in Redis, and why it cannot be told where.
+    /// The cache is in Redis, but the location is unknown; the reason.
     pub fn of(
         environment: &Environment,
         scaling: &Scaling,
         about_redis: Option<Error>,
     ) -> Result<Option<Self>, String> {
-        // Up to Laravel 10 the name was another.
+        // Laravel 10 and earlier use the second name.
         let store = environment.get("CACHE_STORE").or_else(|| environment.get("CACHE_DRIVER"));
         if store != Some("redis") {
             return Ok(None);
@@ -80,7 +81,7 @@ impl RestartKey {
     }
 }
 
-/// The database of one of the two connections of Laravel's `config/database.php`.
+/// The database of one of the two connections in Laravel's `config/database.php`.
 fn database(
     variable: &str,
     connection: &str,
@@ -93,11 +94,11 @@ fn database(
         ("cache", Some(text)) => values::whole(text, &(0..=super::redis::DATABASE_MAX.into()))
             .map(|number| number as u32)
             .map_err(|why| format!("REDIS_CACHE_DB: {why}")),
-        _ => Err(format!("{variable} names one that is not Laravel's own")),
+        _ => Err(format!("{variable} names a connection other than default and cache")),
     }
 }
 
-/// The Redis of the app, in this database.
+/// The Redis server of the app, with this database.
 fn target(
     scaling: &Scaling,
     database: u32,
@@ -110,17 +111,17 @@ fn target(
     target.map_err(|error| error.to_string())
 }
 
-/// The names for each of the separators, each once.
+/// The name for each separator, without duplicates.
 fn names(name: impl Fn(char) -> Result<String, String>) -> Result<Vec<String>, String> {
     let mut names = SEPARATORS.into_iter().map(name).collect::<Result<Vec<_>, _>>()?;
     names.dedup();
     Ok(names)
 }
 
-/// What stands between the words of a prefix nobody has set: in new apps, and in older ones.
+/// The separators in a default prefix: of new apps, and of older ones.
 const SEPARATORS: [char; 2] = ['-', '_'];
 
-/// A prefix of names in Redis: that of its variable, or the app's name and this word.
+/// A prefix of names in Redis: the value of `variable`, or the name of the app and `word`.
 fn prefix(
     environment: &Environment,
     variable: &str,
@@ -132,12 +133,12 @@ fn prefix(
     }
     let name = environment.text("APP_NAME").unwrap_or("laravel");
     let name = slug(name, separator).ok_or_else(|| {
-        format!("APP_NAME has letters that Laravel spells in its own way; set {variable}")
+        format!("APP_NAME has letters that Laravel transliterates; set {variable}")
     })?;
     Ok(format!("{name}{separator}{word}{separator}"))
 }
 
-/// `Str::slug()`; `None` for what it would transliterate.
+/// Laravel's `Str::slug()`; `None` for text that it would transliterate.
 fn slug(text: &str, separator: char) -> Option<String> {
     if !text.is_ascii() {
         return None;
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_those_of_laravels_configuration_files() {
+    fn names_follow_laravels_configuration_files() {
         assert_eq!(
             names("CACHE_STORE=redis"),
             [
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_has_a_database_of_its_own() {
+    fn the_cache_has_its_own_database() {
         let place = |file: &str| {
             let (at, database, _) = restart_key(&format!("CACHE_STORE=redis\n{file}")).unwrap()?;
             Some((at, database))
@@ -207,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_elsewhere_is_not_looked_for_in_redis() {
+    fn other_caches_are_not_in_redis() {
         assert_eq!(restart_key(""), Ok(None));
         assert_eq!(restart_key("CACHE_STORE=file\nCACHE_DRIVER=redis"), Ok(None));
     }
 
     #[test]
-    fn what_cannot_be_known_is_told_with_its_variable() {
+    fn an_unknown_location_is_explained_by_its_variable() {
         for (file, variable) in [
             ("APP_NAME=Öl", "set REDIS_PREFIX"),
             ("APP_NAME=Öl\nREDIS_PREFIX=o", "set CACHE_PREFIX"),

@@ -17,8 +17,8 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let reason = format!(
-        "is {max}, and other nodes may send messages of {bytes} bytes, as {setting} allows: raise \
-         this (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower that"
+        "is {max}, but {setting} allows messages of {bytes} bytes between nodes: raise the first \
+         (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower the second"
     );
     Err(Error::new("configuration", "servers.reverb.limits.redis_reply_bytes", reason))
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_other_nodes_may_say_must_be_within_the_limit() {
+    fn the_limit_must_allow_messages_of_other_nodes() {
         let mut config = Config { apps: vec![App::new("1", "k", "s")], ..Config::default() };
         config.server.max_request_size = 100_000;
         config.limits.redis_reply_bytes = 181_919;
@@ -64,17 +64,17 @@ mod tests {
         let told = check(&config).unwrap_err().to_string();
         assert_eq!(
             told,
-            "configuration: servers.reverb.limits.redis_reply_bytes: is 181919, and other nodes \
-             may send messages of 181920 bytes, as max_request_size allows: raise this \
-             (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower that"
+            "configuration: servers.reverb.limits.redis_reply_bytes: is 181919, but \
+             max_request_size allows messages of 181920 bytes between nodes: raise the first \
+             (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower the second"
         );
         config.limits.redis_reply_bytes = 181_920;
         assert_eq!(check(&config), Ok(()));
         config.apps[0].max_message_size = 0;
-        assert!(check(&config).unwrap_err().reason.contains("as max_message_size"));
+        assert!(check(&config).unwrap_err().reason.contains("but max_message_size"));
         config.limits.message_bytes = 90_000;
         assert_eq!(check(&config), Ok(()));
         config.limits.request_head_bytes = 50_001;
-        assert!(check(&config).unwrap_err().reason.contains("as limits.request_head_bytes"));
+        assert!(check(&config).unwrap_err().reason.contains("but limits.request_head_bytes"));
     }
 }

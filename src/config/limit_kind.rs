@@ -1,81 +1,84 @@
-//! The bounds a client or publisher can run into, by the settings that set them: for counters and
-//! for the log, so that whoever is refused can be told which setting it was. Their values are in
-//! `Limits`, `App` and `Server`.
+//! The limits that a client or publisher can exceed, with their settings, for counters, error
+//! responses and the log. Their values are in `Limits`, `App` and `Server`.
 
-macro_rules! bounds {
-    ($($bound:ident $setting:literal $description:literal;)*) => {
-        /// A bound that was hit.
+macro_rules! limit_kinds {
+    ($($kind:ident $setting:literal $description:literal;)*) => {
+        /// A limit that was exceeded.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum LimitKind {
-            $(#[doc = concat!("`", $setting, "`")] $bound,)*
+            $(#[doc = concat!("`", $setting, "`")] $kind,)*
         }
 
         impl LimitKind {
-            /// All of them, in order: `LimitKind::ALL[bound as usize] == bound`.
-            pub const ALL: [LimitKind; [$($setting),*].len()] = [$(LimitKind::$bound),*];
+            /// All kinds, in order: `LimitKind::ALL[kind as usize] == kind`.
+            pub const ALL: [LimitKind; [$($setting),*].len()] = [$(LimitKind::$kind),*];
 
             /// The setting, as errors name it.
             pub const fn setting(self) -> &'static str {
-                [$($setting),*][self as usize]
+                match self {
+                    $(LimitKind::$kind => $setting,)*
+                }
             }
 
-            /// What a client does that hits it, and what becomes of the client.
+            /// What a client did to exceed the limit, and the consequence; the subject is its address.
             pub fn description(self) -> &'static str {
-                [$($description),*][self as usize]
+                match self {
+                    $(LimitKind::$kind => $description,)*
+                }
             }
         }
     };
 }
 
-bounds! {
+limit_kinds! {
     Connections "limits.connections"
-        "came when there was no room and was put off";
+        "connected when the server was full and was told to retry";
     ConnectionsPerAddress "limits.connections_per_address"
-        "has too many connections and was put off";
+        "has too many connections and was told to retry";
     AppConnections "max_connections"
-        "found its app full and was refused";
+        "connected when its app was full and was rejected";
     RequestTimeout "limits.request_timeout_ms"
-        "did not send a whole request in time and was closed";
+        "did not send a complete request in time and was disconnected";
     RequestHeadBytes "limits.request_head_bytes"
-        "sent too long a request head and was refused";
+        "sent a request head that is too long and was rejected";
     RequestHeaders "limits.request_headers"
-        "sent too many headers and was refused";
+        "sent too many headers and was rejected";
     RequestSize "max_request_size"
-        "sent too long a request and was refused";
+        "sent a request that is too long and was rejected";
     PipelinedRequests "limits.pipelined_requests"
-        "does not read the answers to what it asks and is read no further until it does";
+        "does not read its responses; the server reads no more from it until it does";
     ApiRequests "limits.api_requests"
-        "sent a request while too many others were on their way and was refused";
+        "sent a request while too many others were incomplete and was rejected";
     MessageSize "max_message_size"
-        "sent too long a message and was closed";
+        "sent a message that is too long and was disconnected";
     MessageBytes "limits.message_bytes"
-        "sent too long a message and was closed";
+        "sent a message that is too long and was disconnected";
     MessageFragments "limits.message_fragments"
-        "sent a message in too many frames and was closed";
+        "sent a message in too many frames and was disconnected";
     RateLimit "rate_limiting.max_attempts"
-        "sent too many messages and was refused";
+        "sent too many messages and was rejected";
     OutboxBytes "limits.outbox_bytes"
-        "reads too slowly and was closed";
+        "reads too slowly and was disconnected";
     ClientEventsPerSecond "limits.client_events_per_second"
-        "sent too many client events in a second, which were refused";
+        "sent too many client events in a second, which were rejected";
     ChannelsPerConnection "limits.channels_per_connection"
-        "asked for too many channels and was refused";
+        "subscribed to too many channels and was rejected";
     ChannelNameLength "limits.channel_name_length"
-        "named a channel with too long a name and was refused";
+        "used a channel name that is too long and was rejected";
     EventNameLength "limits.event_name_length"
-        "sent an event with too long a name and was refused";
+        "sent an event name that is too long and was rejected";
     ChannelsPerEvent "limits.channels_per_event"
-        "sent an event to too many channels and was refused";
+        "sent an event to too many channels and was rejected";
     EventsPerBatch "limits.events_per_batch"
-        "sent too many events in a batch and was refused";
+        "sent too many events in a batch and was rejected";
     PresenceMembers "limits.presence_members"
-        "found a presence channel full and was refused";
+        "joined a presence channel with too many members and was rejected";
     PresenceBytes "limits.presence_bytes"
-        "found the list of a presence channel full and was refused";
+        "joined a presence channel whose member list is full and was rejected";
     PresenceDataBytes "limits.presence_data_bytes"
-        "joined a presence channel with too much data and was refused";
+        "joined a presence channel with too much data and was rejected";
     AcceptsPerTurn "limits.accepts_per_turn"
-        "is one of many who came at once; the others wait for the next turn";
+        "is one of many simultaneous connections; the rest wait for the next turn";
 }
 
 #[cfg(test)]
@@ -84,10 +87,10 @@ mod tests {
     use crate::config::Limits;
 
     #[test]
-    fn a_bound_that_says_it_is_a_limit_is_one() {
-        for bound in LimitKind::ALL {
-            assert_eq!(LimitKind::ALL[bound as usize], bound);
-            if let Some(limit) = bound.setting().strip_prefix("limits.") {
+    fn each_kind_has_its_index_and_an_existing_setting() {
+        for kind in LimitKind::ALL {
+            assert_eq!(LimitKind::ALL[kind as usize], kind);
+            if let Some(limit) = kind.setting().strip_prefix("limits.") {
                 assert!(Limits::NAMES.contains(&limit), "{limit}");
             }
         }

@@ -1,10 +1,10 @@
-//! Every bound of the server, with its default and the reason for it. Nothing else decides how
-//! much is too much, but for the settings Reverb itself has (`App`, `Server::max_request_size`).
+//! Every limit of the server, with its default and the reason for it. The only other limits are the
+//! settings of Laravel Reverb (`App`, `Server::max_request_size`).
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $range:expr;)*) => {
-        /// What the server refuses to do more of. In `reverb.json` these are the keys of
-        /// `servers.reverb.limits`; as variables, `REVERB_LIMIT_` and the name in capitals.
+        /// The limits of the server. In `reverb.json` they are the keys of `servers.reverb.limits`; as
+        /// variables, their names are `REVERB_LIMIT_` and the name in capitals.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Limits {
             $($(#[$doc])* pub $name: $type,)*
@@ -24,8 +24,7 @@ macro_rules! limits {
             ///
             /// # Errors
             ///
-            /// A sentence that says what is allowed, when the value is not, or there is no such
-            /// limit.
+            /// The value is out of range, or the limit does not exist; a sentence for the user.
             pub fn set(&mut self, name: &str, value: u64) -> Result<(), String> {
                 match name {
                     $(stringify!($name) => {
@@ -54,65 +53,66 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections at a time; 0 takes what the open-file limit allows. Past it new WebSocket
-    /// clients are told 4100, which makes them come back a second later, and API requests are
-    /// answered on connections that are not kept.
+    /// Concurrent connections; 0 is as many as the open-file limit allows. Beyond the limit, new
+    /// WebSocket clients get close code 4100, which makes them reconnect a second later, and API
+    /// requests are served on connections that are then closed.
     connections: u32 = 0, 0..=10_000_000;
-    /// Connections at a time from one address, or for IPv6 from one network of 64 bits, which is what
-    /// one machine has; 0 takes half of `connections`, so that no one address can have all. Past it
-    /// newcomers are told 4100. Addresses of loopback and of private networks do not count: a proxy
-    /// has one of them, and all clients come from it. For a proxy with a public address raise it.
+    /// Concurrent connections of one address, or for IPv6 of one /64 network, which is what one
+    /// machine has; 0 is half of `connections`, so that one address cannot use all of them. Beyond the
+    /// limit, new clients get close code 4100. Loopback and private addresses do not count, because
+    /// all clients of a proxy have its address. Raise it for a proxy with a public address.
     connections_per_address: u32 = 0, 0..=10_000_000;
     /// Units of work that the event loop begins in one turn before it polls its sockets again; the
     /// next turns continue with the rest, one connection after the other. A unit is about a tenth
     /// of a microsecond: a frame that is put in an outbox, or 64 bytes of JSON. A message is 10
     /// units, a signature 20, a request 60. 65,536 are about 6 ms.
     work_per_turn: u32 = 65_536, 1_024..=1_000_000_000;
-    /// Connections accepted in one turn of the loop, so that a storm of newcomers does not hold
-    /// up those who are in. 256 take about 3 ms.
+    /// Connections accepted in one turn of the event loop, so that a burst of new connections does
+    /// not delay existing ones. 256 take about 3 ms.
     accepts_per_turn: u32 = 256, 1..=65_536;
-    /// TLS handshakes worked on in one turn, so that a storm of newcomers does not hold up those
-    /// who are in. One takes 0.1 to 0.3 ms of computing, 32 take 10 ms at the most.
+    /// TLS handshakes processed in one turn, so that a burst of new connections does not delay
+    /// existing ones. One takes 0.1 to 0.3 ms of processor time, so 32 take at most 10 ms.
     tls_handshakes_per_turn: u32 = 32, 1..=65_536;
-    /// Milliseconds between two looks at whether a certificate's file has changed.
+    /// Milliseconds between two checks whether a certificate file has changed.
     certificate_check_ms: u32 = 10_000, 100..=86_400_000;
-    /// Connections at a time to the port for metrics. One or two Prometheus servers keep one each.
+    /// Concurrent connections to the metrics port. Each Prometheus server uses one.
     metrics_connections: u32 = 16, 1..=1_024;
-    /// Milliseconds between two looks at whether `php artisan reverb:restart` was called: Reverb's
-    /// number.
+    /// Milliseconds between two checks for `php artisan reverb:restart`. The default is that of Laravel
+    /// Reverb.
     restart_check_ms: u32 = 5_000, 100..=86_400_000;
-    /// Milliseconds a new binary has to say whether it would serve, before a reload is given up. It
-    /// reads the configuration and the certificates, which takes a few.
+    /// Milliseconds that a new binary has to check whether it can serve; then the reload is
+    /// cancelled. It reads the configuration and the certificates, which takes a few milliseconds.
     reload_check_timeout_ms: u32 = 10_000, 100..=600_000;
-    /// Milliseconds for a request to arrive whole, counted from the connection or, on a
-    /// connection that is kept, from the first byte. Ten seconds carry 1 MiB over a slow line.
+    /// Milliseconds for a request to arrive completely, from the start of the connection or, on a
+    /// reused connection, from the first byte. In ten seconds a slow line transfers 1 MiB.
     request_timeout_ms: u32 = 10_000, 100..=3_600_000;
-    /// Milliseconds a connection is kept without a request. PHP workers keep theirs for minutes
-    /// at most; nginx closes its upstream connections after 60 s.
+    /// Milliseconds that a connection stays open without a request. PHP workers keep theirs for
+    /// minutes at most; nginx closes its upstream connections after 60 s.
     keep_alive_timeout_ms: u32 = 75_000, 100..=3_600_000;
-    /// Bytes of a request's first line and headers. 16 KiB hold any cookie a browser sends.
+    /// Bytes of the first line and headers of a request. 16 KiB are enough for any cookie.
     request_head_bytes: u32 = 16_384, 1_024..=1_048_576;
     /// Headers of a request. Browsers send about twenty.
     request_headers: u32 = 64, 1..=256;
-    /// Answers that may wait for a connection before it is read no further, until it has taken all
-    /// of them: to requests sent one after the other, to pings and to subscriptions. What is
-    /// published to it does not count. 128 answers take about 25 KB.
+    /// Responses that may wait for a connection: to pipelined requests, pings and subscriptions.
+    /// Beyond the limit the server reads no more from it until all of them are written. Published
+    /// events do not count. 128 responses take about 25 KB.
     pipelined_requests: u32 = 128, 1..=250;
-    /// Requests of publishers that may be on their way at a time: signed, and not there whole. Each
-    /// may take `max_request_size` of memory. Past it a request is answered with 503.
+    /// Concurrent incomplete requests of publishers. Each may take `max_request_size` of memory.
+    /// Beyond the limit a request gets status 503.
     api_requests: u32 = 1_024, 1..=1_000_000;
-    /// Bytes of one message of a client, whatever the app allows; Autobahn's largest is 16 MiB.
+    /// Bytes of one message of a client, even if the app allows more. The largest message of the
+    /// Autobahn suite has 16 MiB.
     message_bytes: u32 = 16_777_216, 1_024..=1_073_741_824;
-    /// Frames of one message. No client known sends more than a few.
+    /// Frames of one message. Known clients send only a few.
     message_fragments: u32 = 4_096, 1..=1_048_576;
-    /// Bytes that may wait for a connection before it is closed as too slow. 4 MiB are four
-    /// hundred events of 10 KB; what is shared with other connections counts in full.
+    /// Bytes that may wait for a connection before it is closed as too slow. 4 MiB are four hundred
+    /// events of 10 KB; frames that are shared with other connections count in full.
     outbox_bytes: u32 = 4_194_304, 16_384..=1_073_741_824;
-    /// Bytes written to one connection in one turn, so that one fast reader does not starve the
-    /// others. A loopback socket takes about this much at once.
+    /// Bytes written to one connection in one turn, so that a fast reader does not starve the others.
+    /// A loopback socket accepts about as much at once.
     write_bytes_per_turn: u32 = 262_144, 4_096..=16_777_216;
-    /// Connections written to in one turn before the sockets are looked at again: about 4 ms of
-    /// writes.
+    /// Connections written to in one turn, before the event loop polls its sockets again: about 4 ms
+    /// of writes.
     flushes_per_turn: u32 = 1_024, 16..=1_048_576;
     /// Bytes written in one turn, over all connections, before the event loop polls its sockets
     /// again. The kernel takes 8 MiB in 3 to 5 ms.
@@ -121,42 +121,41 @@ limits! {
     /// limit. Pusher allows 10. An app that sends pointer positions at a screen's 60 Hz, in
     /// addition to typing notices, stays below 100.
     client_events_per_second: u32 = 100, 0..=65_535;
-    /// Channels one connection may be subscribed to. Echo apps use a handful; 1,000 cost the
-    /// server about 200 KB.
+    /// Channels of one connection. Apps with Echo use a few; 1,000 take about 200 KB.
     channels_per_connection: u32 = 1_000, 1..=1_000_000;
-    /// Characters of a channel name: what the official libraries accept at most.
+    /// Characters of a channel name. The official libraries accept no more.
     channel_name_length: u32 = 200, 1..=10_000;
-    /// Characters of an event name: Pusher's number.
+    /// Characters of an event name. The default is that of Pusher.
     event_name_length: u32 = 200, 1..=10_000;
-    /// Channels of one publish: Pusher's number, and what Laravel splits at.
+    /// Channels of one published event. The default is that of Pusher; Laravel splits longer lists.
     channels_per_event: u32 = 100, 1..=100_000;
-    /// Events of one batch: Pusher's number.
+    /// Events of one batch. The default is that of Pusher.
     events_per_batch: u32 = 10, 1..=100_000;
-    /// Users of one presence channel. Pusher stops at 100 and Reverb nowhere; each of them receives
-    /// the list of all.
+    /// Members of one presence channel, each of which receives the list of all. Pusher allows 100,
+    /// Laravel Reverb has no limit.
     presence_members: u32 = 10_000, 1..=1_000_000;
     /// Bytes of the user list of one presence channel, as the server sends it to a new member in
     /// one message. Three quarters of `outbox_bytes`, so that events fit after it.
     presence_bytes: u32 = 3_145_728, 1_024..=1_073_741_824;
-    /// Bytes of the `channel_data` of one presence subscription. Pusher stops at 1 KB, Reverb at
+    /// Bytes of the `channel_data` of one presence subscription. Pusher allows 1 KB, Laravel Reverb
     /// its message size.
     presence_data_bytes: u32 = 10_000, 64..=1_048_576;
-    /// Seconds a cache channel keeps its last event: Pusher's number.
+    /// Seconds that a cache channel stores its last event. The default is that of Pusher.
     cache_ttl_s: u32 = 1_800, 1..=604_800;
-    /// Bytes of all kept events of one app; past it the oldest go first.
+    /// Bytes of all cached events of one app. Beyond the limit the oldest are dropped.
     cache_bytes: u32 = 16_777_216, 0..=1_073_741_824;
-    /// Seconds the `auth_timestamp` of an API request may be off: Pusher's number. 0 does not
-    /// look at it, for machines without a clock.
+    /// Seconds by which the `auth_timestamp` of an API request may differ from the server's clock. The
+    /// default is that of Pusher. 0 disables the check, for machines without a clock.
     api_timestamp_window_s: u32 = 600, 0..=31_536_000;
-    /// Milliseconds a pinged connection has for any sign of life: Pusher's number.
+    /// Milliseconds for any message of a connection after a ping. The default is that of Pusher.
     pong_timeout_ms: u32 = 30_000, 100..=3_600_000;
-    /// Milliseconds a closing connection has to take its last bytes.
+    /// Milliseconds for writing the last bytes of a connection that is being closed.
     close_timeout_ms: u32 = 3_000, 100..=60_000;
-    /// Milliseconds without a word after which another node counts as gone, with its connections
-    /// and users. Nodes say a word five times in it.
+    /// Milliseconds without a message after which another node counts as gone, with its connections
+    /// and users. Nodes send five heartbeats in this time.
     node_lease_ms: u32 = 15_000, 500..=600_000;
-    /// Channels, and users of presence channels, that are known of one other node. A million take
-    /// about 300 MB.
+    /// Channels and members of presence channels stored for one other node. A million take about
+    /// 300 MB.
     node_facts: u32 = 1_000_000, 1_000..=100_000_000;
     /// Bytes of messages published to other nodes, kept until these acknowledge them, and of
     /// messages received from other nodes ahead of missing ones. Redis disconnects a node for which
@@ -167,15 +166,15 @@ limits! {
     /// as the server forwards that to other nodes. A node skips a longer message and counts it as
     /// missing. Redis itself disconnects a subscriber for which 32 MiB wait.
     redis_reply_bytes: u32 = 33_554_432, 65_536..=2_147_483_648;
-    /// Milliseconds until Redis is connected and has answered the login.
+    /// Milliseconds for connecting to Redis and logging in.
     redis_connect_timeout_ms: u32 = 5_000, 100..=60_000;
-    /// Milliseconds until Redis has answered. What was not answered then is said again on the next
-    /// connection.
+    /// Milliseconds for a reply of Redis. Then the node reconnects, and publishes the messages without
+    /// a reply again.
     redis_reply_timeout_ms: u32 = 5_000, 100..=60_000;
-    /// Milliseconds between two attempts to connect to Redis, at the most: they begin with a
-    /// quarter of a second and double.
+    /// The most milliseconds between two attempts to connect to Redis. The delay starts at a quarter of
+    /// a second and doubles.
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
-    /// Milliseconds over which a stopping server tells its clients to reconnect.
+    /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which
     /// makes clients reconnect a second later. The rest of that second is for the next server to
@@ -189,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_can_be_read_and_set_to_its_default() {
+    fn every_limit_can_be_read_and_set_to_its_default() {
         let mut limits = Limits::default();
         for name in Limits::NAMES {
             let value = limits.value(name).unwrap();
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_out_of_range_is_refused_with_the_range() {
+    fn the_error_for_a_value_out_of_range_has_the_range() {
         let refused = Limits::default().set("accepts_per_turn", 0);
         assert_eq!(refused, Err("must be between 1 and 65536".into()));
     }

@@ -1,8 +1,7 @@
-//! Puts the configuration together: flags over the file over the environment over the defaults,
-//! each layer written on top of the one before.
+//! Loads the configuration. Precedence, highest first: flags, `reverb.json`, environment, defaults.
+//! The sources are applied in reverse order, each over the previous one.
 //!
-//! What each source says is read in `json` and `variables`; this file finds the sources and
-//! decides who wins.
+//! The sources are parsed in `json` and `variables`.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -13,19 +12,19 @@ use super::env::Environment;
 use super::laravel::{PulseStream, RestartKey};
 use super::{Config, Error, Server, Tls, credentials, json, largest, tls, values, variables};
 
-/// The file that is read when none is named, if it is there.
+/// The configuration file without `--config`, if it exists.
 pub const CONFIG_FILE: &str = "reverb.json";
-/// The environment file that is read when none is named, if it is there.
+/// The environment file without `--env`, if it exists.
 pub const ENV_FILE: &str = ".env";
 
-/// Where to look, and what the command line said.
+/// The sources of the configuration: files and flags.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
     pub config_file: Option<PathBuf>,
     /// `--env`; it must exist. Without it, [`ENV_FILE`] if it exists.
     pub env_file: Option<PathBuf>,
-    /// The directory that files without a path are in; empty for that of the process.
+    /// The directory of relative paths; empty for that of the process.
     pub working_dir: PathBuf,
     /// `--host`.
     pub host: Option<String>,
@@ -44,31 +43,31 @@ pub struct Sources {
 pub struct Loaded {
     /// With at least one app.
     pub config: Config,
-    /// Whether nobody configured an app, so that the only one has random credentials. They must
-    /// be told to somebody, or nobody can use them.
+    /// Whether no app is configured, so that the only app has random credentials, which the caller
+    /// must print.
     pub generated_app: bool,
-    /// The files that were there, in the order of their reading.
+    /// The files that were read, in order.
     pub files_read: Vec<PathBuf>,
-    /// Where the Laravel app is told to restart it.
+    /// The key by which `php artisan reverb:restart` requests a restart.
     pub restart_key: RestartKey,
-    /// Where the messages card of Laravel Pulse is fed, if it is.
+    /// The stream for the messages card of Laravel Pulse, if it is enabled.
     pub pulse: Option<PulseStream>,
-    /// Every variable, those that tell the server nothing as well.
+    /// All variables, including those that the server does not use.
     pub environment: Environment,
-    /// What is most likely a mistake, one line each.
+    /// Likely mistakes, one line each.
     pub warnings: Vec<String>,
 }
 
 /// Reads all sources. `process_env` is the environment of the process
 /// ([`std::env::vars_os`]).
 ///
-/// Without any app one with random credentials is made up, for this machine alone: the host is
-/// then 127.0.0.1.
+/// If no app is configured, one with random credentials is generated, and the default host is
+/// 127.0.0.1.
 ///
 /// # Errors
 ///
-/// A file that is named and not there, or cannot be read; the first wrong value; no app, and a
-/// host that others can reach.
+/// A file cannot be read, or a file named by a flag does not exist; the first invalid value; no app
+/// and a host that other machines can reach.
 pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -78,7 +77,7 @@ pub fn load(
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
     if generated_app {
-        if !config.server.hosts().all(is_for_this_machine) {
+        if !config.server.hosts().all(is_local) {
             return Err(Error::whole("configuration", no_app(&config.server.host)));
         }
         let app = credentials::generate()
@@ -89,11 +88,11 @@ pub fn load(
     Ok(Loaded { config, generated_app, files_read, restart_key, pulse, environment, warnings })
 }
 
-/// What a server started with the same sources is: where it listens.
+/// The settings of a server with the same sources, for commands that connect to it.
 ///
 /// # Errors
 ///
-/// Those of [`load`], but that there need not be an app.
+/// Those of [`load`], except that no app is needed.
 pub fn server(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -103,7 +102,7 @@ pub fn server(
     Ok(config.server)
 }
 
-/// What the environment alone makes of the configuration, with the app it describes, if any.
+/// The configuration from the environment alone, with its app, if there is one.
 ///
 /// # Errors
 ///
@@ -118,7 +117,7 @@ pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// All layers on top of each other. The host is empty where none names one; there may be no app.
+/// The merged sources, before defaults: the host may be empty, and there may be no app.
 struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
@@ -141,7 +140,7 @@ fn layered(
     }
     let mut config = Config::default();
     config.server.host.clear();
-    let mut warnings = variables::slips(&environment);
+    let mut warnings = variables::misspelt(&environment);
     let about_redis = variables::apply(&environment, &mut config, &mut warnings)?;
 
     if let Some((file, text)) = find(sources, sources.config_file.as_deref(), CONFIG_FILE)? {
@@ -153,7 +152,7 @@ fn layered(
     apply_flags(sources, &mut config)?;
     secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
 
-    // The file says whether the server scales, so only now does Redis matter or not.
+    // The file may enable scaling, so only now it is known whether errors of Redis matter.
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
@@ -167,13 +166,13 @@ fn layered(
     };
     if pulse.is_some() && environment.get("PULSE_INGEST_DRIVER") != Some("redis") {
         warnings
-            .push("pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so nobody reads it".into());
+            .push("pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so Pulse does not read the stream".into());
     }
     let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
         Ok(Some(key)) => key,
         other => {
-            let unheard = "`php artisan reverb:restart` will not be heard of";
-            warnings.extend(other.err().map(|why| format!("{why}; {unheard}")));
+            let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
+            warnings.extend(other.err().map(|why| format!("{why}; {consequence}")));
             let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
             let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
             RestartKey::Files(sources.working_dir.join(env_file).with_file_name(storage))
@@ -208,7 +207,7 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the certificate that Herd or Valet made for the server's name, unless another is given.
+/// Uses the certificate of Herd or Valet for the hostname, unless another is configured.
 fn secure_by_name(
     server: &mut Server,
     home: Option<&Path>,
@@ -223,13 +222,13 @@ fn secure_by_name(
         }
     }
     if server.tls.needs_certificate() {
-        let reason = "needs local_cert, or a hostname that Herd or Valet have a certificate for";
+        let reason = "needs local_cert, or a hostname with a certificate of Herd or Valet";
         return Err(Error::new("configuration", "servers.reverb.options.tls", reason));
     }
     Ok(())
 }
 
-/// Where no source names a host: everybody may come, unless the credentials are made up.
+/// Sets the default host: all addresses, or loopback if the app will be generated.
 fn default_host(config: &mut Config) {
     if config.server.host.is_empty() {
         let host = if config.apps.is_empty() { "127.0.0.1" } else { "0.0.0.0" };
@@ -237,7 +236,7 @@ fn default_host(config: &mut Config) {
     }
 }
 
-fn is_for_this_machine(host: &str) -> bool {
+fn is_local(host: &str) -> bool {
     // A path is a Unix socket.
     if host.starts_with('/') {
         return true;
@@ -255,13 +254,13 @@ fn no_app(host: &str) -> String {
     )
 }
 
-/// The path and bytes of a file that was named, or of the usual one if it is there.
+/// The path and contents of the file `named`, or of the `default` one if it exists.
 fn find(
     sources: &Sources,
     named: Option<&Path>,
-    usual: &str,
+    default: &str,
 ) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let path = sources.working_dir.join(named.unwrap_or(Path::new(usual)));
+    let path = sources.working_dir.join(named.unwrap_or(Path::new(default)));
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some((path, bytes))),
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),

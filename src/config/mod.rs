@@ -1,8 +1,7 @@
-//! What the server is told: the values, parsed once, checked whole, immutable after.
+//! The configuration: parsed once, validated as a whole, immutable after that.
 //!
-//! This file holds the plain values alone, so that the pure layers may name them. Where they come
-//! from (files, the environment, flags) is the business of the files beside it, and no layer below
-//! `commands` names those.
+//! This file has plain values only, so that the pure layers can use them. The other files of this
+//! module read them from files, environment and flags; only `commands` uses these.
 
 pub mod credentials;
 pub mod dotenv;
@@ -36,52 +35,51 @@ pub use tls::Tls;
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Everything a server needs to know before it starts.
+/// The complete configuration of a server.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
-    /// Where it listens, and as whom.
+    /// The server: addresses, TLS, scaling.
     pub server: Server,
-    /// The applications it serves; ids and keys are unique.
+    /// The apps; ids and keys are unique.
     pub apps: Vec<App>,
-    /// What it refuses to do more of.
+    /// The limits.
     pub limits: Limits,
 }
 
 /// `servers.reverb` of `config/reverb.php`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Where to listen, with commas between several: IP addresses, names that resolve to one, and
+    /// The addresses to listen on, separated by commas: IP addresses, names that resolve to one, and
     /// paths of Unix sockets. `REVERB_SERVER_HOST`.
     pub host: String,
-    /// The port to bind; 0 lets the system choose. `REVERB_SERVER_PORT`.
+    /// The port; 0 lets the system choose. `REVERB_SERVER_PORT`.
     pub port: u16,
-    /// Whether other servers of the same user may bind it as well. `REVERB_SERVER_REUSE_PORT`.
+    /// Whether other servers of the same user may bind the same port. `REVERB_SERVER_REUSE_PORT`.
     pub reuse_port: bool,
     /// The path prefix, normalised: empty, or `/a/b` without a trailing slash.
     /// `REVERB_SERVER_PATH`.
     pub path: String,
     /// The public name of the server. `REVERB_HOST`.
     pub hostname: Option<String>,
-    /// Where it serves figures for Prometheus, if it does. `REVERB_SERVER_METRICS`.
+    /// The address of the metrics for Prometheus, if enabled. `REVERB_SERVER_METRICS`.
     pub metrics: Option<SocketAddr>,
-    /// The proxies whose word on the address of a client is taken.
-    /// `REVERB_SERVER_TRUSTED_PROXIES`.
+    /// The proxies whose `X-Forwarded-For` is trusted. `REVERB_SERVER_TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<Network>,
-    /// How it speaks TLS, if it does.
+    /// TLS, if enabled.
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
     pub max_request_size: usize,
-    /// How many of a million messages are recorded for the messages card of Laravel Pulse, if it is
-    /// fed. `REVERB_SERVER_PULSE_SAMPLE_RATE`.
+    /// How many of a million messages are recorded for the messages card of Laravel Pulse, if
+    /// enabled. `REVERB_SERVER_PULSE_SAMPLE_RATE`.
     pub pulse_sample_ppm: Option<u32>,
-    /// Seconds between two of these records. `REVERB_PULSE_INGEST_INTERVAL`.
+    /// Seconds between two records for Pulse. `REVERB_PULSE_INGEST_INTERVAL`.
     pub pulse_interval_s: u32,
-    /// How several nodes find each other.
+    /// The connection to other nodes.
     pub scaling: Scaling,
 }
 
 impl Server {
-    /// The parts of [`Server::host`]; those that begin with a slash are paths.
+    /// The addresses in [`Server::host`]; one that begins with a slash is a path.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.host.split(',')
     }
@@ -109,17 +107,16 @@ impl Default for Server {
 /// `servers.reverb.scaling` of `config/reverb.php`.
 #[derive(Clone, PartialEq)]
 pub struct Scaling {
-    /// Whether this node speaks to others at all. `REVERB_SCALING_ENABLED`.
+    /// Whether this node exchanges messages with others. `REVERB_SCALING_ENABLED`.
     pub enabled: bool,
-    /// The Redis channel the nodes share. `REVERB_SCALING_CHANNEL`.
+    /// The Redis channel that the nodes share. `REVERB_SCALING_CHANNEL`.
     pub channel: String,
-    /// `REDIS_URL`; what it names wins over the single values. [`RedisTarget::of`] puts them
-    /// together.
+    /// `REDIS_URL`; its parts take precedence over the following values. [`RedisTarget::of`] combines
+    /// them.
     pub url: Option<String>,
     /// `REDIS_SCHEME`.
     pub scheme: Option<String>,
-    /// `REDIS_HOST`: a name, an address, the path of a socket file, or one of them behind a
-    /// scheme.
+    /// `REDIS_HOST`: a name, an address, the path of a Unix socket, or one of them after a scheme.
     pub host: String,
     /// `REDIS_PORT`.
     pub port: u16,
@@ -153,7 +150,7 @@ impl Default for Scaling {
     }
 }
 
-/// Leaves out what may hold a password.
+/// Omits fields that may contain a password.
 impl std::fmt::Debug for Scaling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Scaling");
@@ -165,46 +162,46 @@ impl std::fmt::Debug for Scaling {
 /// One entry of `apps.apps` of `config/reverb.php`.
 #[derive(Clone, PartialEq)]
 pub struct App {
-    /// Names the app in the HTTP API. `REVERB_APP_ID`.
+    /// The id of the app in the HTTP API. `REVERB_APP_ID`.
     pub id: String,
-    /// Names the app in WebSocket URLs; public. `REVERB_APP_KEY`.
+    /// The public key of the app in WebSocket URLs. `REVERB_APP_KEY`.
     pub key: String,
-    /// Signs; never logged, never sent. `REVERB_APP_SECRET`.
+    /// The secret for signatures; never logged or sent. `REVERB_APP_SECRET`.
     pub secret: String,
-    /// Seconds of silence after which the server pings. `REVERB_APP_PING_INTERVAL`.
+    /// Seconds without a message after which the server pings. `REVERB_APP_PING_INTERVAL`.
     pub ping_interval_s: u32,
-    /// Seconds of silence after which the client pings, as told to it; at least 1.
+    /// Seconds without a message after which clients are asked to ping; at least 1.
     /// `REVERB_APP_ACTIVITY_TIMEOUT`.
     pub activity_timeout_s: u32,
-    /// `*`, or patterns of origins with `*` as wildcard. `REVERB_APP_ALLOWED_ORIGINS`.
+    /// Patterns of allowed origins, with `*` as wildcard. `REVERB_APP_ALLOWED_ORIGINS`.
     pub allowed_origins: Vec<String>,
-    /// The most WebSocket connections at a time; `None` is no limit.
+    /// The most concurrent WebSocket connections; `None` is no limit.
     /// `REVERB_APP_MAX_CONNECTIONS`.
     pub max_connections: Option<u32>,
-    /// The longest message of a client in bytes; 0 leaves only [`Limits::message_bytes`].
+    /// The longest message of a client in bytes; 0 is no limit except [`Limits::message_bytes`].
     /// `REVERB_APP_MAX_MESSAGE_SIZE`.
     pub max_message_size: usize,
-    /// Whose `client-` events are passed on. `REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM`.
+    /// The clients whose `client-` events are forwarded. `REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM`.
     pub accept_client_events_from: ClientEvents,
     /// Whether the server forwards client events on public channels as well, as Laravel Reverb
     /// does. `REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS`; off by default, as in Pusher.
     pub client_events_on_public_channels: bool,
-    /// The most messages of one connection in a time. `REVERB_APP_RATE_LIMIT*`.
+    /// The rate limit for messages of one connection. `REVERB_APP_RATE_LIMIT*`.
     pub rate_limit: Option<RateLimit>,
-    /// Tells subscribers of channels other than presence ones how many they are (Pusher's
+    /// Whether subscribers of channels other than presence channels receive their number (Pusher's
     /// "subscription counting"). `REVERB_APP_SUBSCRIPTION_COUNT`; off by default.
     pub subscription_count: bool,
-    /// Refuses channel names with characters outside Pusher's set.
-    /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, as Reverb takes any.
+    /// Whether channel names with characters that Pusher does not allow are rejected.
+    /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, because Laravel Reverb accepts any.
     pub strict_channel_names: bool,
-    /// Answers the request for the users of a vacant presence channel with an empty list, as Pusher
-    /// does. If off, the answer is 404, as in Laravel Reverb, which all official libraries treat as
+    /// Whether the API returns an empty list for the users of a vacant presence channel, as Pusher
+    /// does. If off, the status is 404, as in Laravel Reverb, which all official libraries treat as
     /// an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
 }
 
 impl App {
-    /// An app with these credentials and Reverb's defaults.
+    /// An app with these credentials and the defaults of Laravel Reverb.
     pub fn new(id: impl Into<String>, key: impl Into<String>, secret: impl Into<String>) -> Self {
         App {
             id: id.into(),
@@ -225,31 +222,31 @@ impl App {
     }
 }
 
-/// Leaves the secret out, so that no log line can show it.
+/// Omits the secret, so that no log line can contain it.
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("id", &self.id).field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-/// Whose client events are passed on to the other subscribers of a channel.
+/// The clients whose events are forwarded to the other subscribers of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientEvents {
-    /// Those of subscribers of the channel.
+    /// Subscribers of the channel.
     Members,
-    /// Those of anybody connected to the app.
+    /// All clients of the app.
     All,
-    /// Nobody's.
+    /// No client.
     None,
 }
 
-/// A fixed window that starts with the first message in it.
+/// A rate limit with fixed windows, each of which starts with its first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Messages that pass in a window. `REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS`.
+    /// The messages allowed in a window. `REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS`.
     pub max_attempts: u32,
     /// The length of a window in seconds. `REVERB_APP_RATE_LIMIT_DECAY_SECONDS`.
     pub decay_seconds: u32,
-    /// Whether a connection that exceeds it is closed. `REVERB_APP_RATE_LIMIT_TERMINATE`.
+    /// Whether a connection that exceeds the limit is closed. `REVERB_APP_RATE_LIMIT_TERMINATE`.
     pub terminate_on_limit: bool,
 }

@@ -1,18 +1,18 @@
-//! Networks of addresses, as settings name them: an address, or one with the length of its prefix.
+//! IP networks in settings: an address, or an address with a prefix length.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A network; one of IPv4 is kept as what IPv6 calls it (`::ffff:a.b.c.d`).
+/// A network; an IPv4 network is stored as an IPv4-mapped one (`::ffff:a.b.c.d`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     first: u128,
-    /// How many bits at the beginning its addresses share.
+    /// The length of the prefix, in bits of an IPv6 address.
     prefix: u32,
 }
 
 impl Network {
-    /// Reads `10.0.0.0/8`, `::1` and the like.
+    /// Parses a network such as `10.0.0.0/8` or `::1`.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix.parse::<u32>().ok()?)),
@@ -24,9 +24,9 @@ impl Network {
         (prefix <= bits).then(|| Network { first: mapped(address), prefix: shared + prefix })
     }
 
-    /// Whether this address is one of it.
+    /// Whether the network contains this address.
     pub fn contains(&self, address: IpAddr) -> bool {
-        // All of 128 bits may differ, and a shift by as many is none.
+        // With a prefix of 0 the shift would be by 128 bits, which overflows: all addresses match.
         let differing = (mapped(address) ^ self.first).checked_shr(128 - self.prefix);
         differing.unwrap_or(0) == 0
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_the_addresses_that_begin_like_it() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
             ("10.1.2.3", "10.1.2.3", "10.1.2.4"),

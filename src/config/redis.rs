@@ -1,7 +1,7 @@
-//! Where Redis is, and as whom to log in: one value out of the many ways Laravel has to say it.
+//! The address and login of Redis, from the many settings that Laravel has for them.
 //!
-//! No socket is known here, and nothing is resolved. A reason never shows more of a URL than that
-//! it is wrong: any part of it may be the password, misplaced.
+//! Connections and DNS are in `net`. Errors quote no part of a URL, because any part of an invalid
+//! one may be the password.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,22 +11,22 @@ use super::{Error, Scaling};
 use crate::proto::query::{Query, decode_percent};
 use crate::proto::resp::login::Login;
 
-/// Everything needed to reach one Redis and log in.
+/// Everything needed to connect to Redis and log in.
 #[derive(Clone, PartialEq)]
 pub struct RedisTarget {
-    /// Where it listens.
+    /// The address.
     pub transport: Transport,
-    /// How it is known to be the right one; `None` without TLS. `peer_name` is filled in.
+    /// The TLS options, with `peer_name` set; `None` without TLS.
     pub tls: Option<RedisTls>,
-    /// The ACL user; only with a password. Without one it is Redis' `default`.
+    /// The ACL user, only with a password; `None` is the user `default` of Redis.
     pub username: Option<String>,
-    /// The password; `None` where none is asked for.
+    /// The password; `None` if Redis needs none.
     pub password: Option<String>,
-    /// The database, which pub/sub does not depend on, but the right to log in may.
+    /// The database. Pub/sub ignores it, but permissions may depend on it.
     pub database: u32,
 }
 
-/// What carries the bytes.
+/// A TCP or Unix socket address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transport {
     /// A host, by name or address (IPv6 without brackets), and a port.
@@ -36,26 +36,25 @@ pub enum Transport {
         /// The port; never 0.
         port: u16,
     },
-    /// A socket file.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// How Redis shows that it is the right one, and how this server does: PHP's options of SSL
-/// contexts. `servers.reverb.scaling.server.tls`.
+/// The TLS options for Redis, named after those of PHP's SSL contexts.
+/// `servers.reverb.scaling.server.tls`.
 #[derive(Clone, PartialEq)]
 pub struct RedisTls {
-    /// Who may have issued its certificate; `None` are the system's authorities.
-    /// `REDIS_TLS_CAFILE`.
+    /// The certificate authorities; `None` are those of the system. `REDIS_TLS_CAFILE`.
     pub cafile: Option<PathBuf>,
-    /// Whether its certificate is looked at at all. `REDIS_TLS_VERIFY_PEER`.
+    /// Whether the certificate of Redis is verified. `REDIS_TLS_VERIFY_PEER`.
     pub verify_peer: bool,
-    /// The name its certificate is for; `None` is the host. `REDIS_TLS_PEER_NAME`.
+    /// The expected name in the certificate; `None` is the host. `REDIS_TLS_PEER_NAME`.
     pub peer_name: Option<String>,
-    /// The certificate this server shows, where Redis asks for one. `REDIS_TLS_LOCAL_CERT`.
+    /// The client certificate, if Redis requests one. `REDIS_TLS_LOCAL_CERT`.
     pub local_cert: Option<PathBuf>,
-    /// Its key; `None` is in the same file. `REDIS_TLS_LOCAL_PK`.
+    /// The key of the client certificate; `None` means in the same file. `REDIS_TLS_LOCAL_PK`.
     pub local_pk: Option<PathBuf>,
-    /// What the key is encrypted with. `REDIS_TLS_PASSPHRASE`.
+    /// The passphrase of the key. `REDIS_TLS_PASSPHRASE`.
     pub passphrase: Option<String>,
 }
 
@@ -79,14 +78,14 @@ impl RedisTarget {
         Login { username, password, database: self.database }
     }
 
-    /// What these settings name. The URL's parts win over `host`, those over the single values,
-    /// as in Laravel.
+    /// Combines the settings. The parts of the URL take precedence over those of `host`, and these
+    /// over the other values, as in Laravel.
     ///
     /// # Errors
     ///
-    /// A value that cannot be meant, or two that do not go together.
+    /// An invalid value, or two values that contradict each other.
     pub fn of(scaling: &Scaling) -> Result<Self, Error> {
-        let told = |key: &str, reason: String| {
+        let error = |key: &str, reason: String| {
             Error::new("configuration", format!("servers.reverb.scaling.server.{key}"), reason)
         };
         let single = Endpoint {
@@ -95,41 +94,41 @@ impl RedisTarget {
                 .as_deref()
                 .map(scheme)
                 .transpose()
-                .map_err(|e| told("scheme", e))?,
+                .map_err(|e| error("scheme", e))?,
             port: Some(scaling.port).filter(|port| *port > 0),
             username: scaling.username.clone(),
             password: scaling.password.clone(),
             database: Some(scaling.database),
             address: None,
         };
-        let mut named = host(&scaling.host).map_err(|e| told("host", e))?.or(single);
+        let mut endpoint = host(&scaling.host).map_err(|e| error("host", e))?.or(single);
         if let Some(text) = &scaling.url {
-            named = url(text).map_err(|e| told("url", e))?.or(named);
+            endpoint = url(text).map_err(|e| error("url", e))?.or(endpoint);
         }
-        let Some(address) = named.address else { return Err(told("host", NO_HOST.into())) };
-        let mut tls = named.tls.unwrap_or_default().then(|| scaling.tls.clone());
+        let Some(address) = endpoint.address else { return Err(error("host", NO_HOST.into())) };
+        let mut tls = endpoint.tls.unwrap_or_default().then(|| scaling.tls.clone());
         let transport = match (address, &mut tls) {
             (Address::File(_), Some(_)) => {
-                return Err(told("host", "is a socket file, over which nobody speaks TLS".into()));
+                return Err(error("host", "is a Unix socket, which does not support TLS".into()));
             }
             (Address::File(path), None) => Transport::Unix(path),
             (Address::Host(host), tls) => {
                 if let Some(tls) = tls {
                     tls.peer_name.get_or_insert_with(|| host.clone());
                 }
-                Transport::Tcp { host, port: named.port.unwrap_or(DEFAULT_PORT) }
+                Transport::Tcp { host, port: endpoint.port.unwrap_or(DEFAULT_PORT) }
             }
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let password = given(named.password);
-        // Nobody is logged in by a name alone, so Laravel takes no notice of one.
-        let username = given(named.username).filter(|_| password.is_some());
-        let database = named.database.unwrap_or_default();
+        let password = given(endpoint.password);
+        // A user without a password cannot log in, so Laravel ignores it.
+        let username = given(endpoint.username).filter(|_| password.is_some());
+        let database = endpoint.database.unwrap_or_default();
         Ok(RedisTarget { transport, tls, username, password, database })
     }
 }
 
-/// Where it is, as the log shows it.
+/// The address, for the log.
 impl fmt::Display for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.transport {
@@ -140,7 +139,7 @@ impl fmt::Display for RedisTarget {
     }
 }
 
-/// Leaves the password out.
+/// Omits the password.
 impl fmt::Debug for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RedisTarget { transport, tls, username, database, .. } = self;
@@ -150,7 +149,7 @@ impl fmt::Debug for RedisTarget {
     }
 }
 
-/// Leaves the passphrase out.
+/// Omits the passphrase.
 impl fmt::Debug for RedisTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("RedisTls");
@@ -159,7 +158,7 @@ impl fmt::Debug for RedisTls {
     }
 }
 
-/// What one source names of a Redis.
+/// The parts of an address and login that one setting contains.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Endpoint {
     tls: Option<bool>,
@@ -177,7 +176,7 @@ enum Address {
 }
 
 impl Endpoint {
-    /// What is not named here is as there.
+    /// Takes missing parts from `other`.
     fn or(self, other: Endpoint) -> Endpoint {
         Endpoint {
             tls: self.tls.or(other.tls),
@@ -190,16 +189,16 @@ impl Endpoint {
     }
 }
 
-/// Parses a scheme: whether it is one of TLS.
+/// Parses a scheme; returns whether it means TLS.
 pub(super) fn scheme(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "tls" | "rediss" => Ok(true),
         "tcp" | "redis" | "unix" => Ok(false),
-        _ => Err("is none of tcp, redis, tls, rediss, unix".into()),
+        _ => Err("must be one of tcp, redis, tls, rediss, unix".into()),
     }
 }
 
-/// Parses `REDIS_HOST`: a name, an address, the path of a socket file, or a URL.
+/// Parses `REDIS_HOST`: a name, an address, the path of a Unix socket, or a URL.
 pub(super) fn host(text: &str) -> Result<Endpoint, String> {
     if text.contains("://") || text.starts_with("unix:") {
         return url(text);
@@ -230,7 +229,7 @@ pub(super) fn url(text: &str) -> Result<Endpoint, String> {
     let mut database = asked(["database", "db"]).map(str::to_owned);
     let (address, port) = if scheme_name.eq_ignore_ascii_case("unix") {
         if !address.is_empty() || !path.starts_with('/') || path.len() < 2 {
-            return Err("must have the path of a socket file: unix:/run/redis.sock".into());
+            return Err("must have the path of a Unix socket: unix:/run/redis.sock".into());
         }
         (Address::File(decode_percent(path).into_owned().into()), None)
     } else {
@@ -274,7 +273,7 @@ fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
     Ok((name, port))
 }
 
-/// A host's name or address, out of its brackets; `None` for what can be neither.
+/// A host name or address, without brackets; `None` if it is neither.
 fn host_name(text: &str) -> Option<String> {
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let is_name = inner.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
@@ -290,15 +289,15 @@ fn number_of_database(text: &str) -> Result<u32, String> {
 }
 
 const DEFAULT_PORT: u16 = 6379;
-/// What Redis counts its databases with.
+/// The greatest number of a database in Redis.
 pub(super) const DATABASE_MAX: u32 = i32::MAX as u32;
 const NO_SCHEME: &str = "must begin with redis://, rediss://, tcp://, tls:// or unix:/";
-const NO_HOST: &str = "names no host";
-const WRONG_HOST: &str = "has no host that can be one, and a port belongs in REDIS_PORT or a URL";
+const NO_HOST: &str = "has no host";
+const WRONG_HOST: &str = "has an invalid host; a port belongs in REDIS_PORT or a URL";
 const WRONG_PORT: &str = "has a port that is not between 1 and 65535";
-/// What is behind most hosts and ports that cannot be.
-const ESCAPED: &str = "; in a URL's user and password each of @ : / ? # % is written as %40 %3A \
-                       %2F %3F %23 %25";
+/// The reason for most invalid hosts and ports.
+const ESCAPED: &str = "; in the user and password of a URL, write @ : / ? # % as %40 %3A %2F %3F \
+                       %23 %25";
 
 #[cfg(test)]
 mod tests;

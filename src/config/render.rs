@@ -1,5 +1,5 @@
-//! Writes a configuration as `reverb.json`, every key with its value: the example that
-//! `reverb install` leaves, and the proof that the file can say all there is to say.
+//! Writes a configuration as `reverb.json`, with every key: for `reverb install`, and for tests that
+//! the file can express every configuration.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,18 @@ use serde_json::ser::PrettyFormatter;
 use super::settings::DEFAULT_RATE_LIMIT;
 use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls};
 
-/// The text of a `reverb.json` that sets exactly this configuration. It holds the secrets of the
-/// apps.
+/// The text of a `reverb.json` with exactly this configuration, including the secrets.
 pub fn render(config: &Config) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut written, formatter);
     let file = file(config).serialize(&mut serializer);
-    file.expect("texts, numbers and lists have a JSON form, and memory takes all that is written");
+    file.expect("writing texts, numbers and lists to memory cannot fail");
     written.push(b'\n');
     String::from_utf8(written).expect("the serializer writes UTF-8")
 }
 
-/// A value of the file. Objects keep the order of their keys, which is that of the manual.
+/// A value in the file. Keys keep their order, which is that of the manual.
 enum Value {
     Plain(serde_json::Value),
     List(Vec<Value>),
@@ -54,7 +53,7 @@ fn path(path: &Option<PathBuf>) -> Value {
     plain(path.as_ref().and_then(|path| path.to_str()))
 }
 
-/// The items in one text with a separator between them; null if there are none.
+/// The items in one text with separators; null if there are none.
 fn joined(items: &[impl ToString], separator: &str) -> Value {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
     plain((!items.is_empty()).then(|| texts.join(separator)))
@@ -199,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_read_back_as_they_were() {
+    fn the_defaults_survive_a_round_trip() {
         let config = Config { apps: vec![App::new("1", "k", "s")], ..Config::default() };
         assert_eq!(read_back(&config), config);
         assert_eq!(read_back(&Config::default()), Config::default());
     }
 
     #[test]
-    fn a_configuration_without_any_default_reads_back_as_it_was() {
+    fn a_configuration_without_defaults_survives_a_round_trip() {
         let mut config = Config::default();
         let server = &mut config.server;
         (server.host, server.port, server.path) = ("::1".into(), 1, "/a/b".into());

@@ -1,8 +1,7 @@
-//! Every setting of the server and of an app: its key in `reverb.json`, its variable, and what it
-//! sets. Files and environment both read from these tables, so they cannot disagree.
+//! The tables of all settings of the server and of an app: key in `reverb.json`, variable, and the
+//! field they set. File and environment use the same tables, so they cannot disagree.
 //!
-//! Limits have their own table (`Limits`). How a file is walked and which source wins stands in
-//! `json`, `variables` and `load`.
+//! Limits have their own table (`Limits`). Files and variables are read in `json` and `variables`.
 
 use std::ops::RangeInclusive;
 
@@ -16,37 +15,37 @@ use super::{App, Config, RateLimit, redis};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
-    /// Its key below `servers.reverb`, or in an entry of `apps.apps`; dots go down a level. Empty
-    /// where only the variable exists.
+    /// The key below `servers.reverb`, or in an entry of `apps.apps`; dots separate levels. Empty if
+    /// only the variable exists.
     pub key: &'static str,
-    /// Its variable; empty where there is none.
+    /// The variable; empty if only the key exists.
     pub variable: &'static str,
-    /// What it takes, and where that goes.
+    /// The type of the value, and the function that sets it.
     pub kind: Kind<T>,
 }
 
-/// What a setting takes, and the function that sets it.
+/// The type of a value, with the function that sets it.
 pub enum Kind<T: 'static> {
-    /// Text. The function says what is wrong with it.
+    /// Text. The function validates it.
     Text(fn(&mut T, &str) -> Result<(), String>),
     /// Text that PHP may have turned into a number.
     Id(fn(&mut T, &str) -> Result<(), String>),
-    /// A whole number within bounds.
+    /// A whole number in a range.
     Whole(RangeInclusive<u64>, fn(&mut T, u64)),
     /// True or false.
     Boolean(fn(&mut T, bool)),
-    /// A list of texts; as a variable, with commas between them.
+    /// A list of texts; in a variable, separated by commas.
     List(fn(&mut T, Vec<String>)),
-    /// Anything: Laravel has it, and it means nothing here.
+    /// Anything: a setting of Laravel without effect here.
     Ignored,
 }
 
 impl<T> Setting<T> {
-    /// Sets it to the text of a variable, which must not be empty.
+    /// Sets the value from a variable, which must not be empty.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value.
+    /// The value is invalid; the reason.
     pub fn set_text(&self, target: &mut T, text: &str) -> Result<(), String> {
         match &self.kind {
             Kind::Text(set) | Kind::Id(set) => set(target, text),
@@ -62,7 +61,7 @@ impl<T> Setting<T> {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 let items: Vec<String> = items.map(str::to_owned).collect();
                 if items.is_empty() {
-                    return Err("names nothing".into());
+                    return Err("is an empty list".into());
                 }
                 set(target, items);
                 Ok(())
@@ -71,11 +70,11 @@ impl<T> Setting<T> {
         }
     }
 
-    /// Sets it to a value of a JSON file. `null` and the empty text leave it as it is.
+    /// Sets the value from a JSON file. `null` and an empty text change nothing.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value.
+    /// The value is invalid; the reason.
     pub fn set_json(&self, target: &mut T, value: &Value) -> Result<(), String> {
         match (&self.kind, value) {
             (Kind::Ignored, _) | (_, Value::Null) => Ok(()),
@@ -103,7 +102,7 @@ impl<T> Setting<T> {
     }
 }
 
-/// The settings of `servers.reverb`, but for `options` and `limits`.
+/// The settings of `servers.reverb`, except `options` and `limits`.
 pub const SERVER: &[Setting<Config>] = &[
     text("host", "REVERB_SERVER_HOST", |config, host| {
         config.server.host = bind_addresses(host)?;
@@ -159,7 +158,7 @@ pub const SERVER: &[Setting<Config>] = &[
         config.server.scaling.host = host.to_owned();
         Ok(())
     }),
-    // Laravel apps that reach Redis by a socket file write port 0.
+    // Laravel apps that connect to Redis by a Unix socket set port 0.
     whole_number("scaling.server.port", "REDIS_PORT", 0..=65_535, |config, port| {
         config.server.scaling.port = port as u16;
     }),
@@ -182,7 +181,7 @@ pub const SERVER: &[Setting<Config>] = &[
     whole_number("scaling.server.timeout", "REDIS_TIMEOUT", 0..=YEAR_S, |config, seconds| {
         config.server.scaling.timeout_s = seconds as u32;
     }),
-    // Where OpenSSL, and so PHP, looks for the system's authorities. The closer name comes after.
+    // OpenSSL, and therefore PHP, reads this variable. The next setting takes precedence.
     text("", "SSL_CERT_FILE", |config, file| {
         config.server.scaling.tls.cafile = Some(file.into());
         Ok(())
@@ -227,8 +226,8 @@ pub const SERVER: &[Setting<Config>] = &[
     },
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
     ignored("", "REVERB_SERVER"),
-    // The next two tell browsers and the Laravel app where the public side is. A slip here is one
-    // of the most common reasons that "wss fails", so they are checked though nobody needs them.
+    // The next two are for browsers and the Laravel app. A mistake in them is one of the most common
+    // reasons why "wss fails", so they are validated although the server does not use them.
     whole_number("", "REVERB_PORT", 1..=65_535, |_, _| {}),
     text("", "REVERB_SCHEME", |_, scheme| match scheme {
         "http" | "https" => Ok(()),
@@ -263,7 +262,7 @@ pub const APP: &[Setting<AppDraft>] = &[
     whole_number("ping_interval", "REVERB_APP_PING_INTERVAL", 1..=YEAR_S, |draft, seconds| {
         draft.app.ping_interval_s = seconds as u32;
     }),
-    // A client that is told 0 pings without a pause.
+    // With 0, clients would ping without a pause.
     whole_number("activity_timeout", "REVERB_APP_ACTIVITY_TIMEOUT", 1..=YEAR_S, |draft, s| {
         draft.app.activity_timeout_s = s as u32;
     }),
@@ -316,18 +315,18 @@ pub const APP: &[Setting<AppDraft>] = &[
     }),
 ];
 
-/// An app that is being read: its credentials may still be missing.
+/// An app that is being read; credentials may be missing.
 pub struct AppDraft {
-    /// Credentials not yet seen are empty.
+    /// The app; missing credentials are empty.
     pub app: App,
-    /// Whether [`AppDraft::rate_limit`] counts.
+    /// Whether the rate limit is enabled.
     pub is_rate_limited: bool,
-    /// The rate limit, should it be switched on.
+    /// The rate limit, if it is enabled.
     pub rate_limit: RateLimit,
 }
 
 impl AppDraft {
-    /// An app without credentials and with Reverb's defaults.
+    /// An app without credentials and with the defaults of Laravel Reverb.
     pub fn new() -> Self {
         AppDraft {
             app: App::new("", "", ""),
@@ -336,13 +335,13 @@ impl AppDraft {
         }
     }
 
-    /// The credentials, with the name of the key each has in `reverb.json`.
+    /// The credentials, with their keys in `reverb.json`.
     pub fn credentials(&self) -> [(&'static str, &str); 3] {
         let App { id, key, secret, .. } = &self.app;
         [("app_id", id), ("key", key), ("secret", secret)]
     }
 
-    /// The app as the server takes it.
+    /// The finished app.
     pub fn finish(mut self) -> App {
         self.app.rate_limit = self.is_rate_limited.then_some(self.rate_limit);
         self.app
@@ -355,11 +354,11 @@ impl Default for AppDraft {
     }
 }
 
-/// What a rate limit is where it is only switched on.
+/// The rate limit if it is enabled without further settings.
 pub const DEFAULT_RATE_LIMIT: RateLimit =
     RateLimit { max_attempts: 60, decay_seconds: 60, terminate_on_limit: false };
 
-/// A year; no interval is longer.
+/// One year, the longest interval.
 const YEAR_S: u64 = 31_536_000;
 const U32_MAX: u64 = u32::MAX as u64;
 

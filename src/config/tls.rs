@@ -1,8 +1,8 @@
-//! `servers.reverb.options.tls`: the options of PHP's SSL context as values, and the certificates
-//! that Herd and Valet keep for a host name.
+//! `servers.reverb.options.tls`: the options of PHP's SSL context, and the location of certificates
+//! of Herd and Valet.
 //!
-//! Only their meaning is here: nothing in this file opens a certificate or knows the library that
-//! speaks TLS. An option that would have no effect is an error that says so.
+//! Parses and validates options only; certificates are read in `net::tls`. An option without effect
+//! is an error that says so.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,36 @@ use serde_json::{Map, Value};
 use super::values::{boolean, shown};
 use crate::nearest::did_you_mean;
 
-/// How the server speaks TLS; without [`Tls::local_cert`] it does not.
+/// The TLS options of the server; TLS is off without [`Tls::local_cert`].
 #[derive(Clone, PartialEq)]
 pub struct Tls {
-    /// The PEM file with the certificate and those that lead to its issuer. `local_cert`.
+    /// The PEM file with the certificate chain. `local_cert`.
     pub local_cert: Option<PathBuf>,
-    /// The PEM file with the private key; without it, `local_cert` holds both. `local_pk`.
+    /// The PEM file with the private key; `None` means in the file of `local_cert`. `local_pk`.
     pub local_pk: Option<PathBuf>,
-    /// Decrypts the private keys; never logged. `passphrase`.
+    /// The passphrase of the private keys; never logged. `passphrase`.
     pub passphrase: Option<String>,
-    /// Whether clients must show a certificate. `verify_peer`.
+    /// Whether clients must present a certificate. `verify_peer`.
     pub verify_peer: bool,
-    /// The PEM file of those who may have issued it. `cafile`.
+    /// The PEM file with the certificate authorities for clients. `cafile`.
     pub cafile: Option<PathBuf>,
     /// A directory of such files. `capath`.
     pub capath: Option<PathBuf>,
-    /// Certificates for single host names, `*.` in front for all names one level below.
+    /// Certificates for single host names; a name with `*.` matches all names one level below.
     /// `SNI_server_certs`.
     pub sni_server_certs: Vec<SniCertificate>,
-    /// What is offered to clients that ask which protocols there are. `alpn_protocols`.
+    /// The protocols offered by ALPN. `alpn_protocols`.
     pub alpn_protocols: Vec<String>,
-    /// Whether TLS 1.2 is spoken. `crypto_method`, `min_proto_version`, `max_proto_version`.
+    /// Whether TLS 1.2 is enabled. `crypto_method`, `min_proto_version`, `max_proto_version`.
     pub tls12: bool,
-    /// Whether TLS 1.3 is spoken.
+    /// Whether TLS 1.3 is enabled.
     pub tls13: bool,
-    /// The cipher suites that may be used, by their IANA names; empty for all. `ciphers`.
+    /// The IANA names of the allowed cipher suites; empty for all. `ciphers`.
     pub ciphers: Vec<&'static str>,
-    /// Whether the order of `ciphers` decides, and not that of the client, which knows what its
-    /// processor does fast. `honor_cipher_order`.
+    /// Whether the order of `ciphers` takes precedence over that of the client, which knows the fast
+    /// suites of its processor. `honor_cipher_order`.
     pub honor_cipher_order: bool,
-    /// Whether a client that comes back must begin anew. `no_ticket`.
+    /// Whether session resumption is disabled. `no_ticket`.
     pub no_ticket: bool,
 }
 
@@ -50,9 +50,9 @@ pub struct Tls {
 pub struct SniCertificate {
     /// The name, in lower case.
     pub name: String,
-    /// As [`Tls::local_cert`].
+    /// See [`Tls::local_cert`].
     pub local_cert: PathBuf,
-    /// As [`Tls::local_pk`].
+    /// See [`Tls::local_pk`].
     pub local_pk: Option<PathBuf>,
 }
 
@@ -76,36 +76,35 @@ impl Default for Tls {
     }
 }
 
-/// Leaves the passphrase out.
+/// Omits the passphrase.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("local_cert", &self.local_cert).finish_non_exhaustive()
     }
 }
 
-/// An option that cannot be followed: its key, empty for all of them together, and what is wrong.
-type Refused<'k> = (&'k str, String);
+/// The key of an option and a reason; the key is empty if the reason concerns several options.
+type Fault<'k> = (&'k str, String);
 
 impl Tls {
-    /// What a build without the feature `tls` says to whoever asks for it.
+    /// The error for TLS options in a build without the feature `tls`.
     pub const MISSING: &str =
-        "this build has no TLS; leave it to nginx, or build with the feature tls";
+        "this build has no TLS; terminate TLS in nginx, or build with the feature tls";
 
-    /// Reads the object of options on top of what is set. Returns warnings, each with its key.
+    /// Applies an object of options. Returns warnings, each with its key.
     ///
     /// # Errors
     ///
-    /// The first option that is unknown, has a wrong value or no meaning, or does not go with the
-    /// others.
+    /// The first option that is unknown, invalid, without effect, or in conflict with others.
     pub fn read<'k>(
         &mut self,
         options: &'k Map<String, Value>,
-    ) -> Result<Vec<Refused<'k>>, Refused<'k>> {
+    ) -> Result<Vec<Fault<'k>>, Fault<'k>> {
         let mut warnings = Vec::new();
         for (key, value) in options {
             let is_known =
                 KEYS.contains(&&**key) || MEANINGLESS.iter().any(|(name, _)| name == key);
-            // As everywhere, null and the empty text are no value.
+            // As for all settings, null and an empty text are no value.
             if is_known && (value.is_null() || value.as_str() == Some("")) {
                 continue;
             }
@@ -117,7 +116,7 @@ impl Tls {
         Ok(warnings)
     }
 
-    /// Sets one option; returns what is most likely a mistake.
+    /// Sets one option; returns a warning about a likely mistake.
     fn set(&mut self, key: &str, value: &Value) -> Result<Option<String>, String> {
         match key {
             "local_cert" => self.local_cert = Some(path(value)?),
@@ -147,7 +146,7 @@ impl Tls {
             "honor_cipher_order" => self.honor_cipher_order = switch(value)?,
             "no_ticket" => self.no_ticket = switch(value)?,
             _ => match MEANINGLESS.iter().find(|(name, _)| *name == key) {
-                Some((_, reason)) => return Err(format!("has no meaning here: {reason}")),
+                Some((_, reason)) => return Err(format!("has no effect: {reason}")),
                 None => {
                     return Err(format!(
                         "is not a known key{}",
@@ -159,19 +158,19 @@ impl Tls {
         Ok(None)
     }
 
-    fn check(&self) -> Result<(), Refused<'static>> {
+    fn check(&self) -> Result<(), Fault<'static>> {
         let has_authority = self.cafile.is_some() || self.capath.is_some();
         if self.local_pk.is_some() && self.local_cert.is_none() {
-            return Err(("local_pk", "needs local_cert beside it".into()));
+            return Err(("local_pk", "needs local_cert as well".into()));
         }
         if self.verify_peer && !has_authority {
-            let reason = "asks clients for a certificate, and needs cafile or capath: whose?";
+            let reason = "requires client certificates, so it needs cafile or capath";
             return Err(("verify_peer", reason.into()));
         }
         if has_authority && !self.verify_peer {
             let key = if self.cafile.is_some() { "cafile" } else { "capath" };
-            let reason = "is about certificates of clients and needs verify_peer; those that lead \
-                          to the issuer of your own belong in local_cert, behind it";
+            let reason = "is for client certificates and needs verify_peer; intermediate certificates \
+                          of the server belong in local_cert, after its own";
             return Err((key, reason.into()));
         }
         let none_for = |newest: bool| {
@@ -180,24 +179,24 @@ impl Tls {
         let tls12 = self.tls12 && !none_for(false);
         let tls13 = self.tls13;
         if !tls12 && !tls13 {
-            let reason = "leave no version of TLS: 1.2 and 1.3 are spoken here, no older one";
+            let reason = "leave no supported version of TLS: only 1.2 and 1.3 are supported";
             return Err(("", reason.into()));
         }
         Ok(())
     }
 
-    /// Whether this differs from the default in anything that only a certificate gives meaning.
+    /// Whether options are set that need a certificate, and there is none.
     pub fn needs_certificate(&self) -> bool {
         self.local_cert.is_none() && *self != Tls::default()
     }
 }
 
-/// The certificate and key that Herd or Valet made for a host name, if they did.
+/// The certificate and key of Herd or Valet for a host name, if they exist.
 pub fn of_host(home: &Path, hostname: &str) -> Option<(PathBuf, PathBuf)> {
-    // Laravel takes a URL for a host name here.
+    // Laravel accepts a URL here.
     let name = hostname.split_once("://").map_or(hostname, |(_, rest)| rest);
     let name = name.split(['/', ':']).next()?;
-    // A name is a file's name below: it must not lead elsewhere.
+    // The name becomes a file name, so it must not lead to another directory.
     if name.is_empty() || name.starts_with('.') {
         return None;
     }
@@ -209,11 +208,11 @@ pub fn of_host(home: &Path, hostname: &str) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// Where Herd and Valet keep certificates, below the home directory, in Laravel's order.
+/// The directories of Herd and Valet in the home directory, in Laravel's order.
 const HOST_CERTIFICATES: [&str; 2] =
     ["Library/Application Support/Herd/config/valet/Certificates", ".config/valet/Certificates"];
 
-/// The options that are followed.
+/// The supported options.
 pub const KEYS: &[&str] = &[
     "local_cert",
     "local_pk",
@@ -231,27 +230,27 @@ pub const KEYS: &[&str] = &[
     "no_ticket",
 ];
 
-/// PHP's other options, and why each has no meaning for this server.
+/// PHP's other options, and why each has no effect on this server.
 const MEANINGLESS: &[(&str, &str)] = &[
-    ("peer_name", "it is the name a client expects a server to have"),
-    ("verify_peer_name", "it has a client check the name of a server"),
-    ("allow_self_signed", "a client with a certificate of its own making belongs in cafile"),
-    ("verify_depth", "chains of client certificates may have six intermediate ones"),
-    ("peer_fingerprint", "clients are known by who issued their certificate: see cafile"),
-    ("capture_peer_cert", "there is no PHP code to hand the certificate to"),
-    ("capture_peer_cert_chain", "there is no PHP code to hand the certificates to"),
-    ("capture_session_meta", "there is no PHP code to hand the session to"),
-    ("SNI_enabled", "the name a client asks for is always looked at: see SNI_server_certs"),
+    ("peer_name", "it is the name that a client expects in a server certificate"),
+    ("verify_peer_name", "it makes a client check the name of a server"),
+    ("allow_self_signed", "self-signed client certificates belong in cafile"),
+    ("verify_depth", "client certificate chains may have six intermediate certificates"),
+    ("peer_fingerprint", "client certificates are verified by their issuer: see cafile"),
+    ("capture_peer_cert", "there is no PHP code that could use the certificate"),
+    ("capture_peer_cert_chain", "there is no PHP code that could use the certificates"),
+    ("capture_session_meta", "there is no PHP code that could use the session"),
+    ("SNI_enabled", "SNI is always enabled: see SNI_server_certs"),
     ("disable_compression", "TLS is never compressed here"),
-    ("security_level", "it is OpenSSL's; nothing weaker than its level 2 is spoken here"),
-    ("dh_param", "key exchange is by elliptic curves alone"),
-    ("single_dh_use", "every key exchange has a key of its own"),
-    ("single_ecdh_use", "every key exchange has a key of its own"),
+    ("security_level", "it is for OpenSSL; nothing weaker than its level 2 is supported"),
+    ("dh_param", "key exchange uses elliptic curves only"),
+    ("single_dh_use", "every key exchange has its own key"),
+    ("single_ecdh_use", "every key exchange has its own key"),
     ("ecdh_curve", "X25519, P-256 and P-384 are offered"),
-    ("rsa_key_size", "RSA is used to sign alone, with the key of the certificate"),
-    ("reneg_limit", "nothing is ever renegotiated"),
-    ("reneg_window", "nothing is ever renegotiated"),
-    ("reneg_limit_callback", "nothing is ever renegotiated"),
+    ("rsa_key_size", "RSA is used for signatures only, with the key of the certificate"),
+    ("reneg_limit", "renegotiation is not supported"),
+    ("reneg_window", "renegotiation is not supported"),
+    ("reneg_limit_callback", "renegotiation is not supported"),
 ];
 
 fn text(value: &Value) -> Result<&str, String> {
@@ -274,7 +273,7 @@ fn switch(value: &Value) -> Result<bool, String> {
     }
 }
 
-/// Names to paths, or to objects of two paths.
+/// Parses an object of host names, each with a path or an object of two paths.
 fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
     let names = match value {
         Value::Object(names) => names,
@@ -285,7 +284,7 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
     for (name, value) in names {
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
         if !is_name || name.strip_prefix("*.").unwrap_or(name).contains('*') {
-            return Err(format!("{} is not a host name, nor one behind *.", shown(name)));
+            return Err(format!("{} is neither a host name nor *. and a host name", shown(name)));
         }
         let told = |reason| format!("{}: {reason}", shown(name));
         let (local_cert, local_pk) = match value {
@@ -309,7 +308,7 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
     Ok(certificates)
 }
 
-/// Protocols with commas between them, as PHP has them, or a list.
+/// Parses a list of protocols, or a text with commas between them, as in PHP.
 fn protocols(value: &Value) -> Result<Vec<String>, String> {
     let names: Option<Vec<&str>> = match value {
         Value::String(text) => Some(text.split(',').map(str::trim).collect()),
@@ -319,15 +318,16 @@ fn protocols(value: &Value) -> Result<Vec<String>, String> {
     let names = names.ok_or("must be text")?;
     match names.iter().find(|name| !["http/1.1", "http/1.0"].contains(*name)) {
         None => Ok(names.into_iter().map(str::to_owned).collect()),
-        Some(name) => Err(format!("{} is not spoken here, http/1.1 is", shown(name))),
+        Some(name) => Err(format!("{} is not supported; use http/1.1", shown(name))),
     }
 }
 
-/// PHP's `STREAM_CRYPTO_METHOD_*_SERVER` and `STREAM_CRYPTO_PROTO_*`, by number or name. One bit
-/// is a version, and a newer version a higher bit.
+/// Parses PHP's `STREAM_CRYPTO_METHOD_*_SERVER` and `STREAM_CRYPTO_PROTO_*`, by number or name. Each
+/// bit is a version; newer versions have higher bits.
 fn version_bits(value: &Value) -> Result<u64, String> {
     let wrong = || {
-        let reason = "is none of PHP's methods for servers: 32 is TLS 1.2, 64 is TLS 1.3, 96 both";
+        let reason =
+            "is not one of PHP's methods for servers: 32 is TLS 1.2, 64 is TLS 1.3, 96 both";
         format!("{} {reason}", shown(&value.to_string()))
     };
     let bits = match value {
@@ -352,7 +352,7 @@ fn version_bits(value: &Value) -> Result<u64, String> {
     bits.filter(|bits| bits % 2 == 0 && (2..=126).contains(bits)).ok_or_else(wrong)
 }
 
-/// One version, which is one bit.
+/// Parses a single version, which is one bit.
 fn version(value: &Value) -> Result<u64, String> {
     let bits = version_bits(value)?;
     match bits.is_power_of_two() {
@@ -364,8 +364,8 @@ fn version(value: &Value) -> Result<u64, String> {
 const TLS_1_2: u64 = 32;
 const TLS_1_3: u64 = 64;
 
-/// Reads a list of cipher suites as OpenSSL writes it, as far as it names single suites. Says
-/// which names were passed over.
+/// Parses a list of cipher suites in OpenSSL's syntax, but without its groups of suites. Returns a
+/// warning with unknown names.
 fn ciphers(list: &str) -> Result<(Vec<&'static str>, Option<String>), String> {
     let (mut taken, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for word in list.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
@@ -380,7 +380,7 @@ fn ciphers(list: &str) -> Result<(Vec<&'static str>, Option<String>), String> {
             (None, false) if ["ALL", "DEFAULT", "HIGH"].contains(&name) => {
                 taken.extend(CIPHERS.iter().map(|(iana, _)| iana));
             }
-            // Whatever else is excluded, such as !aNULL, is not there.
+            // Other exclusions, such as !aNULL, concern suites that are not supported anyway.
             (None, true) => {}
             (None, false) => unknown.push(shown(name)),
         }
@@ -388,14 +388,14 @@ fn ciphers(list: &str) -> Result<(Vec<&'static str>, Option<String>), String> {
     taken.retain(|name| !refused.contains(name));
     if taken.is_empty() {
         let names: Vec<_> = CIPHERS.iter().map(|(_, openssl)| *openssl).collect();
-        return Err(format!("names none of the suites there are: {}", names.join(":")));
+        return Err(format!("has no supported cipher suite; supported are {}", names.join(":")));
     }
     let unknown = (!unknown.is_empty())
-        .then(|| format!("names suites that are not spoken here: {}", unknown.join(", ")));
+        .then(|| format!("names unsupported cipher suites: {}", unknown.join(", ")));
     Ok((taken, unknown))
 }
 
-/// The suites, by their IANA and their OpenSSL names.
+/// The supported suites: IANA name and OpenSSL name.
 const CIPHERS: &[(&str, &str)] = &[
     ("TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
     ("TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
@@ -408,8 +408,8 @@ const CIPHERS: &[(&str, &str)] = &[
     ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
 ];
 
-/// Whether a suite, by its IANA name, is one of TLS 1.3. As in OpenSSL, a list that names none of
-/// them leaves them all.
+/// Whether a suite, by its IANA name, belongs to TLS 1.3. As in OpenSSL, a list without suites of
+/// TLS 1.3 allows all of them.
 pub fn is_tls13(iana: &str) -> bool {
     !iana.contains("_WITH_")
 }

@@ -1,7 +1,7 @@
-//! Texts to values: numbers, switches, paths, names. One function each; whatever they refuse they
-//! say why, as the end of a sentence whose subject is the key.
+//! Parses values: numbers, booleans, paths, names. Errors are the end of a sentence whose subject is
+//! the key.
 //!
-//! Which setting takes which value stands in `settings`.
+//! The type of each setting is in `settings`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,11 +9,11 @@ use std::ops::RangeInclusive;
 use super::{ClientEvents, Network};
 use crate::proto::shown::is_unsafe_to_show;
 
-/// Parses a whole number and checks its bounds.
+/// Parses a whole number and checks its range.
 ///
 /// # Errors
 ///
-/// What is wrong, with the number.
+/// The text is not a number, or out of range.
 pub fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let digits = text.trim();
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -28,29 +28,28 @@ pub fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     }
 }
 
-/// A text as errors show it: quoted, escaped, and not longer than a line.
+/// Formats a text for errors: quoted, escaped and shortened.
 pub fn shown(text: &str) -> String {
     format!("{:?}", shorten(text))
 }
 
-/// Normalises a path prefix: no slash at the end, one at the beginning, or nothing at all.
+/// Normalises a path prefix: a slash at the beginning and none at the end, or empty.
 ///
 /// # Errors
 ///
-/// When it has an empty segment or a character that cannot stand in the path of a URL.
+/// The path has an empty segment, or a character that is invalid in a URL.
 pub fn path_prefix(text: &str) -> Result<String, String> {
     let inner = text.trim_matches('/');
     if inner.is_empty() {
         return Ok(String::new());
     }
     if inner.split('/').any(|segment| segment.is_empty() || !segment.chars().all(is_url_safe)) {
-        return Err(format!("{} cannot be the beginning of a URL's path", shown(text)));
+        return Err(format!("{} is not a valid URL path", shown(text)));
     }
     Ok(format!("/{inner}"))
 }
 
-/// Parses true or false in Laravel's spellings, and in no others: PHP takes `off` for true, we
-/// take it for a mistake.
+/// Parses a boolean in Laravel's spellings only: `off` is true in PHP, and an error here.
 ///
 /// # Errors
 ///
@@ -63,7 +62,7 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses whose client events are passed on.
+/// Parses whose client events are forwarded.
 ///
 /// # Errors
 ///
@@ -73,15 +72,15 @@ pub fn client_events(text: &str) -> Result<ClientEvents, String> {
         "all" => Ok(ClientEvents::All),
         "members" => Ok(ClientEvents::Members),
         "none" => Ok(ClientEvents::None),
-        _ => Err(format!("{} is none of all, members, none", shown(text))),
+        _ => Err(format!("{} is not one of all, members, none", shown(text))),
     }
 }
 
-/// Checks the name or address of a host, as far as that goes without looking it up.
+/// Validates a host name or address without resolving it.
 ///
 /// # Errors
 ///
-/// White space or a control character.
+/// The text is empty, or has white space or a control character.
 pub fn host_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || is_unsafe_to_show(c)) {
         return Err(format!("{} is not a host name", shown(text)));
@@ -89,8 +88,7 @@ pub fn host_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Checks addresses to bind, with commas between them, and takes those of IPv6 out of their
-/// brackets.
+/// Validates listen addresses, separated by commas, and removes the brackets of IPv6 addresses.
 ///
 /// # Errors
 ///
@@ -104,12 +102,11 @@ pub fn bind_addresses(text: &str) -> Result<String, String> {
     Ok(all?.join(","))
 }
 
-/// Parses an address to serve figures at: one with a port, or the port alone, which is then this
-/// machine's for itself.
+/// Parses the address for metrics: an address with a port, or a port of the loopback address.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The text is neither.
 pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     port.or_else(|_| text.parse()).map_err(|_| {
@@ -117,27 +114,28 @@ pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Parses addresses and networks with commas between them.
+/// Parses addresses and networks, separated by commas.
 ///
 /// # Errors
 ///
-/// The first that is none.
+/// The first invalid one.
 pub fn networks(text: &str) -> Result<Vec<Network>, String> {
     let one = |part: &str| {
-        let error = || format!("{} is neither an address nor one like 10.0.0.0/8", shown(part));
+        let error =
+            || format!("{} is neither an address nor a network such as 10.0.0.0/8", shown(part));
         Network::parse(part).ok_or_else(error)
     };
     text.split(',').map(|part| one(part.trim())).collect()
 }
 
-/// Checks an app's id or key, which is one segment of a URL.
+/// Validates the id or key of an app, which is one segment of a URL.
 ///
 /// # Errors
 ///
-/// A character that cannot stand there. The text is not quoted: it may be the secret, misplaced.
+/// A character is invalid there. The text is not quoted, because it may be the misplaced secret.
 pub fn url_safe(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.chars().all(is_url_safe) {
-        return Err("has a character that cannot stand in a URL".into());
+        return Err("has a character that is invalid in a URL".into());
     }
     Ok(text.to_owned())
 }
@@ -153,7 +151,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// A share above 0 and up to 1, with up to six decimals, in parts per million.
+/// Parses a share above 0 and up to 1, with up to six decimals, as parts per million.
 pub fn share_ppm(text: &str) -> Result<u32, String> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{decimals:0<6}");
@@ -161,7 +159,7 @@ pub fn share_ppm(text: &str) -> Result<u32, String> {
         whole.len() == 1 && digits.len() == 7 && digits.bytes().all(|digit| digit.is_ascii_digit());
     match digits.parse() {
         Ok(ppm @ 1..=1_000_000) if is_written_so => Ok(ppm),
-        _ => Err(format!("{} is no share such as 1 or 0.01", shown(text))),
+        _ => Err(format!("{} is not a share such as 1 or 0.01", shown(text))),
     }
 }
 
@@ -177,22 +175,22 @@ mod tests {
         assert_eq!(path_prefix("/").unwrap(), "");
         assert_eq!(path_prefix("a/b").unwrap(), "/a/b");
         for text in ["a//b", "a?b", "a b", "é", "a#"] {
-            let told = format!("{text:?} cannot be the beginning of a URL's path");
+            let told = format!("{text:?} is not a valid URL path");
             assert_eq!(path_prefix(text).unwrap_err(), told);
         }
     }
 
     #[test]
-    fn an_id_or_key_that_no_url_can_carry_is_refused_unquoted() {
+    fn an_id_or_key_that_is_invalid_in_urls_is_rejected_unquoted() {
         for wrong in ["a/b", "a b", "a?b", "ä", ""] {
-            let told = "has a character that cannot stand in a URL";
+            let told = "has a character that is invalid in a URL";
             assert_eq!(url_safe(wrong).unwrap_err(), told);
         }
         assert_eq!(url_safe("a-B_1.2~").unwrap(), "a-B_1.2~");
     }
 
     #[test]
-    fn what_is_shown_is_quoted_escaped_and_short() {
+    fn shown_texts_are_quoted_escaped_and_short() {
         assert_eq!(shown("a\n"), "\"a\\n\"");
         assert_eq!(shown(&"é".repeat(41)), format!("\"{}…\"", "é".repeat(40)));
     }

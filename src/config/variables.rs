@@ -1,7 +1,6 @@
-//! The environment as settings: which variables there are, what they set, and which ones look
-//! like a slip.
+//! Applies variables to the configuration, and finds misspelt ones.
 //!
-//! How a variable is found (process, `.env`) stands in `env`; which source wins, in `load`.
+//! The sources of variables are in `env`, precedence is in `load`.
 
 use super::env::Environment;
 use super::settings::{APP, AppDraft, SERVER};
@@ -9,21 +8,21 @@ use super::values;
 use super::{App, Config, Error, Limits};
 use crate::nearest::did_you_mean;
 
-/// The credentials of the one app an environment can describe.
+/// The credentials of the app in the environment.
 pub const CREDENTIALS: [&str; 3] = ["REVERB_APP_ID", "REVERB_APP_KEY", "REVERB_APP_SECRET"];
 
-/// The beginnings that are ours: a variable with one of them and no meaning is a slip. Others
-/// that begin with `REVERB_` may belong to the Laravel app.
+/// Prefixes of this server: an unknown variable with one of them is a mistake. Others that begin with
+/// `REVERB_` may belong to the Laravel app.
 const OURS: &[&str] = &["REVERB_APP_", "REVERB_SERVER_", "REVERB_LIMIT_", "REVERB_SCALING_"];
 
-/// What Kubernetes gives every process beside a service named `reverb`.
+/// Prefixes of variables that Kubernetes sets if there is a service named `reverb`.
 const KUBERNETES: &[&str] = &["REVERB_SERVICE_", "REVERB_PORT_"];
 
-/// Where the public side is, for Laravel and the browser. Beside a service named `reverb`,
-/// Kubernetes makes `REVERB_PORT` an address; that must keep nobody from starting.
-const PUBLIC_SIDE: &[&str] = &["REVERB_PORT", "REVERB_SCHEME"];
+/// The public address, for Laravel and the browser. If there is a service named `reverb`, Kubernetes
+/// sets `REVERB_PORT` to an address, which must not prevent the start.
+const PUBLIC_ADDRESS: &[&str] = &["REVERB_PORT", "REVERB_SCHEME"];
 
-/// The names of all variables that are read, those of the limits included.
+/// The names of all variables that are read, including those of the limits.
 pub fn names() -> impl Iterator<Item = String> {
     let settings = SERVER.iter().map(|s| s.variable).chain(APP.iter().map(|s| s.variable));
     let settings = settings.filter(|name| !name.is_empty()).map(str::to_owned);
@@ -35,15 +34,15 @@ pub fn limit_variable(limit: &str) -> String {
     format!("REVERB_LIMIT_{}", limit.to_ascii_uppercase())
 }
 
-/// Sets what the environment says of the server and its limits.
+/// Applies the variables of the server and its limits.
 ///
-/// What it says wrongly of Redis is returned and not an error: a Laravel app has those variables
-/// for purposes of its own, and without scaling nobody reads them here. What it says wrongly of
-/// the public side is a warning, as nothing here depends on it.
+/// An error in the variables of Redis is returned as a value, because Laravel apps use them as well
+/// and they do not matter without scaling. An error in the public address is a warning, because the
+/// server does not use it.
 ///
 /// # Errors
 ///
-/// The first variable with a wrong value.
+/// The first invalid variable.
 pub fn apply(
     environment: &Environment,
     config: &mut Config,
@@ -56,7 +55,7 @@ pub fn apply(
             let error = at(environment, setting.variable, reason);
             match setting.variable {
                 name if name.starts_with("REDIS_") => about_redis = about_redis.or(Some(error)),
-                name if PUBLIC_SIDE.contains(&name) => warnings.push(error.to_string()),
+                name if PUBLIC_ADDRESS.contains(&name) => warnings.push(error.to_string()),
                 _ => return Err(error),
             }
         }
@@ -71,18 +70,18 @@ pub fn apply(
     Ok(about_redis)
 }
 
-/// The app the environment describes, if it has credentials.
+/// The app in the environment, if it has credentials.
 ///
 /// # Errors
 ///
-/// Some of the three credentials but not all; a variable with a wrong value.
+/// One or two of the three credentials are missing, or a variable is invalid.
 pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
     let Some(given) = CREDENTIALS.into_iter().find(|name| environment.get(name).is_some()) else {
         return Ok(None);
     };
     if let Some(missing) = CREDENTIALS.into_iter().find(|name| environment.get(name).is_none()) {
-        let reason = format!("is missing, while {given} is there");
-        // The place to put it is where the others stand.
+        let reason = format!("is missing, although {given} is set");
+        // It belongs in the same source as the others.
         return Err(Error::new(environment.source(given), missing, reason));
     }
     let mut draft = AppDraft::new();
@@ -95,8 +94,8 @@ pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
     Ok(Some(draft.finish()))
 }
 
-/// A warning for each variable that means nothing, but looks as if it should.
-pub fn slips(environment: &Environment) -> Vec<String> {
+/// A warning for each unknown variable that looks like one of this server.
+pub fn misspelt(environment: &Environment) -> Vec<String> {
     let known: Vec<String> = names().collect();
     let mut warnings = Vec::new();
     for name in environment.names() {
@@ -109,7 +108,7 @@ pub fn slips(environment: &Environment) -> Vec<String> {
         let meant = did_you_mean(name, known.iter().map(String::as_str));
         if !meant.is_empty() || OURS.iter().any(|ours| name.starts_with(ours)) {
             let source = environment.source(name);
-            warnings.push(format!("{source}: {name}: is no variable of this server{meant}"));
+            warnings.push(format!("{source}: {name}: is not a known variable{meant}"));
         }
     }
     warnings
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_told_with_file_line_and_name() {
+    fn an_invalid_value_is_named_with_file_line_and_variable() {
         let credentials = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\n";
         assert_eq!(
             refused(&format!("{credentials}REVERB_APP_PING_INTERVAL=abc")),
@@ -228,20 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_has_all_three_credentials_or_none() {
+    fn all_three_credentials_are_set_or_none() {
         assert_eq!(app(&environment("REVERB_APP_ID=\nREVERB_APP_KEY=null")), Ok(None));
         assert_eq!(
             refused("REVERB_APP_ID=1\nREVERB_APP_KEY=k"),
-            ".env:1: REVERB_APP_SECRET: is missing, while REVERB_APP_ID is there"
+            ".env:1: REVERB_APP_SECRET: is missing, although REVERB_APP_ID is set"
         );
         assert_eq!(
             refused("\nREVERB_APP_SECRET=s"),
-            ".env:2: REVERB_APP_ID: is missing, while REVERB_APP_SECRET is there"
+            ".env:2: REVERB_APP_ID: is missing, although REVERB_APP_SECRET is set"
         );
     }
 
     #[test]
-    fn what_is_wrong_with_redis_is_kept_for_later() {
+    fn errors_of_redis_are_returned_for_later() {
         let about_redis = environment("REDIS_PORT=x\nREDIS_DB=y");
         let about_redis = apply(&about_redis, &mut Config::default(), &mut Vec::new());
         let told = about_redis.unwrap().unwrap().to_string();
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_public_side_is_warned_of() {
+    fn errors_of_the_public_address_are_warnings() {
         let environment = environment("REVERB_PORT=tcp://10.0.0.1:8080\nREVERB_SCHEME=wss");
         let mut warnings = Vec::new();
         assert_eq!(apply(&environment, &mut Config::default(), &mut warnings), Ok(None));
@@ -263,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_warned_of_and_a_strangers_variable_is_not() {
-        let warned = slips(&environment(
+    fn misspelt_variables_cause_warnings_and_foreign_ones_do_not() {
+        let warned = misspelt(&environment(
             "REVERB_APP_PING_INTERVALL=1\nREVERB_SERVER_WORKERS=4\nREVERB_MAX_REQEST_SIZE=1\n\
              REVERB_DASHBOARD_TOKEN=x\n\
              REVERB_SERVICE_HOST=x\nREVERB_PORT_8080_TCP=x\n\
@@ -273,11 +272,11 @@ mod tests {
         assert_eq!(
             warned,
             [
-                ".env:1: REVERB_APP_PING_INTERVALL: is no variable of this server; did you mean \
+                ".env:1: REVERB_APP_PING_INTERVALL: is not a known variable; did you mean \
                  REVERB_APP_PING_INTERVAL?",
-                ".env:3: REVERB_MAX_REQEST_SIZE: is no variable of this server; did you mean \
+                ".env:3: REVERB_MAX_REQEST_SIZE: is not a known variable; did you mean \
                  REVERB_MAX_REQUEST_SIZE?",
-                ".env:2: REVERB_SERVER_WORKERS: is no variable of this server",
+                ".env:2: REVERB_SERVER_WORKERS: is not a known variable",
             ]
         );
     }

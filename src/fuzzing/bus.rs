@@ -1,5 +1,4 @@
-//! Other nodes, as the hub that is fuzzed hears them through its connection to Redis; and that
-//! connection, which comes and goes.
+//! The other nodes and the connection to Redis for the target `hub`: forged messages, and outages.
 
 use super::pieces::pieces;
 use super::script::{CHANNELS, Script, USERS};
@@ -7,19 +6,19 @@ use crate::hub::{BusWant, Hub, Now};
 use crate::proto::envelope::{Event, Item, NodeId, envelope};
 use crate::proto::message::KeyOrder;
 
-/// Redis and the nodes behind it.
+/// Redis and the other nodes.
 pub(super) struct Bus {
     /// Whether Redis can be reached.
-    pub is_there: bool,
-    /// The numbers of the envelopes that the other nodes say next.
+    pub is_up: bool,
+    /// The sequence numbers of the next envelopes of the other nodes.
     next: [u64; 3],
-    /// The hub's own name, once it has said it.
+    /// The node id of the hub, once it has published it.
     own: NodeId,
 }
 
 impl Bus {
     pub(super) fn new() -> Self {
-        Bus { is_there: true, next: [1; 3], own: NodeId(0) }
+        Bus { is_up: true, next: [1; 3], own: NodeId(0) }
     }
 
     pub(super) fn step(
@@ -31,10 +30,10 @@ impl Bus {
     ) {
         let bytes = match script.byte().unwrap_or(0) % 8 {
             0 => return self.turn(hub, now),
-            1 => return self.come_or_go(hub, now),
+            1 => return self.toggle(hub, now),
             2 => script.bytes().to_vec(),
             3 => b":2\r\n".repeat(usize::from(script.byte().unwrap_or(1) % 8)),
-            _ => self.say(script),
+            _ => self.publish(script),
         };
         for piece in pieces(lengths, &bytes) {
             hub.bus_receive(piece, now);
@@ -42,14 +41,14 @@ impl Bus {
         self.turn(hub, now);
     }
 
-    /// Does what the hub wants, and takes what it writes.
+    /// Connects if the hub wants that, and reads what it writes.
     pub(super) fn turn(&mut self, hub: &mut Hub<()>, now: Now) {
         match hub.bus_wants(now) {
-            BusWant::Connect if self.is_there => {
+            BusWant::Connect if self.is_up => {
                 hub.bus_connected(now);
                 hub.bus_receive(WELCOME, now);
             }
-            BusWant::Connect => hub.bus_lost("nobody is there", now),
+            BusWant::Connect => hub.bus_lost("connection refused", now),
             BusWant::Drop | BusWant::Nothing => {}
         }
         let Some(outbox) = hub.bus_outbox() else { return };
@@ -58,21 +57,21 @@ impl Bus {
             let filled = outbox.slices(&mut slices, usize::MAX);
             let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
             outbox.consume(bytes.len());
-            let said = String::from_utf8_lossy(&bytes);
-            let named = said.split(r#""payload":{"node":""#).nth(1).and_then(|rest| rest.get(..16));
-            self.own = named.and_then(NodeId::parse).unwrap_or(self.own);
+            let text = String::from_utf8_lossy(&bytes);
+            let node = text.split(r#""payload":{"node":""#).nth(1).and_then(|rest| rest.get(..16));
+            self.own = node.and_then(NodeId::parse).unwrap_or(self.own);
         }
     }
 
-    fn come_or_go(&mut self, hub: &mut Hub<()>, now: Now) {
-        self.is_there = !self.is_there;
-        if !self.is_there {
-            hub.bus_lost("it has gone", now);
+    fn toggle(&mut self, hub: &mut Hub<()>, now: Now) {
+        self.is_up = !self.is_up;
+        if !self.is_up {
+            hub.bus_lost("connection reset", now);
         }
     }
 
-    /// One of the other nodes says something, mostly in order, and Redis passes it on.
-    fn say(&mut self, script: &mut Script<'_>) -> Vec<u8> {
+    /// Another node publishes an envelope, mostly in sequence.
+    fn publish(&mut self, script: &mut Script<'_>) -> Vec<u8> {
         let (kind, mut items) = (script.byte().unwrap_or(0), String::new());
         let node = usize::from(kind) % self.next.len();
         for _ in 0..=kind >> 6 {
@@ -146,6 +145,6 @@ impl Bus {
     }
 }
 
-/// What Redis answers to the login.
+/// The replies of Redis to the login.
 const WELCOME: &[u8] =
     b"%1\r\n+server\r\n+redis\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n";

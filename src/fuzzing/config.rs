@@ -1,5 +1,5 @@
-//! What the server is told: `.env` and `reverb.json`. What is read, written down and read again is
-//! what it was; no text of a file makes its reading fail other than by an error.
+//! The configuration: `.env` and `reverb.json`. A configuration that is read, written and read again
+//! is unchanged, and no text causes anything other than an error.
 
 use std::path::Path;
 
@@ -27,15 +27,15 @@ fn of_environment(text: &[u8]) -> Option<Config> {
     if let Ok(text) = std::str::from_utf8(text) {
         of_dotenv(text);
     }
-    let mut environment = Environment::new([]).expect("nothing is not wrong");
+    let mut environment = Environment::new([]).expect("an empty environment is valid");
     environment.add_file(Path::new(".env"), text).ok()?;
     let mut config = load::from_environment(&environment).ok()?;
-    // The file cannot say half an app; where the environment has none, there is one to be told.
+    // `reverb.json` cannot contain an app without an id.
     config.apps.retain(|app| !app.id.is_empty());
     Some(config)
 }
 
-/// Line ends of either kind mean the same, and values stay what they are in double quotes.
+/// Both kinds of line ends mean the same, and values survive a round trip in double quotes.
 fn of_dotenv(text: &str) {
     let parsed = dotenv::parse(text, |_| None);
     if !text.contains('\r') {

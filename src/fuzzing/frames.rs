@@ -1,5 +1,5 @@
-//! WebSocket frames: the same items wherever the bytes are cut, and the same as tungstenite's
-//! `WebSocketContext` makes of them.
+//! WebSocket frames: the items are the same wherever the bytes are split, and the same as those of
+//! tungstenite's `WebSocketContext`.
 
 use std::io::{self, Read, Write};
 
@@ -10,7 +10,7 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use super::pieces::{cuts, pieces};
 use crate::proto::websocket::{Bounds, Item, Reader};
 
-/// An item that owns its bytes, so that those of two readers can be compared.
+/// An item that owns its payload, to compare the items of two readers.
 #[derive(Debug, PartialEq)]
 enum Owned {
     Text(String),
@@ -20,21 +20,21 @@ enum Owned {
     Close(Option<(u16, String)>),
 }
 
-/// What became of all bytes: the items, and the close code of the rule that was broken.
+/// The result of reading: the items, and the close code of the violation, if any.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     items: Vec<Owned>,
-    broken: Option<u16>,
+    violation: Option<u16>,
 }
 
-/// The byte behind the cuts says how long a message may be, and whether the rest is frames as
-/// they come or frames to be made.
+/// The byte after the lengths of pieces selects the limit for messages, and whether the rest contains
+/// raw frames or a script for frames.
 pub fn frames(data: &[u8]) {
     let (lengths, rest) = cuts(data);
     let Some((&mode, rest)) = rest.split_first() else { return };
     let message_bytes = [125, 1_000, 70_000][usize::from(mode >> 1) % 3];
     let bounds = Bounds { message_bytes, fragments: u32::MAX, binary: true };
-    let bytes = if mode & 1 == 0 { rest.to_vec() } else { made(rest) };
+    let bytes = if mode & 1 == 0 { rest.to_vec() } else { generated(rest) };
 
     let whole = read(&[], &bytes, bounds);
     assert_eq!(read(lengths, &bytes, bounds), whole, "cut into pieces of {lengths:?}");
@@ -42,13 +42,13 @@ pub fn frames(data: &[u8]) {
     compare(&whole, &bytes, message_bytes);
 }
 
-/// Frames whose headers are right, most of them: mutated bytes hardly ever are by themselves. Of
-/// three bytes each the first is the frame's, the others are the payload's length and its mask.
-fn made(script: &[u8]) -> Vec<u8> {
+/// Generates frames with mostly valid headers, which random bytes hardly ever have. Three bytes
+/// describe a frame: its first byte, the length of the payload, and the mask.
+fn generated(script: &[u8]) -> Vec<u8> {
     let (mut bytes, mut script) = (Vec::new(), script);
     while let [first, len, mask, rest @ ..] = script {
-        let (payload, behind) = rest.split_at(usize::from(*len).min(rest.len()));
-        script = behind;
+        let (payload, others) = rest.split_at(usize::from(*len).min(rest.len()));
+        script = others;
         bytes.push(*first);
         match payload.len() {
             len @ 0..126 => bytes.push(0x80 | len as u8),
@@ -69,16 +69,16 @@ fn read(lengths: &[u8], bytes: &[u8], bounds: Bounds) -> Outcome {
             match reader.next(&mut input, &mut at, bounds) {
                 Ok(Some(item)) => items.push(owned(item)),
                 Ok(None) => break,
-                Err(violation) => return Outcome { items, broken: Some(violation.code) },
+                Err(violation) => return Outcome { items, violation: Some(violation.code) },
             }
-            // Nothing is read behind a close frame.
+            // Nothing is read after a close frame.
             if let Some(Owned::Close(_)) = items.last() {
-                return Outcome { items, broken: None };
+                return Outcome { items, violation: None };
             }
         }
-        assert_eq!(at, input.len(), "bytes were left over without a reason");
+        assert_eq!(at, input.len(), "bytes were left although the reader needs more");
     }
-    Outcome { items, broken: None }
+    Outcome { items, violation: None }
 }
 
 fn owned(item: Item<'_>) -> Owned {
@@ -87,31 +87,31 @@ fn owned(item: Item<'_>) -> Owned {
         Item::Binary(bytes) => Owned::Binary(bytes.to_vec()),
         Item::Ping(payload) => Owned::Ping(payload.to_vec()),
         Item::Pong => Owned::Pong,
-        Item::Close(said) => Owned::Close(said.map(|(code, reason)| (code, reason.to_owned()))),
+        Item::Close(close) => Owned::Close(close.map(|(code, reason)| (code, reason.to_owned()))),
     }
 }
 
-/// Compares with tungstenite, which tells most broken rules only when the frame is whole: where
-/// ours was refused before that, it is given bytes until it is.
+/// Compares with tungstenite, which detects most violations only in a complete frame: if our reader
+/// has found one, tungstenite gets padding until the frame is complete.
 fn compare(ours: &Outcome, bytes: &[u8], message_bytes: usize) {
-    let padding = if ours.broken.is_some() { message_bytes + 14 } else { 0 };
+    let padding = if ours.violation.is_some() { message_bytes + 14 } else { 0 };
     let mut theirs = read_with_tungstenite(bytes, padding, message_bytes);
-    // In place of a close frame that it does not accept it hands out its answer, which a client
-    // may have said itself.
-    if ours.broken == Some(1002) && theirs.items.last() == Some(&not_accepted()) {
+    // For an invalid close frame, tungstenite returns its own reply as the item. A client may have
+    // sent the same frame.
+    if ours.violation == Some(1002) && theirs.items.last() == Some(&not_accepted()) {
         theirs.items.pop();
-        theirs.broken = Some(1002);
+        theirs.violation = Some(1002);
     }
-    // 1014 was registered after the codes it knows.
+    // tungstenite does not know code 1014, which was registered later.
     if let Some(Owned::Close(Some((1014, _)))) = ours.items.last() {
         assert_eq!(ours.items[..ours.items.len() - 1], theirs.items[..theirs.items.len() - 1]);
         return assert_eq!(theirs.items.last(), Some(&not_accepted()));
     }
     assert_eq!(ours.items, theirs.items);
-    match (ours.broken, theirs.broken) {
-        // Of two rules that one frame breaks, the two look at the length in another order.
+    match (ours.violation, theirs.violation) {
+        // If a frame has two violations, the two readers check the length in a different order.
         (Some(1009), Some(_)) | (Some(_), Some(1009)) => {}
-        // And at a close frame's code and its reason.
+        // The same for the code and the reason of a close frame.
         (Some(1002), Some(1007)) => {}
         (ours, theirs) => assert_eq!(ours, theirs),
     }
@@ -130,7 +130,7 @@ fn read_with_tungstenite(bytes: &[u8], padding: usize, message_bytes: usize) -> 
     let mut wire = Wire { bytes, padding };
     let mut items = Vec::new();
     loop {
-        // Zeroes behind the frame that was refused are a frame of their own, and none of ours.
+        // The padding after an invalid frame is not part of the input.
         let item = match context.read(&mut wire) {
             Ok(Message::Text(text)) => Owned::Text(text.as_str().to_owned()),
             Ok(Message::Binary(bytes)) => Owned::Binary(bytes.to_vec()),
@@ -140,23 +140,23 @@ fn read_with_tungstenite(bytes: &[u8], padding: usize, message_bytes: usize) -> 
             Ok(Message::Close(Some(close))) => {
                 Owned::Close(Some((close.code.into(), close.reason.as_str().to_owned())))
             }
-            Ok(Message::Frame(_)) => unreachable!("frames are not handed out when reading"),
+            Ok(Message::Frame(_)) => unreachable!("reading returns messages, not frames"),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Outcome { items, broken: None };
+                return Outcome { items, violation: None };
             }
-            Err(Error::Capacity(_)) => return Outcome { items, broken: Some(1009) },
-            Err(Error::Utf8(_)) => return Outcome { items, broken: Some(1007) },
-            Err(Error::Protocol(_)) => return Outcome { items, broken: Some(1002) },
-            Err(error) => panic!("tungstenite fails in a way of its own: {error}"),
+            Err(Error::Capacity(_)) => return Outcome { items, violation: Some(1009) },
+            Err(Error::Utf8(_)) => return Outcome { items, violation: Some(1007) },
+            Err(Error::Protocol(_)) => return Outcome { items, violation: Some(1002) },
+            Err(error) => panic!("unexpected error of tungstenite: {error}"),
         };
         items.push(item);
         if let Some(Owned::Close(_)) = items.last() {
-            return Outcome { items, broken: None };
+            return Outcome { items, violation: None };
         }
     }
 }
 
-/// A socket with these bytes and then zeroes to read, which takes whatever is written.
+/// A socket that contains these bytes, then zeroes, and accepts all writes.
 struct Wire<'a> {
     bytes: &'a [u8],
     padding: usize,

@@ -1,5 +1,5 @@
-//! HTTP: a head is parsed when its last byte has come and not before, and a server that is sent
-//! requests in pieces answers as one that is sent them whole.
+//! HTTP: a head is parsed once its last byte has arrived and not earlier, and the responses are the
+//! same wherever the requests are split.
 
 use std::io::IoSlice;
 
@@ -8,7 +8,7 @@ use crate::config::{App, Config};
 use crate::hub::{ConnId, Hub, IoAction, Now};
 use crate::proto::http;
 
-/// Bytes of a connection.
+/// The bytes of a connection.
 pub fn http(data: &[u8]) {
     let (lengths, bytes) = cuts(data);
     heads(lengths, bytes);
@@ -29,14 +29,14 @@ fn heads(lengths: &[u8], bytes: &[u8]) {
             (Ok(None), Ok(Some((_, head_len)))) => assert!(len < *head_len, "not seen at {len}"),
             (Ok(None), _) => {}
             (Ok(part), Ok(whole)) => assert_eq!(part, *whole),
-            // Which rule is told may depend on how far the request has come.
+            // The error may depend on how much of the request has arrived.
             (Err(_), Err(_)) => {}
             (part, whole) => panic!("{part:?} of the first {len}, {whole:?} of all"),
         }
     }
 }
 
-/// What a server has answered, and what became of the connection.
+/// The responses on a connection, and its state after them.
 struct Answers {
     bytes: Vec<u8>,
     next_action: IoAction,
@@ -54,7 +54,7 @@ fn answers(lengths: &[u8], bytes: &[u8]) -> Answers {
     }
     let answers = Answers { bytes: take(&mut hub, id), next_action: hub.next_action(id) };
     hub.close(id, now);
-    hub.audit().expect("the books agree");
+    hub.audit().expect("the data structures of the hub agree");
     answers
 }
 
@@ -71,9 +71,8 @@ fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
     bytes
 }
 
-/// A request that came in pieces may have been answered by its head, before its body had come.
-/// That ends the connection, and the whole request was answered the same, or with an error of its
-/// body.
+/// A request in pieces may get its response after the head, before the body has arrived. That ends
+/// the connection; without pieces the response is the same, or an error about the body.
 fn compare(cut: &Answers, whole: &Answers) {
     let (cut_answers, whole_answers) = (split(&cut.bytes), split(&whole.bytes));
     for (at, (early, late)) in cut_answers.iter().zip(&whole_answers).enumerate() {
@@ -90,13 +89,13 @@ fn compare(cut: &Answers, whole: &Answers) {
 
 const CLOSE: &str = "\r\nConnection: close\r\n";
 
-/// The answers one by one, without those that only ask for the body.
+/// The single responses, without `100 Continue`.
 fn split(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes).replace("HTTP/1.1 100 Continue\r\n\r\n", "");
     text.split("HTTP/1.1 ").map(str::to_owned).collect()
 }
 
-/// Whether `early` may have been answered to the head of what `late` was answered to.
+/// Whether `early` may be the response to the head of the request that got `late`.
 fn is_early(early: &str, late: &str) -> bool {
     let kept = ["\r\n", "\r\nConnection: keep-alive\r\n"];
     let is_error = late.starts_with(['4', '5']);

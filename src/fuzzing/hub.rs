@@ -14,8 +14,8 @@ use crate::hub::{ConnId, Hub, IoAction, Now, SocketId};
 use crate::proto::auth::{Signer, md5_hex};
 use crate::proto::message::json_string;
 
-/// Steps, each a byte for what is done and some for how. The first byte has a bit that says
-/// whether there are other nodes.
+/// A script of steps: each is a byte that selects the step, and further bytes for its details. A bit
+/// of the first byte enables other nodes.
 pub fn hub(data: &[u8]) {
     let (lengths, script) = cuts(data);
     let has_bus = data.first().is_some_and(|first| first & 8 != 0);
@@ -33,7 +33,7 @@ const SECRET: &str = "secret";
 #[derive(Clone, Copy)]
 struct Client {
     id: ConnId,
-    /// Of a WebSocket that was welcomed.
+    /// The socket id of an established WebSocket.
     socket_id: Option<SocketId>,
     app: usize,
 }
@@ -43,16 +43,16 @@ struct World<'a> {
     now: Now,
     signer: Signer,
     clients: Vec<Client>,
-    /// Bytes that clients have sent and the hub has not read.
+    /// The bytes that clients have sent and the hub has not read.
     sockets: BTreeMap<ConnId, Vec<u8>>,
-    /// How what clients send is cut.
+    /// The lengths of pieces that clients send.
     lengths: &'a [u8],
     has_bus: bool,
     #[cfg(feature = "redis")]
     bus: Bus,
 }
 
-/// Limits so low that a script reaches them.
+/// A configuration with limits so low that a script reaches them.
 fn settings(has_bus: bool) -> Config {
     let plain = App::new("1", "one", SECRET);
     let mut other = App::new("2", "two", SECRET);
@@ -112,14 +112,20 @@ impl<'a> World<'a> {
             4 => {
                 let channel = json_string(script.choose(&CHANNELS));
                 let data = format!(r#"{{"channel":{channel}}}"#);
-                self.say(client, &format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#));
+                self.send_text(
+                    client,
+                    &format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#),
+                );
             }
             5 => self.sign_in(client, script),
             6 => {
                 let (channel, data) = (json_string(script.choose(&CHANNELS)), script.text());
                 let data = json_string(&data);
                 let event = r#""event":"client-e""#;
-                self.say(client, &format!(r#"{{{event},"channel":{channel},"data":{data}}}"#));
+                self.send_text(
+                    client,
+                    &format!(r#"{{{event},"channel":{channel},"data":{data}}}"#),
+                );
             }
             7 | 8 => self.publish(client, script),
             9 => self.ask(client, script),
@@ -128,14 +134,14 @@ impl<'a> World<'a> {
                 let (first, payload) = (script.byte().unwrap_or(0x89), script.bytes());
                 self.send(client, &frame(first, payload));
             }
-            12 => self.say(client, &script.text()),
-            13 => self.go(at, script),
-            14 => self.pass(u64::from(script.byte().unwrap_or(0)) * 600),
+            12 => self.send_text(client, &script.text()),
+            13 => self.disconnect(at, script),
+            14 => self.advance(u64::from(script.byte().unwrap_or(0)) * 600),
             _ => self.write(script),
         }
     }
 
-    /// A connection, which becomes a WebSocket or stays one of HTTP.
+    /// Opens a connection, which becomes a WebSocket or stays HTTP.
     fn connect(&mut self, script: &mut Script<'_>) {
         let id = self.hub.open((), None, self.now);
         let kind = script.byte().unwrap_or(0);
@@ -148,8 +154,8 @@ impl<'a> World<'a> {
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             );
             self.send(client, request.as_bytes());
-            let said = String::from_utf8_lossy(&self.take(id, usize::MAX)).into_owned();
-            let socket_id = said.split(r#"socket_id\":\""#).nth(1);
+            let response = String::from_utf8_lossy(&self.take(id, usize::MAX)).into_owned();
+            let socket_id = response.split(r#"socket_id\":\""#).nth(1);
             let socket_id = socket_id.and_then(|rest| rest.split('\\').next());
             client.socket_id = socket_id.and_then(SocketId::parse);
         }
@@ -171,7 +177,7 @@ impl<'a> World<'a> {
         let channel = json_string(channel);
         let data =
             format!(r#"{{"channel":{channel},"auth":"{key}:{auth}","channel_data":{data}}}"#);
-        self.say(client, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        self.send_text(client, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
     }
 
     fn sign_in(&mut self, client: Client, script: &mut Script<'_>) {
@@ -182,7 +188,7 @@ impl<'a> World<'a> {
         let auth = self.signer.sign(&[&socket_id, "::user::", &user]);
         let (key, user) = (["one", "two"][client.app], json_string(&user));
         let data = format!(r#"{{"auth":"{key}:{auth}","user_data":{user}}}"#);
-        self.say(client, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
+        self.send_text(client, &format!(r#"{{"event":"pusher:signin","data":{data}}}"#));
     }
 
     fn publish(&mut self, client: Client, script: &mut Script<'_>) {
@@ -226,7 +232,7 @@ impl<'a> World<'a> {
         self.send(client, format!("{head}\r\nContent-Length: {len}\r\n\r\n{body}").as_bytes());
     }
 
-    fn say(&mut self, client: Client, text: &str) {
+    fn send_text(&mut self, client: Client, text: &str) {
         self.send(client, &frame(0x81, text.as_bytes()));
     }
 
@@ -243,7 +249,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The reading part of a turn: within the budget, one connection after the other.
+    /// Reads from the connections, as the event loop does in one turn.
     fn turn(&mut self) {
         self.hub.begin_turn();
         while let Some((id, bytes_max)) = self.hub.next_read(self.now) {
@@ -259,11 +265,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A client goes, one way or another; or the server stops.
-    fn go(&mut self, at: usize, script: &mut Script<'_>) {
+    /// Disconnects a client in one of several ways, or stops the server.
+    fn disconnect(&mut self, at: usize, script: &mut Script<'_>) {
         match script.byte().unwrap_or(0) % 8 {
             0..4 => self.hub.finished(self.clients[at].id, self.now),
-            4 => self.hub.reject(self.clients[at].id, "Speak differently.", self.now),
+            4 => self.hub.reject(self.clients[at].id, "Rejected.", self.now),
             5 if self.clients.len() > 6 => self.hub.drain(self.now),
             _ => self.close(self.clients[at].id),
         }
@@ -275,7 +281,7 @@ impl<'a> World<'a> {
         self.hub.close(id, self.now);
     }
 
-    fn pass(&mut self, ms: u64) {
+    fn advance(&mut self, ms: u64) {
         let end_ms = self.now.ms + ms;
         while let Some(due_ms) = self.hub.next_tick_ms().filter(|due_ms| *due_ms <= end_ms) {
             let before = self.now.ms;
@@ -288,7 +294,7 @@ impl<'a> World<'a> {
         self.hub.tick(self.now);
     }
 
-    /// Writes to those who wait, as far as their sockets take it, and does with them as it must.
+    /// Writes to the connections with output, as the event loop does, and closes those that ask for it.
     fn write(&mut self, script: &mut Script<'_>) {
         let bytes_max = [usize::MAX, 1, 100][usize::from(script.byte().unwrap_or(0)) % 3];
         self.clients.iter().for_each(|client| self.hub.touch(client.id));
@@ -303,7 +309,7 @@ impl<'a> World<'a> {
         self.turn();
     }
 
-    /// Takes up to so many bytes of what waits for a connection.
+    /// Removes up to `bytes_max` bytes from the outbox of a connection.
     fn take(&mut self, id: ConnId, bytes_max: usize) -> Vec<u8> {
         let Some((_, outbox)) = self.hub.outbox(id) else { return Vec::new() };
         let mut slices = [IoSlice::new(&[]); 64];
@@ -314,12 +320,12 @@ impl<'a> World<'a> {
         bytes
     }
 
-    /// Everybody goes, and every time passes.
+    /// Closes all connections and lets all deadlines pass.
     fn end(mut self) {
         #[cfg(feature = "redis")]
         if self.has_bus {
-            self.bus.is_there = false;
-            self.hub.bus_lost("it has gone", self.now);
+            self.bus.is_up = false;
+            self.hub.bus_lost("connection reset", self.now);
         }
         for client in std::mem::take(&mut self.clients) {
             self.hub.close(client.id, self.now);
@@ -328,17 +334,17 @@ impl<'a> World<'a> {
         self.sockets.clear();
         self.turn();
         assert_eq!(self.hub.connections(), 0);
-        // The longest of all times is that of a kept event.
-        self.pass(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
+        // The longest deadline is that of a cached event.
+        self.advance(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
         assert_eq!(self.hub.audit(), Ok(()));
         assert_eq!(self.hub.remains(), None);
     }
 }
 
-/// Turns after which the hub has handled any input of a client, or holds it until the client reads.
+/// Enough turns for any input of a client, unless the hub waits for the client to read.
 const TURNS_MAX: usize = 50;
 
-/// A frame of a client, under a mask of zeroes.
+/// A client frame with a mask of zeroes.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = match payload.len() {
         len @ 0..126 => vec![first, 0x80 | len as u8],

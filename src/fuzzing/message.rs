@@ -9,7 +9,7 @@ use crate::proto::message::{self, ClientEvent, ClientMessage, KeyOrder, Object, 
 use crate::proto::query::{Query, decode_percent};
 use crate::proto::websocket::payload;
 
-/// A text message, or a query string where the first byte has its highest bit.
+/// A text message, or a query string if the first byte has its highest bit set.
 pub fn message(data: &[u8]) {
     let (lengths, rest) = cuts(data);
     let Ok(text) = std::str::from_utf8(rest) else { return };
@@ -21,7 +21,7 @@ pub fn message(data: &[u8]) {
             assert_eq!(message::parse(&written).as_ref(), Ok(&parsed), "{written}");
         }
         if let ClientMessage::Event(event) = &parsed {
-            passed_on(event);
+            forwarded(event);
         }
     }
     if let Some(object) = message::object(text) {
@@ -34,7 +34,7 @@ pub fn message(data: &[u8]) {
     assert_eq!(message::string(&written).as_deref(), Some(text));
 }
 
-/// The message in every form a client may write it in.
+/// The message in every form that clients use.
 fn written(message: &ClientMessage<'_>) -> Vec<String> {
     let json = message::json_string;
     let with_data = |event: &str, data: String| {
@@ -71,23 +71,23 @@ fn written(message: &ClientMessage<'_>) -> Vec<String> {
     }
 }
 
-/// The event that others receive is JSON, and says what the sender said.
-fn passed_on(event: &ClientEvent<'_>) {
+/// The forwarded event is JSON with the values of the sender.
+fn forwarded(event: &ClientEvent<'_>) {
     for order in [KeyOrder::ChannelFirst, KeyOrder::DataFirst] {
         let (name, channel, user) = (event.event, &*event.channel, "7\"");
         let frame = message::event(name, channel, event.data, Some(user), order);
         let text = std::str::from_utf8(payload(&frame)).expect("an event is text");
         let object: Object<'_> = message::object(text).expect("an event is an object");
-        let told = |key: &str| object.get(key).map(|raw| raw.get());
-        assert_eq!(told("event"), Some(name));
-        assert_eq!(told("data"), Some(event.data));
-        assert_eq!(told("channel").and_then(message::string).as_deref(), Some(channel));
-        assert_eq!(told("user_id").and_then(message::string).as_deref(), Some(user));
+        let member = |key: &str| object.get(key).map(|raw| raw.get());
+        assert_eq!(member("event"), Some(name));
+        assert_eq!(member("data"), Some(event.data));
+        assert_eq!(member("channel").and_then(message::string).as_deref(), Some(channel));
+        assert_eq!(member("user_id").and_then(message::string).as_deref(), Some(user));
         assert_eq!(object.values().len(), 4);
     }
 }
 
-/// What is found out without decoding is what decoding finds out.
+/// The checks without decoding agree with decoding.
 fn strings(raw: &RawValue) {
     let text = message::string(raw.get());
     assert_eq!(message::is_string(raw.get()), text.is_some());
@@ -107,7 +107,7 @@ fn query(text: &str, lengths: &[u8]) {
         assert_eq!(Query::parse(&escaped), Query::parse(text));
     }
     let query = Query::parse(text);
-    // Without arrays there is one way to sign; with them the other way names each once.
+    // Only arrays have a second signed form.
     if let Some(joined) = query.signed_with_joined_arrays() {
         assert!(text.contains('[') || text.contains('%'), "{joined}");
     }

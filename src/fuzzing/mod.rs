@@ -1,10 +1,10 @@
-//! What the fuzzers run: one function a target, each given the bytes of one try, each failing by a
-//! panic. The targets in `fuzz/` and the ordinary tests, which replay `fuzz/corpus`, call the
-//! same functions. Nothing of the server calls them, and the linker leaves them out of it.
+//! The fuzz targets: one function each, which gets the input and panics on a failure. The fuzzers in
+//! `fuzz/` and the tests, which replay `fuzz/corpus`, call the same functions. The server does not
+//! call them, so the linker removes them from it.
 //!
-//! None of them is content with "does not panic": each compares two ways to the same answer. The
-//! first bytes of a try choose where the rest is cut (`pieces`), as what breaks programs of this
-//! kind is a message that arrives in pieces.
+//! Every target checks an invariant, not only the absence of panics: it compares two ways to one
+//! result. The first bytes of an input decide where the rest is split (`pieces`), because messages
+//! that arrive in pieces are a common source of bugs.
 
 #[cfg(feature = "redis")]
 mod bus;
@@ -30,10 +30,10 @@ pub use message::message;
 #[cfg(feature = "redis")]
 pub use resp::resp;
 
-/// One target.
+/// A fuzz target.
 pub type Target = fn(&[u8]);
 
-/// All targets, by the names of their files in `fuzz/fuzz_targets` and folders in `fuzz/corpus`.
+/// All targets, with the names of their files in `fuzz/fuzz_targets` and folders in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     #[cfg(feature = "redis")]

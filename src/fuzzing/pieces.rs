@@ -1,23 +1,22 @@
-//! Where bytes are cut: chosen by the first bytes of a try, so that a fuzzer that changes one byte
-//! changes a cut.
+//! Splits an input into pieces. Its first bytes choose the lengths, so a fuzzer can change them.
 
-/// Takes the choice of cuts off the front of `data`: the pieces' lengths, and the rest.
+/// Separates `data` into the lengths of pieces and the rest.
 ///
-/// The first byte says how many lengths follow, none to seven; each is a byte, and stands for one
-/// byte more than it says, as an empty piece cuts nothing.
+/// The low three bits of the first byte are the number of lengths. A length is a byte plus one,
+/// because pieces are never empty.
 pub(super) fn cuts(data: &[u8]) -> (&[u8], &[u8]) {
     let Some((&first, rest)) = data.split_first() else { return (&[], &[]) };
     rest.split_at(usize::from(first & 7).min(rest.len()))
 }
 
-/// Cuts bytes into pieces of these lengths, over and over; without any they stay whole.
+/// Splits bytes into pieces of these lengths, repeatedly; without lengths there is one piece.
 pub(super) fn pieces<'a>(lengths: &'a [u8], bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let whole = std::iter::once(bytes.len()).filter(|_| lengths.is_empty());
     let lengths = lengths.iter().cycle().map(|&length| usize::from(length) + 1);
     let mut rest = bytes;
     whole.chain(lengths).map_while(move |length| {
-        let (piece, behind) = rest.split_at(length.min(rest.len()));
-        rest = behind;
+        let (piece, others) = rest.split_at(length.min(rest.len()));
+        rest = others;
         (!piece.is_empty()).then_some(piece)
     })
 }
@@ -27,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_the_whole_cut_where_the_first_bytes_say() {
+    fn the_first_bytes_are_the_lengths_of_the_pieces() {
         let cut = |data: &[u8]| -> Vec<Vec<u8>> {
             let (lengths, rest) = cuts(data);
             pieces(lengths, rest).map(<[u8]>::to_vec).collect()

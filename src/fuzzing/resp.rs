@@ -8,7 +8,7 @@ use crate::proto::resp::{Incoming, ProtocolError, Reader, command};
 /// Bytes from Redis.
 pub fn resp(data: &[u8]) {
     let (lengths, bytes) = cuts(data);
-    // More than all there is: no message is too long.
+    // No message is over this limit.
     let whole = read(&[], bytes, usize::MAX);
     let single = read(&[0], bytes, usize::MAX);
     compare(&read(lengths, bytes, usize::MAX), &whole);
@@ -20,36 +20,36 @@ pub fn resp(data: &[u8]) {
     same(&limited, &limited_single, |a, b| a == b);
     same(&limited, &whole, |limited, whole| match limited {
         Incoming::TooLong { bytes, head } => *bytes > BYTES_MAX as u64 && head.len() < 1_000,
-        said => said == whole,
+        message => message == whole,
     });
-    let is_too_long = |said: &Incoming| matches!(said, Incoming::TooLong { .. });
-    if limited.broken.is_none() && !limited.said.iter().any(is_too_long) {
-        assert!(whole.said.starts_with(&limited.said));
+    let is_too_long = |message: &Incoming| matches!(message, Incoming::TooLong { .. });
+    if limited.error.is_none() && !limited.messages.iter().any(is_too_long) {
+        assert!(whole.messages.starts_with(&limited.messages));
     }
     one_command(lengths, bytes);
 }
 
 const BYTES_MAX: usize = 100;
 
-/// What was read.
+/// The result of reading.
 #[derive(Debug, Default)]
 struct Outcome {
-    said: Vec<Incoming>,
-    broken: Option<ProtocolError>,
+    messages: Vec<Incoming>,
+    error: Option<ProtocolError>,
 }
 
-/// What is Redis' protocol is read the same in any pieces. Where it is not, the parser may see
-/// that later than at the first byte, and pass over some; it is the end of the connection anyway.
+/// Valid bytes yield the same messages in any pieces. In invalid bytes the parser may detect the
+/// error later and skip some; the connection ends in either case.
 fn compare(cut: &Outcome, whole: &Outcome) {
-    assert!(cut.said.starts_with(&whole.said), "{cut:?} {whole:?}");
-    if whole.broken.is_none() {
-        assert_eq!((cut.said.len(), &cut.broken), (whole.said.len(), &None));
+    assert!(cut.messages.starts_with(&whole.messages), "{cut:?} {whole:?}");
+    if whole.error.is_none() {
+        assert_eq!((cut.messages.len(), &cut.error), (whole.messages.len(), &None));
     }
 }
 
-/// Asserts that two readings agree up to the end of the shorter one.
+/// Asserts that two results agree up to the end of the shorter one.
 fn same(one: &Outcome, other: &Outcome, is_same: fn(&Incoming, &Incoming) -> bool) {
-    let mut both = one.said.iter().zip(&other.said);
+    let mut both = one.messages.iter().zip(&other.messages);
     assert!(both.all(|(one, other)| is_same(one, other)), "{one:?} {other:?}");
 }
 
@@ -58,21 +58,21 @@ fn read(lengths: &[u8], bytes: &[u8], bytes_max: usize) -> Outcome {
     for mut piece in pieces(lengths, bytes) {
         loop {
             match reader.next(&mut piece) {
-                Ok(Some(next)) => outcome.said.push(next),
+                Ok(Some(next)) => outcome.messages.push(next),
                 Ok(None) => break,
-                Err(broken) => return Outcome { broken: Some(broken), ..outcome },
+                Err(error) => return Outcome { error: Some(error), ..outcome },
             }
         }
-        assert!(piece.is_empty(), "bytes were left over without a reason");
+        assert!(piece.is_empty(), "bytes were left although the reader needs more");
     }
     outcome
 }
 
-/// A command is one array, whatever its words hold.
+/// A command is one array, whatever its words contain.
 fn one_command(lengths: &[u8], bytes: &[u8]) {
     let words: Vec<&[u8]> = pieces(lengths, bytes).collect();
     if !words.is_empty() {
-        let answer = read(lengths, &command(&words), usize::MAX);
-        assert_eq!((answer.said, answer.broken), (vec![Incoming::Reply], None));
+        let reply = read(lengths, &command(&words), usize::MAX);
+        assert_eq!((reply.messages, reply.error), (vec![Incoming::Reply], None));
     }
 }

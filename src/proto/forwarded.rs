@@ -1,10 +1,10 @@
-//! `X-Forwarded-For`: whom a proxy says that it speaks for. Whether it is believed is decided
-//! elsewhere.
+//! `X-Forwarded-For`: the client address according to a proxy. Which proxies are trusted is decided
+//! in the hub.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The client of a list to which each proxy on the way has added, at the end, whom it spoke with:
-/// the last who is not trusted, as what stands before it may be made up.
+/// The client address in a list to which each proxy appended the address of its peer: the last one
+/// that is not trusted, because the client may have invented everything before it.
 pub fn client(list: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut client = None;
     for entry in list.rsplit(',') {
@@ -17,7 +17,7 @@ pub fn client(list: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr>
     client
 }
 
-/// An address, which some proxies give with its port or in brackets.
+/// Parses an address; some proxies add the port or brackets.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.trim_start_matches('[').trim_end_matches(']');
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_who_is_not_trusted_is_the_client() {
+    fn the_last_untrusted_address_is_the_client() {
         for (list, expected) in [
             ("203.0.113.5", Some("203.0.113.5")),
             ("6.6.6.6, 203.0.113.5", Some("203.0.113.5")),

@@ -1,8 +1,8 @@
-//! HTTP/1 requests from bytes, responses to bytes (RFC 9112).
+//! Decodes HTTP/1 requests and encodes responses (RFC 9112).
 //!
-//! A [`Head`] borrows the bytes it was parsed from and says how the body is framed; whoever holds
-//! the bytes waits for the rest. [`Chunked`] decodes a chunked body as it arrives, each byte once.
-//! Nothing here knows a route or a signature.
+//! A [`Head`] borrows the bytes it was parsed from and says how the body is framed; the caller
+//! buffers the body. [`Chunked`] decodes a chunked body as it arrives, each byte once. Routes and
+//! signatures are in the hub.
 
 mod chunked;
 mod response;
@@ -25,9 +25,9 @@ pub struct Head<'a> {
     pub query: &'a str,
     /// The minor version of HTTP/1.
     pub minor: u8,
-    /// How the body is framed.
+    /// The framing of the body.
     pub body: Body,
-    /// Whether the client lets the connection be used again.
+    /// Whether the client keeps the connection open for another request.
     pub keep_alive: bool,
     /// Whether the client waits for a `100 Continue` before it sends the body.
     pub expects_continue: bool,
@@ -52,42 +52,42 @@ pub enum Body {
     Chunked,
 }
 
-/// Why a request cannot be served, and what the client is told.
+/// The error response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpError {
-    /// The status.
+    /// The status code.
     pub status: u16,
     /// One sentence for the body.
     pub text: String,
-    /// The bound that was hit, if it is one.
+    /// The limit that the request exceeded, if that is the reason.
     pub bound: Option<LimitKind>,
 }
 
 impl HttpError {
-    /// A refusal with this status and sentence.
+    /// An error with this status and sentence.
     pub fn new(status: u16, text: impl Into<String>) -> Self {
         HttpError { status, text: text.into(), bound: None }
     }
 
-    /// The same for a bound that was hit.
+    /// An error because the request exceeded a limit.
     pub fn at(bound: LimitKind, status: u16, text: impl Into<String>) -> Self {
         HttpError { bound: Some(bound), ..HttpError::new(status, text) }
     }
 }
 
-/// Parses the head at the front of `bytes`; `None` when it has not arrived whole. With it comes
-/// its length in bytes.
+/// Parses the head at the beginning of `bytes` and returns it with its length in bytes; `None` if the
+/// head is incomplete.
 ///
 /// # Errors
 ///
-/// What is wrong with it: 400, 431 when it is longer than `bytes_max` or has more than
-/// `headers_max` headers, of which 256 is the most, 501 for a transfer coding other than chunked.
+/// 400 for an invalid head; 431 if the head is longer than `bytes_max` or has more than `headers_max`
+/// headers (at most 256); 501 for a transfer coding other than chunked.
 pub fn parse(
     bytes: &[u8],
     bytes_max: usize,
     headers_max: usize,
 ) -> Result<Option<(Head<'_>, usize)>, HttpError> {
-    // Without values until there are some: it is most of a page.
+    // Uninitialised: clearing most of a page for each request would cost more than parsing.
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let headers = &mut headers[..headers_max.min(HEADERS_MAX)];
     let mut request = httparse::Request::new(&mut []);
@@ -137,7 +137,7 @@ fn split_target(target: &str) -> (&str, &str) {
     origin_form.split_once('?').unwrap_or((origin_form, ""))
 }
 
-/// What must be known of all headers before the body's framing is decided.
+/// What the headers say about framing and upgrade, collected before the decision.
 #[derive(Default)]
 struct Framing {
     length: Option<usize>,
@@ -173,7 +173,7 @@ impl Framing {
         value: &'a [u8],
         head: &mut Head<'a>,
     ) -> Result<(), HttpError> {
-        // Lengths first: most headers are none of ours, and are passed by one comparison.
+        // By length first: one comparison rules out most of the other headers.
         match name.len() {
             6 if is(name, "origin") => head.origin = std::str::from_utf8(value).ok(),
             6 if is(name, "expect") => {
@@ -195,7 +195,10 @@ impl Framing {
             }
             17 if is(name, "transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
-                    return Err(HttpError::new(501, "The only transfer coding known is chunked."));
+                    return Err(HttpError::new(
+                        501,
+                        "The only supported transfer coding is chunked.",
+                    ));
                 }
                 self.chunked = true;
             }
@@ -206,7 +209,7 @@ impl Framing {
         Ok(())
     }
 
-    /// Digits alone, and the same each time it is given (RFC 9112 section 6.3).
+    /// Only digits are valid, and repeated headers must be equal (RFC 9112 section 6.3).
     fn content_length(&mut self, value: &[u8]) -> Result<(), HttpError> {
         let bad = || HttpError::new(400, "Bad request: Content-Length is not a length.");
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -239,10 +242,10 @@ fn too_long(bytes_max: usize) -> HttpError {
     HttpError::at(LimitKind::RequestHeadBytes, 431, text)
 }
 
-/// What `limits.request_headers` may be at most.
+/// The upper bound of `limits.request_headers`.
 const HEADERS_MAX: usize = 256;
 
-/// The refusal of a request that is too long as a whole.
+/// The error for a request over `max_request_size`.
 pub fn body_too_large(bytes: usize, bytes_max: usize) -> HttpError {
     let text = format!(
         "Payload too large: {bytes} bytes, the limit is {bytes_max} (max_request_size; \
@@ -251,7 +254,7 @@ pub fn body_too_large(bytes: usize, bytes_max: usize) -> HttpError {
     HttpError::at(LimitKind::RequestSize, 413, text)
 }
 
-/// Whether this is the base64 of 16 bytes: 22 digits and two signs of padding.
+/// Whether `key` is the base64 of 16 bytes: 22 digits and two padding characters.
 pub fn is_websocket_key(key: &[u8]) -> bool {
     let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     key.len() == 24 && key[..22].iter().all(digit) && &key[22..] == b"=="
@@ -285,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_target_is_read_as_its_path() {
+    fn an_absolute_target_is_reduced_to_its_path() {
         assert_eq!(head("GET http://h:1/up?x HTTP/1.1\r\n\r\n").unwrap().path, "/up");
         assert_eq!(head("GET /a?u=http://h/ HTTP/1.1\r\n\r\n").unwrap().path, "/a");
         assert_eq!(head("GET http://h HTTP/1.1\r\n\r\n").unwrap().path, "/");
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_needs_both_headers_with_their_tokens() {
+    fn an_upgrade_needs_both_headers_with_their_tokens() {
         let asks = |headers: &str| {
             let text = format!("GET / HTTP/1.1\r\n{headers}\r\n");
             head(&text).unwrap().websocket
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ambiguous_length_is_refused() {
+    fn an_ambiguous_length_is_rejected() {
         for headers in [
             "Content-Length: 1\r\nContent-Length: 2\r\n",
             "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_a_length_and_a_number_of_headers() {
+    fn the_head_has_limits_for_bytes_and_headers() {
         let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1_000));
         assert_eq!(parse(long.as_bytes(), 1_000, 64).unwrap_err().status, 431);
         assert_eq!(parse(&long.as_bytes()[..1_001], 1_000, 64).unwrap_err().status, 431);

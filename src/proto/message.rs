@@ -1,8 +1,8 @@
-//! Pusher messages (protocol section 2): what a client says, and what it is told.
+//! Pusher messages (protocol section 2): parses those of clients, and encodes those of the server.
 //!
-//! Messages of clients are taken apart only as far as the server acts on them; `data` that is
-//! passed on stays the JSON text it was. Outgoing messages are written by hand, in the key order
-//! of Reverb. Nothing here knows who is connected.
+//! A client's message is parsed only as far as the server acts on it; `data` that is forwarded stays
+//! the same JSON text. Outgoing messages are encoded by hand, in the key order of Laravel Reverb.
+//! Connections and channels are in the hub.
 
 mod json;
 
@@ -17,7 +17,7 @@ pub use json::{
 
 use crate::proto::websocket::{self, Frame};
 
-/// What a client says.
+/// A message from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientMessage<'a> {
     /// `pusher:ping`.
@@ -37,7 +37,7 @@ pub enum ClientMessage<'a> {
     },
     /// An event whose name starts with `client-`.
     Event(ClientEvent<'a>),
-    /// An event that is nobody's business: well-formed, but neither `pusher:` nor `client-`.
+    /// A valid event that has no effect: its name starts with neither `pusher:` nor `client-`.
     Ignored,
 }
 
@@ -46,13 +46,13 @@ pub enum ClientMessage<'a> {
 pub struct Subscribe {
     /// The channel's name.
     pub channel: String,
-    /// `KEY:SIGNATURE`, where the channel needs one.
+    /// `KEY:SIGNATURE`, if the channel needs one.
     pub auth: Option<String>,
-    /// The signed JSON text that says who joins.
+    /// The signed JSON text with the user of a presence channel.
     pub channel_data: Option<String>,
 }
 
-/// A client event: JSON texts as sent, to be passed on as they are.
+/// A client event, with the JSON texts as the client sent them, to be forwarded unchanged.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientEvent<'a> {
     /// The event's name as JSON text.
@@ -63,15 +63,16 @@ pub struct ClientEvent<'a> {
     pub data: &'a str,
 }
 
-/// A message that cannot be handled; which rule it breaks, for the log.
+/// The reason why a message is invalid, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-/// Takes a text message apart.
+/// Parses a text message.
 ///
 /// # Errors
 ///
-/// What is wrong with it: Reverb's "Invalid message format" (protocol section 4.4).
+/// The message is invalid; clients get Laravel Reverb's "Invalid message format" (protocol section
+/// 4.4).
 pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
     let object = object(text).ok_or(Malformed("not a JSON object"))?;
     let raw_event = object.get("event").ok_or(Malformed("no event"))?;
@@ -98,7 +99,7 @@ pub fn is_plain_client_event(text: &str) -> bool {
     text.starts_with(r#"{"event":"client-"#)
 }
 
-/// Hands `data` on as an object; some clients send it as a string that holds one (Java).
+/// Calls `read` with the object in `data`; some clients (Java) send it as a string that holds one.
 fn with_data<F>(object: &Object<'_>, read: F) -> Result<ClientMessage<'static>, Malformed>
 where
     F: FnOnce(&Object<'_>) -> Result<ClientMessage<'static>, Malformed>,
@@ -152,7 +153,7 @@ fn optional_field<'a>(object: &Object<'a>, key: &str) -> Result<Option<Cow<'a, s
 }
 
 /// The first message of a connection. `activity_timeout_s` is never 0: clients take that for a
-/// broken handshake and do not come back.
+/// failed handshake and do not reconnect.
 pub fn established(socket_id: &str, activity_timeout_s: u32) -> Frame {
     let timeout = activity_timeout_s.max(1);
     let data = format!(r#"{{"socket_id":"{socket_id}","activity_timeout":{timeout}}}"#);
@@ -178,7 +179,7 @@ pub fn subscription_error(channel: &str, kind: &str, error: &str, status: u16) -
     websocket::text(&format!(r#"{{"event":{event},"channel":{channel},"data":{data}}}"#))
 }
 
-/// The answer to a subscription; `data` is `{}` or what a presence channel tells.
+/// The confirmation of a subscription; `data` is `{}` or the member list of a presence channel.
 pub fn subscription_succeeded(channel: &str, data: &str) -> Frame {
     internal("pusher_internal:subscription_succeeded", Some(channel), data)
 }
@@ -204,7 +205,7 @@ pub fn cache_miss(channel: &str) -> Frame {
     websocket::text(&format!(r#"{{"event":"pusher:cache_miss","channel":{channel}}}"#))
 }
 
-/// The answer to `pusher:ping`.
+/// The reply to `pusher:ping`.
 pub fn pong() -> Frame {
     websocket::text(r#"{"event":"pusher:pong"}"#)
 }
@@ -214,14 +215,14 @@ pub fn ping() -> Frame {
     websocket::text(r#"{"event":"pusher:ping"}"#)
 }
 
-/// The answer to a sign-in; `user_data` stays a string inside.
+/// The confirmation of a sign-in; `user_data` stays a string inside.
 pub fn signin_success(user_data: &str) -> Frame {
     let user_data = json_string(user_data);
     let data = format!(r#"{{"user_data":{user_data}}}"#);
     websocket::text(&format!(r#"{{"event":"pusher:signin_success","data":{data}}}"#))
 }
 
-/// The order of the keys of a published event, which Reverb has differently for a batch.
+/// The key order of an event, which in Laravel Reverb is different for batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOrder {
     /// `event`, `data`, `channel`: a single event.
@@ -231,7 +232,7 @@ pub enum KeyOrder {
 }
 
 /// An event for the subscribers of a channel. `event` and `data` are JSON texts, copied as they
-/// are; `user_id` is that of the client who sent it, on a presence channel.
+/// are; `user_id` is the user of the client that sent the event on a presence channel.
 pub fn event(
     event: &str,
     channel: &str,
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_is_read_from_an_object_or_a_string() {
+    fn data_may_be_an_object_or_a_string() {
         let expected = ClientMessage::Subscribe(Subscribe {
             channel: "private-a".into(),
             auth: Some("k:s".into()),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_event_keeps_its_data_as_it_was() {
+    fn the_data_of_a_client_event_is_unchanged() {
         let text =
             r#"{"event":"client-é\u00e9","channel":"c","data":{"n":1.0,"e":{}},"user_id":7}"#;
         let Ok(ClientMessage::Event(event)) = parse(text) else { panic!() };
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_messages_are_told_apart() {
+    fn each_invalid_message_has_its_reason() {
         for (text, why) in [
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_go_out_as_reverb_writes_them() {
+    fn messages_are_encoded_like_those_of_laravel_reverb() {
         assert_eq!(
             sent(established("1.2", 30)),
             r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":30}"}"#

@@ -1,31 +1,34 @@
-//! Figures to text, in Prometheus' exposition format, version 0.0.4. Which figures there are is
-//! decided elsewhere.
+//! Encodes metrics in the text format of Prometheus, version 0.0.4. Which metrics exist is decided in
+//! the hub.
+//!
+//! Written by hand because the client crates keep their own registry of atomic counters, while the
+//! hub has plain numbers; the format itself takes forty lines.
 
 use std::fmt::{Display, Write};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A text that is being written, family by family.
+/// Builds the text, one metric family after the other.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
     family: &'static str,
 }
 
-/// What the samples of a family are.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows; its name ends in `_total`.
+    /// A number that only increases; its name ends in `_total`.
     Counter,
-    /// It comes and goes.
+    /// A number that goes up and down.
     Gauge,
-    /// Counts by upper bound.
+    /// Numbers of observations by upper bound.
     Histogram,
 }
 
 impl Exposition {
-    /// Begins a family of samples. `help` is a sentence without line breaks or backslashes.
+    /// Starts a family. `help` is a sentence without line breaks and backslashes.
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -37,18 +40,18 @@ impl Exposition {
         _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// A family of one sample.
+    /// Adds a family with a single sample.
     pub fn single(&mut self, name: &'static str, kind: Kind, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(&[], value);
     }
 
-    /// One sample of the family that was begun last.
+    /// Adds a sample to the current family.
     pub fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
         self.part("", labels, value);
     }
 
-    /// The same of a histogram, with `_bucket`, `_sum` or `_count` behind its name.
+    /// Adds a sample of a histogram; `suffix` is `_bucket`, `_sum` or `_count`.
     pub fn part(&mut self, suffix: &str, labels: &[(&str, &dyn Display)], value: impl Display) {
         _ = write!(self.text, "{}{suffix}", self.family);
         for (at, (name, label)) in labels.iter().enumerate() {
@@ -70,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_escaped_and_families_explained() {
+    fn labels_are_escaped_and_families_have_a_help_text() {
         let mut figures = Exposition::default();
         figures.family("a_total", Kind::Counter, "What it is.");
         figures.sample(&[("app", &"x\\\"\n"), ("code", &4200)], 7);

@@ -1,23 +1,23 @@
-//! Laravel Pulse's messages card: what `pulse:work` takes out of Pulse's stream in Redis, which is an
-//! object that PHP serialized, byte for byte. A byte that is wrong stops it for every card.
+//! Encodes entries for the messages card of Laravel Pulse: objects in PHP's serialization format,
+//! which `pulse:work` reads from a stream in Redis. A wrong byte stops `pulse:work` for every card.
 //!
-//! Nothing here knows who counts, or how the bytes get there.
+//! Counting and sending are done elsewhere.
 
-/// Which of the card's two lines.
+/// The direction of messages: the two lines of the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// To clients.
     Sent,
-    /// Of clients.
+    /// From clients.
     Received,
 }
 
-/// An entry that counts so many messages of an app, at least one, at this time in seconds since
-/// 1970: `Laravel\Pulse\Entry` as Pulse 1.0 and later have it.
+/// An entry for `count` messages of an app, at least one: a `Laravel\Pulse\Entry` of Pulse 1.0 or
+/// later.
 ///
-/// Pulse counts how often `count` stands among the entry's aggregations, whatever else it holds, so
-/// that one entry does for many messages. From the second on they refer to the first, which is the
-/// third value of the object: `R:3`.
+/// Pulse counts the occurrences of `count` in the aggregations of an entry, so one entry stands for
+/// many messages. All but the first occurrence are references to it (`R:3`, the third value of the
+/// object).
 pub fn entry(direction: Direction, app_id: &str, count: u32, unix_s: u64) -> Vec<u8> {
     let kind = match direction {
         Direction::Sent => "reverb_message:sent",
@@ -41,7 +41,7 @@ pub fn entry(direction: Direction, app_id: &str, count: u32, unix_s: u64) -> Vec
 mod tests {
     use super::*;
 
-    /// What PHP made of `Pulse::record('reverb_message:sent', '123456', timestamp: 1718000000)
+    /// The output of PHP for `Pulse::record('reverb_message:sent', '123456', timestamp: 1718000000)
     /// ->onlyBuckets()->count()`.
     const RECORDED: &str = "4f3a31393a224c61726176656c5c50756c73655c456e747279223a363a7b733a31353a2200\
         2a006167677265676174696f6e73223b613a313a7b693a303b733a353a22636f756e74223b7d733a31343a22002a00\
@@ -50,7 +50,7 @@ mod tests {
         733a363a22313233343536223b733a353a2276616c7565223b4e3b7d";
 
     #[test]
-    fn one_message_is_what_php_serializes() {
+    fn an_entry_for_one_message_equals_that_of_php() {
         let made = entry(Direction::Sent, "123456", 1, 1_718_000_000);
         let hex: String = made.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, RECORDED);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn many_messages_are_one_entry_that_names_count_as_often() {
+    fn an_entry_repeats_count_for_each_message() {
         let made = entry(Direction::Received, "größe", 3, 1);
         let text = String::from_utf8(made).unwrap();
         assert!(text.contains("a:3:{i:0;s:5:\"count\";i:1;R:3;i:2;R:3;}"), "{text}");

@@ -1,7 +1,7 @@
-//! Query strings: decoded pairs in the order they were sent, and what is signed of them.
+//! Query strings: the decoded parameters in their order, and the text that is signed.
 //!
-//! Keys are compared as the signature rules want them (protocol section 14.1): lower-case, array
-//! parameters under their plain name. Nothing here knows what a parameter means.
+//! Keys are in the form that the signature needs (protocol section 14.1): in lower case, with array
+//! parameters under their plain name. What a parameter means is known in the hub.
 
 use std::borrow::Cow;
 
@@ -12,9 +12,9 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Splits and decodes `text`, the part of a target behind the `?`.
+    /// Splits and decodes `text`, the part of a target after the `?`.
     pub fn parse(text: &'a str) -> Self {
-        // Nearly always there is nothing to decode, which is seen at once for the whole text.
+        // One check of the whole text: hardly any query has something to decode.
         let plain = text.bytes().fold(true, |plain, byte| plain & !matches!(byte, b'%' | b'+'));
         let decode = |text| if plain { Cow::Borrowed(text) } else { decode_form(text) };
         let mut pairs = Vec::with_capacity(8);
@@ -40,19 +40,19 @@ impl<'a> Query<'a> {
         self.pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_ref())
     }
 
-    /// What is signed: every parameter but the signature, sorted by key, not encoded. Values of
-    /// an array parameter stand as `key[]=a&key[]=b`, as the reference library signs them.
+    /// The signed text: all parameters except the signature, sorted by key, not encoded. An array
+    /// parameter is `key[]=a&key[]=b`, as in the reference library.
     pub fn signed(&self) -> String {
         let mut pairs: Vec<_> = self.pairs.iter().filter(|(k, _)| k != "auth_signature").collect();
-        // Most publishers send them sorted.
+        // Most publishers sort them.
         if !pairs.is_sorted_by(|a, b| a.0 <= b.0) {
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
         }
         join(pairs.iter().map(|(k, v)| (k.as_ref(), v.as_ref())))
     }
 
-    /// The same with the values of an array parameter joined: `key=a,b`, as PHP's library signs
-    /// them. `None` when there is no array parameter.
+    /// The signed text with joined values of array parameters: `key=a,b`, as in PHP's library. `None`
+    /// if there is no array parameter.
     pub fn signed_with_joined_arrays(&self) -> Option<String> {
         let plain = |key: &str| key.split_once('[').map(|(name, _)| name.to_owned());
         if !self.pairs.iter().any(|(k, _)| plain(k).is_some()) {
@@ -65,7 +65,7 @@ impl<'a> Query<'a> {
                 None => (key.to_string(), false, value.as_ref()),
             })
             .collect();
-        // A stable order: the values of an array stay in theirs, next to each other.
+        // A stable sort: the values of an array stay in order, next to each other.
         named.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         let mut joined: Vec<(String, bool, String)> = Vec::new();
         for (name, is_array, value) in named {
@@ -81,8 +81,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What stands before and behind the first of these bytes, which is ASCII; all of it and nothing
-/// where there is none. Texts as short as these are looked through faster byte by byte.
+/// The text before and after the first `at`, which is ASCII; the whole text and an empty one without
+/// it. For texts this short a loop over bytes is faster than `split_once`.
 fn halves(text: &str, at: u8) -> (&str, &str) {
     match text.bytes().position(|byte| byte == at) {
         Some(place) => (&text[..place], &text[place + 1..]),
@@ -103,7 +103,7 @@ fn join<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> String {
     text
 }
 
-/// Decodes a key or value: `+` is a blank, `%XX` a byte.
+/// Decodes a key or value: `+` is a space, `%XX` a byte.
 fn decode_form(text: &str) -> Cow<'_, str> {
     match text.contains('+') {
         true => decode_percent(&text.replace('+', " ")).into_owned().into(),
@@ -111,7 +111,7 @@ fn decode_form(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Decodes `%XX`; what is no such escape stays, and bytes that are not UTF-8 are replaced.
+/// Decodes `%XX`; an invalid escape stays as it is, and bytes that are not UTF-8 are replaced.
 pub fn decode_percent(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_signed_decoded_sorted_and_in_lower_case() {
+    fn the_signed_text_is_decoded_sorted_and_in_lower_case() {
         let query = Query::parse("b=2&Auth_Key=k&a=x%2Cy+z&auth_signature=s&empty&a=1");
         assert_eq!(query.signed(), "a=x,y z&a=1&auth_key=k&b=2&empty=");
         assert_eq!(query.value("auth_key"), Some("k"));
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn arrays_are_signed_in_either_form() {
+    fn arrays_have_two_signed_forms() {
         let query = Query::parse("k%5B0%5D=a&k[1]=b&c=d");
         assert_eq!(query.signed(), "c=d&k[0]=a&k[1]=b");
         assert_eq!(query.signed_with_joined_arrays().unwrap(), "c=d&k=a,b");
     }
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn invalid_escapes_stay() {
         assert_eq!(decode_percent("100%"), "100%");
         assert_eq!(decode_percent("%zz%41%"), "%zzA%");
         assert_eq!(decode_percent("%c3%a9%ff"), "é\u{fffd}");

@@ -1,7 +1,7 @@
-//! User-supplied text that is shown: in a log, in an answer, on a terminal.
+//! Makes user-supplied text safe to show in logs, in responses and on terminals.
 
-/// Whether a character has an effect where it is shown: it begins a line, moves the cursor, or
-/// changes the direction of the text around it.
+/// Whether a character affects the display: it starts a line, moves the cursor, or changes the
+/// direction of the surrounding text.
 pub fn is_unsafe_to_show(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_has_one_line_and_one_direction() {
+    fn shown_text_has_one_line_and_one_direction() {
         let text = "a\n\r\u{1b}\u{7f}\u{85}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\
             \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}é😀\u{200d}שb";
         assert_eq!(shown(text, 100), "aé😀\u{200d}שb");

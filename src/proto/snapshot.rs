@@ -1,70 +1,68 @@
-//! Values to bytes and back, for what one process hands to the next.
+//! Encodes and decodes the state that a process passes to its successor.
 //!
-//! Each type that is decoded has one method for both ways, so that what is written and what is read
-//! cannot disagree: a [`Codec`] that writes takes a value down as it is, one that reads puts what
-//! was taken down in its place. There are no names and no types in the bytes. Whoever reads must be
-//! of the version that wrote; who looks at that is above.
+//! Each type has one method for both directions, so that they cannot disagree: with a writing
+//! [`Codec`] it encodes the value, with a reading one it overwrites the value. The bytes contain
+//! neither names nor types, so reader and writer must have the same version, which the caller checks.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::websocket::Frame;
 
-/// The bytes end too early, or are none that a writer of this version makes.
+/// The bytes end too early, or no writer of this version produces them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError;
 
-/// What came of one value.
+/// The result of encoding or decoding a value.
 pub type DecodeResult = Result<(), DecodeError>;
 
-/// Writes values to bytes, or reads them.
+/// Encodes values to bytes, or decodes them.
 #[derive(Default)]
 pub struct Codec {
     bytes: Vec<u8>,
-    /// How far they were read; `None` where they are written.
+    /// The position of a reader; `None` for a writer.
     at: Option<usize>,
-    /// Frames so far, in order: one that is shared by many outboxes is decoded once.
+    /// The frames so far, in order: a frame that many outboxes share is encoded once.
     frames: Vec<Frame>,
-    /// Where each of them lies in memory, and its place among them. They are held above, so no other
-    /// can come to lie there.
-    places: BTreeMap<usize, u64>,
+    /// The index in `frames` by address. `frames` keeps them alive, so no address is reused.
+    indexes: BTreeMap<usize, u64>,
 }
 
 impl Codec {
-    /// One that writes.
+    /// A codec that encodes.
     pub fn writer() -> Self {
         Codec::default()
     }
 
-    /// One that reads these bytes.
+    /// A codec that decodes these bytes.
     pub fn reader(bytes: Vec<u8>) -> Self {
         Codec { bytes, at: Some(0), ..Codec::default() }
     }
 
-    /// Whether it reads.
+    /// Whether the codec decodes.
     pub fn reads(&self) -> bool {
         self.at.is_some()
     }
 
-    /// What was written.
+    /// The encoded bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Whether all there is was read.
+    /// Checks that a reader has read all bytes.
     ///
     /// # Errors
     ///
-    /// It was not.
+    /// Bytes are left, or the codec is a writer.
     pub fn end(&self) -> DecodeResult {
         if self.at == Some(self.bytes.len()) { Ok(()) } else { Err(DecodeError) }
     }
 
-    /// A number: seven bits a byte, the lowest first, and the eighth says that more follow.
+    /// A number: seven bits in each byte, the lowest first; the eighth bit says that more follow.
     ///
     /// # Errors
     ///
-    /// As all of these: the bytes end too early, or are not what this is written as.
+    /// The bytes are incomplete or invalid, here and in the following methods.
     pub fn number(&mut self, number: &mut u64) -> DecodeResult {
         let Some(at) = &mut self.at else {
             let mut left = *number;
@@ -95,7 +93,7 @@ impl Codec {
         Ok(())
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub fn flag(&mut self, flag: &mut bool) -> DecodeResult {
         let mut number = u64::from(*flag);
         self.number(&mut number)?;
@@ -103,7 +101,7 @@ impl Codec {
         if number > 1 { Err(DecodeError) } else { Ok(()) }
     }
 
-    /// How many of something follow, each of which takes a byte at least.
+    /// The number of the following elements, each of which takes at least one byte.
     pub fn count(&mut self, len: usize) -> Result<usize, DecodeError> {
         let mut count = len as u64;
         self.number(&mut count)?;
@@ -111,7 +109,7 @@ impl Codec {
         if count > left { Err(DecodeError) } else { Ok(count as usize) }
     }
 
-    /// Bytes to be written, or those that are read.
+    /// Encodes these bytes and returns them, or returns the decoded ones.
     fn slice(&mut self, bytes: &[u8]) -> Result<&[u8], DecodeError> {
         let len = self.count(bytes.len())?;
         let from = self.at.unwrap_or(self.bytes.len());
@@ -122,7 +120,7 @@ impl Codec {
         self.bytes.get(from..from + len).ok_or(DecodeError)
     }
 
-    /// Bytes.
+    /// A byte string.
     pub fn bytes(&mut self, bytes: &mut Vec<u8>) -> DecodeResult {
         let read = self.slice(bytes)?;
         if *bytes != read {
@@ -131,7 +129,7 @@ impl Codec {
         Ok(())
     }
 
-    /// A text, of whichever kind.
+    /// A text of any string type.
     pub fn text<S: AsRef<str> + for<'a> From<&'a str>>(&mut self, text: &mut S) -> DecodeResult {
         let reads = self.reads();
         let read =
@@ -145,11 +143,11 @@ impl Codec {
     /// A frame, which may be shared.
     pub fn frame(&mut self, frame: &mut Frame) -> DecodeResult {
         let next = self.frames.len() as u64;
-        let lies_at = frame.as_ptr() as usize;
-        let mut place = self.places.get(&lies_at).copied().unwrap_or(next);
-        self.number(&mut place)?;
-        if place < next {
-            *frame = Rc::clone(&self.frames[place as usize]);
+        let address = frame.as_ptr() as usize;
+        let mut index = self.indexes.get(&address).copied().unwrap_or(next);
+        self.number(&mut index)?;
+        if index < next {
+            *frame = Rc::clone(&self.frames[index as usize]);
             return Ok(());
         }
         let reads = self.reads();
@@ -157,35 +155,35 @@ impl Codec {
         if reads {
             *frame = Rc::from(read);
         } else {
-            self.places.insert(lies_at, next);
+            self.indexes.insert(address, next);
         }
         self.frames.push(Rc::clone(frame));
-        if place == next { Ok(()) } else { Err(DecodeError) }
+        if index == next { Ok(()) } else { Err(DecodeError) }
     }
 
-    /// What may not be there.
+    /// An optional value.
     pub fn option<V: Default>(
         &mut self,
         value: &mut Option<V>,
-        coder: impl Fn(&mut Self, &mut V) -> DecodeResult,
+        code_value: impl Fn(&mut Self, &mut V) -> DecodeResult,
     ) -> DecodeResult {
-        let mut is_there = value.is_some();
-        self.flag(&mut is_there)?;
-        match is_there {
-            true => coder(self, value.get_or_insert_default()),
+        let mut is_some = value.is_some();
+        self.flag(&mut is_some)?;
+        match is_some {
+            true => code_value(self, value.get_or_insert_default()),
             false => Ok(()),
         }
     }
 
-    /// Any number of something.
+    /// A list.
     pub fn list<V: Default>(
         &mut self,
         list: &mut Vec<V>,
-        coder: impl Fn(&mut Self, &mut V) -> DecodeResult,
+        code_value: impl Fn(&mut Self, &mut V) -> DecodeResult,
     ) -> DecodeResult {
         let count = self.count(list.len())?;
         list.resize_with(count, V::default);
-        list.iter_mut().try_for_each(|value| coder(self, value))
+        list.iter_mut().try_for_each(|value| code_value(self, value))
     }
 }
 
@@ -193,7 +191,7 @@ impl Codec {
 mod tests {
     use super::*;
 
-    /// Carries one of each.
+    /// Encodes or decodes one value of each kind.
     fn all(c: &mut Codec, numbers: &mut [u64; 4], text: &mut String, frames: &mut Vec<Frame>) {
         code_all(c, numbers, text, frames).unwrap();
     }
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_every_cut_is_an_error() {
+    fn decoding_restores_the_values_and_fails_on_every_truncation() {
         let shared: Frame = b"shared".as_slice().into();
         let frames = vec![Rc::clone(&shared), b"own".as_slice().into(), Rc::clone(&shared)];
         let numbers = [0, 127, 128, u64::MAX];
@@ -226,7 +224,7 @@ mod tests {
         all(&mut reader, &mut read.0, &mut read.1, &mut read.2);
         assert_eq!(reader.end(), Ok(()));
         assert_eq!((read.0, &*read.1, &read.2), (numbers, "täxt", &frames));
-        assert!(Rc::ptr_eq(&read.2[0], &read.2[2]), "a frame that was shared still is");
+        assert!(Rc::ptr_eq(&read.2[0], &read.2[2]), "a shared frame stays shared");
 
         for len in 0..bytes.len() {
             let mut reader = Codec::reader(bytes[..len].to_vec());
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_cannot_be_is_refused_before_room_is_made_for_it() {
+    fn an_impossible_count_is_rejected_before_allocation() {
         let mut writer = Codec::writer();
         writer.number(&mut { u64::MAX >> 1 }).unwrap();
         let mut reader = Codec::reader(writer.into_bytes());

@@ -1,10 +1,10 @@
-//! WebSocket frames (RFC 6455 section 5) from bytes; those to bytes are in `frame`.
+//! Decodes WebSocket frames (RFC 6455 section 5); `frame` encodes them.
 //!
-//! A [`Reader`] turns what a client sends into whole messages and control frames. A frame that
-//! lies whole in the input is unmasked in place and handed out without a copy; only what is
-//! incomplete is kept, so a connection between two messages holds no buffer. Rules are enforced at
-//! the first byte that breaks them: a message is refused by its header when it will be too long,
-//! and at the first byte that cannot be UTF-8.
+//! A [`Reader`] turns the bytes of a client into complete messages and control frames. A frame that
+//! is complete in the input is unmasked in place and returned without a copy. Only incomplete frames
+//! and messages are stored, so a connection between two messages has no buffer. Violations are
+//! detected at the first possible byte: a message that will be too long at its header, invalid UTF-8
+//! at the first wrong byte.
 
 mod frame;
 mod snapshot;
@@ -17,22 +17,22 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 pub use frame::{Frame, binary, close, payload, ping, pong, text, text_of, text_start};
 
-/// What a client has sent.
+/// A message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A whole text message.
+    /// A complete text message.
     Text(&'a str),
-    /// A whole binary message.
+    /// A complete binary message.
     Binary(&'a [u8]),
-    /// A ping, to be answered with a pong of the same payload.
+    /// A ping, which needs a pong with the same payload.
     Ping(&'a [u8]),
     /// A pong.
     Pong,
-    /// A close frame: its code and reason; `None` when it had neither.
+    /// A close frame with its code and reason; `None` if it has no payload.
     Close(Option<(u16, &'a str)>),
 }
 
-/// A broken rule: what to close the connection with.
+/// A violation of the protocol, with the close code and reason for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     /// The close code (RFC 6455 section 7.4.1).
@@ -41,40 +41,40 @@ pub struct Violation {
     pub reason: &'static str,
 }
 
-/// How long a message may be.
+/// The limits of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The payload of a message over all its fragments.
+    /// The most bytes of a message, over all its frames.
     pub message_bytes: usize,
-    /// The number of frames of a message.
+    /// The most frames of a message.
     pub fragments: u32,
-    /// Whether binary messages are taken.
+    /// Whether binary messages are accepted.
     pub binary: bool,
 }
 
-/// Reads the frames of one client, from bytes cut at any point.
+/// Decodes the frames of one client, split at any point.
 #[derive(Debug, Default)]
 pub struct Reader {
     partial: Option<Box<Partial>>,
 }
 
-/// What a reader holds of frames and messages that have not arrived whole.
+/// The incomplete frame and message of a reader.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The first bytes of a header; 14 is the longest there is.
+    /// The first bytes of a header; the longest header has 14.
     header: [u8; 14],
     header_len: usize,
     /// The frame whose payload is arriving.
     frame: Option<PartialFrame>,
     /// The payload of a control frame so far.
     control: Vec<u8>,
-    /// The data message that has begun, if any; its opcode.
+    /// The opcode of the current data message, if there is one.
     message_kind: Option<Data>,
     message: Vec<u8>,
     fragments: u32,
-    /// How much of a text message is known to be UTF-8.
+    /// The length of the part of a text message that is checked to be UTF-8.
     utf8_len: usize,
-    /// The message or control payload was handed out and goes with the next call.
+    /// The payload that the last call returned; the next call drops it.
     handed_out: Option<HandedOut>,
 }
 
@@ -91,7 +91,7 @@ struct PartialFrame {
     arrived: usize,
 }
 
-/// A header that broke no rule.
+/// A valid header.
 #[derive(Debug, Clone, Copy)]
 struct Header {
     opcode: OpCode,
@@ -100,7 +100,7 @@ struct Header {
     payload_len: usize,
 }
 
-/// Where a whole item lies; [`Reader::next`] makes it an [`Item`].
+/// Where the payload of an item is; [`Reader::next`] turns it into an [`Item`].
 enum ItemLocation {
     Input(OpCode, Range<usize>),
     Control(Control),
@@ -108,12 +108,12 @@ enum ItemLocation {
 }
 
 impl Reader {
-    /// The next item of `input` from `at` on, which moves behind what was read. `None` says that
-    /// all of the input was taken and more is needed. The payload in `input` is unmasked in place.
+    /// The next item of `input` from `at` on; `at` advances past the bytes that were read. `None` if
+    /// all input was read and the item is incomplete. Payloads in `input` are unmasked in place.
     ///
     /// # Errors
     ///
-    /// The first rule that was broken. Nothing may be read after that.
+    /// The first violation. The reader must not be used after it.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -123,12 +123,12 @@ impl Reader {
         self.forget_handed_out();
         let place = loop {
             let step = match &mut self.partial {
-                None => self.read_whole(input, at, bounds)?,
+                None => self.read_complete(input, at, bounds)?,
                 Some(partial) => partial.read(input, at, bounds)?,
             };
             match step {
                 Step::Found(place) => break place,
-                Step::Again => {}
+                Step::Continue => {}
                 Step::NeedMore => return Ok(None),
             }
         };
@@ -146,8 +146,8 @@ impl Reader {
         }
     }
 
-    /// The fast path: no frame or message has begun.
-    fn read_whole(
+    /// The fast path, without an incomplete frame or message.
+    fn read_complete(
         &mut self,
         input: &mut [u8],
         at: &mut usize,
@@ -158,14 +158,14 @@ impl Reader {
         }
         let Some((header, header_len)) = parse_header(&input[*at..])? else {
             self.partial = Some(Box::default());
-            return Ok(Step::Again);
+            return Ok(Step::Continue);
         };
         let start = *at + header_len;
         let whole = input.len() - start >= header.payload_len;
         let single = header.is_final || matches!(header.opcode, OpCode::Control(_));
         if !whole || !single {
             self.partial = Some(Box::default());
-            return Ok(Step::Again);
+            return Ok(Step::Continue);
         }
         if let OpCode::Data(data) = header.opcode {
             check_start(data, header.payload_len, bounds)?;
@@ -189,7 +189,7 @@ impl Reader {
 
 enum Step {
     Found(ItemLocation),
-    Again,
+    Continue,
     NeedMore,
 }
 
@@ -209,7 +209,7 @@ impl Partial {
         }
     }
 
-    /// Takes header bytes one by one: a header that was cut is rare and short.
+    /// Reads the header byte by byte: a split header is rare and short.
     fn read_header(
         &mut self,
         input: &[u8],
@@ -224,13 +224,13 @@ impl Partial {
                 self.header_len = 0;
                 self.begin(header, bounds)?;
                 self.frame = Some(PartialFrame { header, arrived: 0 });
-                return Ok(Step::Again);
+                return Ok(Step::Continue);
             }
         }
         Ok(Step::NeedMore)
     }
 
-    /// Checks a data frame against the message it starts or goes on.
+    /// Checks a data frame against the message that it starts or continues.
     fn begin(&mut self, header: Header, bounds: Bounds) -> Result<(), Violation> {
         let OpCode::Data(data) = header.opcode else { return Ok(()) };
         match (data, self.message_kind) {
@@ -283,14 +283,14 @@ impl Partial {
                         self.handed_out = Some(HandedOut::Message);
                         Ok(Step::Found(ItemLocation::Message(kind)))
                     }
-                    _ => Ok(Step::Again),
+                    _ => Ok(Step::Continue),
                 }
             }
         }
     }
 
-    /// Looks at what is new, with the up to three bytes of a character that was cut, so that the
-    /// first wrong byte is told; the message is looked at once more when it is handed out.
+    /// Checks the new bytes, and up to three bytes of a split character before them, so that the
+    /// first wrong byte is detected. The complete message is checked again when it is returned.
     fn check_utf8(&mut self, ended: bool) -> Result<(), Violation> {
         if self.message_kind != Some(Data::Text) {
             return Ok(());
@@ -306,7 +306,7 @@ impl Partial {
     }
 }
 
-/// What a whole payload is; checks what can only be checked when it is whole.
+/// Turns a complete payload into an item, and makes the checks that need a complete payload.
 fn item(opcode: OpCode, payload: &[u8]) -> Result<Item<'_>, Violation> {
     match opcode {
         OpCode::Data(Data::Binary) => Ok(Item::Binary(payload)),
@@ -332,13 +332,13 @@ fn close_item(payload: &[u8]) -> Result<Item<'_>, Violation> {
     }
 }
 
-/// Whether a close frame may carry this code: those of RFC 6455 section 7.4.1 that are not
-/// reserved, those registered since (1012 to 1014), and those of libraries and applications.
+/// Whether a close frame may have this code: the codes of RFC 6455 section 7.4.1 that are not
+/// reserved, the codes registered later (1012 to 1014), and those for libraries and applications.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// The header at the front of `bytes` and its length; `None` when it is not there whole.
+/// The header at the beginning of `bytes`, and its length; `None` if it is incomplete.
 fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
     let mut cursor = Cursor::new(bytes);
     let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
@@ -377,7 +377,7 @@ fn check_start(data: Data, payload_len: usize, bounds: Bounds) -> Result<(), Vio
     Ok(())
 }
 
-/// Unmasks a piece of a payload that begins `offset` bytes into it (RFC 6455 section 5.3).
+/// Unmasks the piece of a payload that begins at `offset` (RFC 6455 section 5.3).
 fn unmask(piece: &mut [u8], mut mask: [u8; 4], offset: usize) {
     mask.rotate_left(offset % 4);
     let word = u32::from_ne_bytes(mask);
@@ -393,19 +393,19 @@ fn unmask(piece: &mut [u8], mut mask: [u8; 4], offset: usize) {
 
 const BAD_OPCODE: Violation = violation(1002, "reserved opcode");
 const RESERVED_BITS: Violation = violation(1002, "reserved bits set without an extension");
-const UNMASKED: Violation = violation(1002, "frames of a client must be masked");
-const BAD_CONTROL: Violation = violation(1002, "control frames are whole and at most 125 bytes");
+const UNMASKED: Violation = violation(1002, "client frames must be masked");
+const BAD_CONTROL: Violation = violation(1002, "control frame fragmented or longer than 125 bytes");
 const BAD_LENGTH: Violation = violation(1002, "frame length out of range");
 const NOTHING_TO_CONTINUE: Violation = violation(1002, "continuation without a message");
 const EXPECTED_CONTINUATION: Violation = violation(1002, "new message inside a fragmented one");
 const BAD_CLOSE_CODE: Violation = violation(1002, "invalid close code");
-const BINARY: Violation = violation(1003, "only text is spoken here");
+const BINARY: Violation = violation(1003, "binary messages are not supported");
 const NOT_UTF8: Violation = violation(1007, "text is not UTF-8");
 const REASON_NOT_UTF8: Violation = violation(1007, "close reason is not UTF-8");
 /// A message is longer than [`Bounds::message_bytes`].
 pub const TOO_BIG: Violation = violation(1009, "message too big");
 /// A message has more frames than [`Bounds::fragments`].
-pub const TOO_MANY_FRAMES: Violation = violation(1009, "message of too many frames");
+pub const TOO_MANY_FRAMES: Violation = violation(1009, "message has too many frames");
 
 const fn violation(code: u16, reason: &'static str) -> Violation {
     Violation { code, reason }

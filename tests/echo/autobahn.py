@@ -140,7 +140,7 @@ def product(wstest, folder, program):
     finally:
         server.kill()
     # That it stops is no complaint, and that cases of 64 KiB and more are refused is meant.
-    meant = ("[INFO] stopping", "sent too long a message and was closed (max_message_size")
+    meant = ("[INFO] stopping", "sent a message that is too long and was disconnected (max_message_size")
     told = complaints.splitlines()
     complaints = "; ".join(line for line in told if not any(words in line for words in meant))
     if not healthy or server.returncode != 0 or complaints:

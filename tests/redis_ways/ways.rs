@@ -67,7 +67,7 @@ fn a_way_that_cannot_be_meant_stops_the_start() {
         ("REDIS_URL", "localhost:6379", "must begin with redis://"),
         ("REDIS_URL", "redis://:hu/sh@localhost", "each of @ : / ? # % is written as"),
         ("REDIS_HOST", "localhost:6379", "a port belongs in REDIS_PORT"),
-        ("REDIS_SCHEME", "http", "is none of tcp, redis, tls, rediss, unix"),
+        ("REDIS_SCHEME", "http", "must be one of tcp, redis, tls, rediss, unix"),
     ] {
         let told = refused(&[(name, value)]);
         assert!(told.starts_with(&format!("environment: {name}: ")), "{told}");
@@ -75,5 +75,5 @@ fn a_way_that_cannot_be_meant_stops_the_start() {
         assert!(!told.contains("sh@"), "{told}");
     }
     let told = refused(&[("REDIS_HOST", "/r.sock"), ("REDIS_SCHEME", "tls")]);
-    assert!(told.contains("is a socket file, over which nobody speaks TLS"), "{told}");
+    assert!(told.contains("is a Unix socket, which does not support TLS"), "{told}");
 }

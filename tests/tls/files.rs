@@ -147,14 +147,14 @@ fn a_fault_of_an_authority_is_told_with_its_file() {
 fn an_option_without_effect_is_told() {
     let folder = Folder::new();
     for (key, value, fault) in [
-        ("peer_name", json!("a"), "has no meaning here: it is the name a client expects"),
-        ("disable_compression", json!(true), "has no meaning here: TLS is never compressed"),
+        ("peer_name", json!("a"), "has no effect: it is the name that a client expects"),
+        ("disable_compression", json!(true), "has no effect: TLS is never compressed"),
         ("loacl_pk", json!("a"), "is not a known key; did you mean local_pk?"),
         ("cafile", json!("a"), "is about certificates of clients and needs verify_peer"),
         ("verify_peer", json!(true), "asks clients for a certificate, and needs cafile"),
         ("crypto_method", json!(16), ""),
-        ("crypto_method", json!(33), "\"33\" is none of PHP's methods for servers"),
-        ("alpn_protocols", json!("h2"), "\"h2\" is not spoken here, http/1.1 is"),
+        ("crypto_method", json!(33), "\"33\" is not one of PHP's methods for servers"),
+        ("alpn_protocols", json!("h2"), "\"h2\" is not supported; use http/1.1"),
         ("ciphers", json!("RC4-SHA"), "names none of the suites there are: "),
     ] {
         let mut options = options(&folder);
@@ -162,7 +162,7 @@ fn an_option_without_effect_is_told() {
         let told = refused(&folder, options);
         let place = "reverb.json: servers.reverb.options.tls";
         let expected = match fault {
-            "" => format!("{place}: leave no version of TLS: 1.2 and 1.3 are spoken here"),
+            "" => format!("{place}: leave no supported version of TLS: only 1.2 and 1.3"),
             fault => format!("{place}.{key}: {fault}"),
         };
         assert!(told.starts_with(&expected), "{told}");

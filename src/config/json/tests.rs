@@ -1,4 +1,4 @@
-//! What `reverb.json` may say, and how each mistake in it is told.
+//! The contents of `reverb.json`, and the error for each mistake.
 
 use super::*;
 use crate::config::ClientEvents;
@@ -77,7 +77,7 @@ fn limits_are_set_by_name() {
 }
 
 #[test]
-fn our_additions_to_an_app_are_read() {
+fn settings_that_laravel_lacks_are_read() {
     let mut entry = app("1", "k");
     for key in [
         "subscription_count",
@@ -100,7 +100,7 @@ fn apps_may_have_names_as_php_arrays_do() {
 }
 
 #[test]
-fn the_default_names_the_server_that_counts() {
+fn the_default_selects_the_server() {
     let text = json!({"default": "b", "servers": {"a": {"port": 1}, "b": {"port": 2}}});
     assert_eq!(read_text(&text.to_string()).unwrap().0.server.port, 2);
     let missing = json!({"default": "c", "servers": {"a": {}}});
@@ -113,7 +113,7 @@ fn the_default_names_the_server_that_counts() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_the_one_that_was_meant() {
+fn an_unknown_key_gets_a_suggestion() {
     let known = [
         (json!({"server": {}}), "f: server: is not a known key; did you mean servers?"),
         (json!({"apps": {"app": []}}), "f: apps.app: is not a known key; did you mean apps?"),
@@ -157,7 +157,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn a_wrong_value_is_told_with_its_path() {
+fn an_invalid_value_is_named_by_its_path() {
     let wrong = [
         (json!([1]), "f: must be an object"),
         (json!({"servers": 1}), "f: servers: must be an object"),
@@ -193,7 +193,7 @@ fn a_wrong_value_is_told_with_its_path() {
 }
 
 #[test]
-fn an_app_has_all_its_credentials() {
+fn an_app_needs_all_its_credentials() {
     for (key, without) in [
         ("app_id", json!({"key": "k", "secret": "hush"})),
         ("key", json!({"app_id": "1", "key": null, "secret": "hush"})),
@@ -207,14 +207,14 @@ fn an_app_has_all_its_credentials() {
 #[test]
 fn no_two_apps_share_an_id_or_a_key() {
     let told = refused(with_apps(json!([app("1", "a"), app("2", "b"), app("1", "c")])));
-    assert_eq!(told, "f: apps.apps[2].app_id: is that of apps.apps[0] too");
+    assert_eq!(told, "f: apps.apps[2].app_id: is the same as in apps.apps[0]");
     let told = refused(with_apps(json!([app("1", "a"), app("2", "a")])));
-    assert_eq!(told, "f: apps.apps[1].key: is that of apps.apps[0] too");
+    assert_eq!(told, "f: apps.apps[1].key: is the same as in apps.apps[0]");
 }
 
 #[test]
 #[cfg(feature = "tls")]
-fn what_is_said_of_tls_is_read_and_told_with_its_place() {
+fn tls_options_are_read_and_errors_name_their_path() {
     let tls = |value| with_server(json!({"options": {"tls": value}}));
     let tree = tls(json!({"local_cert": "c", "ciphers": "HIGH:RC4-SHA"}));
     let (config, _, warnings) = read_text(&tree.to_string()).unwrap();
@@ -222,29 +222,29 @@ fn what_is_said_of_tls_is_read_and_told_with_its_place() {
     let place = "f: servers.reverb.options.tls";
     assert_eq!(
         warnings,
-        [format!("{place}.ciphers: names suites that are not spoken here: \"RC4-SHA\"")]
+        [format!("{place}.ciphers: names unsupported cipher suites: \"RC4-SHA\"")]
     );
     let told = refused(tls(json!({"local_crt": "c"})));
     assert_eq!(told, format!("{place}.local_crt: is not a known key; did you mean local_cert?"));
     let told = refused(tls(json!({"crypto_method": 16})));
-    assert!(told.starts_with(&format!("{place}: leave no version of TLS")), "{told}");
+    assert!(told.starts_with(&format!("{place}: leave no supported version of TLS")), "{told}");
     assert_eq!(refused(tls(json!("c"))), format!("{place}: must be an object"));
 }
 
 #[test]
 #[cfg(not(feature = "tls"))]
-fn a_server_with_tls_is_refused() {
+fn a_server_with_tls_is_rejected() {
     let tls = |value| with_server(json!({"options": {"tls": value}}));
     assert!(read_text(&tls(json!({"local_cert": null})).to_string()).is_ok());
     assert_eq!(
         refused(tls(json!({"local_cert": "/etc/cert.pem"}))),
-        "f: servers.reverb.options.tls: this build has no TLS; leave it to nginx, or build with \
-         the feature tls"
+        "f: servers.reverb.options.tls: this build has no TLS; terminate TLS in nginx, or build \
+         with the feature tls"
     );
 }
 
 #[test]
-fn what_has_no_meaning_is_warned_of() {
+fn settings_without_effect_cause_warnings() {
     let mut tree = with_apps(json!([app("1", "k")]));
     tree["apps"]["provider"] = json!("database");
     tree["apps"]["apps"][0]["allowed_origins"] = json!([]);
@@ -253,9 +253,10 @@ fn what_has_no_meaning_is_warned_of() {
     assert_eq!(
         warnings,
         [
-            "f: servers.reverb.options.tcp: is an option of PHP's sockets and has no meaning here",
-            "f: apps.provider: only config is known here; apps.apps is served",
-            "f: apps.apps[0].allowed_origins: is empty: no browser may connect",
+            "f: servers.reverb.options.tcp: is an option of PHP's sockets and has no effect",
+            "f: apps.provider: only the provider config is supported; using apps.apps",
+            "f: apps.apps[0].allowed_origins: is empty, so no browser can connect; use [\"*\"] to allow \
+             all",
         ]
     );
 }

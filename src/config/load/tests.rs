@@ -1,4 +1,4 @@
-//! Which source wins, and what happens where there is none.
+//! The precedence of the sources, and the behaviour without any.
 
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const CREDENTIALS: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\n";
 const FILE_APP: &str = r#""apps":{"apps":[{"app_id":"2","key":"f","secret":"t"}]}"#;
 
-/// A directory of its own for one test, gone with it.
+/// A temporary directory for one test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -47,7 +47,7 @@ fn variables(process: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 #[test]
-fn without_any_source_an_app_is_made_up_for_this_machine_alone() {
+fn without_any_source_the_app_is_generated_and_local() {
     let loaded = Dir::new(&[]).load(&[]);
     assert!(loaded.generated_app);
     assert_eq!(loaded.config.server.host, "127.0.0.1");
@@ -57,7 +57,7 @@ fn without_any_source_an_app_is_made_up_for_this_machine_alone() {
 }
 
 #[test]
-fn an_app_that_is_made_up_is_not_served_to_others() {
+fn a_generated_app_is_served_on_loopback_only() {
     let dir = Dir::new(&[("reverb.json", r#"{"servers":{"reverb":{"host":"10.0.0.1"}}}"#)]);
     let told = "no app for 10.0.0.1: set REVERB_APP_ID, REVERB_APP_KEY and \
                 REVERB_APP_SECRET (`reverb install` does); without them the server listens \
@@ -76,7 +76,7 @@ fn an_app_that_is_made_up_is_not_served_to_others() {
 }
 
 #[test]
-fn with_an_app_everybody_may_come() {
+fn with_an_app_the_server_listens_on_all_addresses() {
     let loaded = Dir::new(&[(".env", CREDENTIALS)]).load(&[]);
     assert!(!loaded.generated_app);
     assert_eq!(loaded.config.server.host, "0.0.0.0");
@@ -84,7 +84,7 @@ fn with_an_app_everybody_may_come() {
 }
 
 #[test]
-fn flag_file_environment_default_is_the_order() {
+fn precedence_is_flag_file_environment_default() {
     let env = "REVERB_SERVER_HOST=1.1.1.1\nREVERB_SERVER_PORT=1\nREVERB_SERVER_PATH=env\n\
                REVERB_HOST=env\n";
     let file = r#"{"servers":{"reverb":{"port":2,"path":"file","hostname":null}}}"#;
@@ -110,7 +110,7 @@ fn flag_file_environment_default_is_the_order() {
 
 #[test]
 fn the_apps_of_the_file_are_all_apps() {
-    // Half the credentials and a wrong interval are no error where nobody reads them.
+    // Missing credentials and an invalid interval are no errors, because nothing uses them.
     let env = "REVERB_APP_ID=1\nREVERB_APP_PING_INTERVAL=x\nREVERB_APP_MAX_CONNECTIONS=5\n";
     let file = format!("{{{FILE_APP}}}");
     let loaded = Dir::new(&[(".env", env), ("reverb.json", file.as_str())]).load(&[]);
@@ -122,7 +122,7 @@ fn the_apps_of_the_file_are_all_apps() {
 }
 
 #[test]
-fn a_file_that_is_named_must_be_there() {
+fn a_file_named_by_a_flag_must_exist() {
     let dir = Dir::new(&[(".env", CREDENTIALS)]);
     let sources = Sources { config_file: Some("no.json".into()), ..dir.sources() };
     let told = "no.json: cannot be read: No such file or directory (os error 2)";
@@ -156,7 +156,7 @@ fn redis_matters_only_with_scaling() {
 }
 
 #[test]
-fn a_wrong_flag_is_told_as_such() {
+fn an_invalid_flag_is_named() {
     let dir = Dir::new(&[]);
     let refused = |sources: Sources| dir.refused(&sources, &[]);
     let sources = || dir.sources();
@@ -170,14 +170,14 @@ fn a_wrong_flag_is_told_as_such() {
     );
     assert_eq!(
         refused(Sources { path: Some("a?".into()), ..sources() }),
-        "command line: --path: \"a?\" cannot be the beginning of a URL's path"
+        "command line: --path: \"a?\" is not a valid URL path"
     );
 }
 
 #[test]
 fn faults_of_the_files_come_through() {
     let dir = Dir::new(&[(".env", "A='b")]);
-    assert_eq!(dir.refused(&dir.sources(), &[]), ".env:1: a single quote is not closed");
+    assert_eq!(dir.refused(&dir.sources(), &[]), ".env:1: missing closing single quote");
     let dir = Dir::new(&[("reverb.json", "{")]);
     let told = dir.refused(&dir.sources(), &[]);
     assert_eq!(told, "reverb.json:1:1: EOF while parsing an object");
@@ -187,11 +187,11 @@ fn faults_of_the_files_come_through() {
 }
 
 #[test]
-fn slips_are_warned_of() {
+fn misspelt_variables_cause_warnings() {
     let loaded = Dir::new(&[]).load(&[("REVERB_SERVER_PROT", "1")]);
     assert_eq!(
         loaded.warnings,
-        ["environment: REVERB_SERVER_PROT: is no variable of this server; did you mean \
+        ["environment: REVERB_SERVER_PROT: is not a known variable; did you mean \
           REVERB_SERVER_PORT?"]
     );
 }

@@ -1,4 +1,4 @@
-//! Tests of `redis`: every way to name a Redis, and what is said of the others.
+//! Every form of an address of Redis, and the errors for invalid ones.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn by_host(host: &str, port: u16) -> Result<RedisTarget, Error> {
 }
 
 #[test]
-fn a_url_names_everything() {
+fn a_url_may_contain_everything() {
     let target = by_url("redis://user:p%40ss@redis.example:6380/2");
     assert_eq!(target.transport, tcp("redis.example", 6380));
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_url_names_everything() {
 }
 
 #[test]
-fn a_password_goes_without_a_user_and_may_hold_anything() {
+fn a_password_needs_no_user_and_may_contain_anything() {
     for (url, username, password) in [
         ("redis://:p@h", None, Some("p")),
         ("redis://u:a:b@h", Some("u"), Some("a:b")),
@@ -64,7 +64,7 @@ fn a_password_goes_without_a_user_and_may_hold_anything() {
 }
 
 #[test]
-fn the_database_stands_in_the_path_or_the_query() {
+fn the_database_is_in_the_path_or_the_query() {
     for (url, database) in [
         ("redis://h/3", 3),
         ("redis://h?db=4", 4),
@@ -130,17 +130,17 @@ fn the_scheme_may_stand_alone() {
     assert_eq!(of("tls", "h"), Ok(true));
     assert_eq!(of("tcp", "h"), Ok(false));
     assert_eq!(of("unix", "/r.sock"), Ok(false));
-    // What stands before the host says the same more closely.
+    // The scheme of the host takes precedence.
     assert_eq!(of("tcp", "tls://h"), Ok(true));
     let told = of("tls", "/r.sock").unwrap_err().to_string();
     let place = "configuration: servers.reverb.scaling.server.";
-    assert_eq!(told, format!("{place}host: is a socket file, over which nobody speaks TLS"));
+    assert_eq!(told, format!("{place}host: is a Unix socket, which does not support TLS"));
     let told = of("http", "h").unwrap_err().to_string();
-    assert_eq!(told, format!("{place}scheme: is none of tcp, redis, tls, rediss, unix"));
+    assert_eq!(told, format!("{place}scheme: must be one of tcp, redis, tls, rediss, unix"));
 }
 
 #[test]
-fn a_certificate_is_for_the_host_unless_another_name_is_given() {
+fn the_expected_name_is_the_host_unless_set() {
     assert_eq!(by_url("tls://h").tls.unwrap().peer_name.as_deref(), Some("h"));
     let tls = RedisTls { peer_name: Some("n".into()), ..RedisTls::default() };
     let scaling = Scaling { url: Some("tls://h".into()), tls, ..Scaling::default() };
@@ -149,7 +149,7 @@ fn a_certificate_is_for_the_host_unless_another_name_is_given() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_without_a_word_of_it() {
+fn invalid_values_are_rejected_and_never_quoted() {
     for (text, reason) in [
         ("hemlig", NO_SCHEME),
         ("hemlig:6379", NO_SCHEME),
@@ -168,9 +168,9 @@ fn what_cannot_be_meant_is_refused_without_a_word_of_it() {
         ("redis://1:2:3", WRONG_HOST),
         ("redis://h/hemlig", "has a database that is not between 0 and 2147483647"),
         ("redis://h/-1", "has a database that is not between 0 and 2147483647"),
-        ("unix:", "must have the path of a socket file: unix:/run/redis.sock"),
-        ("unix:r.sock", "must have the path of a socket file: unix:/run/redis.sock"),
-        ("unix://host/r.sock", "must have the path of a socket file: unix:/run/redis.sock"),
+        ("unix:", "must have the path of a Unix socket: unix:/run/redis.sock"),
+        ("unix:r.sock", "must have the path of a Unix socket: unix:/run/redis.sock"),
+        ("unix://host/r.sock", "must have the path of a Unix socket: unix:/run/redis.sock"),
     ] {
         let told = url(text).unwrap_err();
         assert_eq!(told.split(ESCAPED).next(), Some(reason), "{text}");
@@ -184,7 +184,7 @@ fn what_cannot_be_meant_is_refused_without_a_word_of_it() {
 }
 
 #[test]
-fn the_log_sees_the_place_and_not_the_password() {
+fn the_log_shows_the_address_but_not_the_password() {
     let target = by_url("rediss://u:hemlig@h:1/2");
     assert_eq!(target.to_string(), "h:1");
     assert_eq!(by_url("redis://[::1]").to_string(), "[::1]:6379");

@@ -1,4 +1,4 @@
-//! What each kind of setting takes, and how the rest is told.
+//! The valid values of each kind of setting, and the errors for others.
 
 use super::*;
 use crate::config::ClientEvents;
@@ -33,7 +33,7 @@ fn a_number_may_be_a_number_or_text() {
 }
 
 #[test]
-fn a_switch_may_be_a_boolean_a_number_or_text() {
+fn a_boolean_may_be_a_boolean_a_number_or_text() {
     for on in [json!(true), json!("true"), json!("(true)"), json!("TRUE"), json!(1)] {
         assert!(server("scaling.enabled", on).unwrap().server.scaling.enabled);
     }
@@ -56,7 +56,7 @@ fn null_and_empty_text_leave_the_default() {
 }
 
 #[test]
-fn text_is_text_and_only_an_app_id_may_be_a_number() {
+fn only_the_text_of_an_app_id_may_be_a_number() {
     assert_eq!(server("host", json!(1)).unwrap_err(), "must be text");
     assert_eq!(app("secret", json!(123)).unwrap_err(), "must be text");
     assert_eq!(app("app_id", json!(123)).unwrap().id, "123");
@@ -64,14 +64,14 @@ fn text_is_text_and_only_an_app_id_may_be_a_number() {
 }
 
 #[test]
-fn an_address_in_brackets_loses_them() {
+fn brackets_of_an_address_are_removed() {
     assert_eq!(server("host", json!("[::1]")).unwrap().server.host, "::1");
     let refused = server("host", json!("a b")).unwrap_err();
     assert_eq!(refused, "\"a b\" is not a host name");
 }
 
 #[test]
-fn an_activity_timeout_of_zero_is_refused() {
+fn an_activity_timeout_of_zero_is_rejected() {
     let refused = app("activity_timeout", json!(0)).unwrap_err();
     assert_eq!(refused, "0 is not between 1 and 31536000");
 }
@@ -87,7 +87,7 @@ fn origins_are_a_list_of_texts() {
     let setting = APP.iter().find(|s| s.key == "allowed_origins").unwrap();
     setting.set_text(&mut draft, "a.example, ,*.b").unwrap();
     assert_eq!(draft.app.allowed_origins, ["a.example", "*.b"]);
-    assert_eq!(setting.set_text(&mut draft, " , "), Err("names nothing".into()));
+    assert_eq!(setting.set_text(&mut draft, " , "), Err("is an empty list".into()));
 }
 
 #[test]
@@ -96,18 +96,18 @@ fn client_events_come_from_all_members_or_none() {
     assert_eq!(from("all").unwrap().accept_client_events_from, ClientEvents::All);
     assert_eq!(from("none").unwrap().accept_client_events_from, ClientEvents::None);
     assert_eq!(from("members").unwrap().accept_client_events_from, ClientEvents::Members);
-    assert_eq!(from("some").unwrap_err(), "\"some\" is none of all, members, none");
+    assert_eq!(from("some").unwrap_err(), "\"some\" is not one of all, members, none");
 }
 
 #[test]
-fn a_rate_limit_counts_only_where_it_is_switched_on() {
+fn a_rate_limit_must_be_enabled() {
     assert_eq!(app("rate_limiting.max_attempts", json!(5)).unwrap().rate_limit, None);
     let on = app("rate_limiting.enabled", json!(true)).unwrap();
     assert_eq!(on.rate_limit, Some(DEFAULT_RATE_LIMIT));
 }
 
 #[test]
-fn the_scheme_is_checked_though_nothing_uses_it() {
+fn the_scheme_is_validated_although_unused() {
     let scheme = SERVER.iter().find(|s| s.variable == "REVERB_SCHEME").unwrap();
     let mut config = Config::default();
     assert_eq!(scheme.set_text(&mut config, "https"), Ok(()));
@@ -116,7 +116,7 @@ fn the_scheme_is_checked_though_nothing_uses_it() {
 }
 
 #[test]
-fn every_key_and_every_variable_stands_in_the_tables_once() {
+fn keys_and_variables_are_unique() {
     let keys = SERVER.iter().map(|s| ("server", s.key));
     let keys: Vec<_> = keys.chain(APP.iter().map(|s| ("app", s.key))).collect();
     for (at, key) in keys.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Which options of PHP's SSL context are followed, and how the others are told.
+//! The supported options of PHP's SSL context, and the errors for others.
 
 use super::*;
 use serde_json::json;
@@ -14,7 +14,7 @@ fn read(options: Value) -> Result<Tls, String> {
 }
 
 #[test]
-fn options_that_are_null_or_empty_are_not_there() {
+fn options_that_are_null_or_empty_are_ignored() {
     let names = KEYS.iter().chain(MEANINGLESS.iter().map(|(name, _)| name));
     for empty in [Value::Null, json!("")] {
         let options = names.clone().map(|name| ((*name).to_owned(), empty.clone())).collect();
@@ -25,17 +25,17 @@ fn options_that_are_null_or_empty_are_not_there() {
 }
 
 #[test]
-fn each_option_without_a_meaning_says_why() {
+fn each_option_without_effect_has_a_reason() {
     for (name, reason) in MEANINGLESS {
         for value in [json!(true), json!(false), json!("a"), json!([1])] {
             let told = read(json!({*name: value})).unwrap_err();
-            assert_eq!(told, format!("{name}: has no meaning here: {reason}"));
+            assert_eq!(told, format!("{name}: has no effect: {reason}"));
         }
     }
 }
 
 #[test]
-fn values_of_a_wrong_kind_are_refused() {
+fn values_of_a_wrong_type_are_rejected() {
     for key in KEYS {
         for value in [json!({"a": {}}), json!([[]]), json!(1.5)] {
             let told = read(json!({*key: value})).unwrap_err();
@@ -69,18 +69,18 @@ fn versions_are_what_all_options_allow() {
         json!({"max_proto_version": 32, "ciphers": "TLS_AES_128_GCM_SHA256"}),
     ] {
         let told = read(options.clone()).unwrap_err();
-        assert!(told.starts_with(": leave no version"), "{options}: {told}");
+        assert!(told.starts_with(": leave no supported version"), "{options}: {told}");
     }
     for wrong in [json!(0), json!(1), json!(65), json!(128), json!(-2), json!("TLSv1_2_CLIENT")] {
         let told = read(json!({"crypto_method": wrong})).unwrap_err();
-        assert!(told.contains("is none of PHP's methods for servers"), "{told}");
+        assert!(told.contains("is not one of PHP's methods for servers"), "{told}");
     }
     let told = read(json!({"min_proto_version": 96})).unwrap_err();
     assert_eq!(told, "min_proto_version: must be one version: 32 is TLS 1.2, 64 is TLS 1.3");
 }
 
 #[test]
-fn suites_are_taken_by_either_name_in_the_order_given() {
+fn suites_have_two_names_and_keep_their_order() {
     for (list, taken) in [
         (
             "ECDHE-RSA-AES128-GCM-SHA256:TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
@@ -93,11 +93,14 @@ fn suites_are_taken_by_either_name_in_the_order_given() {
     let rest = read(json!({"ciphers": "HIGH:!ECDHE-RSA-AES128-GCM-SHA256:!MD5"})).unwrap();
     assert_eq!(rest.ciphers.len(), CIPHERS.len() - 1);
     let told = read(json!({"ciphers": "!MD5:RC4-SHA"})).unwrap_err();
-    assert!(told.starts_with("ciphers: names none of the suites there are: TLS_AES_256"), "{told}");
+    assert!(
+        told.starts_with("ciphers: has no supported cipher suite; supported are TLS_AES_256"),
+        "{told}"
+    );
 }
 
 #[test]
-fn names_of_certificates_are_checked() {
+fn names_of_certificates_are_validated() {
     let tls = read(json!({"SNI_server_certs": {
         "A.test": "/a", "*.b.test": {"local_cert": "/b", "local_pk": "/k"}
     }}));
@@ -105,9 +108,9 @@ fn names_of_certificates_are_checked() {
     let names: Vec<_> = tls.sni_server_certs.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["*.b.test", "a.test"]);
     for (name, value, fault) in [
-        ("a b", json!("/a"), "is not a host name, nor one behind *."),
-        ("a.*", json!("/a"), "is not a host name, nor one behind *."),
-        ("", json!("/a"), "is not a host name, nor one behind *."),
+        ("a b", json!("/a"), "is neither a host name nor *. and a host name"),
+        ("a.*", json!("/a"), "is neither a host name nor *. and a host name"),
+        ("", json!("/a"), "is neither a host name nor *. and a host name"),
         ("a", json!({}), "must be a path, or have one as local_cert"),
         ("a", json!({"local_cert": "/a", "passphrase": "hush"}), "\"passphrase\" is not a known"),
         ("a", json!({"local_cert": "/a", "local_pk": 1}), "must be the path of a file"),
@@ -124,7 +127,7 @@ fn the_passphrase_is_never_shown() {
 }
 
 #[test]
-fn the_certificate_of_a_host_is_found_where_herd_and_valet_keep_it() {
+fn certificates_of_herd_and_valet_are_found() {
     let home = std::env::temp_dir().join(format!("reverb-home-{}", std::process::id()));
     let [herd, valet] = HOST_CERTIFICATES.map(|folder| home.join(folder));
     fs::create_dir_all(&herd).unwrap();

@@ -1,4 +1,7 @@
-//! Chunked bodies as they arrive, each byte looked at once. Nothing here knows a header.
+//! Decodes chunked bodies as they arrive. Headers are parsed in `http`.
+//!
+//! Written by hand because `httparse` parses a complete line with a chunk size only: it keeps no state
+//! for bytes that are split at any point, and has no limit for extensions and trailers.
 
 use super::{HttpError, body_too_large};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -9,18 +12,18 @@ pub struct Chunked {
     state: ChunkState,
     /// Whether the last byte was a CR.
     carriage_return: bool,
-    /// Bytes of extensions and trailers so far, which are read past.
+    /// The bytes of extensions and trailers, which are skipped.
     ignored: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum ChunkState {
-    /// In the digits of a size; how many there were, at most 8.
+    /// In the digits of a size, of which there are at most 8.
     Size {
         size: usize,
         digits: u8,
     },
-    /// Behind the digits, up to the end of the line; whether an extension has begun.
+    /// After the digits, up to the end of the line; `named` says whether an extension has begun.
     Extension {
         size: usize,
         named: bool,
@@ -30,7 +33,7 @@ enum ChunkState {
     },
     /// The line end after the data.
     DataEnd,
-    /// In a trailer; whether its line has a character yet.
+    /// In a trailer; `blank` says whether its line is empty so far.
     Trailer {
         blank: bool,
     },
@@ -48,13 +51,13 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Takes bytes from the front of `input` and appends what they carry to `body`. Says how many
-    /// it took; the body is whole when [`Chunked::is_done`] says so.
+    /// Decodes bytes of `input`, appends the content to `body`, and returns how many bytes it read.
+    /// The body is complete once [`Chunked::is_done`] returns true.
     ///
     /// # Errors
     ///
-    /// 400 for what is no chunk; 413 when the body would be longer than `body_max` bytes, with
-    /// the text of [`body_too_large`].
+    /// 400 for invalid framing; 413 with the text of [`body_too_large`] if the body would be longer
+    /// than `body_max` bytes.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -84,11 +87,11 @@ impl Chunked {
         matches!(self.state, ChunkState::Done)
     }
 
-    /// Writes down how far it is, or reads it.
+    /// Saves or restores the state.
     ///
     /// # Errors
     ///
-    /// What is read is cut.
+    /// The saved state is incomplete or invalid.
     pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let (mut kind, mut size, mut more) = match self.state {
             ChunkState::Size { size, digits } => (0, size, digits),
@@ -114,8 +117,8 @@ impl Chunked {
         c.int(&mut self.ignored)
     }
 
-    /// Takes a byte of a line. Every line ends with CR and LF, neither alone: what another server
-    /// in front might take for the end of a line must not be another one here.
+    /// Handles a byte of a line. Every line ends with CR and LF: a proxy that treats one of them
+    /// alone differently would see another request (request smuggling).
     fn line_byte(&mut self, byte: u8, body_len: usize, body_max: usize) -> Result<(), HttpError> {
         let bad = || HttpError::new(400, "Bad request: not a chunked body.");
         let ends = std::mem::replace(&mut self.carriage_return, byte == b'\r');
@@ -154,8 +157,8 @@ impl Chunked {
             (ChunkState::Trailer { .. }, _) => ChunkState::Trailer { blank: false },
             (state @ (ChunkState::Data { .. } | ChunkState::Done), _) => state,
         };
-        // Sizes of a byte each would let six bytes of framing through for one of body for ever;
-        // that is bounded by `body_max`. What carries no body has a bound of its own.
+        // `body_max` also bounds the framing of chunks, at most six bytes for each byte of the body.
+        // Extensions and trailers contribute nothing to the body, so they need their own limit.
         if matches!(self.state, ChunkState::Extension { .. } | ChunkState::Trailer { .. }) {
             self.ignored += 1;
             if self.ignored > IGNORED_MAX.max(body_max) {
@@ -166,7 +169,7 @@ impl Chunked {
     }
 }
 
-/// Bytes of chunk extensions and trailers a request may have, beyond a body's worth.
+/// The limit for bytes of extensions and trailers, if `body_max` is less.
 const IGNORED_MAX: usize = 16_384;
 
 #[cfg(test)]
@@ -174,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunked_body_is_the_same_wherever_it_is_cut() {
+    fn a_chunked_body_is_the_same_wherever_it_is_split() {
         let bytes = b"5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: x\r\n\r\nGET";
         for piece in 1..bytes.len() {
             let (mut chunked, mut body, mut taken) = (Chunked::default(), Vec::new(), 0);
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_exceeds_all_numbers_with_what_came_before_it_is_too_large() {
+    fn a_size_that_would_overflow_is_too_large() {
         // The decoder is after the digits of a chunk of the greatest size.
         let mut state = Codec::writer();
         for mut number in [1, usize::MAX as u64, 0, 0, 0] {
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_none_or_too_long_are_refused() {
+    fn invalid_and_too_long_chunks_are_rejected() {
         let status = |bytes: &[u8]| {
             Chunked::default().decode(bytes, &mut Vec::new(), 10).map_err(|reject| reject.status)
         };

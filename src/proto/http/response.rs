@@ -1,4 +1,4 @@
-//! Responses to bytes. What is answered is decided elsewhere.
+//! Encodes responses. The hub decides which response a request gets.
 
 use std::borrow::Cow;
 
@@ -9,42 +9,42 @@ use super::HttpError;
 use crate::config::LimitKind;
 use crate::proto::websocket::Frame;
 
-/// A response, before it is bytes.
+/// A response.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status.
     pub status: u16,
     /// The body's media type.
     pub content_type: &'static str,
-    /// Headers of this status alone, as `("Allow", "GET")`.
+    /// Headers that only this response has, such as `("Allow", "GET")`.
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: Cow<'static, str>,
-    /// The bound the request has hit, if it has.
+    /// The limit that the request exceeded, if any.
     pub bound: Option<LimitKind>,
 }
 
 impl Response {
-    /// A JSON answer.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let content_type = "application/json";
         Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
 
-    /// A sentence for a person.
+    /// A response with a plain text body.
     pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let content_type = "text/plain; charset=utf-8";
         Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
     }
 
-    /// The same with a header.
+    /// Adds a header.
     pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The bytes. A `HEAD` request is answered `without_body`; `connection` is the value of that
-    /// header, where one is due; `date` is the time as [`date`] writes it.
+    /// Encodes the response. `without_body` is for `HEAD` requests, `connection` is the value of that
+    /// header, if it is needed, and `date` is formatted by [`date`].
     pub fn encode(&self, without_body: bool, connection: Option<&str>, date: &str) -> Frame {
         let mut text = self.start(192 + self.body.len(), date);
         text.push_str("\r\nContent-Length: ");
@@ -85,7 +85,7 @@ impl Response {
         text
     }
 
-    /// Appends the headers of this response alone, and the end of the head.
+    /// Appends the headers that only this response has, and the end of the head.
     fn push_headers(&self, text: &mut String, connection: Option<&str>) {
         let connection = connection.map(|value| ("Connection", value));
         for (name, value) in self.headers.iter().copied().chain(connection) {
@@ -110,12 +110,13 @@ fn push_number(text: &mut String, number: usize) {
     text.push(char::from(b'0' + (number % 10) as u8));
 }
 
-/// What answers a client that waits before it sends its body.
+/// The response to a client that waits before it sends the body.
 pub fn continue_frame() -> Frame {
     Frame::from(&b"HTTP/1.1 100 Continue\r\n\r\n"[..])
 }
 
-/// The answer that makes a connection a WebSocket (RFC 6455 section 4.2.2), in Reverb's order.
+/// The response that completes a WebSocket handshake (RFC 6455 section 4.2.2), with the headers in
+/// the order of Laravel Reverb.
 pub fn switching_protocols(key: &[u8]) -> Frame {
     let accept = tungstenite::handshake::derive_accept_key(key);
     let text = format!(
@@ -145,8 +146,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A time as HTTP writes it (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`. A time after
-/// the year 9999, which a broken clock may show, is written as the last second of that year.
+/// Formats a time for HTTP (RFC 9110 section 5.6.7): `Mon, 23 Nov 2026 16:15:33 GMT`. A time after
+/// the year 9999, which a broken clock may show, becomes the last second of that year.
 pub fn date(unix_s: u64) -> String {
     let time = i64::try_from(unix_s).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     let time = time.unwrap_or(PrimitiveDateTime::MAX.assume_utc());

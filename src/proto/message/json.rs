@@ -1,5 +1,5 @@
-//! JSON texts: read only as far as a caller asks, and strings written. A value that is passed on
-//! stays the text it was. Nothing here knows what a member means.
+//! JSON texts, parsed only as far as the caller needs, and JSON strings, encoded. A value that is
+//! forwarded stays the same text. What a member means is known in `message`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::fmt;
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of a JSON object, each as the text it was. Of two of one name the last counts, as
-/// in PHP.
+/// The members of a JSON object, each as its JSON text. Of two members with one name the last
+/// counts, as in PHP.
 #[derive(Debug, Default)]
 pub struct Object<'a> {
-    /// As they stand: the few that are asked for are found faster than a map of all is built.
+    /// In the order of the text. A linear search for a few members is faster than building a map.
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Object<'a> {
         self.members.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// The value of each name, sorted by these.
+    /// The values, sorted by name.
     pub fn values(&self) -> Vec<&'a RawValue> {
         let mut values = BTreeMap::new();
         for (name, value) in &self.members {
@@ -98,33 +98,33 @@ pub fn array(text: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(text).ok()
 }
 
-/// What PHP takes for an array: the elements of a list, the values of an object.
+/// The elements of what PHP calls an array: those of a list, or the values of an object.
 pub fn elements(text: &str) -> Option<Vec<&RawValue>> {
     array(text).or_else(|| Some(object(text)?.values()))
 }
 
 /// The text of this JSON text, if it is a string.
 pub fn string(text: &str) -> Option<Cow<'_, str>> {
-    // Whatever begins otherwise is none, and needs no error made of it.
+    // Anything else is not a string; this check avoids the cost of an error.
     let is_string = text.trim_ascii_start().starts_with('"');
     is_string.then(|| serde_json::from_str(text).ok()).flatten().map(|Name(text)| text)
 }
 
-/// Whether this JSON text, which was parsed before, is a string: found out without decoding it,
-/// unless an escape in it may name half a character, which parsing passes over.
+/// Whether this valid JSON text is a string that can be decoded. Only a `\u` escape needs a closer
+/// look: it may be half a surrogate pair, which `RawValue` accepts.
 pub fn is_string(json: &str) -> bool {
     json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
 }
 
-/// Whether this JSON text, which was parsed before, is a string of nothing but white space.
+/// Whether this valid JSON text is a string of white space only, or empty.
 pub fn is_blank_string(json: &str) -> bool {
     let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
-    // Most strings show by their first byte that they are not.
+    // For most strings the first byte rules it out.
     let may_be = rest.is_some_and(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\');
     may_be && string(json).is_some_and(|text| text.trim().is_empty())
 }
 
-/// Text as a JSON string.
+/// Encodes a text as a JSON string.
 pub fn json_string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     push_json_string(&mut out, text);
@@ -138,7 +138,7 @@ pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Bytes that a text takes within a JSON string.
+/// The length of a text in a JSON string, in bytes.
 pub fn escaped_len(text: &str) -> usize {
     let len = |byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
@@ -148,7 +148,7 @@ pub fn escaped_len(text: &str) -> usize {
     text.bytes().map(len).sum()
 }
 
-/// Bytes that a text takes within a JSON string that is itself within another.
+/// The length of a text in a JSON string that is itself in a JSON string, in bytes.
 pub fn twice_escaped_len(text: &str) -> usize {
     let len = |byte| match byte {
         b'"' | b'\\' => 4,
@@ -159,10 +159,10 @@ pub fn twice_escaped_len(text: &str) -> usize {
     text.bytes().map(len).sum()
 }
 
-/// Appends text, escaped as within a JSON string, without quotes.
+/// Appends text, escaped for a JSON string, without quotes.
 pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
-    // Most text has nothing to escape, and is copied in one piece.
+    // Most texts need no escapes and are copied in one piece.
     while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
         out.push_str(&rest[..at]);
         let escaped = rest.as_bytes()[at];
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_members_of_one_name_the_last_counts() {
+    fn the_last_of_two_members_with_one_name_counts() {
         let text = r#"{"b":1,"\u0061":2,"b":[3, 4],"a":5}"#;
         let object = object(text).unwrap();
         assert_eq!(object.get("a").map(RawValue::get), Some("5"));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_members() {
+    fn other_values_are_not_objects() {
         for text in ["", "[]", "{", "{}x", r#"{"a"}"#, r#"{"\ud800":1}"#, r#"{1:2}"#, "null"] {
             assert!(object(text).is_none(), "{text}");
             // A lone surrogate in a name makes `object` fail, although the text is an object.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_copied_only_to_decode_it() {
+    fn a_string_is_copied_only_if_it_has_escapes() {
         assert!(matches!(string(r#""plain""#), Some(Cow::Borrowed("plain"))));
         assert_eq!(string(r#" "\u0041\n" "#).as_deref(), Some("A\n"));
         for text in ["", "1", "null", "[]", r#"""#, r#""\ud800""#, r#""a" 1"#] {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_told_without_decoding_them() {
+    fn strings_are_recognized_without_decoding() {
         for json in [
             r#""""#,
             r#"" ""#,
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_as_json_wants_them() {
+    fn strings_are_escaped_for_json() {
         for text in ["", "plain é", "\"\\/\n\r\t\u{8}\u{0}\u{1f}\u{7f}\u{2028}", "\u{1}x\u{1}"] {
             assert_eq!(serde_json::from_str::<String>(&json_string(text)).unwrap(), text);
             assert_eq!(escaped_len(text) + 2, json_string(text).len());

@@ -1,23 +1,23 @@
-//! Frames as a server sends them: never masked, never in fragments, each encoded once and shared
-//! by every queue it stands in.
+//! Encodes the frames of a server: never masked, never fragmented, each encoded once and shared by
+//! all outboxes that contain it. Reading frames is in `websocket`.
 
 use std::rc::Rc;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// A frame as it goes over the wire, shared by every queue it stands in.
+/// An encoded frame, shared by all outboxes that contain it.
 pub type Frame = Rc<[u8]>;
 
-/// A text frame as a server sends it.
+/// A text frame.
 pub fn text(payload: &str) -> Frame {
     encode(OpCode::Data(Data::Text), payload.as_bytes())
 }
 
-/// The same of what `write` appends, which is about `len` bytes long.
+/// A text frame with the payload that `write` appends; its length is about `len`.
 pub fn text_of(len: usize, write: impl FnOnce(&mut String)) -> Frame {
     let mut text = String::with_capacity(HEADER_MAX + len);
-    // Room for the header, which is known last; it stands right before the payload.
+    // Space for the header, whose length depends on that of the payload.
     text.extend([' '; HEADER_MAX]);
     write(&mut text);
     let mut bytes = text.into_bytes();
@@ -34,7 +34,7 @@ pub fn text_start(len: usize, start: &str) -> Frame {
     [&header[..header_len], start.as_bytes()].concat().into()
 }
 
-/// A binary frame as a server sends it.
+/// A binary frame.
 pub fn binary(payload: &[u8]) -> Frame {
     encode(OpCode::Data(Data::Binary), payload)
 }
@@ -44,13 +44,13 @@ pub fn ping() -> Frame {
     encode(OpCode::Control(Control::Ping), &[])
 }
 
-/// The answer to a ping of this payload.
+/// The reply to a ping with this payload.
 pub fn pong(payload: &[u8]) -> Frame {
     encode(OpCode::Control(Control::Pong), payload)
 }
 
-/// A close frame. A reason that does not fit is cut at a character: a control frame carries 125
-/// bytes, two of them the code.
+/// A close frame. A long reason is truncated at a character boundary: a control frame has at most
+/// 125 bytes of payload, two of them for the code.
 pub fn close(code: u16, reason: &str) -> Frame {
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
@@ -61,7 +61,7 @@ pub fn close(code: u16, reason: &str) -> Frame {
     encode(OpCode::Control(Control::Close), &payload)
 }
 
-/// The payload of a frame that [`text`] made.
+/// The payload of an encoded frame.
 pub fn payload(frame: &Frame) -> &[u8] {
     let header_len = match frame.get(1) {
         Some(127) => 10,
@@ -76,15 +76,15 @@ fn encode(opcode: OpCode, payload: &[u8]) -> Frame {
     [&header[..header_len], payload].concat().into()
 }
 
-/// The header of a whole frame, and its length.
+/// The header of an unfragmented frame, and its length.
 fn header(opcode: OpCode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
     let header =
         FrameHeader { is_final: true, rsv1: false, rsv2: false, rsv3: false, opcode, mask: None };
     let mut bytes = [0; HEADER_MAX];
     let mut rest = &mut bytes[..];
-    // The error would bring a printer of all that can go wrong in a handshake along.
+    // Dropping the error saves the code that formats all errors of a handshake.
     let written = header.format(payload_len as u64, &mut rest).map_err(drop);
-    written.expect("there is room for the longest header");
+    written.expect("the buffer holds the longest header");
     let len = HEADER_MAX - rest.len();
     (bytes, len)
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_frames_take_the_shortest_form() {
+    fn lengths_are_encoded_in_the_shortest_form() {
         for (len, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let frame = text(&"x".repeat(len));
             assert_eq!(text_of(9, |payload| payload.push_str(&"x".repeat(len))), frame);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_close_reason_is_cut_at_a_character() {
+    fn a_long_close_reason_is_truncated_at_a_character() {
         let frame = close(4200, &"é".repeat(100));
         assert_eq!(frame.len(), 2 + 2 + 122);
     }

@@ -1,5 +1,5 @@
-//! What a [`Reader`] holds of frames and messages that have not arrived whole, for the process that
-//! goes on with them.
+//! Saves and restores the state of a [`Reader`]: incomplete frames and messages, with which the
+//! successor of this process continues.
 
 use tungstenite::protocol::frame::coding::OpCode;
 
@@ -7,11 +7,11 @@ use super::{Header, Partial, PartialFrame, Reader};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 impl Reader {
-    /// Writes down what it holds, or reads it. Nothing may be handed out at that time.
+    /// Saves or restores the state. No item of this reader may be in use.
     ///
     /// # Errors
     ///
-    /// What is read is cut.
+    /// The saved state is incomplete or invalid.
     pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         self.forget_handed_out();
         c.option(&mut self.partial, |c, partial| partial.snapshot(c))
@@ -54,7 +54,7 @@ impl PartialFrame {
     }
 }
 
-/// The library makes no opcode of more than four bits.
+/// Checks the range first: the library panics on an opcode of more than four bits.
 fn opcode(code: u8) -> Result<OpCode, DecodeError> {
     if code > 0xF { Err(DecodeError) } else { Ok(OpCode::from(code)) }
 }

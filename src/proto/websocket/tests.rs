@@ -1,4 +1,4 @@
-//! The reader against frames cut at every point, and every rule broken once.
+//! The reader with frames split at every point, and with each violation once.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// All items of the input, cut into pieces of this size, as text.
+/// All items of the input, split into pieces of this size, as text.
 fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
     let mut reader = Reader::default();
     let mut items = Vec::new();
@@ -39,7 +39,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
 }
 
 #[test]
-fn messages_are_the_same_wherever_the_bytes_are_cut() {
+fn messages_are_the_same_wherever_the_bytes_are_split() {
     let long = "é".repeat(300);
     let mut bytes = masked(0x81, b"hello");
     bytes.extend(masked(0x01, "fr\u{fc}".as_bytes()));
@@ -60,7 +60,7 @@ fn messages_are_the_same_wherever_the_bytes_are_cut() {
 }
 
 #[test]
-fn broken_rules_have_their_codes() {
+fn each_violation_has_its_code() {
     let cases: [(Vec<u8>, Violation); 15] = [
         (masked(0xc1, b"x"), RESERVED_BITS),
         (masked(0x83, b"x"), BAD_OPCODE),
@@ -85,7 +85,7 @@ fn broken_rules_have_their_codes() {
 }
 
 #[test]
-fn a_message_is_refused_by_its_header_alone() {
+fn a_too_long_message_is_rejected_at_its_header() {
     let bytes = masked(0x81, &[b'x'; 100_001]);
     assert_eq!(read(&bytes[..14], 14), Err(TOO_BIG));
     let two = [masked(0x01, &[b'x'; 60_000]), masked(0x80, &[b'x'; 60_000])].concat();
@@ -93,7 +93,7 @@ fn a_message_is_refused_by_its_header_alone() {
 }
 
 #[test]
-fn bytes_that_cannot_be_utf8_are_refused_before_the_frame_ends() {
+fn invalid_utf8_is_rejected_before_the_frame_ends() {
     let mut bytes = masked(0x81, b"ok \xf4\x90 and much more");
     bytes.truncate(6 + 5);
     assert_eq!(read(&bytes, 1), Err(NOT_UTF8));
@@ -102,14 +102,14 @@ fn bytes_that_cannot_be_utf8_are_refused_before_the_frame_ends() {
 }
 
 #[test]
-fn binary_is_refused_by_its_header_where_it_is_not_taken() {
+fn binary_messages_may_be_rejected_at_the_header() {
     let (mut input, mut at) = (masked(0x02, b""), 0);
     let (mut reader, bounds) = (Reader::default(), Bounds { binary: false, ..BOUNDS });
     assert_eq!(reader.next(&mut input, &mut at, bounds), Err(BINARY));
 }
 
 #[test]
-fn too_many_fragments_are_refused() {
+fn too_many_fragments_are_rejected() {
     let bytes: Vec<u8> = std::iter::once(masked(0x01, b""))
         .chain((0..16).map(|_| masked(0x00, b"")))
         .flatten()
@@ -118,7 +118,7 @@ fn too_many_fragments_are_refused() {
 }
 
 #[test]
-fn an_idle_reader_holds_nothing() {
+fn an_idle_reader_has_no_buffer() {
     let mut reader = Reader::default();
     let mut input = [masked(0x01, b"a"), masked(0x80, b"b")].concat();
     let mut at = 0;
