@@ -35,8 +35,7 @@ impl PubSub {
                 413,
             ));
         }
-        let is_signed = matches!(kind.access, Access::Private | Access::Presence);
-        if is_signed && ends_with_data(channel) {
+        if kind.is_signed() && ends_with_data(channel) {
             let error = "The channel name ends with a colon and a JSON object: its signature would \
                          also be one of another channel.";
             let refusal = ClientError::malformed("the channel's name ends with data");

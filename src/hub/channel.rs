@@ -1,4 +1,5 @@
-//! Channels: what their names mean, and who is in them.
+//! Channels: what their names mean, and their subscribers at this node and at others. Nothing here
+//! queues a message.
 
 use std::rc::Rc;
 
@@ -8,27 +9,27 @@ use super::presence::Presence;
 use super::random::Hashing;
 use crate::proto::snapshot::{Codec, DecodeResult};
 
-/// What a channel's name says of it (protocol section 5).
+/// What follows from a channel's name (protocol section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub access: Access,
-    /// Whether its last event is kept for those who come later.
+    /// Whether its last event is kept for later subscribers.
     pub cache: bool,
 }
 
 /// Who may subscribe to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Anybody.
+    /// Every connection.
     Public,
-    /// Those with a signature of the app. Encrypted channels are private ones to the server: it
-    /// never sees a key.
+    /// Connections with a signature of the app. Encrypted channels are private channels to the
+    /// server, which never sees a key.
     Private,
-    /// The same, and they are told of each other.
+    /// The same; each member gets the list of members, and events when it changes.
     Presence,
-    /// Those signed in as the user of this name.
+    /// Connections that are signed in as the user that the name contains.
     User,
-    /// Nobody: the hub's own lists of who signed in and who watches whom.
+    /// No client. These are the hub's own lists of signed-in users and of their watchers.
     Internal,
 }
 
@@ -53,10 +54,29 @@ impl Kind {
 
     /// Whether the name is reserved for the server (it begins with `#`): clients cannot send to it.
     pub(crate) fn is_reserved(self) -> bool {
-        matches!(self.access, Access::User | Access::Internal)
+        match self.access {
+            Access::User | Access::Internal => true,
+            Access::Public | Access::Private | Access::Presence => false,
+        }
     }
 
-    /// Whether it stands in lists and counts of the API.
+    /// Whether a subscription must be signed by the app.
+    pub(crate) fn is_signed(self) -> bool {
+        match self.access {
+            Access::Private | Access::Presence => true,
+            Access::Public | Access::User | Access::Internal => false,
+        }
+    }
+
+    /// Whether it is one of the hub's own lists, which no client and no publisher reaches.
+    pub(crate) fn is_internal(self) -> bool {
+        match self.access {
+            Access::Internal => true,
+            Access::Public | Access::Private | Access::Presence | Access::User => false,
+        }
+    }
+
+    /// Whether the API lists and counts it.
     pub(crate) fn is_listed(self) -> bool {
         !self.is_reserved()
     }
@@ -67,21 +87,21 @@ pub(crate) fn is_strict(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b))
 }
 
-/// A channel somebody is in; it goes when the last of them leaves.
+/// A channel with a subscriber at some node. It is removed when the last subscriber leaves.
 pub(crate) struct Channel {
     pub name: Rc<str>,
     pub kind: Kind,
     /// Its subscribers; each has a membership with its place here.
     pub members: Vec<ConnId>,
-    /// Who they are, in a presence channel.
+    /// The users of a presence channel.
     pub presence: Option<Box<Presence>>,
-    /// When its subscribers were last told how many they are.
+    /// When its subscription count was last sent to its subscribers.
     pub counted_ms: u64,
-    /// Whether they will be told again before long.
+    /// Whether a changed count waits to be sent.
     pub count_due: bool,
-    /// Whether other nodes are to be told how many they are.
+    /// Whether the number of subscribers here is to be published to the other nodes.
     pub is_changed: bool,
-    /// How many subscribers are at other nodes.
+    /// The numbers of subscribers at other nodes.
     elsewhere: Vec<Elsewhere>,
 }
 
@@ -111,7 +131,7 @@ impl Channel {
         }
     }
 
-    /// Writes down all but its name and its members, or reads it.
+    /// Encodes or decodes everything but the name and the members.
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.counted_ms)?;
         c.flag(&mut self.count_due)?;
@@ -123,19 +143,19 @@ impl Channel {
         self.presence.iter_mut().try_for_each(|presence| presence.snapshot(c))
     }
 
-    /// How many subscribers there are at all nodes.
+    /// The number of subscribers at all nodes.
     pub(crate) fn subscriptions(&self) -> u64 {
         let elsewhere = self.elsewhere.iter().map(|elsewhere| u64::from(elsewhere.count));
         self.members.len() as u64 + elsewhere.sum::<u64>()
     }
 
-    /// Whether nobody is in it at any node.
+    /// Whether it has no subscriber at any node.
     pub(crate) fn is_vacant(&self) -> bool {
-        let nobody_known = self.presence.as_ref().is_none_or(|presence| presence.len() == 0);
-        self.members.is_empty() && self.elsewhere.is_empty() && nobody_known
+        let has_no_users = self.presence.as_ref().is_none_or(|presence| presence.len() == 0);
+        self.members.is_empty() && self.elsewhere.is_empty() && has_no_users
     }
 
-    /// Whether the node with this number is known to have subscribers of it.
+    /// Whether the node with this number has subscribers of it.
     pub(crate) fn is_elsewhere(&self, node: usize) -> bool {
         self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
     }
@@ -148,7 +168,7 @@ impl Channel {
         self.presence.iter().for_each(|presence| presence.add_facts(facts));
     }
 
-    /// Learns how many subscribers a node has; by how much the number of facts has changed.
+    /// Sets how many subscribers a node has. Returns by how much the number of facts changes.
     pub(crate) fn set_elsewhere(&mut self, node: usize, count: u32) -> i64 {
         let at = self.elsewhere.iter().position(|e| usize::from(e.node) == node);
         match (at, count) {
@@ -169,7 +189,7 @@ impl Channel {
         }
     }
 
-    /// Doubts what is known of a node.
+    /// Marks everything known of a node as stale.
     pub(crate) fn mark_stale(&mut self, node: usize) {
         self.elsewhere
             .iter_mut()
@@ -180,8 +200,8 @@ impl Channel {
         }
     }
 
-    /// Forgets how many subscribers a node has, if that is stale or in any case; by how much
-    /// the number of facts has changed.
+    /// Removes the number of subscribers of a node; with `stale_only`, only if it is stale. Returns
+    /// by how much the number of facts changes.
     pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> i64 {
         let of_node = |e: &Elsewhere| usize::from(e.node) == node && (e.stale || !stale_only);
         match self.elsewhere.iter().any(of_node) {

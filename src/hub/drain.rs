@@ -29,3 +29,5 @@ pub(crate) struct Drain {
 /// How long a handshake may be deferred, in milliseconds: pusher-js gives up a connection on which
 /// nothing arrives for ten seconds.
 pub(super) const PATIENCE_MS: u64 = 5_000;
+/// The text of the close frames of a stop.
+pub(super) const RESTARTING: &str = "Server is restarting";

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::channel::{Access, Kind};
+use super::channel::Kind;
 use super::connections::Connections;
 use super::ids::{Now, SocketId};
 use super::pubsub::PubSub;
@@ -59,7 +59,7 @@ impl PubSub {
         let Some(bus) = &mut self.bus else { return };
         // Internal channels receive no published events on any node.
         let channels = event.channels.iter().map(|channel| Cow::Borrowed(&**channel));
-        let channels = channels.filter(|name| Kind::of(name).access != Access::Internal);
+        let channels = channels.filter(|name| !Kind::of(name).is_internal());
         let channels: Vec<Cow<'_, str>> = channels.collect();
         if channels.is_empty() {
             return;
@@ -89,8 +89,7 @@ impl PubSub {
         let app = &mut self.apps[index];
         let kept = event.version.filter(|_| Kind::of(event.channel).cache);
         let channel = app.channel(event.channel);
-        let channel =
-            channel.filter(|c| c.kind.access != Access::Internal && !c.members.is_empty());
+        let channel = channel.filter(|c| !c.kind.is_internal() && !c.members.is_empty());
         if channel.is_none() && kept.is_none() {
             return;
         }

@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 
 use super::Hub;
-use super::drain::Drain;
+use super::drain::{Drain, RESTARTING};
 use super::ids::{ConnId, Now};
 use super::peer::{CloseMode, Phase};
 use super::staggered::Staggered;
@@ -105,5 +105,3 @@ impl<T> Hub<T> {
         }
     }
 }
-
-pub(super) const RESTARTING: &str = "Server is restarting";

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::bus::Bus;
-use super::channel::{Access, Channel, Kind};
+use super::channel::{Channel, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
 use super::ids::{ConnId, Now};
@@ -62,7 +62,7 @@ impl PubSub {
             return;
         };
         let app = subscriber.app;
-        if Kind::of(channel).access != Access::Internal {
+        if !Kind::of(channel).is_internal() {
             self.leave(connections, id, app, channel, now);
         }
     }
@@ -135,7 +135,7 @@ impl PubSub {
         name: &str,
         kind: Kind,
     ) {
-        if kind.access == Access::Internal {
+        if kind.is_internal() {
             return;
         }
         log::debug!("channel {name:?} created");
@@ -222,7 +222,7 @@ impl PubSub {
     /// Removes a channel that has no members.
     pub(super) fn vacate<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
         let Some(channel) = self.apps[app].vacate(place) else { return };
-        if channel.kind.access == Access::Internal {
+        if channel.kind.is_internal() {
             return self.notify_offline(connections, app, &channel.name);
         }
         log::debug!("channel {:?} removed", channel.name);

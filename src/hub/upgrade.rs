@@ -5,9 +5,9 @@
 //! tries again, and its script never learns why (protocol section 4.3).
 
 use super::Hub;
+use super::drain::RESTARTING;
 use super::ids::{ConnId, Now, SocketId};
 use super::peer::{Liveness, Phase, Subscriber};
-use super::stop::RESTARTING;
 use crate::config::LimitKind;
 use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
