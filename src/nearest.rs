@@ -1,11 +1,11 @@
-//! What somebody meant who mistyped a name: a flag, a command, a key, a variable.
+//! Suggests the name that a mistyped one was meant to be: of a flag, a command, a key, a variable.
 //!
-//! Used for error texts alone. Nothing is ever accepted because it is near something else.
+//! Suggestions appear in error texts only. A mistyped name is never accepted.
 
 /// The known name nearest to `word`, if one is near enough to have been meant.
 ///
-/// Near enough is one slip in three characters (a character left out, added, replaced, or two
-/// swapped), but no more than three slips. Of several equally near ones it is the first.
+/// A name is near enough with up to one slip per three characters (a character missing, added or
+/// replaced, or two swapped), and at most three slips. Of several equally near names it is the first.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
     if word.len() > LONGEST {
@@ -28,7 +28,7 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// No name we know is longer; comparing costs the product of the lengths.
+/// No known name is longer. A comparison costs the product of the lengths.
 const LONGEST: usize = 64;
 
 /// The number of slips between two words. Only the last three rows of the table are kept.
@@ -61,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_too_few_or_too_many_is_understood() {
+    fn a_letter_too_few_or_too_many_is_one_slip() {
         assert_eq!(nearest("--hostnme", FLAGS.iter().copied()), Some("--hostname"));
         assert_eq!(nearest("--debugg", FLAGS.iter().copied()), Some("--debug"));
     }
 
     #[test]
-    fn a_word_far_from_all_is_nobody() {
+    fn a_word_far_from_all_names_has_no_suggestion() {
         assert_eq!(nearest("--workers", FLAGS.iter().copied()), None);
         assert_eq!(nearest("", FLAGS.iter().copied()), None);
         assert_eq!(nearest(&"x".repeat(100_000), FLAGS.iter().copied()), None);
