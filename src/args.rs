@@ -1,6 +1,5 @@
-//! The command line, read by the table of commands and flags in `table`.
-//!
-//! Nothing is done here: `parse` returns what was asked for, and `main` does it.
+//! Parses the command line, by the table of commands and flags in `table`. The commands themselves are
+//! in `commands`.
 
 mod completions;
 mod table;
@@ -16,18 +15,18 @@ use crate::nearest::did_you_mean;
 
 pub use table::{COMMANDS, CommandEntry, Flag, GLOBAL_FLAGS, explain, overview};
 
-/// What was asked for.
+/// A parsed command line.
 #[derive(Debug, PartialEq)]
 pub enum Command {
     /// Serve.
     Start(StartArgs),
-    /// Say whether one could serve.
+    /// Print whether a server could serve.
     Try(StartArgs),
-    /// Stop the server that runs.
+    /// Stop the running server.
     Restart(RestartArgs),
-    /// Have the server that runs give way to the binary that is there now.
+    /// Make the running server hand over to the present binary.
     Reload(RestartArgs),
-    /// Look whether everything is in order.
+    /// Check the setup.
     Check(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
@@ -47,7 +46,7 @@ pub struct StartArgs {
     pub host: Option<String>,
     /// `--port`.
     pub port: Option<u16>,
-    /// `--path`, as it was typed.
+    /// `--path`, as typed.
     pub path: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
@@ -62,7 +61,7 @@ pub struct StartArgs {
 }
 
 impl StartArgs {
-    /// Where the configuration comes from, seen from the directory of the process.
+    /// The sources of the configuration, relative to the working directory.
     pub fn sources(&self) -> Sources {
         Sources {
             config_file: self.config.clone(),
@@ -77,8 +76,7 @@ impl StartArgs {
     }
 }
 
-/// The flags of `reverb restart`, `reverb reload` and `reverb check`, which are about a server that
-/// runs.
+/// The flags of `reverb restart`, `reverb reload` and `reverb check`, which concern a running server.
 #[derive(Debug, Default, PartialEq)]
 pub struct RestartArgs {
     /// `--host`.
@@ -92,7 +90,7 @@ pub struct RestartArgs {
 }
 
 impl RestartArgs {
-    /// Where the running server's configuration came from.
+    /// The sources of the running server's configuration.
     pub fn sources(&self) -> Sources {
         Sources {
             config_file: self.config.clone(),
@@ -113,7 +111,7 @@ pub struct InstallArgs {
     pub env: Option<PathBuf>,
 }
 
-/// A command line that cannot be followed, and what was meant, as far as that can be guessed.
+/// Why a command line is not valid, with a suggestion if there is one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
@@ -125,12 +123,12 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Parses the arguments of the process, its name not among them.
+/// Parses the arguments of the process, without its name.
 ///
 /// # Errors
 ///
-/// No command, an unknown command or flag, a flag given twice, one without its value, or a port
-/// that is none.
+/// No command, an unknown command or flag, a flag given twice or without its value, or an invalid
+/// port.
 pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     let mut args = args.into_iter();
     let Some(first) = args.next() else {
@@ -143,7 +141,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         flag if flag.starts_with('-') => return Err(flag_before_command(flag)),
         _ => {}
     }
-    // Nobody types it, so the table does not have it: a server asks its successor.
+    // A running server runs this command of its successor. It is not for users, so the table does
+    // not list it.
     let tries = first == crate::net::successor::TRY;
     let name = if tries { "start" } else { &first };
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
@@ -159,7 +158,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     if command.name == "completions" {
         let shell = given.opt_free_from_fn(|text| Ok::<_, UsageError>(text.to_owned()));
         let text = shell.ok().flatten().and_then(|shell| completions::of(&shell));
-        let error = || UsageError("completions are for bash, zsh or fish: name one".into());
+        let error = || UsageError("reverb completions needs a shell: bash, zsh or fish".into());
         return text.map(Command::Help).ok_or_else(error);
     }
     let mut values = take_flags(command, given)?;
@@ -199,8 +198,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
 
 type Values = BTreeMap<&'static str, OsString>;
 
-/// Makes two arguments of `--flag=value`. pico-args does that too, but takes `--hostname=x` for a
-/// `--host` that lacks its `=`, and wants UTF-8 in it, which a path need not be.
+/// Splits `--flag=value` into two arguments. pico-args does that too, but parses `--hostname=x` as
+/// `--host` without its `=`, and requires UTF-8, which a path need not be.
 fn split_at_equals_sign(
     command: &CommandEntry,
     args: impl Iterator<Item = OsString>,
@@ -223,7 +222,7 @@ fn split_at_equals_sign(
     Ok(split)
 }
 
-/// The flags that were given, with their values; the value of a switch is empty.
+/// The given flags with their values; the value of a switch is empty.
 fn take_flags(
     command: &CommandEntry,
     mut given: pico_args::Arguments,
@@ -239,7 +238,7 @@ fn take_flags(
         let own = |value: &OsStr| Ok::<_, std::convert::Infallible>(value.to_owned());
         match given.opt_value_from_os_str(flag.name, own) {
             Ok(None) => {}
-            // The next flag is no value: somebody forgot it.
+            // A flag is no value: the value was forgotten.
             Ok(Some(value)) if !value.as_bytes().starts_with(b"-") => {
                 values.insert(flag.name, value);
             }
@@ -279,7 +278,7 @@ fn help(mut given: pico_args::Arguments) -> Result<Command, UsageError> {
 }
 
 fn unknown_command(name: &str) -> UsageError {
-    // The Artisan commands have a prefix: reverb:start.
+    // Artisan commands have a prefix, as in reverb:start.
     let bare = name.strip_prefix("reverb:").unwrap_or(name);
     let meant = did_you_mean(bare, COMMANDS.iter().map(|command| command.name));
     UsageError(format!("unknown command {}{meant}", name.escape_debug()))
@@ -288,13 +287,14 @@ fn unknown_command(name: &str) -> UsageError {
 fn flag_before_command(flag: &str) -> UsageError {
     let name = flag.split('=').next().unwrap_or(flag);
     if let Some(command) = COMMANDS.iter().find(|c| c.flags.iter().any(|f| f.name == name)) {
-        return UsageError(format!("{name} stands behind its command: reverb {}", command.name));
+        return UsageError(format!("{name} must follow its command: reverb {}", command.name));
     }
     let meant = did_you_mean(name, GLOBAL_FLAGS.iter().map(|flag| flag.name));
     UsageError(format!("unknown flag {}{meant}", name.escape_debug()))
 }
 
-/// What is left when all known flags are taken: one given twice, an unknown one, or a word.
+/// The error for an argument that is left once all flags are taken: a flag given twice, an unknown
+/// one, or a word.
 fn left_over(command: &CommandEntry, argument: &str) -> UsageError {
     let shown = argument.escape_debug();
     if !argument.starts_with('-') {
@@ -369,14 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_what_was_meant() {
+    fn errors_suggest_what_was_meant() {
         let mistakes = [
             ("strat", "unknown command strat; did you mean start?"),
             ("reverb:start", "unknown command reverb:start; did you mean start?"),
             ("serve", "unknown command serve"),
             ("help strat", "unknown command strat; did you mean start?"),
             ("--verison", "unknown flag --verison; did you mean --version?"),
-            ("--port=9000", "--port stands behind its command: reverb start"),
+            ("--port=9000", "--port must follow its command: reverb start"),
             ("start --prot 9000", "unknown flag --prot; did you mean --port?"),
             ("start --prot=9000", "unknown flag --prot; did you mean --port?"),
             ("start --hostnam=x", "unknown flag --hostnam; did you mean --hostname?"),
@@ -390,8 +390,8 @@ mod tests {
             ("start --port 65536", "--port \"65536\" is not a port (0 to 65535)"),
             ("start --port=", "--port \"\" is not a port (0 to 65535)"),
         ];
-        for (line, told) in mistakes {
-            assert_eq!(refused(line), told, "{line}");
+        for (line, error) in mistakes {
+            assert_eq!(refused(line), error, "{line}");
         }
     }
 
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_asked_for_in_two_ways() {
+    fn the_version_has_two_flags() {
         assert_eq!(parsed("--version"), Ok(Command::Version));
         assert_eq!(parsed("-V"), Ok(Command::Version));
     }

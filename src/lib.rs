@@ -1,16 +1,16 @@
-//! A server that speaks the Pusher protocol, in place of Laravel Reverb.
+//! A server for the Pusher protocol, as a replacement of Laravel Reverb.
 //!
 //! ```text
-//!             bytes                     values                    who must be told
+//!             bytes                     values                     frames
 //!   sockets  ------->  net (effects)  ------->  hub (pure)  ------->  outboxes  -->  sockets
 //!                                                 |
 //!                                              proto (pure): bytes <-> values
 //! ```
 //!
-//! Three layers, one law: [`net`] may name [`hub`], and `hub` may name [`proto`], never the other
-//! way round. `proto` and `hub` have no sockets, files, clock or randomness: time is an argument,
-//! a random seed is given at the start, and what is to be sent lies in outboxes. That is why the
-//! whole server can be tried without a socket:
+//! There are three layers: [`net`] depends on [`hub`], and `hub` on [`proto`], never the other way
+//! round. `proto` and `hub` use no sockets, files, clock or randomness: time is an argument, a random
+//! seed is passed at the start, and frames to send are put in outboxes. So the whole server can be
+//! tested without a socket:
 //!
 //! ```
 //! use reverb::config::{App, Config};
@@ -21,12 +21,12 @@
 //! let mut hub: Hub<()> = Hub::new(&config, [0; 32], now);
 //! let client = hub.open((), None, now);
 //! hub.receive(client, &mut b"GET /up HTTP/1.1\r\n\r\n".to_vec(), now);
-//! let (_, outbox) = hub.outbox(client).expect("the client has not gone");
+//! let (_, outbox) = hub.outbox(client).expect("the client is connected");
 //! assert!(outbox.bytes() > 0);
 //! ```
 //!
-//! To run the server inside another program, bind a [`net::Server`], give it a [`hub::Listener`]
-//! if you want to know what happens, and let it [`net::Server::run`] on a thread of its own:
+//! To embed the server in another program, bind a [`net::Server`], set a [`hub::Listener`] to receive
+//! its events, and call [`net::Server::run`] on a thread of its own:
 //!
 //! ```no_run
 //! use reverb::config::{App, Config};
@@ -39,7 +39,7 @@
 //!         println!("{app_id}: {channel} has its first subscriber");
 //!     }
 //!     fn message_received(&mut self, _app_id: &str, from: SocketId, message: &str) {
-//!         println!("{from} says {message}");
+//!         println!("{from} sent {message}");
 //!     }
 //! }
 //!

@@ -1,8 +1,8 @@
-//! The log: one line a write to standard error, none of which can hold up the server.
+//! The log: each line is one write to standard error that never blocks.
 //!
-//! A terminal that was paused or a pipe nobody reads would block a write, and with it every
-//! client. So a line is written only as far as it is taken at once; those that are not are
-//! counted, and the count is told when there is room again.
+//! A paused terminal or an unread pipe would block a write, and with it every client. So a line is
+//! written as far as that is possible at once. Lines that are dropped are counted, and the next line
+//! that is written contains the count.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -15,7 +15,8 @@ use time::macros::format_description;
 use crate::net::sys;
 use crate::proto::shown::is_unsafe_to_show;
 
-/// Begins to log what an operator should know, and with `debug` everything clients and publishers say.
+/// Installs the logger: for what an operator should know, and with `debug` for every message of
+/// clients and publishers as well.
 pub fn start(debug: bool) {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     let time =
@@ -28,57 +29,57 @@ pub fn start(debug: bool) {
         .build();
     let colored = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let sink = Sink::of_stderr();
-    let lines = Lines { sink, line: Vec::new(), dropped: 0, cut: false, colored };
+    let lines = LineWriter { sink, line: Vec::new(), dropped: 0, cut: false, colored };
     // A program that embeds the library may have a logger already; then that one is used.
     let _ = WriteLogger::init(level, config, lines);
 }
 
-/// Where lines go.
+/// Where lines are written.
 enum Sink {
-    /// A terminal or pipe, opened once more so that writing to it never waits; whoever shares the
-    /// first opening (a shell) keeps it as it was.
-    NeverWaits(File),
-    /// Anything else: a file takes a line at once, a socket is asked first.
-    Requests(io::Stderr),
+    /// A terminal or pipe, opened a second time as non-blocking. The first opening, which other
+    /// processes such as a shell share, is not changed.
+    NonBlocking(File),
+    /// Anything else. A file does not block; a socket is polled before each write.
+    Polled(io::Stderr),
 }
 
 impl Sink {
     fn of_stderr() -> Self {
         let Ok(kind) = fs::metadata(STDERR).map(|metadata| metadata.file_type()) else {
-            return Sink::Requests(io::stderr());
+            return Sink::Polled(io::stderr());
         };
         if !kind.is_fifo() && !kind.is_char_device() {
-            return Sink::Requests(io::stderr());
+            return Sink::Polled(io::stderr());
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
-            Ok(file) => Sink::NeverWaits(file),
-            Err(_) => Sink::Requests(io::stderr()),
+            Ok(file) => Sink::NonBlocking(file),
+            Err(_) => Sink::Polled(io::stderr()),
         }
     }
 
-    /// Writes what is taken at once, in one call, and says how much that was.
+    /// Writes as much as is possible at once, in one call. Returns how much that was.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Sink::NeverWaits(file) => file.write(bytes),
-            Sink::Requests(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
-            Sink::Requests(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Sink::NonBlocking(file) => file.write(bytes),
+            Sink::Polled(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
+            Sink::Polled(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
-/// Gathers the pieces of a line and writes it whole.
-struct Lines {
+/// Collects the pieces of a line and writes them at once.
+struct LineWriter {
     sink: Sink,
     line: Vec<u8>,
-    /// Lines that were not taken since the last that was.
+    /// Lines dropped since the last one that was written.
     dropped: u64,
-    /// Whether the last line was taken in part.
+    /// Whether the last line was written in part.
     cut: bool,
     colored: bool,
 }
 
-impl Write for Lines {
+impl Write for LineWriter {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(piece);
         if self.line.last() == Some(&b'\n') {
@@ -95,11 +96,11 @@ impl Write for Lines {
     }
 }
 
-impl Lines {
+impl LineWriter {
     fn write_line(&mut self, line: &[u8]) {
         let mut text = String::new();
         if self.dropped > 0 {
-            text = format!("({} lines before this one were not taken) ", self.dropped);
+            text = format!("({} log lines dropped) ", self.dropped);
         }
         for c in String::from_utf8_lossy(line).trim_end_matches('\n').chars() {
             // The text may contain clients' input, which must not begin a line, move the cursor or
@@ -118,7 +119,7 @@ impl Lines {
         let text = format!("{}{text}\n", if self.cut { "\n" } else { "" });
         // A log that cannot be written (a full disk, a closed pipe) is no reason to stop serving.
         match self.sink.write(text.as_bytes()) {
-            Ok(taken) => (self.dropped, self.cut) = (0, taken < text.len()),
+            Ok(written) => (self.dropped, self.cut) = (0, written < text.len()),
             Err(_) => self.dropped += 1,
         }
     }
@@ -136,9 +137,9 @@ fn colored(line: &str) -> String {
     format!("\u{1b}[{color}m{line}\u{1b}[0m")
 }
 
-/// Standard error, as a file that can be opened again.
+/// Standard error, as a path that can be opened.
 const STDERR: &str = "/proc/self/fd/2";
-/// `PIPE_BUF` of Linux: a pipe takes as much whole or not at all.
+/// `PIPE_BUF` of Linux: a pipe takes a write of up to this length whole or not at all.
 const LINE_BYTES_MAX: usize = 4_096;
-/// What color and line ends add.
+/// Bytes that color and line ends add.
 const COLOR_BYTES: usize = 12;

@@ -1,7 +1,8 @@
-//! The program: arguments to a command, a command to an exit code. What the commands do is in the
-//! library.
+//! The program: parses the arguments, runs the command, and returns its exit code. The commands are in
+//! the library.
 //!
-//! Exit codes: 0 for a clean stop, 1 for what went wrong at work, 2 for what was asked for wrongly.
+//! Exit codes: 0 for success, 1 for an error during the work, 2 for wrong arguments or a wrong
+//! configuration.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Prints a text. Whoever closes the pipe early has read enough.
+/// Prints a text. A reader that closes the pipe early is no error.
 fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     match writeln!(out, "{}", text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_work(error)),

@@ -73,7 +73,7 @@ impl LaravelApp {
             wrong.iter().any(|line| parts.iter().all(|part| line.contains(part))),
             "{parts:?}\n{out}"
         );
-        assert!(out.ends_with("not in order\n"), "{out}");
+        assert!(out.ends_with(" failed\n"), "{out}");
     }
 }
 
@@ -89,10 +89,10 @@ fn an_app_and_its_server_that_are_in_order_are_called_so() {
     let app = LaravelApp::new(server.address().port(), "");
     let out = app.is_fine();
     for part in [
-        ".env: can be read",
-        "what Laravel and browsers are told goes together",
-        "the running server may have ",
-        "answers, and knows the app configured",
+        ".env: read",
+        "the settings of Laravel and of browsers match",
+        "the running server may open ",
+        "answers, and accepts the app configured",
         "Laravel publishes to http://localhost:",
         "browsers connect to http://localhost:",
     ] {
@@ -104,8 +104,8 @@ fn an_app_and_its_server_that_are_in_order_are_called_so() {
 #[test]
 fn a_server_that_is_not_started_yet_is_told_and_the_rest_is_looked_at() {
     let app = LaravelApp::new(1, "VITE_REVERB_APP_KEY=other");
-    app.is_wrong(&["nothing listens here at 127.0.0.1:1", "`reverb start`"]);
-    app.is_wrong(&["VITE_REVERB_APP_KEY is not REVERB_APP_KEY"]);
+    app.is_wrong(&["no server listens at 127.0.0.1:1", "`reverb start`"]);
+    app.is_wrong(&["VITE_REVERB_APP_KEY differs from REVERB_APP_KEY"]);
     app.is_wrong(&["Laravel publishes to http://localhost:1", "Connection refused"]);
 }
 
@@ -119,16 +119,16 @@ fn each_variable_that_is_wrong_is_named() {
         ("BROADCAST_CONNECTION=log", &["BROADCAST_CONNECTION is log", "set it to reverb"][..]),
         ("BROADCAST_CONNECTION=", &["BROADCAST_CONNECTION is not set"]),
         ("REVERB_HOST=", &["REVERB_HOST is not set", "Pusher's own servers"]),
-        ("REVERB_HOST=0.0.0.0", &["REVERB_HOST is 0.0.0.0", "for listening alone"]),
-        ("REVERB_PORT=443", &["REVERB_PORT 443 does not go with the scheme"]),
+        ("REVERB_HOST=0.0.0.0", &["REVERB_HOST is 0.0.0.0", "an address to listen on only"]),
+        ("REVERB_PORT=443", &["REVERB_PORT 443 does not match the scheme"]),
         ("REVERB_SCHEME=https", &["Laravel publishes to https://localhost", "REVERB_SCHEME=http"]),
         (&moved, &["Laravel publishes to", "the server listens on port", "set REVERB_PORT="]),
         ("VITE_REVERB_PORT=1", &["browsers connect to", "set VITE_REVERB_PORT="]),
         (
             "VITE_REVERB_HOST=\"${REVERB_HOTS}\"",
-            &["VITE_REVERB_HOST names a variable that is not there"],
+            &["VITE_REVERB_HOST refers to a variable that is not set"],
         ),
-        ("REVERB_APP_SECRET=new", &["refuses the app", "it answers 401", "reverb restart"]),
+        ("REVERB_APP_SECRET=new", &["rejects the app", "it answers 401", "reverb restart"]),
         ("REVERB_APP_KEY=new", &["browsers connect to", "4001"]),
         ("REVERB_APP_PING_INTERVALL=1", &["did you mean REVERB_APP_PING_INTERVAL?"]),
         ("REVERB_LIMIT_CONNECTIONS=9999999", &["allows 9999999", "LimitNOFILE"]),
@@ -145,7 +145,7 @@ fn each_variable_that_is_wrong_is_named() {
 fn an_answer_that_is_a_sentence_goes_on_in_the_same_sentence() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "REVERB_APP_ID=other");
-    app.is_wrong(&["No matching application for ID [other]; if it runs with an older"]);
+    app.is_wrong(&["No matching application for ID [other]; if the server runs with an older"]);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_app_that_is_in_two_places_is_compared() {
     json(APP.secret);
     app.is_fine();
     json("other");
-    app.is_wrong(&["REVERB_APP_SECRET is not that of the app in reverb.json"]);
+    app.is_wrong(&["REVERB_APP_SECRET differs from that of the app in reverb.json"]);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn whoever_else_has_the_port_is_named() {
     let port = listener.local_addr().unwrap().port();
     // It says nothing, as a server of another protocol might, and goes.
     std::thread::spawn(move || listener.incoming().for_each(drop));
-    LaravelApp::new(port, "").is_wrong(&["what listens at 127.0.0.1:", &process::id().to_string()]);
+    LaravelApp::new(port, "").is_wrong(&[" listens at 127.0.0.1:", &process::id().to_string()]);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_server_with_tls_is_tried_with_the_trust_of_a_browser() {
         .is_wrong(&["Laravel publishes to https://", "issuer of its certificate is not trusted"]);
     app(&format!("{trusts}\nREVERB_SCHEME=http")).is_wrong(&["set REVERB_SCHEME=https"]);
     app(&format!("{trusts}\nREVERB_HOST=ws.invalid"))
-        .is_wrong(&["server.pem: is not for ws.invalid"]);
+        .is_wrong(&["server.pem: is not valid for ws.invalid"]);
     folder.openssl(&format!(
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 3 -extfile server.ext -out {}",
         folder.path("server.pem")

@@ -152,7 +152,7 @@ fn install_prepares_a_laravel_app_once() {
     assert!(env.starts_with("APP_NAME=Shop\nBROADCAST_CONNECTION=log\n\nREVERB_APP_ID="), "{env}");
 
     let run = dir.run(&["install", "--config", "reverb.json"], &[]);
-    run.was_refused("reverb.json: exists, and is left as it is");
+    run.was_refused("reverb.json: exists already; it was not changed");
     let run = dir.run(&["install"], &[]);
     assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
     assert!(run.out.starts_with(".env: nothing is missing\n"), "{}", run.out);

@@ -35,7 +35,7 @@ fn a_limit_that_is_taken_out_is_its_default_again() {
     };
     assert_eq!(connections_max(), "3");
     change(&server, json!({}));
-    server.logs("read the configuration anew, for 1 app");
+    server.logs("applied the configuration, for 1 app");
     assert_eq!(connections_max(), "136", "what 200 open files allow");
     server.publish("c", "long-name", "d");
 }
@@ -44,10 +44,10 @@ fn a_limit_that_is_taken_out_is_its_default_again() {
 fn a_hangup_that_changes_nothing_is_logged() {
     let server = Setup::bare().config(with_limits(json!({}))).start();
     server.signal("HUP");
-    server.logs("read the configuration: nothing has changed");
+    server.logs("the configuration has not changed");
     let server = Setup::bare().start();
     server.signal("HUP");
-    server.logs("the configuration is not read again: no app was configured at the start");
+    server.logs("no app was configured at the start, so the configuration is not read again");
 }
 
 #[test]
@@ -58,7 +58,8 @@ fn a_hangup_while_the_server_stops_is_logged() {
     server.signal("TERM");
     server.logs("stopping: ");
     change(&server, json!({}));
-    server.logs("the configuration stays as it was: the server is stopping or reloading");
+    server
+        .logs("the configuration stays as it was, because connections are being told to reconnect");
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn the_looks_at_reverb_restart_change() {
     let mut server = setup.env("LARAVEL_STORAGE_PATH", storage.display()).start();
     server.is_up();
     change(&server, json!({"restart_check_ms": 100}));
-    server.logs("read the configuration anew, for 1 app");
+    server.logs("applied the configuration, for 1 app");
     fs::write(key, "9999999999i:1718000000;").unwrap();
     assert_eq!(server.wait().code(), Some(0));
     fs::remove_dir_all(storage).unwrap();
@@ -89,7 +90,7 @@ fn what_redis_may_take_changes() {
     server.logs("connected to Redis");
     redis.stand_still();
     change(&server, json!({"redis_reply_timeout_ms": 300}));
-    server.logs("read the configuration anew, for 1 app");
+    server.logs("applied the configuration, for 1 app");
     server.publish("c", "e", "d");
     server.logs("no answer within 300 ms (limits.redis_reply_timeout_ms)");
     redis.go_on();

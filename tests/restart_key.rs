@@ -107,7 +107,7 @@ fn with_cache_in(redis: &Redis, variables: &[(&str, &str)]) -> Server {
 
 /// It has looked at the key once.
 #[cfg(feature = "redis")]
-const HEARS: &[&str] = &["`php artisan reverb:restart` is heard of"];
+const WATCHES: &[&str] = &["for `php artisan reverb:restart`"];
 
 /// `Cache::forever('laravel:reverb:restart', time())` of phpredis and predis alike: digits.
 #[cfg(feature = "redis")]
@@ -136,7 +136,7 @@ fn a_restart_is_heard_of_where_the_cache_is_in_redis() {
             let mut server = with_cache_in(&redis, variables);
             let mut client = Client::connect(&server);
             client.subscribe("c");
-            logged(&server, HEARS);
+            logged(&server, WATCHES);
             restart(&redis, database, name, time);
             client.event();
             client.closed(4200);
@@ -153,14 +153,14 @@ fn a_cache_that_goes_away_or_forgets_asks_for_no_restart() {
     let name = "laravel-database-laravel-cache-laravel:reverb:restart";
     restart(&redis, "1", name, "1718000000");
     let mut server = with_cache_in(&redis, &[]);
-    logged(&server, HEARS);
+    logged(&server, WATCHES);
     redis.kill();
-    let lost = "is not heard of meanwhile";
+    let lost = "has no effect until it can be read";
     logged(&server, &[lost]);
     // It comes back with nothing of what it knew, and then with what was there before.
     redis.restart();
-    let heard = || server.stderr().matches(HEARS[0]).count();
-    until("it looks again", || heard() == 2);
+    let found = || server.stderr().matches(WATCHES[0]).count();
+    until("it looks again", || found() == 2);
     restart(&redis, "1", name, "1718000000");
     server.is_up();
     assert_eq!(server.stderr().matches(lost).count(), 1, "{}", server.stderr());

@@ -7,10 +7,10 @@ use std::fmt::Write;
 
 use super::table::{COMMANDS, CommandEntry, GLOBAL_FLAGS};
 
-/// The shells there is a text for; zsh takes that of bash.
+/// The supported shells; zsh uses the script of bash.
 pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// The text for a shell, to be read by it; `None` for one that is not known.
+/// The script for a shell; `None` if it is not supported.
 pub(super) fn of(shell: &str) -> Option<String> {
     match shell {
         "bash" => Some(bash()),
@@ -38,7 +38,7 @@ fn bash() -> String {
     text
 }
 
-/// What may stand behind a command.
+/// The words that may follow a command.
 fn words(command: &CommandEntry) -> String {
     let words: Vec<&str> = match command.argument {
         Some("[COMMAND]") => COMMANDS.iter().map(|command| command.name).collect(),
@@ -53,14 +53,14 @@ fn fish() -> String {
     for command in COMMANDS {
         let (name, about) = (command.name, quoted(command.about));
         _ = writeln!(text, "complete -c reverb -n __fish_use_subcommand -fa {name} -d {about}");
-        let behind = format!("complete -c reverb -n '__fish_seen_subcommand_from {name}'");
+        let condition = format!("complete -c reverb -n '__fish_seen_subcommand_from {name}'");
         if command.argument.is_some() {
-            _ = writeln!(text, "{behind} -fa '{}'", words(command));
+            _ = writeln!(text, "{condition} -fa '{}'", words(command));
         }
         for flag in command.flags {
             let takes = if flag.value.is_some() { " -r" } else { "" };
             let about = quoted(flag.about);
-            _ = writeln!(text, "{behind} -l {}{takes} -d {about}", &flag.name[2..]);
+            _ = writeln!(text, "{condition} -l {}{takes} -d {about}", &flag.name[2..]);
         }
     }
     text

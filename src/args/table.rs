@@ -1,13 +1,11 @@
-//! The one table of commands and flags, and the help made from it. The OPTIONS of `man/reverb.1`
-//! are compared with it by a test.
-//!
-//! A flag added here is known to the parser; what it means is for `args` to hand on.
+//! The table of commands and flags, and the help generated from it. A test compares the OPTIONS of
+//! `man/reverb.1` with it. The parser accepts every flag in it; `args` puts the values into structs.
 
-/// A command, as the table describes it.
+/// A command in the table.
 pub struct CommandEntry {
-    /// What is typed.
+    /// The name to type.
     pub name: &'static str,
-    /// The argument it takes, in capitals, if it takes one; in brackets if it may be left out.
+    /// Its argument, in capitals, if it has one; in brackets if it is optional.
     pub argument: Option<&'static str>,
     /// What it does: one sentence.
     pub about: &'static str,
@@ -17,9 +15,9 @@ pub struct CommandEntry {
 
 /// A flag of a command.
 pub struct Flag {
-    /// What is typed, dashes included.
+    /// The name to type, with dashes.
     pub name: &'static str,
-    /// The value it takes, in capitals, if it takes one.
+    /// Its value, in capitals, if it has one.
     pub value: Option<&'static str>,
     /// What it does: one sentence or two.
     pub about: &'static str,
@@ -30,13 +28,13 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         name: "start",
         argument: None,
-        about: "Serve WebSocket clients and the HTTP API until told to stop.",
+        about: "Serve WebSocket clients and the HTTP API until stopped.",
         flags: &[
             Flag {
                 name: "--host",
                 value: Some("HOST"),
-                about: "Where to listen: addresses, and paths of Unix sockets, with commas between \
-                        them. Default: 0.0.0.0, or 127.0.0.1 without an app.",
+                about: "The addresses to listen on, and paths of Unix sockets, separated by commas. \
+                        Default: 0.0.0.0, or 127.0.0.1 if no app is configured.",
             },
             Flag {
                 name: "--port",
@@ -46,21 +44,21 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--path",
                 value: Some("PREFIX"),
-                about: "The beginning of every URL's path. Default: none.",
+                about: "A prefix of the path of every URL. Default: none.",
             },
             Flag {
                 name: "--hostname",
                 value: Some("NAME"),
-                about: "The public name; TLS is on if Herd or Valet have a certificate for it. \
+                about: "The public host name. If Herd or Valet have a certificate for it, TLS is on. \
                         Default: none.",
             },
             Flag {
                 name: "--metrics",
                 value: Some("ADDRESS"),
-                about: "Serve figures for Prometheus at this address, or at this port of \
-                        127.0.0.1. Default: none.",
+                about: "Serve metrics for Prometheus at this address, or at this port of 127.0.0.1. \
+                        Default: none.",
             },
-            Flag { name: "--debug", value: None, about: "Log what happens on every connection." },
+            Flag { name: "--debug", value: None, about: "Log every message of every connection." },
             CONFIG,
             ENV,
         ],
@@ -74,24 +72,24 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         name: "reload",
         argument: None,
-        about: "Put the newer binary and configuration in place; clients stay.",
+        about: "Switch to the new binary and configuration; clients stay connected.",
         flags: RUNNING,
     },
     CommandEntry {
         name: "check",
         argument: None,
-        about: "Say whether everything is in order, from the .env to what browsers reach.",
+        about: "Check the setup, from the .env file to the connection of a browser.",
         flags: RUNNING,
     },
     CommandEntry {
         name: "install",
         argument: None,
-        about: "Add what is missing to the .env file of a Laravel app, credentials included.",
+        about: "Add missing entries, credentials included, to the .env of a Laravel app.",
         flags: &[
             Flag {
                 name: "--config",
                 value: Some("FILE"),
-                about: "Also write a reverb.json with every key; it must not exist yet.",
+                about: "Also write a reverb.json with every key. It must not exist yet.",
             },
             Flag {
                 name: "--env",
@@ -103,7 +101,7 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         name: "completions",
         argument: Some("SHELL"),
-        about: "Print what bash, zsh or fish reads to complete this command line.",
+        about: "Print the completion script for bash, zsh or fish.",
         flags: &[],
     },
     CommandEntry {
@@ -114,17 +112,17 @@ pub const COMMANDS: &[CommandEntry] = &[
     },
 ];
 
-/// The flags that say which server is meant.
+/// The flags that identify a running server.
 const RUNNING: &[Flag] = &[
     Flag {
         name: "--host",
         value: Some("HOST"),
-        about: "The address it listens on. Default: that of reverb start.",
+        about: "The address the server listens on. Default: that of reverb start.",
     },
     Flag {
         name: "--port",
         value: Some("PORT"),
-        about: "The port it listens on. Default: that of reverb start.",
+        about: "The port the server listens on. Default: that of reverb start.",
     },
     CONFIG,
     ENV,
@@ -133,16 +131,16 @@ const RUNNING: &[Flag] = &[
 const CONFIG: Flag = Flag {
     name: "--config",
     value: Some("FILE"),
-    about: "The configuration, as in reverb.json(5). Default: reverb.json, if it is there.",
+    about: "The configuration file, see reverb.json(5). Default: reverb.json, if it exists.",
 };
 
 const ENV: Flag = Flag {
     name: "--env",
     value: Some("FILE"),
-    about: "The environment file. Default: .env, if it is there.",
+    about: "The environment file. Default: .env, if it exists.",
 };
 
-/// The flags that stand in place of a command.
+/// The flags that replace a command.
 pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag { name: "--help", value: None, about: "Print this help; also -h." },
     Flag { name: "--version", value: None, about: "Print the version; also -V." },
@@ -194,7 +192,7 @@ fn flag_name(flag: &Flag) -> String {
     }
 }
 
-/// One entry of a list in a help text: the name, and the sentence in a column of its own.
+/// An entry of a list in a help text: the name, and its description in a second column.
 fn explained(name: &str, about: &str) -> String {
     const COLUMN: usize = 20;
     const WIDTH: usize = 80;
@@ -231,7 +229,7 @@ mod tests {
         }
     }
 
-    /// The list of flags as `man/reverb.1` has to have it.
+    /// The list of flags as `man/reverb.1` must contain it.
     fn manual_options() -> String {
         let mut manual = String::from(".Sh OPTIONS\n");
         for command in COMMANDS.iter().filter(|command| !command.flags.is_empty()) {
@@ -241,7 +239,7 @@ mod tests {
                 if let Some(value) = flag.value {
                     manual.push_str(&format!(" Ar {value}"));
                 }
-                // A sentence of a manual begins a line.
+                // In a manual each sentence begins a line.
                 manual.push_str(&format!("\n{}\n", flag.about.replace(". ", ".\n")));
             }
             manual.push_str(".El\n");

@@ -1,12 +1,11 @@
-//! `reverb check`: reads what `reverb start` would read, tries what browsers and Laravel will try,
-//! and says of each thing whether it is in order, and if not, which variable to change.
+//! `reverb check`: reads the configuration as `reverb start` does, connects as browsers and Laravel do,
+//! and reports for each step whether it works, and if not, which variable to change.
 //!
-//! It waits for answers, within bounds, which the server itself never does. It changes nothing, and
-//! what it asks of a running server disturbs nobody: a signed question for a number, and one
-//! connection that comes and goes.
+//! It blocks, up to a timeout. It changes nothing, and hardly disturbs a running server: it sends one
+//! signed request for the number of connections, and opens one connection.
 
-mod ask;
 mod laravel;
+mod probe;
 
 use std::fs;
 use std::io::Write;
@@ -18,14 +17,14 @@ use crate::args::RestartArgs;
 use crate::config::laravel::RestartKey;
 use crate::config::{self, App, Config, Loaded, RedisTarget};
 use crate::net::{self, BlockingRedis, sys};
-use ask::Visit;
 use laravel::Place;
+use probe::Probe;
 
-/// Checks, and says what it finds on `out`, a line each.
+/// Runs all checks, and prints a line to `out` for each.
 ///
 /// # Errors
 ///
-/// A configuration that cannot be read; something that is not in order.
+/// The configuration cannot be read; a check failed.
 pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     let mut report = Report { out, wrong: 0 };
@@ -34,11 +33,11 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
-    let listens = here(&mut report, &loaded, &processes);
+    let listens = direct(&mut report, &loaded, &processes);
     let answers = public(&mut report, &loaded);
     if !listens {
-        let text = format!("nothing listens here at {}", places(&loaded.config));
-        // Behind a working public side it may be on another machine.
+        let text = format!("no server listens at {}", places(&loaded.config));
+        // If the public address works, the server may be on another machine.
         match answers {
             true => report.note(&text),
             false => report.wrong(&format!("{text}: `reverb start`")),
@@ -46,12 +45,12 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     match report.wrong {
         0 => Ok(()),
-        1 => Err(Failure::at_work("1 thing is not in order")),
-        count => Err(Failure::at_work(format!("{count} things are not in order"))),
+        1 => Err(Failure::at_work("1 check failed")),
+        count => Err(Failure::at_work(format!("{count} checks failed"))),
     }
 }
 
-/// What is found, as it is found.
+/// Prints the results, and counts the failures.
 struct Report<'a> {
     out: &'a mut dyn Write,
     wrong: u32,
@@ -62,7 +61,7 @@ impl Report<'_> {
         self.line("ok     ", text);
     }
 
-    /// It may be meant.
+    /// Something that may be intended.
     fn note(&mut self, text: &str) {
         self.line("note   ", text);
     }
@@ -72,7 +71,7 @@ impl Report<'_> {
         self.line("WRONG  ", text);
     }
 
-    /// Whoever closes the pipe early has read enough; the exit code still tells.
+    /// Prints a line. A reader that closes the pipe early is no error: the exit code remains.
     fn line(&mut self, mark: &str, text: &str) {
         let _ = writeln!(self.out, "{mark}{text}");
     }
@@ -81,26 +80,27 @@ impl Report<'_> {
 fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
     let files: Vec<String> = loaded.files_read.iter().map(|f| f.display().to_string()).collect();
     match files.is_empty() {
-        true => report.note("no .env and no reverb.json here: the environment and defaults count"),
-        false => report.fine(&format!("{}: can be read", files.join(", "))),
+        true => report
+            .note("no .env and no reverb.json here; only the environment and the defaults apply"),
+        false => report.fine(&format!("{}: read", files.join(", "))),
     }
     if loaded.generated_app {
         report.wrong(
-            "there is no app: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET \
-             (`reverb install` does)",
+            "no app is configured: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET \
+             (`reverb install` does that)",
         );
     }
     for warning in &loaded.warnings {
         report.wrong(warning);
     }
     let wrong_before = report.wrong;
-    laravel::look(report, loaded);
+    laravel::check(report, loaded);
     if report.wrong == wrong_before {
-        report.fine("what Laravel and browsers are told goes together");
+        report.fine("the settings of Laravel and of browsers match");
     }
 }
 
-/// The descriptors of the running server, or those one would have that was started here.
+/// The open-file limit of the running server, or of one that would be started here.
 fn files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
     let running = process.and_then(|id| fs::read_to_string(format!("/proc/{id}/limits")).ok());
     let running = running.as_deref().and_then(|limits| {
@@ -108,17 +108,17 @@ fn files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
         line.split_whitespace().next()?.parse().ok()
     });
     let Some(most) = running.or_else(|| sys::raise_open_files().ok()) else { return };
-    let whose = if running.is_some() { "the running server" } else { "a server started here" };
+    let which = if running.is_some() { "the running server" } else { "a server started here" };
     let room: u64 = net::connections_within(most);
     let apps = config.apps.iter().map(|app| app.max_connections.map(u64::from));
     let wanted = match config.limits.connections {
         0 => apps.sum::<Option<u64>>().unwrap_or_default(),
         connections => connections.into(),
     };
-    let text = format!("{whose} may have {most} files open: {room} connections");
+    let text = format!("{which} may open {most} files, which is enough for {room} connections");
     match wanted > room {
         true => report.wrong(&format!(
-            "{text}, and the configuration allows {wanted}: raise LimitNOFILE (systemd), minfds \
+            "{text}, but the configuration allows {wanted}: raise LimitNOFILE (systemd), minfds \
              (Supervisor) or `ulimit -n`"
         )),
         false => report.fine(&text),
@@ -129,7 +129,7 @@ fn certificate(report: &mut Report<'_>, config: &Config) {
     let tls = &config.server.tls;
     let Some(file) = &tls.local_cert else { return };
     let name = config.server.hostname.as_deref();
-    match net::look_at_certificate(tls, name) {
+    match net::check_certificate(tls, name) {
         Ok(text) => report.fine(&format!("{}: {text}", file.display())),
         Err(text) => report.wrong(&text),
     }
@@ -146,8 +146,8 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
         match target {
             None => {}
             Some(Err(error)) => report.wrong(&error.to_string()),
-            Some(Ok(target)) => match BlockingRedis::open(&target, TIMEOUT).and_then(|mut line| {
-                line.ask(&[b"PING"]).map_err(|why| format!("Redis {target}: {why}"))
+            Some(Ok(target)) => match BlockingRedis::open(&target, TIMEOUT).and_then(|mut redis| {
+                redis.request(&[b"PING"]).map_err(|why| format!("Redis {target}: {why}"))
             }) {
                 Ok(_) => report.fine(&format!("Redis {target} answers, for {what}")),
                 Err(why) => report.wrong(&format!("{why} (for {what})")),
@@ -156,15 +156,17 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
     }
 }
 
-/// Asks what listens here as a publisher would, past any proxy. Says whether anything listens.
-fn here(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> bool {
+/// Sends a request as a publisher would, directly to the server. Returns whether a server listens.
+fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> bool {
     let Config { server, apps, .. } = &loaded.config;
-    // Where systemd opens the port, it is the one that has it as well.
+    // If systemd opens the port, it has the socket open as well.
     if let [(id, name), ..] = processes
         && !processes.iter().any(|(_, name)| name == "reverb")
     {
-        report
-            .wrong(&format!("what listens at {} is {name} (process {id})", places(&loaded.config)));
+        report.wrong(&format!(
+            "{name} (process {id}) listens at {}, not reverb",
+            places(&loaded.config)
+        ));
         return true;
     }
     let is_secure = server.tls.local_cert.is_some();
@@ -176,30 +178,30 @@ fn here(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -
             host => host,
         };
         let place = Place { host: host.to_owned(), port: server.port, is_secure };
-        // Its name here is no name on a certificate.
-        let visit = Visit { place: &place, verifies: false, authorities: None, timeout: TIMEOUT };
-        if visit.connect().is_err_and(|refused| refused.nobody_listens) {
+        // The certificate is not for this address.
+        let probe = Probe { place: &place, verifies: false, authorities: None, timeout: TIMEOUT };
+        if probe.connect().is_err_and(|refused| refused.no_listener) {
             continue;
         }
         listens = true;
         if loaded.generated_app || server.tls.verify_peer {
             report.note(&format!(
-                "{place} listens; without an app, or a certificate to show, it is not asked"
+                "{place} listens, but is not tested without an app, or with client certificates"
             ));
             continue;
         }
         let mut refused = apps.iter().filter_map(|app| {
-            let why = visit.ask_like_a_publisher(app, "").err()?;
+            let why = probe.request_as_publisher(app, "").err()?;
             Some(format!(
-                "{place} refuses the app {}: {why}; if it runs with an older configuration: \
-                 `reverb restart`",
+                "{place} rejects the app {}: {why}; if the server runs with an older \
+                 configuration: `reverb restart`",
                 app.id
             ))
         });
         match refused.next() {
             Some(text) => report.wrong(&text),
             None => {
-                report.fine(&format!("{place} answers, and knows the {} configured", count(apps)))
+                report.fine(&format!("{place} answers, and accepts the {} configured", count(apps)))
             }
         }
     }
@@ -210,7 +212,7 @@ fn count(apps: &[App]) -> String {
     if apps.len() == 1 { "app".to_owned() } else { format!("{} apps", apps.len()) }
 }
 
-/// Goes the ways of a publisher and of a browser. Says whether both lead here.
+/// Connects as a publisher and as a browser, to the public address. Returns whether both work.
 fn public(report: &mut Report<'_>, loaded: &Loaded) -> bool {
     let environment = &loaded.environment;
     let path = &loaded.config.server.path;
@@ -221,12 +223,13 @@ fn public(report: &mut Report<'_>, loaded: &Loaded) -> bool {
     let (Some(publishers), Some(browsers)) =
         (laravel::publishers(environment), laravel::browsers(environment))
     else {
-        report.note("REVERB_HOST is not set: the ways of browsers and Laravel are not tried");
+        report
+            .note("REVERB_HOST is not set, so connections of browsers and Laravel are not tested");
         return false;
     };
     let authorities = environment.get("SSL_CERT_FILE").map(Path::new);
     let mut answers = true;
-    let mut told =
+    let mut reported =
         |what: &str, place: &Place, prefix: &str, result: Result<(), String>| match result {
             Ok(()) => report.fine(&format!("{what} {place}")),
             Err(why) => {
@@ -235,12 +238,12 @@ fn public(report: &mut Report<'_>, loaded: &Loaded) -> bool {
                 report.wrong(&format!("{what} {place}: {why}; {hint}"));
             }
         };
-    let visit = Visit { place: &publishers, verifies: true, authorities, timeout: TIMEOUT };
-    told("Laravel publishes to", &publishers, "", visit.ask_like_a_publisher(app, path));
-    let visit = Visit { place: &browsers, verifies: true, authorities, timeout: TIMEOUT };
+    let probe = Probe { place: &publishers, verifies: true, authorities, timeout: TIMEOUT };
+    reported("Laravel publishes to", &publishers, "", probe.request_as_publisher(app, path));
+    let probe = Probe { place: &browsers, verifies: true, authorities, timeout: TIMEOUT };
     let prefix = if browsers == publishers { "" } else { "VITE_" };
-    let connected = visit.connect_like_a_browser(app, path, environment.get("APP_URL"));
-    told("browsers connect to", &browsers, prefix, connected);
+    let connected = probe.connect_as_browser(app, path, environment.get("APP_URL"));
+    reported("browsers connect to", &browsers, prefix, connected);
     answers
 }
 
@@ -248,5 +251,5 @@ fn places(config: &Config) -> String {
     format!("{}:{}", config.server.host, config.server.port)
 }
 
-/// What any one answer may take.
+/// The timeout of each call.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
-//! `reverb install`: gives a Laravel app the `.env` entries it needs for broadcasting, as
-//! `php artisan reverb:install` does, and writes an example of `reverb.json` if asked to.
+//! `reverb install`: adds the entries for broadcasting to the `.env` of a Laravel app, as
+//! `php artisan reverb:install` does, and writes an example of `reverb.json` on request.
 //!
-//! Nothing that is there is ever changed: entries are added at the end, and what stands in the way
-//! is told. Files are replaced whole or not at all.
+//! Existing entries are never changed: new ones are appended, and conflicting ones are reported. Files
+//! are replaced whole or not at all.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -15,20 +15,20 @@ use crate::config::load::{ENV_FILE, from_environment};
 use crate::config::render::render;
 use crate::config::{App, Error, credentials, dotenv};
 
-/// Adds to the `.env` file what it lacks, and says on `out` what that was. A file that is made has
-/// mode 0600; one that was there keeps its mode and owner. With `--config`, the file gets every
-/// setting the new `.env` file makes, and mode 0600, for it holds the secret.
+/// Adds missing entries to the `.env` file, and reports them to `out`. A new file has mode 0600; an
+/// existing one keeps its mode and owner. With `--config`, also writes every setting of the new
+/// `.env` to that file, with mode 0600, as it contains the secret.
 ///
 /// # Errors
 ///
-/// The file for `--config` exists; the `.env` file is no `.env` file; a file cannot be read or
+/// The file of `--config` exists; the `.env` file has a syntax error; a file cannot be read or
 /// written; `out` fails.
 pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     let env_file = args.env.as_deref().unwrap_or(Path::new(ENV_FILE));
     if let Some(config_file) = &args.config
         && fs::symlink_metadata(config_file).is_ok()
     {
-        return Err(Error::whole(config_file.display(), "exists, and is left as it is"));
+        return Err(Error::whole(config_file.display(), "exists already; it was not changed"));
     }
     let (old, exists) = match fs::read(env_file) {
         Ok(bytes) => (bytes, true),
@@ -50,8 +50,8 @@ pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     }
 }
 
-/// The block of a Laravel app's `.env` that makes it use a server with this app. `host` and `port`
-/// are those the browser and the Laravel app connect to.
+/// The entries of a Laravel app's `.env` that make it use a server with this app. Browsers and the
+/// Laravel app connect to `host` and `port`.
 pub fn env_block(app: &App, host: &str, port: u16) -> String {
     let mut block = String::new();
     for (name, value) in entries(app, host, port) {
@@ -63,10 +63,10 @@ pub fn env_block(app: &App, host: &str, port: u16) -> String {
     block
 }
 
-/// The entry before which a blank line stands: what follows is for the browser's code.
+/// The first entry for the code in the browser; a blank line precedes it.
 const FIRST_FOR_VITE: &str = "VITE_REVERB_APP_KEY";
 
-/// Everything a Laravel app needs, in the order it is written in, each value as it is written.
+/// The names and values that a Laravel app needs, in order.
 fn entries(app: &App, host: &str, port: u16) -> [(&'static str, String); 11] {
     [
         ("BROADCAST_CONNECTION", "reverb".into()),
@@ -83,7 +83,7 @@ fn entries(app: &App, host: &str, port: u16) -> [(&'static str, String); 11] {
     ]
 }
 
-/// What goes to the end of a file, and what is to be said about it.
+/// The text to append to a file, the names in it, and hints for the user.
 struct Addition {
     text: String,
     names: Vec<&'static str>,
@@ -92,25 +92,25 @@ struct Addition {
 
 fn addition(env_file: &Path, old: &[u8], app: &App) -> Result<Addition, Error> {
     let text = String::from_utf8_lossy(old);
-    let there = dotenv::parse(&text, |_| None)
+    let existing = dotenv::parse(&text, |_| None)
         .map_err(|e| Error::whole(format_args!("{}:{}", env_file.display(), e.line), e.reason))?;
     let mut addition = Addition { text: String::new(), names: Vec::new(), hints: Vec::new() };
     for (name, value) in entries(app, "localhost", 8080) {
         if name == "BROADCAST_CONNECTION" {
-            // Up to Laravel 10 the name was another.
-            let driver = [name, "BROADCAST_DRIVER"].into_iter().find(|n| there.contains_key(*n));
+            // Laravel 10 and older use another name.
+            let driver = [name, "BROADCAST_DRIVER"].into_iter().find(|n| existing.contains_key(*n));
             if let Some(driver) = driver {
-                if there[driver].value != "reverb" {
-                    let now = &there[driver].value;
+                if existing[driver].value != "reverb" {
+                    let now = &existing[driver].value;
                     addition.hints.push(format!("{driver} is {now:?}: set it to reverb"));
                 }
                 continue;
             }
         }
         // Copies of .env.example have credentials without a value; a later entry wins over them.
-        let is_empty_credential =
-            name.starts_with("REVERB_APP_") && there.get(name).is_some_and(|e| e.value.is_empty());
-        if there.contains_key(name) && !is_empty_credential {
+        let is_empty_credential = name.starts_with("REVERB_APP_")
+            && existing.get(name).is_some_and(|e| e.value.is_empty());
+        if existing.contains_key(name) && !is_empty_credential {
             continue;
         }
         if name == FIRST_FOR_VITE && !addition.names.is_empty() {
@@ -135,17 +135,17 @@ fn addition(env_file: &Path, old: &[u8], app: &App) -> Result<Addition, Error> {
 
 fn report(out: &mut impl Write, addition: &Addition, file: &Path) -> Result<(), Error> {
     let file = file.display();
-    let mut told = match addition.names.as_slice() {
+    let mut text = match addition.names.as_slice() {
         [] => format!("{file}: nothing is missing\n"),
         names => format!("{file}: added {}\n", names.join(", ")),
     };
     for hint in &addition.hints {
-        told.push_str(&format!("{file}: {hint}\n"));
+        text.push_str(&format!("{file}: {hint}\n"));
     }
-    out.write_all(told.as_bytes()).map_err(|error| Error::whole("standard output", error))
+    out.write_all(text.as_bytes()).map_err(|error| Error::whole("standard output", error))
 }
 
-/// Writes what the new `.env` file says as a `reverb.json`.
+/// Writes the settings of the new `.env` file as a `reverb.json`.
 fn write_config(
     out: &mut impl Write,
     config_file: &Path,
@@ -158,11 +158,11 @@ fn write_config(
     replace(config_file, false, render(&config).as_bytes())
         .map_err(|error| Error::whole(config_file.display(), error))?;
     let (written, env_file) = (config_file.display(), env_file.display());
-    let told = format!("{written}: written; what it says wins over {env_file}\n");
-    out.write_all(told.as_bytes()).map_err(|error| Error::whole("standard output", error))
+    let text = format!("{written}: written; its settings override {env_file}\n");
+    out.write_all(text.as_bytes()).map_err(|error| Error::whole("standard output", error))
 }
 
-/// Puts a new text in place of a file in one step, so that no reader ever sees half of it.
+/// Replaces the contents of a file in one step, so that no reader sees a part of them.
 fn replace(path: &Path, exists: bool, text: &[u8]) -> io::Result<()> {
     // Deployment tools make .env a link; the link stays, its target is replaced.
     let path = if exists { fs::canonicalize(path)? } else { path.to_owned() };
@@ -172,7 +172,7 @@ fn replace(path: &Path, exists: bool, text: &[u8]) -> io::Result<()> {
     let written =
         write_like(&path, exists, &temporary, text).and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         _ = fs::remove_file(&temporary);
     }
     written
@@ -199,7 +199,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A directory of its own for one test, gone with it.
+    /// A temporary directory for one test.
     struct Dir(PathBuf);
 
     impl Dir {
@@ -250,7 +250,7 @@ mod tests {
                        VITE_REVERB_HOST, VITE_REVERB_PORT, VITE_REVERB_SCHEME";
 
     #[test]
-    fn a_missing_file_is_made_for_its_owner_alone() {
+    fn a_new_file_is_readable_by_its_owner_only() {
         let dir = Dir::new();
         assert_eq!(dir.install(None), Ok(format!(".env: added {ALL}\n")));
         assert_eq!(dir.mode(".env"), 0o600);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_byte_for_byte() {
+    fn existing_text_stays_byte_for_byte() {
         let old = "APP_NAME=\"Größe\" # x\n\nREVERB_APP_ID=7\nREVERB_HOST=ws.example\n\
                    BROADCAST_CONNECTION=log\n  ODD  = 'a'";
         let dir = Dir::with_env(old);
@@ -312,8 +312,8 @@ mod tests {
     #[test]
     fn credentials_without_a_value_are_missing() {
         let dir = Dir::with_env("REVERB_APP_ID=\nREVERB_APP_KEY=\"\"\nREVERB_HOST=\n");
-        let told = dir.install(None).unwrap();
-        assert!(told.contains("REVERB_APP_ID, REVERB_APP_KEY, REVERB_APP_SECRET, REVERB_PORT"));
+        let text = dir.install(None).unwrap();
+        assert!(text.contains("REVERB_APP_ID, REVERB_APP_KEY, REVERB_APP_SECRET, REVERB_PORT"));
         let entries = dotenv::parse(&dir.read(".env"), |_| None).unwrap();
         assert_eq!(entries["REVERB_APP_ID"].value.len(), 6);
     }
@@ -321,11 +321,11 @@ mod tests {
     #[test]
     fn the_older_name_of_the_driver_counts() {
         let dir = Dir::with_env("BROADCAST_DRIVER=reverb\n");
-        let told = dir.install(None).unwrap();
-        assert!(!told.contains("BROADCAST"), "{told}");
+        let text = dir.install(None).unwrap();
+        assert!(!text.contains("BROADCAST"), "{text}");
         let dir = Dir::with_env("BROADCAST_DRIVER=pusher\n");
-        let told = dir.install(None).unwrap();
-        assert!(told.ends_with(".env: BROADCAST_DRIVER is \"pusher\": set it to reverb\n"));
+        let text = dir.install(None).unwrap();
+        assert!(text.ends_with(".env: BROADCAST_DRIVER is \"pusher\": set it to reverb\n"));
     }
 
     #[test]
@@ -348,9 +348,9 @@ mod tests {
     #[test]
     fn the_example_says_what_the_env_file_says() {
         let dir = Dir::with_env("REVERB_SERVER_PORT=9000\nREVERB_APP_MAX_CONNECTIONS=5\n");
-        let told = dir.install(Some("reverb.json")).unwrap();
-        let last = "reverb.json: written; what it says wins over .env\n";
-        assert!(told.ends_with(last), "{told}");
+        let text = dir.install(Some("reverb.json")).unwrap();
+        let last = "reverb.json: written; its settings override .env\n";
+        assert!(text.ends_with(last), "{text}");
         assert_eq!(dir.mode("reverb.json"), 0o600);
         let here =
             |config_file| Sources { config_file, working_dir: dir.0.clone(), ..Sources::default() };
@@ -368,13 +368,13 @@ mod tests {
         let dir = Dir::new();
         fs::write(dir.0.join("reverb.json"), "{}").unwrap();
         let refused = dir.install(Some("reverb.json"));
-        assert_eq!(refused, Err("reverb.json: exists, and is left as it is".into()));
+        assert_eq!(refused, Err("reverb.json: exists already; it was not changed".into()));
         assert!(!dir.0.join(".env").exists());
         assert_eq!(dir.read("reverb.json"), "{}");
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_told() {
+    fn a_missing_directory_is_an_error() {
         let args = InstallArgs { env: Some("/nonexistent/.env".into()), config: None };
         let refused = run(&args, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(refused, "/nonexistent/.env: No such file or directory (os error 2)");

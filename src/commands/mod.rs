@@ -1,5 +1,5 @@
-//! What the program does: one file a verb. Each reads what it needs, does it, and says in one line
-//! why it could not.
+//! The commands of the program, one file each. Each reads its configuration, does its work, and
+//! reports failure in one line.
 
 pub mod check;
 pub mod install;
@@ -9,17 +9,17 @@ pub mod start;
 
 use std::fmt;
 
-/// Why a command did not do what it was asked for, and the exit code that says so.
+/// Why a command failed, and its exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// One line for standard error.
     pub text: String,
-    /// 1 for what went wrong at work, 2 for what was asked for wrongly.
+    /// 1 for an error during the work, 2 for wrong arguments or a wrong configuration.
     pub exit_code: u8,
 }
 
 impl Failure {
-    /// Something went wrong at work.
+    /// An error during the work.
     pub fn at_work(text: impl fmt::Display) -> Self {
         Failure { text: text.to_string(), exit_code: 1 }
     }

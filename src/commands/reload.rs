@@ -1,8 +1,7 @@
-//! `reverb reload`: has the server that runs on this host and port put the binary and the
-//! configuration that are there now in place of its own, and waits until it says how that went.
+//! `reverb reload`: makes the running server on this host and port hand over to the present binary
+//! with the present configuration, and waits for the result.
 //!
-//! The server is found as `reverb restart` finds it. SIGUSR2 asks for the same, and waits for
-//! nothing.
+//! It finds the server as `reverb restart` does. SIGUSR2 requests the same without waiting.
 
 use std::fs;
 use std::io::Write;
@@ -13,30 +12,30 @@ use super::{Failure, restart};
 use crate::args::RestartArgs;
 use crate::net::{successor, sys};
 
-/// Asks, waits and says so on `out`.
+/// Requests a reload, waits for the result and prints it to `out`.
 ///
 /// # Errors
 ///
-/// Those of [`restart::run`]; the server goes on as it was, and why; it says nothing.
+/// Those of [`restart::run`]; the server was not reloaded, and why; it sent no result.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (at, processes) = restart::running(args)?;
     for process in processes {
-        let who = format!("the server on {at} (process {process})");
+        let server = format!("the server on {at} (process {process})");
         let failed = |what| move |error| Failure::at_work(format!("cannot {what}: {error}"));
-        let told = successor::outcome_address(process.unsigned_abs())
+        let result = successor::outcome_address(process.unsigned_abs())
             .and_then(|address| UnixDatagram::bind_addr(&address))
-            .map_err(failed("wait for what becomes of it; is another reload on its way?"))?;
-        told.set_read_timeout(Some(LOOK)).map_err(failed("wait for what becomes of it"))?;
-        sys::send_signal(process, libc::SIGUSR2).map_err(failed("ask for it"))?;
+            .map_err(failed("wait for the result; is another `reverb reload` running?"))?;
+        result.set_read_timeout(Some(POLL)).map_err(failed("wait for the result"))?;
+        sys::send_signal(process, libc::SIGUSR2).map_err(failed("signal the server"))?;
         let (mut why_not, begin) = ([0; 1_024], Instant::now());
         let len = loop {
-            match told.recv(&mut why_not) {
+            match result.recv(&mut why_not) {
                 Ok(len) => break len,
                 Err(_) if has_ended(process) => {
-                    return Err(Failure::at_work(format!("{who} has ended: see its log")));
+                    return Err(Failure::at_work(format!("{server} has ended; see its log")));
                 }
                 Err(_) if begin.elapsed() > PATIENCE => {
-                    let text = format!("timed out waiting for the result of {who}: see its log");
+                    let text = format!("timed out waiting for the reload of {server}; see its log");
                     return Err(Failure::at_work(text));
                 }
                 Err(_) => {}
@@ -44,9 +43,9 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         };
         if len > 0 {
             let why_not = String::from_utf8_lossy(&why_not[..len]);
-            return Err(Failure::at_work(format!("{who} goes on as it was: {why_not}")));
+            return Err(Failure::at_work(format!("{server} was not reloaded: {why_not}")));
         }
-        writeln!(out, "Reloaded {who}.").map_err(Failure::at_work)?;
+        writeln!(out, "Reloaded {server}.").map_err(Failure::at_work)?;
     }
     Ok(())
 }
@@ -61,4 +60,4 @@ fn has_ended(process: i32) -> bool {
 /// clients that cannot be handed over to disconnect.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The time between two checks that the process still runs.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);

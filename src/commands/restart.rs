@@ -1,8 +1,8 @@
-//! `reverb restart`: stops the server that runs on this host and port, in order, so that whatever
-//! watches over it (Supervisor, systemd) starts it again.
+//! `reverb restart`: stops the running server on this host and port in order, so that its process
+//! manager (Supervisor, systemd) starts it again.
 //!
-//! The server is found by the port it listens on, in Linux's `/proc`: no file must be written,
-//! kept and believed. Only its own user, or root, can see it and stop it.
+//! It finds the server in `/proc` by the port it listens on, so that no pid file is needed. Only the
+//! server's user, or root, can find and stop it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,23 +13,23 @@ use crate::args::RestartArgs;
 use crate::config::{self, Server};
 use crate::net::sys;
 
-/// Stops the running server and says so on `out`.
+/// Requests a stop of the running server, and reports that to `out`.
 ///
 /// # Errors
 ///
-/// There is none; something else listens there; it belongs to another user.
+/// No server listens there; another program does; the server belongs to another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (at, processes) = running(args)?;
     for process in processes {
         sys::send_signal(process, libc::SIGTERM)
             .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
-        let said = writeln!(out, "Told the server on {at} (process {process}) to stop.");
-        said.map_err(Failure::at_work)?;
+        let text = format!("Stopping the server on {at} (process {process}).");
+        writeln!(out, "{text}").map_err(Failure::at_work)?;
     }
     Ok(())
 }
 
-/// Where the server is that is meant, and its processes: several where they share a port.
+/// The address of the server, and its processes: several if they share a port.
 ///
 /// # Errors
 ///
@@ -43,25 +43,25 @@ pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>), Failure>
     }
     let owners = owners(&inodes);
     if owners.is_empty() {
-        let text = format!("the server on {at} belongs to another user: try as that user");
+        let text = format!("the server on {at} belongs to another user; run this as that user");
         return Err(Failure::at_work(text));
     }
-    // systemd has the sockets it hands over open as well.
+    // systemd also has the sockets open that it hands over.
     let ours = |(_, name): &&(i32, String)| name == env!("CARGO_PKG_NAME");
     if let (None, Some((process, name))) = (owners.iter().find(ours), owners.first()) {
-        let text = format!("what listens on {at} is not reverb but {name} (process {process})");
+        let text = format!("{name} (process {process}) listens on {at}, not reverb");
         return Err(Failure::at_work(text));
     }
     let processes = owners.iter().filter(ours).map(|(process, _)| *process).collect();
     Ok((at, processes))
 }
 
-/// The processes that listen where this server would, as far as they may be seen.
+/// The processes that listen at the addresses of this server, as far as this user can see them.
 pub(super) fn processes(server: &Server) -> Vec<(i32, String)> {
     owners(&inodes(server).unwrap_or_default())
 }
 
-/// The sockets that listen where this server would.
+/// The sockets that listen at the addresses of this server.
 fn inodes(server: &Server) -> io::Result<Vec<u64>> {
     let (mut addresses, mut inodes) = (Vec::new(), Vec::new());
     for host in server.hosts() {
@@ -120,8 +120,7 @@ fn listening(line: &str) -> Option<(IpAddr, u16, u64)> {
     Some((address, u16::from_str_radix(port, 16).ok()?, inode))
 }
 
-/// The processes that have one of these sockets open, with their names. Several do where they
-/// share a port.
+/// The processes that have one of these sockets open, with their names.
 fn owners(inodes: &[u64]) -> Vec<(i32, String)> {
     let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let mut owners = Vec::new();

@@ -1,5 +1,5 @@
-//! `reverb start`: reads the configuration, binds, says where it listens, and serves until it is
-//! asked to stop.
+//! `reverb start`: reads the configuration, binds the addresses, prints them, and serves until a stop is
+//! requested.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
@@ -15,13 +15,13 @@ use crate::net::sys::{self, Inherited};
 use crate::net::systemd::{self, SdNotify};
 use crate::net::{BindError, Server};
 
-/// Serves. Returns when the server was asked to stop and has.
+/// Serves until a stop is requested and complete.
 ///
 /// # Errors
 ///
 /// A configuration that cannot be used; an address that cannot be bound.
 pub fn run(args: &StartArgs) -> Result<(), Failure> {
-    // First of all: the log has a thread.
+    // Before the log, which starts a thread.
     sys::keep_tables_apart();
     logging::start(args.debug);
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
@@ -35,7 +35,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         Some(handed) => Server::take_over(&handed, &mut inherited, config, seed),
         None => {
             let sockets = systemd::sockets(&mut inherited).map_err(|error| {
-                Failure::at_work(format!("cannot take over the sockets of LISTEN_FDS: {error}"))
+                Failure::at_work(format!("cannot use the sockets of LISTEN_FDS: {error}"))
             })?;
             Server::on(sockets, config, seed)
         }
@@ -43,7 +43,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     .map_err(unbound)?;
     drop(inherited);
     server.succeed_by(Successor::of_this_process());
-    // Made-up credentials are made up once.
+    // Generated credentials would differ each time.
     if !loaded.generated_app {
         let sources = args.sources();
         server.configure_by(move || {
@@ -51,17 +51,17 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
             loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
         });
     }
-    let notices = SdNotify::from_environment();
-    let notices =
-        notices.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
-    // A terminal says by the same signal that it is closed, to a server that runs in it.
-    let is_service = notices.is_some() || !io::stderr().is_terminal();
+    let systemd = SdNotify::from_environment();
+    let systemd =
+        systemd.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
+    // In a terminal SIGHUP means that the terminal was closed.
+    let is_service = systemd.is_some() || !io::stderr().is_terminal();
     let reloads = server.has_certificates() || is_service;
-    if let Some(notices) = notices {
-        server.notify(notices);
+    if let Some(systemd) = systemd {
+        server.notify(systemd);
     }
-    // The threads that begin here inherit that: a signal comes to the loop alone, which holds it
-    // while another binary takes its place.
+    // The threads that start below inherit the mask, so that only the event loop gets signals. It
+    // blocks them while it executes another binary.
     sys::hold_signals(true).map_err(Failure::at_work)?;
     if let Some(stream) = loaded.pulse.clone() {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
@@ -73,11 +73,12 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     server.run().map_err(Failure::at_work)
 }
 
-/// Says which state a server of these flags would go on with.
+/// Loads everything that a server with these flags would load. Returns the line with the version of
+/// the state that it could take over.
 ///
 /// # Errors
 ///
-/// Why there would be none.
+/// Why it would not serve.
 pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     Server::try_files(&loaded.config).map_err(unbound)?;
@@ -92,8 +93,8 @@ fn unbound(error: BindError) -> Failure {
     }
 }
 
-/// One line on standard output, and what a server nobody configured must say beside it. Nobody
-/// may be reading it, which is no reason not to serve.
+/// Prints one line with the addresses, and the credentials of a server without a configured app. An
+/// error of standard output does not stop the server.
 fn announce(loaded: &Loaded, bound: &Server) {
     let (server, connections_max) = (&loaded.config.server, bound.connections_max());
     let (path, apps) = (&server.path, loaded.config.apps.len());
@@ -109,16 +110,18 @@ fn announce(loaded: &Loaded, bound: &Server) {
         text.push_str(&format!("metrics at http://{address}/metrics\n"));
     }
     let mut out = io::stdout().lock();
-    let made_up = loaded.config.apps.first().filter(|_| loaded.generated_app);
-    if made_up.is_some() && !out.is_terminal() {
+    let generated = loaded.config.apps.first().filter(|_| loaded.generated_app);
+    if generated.is_some() && !out.is_terminal() {
         // Output to anything but a terminal may be kept in a log, which must not hold a secret.
         text.push_str(
-            "No app is configured. The credentials made for this run are printed to a terminal \
-             only: run `reverb install` to add an app to the .env, and start the server again\n",
+            "No app is configured. The generated credentials are printed to terminals only: run \
+             `reverb install` to add an app to the .env, and restart the server\n",
         );
-    } else if let Some((app, address)) = made_up.zip(bound.local_address().ok()) {
+    } else if let Some((app, address)) = generated.zip(bound.local_address().ok()) {
         let host = reachable_host(address.ip());
-        text.push_str("No app is configured. For this one, paste this into your .env:\n\n");
+        text.push_str(
+            "No app is configured. To use the generated one, paste this into your .env:\n\n",
+        );
         let block = env_block(app, &host, address.port());
         let scheme = if is_secure { "REVERB_SCHEME=https" } else { "REVERB_SCHEME=http" };
         text.push_str(&block.replace("REVERB_SCHEME=http", scheme));

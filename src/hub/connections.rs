@@ -246,8 +246,8 @@ impl<T> Connections<T> {
                     if self.listener.is_some() {
                         self.notify_sent(member, frame);
                     }
-                    let is_replicated = self.push(member, Frame::clone(frame), lane);
-                    passed_over += u64::from(!is_replicated);
+                    let was_queued = self.push(member, Frame::clone(frame), lane);
+                    passed_over += u64::from(!was_queued);
                 }
                 _ => passed_over += 1,
             }

@@ -25,7 +25,7 @@ impl BlockingStream {
     /// Connects to the first address of the host that accepts. No call blocks for longer than
     /// `timeout`, except in the system's resolver.
     pub(crate) fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
-        let mut last = io::Error::other("the name has no address");
+        let mut last = io::Error::other("the host name has no address");
         for address in (host, port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, timeout) {
                 Ok(stream) => {
@@ -40,7 +40,7 @@ impl BlockingStream {
         Err(last)
     }
 
-    /// Connects to a socket file.
+    /// Connects to a Unix socket.
     pub(crate) fn unix(path: &Path, timeout: Duration) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(timeout))?;

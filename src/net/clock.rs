@@ -1,10 +1,10 @@
-//! The clocks of the loop.
+//! The clocks of the event loop. Nothing else in the crate reads the time, except commands.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hub::Now;
 
-/// A clock that never goes back, and the machine's.
+/// A clock that never goes back, and the machine's clock.
 pub(super) struct Clock(pub Instant);
 
 impl Clock {

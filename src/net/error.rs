@@ -1,4 +1,4 @@
-//! Why a server cannot be made.
+//! Why a server cannot be constructed.
 
 use std::net::SocketAddr;
 use std::{fmt, io};
@@ -8,13 +8,13 @@ use crate::config;
 /// Why a server could not be bound.
 #[derive(Debug)]
 pub enum BindError {
-    /// The address is taken, is not this machine's, or cannot be resolved.
+    /// An address is in use, is not this machine's, or cannot be resolved.
     Address(io::Error),
-    /// The same of the address for metrics.
+    /// The address for metrics cannot be bound.
     Metrics(SocketAddr, io::Error),
     /// A certificate, a key or an option of TLS cannot be used.
     Tls(config::Error),
-    /// What is said of Redis does not go together, or its certificates cannot be used.
+    /// The settings of Redis contradict each other, or its certificates cannot be used.
     Redis(config::Error),
 }
 

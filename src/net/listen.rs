@@ -1,5 +1,5 @@
-//! The listening sockets: bound with a long backlog, accepted from within a budget, and never lost
-//! when descriptors run out.
+//! A listening socket: bound with a long backlog, and kept when descriptors run out. Connections
+//! that were accepted are in `socket`.
 
 use std::fs;
 use std::io;
@@ -19,11 +19,11 @@ use crate::hub::{LogThrottle, Policy};
 /// A listening socket.
 pub(super) struct Listen {
     socket: Socket,
-    /// Whether those who come here are served figures, and nothing else.
+    /// Whether connections get metrics, and nothing else.
     pub is_for_metrics: bool,
-    /// Whether connections may be waiting: the poller says so once.
+    /// Whether connections may be pending: the poller reports that once.
     pub ready: bool,
-    /// Whether the last turn ended before all were accepted, as far as is known.
+    /// Whether the last turn accepted as many connections as it may, so that more may be pending.
     pub cut_short: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Listen {
 
 enum Socket {
     Tcp(TcpListener),
-    /// A file, which goes with the server unless it was there before.
+    /// A Unix socket, and its file if the server removes it at the end.
     Unix(UnixListener, Option<PathBuf>),
 }
 
@@ -74,18 +74,17 @@ impl Purpose {
 }
 
 impl Listen {
-    /// Binds every host of a server. Names are resolved here, before the loop begins, and nowhere
-    /// else.
+    /// Binds every host of a server. Host names are resolved here, before the event loop begins.
     ///
     /// # Errors
     ///
-    /// The first that cannot be bound, named.
+    /// The system's, with the first host that cannot be bound.
     pub(super) fn bind_all(server: &config::Server) -> io::Result<Vec<Self>> {
         let hosts = server.hosts().count();
         let bound = server.hosts().map(|host| match host.starts_with('/') {
             true => bind_unix(Path::new(host)).map_err(|error| at(host, error)),
             false => {
-                // One `::` takes IPv4 as well; beside a `0.0.0.0` it must not.
+                // A single `::` includes IPv4; together with `0.0.0.0` it must not.
                 let bound = bind_tcp(host, server.port, server.reuse_port, hosts > 1);
                 bound.map_err(|error| at(&format!("{host}:{}", server.port), error))
             }
@@ -99,7 +98,7 @@ impl Listen {
         Ok(Listen { is_for_metrics: true, ..Listen::new(listener) })
     }
 
-    /// Takes a socket over that listens already, of either kind.
+    /// Takes over a socket that listens already, TCP or Unix.
     pub(super) fn inherit(socket: OwnedFd) -> io::Result<Self> {
         let tcp = StdTcpListener::from(socket);
         tcp.set_nonblocking(true)?;
@@ -128,13 +127,13 @@ impl Listen {
         }
     }
 
-    /// Takes a socket over from another process of this server.
+    /// Takes over a socket from another process of this server.
     pub(super) fn take_over(socket: OwnedFd, purpose: Purpose) -> io::Result<Self> {
         let mut listen = Listen::inherit(socket)?;
         listen.is_for_metrics = purpose == Purpose::Metrics;
         if let (Socket::Unix(socket, path), Purpose::ClientsOwnFile) = (&mut listen.socket, purpose)
         {
-            // The file goes with the server, which is this one now.
+            // From now on this process removes the file.
             *path = socket.local_addr()?.as_pathname().map(Path::to_owned);
         }
         Ok(listen)
@@ -151,7 +150,7 @@ impl Listen {
         }
     }
 
-    /// What the poller is to watch.
+    /// The socket, for the poller.
     pub(super) fn source(&mut self) -> &mut dyn Source {
         match &mut self.socket {
             Socket::Tcp(socket) => socket,
@@ -159,7 +158,7 @@ impl Listen {
         }
     }
 
-    /// The address it is bound to, if it has one.
+    /// The address of a TCP socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
@@ -167,7 +166,7 @@ impl Listen {
         }
     }
 
-    /// The same, or the file, as it is told to people.
+    /// The address or the path, as text.
     pub(super) fn name(&self) -> String {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(|a| a.to_string()).unwrap_or_default(),
@@ -179,7 +178,7 @@ impl Listen {
         }
     }
 
-    /// Whether connections may be waiting that can be accepted now.
+    /// Whether connections may be pending that can be accepted now.
     pub(super) fn has_work(&self) -> bool {
         self.ready && self.retry_ms.is_none()
     }
@@ -235,8 +234,8 @@ impl Listen {
 }
 
 impl Socket {
-    /// Both kinds are read, written and shut down by the same calls, so a connection of a file is
-    /// handed on as if it were one of TCP.
+    /// Accepts a connection. The same calls read, write and shut down both kinds of sockets, so a
+    /// connection of a Unix socket is returned as a `TcpStream` as well.
     fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         match self {
             Socket::Tcp(socket) => socket.accept().map(|(stream, from)| (stream, Some(from))),
@@ -252,13 +251,13 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Socket::Unix(_, Some(path)) = self {
-            // Whoever has removed it already has saved the work.
+            // This fails if the file has been removed already.
             _ = fs::remove_file(path);
         }
     }
 }
 
-/// Binds the first address of a name that can be.
+/// Binds the first address of a host that can be bound.
 fn bind_tcp(host: &str, port: u16, reuse_port: bool, only_v6: bool) -> io::Result<Socket> {
     let mut last = None;
     for address in (host, port).to_socket_addrs()? {
@@ -270,10 +269,10 @@ fn bind_tcp(host: &str, port: u16, reuse_port: bool, only_v6: bool) -> io::Resul
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+    Err(last.unwrap_or_else(|| io::Error::other("the host name has no address")))
 }
 
-/// Binds a file, in place of one that a server has left behind which is no more.
+/// Binds a Unix socket. A file that a server has left is replaced if no process listens at it.
 fn bind_unix(path: &Path) -> io::Result<Socket> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;

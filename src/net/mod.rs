@@ -1,5 +1,5 @@
-//! Effects: every socket, clock and signal. Nothing here knows the protocol: a socket does not
-//! know what it carries, and a byte is given to the hub as it came.
+//! Effects: every socket, clock and signal. Nothing here knows the protocol: bytes are passed to the
+//! hub as they arrive.
 
 mod blocking_stream;
 mod clock;
@@ -39,4 +39,4 @@ pub use successor::outcome_address;
 /// Public for benchmarks, which open as many sockets as the server, and signal it.
 #[doc(hidden)]
 pub use sys::{raise_open_files, send_signal, set_backlog};
-pub(crate) use tls::look_at_certificate;
+pub(crate) use tls::check_certificate;

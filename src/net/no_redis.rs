@@ -1,5 +1,5 @@
-//! What stands in place of `redis` in a build without it: a configuration with several nodes is
-//! refused at the start.
+//! Replaces `redis` in a build without it. A configuration with several nodes is rejected at the
+//! start.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::socket::Socket;
 use crate::config::{Config, Error, Limits, RedisTarget};
 use crate::hub::{Hub, Now};
 
-/// The way to Redis: there is none.
+/// The connection to Redis: there is none.
 pub(super) enum Redis {}
 
 impl Redis {
@@ -29,7 +29,7 @@ impl Redis {
         Err(BindError::Redis(Error::new("configuration", key, reason)))
     }
 
-    pub(super) fn note(&mut self, _event: &Event) {
+    pub(super) fn on_event(&mut self, _event: &Event) {
         match *self {}
     }
 
@@ -74,15 +74,15 @@ impl Redis {
     }
 }
 
-/// A connection that waits for Redis: there is none.
+/// A blocking connection to Redis: there is none.
 pub(crate) enum BlockingRedis {}
 
 impl BlockingRedis {
     pub(crate) fn open(target: &RedisTarget, _timeout: Duration) -> Result<Self, String> {
-        Err(format!("Redis {target}: this build has none; build with the feature redis"))
+        Err(format!("Redis {target}: this build has no Redis; build with the feature redis"))
     }
 
-    pub(crate) fn ask(&mut self, _words: &[&[u8]]) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn request(&mut self, _words: &[&[u8]]) -> Result<Option<Vec<u8>>, String> {
         match *self {}
     }
 }

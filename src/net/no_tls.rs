@@ -1,5 +1,5 @@
-//! What stands in place of `tls` in a build without TLS: no session can exist, and a
-//! configuration that asks for one is refused.
+//! Replaces `tls` in a build without TLS. No session can exist, and a configuration with a
+//! certificate is rejected.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use super::io::{Answer, Duplex, Received};
 use crate::config::{self, Error, RedisTls};
 use crate::hub::Now;
 
-/// What makes a server secure: nothing does.
+/// Begins the TLS sessions of clients: there are none.
 pub(super) enum TlsAcceptor {}
 
 impl TlsAcceptor {
@@ -55,8 +55,8 @@ impl TlsAcceptor {
     }
 }
 
-/// What `start` says as well.
-pub(crate) fn look_at_certificate(_: &config::Tls, _: Option<&str>) -> Result<String, String> {
+/// The same error as at the start.
+pub(crate) fn check_certificate(_: &config::Tls, _: Option<&str>) -> Result<String, String> {
     Err(format!("the certificate is of no use: {}", config::Tls::MISSING))
 }
 

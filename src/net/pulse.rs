@@ -1,9 +1,9 @@
-//! Feeds the messages card of Laravel Pulse: every few seconds the loop says how many messages there
-//! were since the start, and a thread of its own, for Redis may be slow, writes what is new of them
-//! into Pulse's stream.
+//! Feeds the messages card of Laravel Pulse. Every few seconds the event loop reports the number of
+//! messages since the start, and a thread writes the new ones into Pulse's stream in Redis, which
+//! may be slow.
 //!
-//! What could not be written is written the next time, so that the loop never waits and keeps
-//! nothing.
+//! Messages that could not be written are written with the next report, so the event loop neither
+//! waits nor keeps a queue.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,20 +16,21 @@ use crate::config::{Config, Limits};
 use crate::hub::{Counters, Now};
 use crate::proto::pulse::{Direction, entry};
 
-/// The end of it that is in the loop.
+/// The event loop's side: makes the reports.
 pub(super) struct Pulse {
-    said: Slot,
+    report: Slot,
     writer: Thread,
     timeout: Duration,
     interval_s: u64,
     next_ms: Option<u64>,
 }
 
-/// Where the loop leaves its last word until the thread takes it. A later one says all that it said.
-type Slot = Arc<Mutex<Option<Said>>>;
+/// The latest report, until the thread takes it. A later report replaces it, as it includes it.
+type Slot = Arc<Mutex<Option<Report>>>;
 
-/// What each app has sent and received since the start, in the order of the configuration.
-struct Said {
+/// The number of messages so far.
+struct Report {
+    /// What each app has sent and received since the start, in the order of the configuration.
     totals: Vec<[u64; 2]>,
     unix_s: u64,
     /// The longest wait for a reply from Redis.
@@ -37,26 +38,26 @@ struct Said {
 }
 
 impl Pulse {
-    /// Begins.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
-    /// The system's, when it has no thread to give.
+    /// The system's, when it cannot start a thread.
     pub(super) fn start(stream: PulseStream, config: &Config) -> io::Result<Self> {
-        let said = Slot::default();
-        let hears = Arc::clone(&said);
+        let report = Slot::default();
+        let reports = Arc::clone(&report);
         let writer = Writer {
             app_ids: config.apps.iter().map(|app| app.id.clone()).collect(),
             written: Vec::new(),
             sample_ppm: config.server.pulse_sample_ppm.map_or(PPM, u64::from),
             timeout: timeout(&config.limits),
             stream,
-            line: None,
+            connection: None,
         };
         let thread = thread::Builder::new().name("pulse".to_owned());
-        let writer = thread.spawn(move || writer.run(&hears))?.thread().clone();
+        let writer = thread.spawn(move || writer.run(&reports))?.thread().clone();
         let interval_s = config.server.pulse_interval_s.into();
-        Ok(Pulse { said, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
+        Ok(Pulse { report, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
     }
 
     /// Applies new limits from the next report on.
@@ -69,19 +70,20 @@ impl Pulse {
         self.next_ms.unwrap_or_default()
     }
 
-    /// Says how many messages there were, if it is time to.
+    /// Reports the number of messages, if a report is due.
     pub(super) fn turn(&mut self, counters: &Counters, now: Now) {
         if now.ms < self.next_ms() {
             return;
         }
-        // At whole multiples, so that no span lies in two of the minutes the card shows.
+        // At whole multiples of the interval, so that no report spans two of the minutes that the
+        // card shows.
         let left_s = self.interval_s - now.unix_s % self.interval_s;
         self.next_ms = Some(now.ms + left_s * 1_000);
         let totals =
             counters.apps.iter().map(|app| [app.messages_out, app.messages_handled]).collect();
-        let said = Said { totals, unix_s: now.unix_s, timeout: self.timeout };
-        // Held for no longer than it takes to put or take it.
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        let report = Report { totals, unix_s: now.unix_s, timeout: self.timeout };
+        // Neither side holds the lock for longer than a move.
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
         self.writer.unpark();
     }
 }
@@ -90,61 +92,67 @@ fn timeout(limits: &Limits) -> Duration {
     Duration::from_millis(limits.redis_reply_timeout_ms.into())
 }
 
-/// The end of it that waits for Redis.
+/// The thread's side: writes the reports to Redis.
 struct Writer {
     app_ids: Vec<String>,
-    /// How much of that is in the stream, or left out for good; empty before the first time.
+    /// The totals that are in the stream or were left out; empty before the first report.
     written: Vec<[u64; 2]>,
     sample_ppm: u64,
     timeout: Duration,
     stream: PulseStream,
     /// The connection, and the name of the stream.
-    line: Option<(BlockingRedis, String)>,
+    connection: Option<(BlockingRedis, String)>,
 }
 
 impl Writer {
-    fn run(mut self, hears: &Slot) {
+    fn run(mut self, reports: &Slot) {
         let mut is_lost = false;
         loop {
-            let said = hears.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(said) = said else {
+            let report = reports.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(report) = report else {
                 thread::park();
                 continue;
             };
             let was_lost = is_lost;
-            let written = self.write(&said);
+            let written = self.write(&report);
             is_lost = written.is_err();
             match written {
                 Err(why) if !was_lost => {
-                    log::warn!("{why}; the messages card of Pulse stands still meanwhile");
+                    log::warn!(
+                        "{why}; the messages card of Pulse gets no data until Redis is back"
+                    );
                 }
-                Ok(()) if was_lost => log::info!("Pulse is written to again"),
+                Ok(()) if was_lost => {
+                    log::info!("Redis is back: the messages card of Pulse gets data again")
+                }
                 _ => {}
             }
         }
     }
 
-    fn write(&mut self, said: &Said) -> Result<(), String> {
+    fn write(&mut self, report: &Report) -> Result<(), String> {
         if self.written.is_empty() {
-            // What was before the first word is of another time.
-            self.written = said.totals.iter().map(|t| t.map(|total| self.sampled(total))).collect();
+            // Messages before the first report belong to an earlier minute.
+            self.written =
+                report.totals.iter().map(|t| t.map(|total| self.sampled(total))).collect();
         }
-        if self.timeout != said.timeout {
-            (self.timeout, self.line) = (said.timeout, None);
+        if self.timeout != report.timeout {
+            (self.timeout, self.connection) = (report.timeout, None);
         }
-        // What a quiet server leaves idle, Redis may close; and asked now and then it does not.
-        if self.line.as_mut().is_some_and(|(line, _)| line.ask(&[b"PING"]).is_err()) {
-            self.line = None;
+        // Redis may close an idle connection; a PING with each report keeps it open.
+        let redis = self.connection.as_mut();
+        if redis.is_some_and(|(redis, _)| redis.request(&[b"PING"]).is_err()) {
+            self.connection = None;
         }
-        for app in 0..said.totals.len().min(self.app_ids.len()) {
+        for app in 0..report.totals.len().min(self.app_ids.len()) {
             for (n, direction) in [Direction::Sent, Direction::Received].into_iter().enumerate() {
-                let total = self.sampled(said.totals[app][n]);
+                let total = self.sampled(report.totals[app][n]);
                 let mut new = total.saturating_sub(self.written[app][n]);
                 let mut entries = 0;
                 while new > 0 && entries < ENTRIES_MAX {
                     let count = new.min(COUNT_MAX);
-                    // They were before this moment, which begins the next of the card's minutes.
-                    let unix_s = said.unix_s.saturating_sub(1);
+                    // The report is made at the first second of the next minute.
+                    let unix_s = report.unix_s.saturating_sub(1);
                     let entry = entry(direction, &self.app_ids[app], count as u32, unix_s);
                     self.add(&entry)?;
                     self.written[app][n] += count;
@@ -152,7 +160,8 @@ impl Writer {
                 }
                 if new > 0 {
                     log::warn!(
-                        "Pulse: {new} messages are left out: record a smaller share of them"
+                        "Pulse: {new} messages are not recorded: more than {ENTRIES_MAX} entries in one \
+                         report; record a smaller share (pulse_sample_rate)"
                     );
                 }
                 self.written[app][n] = total;
@@ -161,34 +170,35 @@ impl Writer {
         Ok(())
     }
 
-    /// The share of them that is recorded. What is left over by rounding counts the next time.
+    /// The part of a total that is recorded. A remainder of the rounding counts in a later report.
     fn sampled(&self, total: u64) -> u64 {
         total / PPM * self.sample_ppm + total % PPM * self.sample_ppm / PPM
     }
 
     fn add(&mut self, entry: &[u8]) -> Result<(), String> {
-        let (mut line, name) = match self.line.take() {
-            Some(line) => line,
+        let (mut redis, name) = match self.connection.take() {
+            Some(connection) => connection,
             None => self.connect()?,
         };
         let words: [&[u8]; 8] =
             [b"XADD", name.as_bytes(), b"MAXLEN", b"~", STREAM_ENTRIES, b"*", b"data", entry];
-        line.ask(&words).map_err(|why| format!("Redis {}: {why}", self.stream.target))?;
-        self.line = Some((line, name));
+        redis.request(&words).map_err(|why| format!("Redis {}: {why}", self.stream.target))?;
+        self.connection = Some((redis, name));
         Ok(())
     }
 
-    /// Connects, and finds out which of the names the stream has; without one it is the first.
+    /// Connects, and finds out which of the names the stream has. If it does not exist, it gets the
+    /// first.
     fn connect(&self) -> Result<(BlockingRedis, String), String> {
-        let mut line = BlockingRedis::open(&self.stream.target, self.timeout)?;
+        let mut redis = BlockingRedis::open(&self.stream.target, self.timeout)?;
         for name in &self.stream.names {
-            let kind = line.ask(&[b"TYPE", name.as_bytes()]);
+            let kind = redis.request(&[b"TYPE", name.as_bytes()]);
             let kind = kind.map_err(|why| format!("Redis {}: {why}", self.stream.target))?;
             if kind.as_deref() == Some(b"stream") {
-                return Ok((line, name.clone()));
+                return Ok((redis, name.clone()));
             }
         }
-        Ok((line, self.stream.names.first().cloned().unwrap_or_default()))
+        Ok((redis, self.stream.names.first().cloned().unwrap_or_default()))
     }
 }
 
@@ -198,6 +208,6 @@ const PPM: u64 = 1_000_000;
 const COUNT_MAX: u64 = 10_000;
 /// Entries of one app and direction at a time: a million messages.
 const ENTRIES_MAX: u32 = 100;
-/// Entries the stream may have, those of other cards included, should nobody take them out; about so
-/// many, as that is cheaper.
+/// The approximate number of entries, those of other cards included, to which the stream is cut if
+/// Pulse does not read it. An exact number would cost Redis more.
 const STREAM_ENTRIES: &[u8] = b"10000";

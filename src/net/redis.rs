@@ -1,6 +1,5 @@
-//! The socket to Redis: resolves, connects, reads and writes without ever waiting. What is said
-//! on it, how long anything may take and what is logged of it is the hub's business; what goes
-//! wrong here is one sentence for it.
+//! The socket to Redis: resolves, connects, reads and writes without blocking. The hub decides what
+//! is sent, how long anything may take and what is logged; it gets each error as one sentence.
 
 mod blocking;
 mod resolve;
@@ -24,30 +23,30 @@ use stream::Stream;
 
 pub(crate) use blocking::BlockingRedis;
 
-/// The way to the Redis this node shares with others.
+/// The connection to the Redis that this node shares with others.
 pub(super) struct Redis {
     target: RedisTarget,
-    /// What TLS sessions begin with, if it speaks TLS.
+    /// Begins TLS sessions, if Redis speaks TLS.
     tls: Option<Connector>,
     resolver: Resolver,
     /// Whether an attempt to connect waits for the resolver.
     is_resolving: bool,
-    /// The addresses this attempt has not tried yet, the next one last.
+    /// The addresses that this attempt has not tried yet, the next one last.
     addresses: Vec<SocketAddr>,
-    /// How many addresses the next attempt passes over: those at which the hub gave up. They are
-    /// tried when it comes round to them again.
+    /// How many addresses the next attempt skips, as the hub has given up on them. They are tried
+    /// again after the others.
     skip: usize,
     stream: Option<Stream>,
-    /// Whether the hub was told that it is connected.
+    /// Whether the connection is open, and the hub knows it.
     is_open: bool,
-    /// Whether anything has come since.
-    has_heard: bool,
+    /// Whether Redis has sent anything on it.
+    has_received: bool,
     write_bytes_per_turn: usize,
 }
 
 impl Redis {
-    /// What a configuration says of Redis; `None` where there is only one node. Loads the
-    /// certificates, if it takes any, and connects to nothing yet.
+    /// The connection that this configuration describes; `None` if there is only one node. Loads
+    /// the certificates, if there are any, and does not connect yet.
     pub(super) fn load(
         config: &Config,
         registry: &Registry,
@@ -67,19 +66,19 @@ impl Redis {
             skip: 0,
             stream: None,
             is_open: false,
-            has_heard: false,
+            has_received: false,
             write_bytes_per_turn: config.limits.write_bytes_per_turn as usize,
         }))
     }
 
-    /// Notes what the poller says of it.
-    pub(super) fn note(&mut self, event: &Event) {
+    /// Records what the poller reported.
+    pub(super) fn on_event(&mut self, event: &Event) {
         if let Some(stream) = self.stream.as_mut().filter(|_| event.token() == REDIS) {
-            stream.note(event);
+            stream.on_event(event);
         }
     }
 
-    /// Goes on connecting, or reads once and hands the hub what has come.
+    /// Continues to connect, or reads once and passes the bytes to the hub.
     pub(super) fn read(
         &mut self,
         hub: &mut Hub<Socket>,
@@ -91,18 +90,18 @@ impl Redis {
         let read = match self.is_open {
             true if hub.bus_has_input() => Ok(()),
             true => self.receive(hub, buffer, now),
-            false => self.go_on(registry).map(|is_open| {
+            false => self.continue_connecting(registry).map(|is_open| {
                 if is_open {
                     self.is_open = true;
                     hub.bus_connected(now);
                 }
             }),
         };
-        self.settle(read, hub, now);
+        self.report(read, hub, now);
     }
 
-    /// Does what the hub wants and writes what waits, so much a turn. The last time it says that
-    /// this node goes.
+    /// Does what the hub wants and writes the outbox, up to `write_bytes_per_turn`. With `is_last`,
+    /// this node says goodbye to the others.
     pub(super) fn write(
         &mut self,
         hub: &mut Hub<Socket>,
@@ -123,17 +122,17 @@ impl Redis {
             BusWant::Connect => self.connect(registry),
         };
         let done = done.and_then(|()| self.send(hub));
-        self.settle(done, hub, now);
+        self.report(done, hub, now);
     }
 
-    /// Whether there is something to do without the poller saying more.
+    /// Whether there is work that the poller will not report.
     pub(super) fn has_work(&self, hub: &mut Hub<Socket>) -> bool {
         if hub.bus_has_input() {
             return true;
         }
         let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
-        let waits = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
-        stream.readable || (stream.writable && waits)
+        let has_output = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
+        stream.readable || (stream.writable && has_output)
     }
 
     /// Applies a new limit of the bytes written in a turn; the hub applies the other limits of
@@ -147,12 +146,12 @@ impl Redis {
         self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
     }
 
-    /// Whether it has certificates that can be loaded anew.
+    /// Whether it has certificates to reload.
     pub(super) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Loads the certificates for the connections to come.
+    /// Loads the certificates again, for new connections.
     pub(super) fn reload(&mut self, now: Now) {
         if let Some(tls) = &mut self.tls {
             tls.reload(now);
@@ -173,15 +172,15 @@ impl Redis {
                     self.addresses = vec![SocketAddr::new(address, *port)];
                     return self.try_next(registry, "no address");
                 }
-                let asked = self.resolver.ask(host, *port);
-                asked.map_err(|error| format!("cannot look up the host name: {error}"))?;
+                let started = self.resolver.look_up(host, *port);
+                started.map_err(|error| format!("cannot look up the host name: {error}"))?;
                 self.is_resolving = true;
                 self.take_answer(registry)
             }
         }
     }
 
-    /// Looks whether the resolver has found the addresses, and begins with the first.
+    /// Begins with the first address, if the resolver has found the addresses.
     fn take_answer(&mut self, registry: &Registry) -> Result<(), String> {
         if !self.is_resolving {
             return Ok(());
@@ -196,7 +195,7 @@ impl Redis {
         self.try_next(registry, "the host name has no address")
     }
 
-    /// Begins with the next address that is left; `why` is what is wrong if there is none.
+    /// Begins with the next address that is left; `why` is the error if there is none.
     fn try_next(&mut self, registry: &Registry, why: &str) -> Result<(), String> {
         let mut why = why.to_owned();
         self.stream = None;
@@ -214,11 +213,11 @@ impl Redis {
         Err(why)
     }
 
-    /// Goes on with an attempt to connect, and says whether it has come to its end.
-    fn go_on(&mut self, registry: &Registry) -> Result<bool, String> {
+    /// Continues an attempt to connect. Returns whether the connection is open.
+    fn continue_connecting(&mut self, registry: &Registry) -> Result<bool, String> {
         self.take_answer(registry)?;
         let Some(stream) = &mut self.stream else { return Ok(false) };
-        match stream.go_on() {
+        match stream.continue_connecting() {
             Ok(is_open) => Ok(is_open),
             Err(why) => self.try_next(registry, &why).map(|()| false),
         }
@@ -235,7 +234,7 @@ impl Redis {
         };
         let why = match stream.read(buffer) {
             Ok(Answer::Bytes(len)) => {
-                self.has_heard = true;
+                self.has_received = true;
                 hub.bus_receive(&buffer[..len], now);
                 return Ok(());
             }
@@ -243,9 +242,9 @@ impl Redis {
             Ok(Answer::End) => "it has closed the connection".to_owned(),
             Err(why) => why,
         };
-        // What expects TLS does not know what to make of a login.
+        // A server that expects TLS closes the connection when it gets the login.
         let hint = "; if it speaks TLS, its URL must begin with rediss://";
-        Err(why + if self.has_heard || self.tls.is_some() { "" } else { hint })
+        Err(why + if self.has_received || self.tls.is_some() { "" } else { hint })
     }
 
     fn send(&mut self, hub: &mut Hub<Socket>) -> Result<(), String> {
@@ -269,22 +268,22 @@ impl Redis {
         Ok(())
     }
 
-    /// Tells the hub what has gone wrong, if something has.
-    fn settle(&mut self, result: Result<(), String>, hub: &mut Hub<Socket>, now: Now) {
+    /// Reports an error to the hub, and closes the connection.
+    fn report(&mut self, result: Result<(), String>, hub: &mut Hub<Socket>, now: Now) {
         if let Err(why) = result {
             self.close();
             hub.bus_lost(&format!("{}: {why}", self.target), now);
         }
     }
 
-    /// Ends the connection or the attempt. The resolver goes on; the next attempt takes its
+    /// Closes the connection or ends the attempt. The resolver continues; the next attempt takes its
     /// answer.
     fn close(&mut self) {
         (self.stream, self.is_resolving) = (None, false);
-        (self.is_open, self.has_heard) = (false, false);
+        (self.is_open, self.has_received) = (false, false);
         self.addresses.clear();
     }
 }
 
-/// Envelopes in one call; see `socket`.
+/// Envelopes in one call; see `SLICES` in `socket`.
 const SLICES: usize = 64;

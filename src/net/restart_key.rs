@@ -1,9 +1,8 @@
-//! The key `php artisan reverb:restart` writes into Laravel's cache, which `php artisan reload`
-//! does as well: looked at every few seconds, in the file store or in Redis, as Reverb looks at it.
+//! Watches the key that `php artisan reverb:restart` and `php artisan reload` write into Laravel's
+//! cache. Like Laravel Reverb, the server reads it every few seconds, from the file store or from
+//! Redis. Other stores are not supported.
 //!
-//! It is a thread that does so and not the loop: the file may lie on a network's disk and Redis
-//! behind a network, and whatever holds those up must not hold up clients. Other stores are not
-//! looked at.
+//! A thread reads it, as a network file system or Redis may block for long.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -31,27 +30,27 @@ impl Watch {
 /// The limits that apply to the thread.
 #[derive(Clone, Copy)]
 struct Times {
-    every: Duration,
+    interval: Duration,
     timeout: Duration,
 }
 
 impl Times {
     fn of(limits: &Limits) -> Self {
-        let [every, timeout] = [limits.restart_check_ms, limits.redis_reply_timeout_ms]
+        let [interval, timeout] = [limits.restart_check_ms, limits.redis_reply_timeout_ms]
             .map(|ms| Duration::from_millis(ms.into()));
-        Times { every, timeout }
+        Times { interval, timeout }
     }
 }
 
-/// Has the server stop in order, once, when the key changes. A folder without a file store is not
-/// watched.
+/// Makes the server stop in order, once, when the key changes. Returns `None` if the app has no
+/// file store to watch.
 ///
-/// What is there at the first look counts as known. A key that has gone asks for nothing, unlike in
-/// Reverb: `php artisan cache:clear` is no restart.
+/// A value that is present at the first check is ignored. Unlike in Laravel Reverb, a deleted key
+/// is no request, so that `php artisan cache:clear` does not restart the server.
 ///
 /// # Errors
 ///
-/// The system's, when it has no thread to give.
+/// The system's, when it cannot start a thread.
 pub(super) fn watch(
     key: RestartKey,
     limits: &Limits,
@@ -60,7 +59,7 @@ pub(super) fn watch(
     let times = Times::of(limits);
     let place = match key {
         RestartKey::Files(storage) => {
-            // Deployment tools put a link in each release's folder, and remove the folder some day.
+            // Deployment tools put a link into the folder of each release, and later remove that folder.
             match fs::canonicalize(storage.join("framework/cache")) {
                 Ok(cache) => Place::File(cache.join(KEY)),
                 Err(_) => return Ok(None),
@@ -68,62 +67,62 @@ pub(super) fn watch(
         }
         RestartKey::Redis(target, names) => {
             let timeout = times.timeout;
-            Place::Redis(Box::new(Shared { target, names, timeout, line: None }))
+            Place::Redis(Box::new(Cache { target, names, timeout, connection: None }))
         }
     };
     let mut watched = Watched { place, known: None, is_lost: false };
     if let Place::File(_) = watched.place {
-        watched.asks();
+        watched.check();
     }
-    let (sender, others) = channel();
+    let (sender, new_times) = channel();
     let thread = thread::Builder::new().name("restart-key".to_owned());
     thread.spawn(move || {
-        if watched.waits(times, &others) {
-            log::info!("php artisan reverb:restart asked for a restart");
+        if watched.wait(times, &new_times) {
+            log::info!("stopping, as php artisan reverb:restart requested");
             stopper.stop();
         }
     })?;
     Ok(Some(Watch(sender)))
 }
 
-/// The file of `laravel:reverb:restart` below the cache folder: the SHA-1 of the key, which this
-/// store gives no prefix, below a folder for each of its first two bytes.
+/// The file of the key `laravel:reverb:restart` below the cache folder: the SHA-1 of the key, in a
+/// folder for each of its first two bytes. This store adds no prefix to keys.
 const KEY: &str = "data/4f/e4/4fe44729b03e0a0a2586ebe0d445f50c083d0ff3";
 
-/// The longest value that is looked at. A file holds `9999999999i:1718000000;`.
+/// How much of a value is read. A file holds `9999999999i:1718000000;`.
 const VALUE_BYTES: u64 = 64;
 
 struct Watched {
     place: Place,
-    /// What was there at the first look.
+    /// The values at the first check.
     known: Option<Values>,
-    /// Whether the last look failed.
+    /// Whether the last check failed.
     is_lost: bool,
 }
 
 enum Place {
     File(PathBuf),
-    Redis(Box<Shared>),
+    Redis(Box<Cache>),
 }
 
-/// The app's Redis.
-struct Shared {
+/// Laravel's cache in Redis.
+struct Cache {
     target: Box<RedisTarget>,
     names: Vec<String>,
     timeout: Duration,
-    line: Option<BlockingRedis>,
+    connection: Option<BlockingRedis>,
 }
 
-/// What stands under each name. It is compared and never understood.
+/// The value under each name. Values are compared, not interpreted.
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Watched {
-    /// Checks the key until it asks for a restart. Returns false if the server ends first.
-    fn waits(&mut self, mut times: Times, others: &Receiver<Times>) -> bool {
-        while !self.asks() {
-            match others.recv_timeout(times.every) {
-                Ok(other) => {
-                    times = other;
+    /// Checks the key until it requests a restart. Returns false if the server ends first.
+    fn wait(&mut self, mut times: Times, new_times: &Receiver<Times>) -> bool {
+        while !self.check() {
+            match new_times.recv_timeout(times.interval) {
+                Ok(new) => {
+                    times = new;
                     self.place.set_timeout(times.timeout);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -133,8 +132,8 @@ impl Watched {
         true
     }
 
-    /// Whether it asks for a restart.
-    fn asks(&mut self) -> bool {
+    /// Reads the key. Returns whether it requests a restart.
+    fn check(&mut self) -> bool {
         let was_lost = self.is_lost;
         let values = self.place.read();
         self.is_lost = values.is_err();
@@ -142,7 +141,9 @@ impl Watched {
             Ok(values) => values,
             Err(why) => {
                 if !was_lost {
-                    log::warn!("{why}; `php artisan reverb:restart` is not heard of meanwhile");
+                    log::warn!(
+                        "{why}; `php artisan reverb:restart` has no effect until it can be read"
+                    );
                 }
                 return false;
             }
@@ -150,7 +151,7 @@ impl Watched {
         if let Place::Redis(redis) = &self.place
             && (was_lost || self.known.is_none())
         {
-            log::info!("`php artisan reverb:restart` is heard of by Redis {}", redis.target);
+            log::info!("watching Redis {} for `php artisan reverb:restart`", redis.target);
         }
         let known = self.known.get_or_insert_with(|| values.clone());
         values.iter().zip(known).any(|(value, known)| value.is_some() && value != known)
@@ -162,7 +163,7 @@ impl Place {
         if let Place::Redis(redis) = self
             && redis.timeout != timeout
         {
-            (redis.timeout, redis.line) = (timeout, None);
+            (redis.timeout, redis.connection) = (timeout, None);
         }
     }
 
@@ -176,21 +177,21 @@ impl Place {
     }
 }
 
-impl Shared {
+impl Cache {
     fn read(&mut self) -> Result<Values, String> {
-        let mut line = match self.line.take() {
-            Some(line) => line,
+        let mut redis = match self.connection.take() {
+            Some(redis) => redis,
             None => BlockingRedis::open(&self.target, self.timeout)?,
         };
-        let values = self.names.iter().map(|name| line.ask(&[b"GET", name.as_bytes()]));
+        let values = self.names.iter().map(|name| redis.request(&[b"GET", name.as_bytes()]));
         let values = values.collect::<Result<Values, String>>();
         let values = values.map_err(|why| format!("Redis {}: {why}", self.target))?;
-        self.line = Some(line);
+        self.connection = Some(redis);
         Ok(values)
     }
 }
 
-/// The beginning of a file; `None` if there is none, or if it is just being written.
+/// The beginning of a file; `None` if it does not exist, or is empty as it is being written.
 fn read(key: &PathBuf) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     match File::open(key).and_then(|file| file.take(VALUE_BYTES).read_to_end(&mut value)) {
@@ -204,18 +205,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_new_value_asks_for_a_restart() {
+    fn only_a_new_value_requests_a_restart() {
         let file = std::env::temp_dir().join(format!("reverb-restart-key-{}", std::process::id()));
         let mut watched = Watched { place: Place::File(file.clone()), known: None, is_lost: false };
-        let mut asks = |text: Option<&str>| {
+        let mut check = |text: Option<&str>| {
             match text {
                 Some(text) => fs::write(&file, text).unwrap(),
                 None => _ = fs::remove_file(&file),
             }
-            watched.asks()
+            watched.check()
         };
-        assert!(!asks(Some("1")) && !asks(Some("1")) && !asks(Some("")) && !asks(None));
-        assert!(asks(Some("2")));
-        asks(None);
+        assert!(!check(Some("1")) && !check(Some("1")) && !check(Some("")) && !check(None));
+        assert!(check(Some("2")));
+        check(None);
     }
 }

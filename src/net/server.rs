@@ -89,7 +89,7 @@ impl Server {
     /// It listens at Unix sockets only.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.listeners.for_clients().find_map(Listen::address);
-        address.ok_or_else(|| io::Error::other("the server has no address of the network"))
+        address.ok_or_else(|| io::Error::other("the server listens at Unix sockets only"))
     }
 
     /// All addresses and Unix sockets the server listens at, as text.
@@ -196,7 +196,9 @@ impl Server {
             CONTROL => return self.control.is_ready = true,
             // A handover is continued in every turn.
             TRIAL => return,
-            REDIS | RESOLVED => return self.redis.iter_mut().for_each(|redis| redis.note(event)),
+            REDIS | RESOLVED => {
+                return self.redis.iter_mut().for_each(|redis| redis.on_event(event));
+            }
             Token(key) => match token::listener_index(Token(key), self.listeners.sockets.len()) {
                 Some(index) => return self.listeners.sockets[index].ready = true,
                 None => ConnId(key as u32),
@@ -221,7 +223,7 @@ impl Server {
         let token = Token(id.0 as usize);
         // The poller reports bytes that have arrived already at the next turn.
         if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
-            log::error!("cannot watch a connection: {error}");
+            log::error!("cannot register a connection with the poller: {error}; closing it");
             self.queues.to_close.push(id);
         }
     }
@@ -368,7 +370,7 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
 }
 
-const TLS_ON_PLAIN: &str = "spoke TLS to this port, which speaks plain HTTP: use http:// and ws://, \
+const TLS_ON_PLAIN: &str = "sent TLS to a port that speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Milliseconds between the last connections closing and their memory being returned. By then the

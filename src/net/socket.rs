@@ -1,5 +1,6 @@
-//! One connected socket, with or without TLS: reads into the loop's buffer, writes an outbox, and
-//! remembers what the poller said, which says each thing once.
+//! A client's socket, with or without TLS: reads into the event loop's buffer and writes an outbox.
+//! It remembers what the poller reported, as the poller reports each change once. Listening sockets
+//! are in `listen`.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -10,19 +11,20 @@ use super::io::Received;
 use super::tls::Tls;
 use crate::hub::Outbox;
 
-/// What the loop keeps of a connection.
+/// The socket of a connection.
 pub(super) struct Socket {
     pub stream: TcpStream,
-    /// The session on it; a plain connection pays a pointer for it and one look a call.
+    /// The TLS session; `None` on a plain connection, which costs a pointer.
     pub tls: Option<Box<Tls>>,
-    /// Whether it may be written to: until it was, and could not take all.
+    /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether the poller said that the peer will send no more, so that a short read is not the
-    /// end of what there is to read.
+    /// Whether the poller reported that the client has closed its writing side, so that a short
+    /// read is not the last one.
     pub read_closed: bool,
     /// Whether the connection is queued to continue its TLS handshake.
     pub queued: bool,
-    /// Whether nothing more can be read: the peer has ended its stream, or the socket is broken.
+    /// Whether nothing more can be read: the client has closed its writing side, or the socket is
+    /// broken.
     pub ended: bool,
 }
 
@@ -31,7 +33,7 @@ impl Socket {
         Socket { stream, tls, writable: true, read_closed: false, queued: false, ended: false }
     }
 
-    /// Reads once, or with TLS as often as it takes to fill the buffer.
+    /// Reads once; with TLS, until the buffer is full or no more input is available.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         if self.tls.is_some() {
             return self.receive_tls(buffer);
@@ -39,7 +41,7 @@ impl Socket {
         loop {
             return match self.stream.read(buffer) {
                 Ok(0) => Received::End,
-                // A short read took all there was. Data and the end of it come as one event.
+                // A short read took all bytes. The last bytes and the end are one event.
                 Ok(len) => Received::Bytes { len, more: len == buffer.len() || self.read_closed },
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => continue,
@@ -54,8 +56,8 @@ impl Socket {
         let Some(tls) = &mut self.tls else { return Received::Nothing };
         let was_handshaking = tls.is_handshaking();
         let received = tls.read(&mut self.stream, buffer, self.read_closed);
-        // What the session itself has to say, which the hub knows nothing of, goes at once. If
-        // the client has gone, the next read finds that out.
+        // Messages of TLS itself, which the hub does not know, are sent at once. If the client has
+        // disconnected, the next read finds out.
         if tls.wants_write() && self.writable {
             self.writable = matches!(tls.flush(&mut self.stream), Ok(true));
         }
@@ -65,26 +67,26 @@ impl Socket {
         received
     }
 
-    /// Whether something waits to be written that is in no outbox.
+    /// Whether encrypted bytes wait to be written, which are in no outbox.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Whether the client has yet to prove that it speaks TLS.
+    /// Whether the TLS handshake is not complete.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Closes the writing side, behind what waits.
+    /// Closes the writing side, after the bytes that wait.
     pub(super) fn shutdown(&mut self) {
         match &mut self.tls {
             Some(tls) => tls.close(&mut self.stream, true),
-            // A peer that has gone already cannot be told so.
+            // This fails if the client has disconnected already.
             None => _ = self.stream.shutdown(Shutdown::Write),
         }
     }
 
-    /// Writes what waits, up to about `bytes_max`, as many frames a call as there may be.
+    /// Writes the outbox, up to about `bytes_max`, with as many frames per call as possible.
     ///
     /// # Errors
     ///
@@ -96,7 +98,7 @@ impl Socket {
         let mut sent = 0;
         while self.writable && sent < bytes_max && !outbox.is_empty() {
             let result = match (outbox.only(), &mut self.tls) {
-                // The plain call costs the kernel less, and mostly there is one frame.
+                // Most outboxes hold one frame, and the plain call costs the kernel less.
                 (Some(frame), None) => {
                     self.stream.write(frame).map(|written| (written, frame.len()))
                 }
@@ -106,10 +108,10 @@ impl Socket {
             };
             match result {
                 Ok((written, offered)) => {
-                    // What was on its way when the outbox was emptied is not in it any more.
+                    // The outbox may have been emptied while a record was on its way.
                     outbox.consume(written.min(outbox.bytes()));
                     sent += written;
-                    // A short write filled the socket; the poller says when there is room again.
+                    // A short write filled the socket, and the poller reports when there is room.
                     // With TLS it filled a record.
                     self.writable = written == offered || self.tls.is_some();
                 }
@@ -129,7 +131,7 @@ impl Socket {
     }
 }
 
-/// Writes what waits in many frames in one call. Returns how much was taken of how much was offered.
+/// Writes many frames in one call. Returns how many bytes were written, and how many were offered.
 fn write_slices(
     stream: &mut TcpStream,
     tls: Option<&mut Tls>,
@@ -146,5 +148,6 @@ fn write_slices(
     Ok((written, slices.iter().map(|slice| slice.len()).sum()))
 }
 
-/// Frames in one call: sixteen cost an eighth of sixteen calls, more hardly less again.
+/// Frames in one call. Sixteen frames in one call cost an eighth of sixteen calls; larger numbers
+/// save hardly more.
 const SLICES: usize = 64;

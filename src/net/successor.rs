@@ -1,9 +1,9 @@
-//! The binary that takes this process over: what it is, whether it would serve, and what is handed
-//! to it. When to do so is the server's business.
+//! The binary that replaces this process: what it is, how it is tried, and what is handed over to it.
+//! The server decides when (`server/control/replace`).
 //!
-//! It is executed in place of this one, by the name this one was started by, so that the process
-//! stays the same to whoever watches over it. What it takes over is named in a variable: the clock,
-//! the listening sockets, and a file in memory with the state, which names the connections.
+//! `exec` runs it by the name this process was started by, so that the process id, which a process
+//! manager watches, stays the same. An environment variable names what it takes over: the clock, the
+//! listening sockets, and a file in memory with the state, which names the connections.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,15 +22,15 @@ use super::listen::Purpose;
 use super::sys::{self, Inherited};
 use super::token::TRIAL;
 
-/// The command that says whether a binary would serve with the flags behind it.
+/// The command that prints whether a binary would serve with the flags that follow.
 pub(crate) const TRY: &str = "successor";
-/// What begins the line that says so; the version of the state it reads follows.
+/// The beginning of the line it prints. The version of the state that it reads follows.
 pub(crate) const READS: &str = "reads state ";
 
-/// The variable. It begins with no `REVERB_`, as it is no setting.
+/// The environment variable. It does not begin with `REVERB_`, as it is no setting.
 const VARIABLE: &str = "_REVERB_HANDED_OVER";
 
-/// The binary this process was started from, or whatever is in its place by now.
+/// The binary at the path this process was started from, which may have been replaced since.
 pub(crate) struct Successor {
     program: OsString,
     /// The command and its flags.
@@ -38,21 +38,21 @@ pub(crate) struct Successor {
 }
 
 impl Successor {
-    /// As the command line of this process has it; `None` if it has none.
+    /// The program and arguments of this process; `None` if it has none.
     pub(crate) fn of_this_process() -> Option<Self> {
         let mut arguments = env::args_os();
         Some(Successor { program: arguments.next()?, arguments: arguments.collect() })
     }
 
-    /// Executes it in place of this program. Returns why that was not possible.
+    /// Executes it in place of this program. Returns the error if that fails.
     pub(super) fn execute(&self, handed: &HandedOver) -> io::Error {
         Command::new(&self.program).args(&self.arguments).env(VARIABLE, handed.to_text()).exec()
     }
 }
 
-/// What one process leaves to the next.
+/// What one process hands over to the next.
 pub(crate) struct HandedOver {
-    /// Where the clock of the server begins, in microseconds of the system's.
+    /// The beginning of the server's clock, in microseconds of the system's clock.
     pub clock_us: u64,
     /// The file with the state, if there is one.
     pub state: Option<RawFd>,
@@ -70,7 +70,7 @@ impl HandedOver {
         text
     }
 
-    /// What was left to this process, if something was.
+    /// What another process has handed over to this one, if one has.
     pub(crate) fn from_environment() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;
         let mut words = text.split(' ');
@@ -85,7 +85,7 @@ impl HandedOver {
         Some(HandedOver { clock_us, state, listens: listens.collect::<Option<_>>()? })
     }
 
-    /// The state itself.
+    /// Reads the state from its file.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl HandedOver {
     }
 }
 
-/// Puts a state in a file in memory, to be read from its beginning.
+/// Writes a state to a file in memory, ready to be read from the beginning.
 pub(super) fn state_file(state: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(sys::memory_file()?);
     file.write_all(state)?;
@@ -106,7 +106,7 @@ pub(super) fn state_file(state: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The successor as a child that is asked whether it would serve.
+/// The new binary as a child process that prints whether it would serve.
 pub(super) struct Trial {
     child: Child,
     answer: UnixStream,
@@ -115,7 +115,7 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Begins it. `registry` wakes the loop when there is an answer.
+    /// Starts the child. The poller reports its output.
     pub(super) fn begin(
         successor: &Successor,
         registry: &Registry,
@@ -140,37 +140,34 @@ impl Trial {
         begin().map_err(|error: io::Error| format!("cannot run {program}: {error}"))
     }
 
-    /// Which state it reads, once it has said so; or why it would not serve.
+    /// The version of the state that the new binary reads, or why it would not serve. `None` while
+    /// it has not answered.
     pub(super) fn outcome(&mut self, now_ms: u64) -> Option<Result<String, String>> {
         let mut buffer = [0; 1_024];
         loop {
             match self.answer.read(&mut buffer) {
                 Ok(0) => break,
-                // A binary that says more than this is none that was meant.
+                // A binary that prints more than this is not this program.
                 Ok(len) if self.text.len() < 65_536 => self.text.extend(&buffer[..len]),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if now_ms < self.deadline_ms => return None,
                 Err(_) => {
-                    return Some(Err(
-                        "the new binary has not said in time whether it would serve \
-                                     (limits.reload_check_timeout_ms)"
-                            .to_owned(),
-                    ));
+                    return Some(Err(NO_ANSWER.to_owned()));
                 }
             }
         }
-        // Whoever has closed its output and lives on is not waited for.
+        // A child that has closed its output may still run; the server does not wait for it.
         let _ = self.child.kill();
         let status = self.child.wait();
-        let said = String::from_utf8_lossy(&self.text);
-        let line = said.lines().last().unwrap_or_default();
+        let output = String::from_utf8_lossy(&self.text);
+        let line = output.lines().last().unwrap_or_default();
         Some(match status {
             Ok(status) if status.success() => match line.strip_prefix(READS) {
                 Some(version) => Ok(version.to_owned()),
-                None => Err(format!("what was run is no reverb: it says {line:?}")),
+                None => Err(format!("unexpected output from the new binary: {line:?}")),
             },
-            Ok(status) if line.is_empty() => Err(format!("the new binary has failed ({status})")),
+            Ok(status) if line.is_empty() => Err(format!("the new binary failed ({status})")),
             Ok(_) => Err(line.strip_prefix("reverb: ").unwrap_or(line).to_owned()),
             Err(error) => Err(error.to_string()),
         })
@@ -179,13 +176,14 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        // Both do nothing to one that has ended and was waited for.
+        // Neither has an effect on a child that was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Where the outcome of a reload is told: a name that vanishes with whoever waits there.
+/// The abstract address at which `reverb reload` waits for the result. It disappears with the
+/// process that listens there.
 ///
 /// # Errors
 ///
@@ -215,11 +213,12 @@ impl Outcome {
     }
 }
 
-/// Descriptors that stay open over an `exec`, until this is dropped.
+/// Descriptors that an `exec` leaves open, until this is dropped.
 pub(super) struct Inheritable(Vec<RawFd>);
 
 impl Inheritable {
-    /// Has these stay open, which are open as long as this lives, and signals wait.
+    /// Makes an `exec` leave these descriptors open, and blocks the handled signals. The descriptors
+    /// must stay open while this lives.
     pub(super) fn new(descriptors: Vec<RawFd>) -> io::Result<Self> {
         let inheritable = Inheritable(descriptors);
         sys::hold_signals(true)?;
@@ -233,11 +232,14 @@ impl Inheritable {
 impl Drop for Inheritable {
     fn drop(&mut self) {
         for descriptor in &self.0 {
-            // It could be set the other way, and is open.
+            // This cannot fail: the descriptor is open.
             let _ = sys::set_inheritable(&descriptor.as_raw_fd(), false);
         }
         let _ = sys::hold_signals(false);
-        // An `exec` that has failed has changed this.
+        // `exec` resets this, also when it fails.
         sys::ignore_broken_pipes();
     }
 }
+
+const NO_ANSWER: &str = "the new binary has not answered in time whether it would serve \
+                         (limits.reload_check_timeout_ms)";

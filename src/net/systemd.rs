@@ -1,5 +1,6 @@
-//! What systemd and a service say to each other: sockets that are handed over open, and notices
-//! of how the service is (`sd_listen_fds(3)`, `sd_notify(3)`). Without systemd nothing is said.
+//! The protocol between systemd and a service: sockets that systemd hands over open, and
+//! notifications of the service's state (`sd_listen_fds(3)`, `sd_notify(3)`). Without systemd this
+//! does nothing.
 
 use std::env;
 use std::io;
@@ -9,14 +10,14 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use super::sys::{self, Inherited};
 
-/// The listening sockets this process was started with, which may be none.
+/// The listening sockets that systemd has handed over; none without systemd.
 ///
 /// # Errors
 ///
-/// What is said of them does not hold.
+/// A descriptor that the environment names was not inherited.
 pub(crate) fn sockets(inherited: &mut Inherited) -> io::Result<Vec<OwnedFd>> {
     let variable = |name| env::var(name).ok();
-    // The variables are inherited by processes that they are not meant for.
+    // Child processes of the service inherit the variables as well.
     if variable("LISTEN_PID") != Some(std::process::id().to_string()) {
         return Ok(Vec::new());
     }
@@ -26,21 +27,21 @@ pub(crate) fn sockets(inherited: &mut Inherited) -> io::Result<Vec<OwnedFd>> {
 
 const FIRST_SOCKET: i32 = 3;
 
-/// Where notices go.
+/// Sends notifications to systemd.
 pub(crate) struct SdNotify {
     socket: UnixDatagram,
     to: SocketAddr,
-    /// How often to show that the loop turns, if that is wanted.
+    /// The interval of notifications to the watchdog, if it is in use.
     watchdog_ms: Option<u64>,
     next_ms: u64,
 }
 
 impl SdNotify {
-    /// Where this process was told to send them.
+    /// The socket that the environment names; `None` if it names none.
     ///
     /// # Errors
     ///
-    /// That place cannot be used.
+    /// The socket cannot be used.
     pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let Ok(place) = env::var("NOTIFY_SOCKET") else { return Ok(None) };
         let to = match place.strip_prefix('@') {
@@ -48,29 +49,29 @@ impl SdNotify {
             None => SocketAddr::from_pathname(&place)?,
         };
         let socket = UnixDatagram::unbound()?;
-        // A notice that is not taken at once must not hold up clients.
+        // A notification must not block the event loop.
         socket.set_nonblocking(true)?;
         let is_ours =
             env::var("WATCHDOG_PID").map_or(true, |id| id == std::process::id().to_string());
         let us: Option<u64> = env::var("WATCHDOG_USEC").ok().and_then(|us| us.parse().ok());
-        // Twice in the time, as systemd asks for.
+        // Twice within the timeout, as systemd recommends.
         let watchdog_ms = us.filter(|us| is_ours && *us > 0).map(|us| (us / 2_000).max(1));
         Ok(Some(SdNotify { socket, to, watchdog_ms, next_ms: 0 }))
     }
 
     /// The server is ready: after its start, and after a reload.
     pub(super) fn ready(&self) {
-        self.say("READY=1");
+        self.send("READY=1");
     }
 
     /// A reload begins: of the configuration and certificates, or a handover to a newer binary.
     pub(super) fn reloading(&self) {
-        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
     }
 
-    /// It begins to stop, which takes this long at the most.
-    pub(super) fn stopping(&self, for_ms: u64) {
-        self.say(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", for_ms.saturating_mul(1_000)));
+    /// The server begins to stop, which takes at most this long.
+    pub(super) fn stopping(&self, at_most_ms: u64) {
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", at_most_ms.saturating_mul(1_000)));
     }
 
     /// When [`SdNotify::turn`] is next due.
@@ -78,17 +79,17 @@ impl SdNotify {
         self.watchdog_ms.map(|_| self.next_ms)
     }
 
-    /// The loop turns.
+    /// Notifies the watchdog, if that is due.
     pub(super) fn turn(&mut self, now_ms: u64) {
         if let Some(every_ms) = self.watchdog_ms.filter(|_| now_ms >= self.next_ms) {
             self.next_ms = now_ms + every_ms;
-            self.say("WATCHDOG=1");
+            self.send("WATCHDOG=1");
         }
     }
 
-    fn say(&self, text: &str) {
+    fn send(&self, text: &str) {
         if let Err(error) = self.socket.send_to_addr(text.as_bytes(), &self.to) {
-            log::warn!("cannot tell systemd {text:?}: {error}");
+            log::warn!("cannot notify systemd ({text:?}): {error}");
         }
     }
 }

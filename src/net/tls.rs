@@ -1,18 +1,15 @@
-//! TLS between a socket and the hub: bytes in, bytes out, as if the socket were a plain one.
+//! The TLS session of a client: plain bytes for the hub, encrypted bytes for the socket. What sessions
+//! begin with (certificates, suites) is in `acceptor`; TLS to other servers is in `client`.
 //!
-//! A session is five methods ([`Tls::read`], [`Tls::write`], [`Tls::wants_write`],
-//! [`Tls::flush`], [`Tls::close`]) over the library, so that another version of it is a change of
-//! this file. What sessions begin with (certificates, suites) is in `secure`.
-//!
-//! At most one record, of 16 KiB, is encrypted ahead of the socket; what else waits stays in the
-//! outbox, where it is shared with other connections and counts against the limit. The outbox
-//! lets go of a record's bytes only when all of the record has gone.
+//! At most one record, of 16 KiB, is encrypted ahead of the socket. The rest stays in the outbox,
+//! where frames are shared with other connections and count against the limit. A record's bytes are
+//! taken off the outbox once the whole record is written.
 
+mod acceptor;
 mod client;
-mod expiry;
 mod files;
-mod look;
-mod secure;
+mod inspect;
+mod validity;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -21,30 +18,30 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
+pub(super) use acceptor::TlsAcceptor;
 pub(super) use client::{ClientSession, Connector, SessionError};
-pub(crate) use look::look_at_certificate;
-pub(super) use secure::TlsAcceptor;
+pub(crate) use inspect::check_certificate;
 
 use super::io::Received;
 
 /// The session of one connection.
 pub(super) struct Tls {
-    /// The client's, for the log: a socket that has broken does not know it any more.
+    /// The address of the client, for the log. A broken socket no longer knows it.
     address: SocketAddr,
     state: State,
-    /// Whether anything was sent to the client.
+    /// Whether the server has sent anything.
     has_answered: bool,
-    /// Bytes of the outbox that are in the record on its way.
+    /// Bytes of the outbox that are in the record being written.
     in_flight: usize,
-    /// Whether the writing side is to be closed once all has gone.
+    /// Whether to close the writing side once all encrypted bytes are written.
     shutting_down: bool,
-    /// Why the session cannot go on, or never began.
+    /// Why the session failed.
     failure: Option<String>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "every session is in a box, and few are new")]
+#[expect(clippy::large_enum_variant, reason = "sessions are boxed, and few are new")]
 enum State {
-    /// Nothing has come yet, and the library was not asked to keep buffers for it.
+    /// Nothing has arrived yet, and no buffers are allocated.
     New(Arc<ServerConfig>),
     Begun(ServerConnection),
 }
@@ -95,16 +92,17 @@ impl Tls {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => None,
-                    // The client has gone without a word, as most do.
+                    // The client has disconnected without a close alert, as most do.
                     io::ErrorKind::UnexpectedEof => Some(Received::End),
                     _ => Some(Received::Broken),
                 },
             };
-            // Data and the end of it come as one event, so a short read is not yet the end then.
+            // The last bytes and the end are one event, so after the end was reported a short read
+            // is not the last one.
             if ended.is_some() || len == buffer.len() || (wire.is_drained && !read_closed) {
                 break ended;
             }
-            // Records may hold nothing at all, and others want their turn as well.
+            // Records may be empty; a client that sends many does not delay the others.
             if wire.taken >= buffer.len() {
                 return Received::Bytes { len, more: true };
             }
@@ -121,21 +119,21 @@ impl Tls {
         if matches!(end, Some(Received::End)) && connection.is_handshaking() {
             return self.fail(GONE);
         }
-        // The end is found again by the next read; the bytes before it are not.
+        // The next read finds the end again, but not the bytes before it.
         match len {
             0 => end.unwrap_or(Received::Nothing),
             len => Received::Bytes { len, more: end.is_some() || len == buffer.len() },
         }
     }
 
-    /// Begins the session with the first byte, unless it shows that the client does not speak
-    /// TLS. Returns what there is to return before that.
+    /// Begins the session, if the first byte can be the beginning of TLS. Otherwise returns the result
+    /// of the read.
     fn begin(&mut self, stream: &TcpStream, read_closed: bool) -> Option<Received> {
         let State::New(config) = &self.state else { return None };
         let mut first = [0];
         match stream.peek(&mut first) {
             Ok(0) => return Some(Received::End),
-            // No record of TLS begins with a letter, and every method of HTTP does.
+            // No TLS record begins with a letter; every HTTP method does.
             Ok(_) if first[0].is_ascii_alphabetic() => return Some(Received::NotTls),
             Ok(_) if read_closed => return Some(self.fail(GONE)),
             Ok(_) => {}
@@ -161,8 +159,8 @@ impl Tls {
         Received::Broken
     }
 
-    /// Encrypts what fits in one record and writes it, and says how many bytes of the slices have
-    /// gone. After [`io::ErrorKind::WouldBlock`] the next call must begin with the same bytes.
+    /// Encrypts as much as fits in one record and writes it. Returns how many bytes of the slices were
+    /// written. After [`io::ErrorKind::WouldBlock`] the next call must begin with the same bytes.
     pub(super) fn write(
         &mut self,
         stream: &mut TcpStream,
@@ -175,7 +173,7 @@ impl Tls {
             let State::Begun(connection) = &mut self.state else {
                 return Err(io::ErrorKind::WouldBlock.into());
             };
-            // Until the handshake is done nothing can be encrypted.
+            // Nothing can be encrypted before the handshake is complete.
             if connection.is_handshaking() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -190,12 +188,12 @@ impl Tls {
         Ok(std::mem::take(&mut self.in_flight))
     }
 
-    /// Whether something encrypted waits for the socket.
+    /// Whether encrypted bytes wait to be written.
     pub(super) fn wants_write(&self) -> bool {
         matches!(&self.state, State::Begun(connection) if connection.wants_write())
     }
 
-    /// Writes what is encrypted already, and says whether all of it has gone.
+    /// Writes the encrypted bytes. Returns whether none are left.
     pub(super) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
         if let State::Begun(connection) = &mut self.state {
             while connection.wants_write() {
@@ -215,8 +213,8 @@ impl Tls {
         Ok(true)
     }
 
-    /// Says goodbye; with `shutdown`, closes the writing side of the socket behind it, now or as
-    /// soon as all has gone.
+    /// Sends the close alert. With `shutdown`, also closes the writing side of the socket once all
+    /// encrypted bytes are written.
     pub(super) fn close(&mut self, stream: &mut TcpStream, shutdown: bool) {
         if let State::Begun(connection) = &mut self.state
             && !connection.is_handshaking()
@@ -224,11 +222,11 @@ impl Tls {
             connection.send_close_notify();
         }
         self.shutting_down |= shutdown;
-        // A client that has gone already cannot be told so.
+        // This fails if the client has disconnected already.
         let _ = self.flush(stream);
     }
 
-    /// Whether the client has not proved yet that it speaks TLS.
+    /// Whether the handshake is not complete.
     pub(super) fn is_handshaking(&self) -> bool {
         match &self.state {
             State::New(_) => true,
@@ -236,13 +234,13 @@ impl Tls {
         }
     }
 
-    /// Whether the handshake began and did not end.
+    /// Records that the connection closes. An incomplete handshake is then a failure.
     pub(super) fn note_abandoned(&mut self) {
         if let State::Begun(connection) = &self.state
             && connection.is_handshaking()
             && self.failure.is_none()
         {
-            self.failure = Some("the client did not finish it in time".to_owned());
+            self.failure = Some("the client did not complete it in time".to_owned());
         }
     }
 
@@ -250,7 +248,7 @@ impl Tls {
         self.failure.as_deref()
     }
 
-    /// The host name the client asked for.
+    /// The host name in the client's hello.
     fn server_name(&self) -> Option<&str> {
         match &self.state {
             State::New(_) => None,
@@ -259,7 +257,7 @@ impl Tls {
     }
 }
 
-/// A socket that is read from once more only if the last read filled all there was room for.
+/// A socket that records how much was read, and whether the last read emptied it.
 struct Wire<'a> {
     stream: &'a mut TcpStream,
     taken: usize,
@@ -282,7 +280,7 @@ impl Read for Wire<'_> {
     }
 }
 
-/// An error of the library, with what an operator can do about the common ones.
+/// An error of the library, with the cause of the common ones.
 fn reason(error: &rustls::Error) -> String {
     use AlertDescription as Alert;
     match error {
@@ -294,9 +292,9 @@ fn reason(error: &rustls::Error) -> String {
     }
 }
 
-const GONE: &str = "the client went away in the middle of it";
+const GONE: &str = "the client disconnected in the middle of it";
 
-/// The most a record holds.
+/// The maximum length of a record.
 const RECORD_BYTES: usize = 16_384;
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
 fn a_file_of_certificates_that_cannot_be_used_stops_the_start() {
     let url = ("REDIS_URL", "rediss://localhost");
     let told = refused(&[url, ("REDIS_TLS_CAFILE", "/nowhere/ca.pem")]);
-    assert_eq!(told, "/nowhere/ca.pem: cafile: is not there");
+    assert_eq!(told, "/nowhere/ca.pem: cafile: does not exist");
     let folder = Folder::new();
     let authority = folder.path("ca.pem");
     let common = [url, ("REDIS_TLS_CAFILE", authority.as_str())];

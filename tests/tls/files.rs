@@ -47,13 +47,13 @@ fn each_fault_of_a_certificate_is_told_with_its_file() {
     folder.write("garbage", "-----BEGIN CERTIFICATE-----\naHVzaA==\n-----END CERTIFICATE-----\n");
     folder.write("folder/file", "");
     for (file, fault) in [
-        ("none", "is not there"),
+        ("none", "does not exist"),
         ("folder", "is not a file"),
         ("empty", "is not PEM: no line begins with -----BEGIN"),
         ("der", "is not PEM: no line begins with -----BEGIN"),
         ("cut", "is broken PEM: a section has no end, or is not base64"),
         ("long", "is longer than 1048576 bytes"),
-        ("garbage", "has a certificate that cannot be understood"),
+        ("garbage", "has a certificate that cannot be parsed"),
         ("server.key", "has no certificate: no line is -----BEGIN CERTIFICATE-----"),
     ] {
         let told = refused(&folder, with(&folder, file, "server.key"));
@@ -70,11 +70,11 @@ fn each_fault_of_a_key_is_told_with_its_file() {
     folder.openssl("pkcs8 -topk8 -in server.key -out sealed.key -passout pass:secret");
     folder.openssl("ec -in server.key -aes256 -out old.key -passout pass:secret");
     folder.openssl("genrsa -out weak.key 1024");
-    let unknown = "has a key of a kind that is not known here: RSA of 2048 to 8192 bits, ECDSA on \
-                   P-256 and P-384, and Ed25519 are";
+    let unknown = "has a key of an unsupported kind: RSA of 2048 to 8192 bits, ECDSA on P-256 and \
+                   P-384, and Ed25519 are supported";
     let other = format!("its key does not belong to the certificate {}", folder.path("server.pem"));
     for (file, fault) in [
-        ("none", "is not there"),
+        ("none", "does not exist"),
         ("empty", "is not PEM: no line begins with -----BEGIN"),
         ("server.pem", "has no private key: no line is -----BEGIN PRIVATE KEY-----"),
         ("garbage", unknown),
@@ -83,8 +83,8 @@ fn each_fault_of_a_key_is_told_with_its_file() {
         ("sealed.key", "is encrypted and needs passphrase"),
         (
             "old.key",
-            "is encrypted in a way OpenSSL has left behind; `openssl pkcs8 -topk8 -in OLD -out \
-             NEW` makes it one that is read",
+            "is encrypted in the old format of OpenSSL; convert it with `openssl pkcs8 -topk8 -in \
+             OLD -out NEW`",
         ),
     ] {
         let told = refused(&folder, with(&folder, "server.pem", file));
@@ -117,7 +117,7 @@ fn a_fault_of_a_certificate_for_one_name_is_told() {
     options["SNI_server_certs"] = json!({"a.test": folder.path("none")});
     assert_eq!(
         refused(&folder, options),
-        format!("{}: local_cert: is not there", folder.path("none"))
+        format!("{}: local_cert: does not exist", folder.path("none"))
     );
 }
 
@@ -128,9 +128,9 @@ fn a_fault_of_an_authority_is_told_with_its_file() {
     std::fs::remove_file(folder.path("empty/.keep")).unwrap();
     folder.write("mixed/readme.txt", "hello");
     for (key, file, at, fault) in [
-        ("cafile", "none", "none", "is not there"),
+        ("cafile", "none", "none", "does not exist"),
         ("cafile", "server.key", "server.key", "has no certificate"),
-        ("capath", "none", "none", "is not there"),
+        ("capath", "none", "none", "does not exist"),
         ("capath", "empty", "empty", "has no files"),
         ("capath", "mixed", "mixed/readme.txt", "is not PEM"),
     ] {

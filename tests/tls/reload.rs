@@ -37,7 +37,7 @@ fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
     let config = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, config.replace("\"app-secret\"", "\"new-secret\"")).unwrap();
     server.signal("HUP");
-    logged(&server, &["read the configuration anew"]);
+    logged(&server, &["applied the configuration"]);
     early.ping();
     early.subscribe("news");
 }
@@ -61,7 +61,7 @@ fn how_often_files_are_looked_at_changes() {
     let config = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, config.replace("86400000", "100")).unwrap();
     server.signal("HUP");
-    logged(&server, &["loaded the certificates anew"]);
+    logged(&server, &["reloaded the certificates"]);
     let old = shown(&server, &folder);
     folder.renew();
     until_renewed(&server, &folder, &old);
@@ -74,7 +74,7 @@ fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
     let mut early = Client::open(&server, &folder);
     let old = shown(&server, &folder);
     folder.write("server.pem", "nonsense");
-    let line = logged(&server, &["[ERROR]", "the certificates stay as they were"]);
+    let line = logged(&server, &["[ERROR]", "cannot reload the certificates"]);
     assert!(line.contains("server.pem: local_cert: is not PEM"), "{line}");
     assert_eq!(shown(&server, &folder), old);
     early.ping();

@@ -37,7 +37,7 @@ fn plain_http_to_a_tls_port_is_told_so_in_plain() {
     let response = http.response();
     assert_eq!(response.is_error(400), "This port speaks TLS: use https:// or wss://.");
     http.ended();
-    logged(&server, &["127.0.0.1:", "spoke plain HTTP to this port, which speaks TLS"]);
+    logged(&server, &["127.0.0.1:", "sent plain HTTP to a port that speaks TLS"]);
     assert_eq!(Client::connect(&server, &folder).request(UP).0, 200);
 }
 
@@ -47,7 +47,7 @@ fn tls_to_a_plain_port_is_told_in_the_log() {
     let server = Server::start();
     let error = Client::with(&server, config(&folder, BOTH), "localhost").err().unwrap();
     assert!(error.contains("corrupt message"), "{error}");
-    logged(&server, &["127.0.0.1:", "spoke TLS to this port, which speaks plain HTTP"]);
+    logged(&server, &["127.0.0.1:", "sent TLS to a port that speaks plain HTTP"]);
     let mut http = Http::connect(&server);
     http.send(hello(&folder));
     http.response().is_error(400);
@@ -94,11 +94,14 @@ fn half_a_handshake_ends_at_its_deadline() {
         stream.read_to_end(&mut answer).unwrap();
         assert_eq!(answer.is_empty(), said.len() < hello.len());
     }
-    logged(&server, &["TLS handshake failed", "host name localhost", "did not finish it in time"]);
+    logged(
+        &server,
+        &["TLS handshake failed", "host name localhost", "did not complete it in time"],
+    );
     let mut stream = connect(&server);
     stream.write_all(&hello[..50]).unwrap();
     drop(stream);
-    logged(&server, &["TLS handshake failed", "went away in the middle of it"]);
+    logged(&server, &["TLS handshake failed", "disconnected in the middle of it"]);
     // A whole handshake, and then nothing, ends as well.
     assert_eq!(Client::connect(&server, &folder).end(), Ok(()));
 }
@@ -123,7 +126,7 @@ fn no_handshake_is_computed_for_a_client_that_has_gone() {
         let _ = stream.read_to_end(&mut answer);
         assert_eq!(answer, [0; 0], "after {first} bytes of the hello");
     }
-    logged(&server, &["TLS handshake failed", "went away in the middle of it"]);
+    logged(&server, &["TLS handshake failed", "disconnected in the middle of it"]);
 }
 
 #[test]

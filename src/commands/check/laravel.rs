@@ -1,5 +1,5 @@
-//! What the `.env` tells Laravel and, through Vite, browsers: whether it goes together, and where
-//! it leads them. Nothing is connected to here.
+//! The settings of the `.env` for Laravel and, through Vite, for browsers: whether they match, and to
+//! which address they lead. Connections are made in `probe`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::Report;
 use crate::config::env::Environment;
 use crate::config::{Loaded, Server};
 
-/// Where somebody connects to; the host may be a path.
+/// An address to connect to. The host may be the path of a Unix socket.
 #[derive(PartialEq)]
 pub(super) struct Place {
     pub host: String,
@@ -29,7 +29,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A host as URLs have it: addresses of IPv6 in brackets.
+/// A host as in a URL: IPv6 addresses in brackets.
 pub(super) fn in_url(host: &str) -> Cow<'_, str> {
     match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]").into(),
@@ -37,14 +37,15 @@ pub(super) fn in_url(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where Laravel publishes to, by `config/broadcasting.php` and its defaults.
+/// The address that Laravel publishes to, by `config/broadcasting.php` and its defaults.
 pub(super) fn publishers(environment: &Environment) -> Option<Place> {
     place(environment, "", 443)
 }
 
-/// Where Echo connects to. A browser's code that is built elsewhere has its variables there.
+/// The address that Laravel Echo connects to. If the browser's code is built elsewhere, its variables
+/// are not known here.
 pub(super) fn browsers(environment: &Environment) -> Option<Place> {
-    // Laravel's `echo.js` says 80 and 443.
+    // The defaults of Laravel's `echo.js` are 80 and 443.
     let mut place = place(environment, "VITE_", 80)?;
     if place.is_secure && value(environment, "VITE_", "PORT").is_none() {
         place.port = 443;
@@ -66,25 +67,27 @@ fn value<'a>(environment: &'a Environment, prefix: &str, name: &str) -> Option<&
     environment.get(&format!("{prefix}REVERB_{name}")).or_else(plain)
 }
 
-/// What to change if a place does not lead to this server.
+/// What to change if an address does not lead to this server.
 pub(super) fn hint(place: &Place, prefix: &str, server: &Server) -> String {
     let speaks_tls = server.tls.local_cert.is_some();
     if place.port != server.port {
         return format!(
-            "the server listens on port {}: have the proxy at {place} pass it on, or set \
+            "the server listens on port {}: make the proxy at {place} forward to it, or set \
              {prefix}REVERB_PORT={}",
             server.port, server.port
         );
     }
     match (place.is_secure, speaks_tls) {
-        (true, false) => format!("the server speaks no TLS there: set {prefix}REVERB_SCHEME=http"),
+        (true, false) => {
+            format!("the server does not speak TLS there: set {prefix}REVERB_SCHEME=http")
+        }
         (false, true) => format!("the server speaks TLS there: set {prefix}REVERB_SCHEME=https"),
-        _ => format!("it is {prefix}REVERB_HOST, {prefix}REVERB_PORT and {prefix}REVERB_SCHEME"),
+        _ => format!("see {prefix}REVERB_HOST, {prefix}REVERB_PORT and {prefix}REVERB_SCHEME"),
     }
 }
 
-/// Tells what does not go together.
-pub(super) fn look(report: &mut Report<'_>, loaded: &Loaded) {
+/// Reports settings that do not match.
+pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
     let environment = &loaded.environment;
     driver(report, environment);
     credentials(report, loaded);
@@ -92,20 +95,22 @@ pub(super) fn look(report: &mut Report<'_>, loaded: &Loaded) {
     for name in ["APP_KEY", "HOST", "PORT", "SCHEME"] {
         let vite = format!("VITE_REVERB_{name}");
         let own = format!("REVERB_{name}");
-        let Some(told) = environment.get(&vite) else { continue };
-        let is_same = environment.get(&own) == Some(told);
-        if told.contains("${") {
-            report.wrong(&format!("{vite} names a variable that is not there: {told}"));
+        let Some(value) = environment.get(&vite) else { continue };
+        let is_same = environment.get(&own) == Some(value);
+        if value.contains("${") {
+            report.wrong(&format!("{vite} refers to a variable that is not set: {value}"));
         } else if name == "APP_KEY" && !is_same {
-            report.wrong(&format!("{vite} is not {own}: set it to \"${{{own}}}\""));
+            report.wrong(&format!("{vite} differs from {own}: set it to \"${{{own}}}\""));
         } else if !is_same {
-            report.note(&format!("{vite} is not {own}: browsers and Laravel go different ways"));
+            report.note(&format!(
+                "{vite} differs from {own}: browsers and Laravel connect to different addresses"
+            ));
         }
     }
 }
 
 fn driver(report: &mut Report<'_>, environment: &Environment) {
-    // Up to Laravel 10 the name was another.
+    // Laravel 10 and older use another name.
     let names = ["BROADCAST_CONNECTION", "BROADCAST_DRIVER"];
     let given = names.into_iter().find_map(|name| Some((name, environment.get(name)?)));
     match given {
@@ -114,7 +119,7 @@ fn driver(report: &mut Report<'_>, environment: &Environment) {
             "{name} is {}: Laravel publishes nothing to this server; set it to reverb",
             other.escape_debug()
         )),
-        // Only the file of a Laravel app has this one.
+        // Only a Laravel app has these variables.
         None if environment.get("APP_KEY").or(environment.get("APP_URL")).is_some() => {
             report.wrong("BROADCAST_CONNECTION is not set: set it to reverb");
         }
@@ -122,40 +127,40 @@ fn driver(report: &mut Report<'_>, environment: &Environment) {
     }
 }
 
-/// Where `reverb.json` has apps, those of the `.env` mean nothing to the server.
+/// The server ignores the apps of the `.env` if `reverb.json` has apps.
 fn credentials(report: &mut Report<'_>, loaded: &Loaded) {
     let own = |name| loaded.environment.get(name);
     let Some(id) = own("REVERB_APP_ID") else { return };
     let app = loaded.config.apps.iter().find(|app| app.id == id);
     let Some(app) = app.filter(|_| !loaded.generated_app) else {
-        return report.wrong("REVERB_APP_ID names no app of reverb.json, which wins over it");
+        return report.wrong("REVERB_APP_ID is not an app of reverb.json, which overrides it");
     };
     let pairs = [("REVERB_APP_KEY", &app.key), ("REVERB_APP_SECRET", &app.secret)];
     for (name, value) in pairs {
         if own(name).is_some_and(|own| own != value) {
-            let text = "is not that of the app in reverb.json, which wins over it";
+            let text = "differs from that of the app in reverb.json, which overrides it";
             report.wrong(&format!("{name} {text}"));
         }
     }
 }
 
 fn public_side(report: &mut Report<'_>, environment: &Environment) {
-    let told = |name: &str| environment.get(name).is_some();
-    if !told("REVERB_HOST") && (told("APP_URL") || told("REVERB_PORT")) {
+    let is_set = |name: &str| environment.get(name).is_some();
+    if !is_set("REVERB_HOST") && (is_set("APP_URL") || is_set("REVERB_PORT")) {
         return report.wrong(
             "REVERB_HOST is not set: Laravel would publish to Pusher's own servers; set it to the \
              name by which Laravel and browsers reach this server",
         );
     }
     let publishers = publishers(environment);
-    // Vite's variables are those of Laravel in most apps, and one advice is enough then.
+    // In most apps Vite's variables are those of Laravel; one hint is enough then.
     let browsers = browsers(environment).filter(|place| publishers.as_ref() != Some(place));
     for (prefix, place) in [("", &publishers), ("VITE_", &browsers)] {
         let Some(place) = place else { continue };
         if ["0.0.0.0", "::"].contains(&place.host.as_str()) {
             report.wrong(&format!(
-                "{prefix}REVERB_HOST is {}, which is for listening alone (REVERB_SERVER_HOST): set \
-                 it to the name of this machine",
+                "{prefix}REVERB_HOST is {}, an address to listen on only (REVERB_SERVER_HOST): set it to the \
+                 name of this machine",
                 place.host
             ));
         }
@@ -163,7 +168,7 @@ fn public_side(report: &mut Report<'_>, environment: &Environment) {
         if place.port == usual {
             let scheme = if place.is_secure { "http" } else { "https" };
             report.wrong(&format!(
-                "{prefix}REVERB_PORT {usual} does not go with the scheme: set \
+                "{prefix}REVERB_PORT {usual} does not match the scheme: set \
                  {prefix}REVERB_SCHEME={scheme}, or another port"
             ));
         }
@@ -173,7 +178,7 @@ fn public_side(report: &mut Report<'_>, environment: &Environment) {
     let browsers = browsers.or(publishers).filter(|place| !place.is_secure && !is_local(place));
     if page.starts_with("https://") && browsers.is_some() {
         report.wrong(
-            "APP_URL begins with https, so browsers refuse what is not wss: set \
+            "APP_URL begins with https, so browsers accept only wss: set \
              VITE_REVERB_SCHEME=https and VITE_REVERB_PORT to a port that speaks TLS",
         );
     }

@@ -1,6 +1,6 @@
-//! A connection to Redis that asks one thing after the other and waits for each answer, on a thread
-//! of its own or in a command: for what Laravel keeps there. What nodes say to each other goes
-//! through the loop.
+//! A connection to Redis that sends one command at a time and blocks until the reply, for threads
+//! and for commands: Laravel's cache and Pulse use it. The messages between nodes go through the
+//! event loop, not through this.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::net::clock;
 use crate::net::tls::Connector;
 use crate::proto::resp::{self, ProtocolError, Reader, login};
 
-/// A connection that is logged in.
+/// A connection after its login.
 pub(crate) struct BlockingRedis {
-    call: BlockingStream,
+    stream: BlockingStream,
     reader: Reader,
 }
 
 impl BlockingRedis {
-    /// Connects and logs in. No wait takes longer than `timeout`.
+    /// Connects and logs in. No call blocks for longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// What is wrong, with where it is and what to look at.
+    /// What failed, with the address and the setting to look at.
     pub(crate) fn open(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
         let opened = BlockingRedis::connect(target, timeout).and_then(|mut redis| {
             redis.log_in(target)?;
@@ -32,17 +32,17 @@ impl BlockingRedis {
     }
 
     fn connect(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
-        let call = match &target.transport {
+        let stream = match &target.transport {
             Transport::Unix(path) => BlockingStream::unix(path, timeout),
             Transport::Tcp { host, port } => BlockingStream::tcp(host, *port, timeout),
         };
-        let mut call = call.map_err(|error| error.to_string())?;
+        let mut stream = stream.map_err(|error| error.to_string())?;
         if let Some(tls) = &target.tls {
             let now = Now { ms: 0, unix_s: clock::unix_s() };
             let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
-            call.secure(&connector).map_err(|error| error.for_redis())?;
+            stream.secure(&connector).map_err(|error| error.for_redis())?;
         }
-        Ok(BlockingRedis { call, reader: Reader::new(ANSWER_BYTES) })
+        Ok(BlockingRedis { stream, reader: Reader::new(REPLY_BYTES) })
     }
 
     fn log_in(&mut self, target: &RedisTarget) -> Result<(), String> {
@@ -57,15 +57,15 @@ impl BlockingRedis {
     /// # Errors
     ///
     /// Redis' error, or why the connection cannot be used any longer.
-    pub(crate) fn ask(&mut self, words: &[&[u8]]) -> resp::Answer {
+    pub(crate) fn request(&mut self, words: &[&[u8]]) -> resp::Answer {
         self.send(&resp::command(words))
     }
 
     fn send(&mut self, command: &[u8]) -> resp::Answer {
-        self.call.write(command).map_err(|error| error.for_redis())?;
+        self.stream.write(command).map_err(|error| error.for_redis())?;
         let mut buffer = [0; 4_096];
         loop {
-            let len = match self.call.read(&mut buffer).map_err(|error| error.for_redis())? {
+            let len = match self.stream.read(&mut buffer).map_err(|error| error.for_redis())? {
                 0 => return Err("it has closed the connection".to_owned()),
                 len => len,
             };
@@ -73,15 +73,15 @@ impl BlockingRedis {
                 Ok(None) => {}
                 Ok(Some(answer)) => return answer,
                 Err(ProtocolError::Malformed) => {
-                    return Err("what answers there does not speak Redis' protocol".to_owned());
+                    return Err("the server there does not speak Redis' protocol".to_owned());
                 }
                 Err(ProtocolError::TooLong(max)) => {
-                    return Err(format!("an answer of more than {max} bytes"));
+                    return Err(format!("a reply of more than {max} bytes"));
                 }
             }
         }
     }
 }
 
-/// Bytes of an answer. What is asked for here has a few dozen.
-const ANSWER_BYTES: usize = 65_536;
+/// The longest reply. Those to the commands sent here have a few dozen bytes.
+const REPLY_BYTES: usize = 65_536;

@@ -1,5 +1,5 @@
-//! Host names to addresses on a thread of its own, as the system's resolver waits for servers
-//! that may be away. At most one thread at a time, however often it is asked.
+//! Resolves host names on a thread, as the system's resolver blocks while name servers do not
+//! answer. There is at most one such thread at a time.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,46 +11,46 @@ use mio::{Registry, Token, Waker};
 /// Looks up one name at a time.
 pub(super) struct Resolver {
     waker: Arc<Waker>,
-    /// What was asked and not taken yet.
-    asked: Option<Arc<OnceLock<Answer>>>,
+    /// The lookup whose answer was not taken yet.
+    pending: Option<Arc<OnceLock<Answer>>>,
 }
 
 /// The addresses, or why there are none.
 type Answer = Result<Vec<SocketAddr>, String>;
 
 impl Resolver {
-    /// One that wakes the loop with this token when an answer is there.
+    /// A resolver that wakes the poller with this token when the answer has arrived.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Resolver { waker: Arc::new(Waker::new(registry, token)?), asked: None })
+        Ok(Resolver { waker: Arc::new(Waker::new(registry, token)?), pending: None })
     }
 
-    /// Asks for the addresses of a name. If an answer is still to come, or was not taken, that
-    /// one will do: it is not older than the last attempt to connect.
-    pub(super) fn ask(&mut self, host: &str, port: u16) -> io::Result<()> {
-        if self.asked.is_some() {
+    /// Begins to look up the addresses of a name. If a lookup is pending or its answer was not
+    /// taken, that one is used: it is not older than the last attempt to connect.
+    pub(super) fn look_up(&mut self, host: &str, port: u16) -> io::Result<()> {
+        if self.pending.is_some() {
             return Ok(());
         }
         let answer = Arc::new(OnceLock::new());
-        let (told, waker, host) = (Arc::clone(&answer), Arc::clone(&self.waker), host.to_owned());
+        let (result, waker, host) = (Arc::clone(&answer), Arc::clone(&self.waker), host.to_owned());
         let thread = thread::Builder::new().name("resolver".to_owned());
         thread.spawn(move || {
             let found = (host.as_str(), port).to_socket_addrs();
             let found = found.map(|found| found.take(ADDRESSES_MAX).collect());
-            // It is set here alone, and a loop that has ended need not wake.
-            let _ = told.set(found.map_err(|error| error.to_string()));
+            // It is set only here, and an event loop that has ended need not wake.
+            let _ = result.set(found.map_err(|error| error.to_string()));
             let _ = waker.wake();
         })?;
-        self.asked = Some(answer);
+        self.pending = Some(answer);
         Ok(())
     }
 
-    /// The answer, once it is there.
+    /// The answer, once it has arrived.
     pub(super) fn take_answer(&mut self) -> Option<Answer> {
-        let answer = self.asked.as_ref()?.get()?.clone();
-        self.asked = None;
+        let answer = self.pending.as_ref()?.get()?.clone();
+        self.pending = None;
         Some(answer)
     }
 }
 
-/// More than a name of Redis has; a name server may say anything.
+/// More addresses than the name of a Redis has; a name server may return any number.
 const ADDRESSES_MAX: usize = 64;

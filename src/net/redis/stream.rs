@@ -1,5 +1,5 @@
-//! A connection that is being made, and then is there: TCP, with or without TLS, or a socket
-//! file. Remembers what the poller said, which says each thing once.
+//! A connection to Redis, from the first step of connecting on: TCP, with or without TLS, or a Unix
+//! socket. It remembers what the poller reported, as the poller reports each change once.
 
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::SocketAddr;
@@ -16,22 +16,22 @@ use crate::net::tls::ClientSession;
 pub(super) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientSession>>,
-    /// Whether there may be something to read.
+    /// Whether there may be bytes to read.
     pub readable: bool,
-    /// Whether it may be written to: until it was, and could not take all.
+    /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether no more will come than what is there to be read.
+    /// Whether Redis has closed its writing side, so that a short read is not the last one.
     read_closed: bool,
 }
 
-/// What carries the bytes.
+/// The socket below TLS.
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// Begins to connect to an address, and to speak TLS there if there is a session for it.
+    /// Begins to connect to an address, with TLS if there is a session.
     pub(super) fn tcp(
         address: SocketAddr,
         tls: Option<Box<ClientSession>>,
@@ -43,7 +43,7 @@ impl Stream {
         Ok(Stream::new(Socket::Tcp(socket), tls))
     }
 
-    /// Connects to a socket file.
+    /// Connects to a Unix socket.
     pub(super) fn unix(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut socket = UnixStream::connect(path)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -54,15 +54,15 @@ impl Stream {
         Stream { socket, tls, readable: false, writable: false, read_closed: false }
     }
 
-    /// Notes what the poller says.
-    pub(super) fn note(&mut self, event: &Event) {
+    /// Records what the poller reported.
+    pub(super) fn on_event(&mut self, event: &Event) {
         self.read_closed |= event.is_read_closed() || event.is_error();
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable();
     }
 
-    /// Goes on connecting, and says whether that is done; why it cannot be, otherwise.
-    pub(super) fn go_on(&mut self) -> Result<bool, String> {
+    /// Continues to connect. Returns whether the connection is open.
+    pub(super) fn continue_connecting(&mut self) -> Result<bool, String> {
         if !self.readable && !self.writable {
             return Ok(false);
         }
@@ -76,18 +76,18 @@ impl Stream {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
         }
-        // What came behind the handshake is told by no event.
+        // The poller does not report bytes that arrived with the end of the handshake.
         (self.readable, self.writable) = (true, true);
         Ok(true)
     }
 
-    /// Reads what fits in the buffer; why it cannot, if it is broken.
+    /// Reads once, as much as fits in the buffer.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, String> {
         let read = match &mut self.tls {
             Some(tls) => tls.read(&mut self.socket, buffer).map_err(|error| error.for_redis())?,
             None => match self.socket.read(buffer) {
                 Ok(0) => Answer::End,
-                // A short read took all there was. Data and the end of it come as one event.
+                // A short read took all bytes. The last bytes and the end are one event.
                 Ok(len) => {
                     self.readable = len == buffer.len() || self.read_closed;
                     return Ok(Answer::Bytes(len));
@@ -105,13 +105,13 @@ impl Stream {
         Ok(read)
     }
 
-    /// Whether something waits to be written that is in no outbox.
+    /// Whether encrypted bytes wait to be written, which are in no outbox.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Writes what it can, and says how much of the slices has gone, or is encrypted and on its
-    /// way.
+    /// Writes as much as the socket takes. Returns how many bytes of the slices were written or
+    /// encrypted.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match &mut self.tls {
@@ -119,7 +119,7 @@ impl Stream {
             None => self.socket.write_vectored(slices),
         };
         match &written {
-            // A short write filled the socket; the poller says when there is room again.
+            // A short write filled the socket, and the poller reports when there is room.
             Ok(written) => self.writable = *written == offered || self.tls.is_some(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(_) => self.writable = false,
@@ -129,7 +129,7 @@ impl Stream {
 }
 
 impl Socket {
-    /// Whether it is connected; why it cannot be, if it cannot.
+    /// Whether the socket is connected; the error if connecting failed.
     fn is_connected(&self) -> io::Result<bool> {
         let (error, peer) = match self {
             Socket::Tcp(socket) => (socket.take_error()?, socket.peer_addr().map(|_| ())),
@@ -142,7 +142,7 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // An envelope is written whole, and nothing is gained by holding it back.
+                // Each envelope is written whole, so delaying it for more bytes gains nothing.
                 if let Socket::Tcp(socket) = self {
                     socket.set_nodelay(true)?;
                 }

@@ -53,10 +53,10 @@ impl Server {
         });
         restored.map_err(|_| {
             let text = match written == reads {
-                true => "the state that was handed over is not whole".to_owned(),
+                true => "the state that was handed over is incomplete".to_owned(),
                 false => format!(
-                    "the state that was handed over is of version {written:?}, and this binary \
-                     reads {reads}: it was exchanged in the middle of a reload"
+                    "the state that was handed over has version {written:?}, and this binary \
+                     reads {reads}: the binary was replaced during the reload"
                 ),
             };
             BindError::from(io::Error::other(text))

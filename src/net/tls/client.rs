@@ -16,8 +16,8 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::expiry::Moment;
 use super::files::{self, Pair};
+use super::validity::Timestamp;
 use crate::config::{Error, RedisTls};
 use crate::hub::Now;
 use crate::net::io::{Answer, Duplex};
@@ -36,7 +36,7 @@ impl Connector {
         let name = settings.peer_name.clone().unwrap_or_default();
         let name = ServerName::try_from(name).map_err(|_| {
             let key = "servers.reverb.scaling.server.tls.peer_name";
-            Error::new("configuration", key, "is no name that a certificate can be for")
+            Error::new("configuration", key, "is no name that a certificate can have")
         })?;
         let config = Arc::new(build(settings, now)?);
         Ok(Connector { settings: settings.clone(), name, config })
@@ -47,7 +47,9 @@ impl Connector {
     pub(in crate::net) fn reload(&mut self, now: Now) {
         match build(&self.settings, now) {
             Ok(config) => self.config = Arc::new(config),
-            Err(error) => log::error!("the certificates for Redis stay as they were: {error}"),
+            Err(error) => log::error!(
+                "cannot reload the certificates for Redis: {error}; the old ones stay in use"
+            ),
         }
     }
 
@@ -92,7 +94,7 @@ fn identity(
     let local_cert = local_cert.as_deref().unwrap_or(Path::new(""));
     let pair =
         Pair { local_cert, local_pk: local_pk.as_deref(), passphrase: passphrase.as_deref() };
-    let (key, _) = files::identity(&pair, provider, Moment::from_unix(now.unix_s))?;
+    let (key, _) = files::identity(&pair, provider, Timestamp::from_unix(now.unix_s))?;
     Ok(Arc::new(SingleCertAndKey::from(key)))
 }
 
@@ -101,8 +103,7 @@ fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
     let systems = || SYSTEMS.iter().map(Path::new).find(|file| file.is_file());
     let Some(file) = settings.cafile.as_deref().or_else(systems) else {
         let reason = format!(
-            "needs cafile (REDIS_TLS_CAFILE), to know whose certificates to trust: this system has \
-             none of {}",
+            "needs cafile (REDIS_TLS_CAFILE), the authorities to trust: this system has none of {}",
             SYSTEMS.join(", ")
         );
         return Err(Error::new("configuration", OPTIONS, reason));
@@ -111,7 +112,7 @@ fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
     // A system's bundle may contain old certificates that the library cannot parse.
     let (understood, _) = store.add_parsable_certificates(files::certificates(file, "cafile")?);
     match understood {
-        0 => Err(Error::new(file.display(), "cafile", "has no certificate that is understood")),
+        0 => Err(Error::new(file.display(), "cafile", "has no certificate that can be parsed")),
         _ => Ok(store),
     }
 }

@@ -1,8 +1,8 @@
-//! PEM files to certificates and keys. Every fault names the file, the option that named it, and
-//! what is wrong; none shows what is in a file.
+//! PEM files to certificates and keys. Every error names the file, the option that names it, and what
+//! is wrong; none shows the contents of a file.
 //!
-//! Files are read at the start, and again when they have changed: a few kilobytes each, so that
-//! the loop may wait for them. A file that could keep it waiting is not opened.
+//! Files are read at the start, and again when they have changed. They have a few kilobytes each, so
+//! the event loop may read them; anything but a regular file, which could block it, is not opened.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,27 +18,27 @@ use rustls::pki_types::{
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::expiry::{self, Moment};
+use super::validity::{self, Timestamp};
 use crate::config::Error;
 
-/// Where a certificate and its key are.
+/// The files of a certificate and its key.
 pub(super) struct Pair<'a> {
     pub local_cert: &'a Path,
     pub local_pk: Option<&'a Path>,
     pub passphrase: Option<&'a str>,
 }
 
-/// Reads a certificate and its key, and says until when it is valid.
+/// Reads a certificate and its key. Returns until when it is valid.
 pub(super) fn identity(
     pair: &Pair<'_>,
     provider: &CryptoProvider,
-    now: Moment,
-) -> Result<(Arc<CertifiedKey>, Moment), Error> {
+    now: Timestamp,
+) -> Result<(Arc<CertifiedKey>, Timestamp), Error> {
     let (file, key_file) = (pair.local_cert, pair.local_pk.unwrap_or(pair.local_cert));
     let key_option = if pair.local_pk.is_some() { "local_pk" } else { "local_cert" };
     let chain = certificates(file, "local_cert")?;
     let not_a_certificate = || Error::new(file.display(), "local_cert", NOT_A_CERTIFICATE);
-    let validity = chain.first().and_then(|leaf| expiry::validity(leaf));
+    let validity = chain.first().and_then(|leaf| validity::validity(leaf));
     let (from, until) = validity.ok_or_else(not_a_certificate)?;
     if now > until {
         return Err(Error::new(file.display(), "local_cert", format!("expired on {until}")));
@@ -60,7 +60,7 @@ pub(super) fn identity(
     }
 }
 
-/// Reads those who may have issued the certificates of clients.
+/// Reads the authorities that may have issued the certificates of clients.
 pub(super) fn authorities(
     cafile: Option<&Path>,
     capath: Option<&Path>,
@@ -91,10 +91,10 @@ pub(super) fn authorities(
 
 /// The files of a directory, in order.
 pub(super) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let told = |error| Error::new(folder.display(), "capath", not_read(&error));
+    let failed = |error| Error::new(folder.display(), "capath", not_read(&error));
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(told)? {
-        let path = entry.map_err(told)?.path();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
         if path.is_file() {
             files.push(path);
         }
@@ -113,15 +113,15 @@ pub(super) fn certificates(
     option: &str,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = read(file, option)?;
-    let told = |reason: &str| Error::new(file.display(), option, reason);
+    let failed = |reason: &str| Error::new(file.display(), option, reason);
     let mut certificates = Vec::new();
-    for (kind, der) in sections(&text).map_err(told)? {
+    for (kind, der) in sections(&text).map_err(failed)? {
         if kind == SectionKind::Certificate {
             certificates.push(CertificateDer::from(der));
         }
     }
     match certificates.is_empty() {
-        true => Err(told("has no certificate: no line is -----BEGIN CERTIFICATE-----")),
+        true => Err(failed("has no certificate: no line is -----BEGIN CERTIFICATE-----")),
         false => Ok(certificates),
     }
 }
@@ -129,11 +129,11 @@ pub(super) fn certificates(
 /// The first private key of a text.
 fn private_key(text: &[u8], passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     if contains(text, b"Proc-Type: 4,ENCRYPTED") {
-        return Err("is encrypted in a way OpenSSL has left behind; \
-                    `openssl pkcs8 -topk8 -in OLD -out NEW` makes it one that is read"
+        return Err("is encrypted in the old format of OpenSSL; convert it with \
+                    `openssl pkcs8 -topk8 -in OLD -out NEW`"
             .into());
     }
-    // The label alone tells an encrypted key from another, and the library passes over it.
+    // Only the label shows that a key is encrypted, and the library skips such sections.
     let is_encrypted = contains(text, ENCRYPTED);
     let relabelled = String::from_utf8_lossy(text).replace("BEGIN ENCRYPTED ", "BEGIN ");
     let relabelled = relabelled.replace("END ENCRYPTED ", "END ");
@@ -149,7 +149,7 @@ fn private_key(text: &[u8], passphrase: Option<&str>) -> Result<PrivateKeyDer<'s
     }
     let passphrase = passphrase.ok_or("is encrypted and needs passphrase")?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(key.secret_der())
-        .map_err(|_| "is encrypted in a way that is not known here; PBES2 with AES is")?;
+        .map_err(|_| "is encrypted in a way that is not supported; PBES2 with AES is")?;
     let der =
         encrypted.decrypt(passphrase).map_err(|_| "cannot be decrypted: wrong passphrase?")?;
     Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec())))
@@ -171,31 +171,31 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Reads a file, if it is one, and is not longer than any certificate or key.
+/// Reads a file, if it is a regular file and no longer than [`FILE_BYTES_MAX`].
 fn read(file: &Path, option: &str) -> Result<Vec<u8>, Error> {
-    let told = |reason: String| Error::new(file.display(), option, reason);
-    let metadata = fs::metadata(file).map_err(|error| told(not_read(&error)))?;
+    let failed = |reason: String| Error::new(file.display(), option, reason);
+    let metadata = fs::metadata(file).map_err(|error| failed(not_read(&error)))?;
     if !metadata.is_file() {
-        return Err(told("is not a file".into()));
+        return Err(failed("is not a file".into()));
     }
     if metadata.len() > FILE_BYTES_MAX {
-        return Err(told(format!("is longer than {FILE_BYTES_MAX} bytes")));
+        return Err(failed(format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
-    fs::read(file).map_err(|error| told(not_read(&error)))
+    fs::read(file).map_err(|error| failed(not_read(&error)))
 }
 
 fn not_read(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "is not there".into(),
+        ErrorKind::NotFound => "does not exist".into(),
         _ => format!("cannot be read: {error}"),
     }
 }
 
-const NOT_A_CERTIFICATE: &str = "has a certificate that cannot be understood";
-const UNKNOWN_KEY: &str = "has a key of a kind that is not known here: RSA of 2048 to 8192 bits, \
-                           ECDSA on P-256 and P-384, and Ed25519 are";
+const NOT_A_CERTIFICATE: &str = "has a certificate that cannot be parsed";
+const UNKNOWN_KEY: &str = "has a key of an unsupported kind: RSA of 2048 to 8192 bits, ECDSA on \
+                           P-256 and P-384, and Ed25519 are supported";
 const ENCRYPTED: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
-/// A system's bundle of all authorities has about 230 KB.
+/// The longest file. A system's bundle of all authorities has about 230 KB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// A system's directory of all authorities has about 450 files.
+/// The most files of a directory. A system's directory of all authorities has about 450.
 const FILES_MAX: usize = 4_096;

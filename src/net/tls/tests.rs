@@ -1,4 +1,4 @@
-//! A session over a real pair of sockets, whose other end reads when it is told to.
+//! A session over a real pair of sockets, whose other end reads only when the test wants it to.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream as StdTcpStream};
@@ -84,7 +84,7 @@ fn no_more_than_one_record_is_ahead_of_the_socket() {
     }
     assert!(tls.wants_write());
     assert!((1..=RECORD_BYTES).contains(&tls.in_flight), "{}", tls.in_flight);
-    // Whatever it is asked meanwhile, it takes no more.
+    // It accepts no more bytes, however often it is called.
     for _ in 0..100 {
         assert!(tls.write(&mut stream, &slices).is_err());
     }

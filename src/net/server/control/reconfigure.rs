@@ -13,13 +13,13 @@ impl Server {
     pub(super) fn read_configuration(&mut self, now: Now) {
         let Some(read) = &mut self.configuration.read else {
             return log::warn!(
-                "the configuration is not read again: no app was configured at the start; start \
-                 the server again once one is (`reverb install`)"
+                "reload: no app was configured at the start, so the configuration is not read \
+                 again; add an app (`reverb install`) and restart the server"
             );
         };
         match read() {
             Ok(config) => self.reconfigure(config, now),
-            Err(why) => log::error!("the configuration stays as it was: {why}"),
+            Err(why) => log::error!("reload: {why}; the configuration stays as it was"),
         }
     }
 
@@ -32,36 +32,40 @@ impl Server {
         (server.port, server.reuse_port, server.metrics) = (old.port, old.reuse_port, old.metrics);
         if config.server != wanted.server {
             log::warn!(
-                "other addresses take a restart, and another port for metrics, options of TLS or \
-                 settings of Redis take `reverb reload`: they stay as they were"
+                "reload: changed settings of the server did not take effect; the listen addresses \
+                 need a restart, the metrics, TLS and Redis settings need `reverb reload`"
             );
         }
         let current = &self.configuration.current;
         let ids = |config: &Config| config.apps.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
         if self.integrations.pulse.is_some() && ids(&config) != ids(current) {
-            log::warn!("Pulse is told of the apps there were at the start: others take a reload");
+            log::warn!(
+                "reload: the app list is unchanged because Pulse is enabled; use `reverb reload`"
+            );
             config.apps.clone_from(&current.apps);
         }
         self.descriptors.bound(&mut config.limits);
         if config == *current {
-            return log::info!("read the configuration: nothing has changed");
+            return log::info!("reload: the configuration has not changed");
         }
-        // Nobody can be told to go by one hub and be carried over to another.
+        // The new hub would not know which connections are told to reconnect.
         if self.hub.is_draining() {
             return log::warn!(
-                "the configuration stays as it was: the server is stopping or reloading, and its \
-                 connections are told to reconnect"
+                "reload: the configuration stays as it was, because connections are being told to \
+                 reconnect for a stop or a reload; try again later"
             );
         }
         let Ok(names) = self.hub.reconfigure(&config, now) else {
-            return log::error!("the configuration could not be taken: every connection is lost");
+            return log::error!(
+                "reload: the configuration could not be applied; all connections were closed (a bug)"
+            );
         };
         self.rename(&names);
         let limits = &config.limits;
         self.tls.iter_mut().for_each(|tls| tls.check_every(limits.certificate_check_ms, now));
         self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
         self.integrations.set_limits(limits);
-        log::info!("read the configuration anew, for {} apps", config.apps.len());
+        log::info!("reload: applied the configuration, for {} apps", config.apps.len());
         self.configuration.current = config;
     }
 
@@ -76,7 +80,7 @@ impl Server {
             let Some(socket) = self.hub.io(id) else { continue };
             let (registry, token) = (self.poll.registry(), Token(id.0 as usize));
             if let Err(error) = registry.reregister(&mut socket.stream, token, interest) {
-                log::error!("cannot watch a connection: {error}");
+                log::error!("cannot register a connection with the poller: {error}; closing it");
                 self.queues.to_close.push(id);
             }
         }

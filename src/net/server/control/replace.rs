@@ -79,8 +79,8 @@ impl Server {
         let left = if all { self.hub.ids() } else { self.tls_ids() };
         if all {
             log::info!(
-                "the new binary reads another state ({version}, not {}): telling {} connections to \
-                 reconnect",
+                "reload: the new binary reads state version {version}, not {}: disconnecting {} \
+                 connections",
                 state_version(),
                 left.len()
             );
@@ -144,7 +144,7 @@ impl Server {
 
     /// Ends the handover; this process continues to serve.
     fn stay(&mut self, why: &str) {
-        log::error!("reload: {why}; this server goes on as it was");
+        log::error!("reload: {why}; this process continues to serve");
         if matches!(self.handover.stage, Some(Stage::Leaving(_))) {
             self.hub.stop_draining(self.clock.now());
         }

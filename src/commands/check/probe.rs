@@ -1,5 +1,5 @@
-//! What a publisher and a browser say to a server, and how they understand the answer: as much of
-//! HTTP and WebSocket as that takes.
+//! Requests to a server as a publisher or a browser sends them: as much of HTTP and WebSocket as that
+//! takes.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,68 +11,69 @@ use crate::net::{BlockingStream, unix_s};
 use crate::proto::auth::Signer;
 use crate::proto::shown;
 
-/// Somebody who goes to a place.
-pub(super) struct Visit<'a> {
+/// A client that tests an address.
+pub(super) struct Probe<'a> {
     pub place: &'a Place,
     /// Whether the certificate must be trusted and for the host.
     pub verifies: bool,
-    /// Whose certificates are trusted; `None` is the system's list.
+    /// The file with the trusted authorities; `None` means those of the system.
     pub authorities: Option<&'a Path>,
     pub timeout: Duration,
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 pub(super) struct Refused {
-    /// Whether there is nobody to refuse it.
-    pub nobody_listens: bool,
+    /// Whether no server listens at the address.
+    pub no_listener: bool,
     why: String,
 }
 
-impl Visit<'_> {
-    /// Connects, and speaks TLS if that is spoken there.
+impl Probe<'_> {
+    /// Connects, with TLS if the address needs it.
     pub(super) fn connect(&self) -> Result<BlockingStream, Refused> {
         let Place { host, port, is_secure } = self.place;
         let host = host.trim_matches(['[', ']']);
-        let call = match host.starts_with('/') {
+        let stream = match host.starts_with('/') {
             true => BlockingStream::unix(Path::new(host), self.timeout),
             false => BlockingStream::tcp(host, *port, self.timeout),
         };
-        let mut call = call.map_err(|error| Refused {
-            nobody_listens: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
+        let mut stream = stream.map_err(|error| Refused {
+            no_listener: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
                 .contains(&error.kind()),
             why: error.to_string(),
         })?;
         if *is_secure {
-            let secured = call.secure_as(host, self.verifies, self.authorities);
-            secured.map_err(|why| Refused { nobody_listens: false, why })?;
+            let secured = stream.secure_as(host, self.verifies, self.authorities);
+            secured.map_err(|why| Refused { no_listener: false, why })?;
         }
-        Ok(call)
+        Ok(stream)
     }
 
-    /// Asks as a publisher would for how many connections an app has.
-    pub(super) fn ask_like_a_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
-        let mut call = self.connect().map_err(|refused| refused.why)?;
+    /// Requests the number of connections of an app, as a publisher would.
+    pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
+        let mut stream = self.connect().map_err(|refused| refused.why)?;
         let path = format!("{prefix}/apps/{}/connections", app.id);
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
         let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
         let target = format!("{path}?{query}&auth_signature={signature}");
         let request = self.request(&target, "Connection: close\r\n");
-        call.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let answer = read(&mut call, |_| false)?;
+        stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
+        let answer = read(&mut stream, |_| false)?;
         match status(&answer)? {
             "200" if body(&answer).contains("\"connections\"") => Ok(()),
-            _ => Err(in_words(&answer)),
+            _ => Err(description(&answer)),
         }
     }
 
-    /// Opens a WebSocket as Echo would on a page of this origin, and hears that it is open.
-    pub(super) fn connect_like_a_browser(
+    /// Opens a WebSocket as Laravel Echo would on a page of this origin, until the connection is
+    /// established.
+    pub(super) fn connect_as_browser(
         &self,
         app: &App,
         prefix: &str,
         origin: Option<&str>,
     ) -> Result<(), String> {
-        let mut call = self.connect().map_err(|refused| refused.why)?;
+        let mut stream = self.connect().map_err(|refused| refused.why)?;
         let target = format!(
             "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
             app.key
@@ -85,18 +86,18 @@ impl Visit<'_> {
             headers.push_str("\r\n");
         }
         let request = self.request(&target, &headers);
-        call.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let answer = read(&mut call, |answer| body(answer).contains("}"))?;
+        stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
+        let answer = read(&mut stream, |answer| body(answer).contains("}"))?;
         if status(&answer)? != "101" {
-            return Err(in_words(&answer));
+            return Err(description(&answer));
         }
         match body(&answer).contains("pusher:connection_established") {
             true => {
-                // 1000, masked with zeroes. That it has gone is all the server is to know.
-                let _ = call.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
+                // A close frame with code 1000, masked with zeroes. An error here does not matter.
+                let _ = stream.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
                 Ok(())
             }
-            false => Err(format!("it says {}", shown(body(&answer)))),
+            false => Err(format!("it sends {}", shown(body(&answer)))),
         }
     }
 
@@ -108,15 +109,15 @@ impl Visit<'_> {
     }
 }
 
-/// The key is the example of RFC 6455: nobody checks the answer to it here.
+/// The key is the example of RFC 6455. The server's answer to it is not verified.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// An answer up to its end, or until it is enough. A broken connection is the end as well.
-fn read(call: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String, String> {
+/// Reads an answer to its end, or until it is enough. A broken connection ends it as well.
+fn read(stream: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String, String> {
     let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
-        match call.read(&mut buffer) {
+        match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(len) => answer.extend_from_slice(&buffer[..len]),
             Err(error) if answer.is_empty() => return Err(error.to_string()),
@@ -127,7 +128,7 @@ fn read(call: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String
         }
     }
     match answer.is_empty() {
-        true => Err("it closes the connection without an answer".to_owned()),
+        true => Err("it closed the connection without an answer".to_owned()),
         false => Ok(String::from_utf8_lossy(&answer).into_owned()),
     }
 }
@@ -135,29 +136,29 @@ fn read(call: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String
 /// The three digits of an answer.
 fn status(answer: &str) -> Result<&str, String> {
     let digits = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    digits.ok_or_else(|| format!("what answers does not speak HTTP: {}", shown(answer)))
+    digits.ok_or_else(|| format!("the answer is not HTTP: {}", shown(answer)))
 }
 
-/// What follows the head, frames included.
+/// The bytes after the head, frames included.
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-fn in_words(answer: &str) -> String {
-    // Behind `HTTP/1.1 `, which was looked at.
+fn description(answer: &str) -> String {
+    // After `HTTP/1.1 `, which `status` has checked.
     let line = answer.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
     // The report continues the sentence after the body, so the body loses its full stop.
     let body = body(answer).trim_end().trim_end_matches('.');
     format!("it answers {} {}", shown(line), shown(body))
 }
 
-/// The beginning of what a stranger says, on one line.
+/// The beginning of an answer, escaped, on one line.
 fn shown(text: &str) -> String {
     shown::shown(text, SHOWN).escape_debug().to_string()
 }
 
-/// Characters that are shown of an answer. Those that matter have few.
+/// The characters shown of an answer.
 const SHOWN: usize = 120;
 
-/// Bytes that are read of an answer. Error pages of proxies are shorter.
+/// The bytes read of an answer. Error pages of proxies are shorter.
 const ANSWER_BYTES: usize = 65_536;

@@ -1,19 +1,19 @@
-//! From when until when a certificate is valid, read from its DER (RFC 5280 section 4.1.2.5): the
-//! library that speaks TLS does not tell of its own certificate.
+//! The period in which a certificate is valid, read from its DER (RFC 5280 section 4.1.2.5). The TLS
+//! library does not return it for a server's own certificate.
 
 use std::fmt;
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A point in time as it stands in certificates, in UTC.
+/// A time in a certificate, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(OffsetDateTime);
+pub(super) struct Timestamp(OffsetDateTime);
 
-/// The times between which a certificate is valid; `None` for what is no certificate.
-pub(super) fn validity(der: &[u8]) -> Option<(Moment, Moment)> {
+/// The times between which a certificate is valid; `None` if the bytes are no certificate.
+pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let ((_, certificate), _) = value(der, &[SEQUENCE])?;
     let ((_, mut fields), _) = value(certificate, &[SEQUENCE])?;
-    // The version is left out of certificates of version 1.
+    // Certificates of version 1 have no version field.
     if let Some((_, rest)) = value(fields, &[VERSION]) {
         fields = rest;
     }
@@ -23,13 +23,13 @@ pub(super) fn validity(der: &[u8]) -> Option<(Moment, Moment)> {
     let ((_, times), _) = value(fields, &[SEQUENCE])?;
     let (from, times) = value(times, &[UTC_TIME, GENERALIZED_TIME])?;
     let (until, _) = value(times, &[UTC_TIME, GENERALIZED_TIME])?;
-    Some((Moment::read(from)?, Moment::read(until)?))
+    Some((Timestamp::read(from)?, Timestamp::read(until)?))
 }
 
-/// A tag and its content, and what follows them.
+/// A tag and its content, and the bytes after them.
 type Value<'a> = ((u8, &'a [u8]), &'a [u8]);
 
-/// The value at the front, if it has one of these tags.
+/// The value at the beginning, if it has one of these tags.
 fn value<'a>(der: &'a [u8], tags: &[u8]) -> Option<Value<'a>> {
     let (&tag, rest) = der.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
@@ -42,9 +42,9 @@ fn value<'a>(der: &'a [u8], tags: &[u8]) -> Option<Value<'a>> {
         if !(1..=4).contains(&count) {
             return None;
         }
-        let (digits, behind) = rest.split_at_checked(count)?;
+        let (digits, after) = rest.split_at_checked(count)?;
         len = digits.iter().fold(0, |len, digit| len << 8 | usize::from(*digit));
-        rest = behind;
+        rest = after;
     }
     let (content, rest) = rest.split_at_checked(len)?;
     Some(((tag, content), rest))
@@ -57,8 +57,8 @@ const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 const VERSION: u8 = 0xa0;
 
-impl Moment {
-    /// `YYMMDDhhmmssZ`, or with four digits of the year.
+impl Timestamp {
+    /// Parses `YYMMDDhhmmssZ`, or the same with four digits of the year.
     fn read((tag, text): (u8, &[u8])) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
         if !text.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -76,18 +76,18 @@ impl Moment {
         let month = Month::try_from(field(0)?).ok()?;
         let date = Date::from_calendar_date(year.into(), month, field(1)?).ok()?;
         let time = Time::from_hms(field(2)?, field(3)?, field(4)?).ok()?;
-        Some(Moment(date.with_time(time).assume_utc()))
+        Some(Timestamp(date.with_time(time).assume_utc()))
     }
 
-    /// This many seconds after the beginning of 1970.
+    /// The time this many seconds after the beginning of 1970.
     pub(super) fn from_unix(unix_s: u64) -> Self {
         let time = i64::try_from(unix_s).ok();
         let time = time.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
-        Moment(time.unwrap_or(PrimitiveDateTime::MAX.assume_utc()))
+        Timestamp(time.unwrap_or(PrimitiveDateTime::MAX.assume_utc()))
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (date, time) = (self.0.date(), self.0.time());
         let (hour, minute, second) = time.as_hms();
@@ -158,7 +158,7 @@ mod tests {
             (1_795_450_533, "2026-11-23 16:15:33 UTC"),
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
-            assert_eq!(Moment::from_unix(unix_s).to_string(), date);
+            assert_eq!(Timestamp::from_unix(unix_s).to_string(), date);
         }
     }
 }

@@ -1,6 +1,5 @@
-//! What new TLS connections begin with: certificates, versions, suites. Loaded at the start, and
-//! again when a file has changed or the operator says so; connections that are there already keep
-//! what they began with.
+//! What new TLS sessions begin with: certificates, versions, suites. They are loaded at the start, and
+//! again when a file has changed or on SIGHUP. Open sessions keep what they began with.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,19 +16,19 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use super::Tls;
-use super::expiry::Moment;
 use super::files::{self, Pair};
+use super::validity::Timestamp;
 use crate::config::tls::is_tls13;
 use crate::config::{self, Error};
 use crate::hub::{LogThrottle, Now, Policy};
 
-/// What makes a server secure.
+/// Begins the TLS sessions of clients.
 pub(in crate::net) struct TlsAcceptor {
     settings: config::Tls,
     current: Arc<ServerConfig>,
-    /// When the first of the certificates expires; `None` once it was said that it has.
-    until: Option<Moment>,
-    /// The files as they were before they were last read.
+    /// When the first certificate expires; `None` once that was logged.
+    until: Option<Timestamp>,
+    /// The state of the files before they were last read.
     stamps: Stamps,
     check_ms: u32,
     next_check_ms: u64,
@@ -37,7 +36,7 @@ pub(in crate::net) struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Loads everything; `None` where no certificate is configured.
+    /// Loads the certificates; `None` if none is configured.
     pub(in crate::net) fn load(
         settings: &config::Tls,
         check_ms: u32,
@@ -47,7 +46,7 @@ impl TlsAcceptor {
             return Ok(None);
         }
         let stamps = stamps(settings);
-        let (current, until) = build(settings, Moment::from_unix(now.unix_s))?;
+        let (current, until) = build(settings, Timestamp::from_unix(now.unix_s))?;
         Ok(Some(TlsAcceptor {
             settings: settings.clone(),
             current,
@@ -75,7 +74,7 @@ impl TlsAcceptor {
         self.next_check_ms = now.ms + u64::from(check_ms);
     }
 
-    /// Looks whether a file has changed, if it is time to, and loads them if so.
+    /// Reloads the certificates if a check is due and a file has changed.
     pub(in crate::net) fn check(&mut self, now: Now) {
         if now.ms < self.next_check_ms {
             return;
@@ -84,26 +83,28 @@ impl TlsAcceptor {
         if stamps(&self.settings) != self.stamps {
             return self.reload(now);
         }
-        if self.until.is_some_and(|until| until < Moment::from_unix(now.unix_s)) {
+        if self.until.is_some_and(|until| until < Timestamp::from_unix(now.unix_s)) {
             self.until = None;
-            log::error!("a certificate of this server has expired: clients will refuse it");
+            log::error!("a certificate of this server has expired, so clients reject it: renew it");
         }
     }
 
-    /// Loads all files for the connections to come. What cannot be used changes nothing.
+    /// Loads the files again, for new sessions. If they cannot be used, the old certificates stay.
     pub(in crate::net) fn reload(&mut self, now: Now) {
-        // Looked at before they are read: what changes meanwhile is seen the next time.
+        // Before the files are read, so that the next check notices a change during the read.
         self.stamps = stamps(&self.settings);
-        match build(&self.settings, Moment::from_unix(now.unix_s)) {
+        match build(&self.settings, Timestamp::from_unix(now.unix_s)) {
             Ok((current, until)) => {
                 (self.current, self.until) = (current, Some(until));
-                log::info!("loaded the certificates anew; the first expires on {until}");
+                log::info!("reloaded the certificates; the first expires on {until}");
             }
-            Err(error) => log::error!("the certificates stay as they were: {error}"),
+            Err(error) => {
+                log::error!("cannot reload the certificates: {error}; the old ones stay in use")
+            }
         }
     }
 
-    /// Logs why a session did not come about, or broke; says whether that was so.
+    /// Logs why a session failed. Returns whether it did.
     pub(in crate::net) fn log_failure(&mut self, session: &Tls, now: Now) -> bool {
         if let Some(reason) = session.failure() {
             let name = session.server_name();
@@ -115,15 +116,15 @@ impl TlsAcceptor {
         session.failure().is_some()
     }
 
-    /// Logs that a client spoke something else than TLS.
+    /// Logs that a client sent plain HTTP.
     pub(in crate::net) fn log_plain(&mut self, session: &Tls, now: Now) {
-        let text = "spoke plain HTTP to this port, which speaks TLS: use https:// and wss://, \
-                    also in a proxy's address for this server";
+        let text = "sent plain HTTP to a port that speaks TLS: use https:// and wss://, also in \
+                    the upstream address of a proxy";
         self.failures.warn(now.ms, format_args!("{}: {text}", session.address));
     }
 }
 
-/// What tells a file from the file it was, for each file; `None` for one that is not there.
+/// Inode, size and time of each file; `None` if it does not exist.
 type Stamps = Vec<(PathBuf, Option<(u64, u64, i64, i64)>)>;
 
 fn stamps(settings: &config::Tls) -> Stamps {
@@ -150,21 +151,22 @@ fn stamps(settings: &config::Tls) -> Stamps {
         .collect()
 }
 
-/// Reads all files and puts together what new sessions begin with.
+/// Reads all files, and builds what new sessions begin with. Returns when the first certificate
+/// expires.
 pub(super) fn build(
     settings: &config::Tls,
-    now: Moment,
-) -> Result<(Arc<ServerConfig>, Moment), Error> {
+    now: Timestamp,
+) -> Result<(Arc<ServerConfig>, Timestamp), Error> {
     let provider = Arc::new(provider(settings));
     let (names, until) = Names::read(settings, &provider, now)?;
-    let whole = |error: rustls::Error| Error::new("configuration", OPTIONS, error.to_string());
+    let unusable = |error: rustls::Error| Error::new("configuration", OPTIONS, error.to_string());
     let versions: Vec<_> = [(settings.tls12, &TLS12), (settings.tls13, &TLS13)]
         .into_iter()
         .filter_map(|(spoken, version)| spoken.then_some(version))
         .collect();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(whole)?;
+        .map_err(unusable)?;
     let builder = match settings.verify_peer {
         false => builder.with_no_client_auth(),
         true => {
@@ -180,13 +182,13 @@ pub(super) fn build(
     config.alpn_protocols =
         settings.alpn_protocols.iter().map(|name| name.clone().into_bytes()).collect();
     config.ignore_client_order = settings.honor_cipher_order;
-    // Sessions are resumed from tickets, so that they take no memory here. Their keys are made
-    // anew with the rest: a session does not outlive the authority that let its client in.
+    // Sessions are resumed from tickets, which take no memory here. A reload creates new keys for
+    // them, so that no session outlives the authority that its client was verified with.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if !settings.no_ticket {
-        config.ticketer = ring::Ticketer::new().map_err(whole)?;
-        // A client takes a new one with every connection.
+        config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        // A client gets a new one with each connection.
         config.send_tls13_tickets = 1;
     }
     Ok((Arc::new(config), until))
@@ -194,14 +196,14 @@ pub(super) fn build(
 
 const OPTIONS: &str = "servers.reverb.options.tls";
 
-/// The library's suites, less those that are not wanted, in the order they are wanted.
+/// The configured suites that the library has, in the configured order.
 fn provider(settings: &config::Tls) -> CryptoProvider {
     let mut provider = ring::default_provider();
     let wanted = &settings.ciphers;
     if wanted.is_empty() {
         return provider;
     }
-    // The library has a spelling of its own for the suites of TLS 1.3.
+    // The library's names for the suites of TLS 1.3 differ.
     let place = |suite: &rustls::SupportedCipherSuite| {
         let name = suite.suite().as_str().map(|name| name.replace("TLS13_", "TLS_"));
         wanted.iter().position(|wanted| name.as_deref() == Some(wanted))
@@ -214,20 +216,21 @@ fn provider(settings: &config::Tls) -> CryptoProvider {
     provider
 }
 
-/// The certificates by the names they are for.
+/// The certificates, by host name.
 #[derive(Debug)]
 struct Names {
     named: HashMap<String, Arc<CertifiedKey>>,
-    other: Arc<CertifiedKey>,
+    /// The certificate for every other name.
+    default: Arc<CertifiedKey>,
 }
 
 impl Names {
-    /// Reads all certificates, and says when the first expires.
+    /// Reads all certificates. Returns when the first expires.
     fn read(
         settings: &config::Tls,
         provider: &CryptoProvider,
-        now: Moment,
-    ) -> Result<(Self, Moment), Error> {
+        now: Timestamp,
+    ) -> Result<(Self, Timestamp), Error> {
         let passphrase = settings.passphrase.as_deref();
         let identity = |local_cert: &Path, local_pk: Option<&Path>| {
             files::identity(&Pair { local_cert, local_pk, passphrase }, provider, now)
@@ -235,14 +238,14 @@ impl Names {
         let Some(local_cert) = &settings.local_cert else {
             return Err(Error::new("configuration", OPTIONS, "needs local_cert"));
         };
-        let (other, mut until) = identity(local_cert, settings.local_pk.as_deref())?;
+        let (default, mut until) = identity(local_cert, settings.local_pk.as_deref())?;
         let mut named = HashMap::new();
         for one in &settings.sni_server_certs {
             let (key, key_until) = identity(&one.local_cert, one.local_pk.as_deref())?;
             until = until.min(key_until);
             named.insert(one.name.clone(), key);
         }
-        Ok((Names { named, other }, until))
+        Ok((Names { named, default }, until))
     }
 }
 
@@ -253,6 +256,6 @@ impl ResolvesServerCert for Names {
             let (_, parent) = name.split_once('.').unwrap_or_default();
             self.named.get(&name).or_else(|| self.named.get(&format!("*.{parent}")))
         };
-        Some(Arc::clone(named().unwrap_or(&self.other)))
+        Some(Arc::clone(named().unwrap_or(&self.default)))
     }
 }

@@ -1,20 +1,24 @@
-//! What clients will make of a certificate, found out without any: whether it can be used, for which
+//! Checks a certificate as clients will, without a connection: whether it can be used, for which host
 //! name, and for how long.
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
 use rustls::server::ParsedCertificate;
 
-use super::expiry::Moment;
-use super::{files, secure};
+use super::validity::Timestamp;
+use super::{acceptor, files};
 use crate::config::Tls;
 use crate::net::clock;
 
-/// Until when the certificates are valid; or what is wrong with them. They must be for this name,
-/// if there is one, and for longer than it may take to renew them.
-pub(crate) fn look_at_certificate(settings: &Tls, name: Option<&str>) -> Result<String, String> {
+/// Checks the certificates: they must be for this host name, if there is one, and valid for longer
+/// than a renewal may take. Returns until when they are valid.
+///
+/// # Errors
+///
+/// What is wrong with them, as a sentence.
+pub(crate) fn check_certificate(settings: &Tls, name: Option<&str>) -> Result<String, String> {
     let now = clock::unix_s();
-    let built = secure::build(settings, Moment::from_unix(now));
+    let built = acceptor::build(settings, Timestamp::from_unix(now));
     let (_, until) = built.map_err(|error| error.to_string())?;
     let is_of_another = |name: &&str| !settings.sni_server_certs.iter().any(|c| c.name == *name);
     if let Some(file) = &settings.local_cert
@@ -28,10 +32,10 @@ pub(crate) fn look_at_certificate(settings: &Tls, name: Option<&str>) -> Result<
         });
         if !is_for {
             let file = file.display();
-            return Err(format!("{file}: is not for {name}, which is REVERB_HOST or --hostname"));
+            return Err(format!("{file}: is not valid for {name} (REVERB_HOST or --hostname)"));
         }
     }
-    match until < Moment::from_unix(now + SOON_S) {
+    match until < Timestamp::from_unix(now + SOON_S) {
         true => Err(format!("a certificate of this server expires on {until}: renew it")),
         false => Ok(format!("valid until {until}")),
     }
