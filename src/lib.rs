@@ -56,10 +56,6 @@
 //! server.run()
 //! # }
 //! ```
-#![warn(missing_docs)]
-#![deny(unsafe_code)]
-#![warn(clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

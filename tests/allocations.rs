@@ -4,6 +4,9 @@
 //! Where a count is exact or bounded by a number, the number is what the code needs today. A
 //! change that needs more is a change of cost, and says so by changing the number here.
 
+#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 #[path = "support/world.rs"]
 mod world;
 

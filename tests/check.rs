@@ -215,7 +215,7 @@ fn what_nodes_could_not_hear_of_each_other_is_told() {
     let lines = "REVERB_SCALING_ENABLED=true\nREVERB_MAX_REQUEST_SIZE=40000000";
     let (out, code) = LaravelApp::new(1, lines).check();
     assert_eq!(code, 2, "{out}");
-    let told = "redis_reply_bytes: is 33554432, and other nodes may send messages of 40081920";
+    let told = "redis_reply_bytes: is 33554432, but max_request_size allows messages of 40081920";
     assert!(out.contains(told), "{out}");
 }
 

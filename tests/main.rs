@@ -1,5 +1,7 @@
 //! The integration tests: the real binary, spoken to over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 mod support;
 #[path = "support/world.rs"]
 mod world;

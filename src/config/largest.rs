@@ -17,8 +17,8 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let reason = format!(
-        "is {max}, but {setting} allows messages of {bytes} bytes between nodes: raise the first \
-         (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower the second"
+        "is {max}, but {setting} allows messages of {bytes} bytes between nodes: raise it \
+         (REVERB_LIMIT_REDIS_REPLY_BYTES), or lower {setting}"
     );
     Err(Error::new("configuration", "servers.reverb.limits.redis_reply_bytes", reason))
 }
@@ -65,8 +65,8 @@ mod tests {
         assert_eq!(
             told,
             "configuration: servers.reverb.limits.redis_reply_bytes: is 181919, but \
-             max_request_size allows messages of 181920 bytes between nodes: raise the first \
-             (REVERB_LIMIT_REDIS_REPLY_BYTES) or lower the second"
+             max_request_size allows messages of 181920 bytes between nodes: raise it \
+             (REVERB_LIMIT_REDIS_REPLY_BYTES), or lower max_request_size"
         );
         config.limits.redis_reply_bytes = 181_920;
         assert_eq!(check(&config), Ok(()));

@@ -10,6 +10,9 @@
 //! and only if it is named: it takes three minutes and some gigabytes of memory. `REVERB_BINARY`
 //! names another binary to measure.
 
+#![allow(unsafe_code, reason = "processor affinity and times need libc")]
+#![allow(clippy::unwrap_used, reason = "a panic is a failed benchmark")]
+
 mod api;
 mod attacks;
 mod client;
@@ -38,14 +41,19 @@ use std::process::ExitCode;
 use swarm::Fault;
 use table::Table;
 
-/// How thoroughly is measured, and where.
+/// The number of measurements, and the processors they run on.
 pub struct Plan {
+    /// How often each measurement is repeated.
     pub runs: usize,
+    /// Whether measurements are short.
     pub quick: bool,
+    /// The number of processors of this machine.
     pub processors: usize,
+    /// The processor of the server.
     pub server_processor: usize,
+    /// The processor of the clients.
     pub client_processor: usize,
-    /// Connections a process may have beside its other files.
+    /// The most connections of a process, after its other files.
     pub connections_max: usize,
 }
 

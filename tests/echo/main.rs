@@ -3,6 +3,8 @@
 //! frames, queues and close code. It listens on 127.0.0.1, says so in its first line, and serves
 //! until it is killed.
 
+#![allow(clippy::unwrap_used, reason = "not part of the product")]
+
 mod server;
 
 use std::process::ExitCode;

@@ -65,7 +65,7 @@ fn a_way_that_leads_nowhere_is_told_with_where_it_was_to_lead() {
 fn a_way_that_cannot_be_meant_stops_the_start() {
     for (name, value, said) in [
         ("REDIS_URL", "localhost:6379", "must begin with redis://"),
-        ("REDIS_URL", "redis://:hu/sh@localhost", "each of @ : / ? # % is written as"),
+        ("REDIS_URL", "redis://:hu/sh@localhost", "write @ : / ? # % as"),
         ("REDIS_HOST", "localhost:6379", "a port belongs in REDIS_PORT"),
         ("REDIS_SCHEME", "http", "must be one of tcp, redis, tls, rediss, unix"),
     ] {

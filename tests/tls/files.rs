@@ -150,12 +150,12 @@ fn an_option_without_effect_is_told() {
         ("peer_name", json!("a"), "has no effect: it is the name that a client expects"),
         ("disable_compression", json!(true), "has no effect: TLS is never compressed"),
         ("loacl_pk", json!("a"), "is not a known key; did you mean local_pk?"),
-        ("cafile", json!("a"), "is about certificates of clients and needs verify_peer"),
-        ("verify_peer", json!(true), "asks clients for a certificate, and needs cafile"),
+        ("cafile", json!("a"), "is for client certificates and needs verify_peer"),
+        ("verify_peer", json!(true), "requires client certificates, so it needs cafile"),
         ("crypto_method", json!(16), ""),
         ("crypto_method", json!(33), "\"33\" is not one of PHP's methods for servers"),
         ("alpn_protocols", json!("h2"), "\"h2\" is not supported; use http/1.1"),
-        ("ciphers", json!("RC4-SHA"), "names none of the suites there are: "),
+        ("ciphers", json!("RC4-SHA"), "has no supported cipher suite; supported are "),
     ] {
         let mut options = options(&folder);
         options[key] = value;
@@ -168,7 +168,7 @@ fn an_option_without_effect_is_told() {
         assert!(told.starts_with(&expected), "{told}");
     }
     let told = refused(&folder, json!({"local_pk": "a"}));
-    assert!(told.ends_with("options.tls.local_pk: needs local_cert beside it"), "{told}");
+    assert!(told.ends_with("options.tls.local_pk: needs local_cert as well"), "{told}");
     let told = refused(&folder, json!({"passphrase": "hush"}));
     assert!(told.contains("options.tls: needs local_cert, or a hostname"), "{told}");
 }
