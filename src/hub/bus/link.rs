@@ -418,5 +418,6 @@ impl Flight {
 const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests;

@@ -5,7 +5,8 @@ mod full_sync;
 mod receive;
 mod remote_state;
 mod snapshot;
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests;
 mod too_long;
 

@@ -57,7 +57,8 @@ pub fn login(login: Login<'_>, protocol: Protocol) -> Vec<(&'static str, Vec<u8>
     commands
 }
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests {
     use super::*;
 
