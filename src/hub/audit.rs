@@ -59,7 +59,7 @@ impl<T> Hub<T> {
     fn audit_memberships(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
         let Phase::Open(subscriber) = &peer.phase else { return Ok(()) };
         let app = &self.pubsub.apps[subscriber.app];
-        let mut own_seats = 0;
+        let mut internal_memberships = 0;
         for Membership { channel, index, user } in &subscriber.memberships {
             let Some(channel) = app.channels.get(*channel as usize) else {
                 return Err(format!("{id:?} sits in a channel that is gone"));
@@ -76,12 +76,14 @@ impl<T> Hub<T> {
             if !is_right {
                 return Err(format!("{id:?} is not who it is in {}", channel.name));
             }
-            own_seats += u32::from(channel.kind.access == Access::Internal);
+            internal_memberships += u32::from(channel.kind.access == Access::Internal);
         }
         if !subscriber.memberships.is_sorted_by(|a, b| a.channel < b.channel) {
             return Err(format!("the memberships of {id:?} are not sorted"));
         }
-        match subscriber.user.as_ref().map_or(0, |user| user.own_seats) == own_seats {
+        match subscriber.user.as_ref().map_or(0, |user| user.internal_memberships)
+            == internal_memberships
+        {
             true => Ok(()),
             false => Err(format!("{id:?} counts its memberships wrong")),
         }

@@ -63,9 +63,9 @@ impl PubSub {
         connections: &Connections<T>,
         id: ConnId,
         kind: Kind,
-        asked: &Subscribe,
+        request: &Subscribe,
     ) -> Result<Option<Member>, ClientError> {
-        let channel = &asked.channel;
+        let channel = &request.channel;
         let unauthorized = |detail| {
             let error = "The connection is unauthorized.";
             Err(ClientError::unauthorized(detail).about(channel, "AuthError", error, 401))
@@ -85,9 +85,9 @@ impl PubSub {
             }
             Access::Private | Access::Presence => {}
         }
-        let data = channel_data(asked)?;
+        let data = channel_data(request)?;
         let app = &self.apps[subscriber.app];
-        let auth = asked.auth.as_deref().unwrap_or_default();
+        let auth = request.auth.as_deref().unwrap_or_default();
         let signature = match auth.split_once(':') {
             Some((key, signature)) if key == app.settings.key => signature,
             Some(_) => return unauthorized("signed with the key of another app"),
@@ -146,8 +146,8 @@ impl PubSub {
         member: Option<&Member>,
         channel: &str,
     ) -> Result<(), ClientError> {
-        let full = |bound, error: String, detail| {
-            Err(ClientError::new(4200, error.clone(), detail).at(bound).about(
+        let full = |limit, error: String, detail| {
+            Err(ClientError::new(4200, error.clone(), detail).at(limit).about(
                 channel,
                 "LimitReached",
                 error,
@@ -191,12 +191,12 @@ impl PubSub {
 /// The `channel_data` of a signed subscription; it must be a JSON object. The signed text is
 /// `SOCKET:CHANNEL:DATA`, and a channel name may contain colons: if any text were valid data, a
 /// signature for `private-chat:42` would also be valid for `private-chat` with the data `42`.
-fn channel_data(asked: &Subscribe) -> Result<Option<&str>, ClientError> {
-    let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
+fn channel_data(request: &Subscribe) -> Result<Option<&str>, ClientError> {
+    let data = request.channel_data.as_deref().filter(|data| !data.is_empty());
     if data.is_some_and(|data| !message::is_object(data)) {
         let refusal = ClientError::malformed("channel_data is no object");
         let error = "channel_data is not a JSON object.";
-        return Err(refusal.about(&asked.channel, "InvalidData", error, 400));
+        return Err(refusal.about(&request.channel, "InvalidData", error, 400));
     }
     Ok(data)
 }

@@ -48,12 +48,12 @@ impl Cache {
 
     /// Keeps this event of a channel in place of the one before, unless that has a greater
     /// version: it came later, wherever the two were published.
-    pub(crate) fn keep(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
-        self.keep_remote(channel, frame, self.ttl_ms, version, now_ms);
+    pub(crate) fn store(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
+        self.store_remote(channel, frame, self.ttl_ms, version, now_ms);
     }
 
     /// The same of an event that another node has kept for a while, and keeps for so long still.
-    pub(crate) fn keep_remote(
+    pub(crate) fn store_remote(
         &mut self,
         channel: &str,
         frame: Frame,
@@ -115,7 +115,7 @@ impl Cache {
         })?;
         for (channel, frame, expires_ms, version) in all.into_iter().filter(|_| c.reads()) {
             if let (Some(frame), Some(ttl_ms)) = (frame, expires_ms.checked_sub(now_ms)) {
-                self.keep_remote(&channel, frame, ttl_ms, version, now_ms);
+                self.store_remote(&channel, frame, ttl_ms, version, now_ms);
             }
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Cache {
 
     /// Resets the versions of the stored events, so that the next event of each channel replaces
     /// the stored one. Versions are only comparable among nodes that are connected to each other.
-    pub(super) fn forget_versions(&mut self) {
+    pub(super) fn reset_versions(&mut self) {
         self.events.values_mut().for_each(|kept| kept.version = (0, 0));
     }
 
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn an_event_is_kept_until_its_time_is_over() {
         let mut cache = cache(10_000);
-        cache.keep("a", frame(1), (0, 0), 0);
-        cache.keep("a", frame(2), (0, 0), 5_000);
+        cache.store("a", frame(1), (0, 0), 0);
+        cache.store("a", frame(2), (0, 0), 5_000);
         assert_eq!(cache.event("a", 5_001), Some((&frame(2), 10)));
         assert_eq!(cache.event("a", 14_999), Some((&frame(2), 1)));
         assert_eq!(cache.event("a", 15_000), None);
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn the_oldest_go_when_there_are_too_many_bytes() {
         let mut cache = cache(1_000);
-        cache.keep("a", frame(400), (0, 0), 0);
-        cache.keep("b", frame(300), (0, 0), 1);
-        cache.keep("a", frame(300), (0, 0), 2);
+        cache.store("a", frame(400), (0, 0), 0);
+        cache.store("b", frame(300), (0, 0), 1);
+        cache.store("a", frame(300), (0, 0), 2);
         assert!(cache.event("b", 3).is_some());
-        cache.keep("c", frame(300), (0, 0), 3);
+        cache.store("c", frame(300), (0, 0), 3);
         assert_eq!(cache.event("b", 3), None);
         assert!(cache.event("a", 3).is_some() && cache.event("c", 3).is_some());
     }
@@ -220,8 +220,8 @@ mod tests {
     #[test]
     fn a_busy_channel_does_not_fill_the_order() {
         let mut cache = cache(1_000_000);
-        cache.keep("quiet", frame(1), (0, 0), 0);
-        (0..10_000).for_each(|_| cache.keep("busy", frame(1), (0, 0), 1));
+        cache.store("quiet", frame(1), (0, 0), 0);
+        (0..10_000).for_each(|_| cache.store("busy", frame(1), (0, 0), 1));
         assert!(cache.order.len() <= 68, "{}", cache.order.len());
         assert!(cache.event("quiet", 2).is_some());
     }

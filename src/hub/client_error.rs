@@ -14,17 +14,17 @@ pub(crate) struct ClientError {
     /// For a subscription: the channel, what kind of error, a sentence and a status.
     pub subscription: Option<(String, &'static str, String, u16)>,
     /// The bound that was hit, if it was one.
-    pub bound: Option<LimitKind>,
+    pub limit: Option<LimitKind>,
 }
 
 impl ClientError {
     pub(crate) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        ClientError { code, message: message.into(), detail, subscription: None, bound: None }
+        ClientError { code, message: message.into(), detail, subscription: None, limit: None }
     }
 
     /// The same for a bound that was hit.
-    pub(crate) fn at(self, bound: LimitKind) -> Self {
-        ClientError { bound: Some(bound), ..self }
+    pub(crate) fn at(self, limit: LimitKind) -> Self {
+        ClientError { limit: Some(limit), ..self }
     }
 
     /// The same, with an error event for a channel in addition.

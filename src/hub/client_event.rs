@@ -4,7 +4,7 @@ use super::channel::{Access, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
 use super::ids::{ConnId, Now};
-use super::publish::Sent;
+use super::publish::ChannelEvent;
 use super::pubsub::PubSub;
 use crate::config::{ClientEvents, LimitKind};
 use crate::proto::envelope::{self, Item};
@@ -75,7 +75,7 @@ impl PubSub {
         self.deliver(
             connections,
             app,
-            &Sent { name, channel, data, user, order, version: None },
+            &ChannelEvent { name, channel, data, user, order, version: None },
             Some(sender),
             now,
         );

@@ -19,7 +19,7 @@ pub(crate) struct Listing {
     /// Whether the body is chunked. For HTTP/1.0 it is not, and closing the connection ends it.
     pub is_chunked: bool,
     /// Whether the connection is kept alive after the list.
-    pub keeps: bool,
+    pub keeps_alive: bool,
 }
 
 impl Listing {
@@ -41,7 +41,7 @@ impl Listing {
         c.int(&mut self.place)?;
         c.text(&mut self.prefix)?;
         self.info.snapshot(c)?;
-        let flags = [&mut self.has_entries, &mut self.is_chunked, &mut self.keeps];
+        let flags = [&mut self.has_entries, &mut self.is_chunked, &mut self.keeps_alive];
         flags.into_iter().try_for_each(|flag| c.flag(flag))
     }
 }

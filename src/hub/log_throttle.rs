@@ -32,17 +32,17 @@ pub(crate) struct LogThrottle {
     /// When the first line of this period was due, and when the last was.
     period_ms: Option<(u64, u64)>,
     written: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LogThrottle {
     pub(crate) const fn new(policy: Policy) -> Self {
-        LogThrottle { policy, period_ms: None, written: 0, left_out: 0 }
+        LogThrottle { policy, period_ms: None, written: 0, suppressed: 0 }
     }
 
     /// A line is due. Returns `None` to leave it out; otherwise the number of lines that were left
     /// out since the last one.
-    pub(crate) fn note(&mut self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now_ms: u64) -> Option<u64> {
         let Policy { lines_max, quiet_ms, longest_ms } = self.policy;
         let began_ms = match self.period_ms {
             Some((began_ms, last_ms))
@@ -57,22 +57,24 @@ impl LogThrottle {
         };
         self.period_ms = Some((began_ms, now_ms));
         if self.written == lines_max {
-            self.left_out += 1;
+            self.suppressed += 1;
             return None;
         }
         self.written += 1;
-        Some(std::mem::take(&mut self.left_out))
+        Some(std::mem::take(&mut self.suppressed))
     }
 
     /// Logs a warning, unless it is to be left out. Returns whether it was logged.
     pub(crate) fn warn(&mut self, now_ms: u64, text: impl std::fmt::Display) -> bool {
-        let left_out = self.note(now_ms);
-        match left_out {
+        let suppressed = self.admit(now_ms);
+        match suppressed {
             None => {}
             Some(0) => log::warn!("{text}"),
-            Some(left_out) => log::warn!("{text} ({left_out} more lines like this were left out)"),
+            Some(suppressed) => {
+                log::warn!("{text} ({suppressed} more lines like this were left out)")
+            }
         }
-        left_out.is_some()
+        suppressed.is_some()
     }
 }
 
@@ -84,37 +86,37 @@ mod tests {
     fn an_episode_has_one_line_until_it_was_quiet_or_long() {
         let Policy { quiet_ms, longest_ms, .. } = Policy::ONE_AN_EPISODE;
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
-        assert_eq!(throttle.note(5), Some(0));
-        assert_eq!(throttle.note(5), None);
-        assert_eq!(throttle.note(50_000), None);
-        assert_eq!(throttle.note(50_000 + quiet_ms), Some(2));
+        assert_eq!(throttle.admit(5), Some(0));
+        assert_eq!(throttle.admit(5), None);
+        assert_eq!(throttle.admit(50_000), None);
+        assert_eq!(throttle.admit(50_000 + quiet_ms), Some(2));
         let began_ms = 50_000 + quiet_ms;
         let mut now_ms = began_ms;
-        let left_out = loop {
+        let suppressed = loop {
             now_ms += quiet_ms / 2;
-            if let Some(left_out) = throttle.note(now_ms) {
-                break left_out;
+            if let Some(suppressed) = throttle.admit(now_ms) {
+                break suppressed;
             }
         };
-        assert_eq!((now_ms - began_ms, left_out), (longest_ms, 2 * longest_ms / quiet_ms - 1));
+        assert_eq!((now_ms - began_ms, suppressed), (longest_ms, 2 * longest_ms / quiet_ms - 1));
     }
 
     #[test]
     fn a_clock_that_goes_back_silences_no_episode_for_ever() {
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
-        throttle.note(10_000_000);
-        assert_eq!(throttle.note(0), None);
-        assert_eq!(throttle.note(Policy::ONE_AN_EPISODE.quiet_ms), Some(1));
+        throttle.admit(10_000_000);
+        assert_eq!(throttle.admit(0), None);
+        assert_eq!(throttle.admit(Policy::ONE_AN_EPISODE.quiet_ms), Some(1));
     }
 
     #[test]
     fn a_few_lines_are_written_and_the_others_counted() {
         let Policy { lines_max, longest_ms, .. } = Policy::A_FEW_CLIENTS;
         let mut throttle = LogThrottle::new(Policy::A_FEW_CLIENTS);
-        (0..lines_max).for_each(|_| assert_eq!(throttle.note(1), Some(0)));
-        assert_eq!(throttle.note(2), None);
-        assert_eq!(throttle.note(longest_ms), None);
-        assert_eq!(throttle.note(1 + longest_ms), Some(2));
-        assert_eq!(throttle.note(1 + longest_ms), Some(0));
+        (0..lines_max).for_each(|_| assert_eq!(throttle.admit(1), Some(0)));
+        assert_eq!(throttle.admit(2), None);
+        assert_eq!(throttle.admit(longest_ms), None);
+        assert_eq!(throttle.admit(1 + longest_ms), Some(2));
+        assert_eq!(throttle.admit(1 + longest_ms), Some(0));
     }
 }

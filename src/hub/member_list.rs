@@ -47,7 +47,7 @@ impl MemberList {
     }
 
     /// Drops the segment of a user that has left; it is encoded again when the list is next sent.
-    pub(crate) fn forget(&mut self, place: u64) {
+    pub(crate) fn drop_segment(&mut self, place: u64) {
         if let Some((&first, segment)) = self.segments.range(..=place).next_back()
             && segment.last >= place
         {
@@ -194,7 +194,7 @@ mod tests {
                 let at = random(users.len() as u32) as usize;
                 let place = *users.keys().nth(at).unwrap();
                 users.remove(&place);
-                list.forget(place);
+                list.drop_segment(place);
             } else {
                 let info = (random(2) == 0).then(|| format!(r#"{{"a":["","{place}\n"]}}"#));
                 users.insert(place, (format!("u\"{place}").into(), info));
@@ -203,7 +203,7 @@ mod tests {
                 check(&mut list, &users);
             }
             if random(500) == 0 {
-                users.keys().for_each(|place| list.forget(*place));
+                users.keys().for_each(|place| list.drop_segment(*place));
                 users.clear();
             }
         }
@@ -219,7 +219,7 @@ mod tests {
         users.insert(1_000, ("one more".into(), None));
         assert!(check(&mut list, &users) * 10 < all);
         users.remove(&500);
-        list.forget(500);
+        list.drop_segment(500);
         assert!(check(&mut list, &users) * 10 < all);
         let (first, _) = list.answer("c", users.len(), |place| after(&users, place));
         let (second, _) = list.answer("c", users.len(), |place| after(&users, place));

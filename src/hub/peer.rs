@@ -151,7 +151,7 @@ pub(crate) struct User {
     /// `user_info` as JSON text.
     pub info: Option<Box<str>>,
     /// Seats of this connection in channels of the hub's own, which do not count as its channels.
-    pub own_seats: u32,
+    pub internal_memberships: u32,
 }
 
 /// How far the hub has gone in finding out whether a silent client lives.
@@ -162,7 +162,7 @@ pub(crate) enum Liveness {
     /// A control ping was sent then.
     Pinged { at_ms: u64 },
     /// `pusher:ping` as well, for a client that hides control frames; the ping was sent then.
-    AskedTwice { at_ms: u64 },
+    PingedTwice { at_ms: u64 },
 }
 
 /// A connection on its way out.
@@ -218,7 +218,8 @@ impl Request {
 impl Subscriber {
     /// How many channels it is subscribed to.
     pub(crate) fn channels(&self) -> usize {
-        self.memberships.len() - self.user.as_ref().map_or(0, |user| user.own_seats as usize)
+        self.memberships.len()
+            - self.user.as_ref().map_or(0, |user| user.internal_memberships as usize)
     }
 
     pub(crate) fn membership(&self, channel: u32) -> Option<&Membership> {

@@ -24,7 +24,7 @@ pub(crate) struct Leaves {
 
 impl Leaves {
     /// Counts the users that were added. Returns whether to announce the leaves now.
-    pub(crate) fn is_time(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn is_due(&mut self, now_ms: u64) -> bool {
         if self.users.len() > self.counted {
             if now_ms >= self.last_ms + QUIET_MS {
                 self.in_wave = 0;
@@ -39,7 +39,7 @@ impl Leaves {
     }
 
     pub(crate) fn due_ms(&self) -> u64 {
-        (self.last_ms + QUIET_MS).min(self.first_ms + LONGEST_MS)
+        (self.last_ms + QUIET_MS).min(self.first_ms + WAIT_MAX_MS)
     }
 
     pub(crate) fn take(&mut self) -> Vec<Rc<str>> {
@@ -53,10 +53,10 @@ const AT_ONCE: usize = 64;
 /// A wave is over when no user has left for this long.
 const QUIET_MS: u64 = 50;
 /// No leave waits longer than this, regardless of how long the wave lasts.
-const LONGEST_MS: u64 = 1_000;
+const WAIT_MAX_MS: u64 = 1_000;
 
 /// The list of channels keeps its memory up to this capacity.
-pub(crate) const ROOM_KEPT: usize = 64;
+pub(crate) const IDLE_CAPACITY_MAX: usize = 64;
 
 /// A channel, by its app and name: another channel may have its place by the time it is checked.
 type Place = (u32, Rc<str>);
@@ -95,29 +95,29 @@ mod tests {
     fn a_few_are_told_of_at_once_and_a_wave_when_it_is_over() {
         let mut leaves = Leaves::default();
         leave(&mut leaves, AT_ONCE);
-        assert!(leaves.is_time(1_000));
+        assert!(leaves.is_due(1_000));
         leaves.take();
         leave(&mut leaves, 1);
-        assert!(!leaves.is_time(1_010));
-        assert!(!leaves.is_time(1_059));
+        assert!(!leaves.is_due(1_010));
+        assert!(!leaves.is_due(1_059));
         leave(&mut leaves, 1);
-        assert!(!leaves.is_time(1_059));
-        assert!(!leaves.is_time(1_108));
-        assert!(leaves.is_time(1_109));
+        assert!(!leaves.is_due(1_059));
+        assert!(!leaves.is_due(1_108));
+        assert!(leaves.is_due(1_109));
         leaves.take();
         leave(&mut leaves, 1);
-        assert!(leaves.is_time(1_159), "a new wave");
+        assert!(leaves.is_due(1_159), "a new wave");
     }
 
     #[test]
     fn a_wave_without_an_end_is_told_of_every_second() {
         let mut leaves = Leaves::default();
         leave(&mut leaves, AT_ONCE + 1);
-        leaves.is_time(5_000);
-        let told_ms = (5_001..).find(|&now_ms| {
+        leaves.is_due(5_000);
+        let last_close_ms = (5_001..).find(|&now_ms| {
             leave(&mut leaves, 1);
-            leaves.is_time(now_ms)
+            leaves.is_due(now_ms)
         });
-        assert_eq!(told_ms, Some(5_000 + LONGEST_MS));
+        assert_eq!(last_close_ms, Some(5_000 + WAIT_MAX_MS));
     }
 }

@@ -42,7 +42,7 @@ struct User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Whether it is the first or was the last at its node.
-    pub here: bool,
+    pub at_node: bool,
     /// Whether it is the first or was the last at all.
     pub anywhere: bool,
 }
@@ -89,33 +89,33 @@ impl Presence {
     pub(crate) fn join(&mut self, member: &Member) -> Change {
         let (user, anywhere) = self.user(member);
         user.connections += 1;
-        Change { here: user.connections == 1, anywhere }
+        Change { at_node: user.connections == 1, anywhere }
     }
 
     /// Counts one connection of a user here less.
     pub(crate) fn leave(&mut self, id: &str) -> Change {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
-        let here = user.connections == 1;
+        let at_node = user.connections == 1;
         user.connections = user.connections.saturating_sub(1);
-        Change { here, anywhere: self.remove_if_gone(id) }
+        Change { at_node, anywhere: self.remove_if_gone(id) }
     }
 
     /// Learns that a user is at another node.
     pub(crate) fn join_at(&mut self, node: usize, member: &Member) -> Change {
         let (user, anywhere) = self.user(member);
-        let here = !user.nodes.contains(node);
+        let at_node = !user.nodes.contains(node);
         user.nodes.insert(node);
         user.stale.remove(node);
-        Change { here, anywhere }
+        Change { at_node, anywhere }
     }
 
     /// Learns that a user is not at another node any more.
     pub(crate) fn leave_at(&mut self, node: usize, id: &str) -> Change {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
-        let here = user.nodes.contains(node);
+        let at_node = user.nodes.contains(node);
         user.nodes.remove(node);
         user.stale.remove(node);
-        Change { here, anywhere: self.remove_if_gone(id) }
+        Change { at_node, anywhere: self.remove_if_gone(id) }
     }
 
     /// Adds the number of users at each node to that node's number of facts.
@@ -138,7 +138,7 @@ impl Presence {
 
     /// Removes a node from its users: from all of them, or from the stale ones. Returns how many
     /// there were, and which of them are at no other node and not here.
-    pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
+    pub(crate) fn remove_node(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match stale_only {
             true => user.stale.contains(node),
             false => user.nodes.contains(node),
@@ -150,7 +150,7 @@ impl Presence {
     }
 
     /// Writes down who is here and at which other nodes, or reads it: then those who are here come
-    /// one by one, by [`Presence::come_back`].
+    /// one by one, by [`Presence::restore_member`].
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
         let mut users: Vec<(Member, NodeSet, NodeSet)> = users
@@ -174,14 +174,14 @@ impl Presence {
     }
 
     /// Counts a connection of a user that is known already; `None` for any other user.
-    pub(super) fn come_back(&mut self, id: &str) -> Option<Rc<str>> {
+    pub(super) fn restore_member(&mut self, id: &str) -> Option<Rc<str>> {
         self.users.get_mut(id)?.connections += 1;
         self.users.get_key_value(id).map(|(id, _)| Rc::clone(id))
     }
 
     /// Those with connections here, in the order in which they came, behind this place: their
     /// places, ids and infos.
-    pub(crate) fn here_after(
+    pub(crate) fn local_after(
         &self,
         place: Option<u64>,
     ) -> impl Iterator<Item = (u64, &str, Option<&str>)> {
@@ -214,7 +214,7 @@ impl Presence {
         };
         self.bytes -= sent_bytes(id, user.info.as_deref());
         self.order.remove(&user.place);
-        self.list.iter_mut().for_each(|list| list.forget(user.place));
+        self.list.iter_mut().for_each(|list| list.drop_segment(user.place));
         self.users.remove(id);
         true
     }
@@ -300,7 +300,7 @@ impl Presence {
 }
 
 impl Change {
-    const NONE: Change = Change { here: false, anywhere: false };
+    const NONE: Change = Change { at_node: false, anywhere: false };
 }
 
 /// Tells the others that a user has come.
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_user_counts_once_and_keeps_its_place() {
         let mut presence = Presence::new(super::super::random::Random::new([0; 32]).hashing());
-        let first = Change { here: true, anywhere: true };
+        let first = Change { at_node: true, anywhere: true };
         assert_eq!(presence.join(&member(r#"{"user_id":"b","user_info":{"n":1.0}}"#)), first);
         assert_eq!(presence.join(&member(r#"{"user_id":0}"#)), first);
         let other = member(r#"{"user_id":"b","user_info":"other"}"#);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::connections::Connections;
 use super::ids::Now;
-use super::pending_leaves::ROOM_KEPT;
+use super::pending_leaves::IDLE_CAPACITY_MAX;
 use super::presence;
 use super::pubsub::PubSub;
 use crate::proto::websocket::Frame;
@@ -46,7 +46,7 @@ impl PubSub {
         for (app, name) in places.drain(..) {
             self.check_leaves_of(connections, app, name, now);
         }
-        if places.capacity() <= ROOM_KEPT {
+        if places.capacity() <= IDLE_CAPACITY_MAX {
             self.pending_leaves.new = places;
         }
     }
@@ -62,7 +62,7 @@ impl PubSub {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let presence = channel.and_then(|channel| channel.presence.as_mut());
         let Some(leaves) = presence.map(|presence| &mut presence.leaves) else { return };
-        if leaves.is_time(now.ms) {
+        if leaves.is_due(now.ms) {
             leaves.is_listed = false;
             return self.announce_leaves(connections, app, place);
         }

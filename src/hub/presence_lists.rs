@@ -25,13 +25,13 @@ impl PubSub {
         connections.queue_parts(id, &pieces, WriteLane::Bulk);
         if is_new {
             self.member_lists.push((app, name.into()));
-            self.member_lists_ms.get_or_insert(now.ms + KEPT_MS);
+            self.member_lists_ms.get_or_insert(now.ms + LIST_IDLE_MS);
         }
     }
 
     /// Whether a repeated subscription to a presence channel must wait until the client has read
     /// its outbox, so that the same list is not queued again and again.
-    pub(super) fn must_take_list_first<T>(
+    pub(super) fn must_read_list_first<T>(
         &self,
         connections: &Connections<T>,
         id: ConnId,
@@ -55,19 +55,19 @@ impl PubSub {
         if self.member_lists_ms.is_none_or(|due_ms| now.ms < due_ms) {
             return;
         }
-        let (apps, since_ms) = (&mut self.apps, now.ms.saturating_sub(KEPT_MS) + 1);
+        let (apps, since_ms) = (&mut self.apps, now.ms.saturating_sub(LIST_IDLE_MS) + 1);
         self.member_lists.retain(|(app, name)| {
             let channel = apps.get_mut(*app).and_then(|app| app.channel_mut(name));
             let presence = channel.and_then(|channel| channel.presence.as_mut());
             presence.is_some_and(|presence| !presence.drop_idle_list(since_ms))
         });
         self.member_lists.shrink_to_fit();
-        self.member_lists_ms = (!self.member_lists.is_empty()).then(|| now.ms + KEPT_MS);
+        self.member_lists_ms = (!self.member_lists.is_empty()).then(|| now.ms + LIST_IDLE_MS);
     }
 }
 
 /// Milliseconds for which the segments of a list are kept after it was last sent.
-const KEPT_MS: u64 = 1_000;
+const LIST_IDLE_MS: u64 = 1_000;
 /// A client with more bytes than this in its outbox must read them before the hub handles its
 /// repeated subscription to a presence channel.
 const WAITING_BYTES_MAX: usize = 65_536;

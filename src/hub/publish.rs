@@ -20,7 +20,7 @@ pub(super) struct Event<'a> {
 }
 
 /// An event for the subscribers of one channel; `name` and `data` are JSON texts.
-pub(super) struct Sent<'a> {
+pub(super) struct ChannelEvent<'a> {
     pub name: &'a str,
     pub channel: &'a str,
     pub data: &'a str,
@@ -53,7 +53,8 @@ impl PubSub {
         let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
         let &Event { name, data, except, .. } = event;
         for channel in &event.channels {
-            let sent = Sent { name, channel, data, user: None, order, version: Some(version) };
+            let sent =
+                ChannelEvent { name, channel, data, user: None, order, version: Some(version) };
             self.deliver(connections, app, &sent, except, now);
         }
         let Some(bus) = &mut self.bus else { return };
@@ -81,26 +82,26 @@ impl PubSub {
         &mut self,
         connections: &mut Connections<T>,
         app: u32,
-        event: &Sent<'_>,
+        event: &ChannelEvent<'_>,
         except: Option<SocketId>,
         now: Now,
     ) {
         let index = app;
         let app = &mut self.apps[index];
-        let kept = event.version.filter(|_| Kind::of(event.channel).cache);
+        let version = event.version.filter(|_| Kind::of(event.channel).cache);
         let channel = app.channel(event.channel);
         let channel =
             channel.filter(|c| c.kind.access != Access::Internal && !c.members.is_empty());
-        if channel.is_none() && kept.is_none() {
+        if channel.is_none() && version.is_none() {
             return;
         }
-        let Sent { name, channel: to, data, user, order, .. } = *event;
+        let ChannelEvent { name, channel: to, data, user, order, .. } = *event;
         let frame = message::event(name, to, data, user, order);
         if let Some(channel) = channel {
             connections.broadcast(index, &channel.members, &frame, except);
         }
-        if let Some(version) = kept {
-            app.cache.keep(to, frame, version, now.ms);
+        if let Some(version) = version {
+            app.cache.store(to, frame, version, now.ms);
         }
     }
 }

@@ -117,17 +117,23 @@ impl PubSub {
         if let Some(subscriber) = connections.subscriber_mut(id) {
             subscriber.user = Some(Box::new(user));
         }
-        self.join_own(connections, id, app, &name);
+        self.join_internal(connections, id, app, &name);
         if first {
             self.notify_watchers(connections, app, &user_id, "online");
         }
     }
 
     /// Gives a connection a membership in one of the hub's own channels.
-    fn join_own<T>(&mut self, connections: &mut Connections<T>, id: ConnId, app: u32, name: &str) {
+    fn join_internal<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        app: u32,
+        name: &str,
+    ) {
         let subscriber = connections.subscriber_mut(id);
         if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
-            user.own_seats += 1;
+            user.internal_memberships += 1;
             self.join(connections, id, app, name, INTERNAL, None);
         }
     }
@@ -158,7 +164,7 @@ impl PubSub {
             let Some(subscriber) = subscriber else { return };
             let membership = subscriber.take_membership(place);
             if let (Some(membership), Some(user)) = (membership, &mut subscriber.user) {
-                user.own_seats -= 1;
+                user.internal_memberships -= 1;
                 self.remove_member(connections, id, app, membership, now);
             }
         }
@@ -187,10 +193,10 @@ impl PubSub {
             let name = format!("{WATCHING}{user}");
             let place = self.apps[app].place(&name);
             let subscriber = connections.subscriber(id);
-            let seated =
+            let is_watching =
                 place.zip(subscriber).is_some_and(|(place, s)| s.membership(place).is_some());
-            if !seated {
-                self.join_own(connections, id, app, &name);
+            if !is_watching {
+                self.join_internal(connections, id, app, &name);
             }
             match self.is_online(app, user) {
                 true => online.push(user.as_str()),
@@ -235,7 +241,7 @@ fn parse_user(user_data: &str) -> Result<(User, Vec<String>), ClientError> {
     let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
     let watchlist = watchlist.filter_map(|raw| message::string(raw.get()));
     let watchlist = watchlist.map(Cow::into_owned).collect();
-    Ok((User { id: id.into(), info, own_seats: 0 }, watchlist))
+    Ok((User { id: id.into(), info, internal_memberships: 0 }, watchlist))
 }
 
 fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {

@@ -23,7 +23,7 @@ use super::peer::{Membership, Peer, Phase};
 use super::pubsub::{Apps, CountDue};
 use super::schedule::Held;
 use super::staggered::Staggered;
-use super::subscription_counts::COUNT_PAUSE_MS;
+use super::subscription_counts::COUNT_INTERVAL_MS;
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -51,7 +51,7 @@ impl<T> Hub<T> {
         mut io: impl FnMut(ConnId, &mut T) -> u64,
     ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
-        self.settle_bus(now);
+        self.flush_bus(now);
         let mut c = Codec::writer();
         c.text(&mut state_version())?;
         c.count(self.pubsub.apps.len())?;
@@ -151,7 +151,7 @@ impl<T> Hub<T> {
             names.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
         self.connections.listener = before.connections.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
-        self.keep_link(&mut before);
+        self.keep_session(&mut before);
         Ok(names)
     }
 
@@ -276,14 +276,14 @@ impl<T> Hub<T> {
             let subscriber =
                 subscriber.filter(|subscriber| subscriber.app == at).ok_or(DecodeError)?;
             let user = match &mut channel.presence {
-                Some(presence) => Some(presence.come_back(&user).ok_or(DecodeError)?),
+                Some(presence) => Some(presence.restore_member(&user).ok_or(DecodeError)?),
                 None => None,
             };
             channel.members.push(id);
             subscriber.add_membership(Membership { channel: place, index, user });
         }
         if channel.count_due {
-            let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+            let (ms, channel) = (now.ms + COUNT_INTERVAL_MS, Rc::clone(&channel.name));
             self.pubsub.counts_due.push_back(CountDue { ms, app: at, channel });
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::pubsub::{CountDue, PubSub};
 use crate::proto::message;
 
 /// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
-pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
+pub(super) const COUNT_INTERVAL_MS: u64 = 5_000;
 
 impl PubSub {
     /// Sends the subscribers of a channel their number, if the app's settings ask for it: at every
@@ -32,9 +32,9 @@ impl PubSub {
         if channel.presence.is_some() || !channel.kind.is_listed() {
             return;
         }
-        if count > 100 && now.ms < channel.counted_ms + COUNT_PAUSE_MS {
+        if count > 100 && now.ms < channel.counted_ms + COUNT_INTERVAL_MS {
             if !std::mem::replace(&mut channel.count_due, true) {
-                let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+                let (ms, channel) = (now.ms + COUNT_INTERVAL_MS, Rc::clone(&channel.name));
                 self.counts_due.push_back(CountDue { ms, app: index, channel });
             }
             return;

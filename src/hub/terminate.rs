@@ -18,7 +18,7 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.retire(id, mode, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
@@ -32,7 +32,7 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.close_with(id, code, message, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
@@ -47,7 +47,7 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.send_close(id, code, reason, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
@@ -82,7 +82,7 @@ impl PubSub {
     }
 
     /// Removes the memberships of a subscriber that has closed, and its connection from its app.
-    fn forget<T>(
+    fn remove_subscriber<T>(
         &mut self,
         connections: &mut Connections<T>,
         id: ConnId,
@@ -95,7 +95,7 @@ impl PubSub {
         }
         connections.work.add(MEMBERSHIP_UNITS);
         self.apps[app].connections -= 1;
-        self.bus.iter_mut().for_each(|bus| bus.note_connections(app));
+        self.bus.iter_mut().for_each(|bus| bus.queue_connection_count(app));
         log::debug!("{} has gone", subscriber.socket_id);
     }
 }

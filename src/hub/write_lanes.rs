@@ -152,7 +152,7 @@ impl WriteLanes {
         self.prompt.is_empty() && self.bulk.is_empty()
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
+    pub(crate) fn has_write_backlog(&self) -> bool {
         !self.is_empty() && (self.frames > FRAMES_MAX || self.crowded.is_some())
     }
 

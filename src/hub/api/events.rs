@@ -31,7 +31,7 @@ impl<T> Api<'_, T> {
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        if self.connections.is_put_off(|| self.pubsub.units_to_publish(app, &event)) {
+        if self.connections.must_defer(|| self.pubsub.units_to_publish(app, &event)) {
             return Ok(Answer::Deferred);
         }
         self.pubsub.publish(self.connections, app, &event, KeyOrder::DataFirst, now);
@@ -69,7 +69,7 @@ impl<T> Api<'_, T> {
             return Ok(response.into());
         }
         let units = |checked: &Checked<'_>| self.pubsub.units_to_publish(app, &checked.event);
-        if self.connections.is_put_off(|| events.iter().map(units).sum()) {
+        if self.connections.must_defer(|| events.iter().map(units).sum()) {
             return Ok(Answer::Deferred);
         }
         for Checked { event, .. } in &events {
@@ -105,7 +105,7 @@ impl<T> Api<'_, T> {
                     "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
                     items.len()
                 );
-                faults.over(LimitKind::EventsPerBatch, "batch", &text);
+                faults.add_exceeded(LimitKind::EventsPerBatch, "batch", &text);
             }
             Some(items) => {
                 return items
@@ -132,7 +132,7 @@ impl<T> Api<'_, T> {
                 "The {prefix}name field is longer than {limit} characters \
                  (limits.event_name_length)."
             );
-            faults.over(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
+            faults.add_exceeded(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
         let channels = match several {
@@ -189,7 +189,7 @@ impl<T> Api<'_, T> {
                  (limits.channels_per_event).",
                 channels.len()
             );
-            faults.over(LimitKind::ChannelsPerEvent, "channels", &text);
+            faults.add_exceeded(LimitKind::ChannelsPerEvent, "channels", &text);
         }
         channels
     }
@@ -207,7 +207,7 @@ impl<T> Api<'_, T> {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            faults.over(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
+            faults.add_exceeded(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
         }
     }
 }
@@ -289,8 +289,8 @@ fn optional_string<'a>(
     if text.is_none() {
         let path = format!("{prefix}{key}");
         // Laravel speaks of its own fields without underscores, but not of those in a list.
-        let spoken = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
-        faults.add(&path, &format!("The {spoken} field must be a string."));
+        let label = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
+        faults.add(&path, &format!("The {label} field must be a string."));
     }
     text
 }
@@ -314,7 +314,7 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
 struct Faults {
     found: Vec<(String, Vec<String>)>,
     /// A bound that is among them.
-    bound: Option<LimitKind>,
+    limit: Option<LimitKind>,
 }
 
 impl Faults {
@@ -325,8 +325,8 @@ impl Faults {
         }
     }
 
-    fn over(&mut self, bound: LimitKind, field: &str, text: &str) {
-        self.bound = Some(bound);
+    fn add_exceeded(&mut self, limit: LimitKind, field: &str, text: &str) {
+        self.limit = Some(limit);
         self.add(field, text);
     }
 
@@ -340,6 +340,6 @@ impl Faults {
             .map(|(field, texts)| format!("{}:[{}]", json_string(field), texts.join(",")))
             .collect();
         let body = format!("{{{}}}", faults.join(","));
-        Some(Response { bound: self.bound, ..Response::json(422, body) })
+        Some(Response { bound: self.limit, ..Response::json(422, body) })
     }
 }

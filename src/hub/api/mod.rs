@@ -130,7 +130,7 @@ impl<T> Api<'_, T> {
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
         self.check_body(&query, body)?;
-        if self.connections.is_put_off(|| self.units_to_search(app, route, &argument)) {
+        if self.connections.must_defer(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
         }
         let response = match route {

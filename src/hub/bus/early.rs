@@ -20,7 +20,7 @@ impl Early {
     }
 
     /// Keeps an envelope if there is room. Otherwise its node must retransmit it.
-    pub(in crate::hub) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
+    pub(in crate::hub) fn hold(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
         let bytes = bytes(&text);
         if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
             self.bytes += bytes;
@@ -59,7 +59,7 @@ impl Early {
     }
 
     /// Drops all envelopes of a node.
-    pub(in crate::hub) fn forget(&mut self, node: NodeId) {
+    pub(in crate::hub) fn drop_node(&mut self, node: NodeId) {
         self.envelopes.retain(|(id, _), _| *id != node.0);
         self.bytes = self.envelopes.values().map(|text| bytes(text)).sum();
         self.due = self.due.filter(|due| *due != node);
@@ -83,24 +83,24 @@ mod tests {
         early.advance(NODE);
         assert_eq!(early.due(), None, "nothing is here");
         for seq in [4, 3, 8, 1, 3] {
-            early.keep(NODE, seq, vec![seq as u8; 10]);
+            early.hold(NODE, seq, vec![seq as u8; 10]);
         }
-        early.keep(NodeId(8), 3, vec![0; 10]);
+        early.hold(NodeId(8), 3, vec![0; 10]);
         early.advance(NODE);
         assert_eq!((early.due(), early.bytes), (Some(NODE), 5 * 74));
         assert_eq!(early.take(NODE, 3), Some(vec![3; 10]));
         assert_eq!(early.take(NODE, 4), Some(vec![4; 10]));
         assert_eq!((early.take(NODE, 5), early.due()), (None, None));
         assert_eq!(early.bytes, 2 * 74);
-        early.forget(NODE);
+        early.drop_node(NODE);
         assert_eq!((early.bytes, early.take(NodeId(8), 3)), (74, Some(vec![0; 10])));
     }
 
     #[test]
     fn what_has_no_room_is_not_kept() {
         let mut early = Early::new(100);
-        early.keep(NODE, 1, vec![0; 36]);
-        early.keep(NODE, 2, vec![0; 1]);
+        early.hold(NODE, 1, vec![0; 36]);
+        early.hold(NODE, 2, vec![0; 1]);
         assert_eq!((early.take(NODE, 2), early.bytes), (None, 0));
     }
 }

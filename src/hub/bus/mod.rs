@@ -10,11 +10,11 @@
 
 mod early;
 mod full_sync;
-mod link;
 mod nodes;
 mod queue;
 mod reach;
 mod sequence;
+mod session;
 mod snapshot;
 mod write;
 
@@ -22,10 +22,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub(in crate::hub) use full_sync::FullSync;
-pub use link::BusWant;
-pub(in crate::hub) use link::SessionEvent;
 pub(in crate::hub) use nodes::Node;
-pub(in crate::hub) use sequence::Turn;
+pub(in crate::hub) use sequence::SequenceCheck;
+pub use session::BusWant;
+pub(in crate::hub) use session::SessionEvent;
 
 use super::ids::Now;
 use super::log_throttle::{LogThrottle, Policy};
@@ -33,9 +33,9 @@ use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
 use early::Early;
-use link::RedisSession;
 use nodes::Nodes;
 use queue::Queue;
+use session::RedisSession;
 
 /// This node among the others.
 pub(in crate::hub) struct Bus {
@@ -43,7 +43,7 @@ pub(in crate::hub) struct Bus {
     pub(in crate::hub) started_ms: u64,
     pub(in crate::hub) lease_ms: u64,
     /// Milliseconds for which what was said is kept, and a node that has gone is remembered.
-    pub(in crate::hub) memory_ms: u64,
+    pub(in crate::hub) retention_ms: u64,
     pub(in crate::hub) facts_max: u32,
     /// Items of the next envelope, with commas between them.
     pub(in crate::hub) pending: String,
@@ -53,9 +53,9 @@ pub(in crate::hub) struct Bus {
     pub(in crate::hub) changed_apps: Vec<u32>,
     pub(in crate::hub) queue: Queue,
     pub(in crate::hub) nodes: Nodes,
-    pub(in crate::hub) link: RedisSession,
+    pub(in crate::hub) session: RedisSession,
     /// Times the link came up.
-    pub(in crate::hub) links: u32,
+    pub(in crate::hub) sessions: u32,
     pub(in crate::hub) hello_due: bool,
     pub(in crate::hub) alive_due: bool,
     pub(in crate::hub) alive_ms: u64,
@@ -126,20 +126,20 @@ impl Bus {
         }
         // What cannot be meant was refused before there is a hub.
         let target = RedisTarget::of(scaling).ok()?;
-        let memory_ms = u64::from(scaling.timeout_s) * 1_000;
+        let retention_ms = u64::from(scaling.timeout_s) * 1_000;
         Some(Box::new(Bus {
             id: NodeId(random.number()),
             started_ms: now.ms,
             lease_ms: limits.node_lease_ms.into(),
-            memory_ms,
+            retention_ms,
             facts_max: limits.node_facts,
             pending: String::new(),
             changed: Vec::new(),
             changed_apps: Vec::new(),
-            queue: Queue::new(limits.bus_queue_bytes as usize, memory_ms),
+            queue: Queue::new(limits.bus_queue_bytes as usize, retention_ms),
             nodes: Nodes::default(),
-            link: RedisSession::new(&target, &scaling.channel, limits),
-            links: 0,
+            session: RedisSession::new(&target, &scaling.channel, limits),
+            sessions: 0,
             hello_due: false,
             alive_due: false,
             alive_ms: now.ms,
@@ -179,12 +179,12 @@ impl Bus {
     }
 
     /// The number of subscribers here of this channel has changed.
-    pub(in crate::hub) fn note_channel(&mut self, app: u32, channel: &Rc<str>) {
+    pub(in crate::hub) fn queue_channel_count(&mut self, app: u32, channel: &Rc<str>) {
         self.changed.push((app, Rc::clone(channel)));
     }
 
     /// The number of connections here of this app has changed.
-    pub(in crate::hub) fn note_connections(&mut self, app: u32) {
+    pub(in crate::hub) fn queue_connection_count(&mut self, app: u32) {
         if !self.changed_apps.contains(&app) {
             self.changed_apps.push(app);
         }
@@ -200,14 +200,14 @@ impl Bus {
         // A burst must not leave its capacity behind.
         self.pending.shrink_to(ITEMS_BYTES);
         self.counters.published += 1;
-        let command = self.link.command(&text);
+        let command = self.session.command(&text);
         let dropped = self.queue.push(command, now_ms);
-        self.note_dropped(dropped, now_ms);
+        self.count_dropped(dropped, now_ms);
     }
 
-    pub(in crate::hub) fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
+    pub(in crate::hub) fn count_dropped(&mut self, dropped: u64, now_ms: u64) {
         self.counters.dropped += dropped;
-        if dropped > 0 && self.drops.note(now_ms).is_some() {
+        if dropped > 0 && self.drops.admit(now_ms).is_some() {
             log::warn!(
                 "what is meant for other nodes is too much or too old and is dropped, the oldest \
                  first; {} envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
@@ -217,13 +217,13 @@ impl Bus {
     }
 
     pub(in crate::hub) fn has_input(&self) -> bool {
-        self.unfinished.is_some() || self.early.due().is_some() || self.link.has_held()
+        self.unfinished.is_some() || self.early.due().is_some() || self.session.has_held()
     }
 
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
-        let alive_ms = self.link.is_up().then_some(self.alive_ms);
-        let here = self.nodes.iter().filter(|(_, node)| node.is_here);
+        let alive_ms = self.session.is_up().then_some(self.alive_ms);
+        let here = self.nodes.iter().filter(|(_, node)| node.is_live);
         let lease_ms = here.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
-        [self.link.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
+        [self.session.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
     }
 }

@@ -20,9 +20,9 @@ pub(in crate::hub) struct Queue {
     unwritten_bytes: usize,
     bytes_max: usize,
     age_max_ms: u64,
-    /// The most bytes kept since memory was last freed. That sets `gave_back`.
+    /// The most bytes kept since memory was last freed. That sets `has_shrunk`.
     bytes_peak: usize,
-    gave_back: bool,
+    has_shrunk: bool,
 }
 
 struct Entry {
@@ -42,7 +42,7 @@ impl Queue {
             bytes_max,
             age_max_ms,
             bytes_peak: 0,
-            gave_back: false,
+            has_shrunk: false,
         }
     }
 
@@ -120,11 +120,11 @@ impl Queue {
     }
 
     /// Forgets what everybody has heard: what was written before this number.
-    pub(in crate::hub) fn forget_before(&mut self, next: u64) {
+    pub(in crate::hub) fn drop_before(&mut self, next: u64) {
         while self.first < next.min(self.next_written) {
             self.drop_first();
         }
-        self.give_back();
+        self.shrink();
     }
 
     /// Forgets what is too old. Returns how many of it were never written.
@@ -133,24 +133,24 @@ impl Queue {
         while self.entries.front().is_some_and(|entry| now_ms > entry.at_ms + self.age_max_ms) {
             dropped += u64::from(self.drop_first());
         }
-        self.give_back();
+        self.shrink();
         dropped
     }
 
     /// Frees the memory of a backlog, as it builds up while Redis is not connected.
-    fn give_back(&mut self) {
+    fn shrink(&mut self) {
         if self.entries.capacity() > 4 * self.entries.len().max(64) {
             self.entries.shrink_to(2 * self.entries.len());
         }
-        if self.bytes_peak > WORTH_A_TRIM_BYTES && self.bytes < self.bytes_peak / 4 {
-            (self.bytes_peak, self.gave_back) = (self.bytes, true);
+        if self.bytes_peak > TRIM_BYTES_MIN && self.bytes < self.bytes_peak / 4 {
+            (self.bytes_peak, self.has_shrunk) = (self.bytes, true);
         }
     }
 
     /// Whether much memory was freed since the last call, so that it is worthwhile to make the
     /// allocator return it to the system.
-    pub(in crate::hub) fn take_gave_back(&mut self) -> bool {
-        std::mem::take(&mut self.gave_back)
+    pub(in crate::hub) fn take_has_shrunk(&mut self) -> bool {
+        std::mem::take(&mut self.has_shrunk)
     }
 
     /// Drops the oldest, and says whether it was never written.
@@ -168,7 +168,7 @@ impl Queue {
 }
 
 /// A smaller amount of memory is soon used again.
-const WORTH_A_TRIM_BYTES: usize = 4_194_304;
+const TRIM_BYTES_MIN: usize = 4_194_304;
 
 #[cfg(test)]
 mod tests {
@@ -190,18 +190,18 @@ mod tests {
         assert_eq!(written(|| queue.take()), [1, 2, 3, 4, 5]);
         assert_eq!((queue.range(), queue.unwritten_bytes()), ((0, 5), 0));
         queue.push(frame(6), 0);
-        queue.forget_before(2);
+        queue.drop_before(2);
         queue.retransmit(0);
         assert_eq!(
             (queue.retransmissions(), queue.range(), queue.unwritten_bytes()),
             (2..5, (2, 5), 6)
         );
         assert_eq!(queue.take_retransmission().unwrap().len(), 3);
-        queue.forget_before(4);
+        queue.drop_before(4);
         assert_eq!(written(|| queue.take_retransmission()), [5]);
         assert_eq!(written(|| queue.take()), [6]);
         queue.retransmit(5);
-        queue.forget_before(9);
+        queue.drop_before(9);
         assert_eq!(written(|| queue.take_retransmission()), [0; 0]);
         assert_eq!((queue.range(), queue.next(), queue.bytes), ((6, 6), 6, 0));
     }
@@ -222,13 +222,13 @@ mod tests {
         let mut queue = Queue::new(10_000_000, 1_000);
         (0..10_000).for_each(|_| _ = queue.push(frame(10), 0));
         assert_eq!(written(|| queue.take()).len(), 10_000);
-        queue.forget_before(9_990);
+        queue.drop_before(9_990);
         assert!(queue.entries.capacity() < 1_000, "{}", queue.entries.capacity());
-        assert!(!queue.take_gave_back(), "it was little");
+        assert!(!queue.take_has_shrunk(), "it was little");
         (0..10).for_each(|_| _ = queue.push(frame(500_000), 0));
         assert_eq!(written(|| queue.take()).len(), 10);
-        queue.forget_before(10_010);
-        assert!(queue.take_gave_back() && !queue.take_gave_back());
+        queue.drop_before(10_010);
+        assert!(queue.take_has_shrunk() && !queue.take_has_shrunk());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::Bus;
 
 impl Bus {
     /// The login to Redis is complete.
-    pub(in crate::hub) fn begin_link(&mut self, now_ms: u64) {
-        self.links += 1;
+    pub(in crate::hub) fn begin_session(&mut self, now_ms: u64) {
+        self.sessions += 1;
         (self.hello_due, self.alive_due) = (true, true);
         // The heartbeat was not due while disconnected, so its deadline may be in the past.
         self.alive_ms = now_ms + self.lease_ms / 5;
@@ -18,8 +18,8 @@ impl Bus {
     /// that Redis has become a replica, or that a node was disconnected just now. A higher count
     /// proves nothing, as other programs may subscribe.
     pub(in crate::hub) fn count_receivers(&mut self, count: Option<usize>, now_ms: u64) {
-        if count.is_some_and(|count| count <= self.nodes.here()) {
-            self.link.ask_role(now_ms);
+        if count.is_some_and(|count| count <= self.nodes.live_count()) {
+            self.session.ask_role(now_ms);
         }
     }
 
@@ -30,16 +30,16 @@ impl Bus {
         }
     }
 
-    /// Asks Redis for its role, and closes the connection if a node that this node receives has
+    /// Requests Redis for its role, and closes the connection if a node that this node receives has
     /// sent no acknowledgement for the lease.
     pub(in crate::hub) fn check_reach(&mut self, random: &mut Random, now_ms: u64) {
-        self.link.ask_role(now_ms);
-        if !self.link.is_up() {
+        self.session.ask_role(now_ms);
+        if !self.session.is_up() {
             return;
         }
         let lease_ms = self.lease_ms;
         let (mut is_acknowledged, mut is_cut_off) = (true, false);
-        for (_, node) in self.nodes.iter().filter(|(_, node)| node.is_here) {
+        for (_, node) in self.nodes.iter().filter(|(_, node)| node.is_live) {
             let Some(since_ms) = node.unacknowledged_ms else { continue };
             is_acknowledged = false;
             is_cut_off |= node.last_seen_ms >= since_ms + lease_ms;
@@ -50,11 +50,11 @@ impl Bus {
                  (limits.node_lease_ms): Redis delivers one way only; make sure that REDIS_HOST or \
                  REDIS_URL names the same Redis at all nodes, and the master"
             );
-            self.link.set_cut_off(true);
-            self.link.give_up(&why, random, now_ms);
+            self.session.set_cut_off(true);
+            self.session.abort(&why, random, now_ms);
             self.restart_acknowledgements(now_ms);
-        } else if is_acknowledged && self.link.is_cut_off() {
-            self.link.set_cut_off(false);
+        } else if is_acknowledged && self.session.is_cut_off() {
+            self.session.set_cut_off(false);
         }
     }
 

@@ -12,9 +12,9 @@ impl Bus {
     /// Whether the clock of another node's event is plausible. If so, it raises this node's clock,
     /// so that later events of this node are newer. An event with a clock far in the future would
     /// stay the newest forever.
-    pub(in crate::hub) fn believe(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
-        let believed = clock <= now.unix_s.saturating_add(CLOCKS_APART_S) << 20;
-        if believed {
+    pub(in crate::hub) fn accept_clock(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
+        let is_plausible = clock <= now.unix_s.saturating_add(CLOCK_SKEW_MAX_S) << 20;
+        if is_plausible {
             self.clock = self.clock.max(clock);
             return true;
         }
@@ -28,7 +28,7 @@ impl Bus {
     }
 
     /// The number of the node that speaks, made known if it was not.
-    pub(in crate::hub) fn meet(
+    pub(in crate::hub) fn identify_node(
         &mut self,
         id: NodeId,
         seq: Option<u64>,
@@ -50,10 +50,10 @@ impl Bus {
         }
         node.has_left = false;
         node.last_seen_ms = now_ms;
-        if !node.is_here {
-            node.is_here = true;
+        if !node.is_live {
+            node.is_live = true;
             (self.hello_due, self.alive_due) = (true, true);
-            log::info!("node {id} is here; other nodes: {}", self.nodes.here());
+            log::info!("node {id} is here; other nodes: {}", self.nodes.live_count());
             if at >= PLACES {
                 let text = format!(
                     "there are more than {PLACES} other nodes: events of node {id} are delivered, \
@@ -67,29 +67,34 @@ impl Bus {
 
     /// Where this envelope is in its node's sequence. If an earlier one is missing, the node is
     /// asked to retransmit it.
-    pub(in crate::hub) fn turn(&mut self, at: usize, seq: u64, now_ms: u64) -> Turn {
-        let is_first_link = self.links == 1;
-        let Some(node) = self.nodes.get(at) else { return Turn::Past };
+    pub(in crate::hub) fn check_sequence(
+        &mut self,
+        at: usize,
+        seq: u64,
+        now_ms: u64,
+    ) -> SequenceCheck {
+        let is_first_session = self.sessions == 1;
+        let Some(node) = self.nodes.get(at) else { return SequenceCheck::Ignored };
         let next = match node.next {
             Some(next) => next,
             // On its first connection this node has missed nothing. Later, the other node may have
             // started during an outage, and all of its envelopes are wanted: its next `Alive`
             // contains its age and decides.
-            None if is_first_link => seq,
-            None => return Turn::Past,
+            None if is_first_session => seq,
+            None => return SequenceCheck::Ignored,
         };
         if seq > next {
             node.request_retransmission(seq, now_ms);
-            return Turn::Early;
+            return SequenceCheck::Early;
         }
         if seq < next {
             self.counters.duplicates += 1;
-            return Turn::Past;
+            return SequenceCheck::Ignored;
         }
         node.next = seq.checked_add(1);
         self.counters.received += 1;
         self.early.advance(node.id);
-        Turn::Next
+        SequenceCheck::Next
     }
 
     /// Takes an early envelope that is now the next of its node.
@@ -99,7 +104,7 @@ impl Bus {
         match next {
             Some(next) => self.early.take(id, next),
             None => {
-                self.early.forget(id);
+                self.early.drop_node(id);
                 None
             }
         }
@@ -107,9 +112,9 @@ impl Bus {
 
     /// Somebody knows a node that was never heard here: when it comes back it may ask for what is
     /// said now, so that is kept.
-    pub(in crate::hub) fn note_silent(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
+    pub(in crate::hub) fn add_silent_node(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
         let is_news = node != self.id && self.nodes.find(node).is_none();
-        if is_news && silent_ms < self.lease_ms + self.memory_ms {
+        if is_news && silent_ms < self.lease_ms + self.retention_ms {
             self.nodes.add_silent(node, now_ms.saturating_sub(silent_ms));
         }
     }
@@ -127,18 +132,18 @@ impl Bus {
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
         let id = node.id;
-        let is_younger = up_ms < age_ms && self.links > 1;
+        let is_younger = up_ms < age_ms && self.sessions > 1;
         let expected = *node.next.get_or_insert(if is_younger { first } else { next });
         let missing = first.saturating_sub(expected);
         if missing > 0 {
             node.next = Some(first);
         }
         // Whoever said that there was more was not the node itself.
-        let was_lied_about = node.is_ahead(left.end, now_ms, lease_ms);
-        if was_lied_about {
+        let was_forged = node.has_regressed(left.end, now_ms, lease_ms);
+        if was_forged {
             node.next = Some(next);
         }
-        if missing > 0 || was_lied_about {
+        if missing > 0 || was_forged {
             (node.is_synced, node.is_syncing, node.wants_cache) = (false, false, true);
         }
         if expected.max(first) < next {
@@ -160,7 +165,7 @@ impl Bus {
         let left = self.queue.retransmissions();
         let (before, at_ms) = &self.last_retransmission;
         // Several nodes may request the same envelopes before the first retransmission arrives.
-        let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
+        let pause_ms = match left.is_empty() && !self.session.is_retransmitting() {
             true => RETRANSMIT_PAUSE_MS,
             false => RETRANSMIT_PAUSE_BUSY_MS,
         };
@@ -175,7 +180,7 @@ impl Bus {
         }
     }
 
-    pub(in crate::hub) fn note_foreign(&mut self, why: ParseError, now_ms: u64) {
+    pub(in crate::hub) fn count_foreign(&mut self, why: ParseError, now_ms: u64) {
         self.counters.foreign += 1;
         self.warnings.warn(
             now_ms,
@@ -195,13 +200,13 @@ impl Bus {
 
 /// Where an envelope is in its node's sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) enum Turn {
+pub(in crate::hub) enum SequenceCheck {
     /// It is the next one.
     Next,
     /// An earlier one is missing.
     Early,
     /// It was received before, or its position is not known yet.
-    Past,
+    Ignored,
 }
 
 /// Milliseconds within which a retransmission reaches the nodes that requested it.
@@ -210,4 +215,4 @@ const RETRANSMIT_PAUSE_MS: u64 = 200;
 const RETRANSMIT_PAUSE_BUSY_MS: u64 = 2_000;
 /// Seconds by which another node's clock may be ahead: more than a wrong time zone accounts for,
 /// and few enough that an event with a wrong clock is replaceable after a day.
-const CLOCKS_APART_S: u64 = 86_400;
+const CLOCK_SKEW_MAX_S: u64 = 86_400;

@@ -7,27 +7,27 @@ use crate::proto::snapshot::{Codec, DecodeResult};
 
 impl Bus {
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        c.text(&mut self.link.channel().to_owned())?;
+        c.text(&mut self.session.channel().to_owned())?;
         self.snapshot_rest(c)
     }
 
-    pub(in crate::hub) fn is_of_channel(
+    pub(in crate::hub) fn is_same_channel(
         &self,
         c: &mut Codec,
     ) -> Result<bool, crate::proto::snapshot::DecodeError> {
         let mut channel = String::new();
         c.text(&mut channel)?;
-        Ok(channel == self.link.channel())
+        Ok(channel == self.session.channel())
     }
 
-    pub(in crate::hub) fn request_missing(&mut self, has_new_apps: bool) {
+    pub(in crate::hub) fn request_full_syncs(&mut self, has_new_apps: bool) {
         let facts_max = self.facts_max;
         for node in self.nodes.iter_mut() {
-            let has_room = node.is_over && node.facts < facts_max;
+            let has_room = node.has_rejected_facts && node.facts < facts_max;
             if has_new_apps || has_room {
-                (node.is_synced, node.is_syncing, node.tell_ms) = (false, false, None);
+                (node.is_synced, node.is_syncing, node.sync_request_ms) = (false, false, None);
                 node.wants_cache |= has_new_apps;
-                node.is_over &= !has_room;
+                node.has_rejected_facts &= !has_room;
             }
         }
     }
@@ -37,19 +37,19 @@ impl Bus {
         c.number(&mut self.started_ms)?;
         c.number(&mut self.clock)?;
         c.number(&mut self.alive_ms)?;
-        c.int(&mut self.links)?;
+        c.int(&mut self.sessions)?;
         self.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
         self.queue.snapshot(c)?;
         self.nodes.snapshot(c)?;
-        // Whoever was being told everything is told from the beginning.
-        let told = self.full_sync.as_ref().map(|full_sync| full_sync.kept);
-        let mut tells = match (told, self.next_full_sync) {
+        // Whoever was being syncing everything is syncing from the beginning.
+        let syncing = self.full_sync.as_ref().map(|full_sync| full_sync.with_cache);
+        let mut with_cache = match (syncing, self.next_full_sync) {
             (None, again) => again,
             (Some(kept), again) => Some(kept || again == Some(true)),
         };
-        c.option(&mut tells, Codec::flag)?;
+        c.option(&mut with_cache, Codec::flag)?;
         if c.reads() {
-            self.full_sync = tells.map(FullSync::new);
+            self.full_sync = with_cache.map(FullSync::new);
         }
         Ok(())
     }
@@ -61,19 +61,19 @@ impl Node {
         c.number(&mut self.id.0)?;
         c.option(&mut self.next, Codec::number)?;
         let flags = [
-            &mut self.is_here,
+            &mut self.is_live,
             &mut self.has_left,
             &mut self.is_synced,
             &mut self.is_syncing,
-            &mut self.asks.again,
-            &mut self.asks.tell,
+            &mut self.requests.retransmission,
+            &mut self.requests.full_sync,
             &mut self.wants_cache,
-            &mut self.is_over,
+            &mut self.has_rejected_facts,
         ];
         flags.into_iter().try_for_each(|flag| c.flag(flag))?;
         c.number(&mut self.last_seen_ms)?;
         c.number(&mut self.acknowledged)?;
-        for at_ms in [&mut self.ahead_ms, &mut self.tell_ms] {
+        for at_ms in [&mut self.regressed_ms, &mut self.sync_request_ms] {
             c.option(at_ms, Codec::number)?;
         }
         Ok(())

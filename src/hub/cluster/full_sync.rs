@@ -10,24 +10,24 @@ use crate::proto::envelope::{ITEMS_BYTES, Item};
 use crate::proto::websocket;
 
 /// Bytes that may wait for Redis before no more is told: what is said otherwise waits behind it.
-const AHEAD_BYTES: usize = 262_144;
+const UNWRITTEN_BYTES_MAX: usize = 262_144;
 
 impl PubSub {
     /// Tells more, if somebody has asked and what was told before is on its way.
     pub(in crate::hub) fn continue_full_sync(&mut self, now: Now) {
         let Some(mut bus) = self.bus.take() else { return };
-        while bus.queue.unwritten_bytes() < AHEAD_BYTES
+        while bus.queue.unwritten_bytes() < UNWRITTEN_BYTES_MAX
             && let Some(mut full_sync) = bus.full_sync.take()
         {
             if !std::mem::replace(&mut full_sync.has_begun, true) {
-                bus.publish(&Item::SyncBegin { kept: full_sync.kept });
+                bus.publish(&Item::SyncBegin { kept: full_sync.with_cache });
             }
             if let Some(app) = self.apps.get(full_sync.app) {
                 if sync_app(&mut bus, app, &mut full_sync, now) {
                     full_sync = FullSync {
                         app: full_sync.app + 1,
                         has_begun: true,
-                        ..FullSync::new(full_sync.kept)
+                        ..FullSync::new(full_sync.with_cache)
                     };
                 }
                 bus.full_sync = Some(full_sync);
@@ -54,14 +54,14 @@ fn sync_app(bus: &mut Bus, app: &App, full_sync: &mut FullSync, now: Now) -> boo
         }
         (full_sync.place, full_sync.user) = (full_sync.place + 1, None);
     }
-    if !full_sync.kept {
+    if !full_sync.with_cache {
         return true;
     }
-    for (number, channel, kept) in app.cache.after(full_sync.kept_number) {
+    for (number, channel, kept) in app.cache.after(full_sync.cached_number) {
         if bus.pending.len() > ITEMS_BYTES {
             return false;
         }
-        full_sync.kept_number = number;
+        full_sync.cached_number = number;
         let message = std::str::from_utf8(websocket::payload(kept.frame));
         if let (Ok(message), Some(ttl_ms)) = (message, kept.expires_ms.checked_sub(now.ms)) {
             let (app, channel) = (id.into(), channel.into());
@@ -83,7 +83,7 @@ fn sync_channel(bus: &mut Bus, app: &App, full_sync: &mut FullSync) -> bool {
         bus.publish(&Item::Channel { app: id.into(), channel: (&*channel.name).into(), count });
     }
     let Some(presence) = &channel.presence else { return bus.pending.len() <= ITEMS_BYTES };
-    for (place, user, info) in presence.here_after(full_sync.user) {
+    for (place, user, info) in presence.local_after(full_sync.user) {
         if bus.pending.len() > ITEMS_BYTES {
             return false;
         }

@@ -26,20 +26,20 @@ impl<T> Hub<T> {
         bus.now_ms = now.ms;
         bus.seal(now.ms);
         bus.write(now.ms);
-        bus.link.wants(&mut self.random, now.ms)
+        bus.session.wants(&mut self.random, now.ms)
     }
 
     /// The socket to Redis is connected.
     pub fn bus_connected(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.link.connected(now.ms);
+            bus.session.connected(now.ms);
         }
     }
 
     /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
     pub fn bus_lost(&mut self, why: &str, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.link.lose(why, &mut self.random, now.ms);
+            bus.session.disconnected(why, &mut self.random, now.ms);
         }
     }
 
@@ -53,7 +53,7 @@ impl<T> Hub<T> {
             let Some(bus) = &mut self.pubsub.bus else { return };
             bus.now_ms = now.ms;
             if must_stop {
-                bus.link.hold(bytes);
+                bus.session.hold(bytes);
                 break;
             }
             if let Some(Unfinished { text, items }) = bus.unfinished.take() {
@@ -64,19 +64,19 @@ impl<T> Hub<T> {
                 self.receive_envelope(text, 0, work_max, now);
                 continue;
             }
-            match bus.link.next_event(&mut bytes, now.ms) {
+            match bus.session.next_event(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(SessionEvent::Message(text))) => {
                     self.receive_envelope(text, 0, work_max, now)
                 }
                 Ok(Some(SessionEvent::TooLong(bytes, head))) => {
-                    self.pubsub.pass_over(bytes, &head, now)
+                    self.pubsub.skip_message(bytes, &head, now)
                 }
-                Ok(Some(SessionEvent::Up)) => bus.begin_link(now.ms),
+                Ok(Some(SessionEvent::Up)) => bus.begin_session(now.ms),
                 Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
                 Ok(Some(SessionEvent::Nothing)) => {}
                 Err(why) => {
-                    bus.link.give_up(&why, &mut self.random, now.ms);
+                    bus.session.abort(&why, &mut self.random, now.ms);
                     break;
                 }
             }
@@ -88,13 +88,17 @@ impl<T> Hub<T> {
     /// or too much output waits to be written.
     fn is_bus_share_over(&self, work_max: u64) -> bool {
         self.connections.work.done() >= work_max
-            || (self.connections.work.has_turns() && self.connections.is_behind())
+            || (self.connections.work.has_turns() && self.connections.has_write_backlog())
     }
 
     /// Handles the input from Redis that was held.
     pub fn bus_resume(&mut self, now: Now) {
-        let held =
-            self.pubsub.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
+        let held = self
+            .pubsub
+            .bus
+            .as_mut()
+            .filter(|bus| bus.has_input())
+            .map(|bus| bus.session.take_held());
         if let Some(held) = held {
             self.bus_receive(&held, now);
         }
@@ -107,7 +111,7 @@ impl<T> Hub<T> {
 
     /// What is to be written to Redis.
     pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.pubsub.bus.as_mut()?.link.outbox())
+        Some(self.pubsub.bus.as_mut()?.session.outbox())
     }
 
     /// Tells the other nodes that this one goes, as the last it says.
@@ -122,12 +126,12 @@ impl<T> Hub<T> {
 
     /// How many other nodes are here, and what went between them; `None` where there is one node.
     pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
-        self.pubsub.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
+        self.pubsub.bus.as_ref().map(|bus| (bus.nodes.live_count(), bus.counters))
     }
 
     /// Whether Redis is connected and delivers what this node publishes.
     pub fn is_bus_up(&self) -> bool {
-        self.pubsub.bus.as_ref().is_some_and(|bus| bus.link.delivers())
+        self.pubsub.bus.as_ref().is_some_and(|bus| bus.session.delivers())
     }
 
     /// Does what is due: forgets nodes that are silent, and shows that this one is not.
@@ -138,14 +142,14 @@ impl<T> Hub<T> {
             bus.alive_ms = now.ms + bus.lease_ms / 5;
             bus.alive_due = true;
             let dropped = bus.queue.expire(now.ms);
-            bus.note_dropped(dropped, now.ms);
+            bus.count_dropped(dropped, now.ms);
             bus.check_reach(&mut self.random, now.ms);
         }
         self.expire_nodes(now);
     }
 
     pub(in crate::hub) fn bus_has_shrunk(&mut self) -> bool {
-        self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_gave_back())
+        self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_has_shrunk())
     }
 
     pub(in crate::hub) fn next_bus_ms(&self) -> Option<u64> {

@@ -73,7 +73,7 @@ impl PubSub {
         if count == 0 {
             let Some(place) = self.apps[app].place(name) else { return true };
             self.set_elsewhere(at, app, place, 0);
-            self.vacate_if_empty(connections, app, place);
+            self.remove_if_vacant(connections, app, place);
         } else {
             let known = self.apps[app].channel(name);
             let is_known = known.is_some_and(|channel| channel.is_elsewhere(at));
@@ -93,10 +93,10 @@ impl PubSub {
         let Some(bus) = &mut self.bus else { return true };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
         // An impossible clock: the publish time is unknown. Any other version replaces (0, 0).
-        let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
+        let version = if bus.accept_clock(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
         let cache = &mut self.apps[app].cache;
-        cache.keep_remote(channel, frame, *ttl_ms, version, now.ms);
+        cache.store_remote(channel, frame, *ttl_ms, version, now.ms);
         true
     }
 
@@ -132,7 +132,7 @@ impl PubSub {
             let frame = presence::member_added(name, member);
             connections.broadcast(app, &channel.members, &frame, None);
         }
-        self.count_facts(at, i64::from(arrival.here));
+        self.count_facts(at, i64::from(arrival.at_node));
         true
     }
 
@@ -153,8 +153,8 @@ impl PubSub {
         if departure.anywhere && !channel.members.is_empty() {
             self.add_leave(app, place, user.into());
         }
-        self.count_facts(at, -i64::from(departure.here));
-        self.vacate_if_empty(connections, app, place);
+        self.count_facts(at, -i64::from(departure.at_node));
+        self.remove_if_vacant(connections, app, place);
     }
 
     /// The place of the channel a fact is about, made if there was none; `None` when the node has
@@ -173,7 +173,7 @@ impl PubSub {
             let max = bus.facts_max;
             let node = bus.nodes.get(at)?;
             if node.facts >= max {
-                if !std::mem::replace(&mut node.is_over, true) {
+                if !std::mem::replace(&mut node.has_rejected_facts, true) {
                     log::warn!(
                         "node {} has more than {max} channels and users (limits.node_facts): \
                          the others are not known here",
@@ -185,7 +185,7 @@ impl PubSub {
         }
         let (place, created) = self.apps[app].occupy(name, kind);
         if created {
-            self.created(connections, app, name, kind);
+            self.notify_created(connections, app, name, kind);
             self.notify_online(connections, app, name);
         }
         Some(place)
@@ -233,10 +233,10 @@ impl PubSub {
         }
     }
 
-    fn vacate_if_empty<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
+    fn remove_if_vacant<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
         let channel = self.apps[app].channels.get(place as usize);
         if channel.is_some_and(|channel| channel.is_vacant()) {
-            self.vacate(connections, app, place);
+            self.remove_vacant_channel(connections, app, place);
         }
     }
 
@@ -248,7 +248,7 @@ impl PubSub {
     }
 
     /// Forgets what is known of a node: all of it, or what is stale.
-    pub(in crate::hub) fn forget_facts<T>(
+    pub(in crate::hub) fn remove_facts<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -256,11 +256,11 @@ impl PubSub {
         now: Now,
     ) {
         for app in 0..self.apps.len() as u32 {
-            self.forget_facts_in(connections, at, app, stale_only, now);
+            self.remove_facts_in(connections, at, app, stale_only, now);
         }
     }
 
-    fn forget_facts_in<T>(
+    fn remove_facts_in<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -274,13 +274,13 @@ impl PubSub {
         }
         let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
         for place in places {
-            self.forget_facts_of(connections, at, index, place as u32, stale_only, now);
+            self.remove_facts_of(connections, at, index, place as u32, stale_only, now);
         }
     }
 
     /// Forgets the facts about apps that were removed from the configuration. Later items about
     /// these apps are ignored.
-    pub(in crate::hub) fn forget_facts_of_orphaned_apps<T>(
+    pub(in crate::hub) fn remove_facts_of_orphaned_apps<T>(
         &mut self,
         connections: &mut Connections<T>,
         now: Now,
@@ -290,7 +290,7 @@ impl PubSub {
             if !self.is_served(app) {
                 places
                     .iter()
-                    .for_each(|&at| self.forget_facts_in(connections, at, app, false, now));
+                    .for_each(|&at| self.remove_facts_in(connections, at, app, false, now));
             }
         }
     }
@@ -302,7 +302,7 @@ impl PubSub {
         (0..PLACES).filter(|&at| facts[at] > 0 || has_connections(at)).collect()
     }
 
-    fn forget_facts_of<T>(
+    fn remove_facts_of<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -317,7 +317,7 @@ impl PubSub {
         let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
         if let Some(presence) = &mut channel.presence {
             let users;
-            (users, gone) = presence.forget(at, stale_only);
+            (users, gone) = presence.remove_node(at, stale_only);
             change -= users as i64;
         }
         if !channel.members.is_empty() {
@@ -325,7 +325,7 @@ impl PubSub {
         }
         if change != 0 {
             self.count_facts(at, change);
-            self.vacate_if_empty(connections, app, place);
+            self.remove_if_vacant(connections, app, place);
             self.send_count(connections, app, &name, now);
         }
     }

@@ -8,7 +8,7 @@ use crate::proto::snapshot::{Codec, DecodeResult};
 
 impl<T> Hub<T> {
     /// Says what there is to say, so that nothing is half said.
-    pub(in crate::hub) fn settle_bus(&mut self, now: Now) {
+    pub(in crate::hub) fn flush_bus(&mut self, now: Now) {
         while self.bus_has_input() {
             self.bus_resume(now);
         }
@@ -28,10 +28,10 @@ impl<T> Hub<T> {
     }
 
     /// Takes the connection to Redis of the hub that was before, to the same Redis.
-    pub(in crate::hub) fn keep_link(&mut self, before: &mut Self) {
+    pub(in crate::hub) fn keep_session(&mut self, before: &mut Self) {
         if let (Some(bus), Some(before)) = (&mut self.pubsub.bus, &mut before.pubsub.bus) {
-            std::mem::swap(&mut bus.link, &mut before.link);
-            bus.link.take_limits(&mut before.link);
+            std::mem::swap(&mut bus.session, &mut before.session);
+            bus.session.take_limits(&mut before.session);
             (bus.hello_due, bus.alive_due) = (before.hello_due, before.alive_due);
         }
     }
@@ -53,7 +53,7 @@ impl<T> Hub<T> {
         }
         let mut inner = Codec::reader(bytes);
         let is_same = match &mut self.pubsub.bus {
-            Some(bus) => bus.is_of_channel(&mut inner)?,
+            Some(bus) => bus.is_same_channel(&mut inner)?,
             None => false,
         };
         if let Some(bus) = self.pubsub.bus.as_mut().filter(|_| is_same) {
@@ -61,15 +61,15 @@ impl<T> Hub<T> {
             bus.snapshot_rest(&mut inner)?;
             inner.end()?;
             self.pubsub.recount_facts();
-            self.pubsub.forget_facts_of_orphaned_apps(&mut self.connections, now);
-            self.pubsub.bus.iter_mut().for_each(|bus| bus.request_missing(has_new_apps));
+            self.pubsub.remove_facts_of_orphaned_apps(&mut self.connections, now);
+            self.pubsub.bus.iter_mut().for_each(|bus| bus.request_full_syncs(has_new_apps));
             return Ok(());
         }
         self.pubsub
             .known_places()
             .into_iter()
-            .for_each(|at| self.pubsub.forget_facts(&mut self.connections, at, false, now));
-        self.pubsub.apps.iter_mut().for_each(|app| app.cache.forget_versions());
+            .for_each(|at| self.pubsub.remove_facts(&mut self.connections, at, false, now));
+        self.pubsub.apps.iter_mut().for_each(|app| app.cache.reset_versions());
         Ok(())
     }
 }

@@ -31,10 +31,10 @@ fn an_event_reaches_every_subscriber_of_every_node_once() {
     }
     cluster.settle();
     for (at, id) in ids.into_iter().enumerate() {
-        let mut heard = numbers(&cluster.said(at, id));
-        heard.sort_unstable();
+        let mut received = numbers(&cluster.said(at, id));
+        received.sort_unstable();
         let expected: Vec<u32> = (0..30).filter(|n| *n as usize % 3 != at).collect();
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
     }
 }
 
@@ -169,18 +169,18 @@ fn a_cache_channel_keeps_the_same_event_everywhere() {
     cluster.settle();
     cluster.add(|limits| limits.node_lease_ms = 5_000);
     cluster.settle();
-    let kept: Vec<String> = (0..3)
+    let cached: Vec<String> = (0..3)
         .map(|at| {
             let (a, b) = (cluster.member(at, "cache-a", ""), cluster.member(at, "cache-b", ""));
             cluster.said(at, a) + &cluster.said(at, b)
         })
         .collect();
-    assert!(kept[0].contains(r#""data":"3""#), "{kept:?}");
+    assert!(cached[0].contains(r#""data":"3""#), "{cached:?}");
     let events = |said: &str| {
         said.split(r#"{"event":"e""#).skip(1).map(|s| s[..10].to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(events(&kept[0]), events(&kept[1]));
-    assert_eq!(events(&kept[0]), events(&kept[2]));
+    assert_eq!(events(&cached[0]), events(&cached[1]));
+    assert_eq!(events(&cached[0]), events(&cached[2]));
 }
 
 #[test]
@@ -197,10 +197,10 @@ fn what_is_too_much_for_the_queue_is_counted_and_the_rest_is_right() {
     }
     cluster.member(0, "new", "");
     cluster.pass(10_000);
-    let heard = numbers(&cluster.said(1, b));
-    assert!(heard.len() < 2_000 && heard.last() == Some(&1_999), "{}", heard.len());
-    assert!(heard.windows(2).all(|pair| pair[1] == pair[0] + 1));
-    assert_eq!(cluster.counters(1).missing as usize + heard.len(), 2_000);
+    let received = numbers(&cluster.said(1, b));
+    assert!(received.len() < 2_000 && received.last() == Some(&1_999), "{}", received.len());
+    assert!(received.windows(2).all(|pair| pair[1] == pair[0] + 1));
+    assert_eq!(cluster.counters(1).missing as usize + received.len(), 2_000);
     assert_eq!(cluster.view(0), cluster.view(1));
 }
 
@@ -219,7 +219,7 @@ fn what_is_dropped_is_logged_again_in_another_episode() {
         assert!(cluster.counters(0).dropped > dropped);
         let now_ms = cluster.now.ms;
         let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
-        assert_eq!(bus.drops.note(now_ms), None, "it is logged already");
+        assert_eq!(bus.drops.admit(now_ms), None, "it is logged already");
         cluster.now.ms += 200_000;
     }
 }

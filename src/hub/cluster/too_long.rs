@@ -1,14 +1,14 @@
 //! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
 //! It is skipped and counted as missing: a retransmission would be too long again.
 
-use super::super::bus::Turn;
+use super::super::bus::SequenceCheck;
 use super::super::ids::Now;
 use super::super::pubsub::PubSub;
 use crate::proto::envelope;
 
 impl PubSub {
     /// Handles a skipped message of `bytes` bytes, whose text begins with `head`.
-    pub(in crate::hub) fn pass_over(&mut self, bytes: u64, head: &[u8], now: Now) {
+    pub(in crate::hub) fn skip_message(&mut self, bytes: u64, head: &[u8], now: Now) {
         let max = self.limits.redis_reply_bytes;
         let Some(bus) = &mut self.bus else { return };
         let text = format!(
@@ -23,8 +23,8 @@ impl PubSub {
         if node == bus.id {
             return;
         }
-        let Some(at) = bus.meet(node, Some(seq), now.ms) else { return };
-        if bus.turn(at, seq, now.ms) != Turn::Next {
+        let Some(at) = bus.identify_node(node, Some(seq), now.ms) else { return };
+        if bus.check_sequence(at, seq, now.ms) != SequenceCheck::Next {
             return;
         }
         (bus.counters.received, bus.counters.missing) =

@@ -47,7 +47,7 @@ fn complete() -> Hub<()> {
     hub.pubsub.by_id.remove("2");
     requests(&mut hub);
     let members =
-        [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::AskedTwice { at_ms: 72 }];
+        [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::PingedTwice { at_ms: 72 }];
     let members: Vec<ConnId> =
         (0..).zip(members).map(|(n, it)| subscriber(&mut hub, n, it)).collect();
     for (n, mode) in (0..).zip([
@@ -153,8 +153,8 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
 fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
     let app = &mut hub.pubsub.apps[0];
     app.elsewhere.0 = vec![0, 131, 132];
-    app.cache.keep_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
-    app.cache.keep_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
+    app.cache.store_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
+    app.cache.store_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
     let infos = [None, Some(r#"{"name":"x"}"#.into()), Some("null".into())];
     for (name, counted_ms, count_due) in [("presence-a", 141, false), ("news", 142, true)] {
         let (place, _) = app.occupy(name, Kind::of(name));
@@ -173,8 +173,9 @@ fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
             let subscriber = hub.connections.subscriber_mut(id).unwrap();
             subscriber.add_membership(Membership { channel: place, index, user });
             let info = info.clone().filter(|_| index > 0);
-            let (id, own_seats) = (Rc::clone(&member.id), 0);
-            subscriber.user = (index < 2).then(|| Box::new(User { id, info, own_seats }));
+            let (id, internal_memberships) = (Rc::clone(&member.id), 0);
+            subscriber.user =
+                (index < 2).then(|| Box::new(User { id, info, internal_memberships }));
         }
         channel.mark_stale(4);
     }
@@ -210,7 +211,7 @@ fn count(counters: &mut Counters) {
 
 fn fill(bus: &mut Bus) {
     bus.id = NodeId(501);
-    (bus.started_ms, bus.clock, bus.alive_ms, bus.links) = (502, 503, 504, 505);
+    (bus.started_ms, bus.clock, bus.alive_ms, bus.sessions) = (502, 503, 504, 505);
     (0..).zip(bus.counters.numbers()).for_each(|(n, number)| *number = 510 + n);
     bus.changed.clear();
     bus.changed_apps.clear();
@@ -219,7 +220,7 @@ fn fill(bus: &mut Bus) {
         bus.queue.push(frame(&format!("said {n}")), 520 + n);
     }
     (0..2).for_each(|_| drop(bus.queue.take()));
-    bus.queue.forget_before(1);
+    bus.queue.drop_before(1);
     bus.full_sync = Some(FullSync::new(false));
     bus.next_full_sync = Some(true);
     for n in 0..10 {
@@ -228,13 +229,13 @@ fn fill(bus: &mut Bus) {
             panic!("no room")
         };
         node.next = (n > 0).then_some(550 + n);
-        (node.is_here, node.has_left) = (n == 1, n == 2);
+        (node.is_live, node.has_left) = (n == 1, n == 2);
         (node.is_synced, node.is_syncing) = (n == 3, n == 4);
-        (node.asks.again, node.asks.tell) = (n == 5, n == 6);
-        (node.wants_cache, node.is_over) = (n == 7, n == 8);
+        (node.requests.retransmission, node.requests.full_sync) = (n == 5, n == 6);
+        (node.wants_cache, node.has_rejected_facts) = (n == 7, n == 8);
         node.acknowledged = 560 + n;
-        node.ahead_ms = (n == 1).then_some(581);
-        node.tell_ms = (n == 3).then_some(583);
+        node.regressed_ms = (n == 1).then_some(581);
+        node.sync_request_ms = (n == 3).then_some(583);
     }
     bus.nodes.remove(9);
 }

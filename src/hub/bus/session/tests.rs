@@ -7,12 +7,12 @@ use crate::config::Config;
 fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
     let config = Config::default();
     let target = RedisTarget::of(&config.server.scaling).unwrap();
-    let mut link = RedisSession::new(&target, "reverb", &config.limits);
-    link.state = State::Up;
+    let mut session = RedisSession::new(&target, "reverb", &config.limits);
+    session.state = State::Up;
     let mut is_refused = |answer: &[u8], now_ms| {
-        link.publish(b"said".as_slice().into(), now_ms);
-        assert!(matches!(link.next_event(&mut &answer[..], now_ms), Ok(Some(_))));
-        link.is_refused
+        session.publish(b"said".as_slice().into(), now_ms);
+        assert!(matches!(session.next_event(&mut &answer[..], now_ms), Ok(Some(_))));
+        session.is_refused
     };
     let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
     assert!(is_refused(refusal, 0));

@@ -59,7 +59,7 @@ impl RedisSession {
         }
     }
 
-    /// Asks Redis for its role, which may have changed since the login, at most once a second. The
+    /// Requests Redis for its role, which may have changed since the login, at most once a second. The
     /// command names protocol 3, as Redis 6.0 does not answer without it.
     pub(in crate::hub) fn ask_role(&mut self, now_ms: u64) {
         let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);

@@ -21,7 +21,7 @@ pub(in crate::hub) struct Reach {
 
 impl Reach {
     /// Resets all but `is_cut_off`, which outlasts the connection.
-    pub(in crate::hub) fn lose(&mut self) {
+    pub(in crate::hub) fn reset(&mut self) {
         *self = Reach { is_cut_off: self.is_cut_off, ..Reach::default() };
     }
 

@@ -46,7 +46,7 @@ pub(in crate::hub) struct RedisSession {
     login: Vec<(&'static str, Frame)>,
     channel: String,
     /// Whether a socket is to be closed that its owner takes for good.
-    drops: bool,
+    must_close: bool,
     /// Attempts since it last worked.
     attempts: u32,
     /// What was last logged of why it does not work.
@@ -96,7 +96,7 @@ enum Purpose {
     Publish,
     /// Retransmits an envelope.
     Retransmit,
-    /// Asks for the role of the server.
+    /// Requests for the role of the server.
     Role,
 }
 
@@ -140,7 +140,7 @@ impl RedisSession {
             retransmitted: Flight::default(),
             login: login(target, channel),
             channel: channel.to_owned(),
-            drops: false,
+            must_close: false,
             attempts: 0,
             logged: None,
             reach: Reach::default(),
@@ -172,7 +172,7 @@ impl RedisSession {
     pub(in crate::hub) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
         let is_due = self.next_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let (ms, limit) = match self.state {
-            _ if std::mem::take(&mut self.drops) => return BusWant::Drop,
+            _ if std::mem::take(&mut self.must_close) => return BusWant::Drop,
             _ if !is_due => return BusWant::Nothing,
             State::Down { .. } => {
                 self.state = State::Connecting { since_ms: now_ms };
@@ -188,19 +188,19 @@ impl RedisSession {
                      (limits.node_lease_ms), so the other nodes do not receive it; look at the \
                      rights of REDIS_USERNAME and at what is between this node and Redis"
                 );
-                self.lose(&why, random, now_ms);
+                self.disconnected(&why, random, now_ms);
                 return BusWant::Drop;
             }
             State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
         };
-        self.lose(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
+        self.disconnected(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
         BusWant::Drop
     }
 
     /// The connection is of no use any more.
-    pub(in crate::hub) fn give_up(&mut self, why: &str, random: &mut Random, now_ms: u64) {
-        self.lose(why, random, now_ms);
-        self.drops = true;
+    pub(in crate::hub) fn abort(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+        self.disconnected(why, random, now_ms);
+        self.must_close = true;
     }
 
     /// When [`RedisSession::wants`] will want something, if nothing happens before.
@@ -228,7 +228,7 @@ impl RedisSession {
     }
 
     /// The socket could not be connected, or has ended.
-    pub(in crate::hub) fn lose(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+    pub(in crate::hub) fn disconnected(&mut self, why: &str, random: &mut Random, now_ms: u64) {
         if let State::Down { .. } = self.state {
             return;
         }
@@ -249,7 +249,7 @@ impl RedisSession {
         self.outbox.clear();
         self.unanswered.clear();
         (self.published, self.retransmitted) = Default::default();
-        self.reach.lose();
+        self.reach.reset();
         self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
@@ -331,7 +331,7 @@ impl RedisSession {
         bytes: &mut &[u8],
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
-        let said = self.reader.next(bytes).map_err(|broken| match broken {
+        let event = self.reader.next(bytes).map_err(|broken| match broken {
             ProtocolError::Malformed => {
                 "what answers there does not speak Redis' protocol".to_owned()
             }
@@ -339,7 +339,7 @@ impl RedisSession {
                 format!("an answer of more than {max} bytes (limits.redis_reply_bytes)")
             }
         })?;
-        Ok(match said {
+        Ok(match event {
             None => None,
             Some(Incoming::Message(text)) => Some(SessionEvent::Message(text)),
             Some(Incoming::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
