@@ -1,5 +1,5 @@
 //! Whether a connection may subscribe to a channel, and as which member of a presence channel
-//! (protocol sections 6, 7 and 9). Nothing is changed here.
+//! (protocol sections 6, 7 and 9). These methods change nothing; `subscribe` does.
 
 use std::rc::Rc;
 
@@ -13,6 +13,7 @@ use crate::config::LimitKind;
 use crate::proto::message::{self, Subscribe};
 
 impl PubSub {
+    /// Checks the length and the characters of a channel name.
     pub(super) fn check_name(
         &self,
         app: u32,
@@ -57,7 +58,7 @@ impl PubSub {
         Ok(())
     }
 
-    /// Whether the connection may have the channel, and as whom.
+    /// Checks the subscription's signature. Returns the member, for a presence channel.
     pub(super) fn authorize<T>(
         &self,
         connections: &Connections<T>,
@@ -71,7 +72,7 @@ impl PubSub {
             Err(ClientError::unauthorized(detail).about(channel, "AuthError", error, 401))
         };
         let Some(subscriber) = connections.subscriber(id) else {
-            return unauthorized("the connection has gone");
+            return unauthorized("the connection is closed");
         };
         match kind.access {
             Access::Public => return Ok(None),
@@ -96,7 +97,7 @@ impl PubSub {
         let socket_id = subscriber.socket_id.to_string();
         let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
         if !app.signer.verify(&signed, signature) {
-            log::debug!("{socket_id}: the signature should have been over {:?}", signed.concat());
+            log::debug!("{socket_id}: wrong signature; the signed text is {:?}", signed.concat());
             return unauthorized("wrong signature");
         }
         match kind.access {
@@ -137,6 +138,7 @@ impl PubSub {
         })
     }
 
+    /// Checks the limits of the connection and of the presence channel.
     pub(super) fn check_room<T>(
         &self,
         connections: &Connections<T>,
@@ -182,7 +184,7 @@ impl PubSub {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return full(LimitKind::PresenceBytes, error, "too large a channel");
+            return full(LimitKind::PresenceBytes, error, "the channel is too large");
         }
         Ok(())
     }
@@ -201,7 +203,7 @@ fn channel_data(request: &Subscribe) -> Result<Option<&str>, ClientError> {
     Ok(data)
 }
 
-/// Whether the end of a name, after a colon, could be the data of a shorter name.
+/// Whether the part of a name after a colon could be the data of a shorter name.
 fn ends_with_data(name: &str) -> bool {
     let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
     name.trim_ascii_end().ends_with('}') && ends.any(message::is_object)

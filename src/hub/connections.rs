@@ -134,7 +134,7 @@ impl<T> Connections<T> {
 
     /// Queues a response for a connection.
     pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
-        let lane = WriteLanes::lane_of_answer(frame.len());
+        let lane = WriteLanes::lane_of_response(frame.len());
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
     }
@@ -144,7 +144,7 @@ impl<T> Connections<T> {
     pub(crate) fn queue_after_event(&mut self, id: ConnId, frame: Frame) {
         let lane = match self.lanes.take_event_for_many() {
             true => WriteLane::Bulk,
-            false => WriteLanes::lane_of_answer(frame.len()),
+            false => WriteLanes::lane_of_response(frame.len()),
         };
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
@@ -160,7 +160,7 @@ impl<T> Connections<T> {
             if peer.outbox.is_empty() { 1 } else { peer.pending_replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
         if is_text && (self.listener.is_some() || log::log_enabled!(log::Level::Debug)) {
-            self.log_answer(id, parts);
+            self.log_sent(id, parts);
         }
         let Some((first, rest)) = parts.split_first() else { return };
         if !self.push(id, Frame::clone(first), lane) {
@@ -175,7 +175,7 @@ impl<T> Connections<T> {
     }
 
     /// Logs a response, and passes it to the listener if the outbox has room for it.
-    fn log_answer(&mut self, id: ConnId, parts: &[Frame]) {
+    fn log_sent(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
         if let (Some(subscriber), Some(text)) = (self.subscriber(id), text_of(&frame)) {
             log::debug!("{} < {text}", subscriber.socket_id);

@@ -34,8 +34,8 @@ impl Listing {
         }
     }
 
-    /// Encodes or decodes it, depending on the direction of `c`. The caller converts the place to
-    /// the number of channels before it, because places differ in the hub that restores it.
+    /// Encodes or decodes it, depending on the direction of `c`. The caller converts `place` to the
+    /// number of channels before it, because the restoring hub assigns other places.
     pub(crate) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.app)?;
         c.int(&mut self.place)?;

@@ -1,20 +1,20 @@
-//! Bounds log lines that a stranger can cause: a few are written, and the others are counted. Which
-//! line it is, and who writes it, is decided elsewhere.
+//! Throttles log lines that strangers can cause: a few are written, the others are counted. The
+//! text and the time of each line are decided by the caller.
 
 /// How many lines are written, and when more may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// Lines written before the others are only counted.
     pub lines_max: u32,
-    /// After this long without such a line, lines are written again, in milliseconds.
+    /// After this many milliseconds without a line, lines are written again.
     pub quiet_ms: u64,
-    /// Lines are written again after this long in any case, in milliseconds.
+    /// Lines are written again after this many milliseconds in any case.
     pub longest_ms: u64,
 }
 
 impl Policy {
-    /// One line for something that goes on, until it has been quiet for a minute. If it goes on for
-    /// longer, one line an hour, so that the log of a day shows it.
+    /// One line per episode, which ends after a minute without a line. During a longer episode one
+    /// line an hour, so that the log of each day shows it.
     pub(crate) const ONE_AN_EPISODE: Policy =
         Policy { lines_max: 1, quiet_ms: 60_000, longest_ms: 3_600_000 };
     /// One line a minute.
@@ -40,8 +40,8 @@ impl LogThrottle {
         LogThrottle { policy, period_ms: None, written: 0, suppressed: 0 }
     }
 
-    /// A line is due. Returns `None` to leave it out; otherwise the number of lines that were left
-    /// out since the last one.
+    /// Whether to write a line now: `None` to suppress it, otherwise the number of lines suppressed
+    /// since the last one.
     pub(crate) fn admit(&mut self, now_ms: u64) -> Option<u64> {
         let Policy { lines_max, quiet_ms, longest_ms } = self.policy;
         let began_ms = match self.period_ms {
@@ -64,7 +64,7 @@ impl LogThrottle {
         Some(std::mem::take(&mut self.suppressed))
     }
 
-    /// Logs a warning, unless it is to be left out. Returns whether it was logged.
+    /// Logs a warning unless it is suppressed. Returns whether it was logged.
     pub(crate) fn warn(&mut self, now_ms: u64, text: impl std::fmt::Display) -> bool {
         let suppressed = self.admit(now_ms);
         match suppressed {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_episode_has_one_line_until_it_was_quiet_or_long() {
+    fn an_episode_has_one_line_until_it_ends_or_lasts_an_hour() {
         let Policy { quiet_ms, longest_ms, .. } = Policy::ONE_AN_EPISODE;
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
         assert_eq!(throttle.admit(5), Some(0));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_silences_no_episode_for_ever() {
+    fn a_clock_that_goes_back_does_not_suppress_lines_for_ever() {
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
         throttle.admit(10_000_000);
         assert_eq!(throttle.admit(0), None);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_lines_are_written_and_the_others_counted() {
+    fn a_few_lines_are_written_and_the_others_are_counted() {
         let Policy { lines_max, longest_ms, .. } = Policy::A_FEW_CLIENTS;
         let mut throttle = LogThrottle::new(Policy::A_FEW_CLIENTS);
         (0..lines_max).for_each(|_| assert_eq!(throttle.admit(1), Some(0)));

@@ -1,5 +1,5 @@
-//! Announces the leaves of users to the members of presence channels, one by one or a wave at once
-//! (see `pending_leaves`).
+//! Announces leaves to the members of presence channels, one at a time or a wave at once.
+//! `pending_leaves` decides when.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use super::pubsub::PubSub;
 use crate::proto::websocket::Frame;
 
 impl PubSub {
-    /// Adds the leave of a user to those to announce; the channel still has members.
+    /// Queues the announcement of a leave. The channel must still have members.
     pub(super) fn add_leave(&mut self, app: u32, place: u32, user: Rc<str>) {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
@@ -22,12 +22,12 @@ impl PubSub {
         }
     }
 
-    /// Whether there are leaves that [`Hub::check_leaves`] has not seen yet.
+    /// Whether there are leaves that [`PubSub::check_leaves`] has not checked yet.
     pub(super) fn has_new_leaves(&self) -> bool {
         !self.pending_leaves.new.is_empty()
     }
 
-    /// When the next wave is to be checked, if there is one.
+    /// When to check the next wave, if there is one.
     pub(super) fn next_leaves_ms(&self) -> Option<u64> {
         self.pending_leaves.due_ms
     }
@@ -72,8 +72,8 @@ impl PubSub {
         self.pending_leaves.waiting.push((app, name));
     }
 
-    /// Announces all leaves of a channel to its members: one message per leave, but all messages in
-    /// one buffer, so that a wave costs each member's outbox no more than a single leave.
+    /// Announces all pending leaves of a channel to its members: one message per leave, but all
+    /// messages in one buffer, so that a wave costs each outbox no more than a single leave.
     pub(super) fn announce_leaves<T>(
         &mut self,
         connections: &mut Connections<T>,

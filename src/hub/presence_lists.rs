@@ -1,5 +1,5 @@
-//! Sends the member lists of presence channels, and drops the encoded lists that are no longer in
-//! use (see `member_list`).
+//! Sends long member lists of presence channels, and drops encoded lists that are no longer in use.
+//! The encoding is in `member_list`.
 
 use super::channel::{Access, Kind};
 use super::connections::Connections;
@@ -9,7 +9,8 @@ use super::pubsub::PubSub;
 use super::write_lanes::WriteLane;
 
 impl PubSub {
-    /// Answers a subscription to a presence channel that has many users, with the list in pieces.
+    /// Confirms a subscription to a presence channel with many users: sends the member list in
+    /// pieces.
     pub(super) fn send_long_list<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -20,7 +21,7 @@ impl PubSub {
     ) {
         let channel = self.apps[app].channel_mut(name);
         let Some(presence) = channel.and_then(|channel| channel.presence.as_mut()) else { return };
-        let (pieces, encoded_bytes, is_new) = presence.long_answer(name, now.ms);
+        let (pieces, encoded_bytes, is_new) = presence.long_list(name, now.ms);
         connections.work.add_bytes(encoded_bytes);
         connections.queue_parts(id, &pieces, WriteLane::Bulk);
         if is_new {
@@ -30,7 +31,7 @@ impl PubSub {
     }
 
     /// Whether a repeated subscription to a presence channel must wait until the client has read
-    /// its outbox, so that the same list is not queued again and again.
+    /// its outbox. Otherwise a client could make the hub queue the same list again and again.
     pub(super) fn must_read_list_first<T>(
         &self,
         connections: &Connections<T>,
@@ -45,7 +46,7 @@ impl PubSub {
             && connections.get(id).is_some_and(is_waiting)
     }
 
-    /// When the hub next drops idle member lists.
+    /// When to check next for idle member lists.
     pub(super) fn next_member_lists_ms(&self) -> Option<u64> {
         self.member_lists_ms
     }
@@ -66,7 +67,7 @@ impl PubSub {
     }
 }
 
-/// Milliseconds for which the segments of a list are kept after it was last sent.
+/// An encoded list is dropped after it was not sent for this long.
 const LIST_IDLE_MS: u64 = 1_000;
 /// A client with more bytes than this in its outbox must read them before the hub handles its
 /// repeated subscription to a presence channel.

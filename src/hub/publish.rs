@@ -1,5 +1,6 @@
-//! Events to the subscribers of a channel: from the API, from clients and from other nodes
-//! (protocol sections 10 and 14.2).
+//! Delivers events to the subscribers of a channel: from the API, from clients and from other nodes
+//! (protocol sections 10 and 14.2). They are checked before: see `api/events`, `client_event` and
+//! `cluster/receive`.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ pub(super) struct Event<'a> {
     pub name: &'a str,
     pub data: &'a str,
     pub channels: Vec<Cow<'a, str>>,
-    /// The connection that does not get it.
+    /// The connection that does not receive it.
     pub except: Option<SocketId>,
 }
 
@@ -27,8 +28,8 @@ pub(super) struct ChannelEvent<'a> {
     /// The user that sent it, if a client sent it to a presence channel.
     pub user: Option<&'a str>,
     pub order: KeyOrder,
-    /// Of two events, a cache channel keeps the one with the greater version; `None` for an event that
-    /// it never keeps.
+    /// A cache channel keeps the event with the greatest version; `None` for an event that is not
+    /// cached.
     pub version: Option<Version>,
 }
 

@@ -102,7 +102,7 @@ impl<T> Hub<T> {
             // No route of this port takes a body; the bytes of one would be parsed as a request.
             let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
             let response = self.answer_watcher(&head, now);
-            return self.connections.answer(
+            return self.connections.respond(
                 id,
                 &Head { keep_alive, ..head },
                 response,
@@ -153,7 +153,7 @@ impl<T> Hub<T> {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
-            return self.connections.answer(
+            return self.connections.respond(
                 id,
                 &Head { keep_alive: false, ..*head },
                 response,
@@ -175,12 +175,12 @@ impl<T> Hub<T> {
                 Ok(()) => Step::Upgraded(len),
                 Err(response) => {
                     self.connections.count_request(Route::WebSocket, response.status);
-                    self.connections.answer(id, head, response, len, now)
+                    self.connections.respond(id, head, response, len, now)
                 }
             };
         }
         match self.api().answer(head, body, now) {
-            Answer::Whole(response) => self.connections.answer(id, head, response, len, now),
+            Answer::Whole(response) => self.connections.respond(id, head, response, len, now),
             Answer::Deferred => Step::Deferred,
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }

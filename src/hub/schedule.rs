@@ -33,7 +33,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Writes it to the saved state, or reads it from there.
+    /// Encodes or decodes the held input.
     pub(super) fn snapshot(c: &mut Codec, held: &mut Held) -> DecodeResult {
         c.option(&mut held.message, Codec::text)?;
         c.bytes(&mut held.bytes)
@@ -52,7 +52,7 @@ impl Schedule {
 
     pub(crate) fn begin_turn(&mut self) {
         self.light_left = self.light.len();
-        // Release the capacity that a burst of connections has left.
+        // Free the capacity that a burst of connections has left.
         for lane in [&mut self.light, &mut self.heavy] {
             if lane.is_empty() && lane.capacity() > IDLE_CAPACITY_MAX {
                 *lane = VecDeque::new();
@@ -74,7 +74,7 @@ impl Schedule {
         self.held.get_mut(&id)
     }
 
-    /// Writes a connection's held input to the saved state, or reads it from there, if any is held.
+    /// Encodes or decodes the held input of a connection, if any.
     pub(super) fn snapshot_held(&mut self, id: ConnId, c: &mut Codec) -> DecodeResult {
         let mut held = self.held.remove(&id);
         let result = c.option(&mut held, Held::snapshot);

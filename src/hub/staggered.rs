@@ -1,4 +1,5 @@
-//! Spreads an action on many connections evenly over a time window.
+//! Spreads an action on many connections evenly over a time window. The action itself is in `stop`
+//! and `orphans`.
 
 use super::ids::ConnId;
 
@@ -51,6 +52,7 @@ impl Staggered {
         (!self.is_done()).then_some(self.next_ms)
     }
 
+    /// Whether all connections were due.
     pub(super) fn is_done(&self) -> bool {
         self.left.len() == 0
     }

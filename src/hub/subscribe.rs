@@ -1,5 +1,6 @@
-//! Subscribing and leaving: who may, what they are told, and what the others are told of it
-//! (protocol sections 6, 7 and 9).
+//! Subscribing to channels and leaving them: memberships, the response to the subscriber, and the
+//! events to the other members (protocol sections 6, 7 and 9). Permissions are checked in
+//! `authorize`.
 
 use std::rc::Rc;
 
@@ -18,7 +19,8 @@ use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
 
 impl PubSub {
-    /// Subscribes a connection to a channel. Subscribing again is no error: it is answered again.
+    /// Subscribes a connection to a channel. A repeated subscription is no error and is confirmed
+    /// again.
     pub(super) fn subscribe<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -39,7 +41,7 @@ impl PubSub {
             .is_some_and(|membership| membership.user == member.as_ref().map(|m| m.id.clone()));
         if !stays {
             self.check_room(connections, id, app, place, member.as_ref(), &request.channel)?;
-            // A connection that is in the channel as another user leaves as that user.
+            // A connection that is a member as another user first leaves as that user.
             self.leave(connections, id, app, &request.channel, now);
             self.join(connections, id, app, &request.channel, kind, member.as_ref());
         }
@@ -50,7 +52,7 @@ impl PubSub {
         Ok(())
     }
 
-    /// Takes a connection out of a channel, if it is in it.
+    /// Removes a connection from a channel, if it is a member.
     pub(super) fn unsubscribe<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -84,7 +86,7 @@ impl PubSub {
         }
     }
 
-    /// Adds a connection to a channel that it is not in, and announces it to the members.
+    /// Adds a connection to a channel of which it is not a member, and announces it to the members.
     pub(super) fn join<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -127,7 +129,7 @@ impl PubSub {
         }
     }
 
-    /// A channel has its first member.
+    /// Notifies the listener that a channel has its first member.
     pub(super) fn notify_created<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -144,7 +146,7 @@ impl PubSub {
         }
     }
 
-    /// Answers a subscription, and sends the cached event of a cache channel.
+    /// Confirms a subscription, and sends the cached event of a cache channel.
     fn confirm_subscription<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -173,7 +175,8 @@ impl PubSub {
         }
     }
 
-    /// Takes a connection's membership away in the channel; the membership is no longer the connection's.
+    /// Removes a membership from its channel. The caller has already removed it from the
+    /// connection.
     pub(super) fn remove_member<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -219,7 +222,8 @@ impl PubSub {
         }
     }
 
-    /// Removes a channel that has no members.
+    /// Removes a channel without members, and notifies the listener; for an internal channel, the
+    /// watchers of its user.
     pub(super) fn remove_vacant_channel<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -236,8 +240,8 @@ impl PubSub {
         }
     }
 
-    /// Estimated units of a subscription. On a presence channel each member may receive an event,
-    /// and the member list is sent in pieces.
+    /// The estimated cost of a subscription, in units. On a presence channel each member may
+    /// receive an event, and the member list is sent in pieces.
     pub(super) fn units_to_subscribe<T>(
         &self,
         connections: &Connections<T>,
@@ -259,7 +263,8 @@ impl PubSub {
     }
 }
 
-/// Makes this node publish how many subscribers a channel has here, once the turn is over.
+/// Marks a channel so that its subscription count is published to the other nodes at the end of the
+/// turn.
 fn mark_count_changed(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
     if let Some(bus) =
         bus.filter(|_| !channel.is_changed && is_replicated(&channel.name, channel.kind))

@@ -28,7 +28,7 @@ impl<T> Hub<T> {
                     }
                 }
                 Ok(None) => break,
-                Err(violation) => return self.end_broken(id, violation, bounds, now),
+                Err(violation) => return self.close_on_violation(id, violation, bounds, now),
             }
             // The item may have ended the connection; the input after it is discarded.
             if self.connections.has_ended(id) {
@@ -56,7 +56,7 @@ impl<T> Hub<T> {
         self.frames(id, reader, &mut held.bytes, now);
     }
 
-    fn end_broken(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
+    fn close_on_violation(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
         log::debug!("broken frame: {} {}", violation.code, violation.reason);
         let (kind, max, unit) = match violation {
             websocket::TOO_BIG => {

@@ -1,6 +1,6 @@
-//! The end of a WebSocket connection, for its channels: a [`Connections`] closes it, and a
-//! [`PubSub`] removes its memberships in the same call. Also the end of all connections of a user
-//! (protocol section 14.8).
+//! Closes WebSocket connections and removes their memberships in one call, and closes all
+//! connections of a user (protocol section 14.8). The phases of a closing connection are in
+//! `connections/closing`.
 
 use super::connections::Connections;
 use super::ids::{ConnId, Now};
@@ -36,8 +36,7 @@ impl PubSub {
         }
     }
 
-    /// Closes a connection with this code of RFC 6455 or of Pusher and without an error event, and
-    /// removes its memberships.
+    /// Closes a connection with a close frame but no error event, and removes its memberships.
     pub(super) fn send_close<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -61,8 +60,8 @@ impl PubSub {
         now: Now,
     ) {
         let mut ids: Vec<ConnId> = self.signed_in(app, user).to_vec();
-        // Every presence channel is searched: requests of this kind are rare, and an index would
-        // cost each connection memory.
+        // Searches every presence channel: such requests are rare, and an index would cost memory
+        // per connection.
         for (place, channel) in &self.apps[app].channels {
             if !channel.presence.as_deref().is_some_and(|presence| presence.contains(user)) {
                 continue;
@@ -81,7 +80,7 @@ impl PubSub {
         }
     }
 
-    /// Removes the memberships of a subscriber that has closed, and its connection from its app.
+    /// Removes the memberships of a closed subscriber, and its connection from its app.
     fn remove_subscriber<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -96,6 +95,6 @@ impl PubSub {
         connections.work.add(MEMBERSHIP_UNITS);
         self.apps[app].connections -= 1;
         self.bus.iter_mut().for_each(|bus| bus.queue_connection_count(app));
-        log::debug!("{} has gone", subscriber.socket_id);
+        log::debug!("{} disconnected", subscriber.socket_id);
     }
 }

@@ -62,7 +62,7 @@ impl<T> Api<'_, T> {
         }
         self.connections.queue(id, listing.frame(piece, is_complete));
         if let Some(peer) = self.connections.get_mut(id) {
-            // A client that reads its answer is not idle.
+            // A client that reads its response is not idle.
             peer.last_seen_ms = now.ms;
         }
         self.connections.pause(id, now);

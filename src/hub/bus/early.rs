@@ -1,5 +1,6 @@
-//! Envelopes that were received before a missing one that precedes them. They are kept until the
-//! publisher has retransmitted the missing one, so that it need not retransmit all later ones.
+//! Envelopes that arrived before a missing one that precedes them. They are held until the missing
+//! one is retransmitted, so that the later ones need no retransmission. What is missing is found in
+//! `sequence`.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ impl Early {
         Early { envelopes: BTreeMap::new(), bytes: 0, bytes_max, due: None }
     }
 
-    /// Keeps an envelope if there is room. Otherwise its node must retransmit it.
+    /// Holds an envelope if there is room. Otherwise its node must retransmit it.
     pub(in crate::hub) fn hold(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
         let bytes = bytes(&text);
         if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
@@ -35,12 +36,13 @@ impl Early {
         }
     }
 
-    /// The node whose next envelope may be here, and has not been looked up yet.
+    /// The node whose next envelope may be held, and was not looked up yet.
     pub(in crate::hub) fn due(&self) -> Option<NodeId> {
         self.due
     }
 
-    /// Takes the node's envelope with this number. Earlier ones are dropped: their turn has passed.
+    /// Takes the node's envelope with this number. Earlier ones are dropped: they were received
+    /// otherwise.
     pub(in crate::hub) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
         while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
             self.remove(node, seq);
@@ -66,7 +68,7 @@ impl Early {
     }
 }
 
-/// Bytes that an envelope takes, with an estimate for its map entry.
+/// The bytes an envelope takes, with an estimate for its map entry.
 fn bytes(text: &[u8]) -> usize {
     text.len() + 64
 }
@@ -78,10 +80,10 @@ mod tests {
     const NODE: NodeId = NodeId(7);
 
     #[test]
-    fn what_is_early_is_taken_in_order_and_what_came_otherwise_is_dropped() {
+    fn early_envelopes_are_taken_in_order_and_earlier_ones_dropped() {
         let mut early = Early::new(1_000);
         early.advance(NODE);
-        assert_eq!(early.due(), None, "nothing is here");
+        assert_eq!(early.due(), None, "nothing is held");
         for seq in [4, 3, 8, 1, 3] {
             early.hold(NODE, seq, vec![seq as u8; 10]);
         }
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_not_kept() {
+    fn an_envelope_without_room_is_not_held() {
         let mut early = Early::new(100);
         early.hold(NODE, 1, vec![0; 36]);
         early.hold(NODE, 2, vec![0; 1]);

@@ -1,8 +1,9 @@
-//! How far a full sync has come: the state that one node sends to another, a little at a time.
+//! The progress of a full sync: the state that this node sends to another, a little at a time.
+//! `cluster/full_sync` sends it.
 
 /// A full sync in progress.
 pub(in crate::hub) struct FullSync {
-    /// Whether the events of cache channels are sent as well.
+    /// Whether cached events are included.
     pub with_cache: bool,
     pub has_begun: bool,
     pub app: u32,

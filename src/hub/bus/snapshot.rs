@@ -1,25 +1,27 @@
-//! The part of a snapshot that belongs to the bus: written and read by one method each.
+//! The part of a snapshot that belongs to the bus: each method encodes or decodes, depending on the
+//! direction of the codec. What is done with a decoded state is in `cluster/snapshot`.
 
 use super::nodes::Node;
 use super::{Bus, FullSync};
 use crate::proto::envelope::NodeId;
-use crate::proto::snapshot::{Codec, DecodeResult};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 impl Bus {
+    /// Encodes the bus: the Redis channel, and then all that depends on it.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.text(&mut self.session.channel().to_owned())?;
         self.snapshot_rest(c)
     }
 
-    pub(in crate::hub) fn is_same_channel(
-        &self,
-        c: &mut Codec,
-    ) -> Result<bool, crate::proto::snapshot::DecodeError> {
+    /// Decodes the Redis channel. Returns whether it is the one of this bus.
+    pub(in crate::hub) fn is_same_channel(&self, c: &mut Codec) -> Result<bool, DecodeError> {
         let mut channel = String::new();
         c.text(&mut channel)?;
         Ok(channel == self.session.channel())
     }
 
+    /// Makes nodes resynchronise whose state is incomplete after a reload: all nodes if there are
+    /// new apps, otherwise those with rejected facts that have room now.
     pub(in crate::hub) fn request_full_syncs(&mut self, has_new_apps: bool) {
         let facts_max = self.facts_max;
         for node in self.nodes.iter_mut() {
@@ -32,6 +34,7 @@ impl Bus {
         }
     }
 
+    /// Encodes or decodes everything after the Redis channel.
     pub(in crate::hub) fn snapshot_rest(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.id.0)?;
         c.number(&mut self.started_ms)?;
@@ -41,7 +44,7 @@ impl Bus {
         self.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
         self.queue.snapshot(c)?;
         self.nodes.snapshot(c)?;
-        // Whoever was being syncing everything is syncing from the beginning.
+        // A full sync in progress starts again from the beginning.
         let syncing = self.full_sync.as_ref().map(|full_sync| full_sync.with_cache);
         let mut with_cache = match (syncing, self.next_full_sync) {
             (None, again) => again,
@@ -56,7 +59,7 @@ impl Bus {
 }
 
 impl Node {
-    /// Writes it down, or reads it.
+    /// Encodes or decodes the node.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.id.0)?;
         c.option(&mut self.next, Codec::number)?;

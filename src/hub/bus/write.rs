@@ -1,15 +1,15 @@
-//! What this node writes to Redis: new envelopes, retransmissions, and envelopes outside the
-//! sequence.
+//! Writes to Redis: new envelopes, retransmissions, and items outside the sequence. Queued
+//! envelopes are in `queue`.
 
 use super::Bus;
 use crate::proto::envelope::{self, Item};
 
 impl Bus {
-    /// Writes as much as the window to Redis has room for. Retransmissions get half of the window
-    /// and new envelopes the other half, so that neither waits until the other is complete.
+    /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
+    /// get half of the window, so that neither waits for the other to complete.
     pub(in crate::hub) fn write(&mut self, now_ms: u64) {
-        // This node sends no second heartbeat until it receives the first back: as it would
-        // acknowledge nothing, the other nodes would reconnect.
+        // Until this node receives its first heartbeat back, it sends no second one: it would
+        // acknowledge nothing, and the other nodes would reconnect.
         if self.session.is_up()
             && !self.session.awaits_first_echo()
             && let Some(text) = self.unsequenced(now_ms)
@@ -28,7 +28,7 @@ impl Bus {
         }
     }
 
-    /// The items outside the sequence, as an envelope without a number.
+    /// The pending items outside the sequence, as an envelope without a number.
     pub(in crate::hub) fn unsequenced(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
         if std::mem::take(&mut self.hello_due) {
@@ -72,5 +72,5 @@ impl Bus {
     }
 }
 
-/// Silent nodes listed in a heartbeat at most, so that forged ids do not make it long.
+/// The most silent nodes listed in a heartbeat, so that forged ids do not make it long.
 const SILENT_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! Several nodes: what the hub does with what other nodes publish, and what it publishes for them.
-//! The sequence of envelopes and the session with Redis are in `bus`.
+//! Several nodes: the hub's side of the messages from and to other nodes, and the calls for the
+//! socket to Redis. The sequence of envelopes and the session with Redis are in `bus`.
 
 mod full_sync;
 mod receive;
@@ -17,8 +17,8 @@ use super::pubsub::PubSub;
 use crate::proto::envelope::Item;
 
 impl<T> Hub<T> {
-    /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
-    /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
+    /// What to do with the socket to Redis; [`BusWant::Nothing`] with a single node. Called at the
+    /// end of every turn; afterwards [`Hub::bus_outbox`] contains the output.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
         self.pubsub.publish_changes();
         self.pubsub.continue_full_sync(now);
@@ -36,7 +36,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
+    /// The socket to Redis could not be connected, or was closed; `why` is a clause for the log.
     pub fn bus_lost(&mut self, why: &str, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.session.disconnected(why, &mut self.random, now.ms);
@@ -91,7 +91,7 @@ impl<T> Hub<T> {
             || (self.connections.work.has_turns() && self.connections.has_write_backlog())
     }
 
-    /// Handles the input from Redis that was held.
+    /// Handles held input from Redis.
     pub fn bus_resume(&mut self, now: Now) {
         let held = self
             .pubsub
@@ -109,12 +109,12 @@ impl<T> Hub<T> {
         self.pubsub.bus.as_ref().is_some_and(|bus| bus.has_input())
     }
 
-    /// What is to be written to Redis.
+    /// The output for Redis.
     pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
         Some(self.pubsub.bus.as_mut()?.session.outbox())
     }
 
-    /// Tells the other nodes that this one goes, as the last it says.
+    /// Sends a goodbye to the other nodes. This node publishes nothing afterwards.
     pub fn bus_leave(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.publish(&Item::Goodbye);
@@ -124,17 +124,17 @@ impl<T> Hub<T> {
         }
     }
 
-    /// How many other nodes are here, and what went between them; `None` where there is one node.
+    /// The number of other live nodes, and the counters; `None` with a single node.
     pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
         self.pubsub.bus.as_ref().map(|bus| (bus.nodes.live_count(), bus.counters))
     }
 
-    /// Whether Redis is connected and delivers what this node publishes.
+    /// Whether Redis is connected and delivers the messages of this node.
     pub fn is_bus_up(&self) -> bool {
         self.pubsub.bus.as_ref().is_some_and(|bus| bus.session.delivers())
     }
 
-    /// Does what is due: forgets nodes that are silent, and shows that this one is not.
+    /// Sends the heartbeat if it is due, and removes silent nodes.
     pub(in crate::hub) fn tick_bus(&mut self, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         bus.now_ms = now.ms;
@@ -158,7 +158,7 @@ impl<T> Hub<T> {
 }
 
 impl PubSub {
-    /// Says how many subscribers and connections there are where that has changed.
+    /// Publishes the subscription and connection counts that have changed.
     fn publish_changes(&mut self) {
         let Some(bus) = &mut self.bus else { return };
         for index in std::mem::take(&mut bus.changed_apps) {

@@ -1,5 +1,5 @@
-//! What other nodes send: whether it is the next of their sequence, and what follows from it. What
-//! is said of channels and users is in `remote_state`.
+//! Messages from other nodes: checks the sequence of envelopes and handles their items. Items about
+//! channels and users are applied in `remote_state`.
 
 use super::super::Hub;
 use super::super::bus::{FullSync, Node, SequenceCheck, Unfinished};
@@ -52,11 +52,12 @@ impl<T> Hub<T> {
                 return self.hold_envelope(text, handled);
             }
             match (Item::read(raw.get()), envelope.seq) {
-                // What stood behind it, of a node that is not here any more, would stay for good.
+                // Items after a goodbye are ignored: facts of a departed node would never be
+                // removed.
                 (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
                 (Some(item), Some(_)) => self.handle_sequenced(at, item, now),
                 (Some(item), None) => self.handle_unsequenced(at, &item, now),
-                // A later release may have said it.
+                // A later release may have sent an item that is unknown to this one.
                 (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
         }
@@ -71,13 +72,15 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Holds an envelope whose first `items` items were handled.
     fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.unfinished = Some(Unfinished { text, items });
         }
     }
 
-    /// Forgets what was at nodes that have been silent for too long, and in time the nodes.
+    /// Removes the facts of nodes that have been silent for the lease, and later the nodes
+    /// themselves.
     pub(in crate::hub) fn expire_nodes(&mut self, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let (lease_ms, retention_ms) = (bus.lease_ms, bus.retention_ms);
@@ -93,11 +96,11 @@ impl<T> Hub<T> {
                 bus.early.drop_node(id);
                 let others = bus.nodes.live_count();
                 log::warn!(
-                    "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
-                     connections and users do not count any more; other nodes: {others}"
+                    "node {id} timed out after {lease_ms} ms of silence (limits.node_lease_ms): its \
+                     connections and users no longer count; other nodes: {others}"
                 );
                 if others == 0 {
-                    log::warn!("the API answers for this node alone");
+                    log::warn!("no other node is connected: API responses cover this node only");
                 }
                 self.pubsub.remove_facts(&mut self.connections, at, false, now);
             } else if now.ms >= node.last_seen_ms + lease_ms + retention_ms {
@@ -106,7 +109,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Does what an item of a sequence says.
+    /// Handles an item of a numbered envelope.
     fn handle_sequenced(&mut self, at: usize, item: Item<'_>, now: Now) {
         match item {
             Item::Event(event) => self.receive_event(at, &event, now),
@@ -135,7 +138,7 @@ impl<T> Hub<T> {
         log::info!("node {id} has left; other nodes: {}", bus.nodes.live_count());
     }
 
-    /// Passes an event of another node on to the subscribers here.
+    /// Delivers an event of another node to the subscribers of this node.
     fn receive_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
         let Some(&app) = self.pubsub.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.pubsub.bus else { return };
@@ -160,8 +163,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Whether the full sync that the node begins is the wanted one: one without the events of
-    /// cache channels may be for another node.
+    /// Begins to receive a full sync, if it is the requested one: a sync without cached events may
+    /// be meant for another node.
     fn begin_sync(&mut self, at: usize, kept: bool) -> bool {
         let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
         let wants = |node: &&mut Node| !node.is_synced && (kept || !node.wants_cache);
@@ -177,6 +180,7 @@ impl<T> Hub<T> {
         self.pubsub.remove_facts(&mut self.connections, at, true, now);
     }
 
+    /// Handles an item of an envelope without a number.
     fn handle_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         match *item {
@@ -206,8 +210,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// Whether a node may send this event to this channel. A client event may have no reserved name,
-/// which the client's node has checked; an API event may have only that of a user's channel.
+/// Whether another node may send this event to this channel. The node of a client rejects client
+/// events to reserved channels; API events may go to user channels, but not to internal ones.
 fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     let is_of_client = event.clock == 0 || event.user.is_some();
     match Kind::of(channel).access {

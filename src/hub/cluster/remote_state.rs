@@ -1,9 +1,9 @@
-//! What is known of other nodes: their connections, the subscribers of their channels, the users
-//! of their presence channels; and which events local subscribers get for it.
+//! The state of other nodes: their connections, the subscribers of their channels, the users of
+//! their presence channels; and the events that local subscribers receive when it changes.
 //!
-//! A fact is true by itself, so that receiving it twice changes nothing. When a node begins a full
-//! sync, everything known of it becomes stale until the node sends it again; what is still stale at
-//! the end is forgotten. So no `member_removed` is sent for a user that is still present.
+//! Each item is a fact that can be applied twice without effect. When a node begins a full sync,
+//! all of its facts become stale until the node sends them again; those that are still stale at the
+//! end are removed. So no `member_removed` is sent for a user that is still present.
 
 use std::rc::Rc;
 
@@ -157,8 +157,8 @@ impl PubSub {
         self.remove_if_vacant(connections, app, place);
     }
 
-    /// The place of the channel a fact is about, made if there was none; `None` when the node has
-    /// told too many.
+    /// The place of the channel that a fact is about; the channel is created if necessary. `None`
+    /// if the node has too many facts already.
     fn place_for_fact<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -175,8 +175,8 @@ impl PubSub {
             if node.facts >= max {
                 if !std::mem::replace(&mut node.has_rejected_facts, true) {
                     log::warn!(
-                        "node {} has more than {max} channels and users (limits.node_facts): \
-                         the others are not known here",
+                        "node {} has more than {max} channels and users (limits.node_facts); \
+                         the rest is ignored",
                         node.id
                     );
                 }
@@ -203,7 +203,7 @@ impl PubSub {
         }
     }
 
-    /// Recounts the facts of each node: the saved state does not contain the numbers.
+    /// Recounts the facts of each node, as the saved state does not contain their number.
     pub(in crate::hub) fn recount_facts(&mut self) {
         let facts = self.facts();
         let Some(bus) = &mut self.bus else { return };
@@ -212,7 +212,7 @@ impl PubSub {
         }
     }
 
-    /// The number of known channels and users of each node, by place.
+    /// The number of facts of each node, by place.
     fn facts(&self) -> [u32; PLACES] {
         let mut facts = [0; PLACES];
         let channels = self.apps.iter().flat_map(|app| app.channels.iter());
@@ -220,7 +220,7 @@ impl PubSub {
         facts
     }
 
-    /// Checks that each node's number of facts is right.
+    /// Checks that the number of facts of each node is right.
     pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
         let facts = self.facts();
         let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
@@ -240,14 +240,14 @@ impl PubSub {
         }
     }
 
-    /// Doubts everything known of a node, which tells it anew.
+    /// Marks all facts of a node as stale.
     pub(in crate::hub) fn mark_stale(&mut self, at: usize) {
         for app in self.apps.iter_mut() {
             app.channels.iter_mut().for_each(|(_, channel)| channel.mark_stale(at));
         }
     }
 
-    /// Forgets what is known of a node: all of it, or what is stale.
+    /// Removes the facts of a node: all of them, or the stale ones.
     pub(in crate::hub) fn remove_facts<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -278,7 +278,7 @@ impl PubSub {
         }
     }
 
-    /// Forgets the facts about apps that were removed from the configuration. Later items about
+    /// Removes the facts about apps that were removed from the configuration. Later items about
     /// these apps are ignored.
     pub(in crate::hub) fn remove_facts_of_orphaned_apps<T>(
         &mut self,
@@ -295,7 +295,7 @@ impl PubSub {
         }
     }
 
-    /// Places of nodes with known channels, users or connections.
+    /// The places of nodes with facts or connections.
     pub(in crate::hub) fn known_places(&self) -> Vec<usize> {
         let facts = self.facts();
         let has_connections = |at| self.apps.iter().any(|app| app.elsewhere.has(at));
@@ -330,9 +330,9 @@ impl PubSub {
         }
     }
 
-    /// Whether a name is short enough to be one of a channel.
+    /// Whether a name is short enough to be a channel name.
     pub(in crate::hub) fn is_name(&self, name: &str) -> bool {
-        // Four bytes are the most a character takes; the hub's own names have a prefix.
+        // A character has at most four bytes; names of internal channels have a prefix.
         name.len() <= 4 * self.limits.channel_name_length as usize + 32
     }
 }

@@ -1,13 +1,15 @@
-//! Saves and restores this node's place among the other nodes: its id, the envelopes that others may
-//! not have received, and how far each of them has been received. The session with Redis is opened
-//! again, and what was lost with it is retransmitted, as after any outage.
+//! Saves and restores this node's membership in the cluster: its id, the envelopes that other nodes
+//! may not have received, and the progress of each node. The session with Redis is not saved: after
+//! it is opened again, lost messages are retransmitted, as after any outage. The layout is in
+//! `bus/snapshot`.
 
 use super::super::Hub;
 use super::super::ids::Now;
 use crate::proto::snapshot::{Codec, DecodeResult};
 
 impl<T> Hub<T> {
-    /// Says what there is to say, so that nothing is half said.
+    /// Handles all held input and queues all pending items, so that no item is handled or sent in
+    /// part.
     pub(in crate::hub) fn flush_bus(&mut self, now: Now) {
         while self.bus_has_input() {
             self.bus_resume(now);
@@ -16,7 +18,7 @@ impl<T> Hub<T> {
         self.pubsub.bus.iter_mut().for_each(|bus| bus.seal(now.ms));
     }
 
-    /// Writes down the place among the others, if there is one.
+    /// Saves the bus, if there is one.
     pub(in crate::hub) fn save_bus(&mut self, c: &mut Codec) -> DecodeResult {
         let mut bytes = Vec::new();
         if let Some(bus) = &mut self.pubsub.bus {
@@ -27,7 +29,7 @@ impl<T> Hub<T> {
         c.bytes(&mut bytes)
     }
 
-    /// Takes the connection to Redis of the hub that was before, to the same Redis.
+    /// Takes over the session with Redis from the previous hub; the Redis is the same.
     pub(in crate::hub) fn keep_session(&mut self, before: &mut Self) {
         if let (Some(bus), Some(before)) = (&mut self.pubsub.bus, &mut before.pubsub.bus) {
             std::mem::swap(&mut bus.session, &mut before.session);
@@ -36,10 +38,10 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Restores this node's place among the others. If the configuration names another channel, or
-    /// a single node, this node starts without one: it knows no other nodes and none of their
-    /// versions. It requests a full sync from all nodes if there are new apps, whose items it has
-    /// ignored until now, and from each node whose facts it rejected and would accept now.
+    /// Restores the bus. If the configuration names another Redis channel, or a single node, the
+    /// saved state is dropped: this node then knows no other nodes and none of their versions.
+    /// Requests a full sync from all nodes if there are new apps, whose items were ignored until
+    /// now; and from each node with rejected facts that have room now.
     pub(in crate::hub) fn restore_bus(
         &mut self,
         c: &mut Codec,

@@ -1,5 +1,5 @@
 //! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
-//! It is skipped and counted as missing: a retransmission would be too long again.
+//! It is skipped and counted as missing, as a retransmission would be too long again.
 
 use super::super::bus::SequenceCheck;
 use super::super::ids::Now;
@@ -30,8 +30,9 @@ impl PubSub {
         (bus.counters.received, bus.counters.missing) =
             (bus.counters.received - 1, bus.counters.missing + 1);
         let Some(node) = bus.nodes.get(at) else { return };
-        // Facts may have been lost with it, so a full sync is requested, but without the events of
-        // cache channels, which may be too long again. During a full sync this would never end.
+        // The message may have contained facts, so a full sync is requested. It excludes cached
+        // events, which may be too long again. While a full sync is in progress no other is
+        // requested, or they would never end.
         if !node.is_syncing {
             (node.is_synced, node.wants_cache) = (false, false);
             node.request_full_sync(now.ms);

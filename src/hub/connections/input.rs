@@ -94,14 +94,14 @@ impl<T> Connections<T> {
         if waits {
             self.pause(id, now);
         }
-        waits || self.has_long_answer(id, now)
+        waits || self.has_long_response(id, now)
     }
 
     /// Whether an HTTP client must read earlier responses first, because they are long. Checked
     /// before each request, as its response may be long as well. A client whose outbox exceeded the
     /// limit gets no more requests handled: it is about to be dropped.
-    pub(in crate::hub) fn has_long_answer(&mut self, id: ConnId, now: Now) -> bool {
-        let bytes_max = ANSWER_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
+    pub(in crate::hub) fn has_long_response(&mut self, id: ConnId, now: Now) -> bool {
+        let bytes_max = UNREAD_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
         let is_long = |peer: &Peer<T>| {
             matches!(peer.phase, Phase::Request(_))
                 && (peer.outbox.bytes() > bytes_max || peer.marks.has(Mark::TooSlow))
@@ -200,4 +200,4 @@ impl<T> Connections<T> {
 
 /// While more bytes than this wait in its outbox, no further request of an HTTP client is handled.
 /// A socket accepts about this much at once.
-const ANSWER_BYTES_MAX: usize = 65_536;
+const UNREAD_BYTES_MAX: usize = 65_536;

@@ -133,11 +133,11 @@ impl<T> Connections<T> {
             self.schedule_in(id, lane);
             return true;
         }
-        self.has_long_answer(id, now)
+        self.has_long_response(id, now)
     }
 
     /// Queues a response, and closes the connection unless it is kept alive.
-    pub(in crate::hub) fn answer(
+    pub(in crate::hub) fn respond(
         &mut self,
         id: ConnId,
         head: &Head<'_>,

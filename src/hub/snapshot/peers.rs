@@ -1,4 +1,4 @@
-//! One connection, but for its memberships, which its channels carry.
+//! Encodes and decodes a connection. Its memberships are saved with the channels, in `snapshot`.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::hub::peer::{
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Reader;
 
-/// A connection of which nothing is known but its socket.
+/// A connection with an empty state, to decode into.
 pub(super) fn blank<T>(io: T) -> Peer<T> {
     Peer {
         io,
@@ -25,7 +25,7 @@ pub(super) fn blank<T>(io: T) -> Peer<T> {
 }
 
 impl<T> Peer<T> {
-    /// Writes it down, or reads it.
+    /// Encodes or decodes the connection.
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         address(&mut self.address, c)?;
         c.number(&mut self.last_seen_ms)?;

@@ -1,7 +1,7 @@
-//! The layout of a hub that is written down, and whether its version names it.
+//! The layout of a saved state, and whether its version identifies it.
 //!
-//! `tests/state` holds a state of this version and of released ones: a hub with a value of its own
-//! in every field, in hexadecimal digits.
+//! `tests/state` holds a state of this version and of released ones, in hexadecimal digits: a hub
+//! with a distinct value in every field.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -121,7 +121,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     subscriber.liveness = liveness;
     subscriber.reader = Reader::default();
     // Half of a header; a ping within a message of several frames; half of a frame.
-    let said: [&[u8]; 3] = [
+    let input: [&[u8]; 3] = [
         &[0x81, 0x85],
         &[
             0x01,
@@ -145,7 +145,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
         &[0x02, 0x81, 0, 0, 0, 0, 7, 0x80, 0x89, 9, 8, 7, 6, 5],
     ];
     let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true };
-    let mut bytes = said[n as usize].to_vec();
+    let mut bytes = input[n as usize].to_vec();
     while subscriber.reader.next(&mut bytes, &mut 0, bounds).unwrap().is_some() {}
     id
 }
@@ -256,7 +256,7 @@ fn bytes(digits: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_layout_of_a_state_is_the_one_that_its_version_names() {
+fn a_state_has_the_layout_of_its_version() {
     let version = state_version();
     let state = digits(&complete().save(NOW, |_, ()| 7).unwrap());
     let Some((_, before)) = STATES.into_iter().find(|(name, _)| *name == version) else {
@@ -273,7 +273,7 @@ fn the_layout_of_a_state_is_the_one_that_its_version_names() {
 }
 
 #[test]
-fn a_state_of_another_version_is_refused_by_its_name() {
+fn a_state_of_another_version_is_rejected() {
     for (version, digits) in STATES {
         let state = bytes(digits);
         let mut hub = Hub::new(&config(), [1; 32], NOW);
