@@ -1,12 +1,13 @@
-//! How many connections there are from each address, so that no one address has all of them.
+//! Counts the connections of each client address, so that no single address can use up all
+//! connections. The limit is checked in `connections/addresses`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::random::Hashing;
 
-/// Connections by address. An entry takes 17 bytes and the table at most 16/7 of that; clients
-/// behind a proxy of a private network take none.
+/// Connections by address. An entry takes 17 bytes, and the table at most 16/7 of that per entry;
+/// connections from a proxy in a private network take none.
 pub(crate) struct Addresses(HashMap<u64, u32, Hashing>);
 
 impl Addresses {
@@ -14,14 +15,14 @@ impl Addresses {
         Addresses(HashMap::with_hasher(hashing))
     }
 
-    /// One more connection from this address.
+    /// Adds a connection from this address.
     pub(crate) fn add(&mut self, address: Option<IpAddr>) {
         if let Some(key) = address.and_then(key) {
             *self.0.entry(key).or_default() += 1;
         }
     }
 
-    /// One less.
+    /// Removes a connection from this address.
     pub(crate) fn remove(&mut self, address: Option<IpAddr>) {
         let Some(key) = address.and_then(key) else { return };
         let Some(count) = self.0.get_mut(&key) else { return };
@@ -30,33 +31,33 @@ impl Addresses {
             return;
         }
         self.0.remove(&key);
-        // A storm of addresses leaves no more room behind than four times what those who are
-        // left need.
+        // After a peak, the table keeps at most four times the capacity that the remaining
+        // addresses need.
         if self.0.len() * 4 < self.0.capacity() {
             self.0.shrink_to(self.0.len() * 2);
         }
     }
 
-    /// How many there are; 0 for addresses that are not counted.
+    /// The number of connections; 0 for addresses that are not counted.
     pub(crate) fn count(&self, address: Option<IpAddr>) -> u32 {
         address.and_then(key).and_then(|key| self.0.get(&key)).copied().unwrap_or_default()
     }
 }
 
-/// What stands for an address: an IPv4 address whole, of an IPv6 address the network. Those of
-/// this machine and of private networks, where proxies are, have none: all clients of a site may
-/// come from one of them.
+/// The key of an address: a whole IPv4 address, or the /64 network of an IPv6 address. Addresses of
+/// this machine and of private networks have no key: a proxy there may forward all clients of a
+/// site.
 fn key(address: IpAddr) -> Option<u64> {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            // 100.64.0.0/10 is what providers and clouds use within their own networks.
+            // 100.64.0.0/10 is used by providers and clouds within their networks.
             let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64;
             let is_near = v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared;
             (!is_near).then(|| u64::from(v4.to_bits()))
         }
         IpAddr::V6(v6) => {
             let is_near = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
-            // The networks of IPv4's size, 0::/32, belong to nobody.
+            // The networks below 2^32, which share keys with IPv4, are not allocated.
             (!is_near).then(|| (v6.to_bits() >> 64) as u64)
         }
     }
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn where_proxies_are_nobody_is_counted() {
+    fn private_addresses_are_not_counted() {
         let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
         for text in [
             "127.0.0.1",
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_have_gone_leave_nothing_behind() {
+    fn removed_addresses_free_the_table() {
         let mut addresses = Addresses::new(Random::new([0; 32]).hashing());
         let all = || (0..10_000_u32).map(|n| Some(IpAddr::from((0x0800_0000 + n).to_be_bytes())));
         all().for_each(|address| addresses.add(address));

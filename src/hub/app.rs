@@ -1,4 +1,5 @@
-//! One application: its settings, its signer, its channels. Nothing is shared between two.
+//! One application: its settings, its signer, its channels and its cache. Apps share nothing with
+//! each other; the list of apps is in `pubsub`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -20,11 +21,11 @@ pub(crate) struct App {
     pub cache: Cache,
     /// Open WebSocket connections.
     pub connections: u32,
-    /// Those at other nodes.
+    /// The same, at other nodes.
     pub elsewhere: Elsewhere,
 }
 
-/// Connections of an app at other nodes, by the numbers of the nodes.
+/// Connections of an app at other nodes, by the place of each node.
 #[derive(Default)]
 pub(crate) struct Elsewhere(pub Vec<u32>);
 
@@ -36,7 +37,7 @@ impl Elsewhere {
         self.0.get_mut(node).into_iter().for_each(|place| *place = count);
     }
 
-    /// Whether the node with this number has connections of the app.
+    /// Whether the node at this place has connections of the app.
     pub(crate) fn has(&self, node: usize) -> bool {
         self.0.get(node).is_some_and(|count| *count > 0)
     }
@@ -65,23 +66,24 @@ impl App {
         u64::from(self.connections) + elsewhere.sum::<u64>()
     }
 
-    /// The place of a channel somebody is in.
+    /// The place of an occupied channel.
     pub(crate) fn place(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
     }
 
-    /// A channel somebody is in.
+    /// An occupied channel.
     pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.get(self.place(name)? as usize)
     }
 
-    /// The same, to be changed.
+    /// An occupied channel, mutably.
     pub(crate) fn channel_mut(&mut self, name: &str) -> Option<&mut Channel> {
         let place = self.place(name)?;
         self.channels.get_mut(place as usize)
     }
 
-    /// The place of a channel, made if nobody is in it; says whether it was.
+    /// The place of a channel, which is created if it is not occupied. Returns whether it was
+    /// created.
     pub(crate) fn occupy(&mut self, name: &str, kind: Kind) -> (u32, bool) {
         if let Some(place) = self.place(name) {
             return (place, false);
@@ -93,7 +95,7 @@ impl App {
         (place, true)
     }
 
-    /// Forgets a channel that nobody is in any more.
+    /// Removes a channel without members.
     pub(crate) fn vacate(&mut self, place: u32) -> Option<Channel> {
         let channel = self.channels.try_remove(place as usize)?;
         self.by_name.remove(&channel.name);
@@ -104,7 +106,7 @@ impl App {
         Some(channel)
     }
 
-    /// Channels that stand in lists and counts.
+    /// Channels that the API lists and counts.
     pub(crate) fn listed_channels(&self) -> impl Iterator<Item = &Channel> {
         self.channels.iter().map(|(_, channel)| channel).filter(|c| c.kind.is_listed())
     }

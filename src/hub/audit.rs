@@ -1,6 +1,6 @@
-//! Whether the hub's books agree with each other. Memberships are held both ways, and bytes are
-//! counted as they come and go; here everything is counted anew. It walks all there is, for tests,
-//! simulation and fuzzing; a server never calls it.
+//! Consistency checks of the hub. Memberships are stored on both sides, and bytes are counted as
+//! they are added and removed; the audit counts everything again. It visits the whole state, for
+//! tests, simulation and fuzzing; a server never calls it.
 
 use super::Hub;
 use super::channel::Access;
@@ -8,20 +8,20 @@ use super::ids::ConnId;
 use super::peer::{Membership, Peer, Phase};
 
 impl<T> Hub<T> {
-    /// Looks at everything.
+    /// Checks the whole state.
     ///
     /// # Errors
     ///
-    /// The first two books that disagree.
+    /// The first inconsistency.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
         let mut connections = vec![0; self.pubsub.apps.len()];
         for id in self.connections.ids() {
             let Some(peer) = self.connections.get(id) else {
-                return Err(format!("{id:?} is nobody"));
+                return Err(format!("{id:?} is not a connection"));
             };
             if !peer.outbox.is_sound() {
-                return Err(format!("the outbox of {id:?} counts wrong"));
+                return Err(format!("the byte count of the outbox of {id:?} is wrong"));
             }
             if let Some(subscriber) = peer.subscriber() {
                 connections[subscriber.app as usize] += 1;
@@ -30,14 +30,15 @@ impl<T> Hub<T> {
         }
         for (app, connections) in (0..).zip(connections) {
             if self.pubsub.apps[app].connections != connections {
-                return Err(format!("app {app} counts its connections wrong"));
+                return Err(format!("the connection count of app {app} is wrong"));
             }
             self.audit_app(app)?;
         }
         self.pubsub.audit_facts()
     }
 
-    /// Says what is left once everybody has gone and every time is over; `None` when nothing is.
+    /// What is left after all connections have closed and all deadlines have passed; `None` if
+    /// nothing is.
     #[doc(hidden)]
     pub fn remains(&self) -> Option<&'static str> {
         let rest = [
@@ -50,22 +51,26 @@ impl<T> Hub<T> {
             ("deadlines", self.connections.wheel.next_ms().is_some()),
             ("channels", self.pubsub.apps.iter().any(|app| !app.channels.is_empty())),
             ("connections of an app", self.pubsub.apps.iter().any(|app| app.connections > 0)),
-            ("kept events", self.pubsub.apps.iter().any(|app| !app.cache.is_empty())),
+            ("cached events", self.pubsub.apps.iter().any(|app| !app.cache.is_empty())),
         ];
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)
     }
 
-    /// Each membership of a connection stands in its channel, at its index, and as its user.
+    /// Checks that each membership of a connection is in its channel, at its index, and with its
+    /// user.
     fn audit_memberships(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
         let Phase::Open(subscriber) = &peer.phase else { return Ok(()) };
         let app = &self.pubsub.apps[subscriber.app];
-        let mut own_seats = 0;
+        let mut internal_memberships = 0;
         for Membership { channel, index, user } in &subscriber.memberships {
             let Some(channel) = app.channels.get(*channel as usize) else {
-                return Err(format!("{id:?} sits in a channel that is gone"));
+                return Err(format!("{id:?} is a member of a channel that does not exist"));
             };
             if channel.members.get(*index as usize) != Some(&id) {
-                return Err(format!("{id:?} is not where it sits in {}", channel.name));
+                return Err(format!(
+                    "{id:?} is not at its index among the members of {}",
+                    channel.name
+                ));
             }
             let presence = channel.presence.as_ref();
             let knows = |user: &str| presence.is_some_and(|presence| presence.contains(user));
@@ -74,20 +79,23 @@ impl<T> Hub<T> {
                 None => presence.is_none(),
             };
             if !is_right {
-                return Err(format!("{id:?} is not who it is in {}", channel.name));
+                return Err(format!("{id:?} has the wrong user in {}", channel.name));
             }
-            own_seats += u32::from(channel.kind.access == Access::Internal);
+            internal_memberships += u32::from(channel.kind.access == Access::Internal);
         }
         if !subscriber.memberships.is_sorted_by(|a, b| a.channel < b.channel) {
             return Err(format!("the memberships of {id:?} are not sorted"));
         }
-        match subscriber.user.as_ref().map_or(0, |user| user.own_seats) == own_seats {
+        match subscriber.user.as_ref().map_or(0, |user| user.internal_memberships)
+            == internal_memberships
+        {
             true => Ok(()),
-            false => Err(format!("{id:?} counts its memberships wrong")),
+            false => Err(format!("the count of internal memberships of {id:?} is wrong")),
         }
     }
 
-    /// Each member of a channel has a membership in it, and each channel is found by its name.
+    /// Checks that each member of a channel has a membership in it, and that each channel is found
+    /// by its name.
     fn audit_app(&self, index: u32) -> Result<(), String> {
         let app = &self.pubsub.apps[index];
         for (place, channel) in &app.channels {
@@ -96,7 +104,7 @@ impl<T> Hub<T> {
                 return Err(format!("{name} is not found by its name"));
             }
             if channel.is_vacant() {
-                return Err(format!("{name} stays though nobody is in it"));
+                return Err(format!("{name} exists without members"));
             }
             for (at, &member) in (0..).zip(&channel.members) {
                 let subscriber = self.connections.subscriber(member);
@@ -108,12 +116,12 @@ impl<T> Hub<T> {
             }
             let presence = channel.presence.as_ref();
             if presence.is_some_and(|presence| !presence.is_sound(channel.members.len())) {
-                return Err(format!("{name} counts its users wrong"));
+                return Err(format!("the counts of the users of {name} are wrong"));
             }
         }
         match app.cache.is_sound() {
             true => Ok(()),
-            false => Err(format!("the cache of app {index} counts wrong")),
+            false => Err(format!("the counts of the cache of app {index} are wrong")),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Whether a connection may subscribe to a channel, and as which member of a presence channel
-//! (protocol sections 6, 7 and 9). Nothing is changed here.
+//! (protocol sections 6, 7 and 9). These methods change nothing; `subscribe` does.
 
 use std::rc::Rc;
 
@@ -13,6 +13,7 @@ use crate::config::LimitKind;
 use crate::proto::message::{self, Subscribe};
 
 impl PubSub {
+    /// Checks the length and the characters of a channel name.
     pub(super) fn check_name(
         &self,
         app: u32,
@@ -56,21 +57,21 @@ impl PubSub {
         Ok(())
     }
 
-    /// Whether the connection may have the channel, and as whom.
+    /// Checks the subscription's signature. Returns the member, for a presence channel.
     pub(super) fn authorize<T>(
         &self,
         connections: &Connections<T>,
         id: ConnId,
         kind: Kind,
-        asked: &Subscribe,
+        request: &Subscribe,
     ) -> Result<Option<Member>, ClientError> {
-        let channel = &asked.channel;
+        let channel = &request.channel;
         let unauthorized = |detail| {
             let error = "The connection is unauthorized.";
             Err(ClientError::unauthorized(detail).about(channel, "AuthError", error, 401))
         };
         let Some(subscriber) = connections.subscriber(id) else {
-            return unauthorized("the connection has gone");
+            return unauthorized("the connection is closed");
         };
         match kind.access {
             Access::Public => return Ok(None),
@@ -84,9 +85,9 @@ impl PubSub {
             }
             Access::Private | Access::Presence => {}
         }
-        let data = channel_data(asked)?;
+        let data = channel_data(request)?;
         let app = &self.apps[subscriber.app];
-        let auth = asked.auth.as_deref().unwrap_or_default();
+        let auth = request.auth.as_deref().unwrap_or_default();
         let signature = match auth.split_once(':') {
             Some((key, signature)) if key == app.settings.key => signature,
             Some(_) => return unauthorized("signed with the key of another app"),
@@ -95,7 +96,7 @@ impl PubSub {
         let socket_id = subscriber.socket_id.to_string();
         let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
         if !app.signer.verify(&signed, signature) {
-            log::debug!("{socket_id}: the signature should have been over {:?}", signed.concat());
+            log::debug!("{socket_id}: wrong signature; the signed text is {:?}", signed.concat());
             return unauthorized("wrong signature");
         }
         match kind.access {
@@ -136,6 +137,7 @@ impl PubSub {
         })
     }
 
+    /// Checks the limits of the connection and of the presence channel.
     pub(super) fn check_room<T>(
         &self,
         connections: &Connections<T>,
@@ -145,8 +147,8 @@ impl PubSub {
         member: Option<&Member>,
         channel: &str,
     ) -> Result<(), ClientError> {
-        let full = |bound, error: String, detail| {
-            Err(ClientError::new(4200, error.clone(), detail).at(bound).about(
+        let full = |limit, error: String, detail| {
+            Err(ClientError::new(4200, error.clone(), detail).at(limit).about(
                 channel,
                 "LimitReached",
                 error,
@@ -181,7 +183,7 @@ impl PubSub {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return full(LimitKind::PresenceBytes, error, "too large a channel");
+            return full(LimitKind::PresenceBytes, error, "the channel is too large");
         }
         Ok(())
     }
@@ -190,17 +192,17 @@ impl PubSub {
 /// The `channel_data` of a signed subscription; it must be a JSON object. The signed text is
 /// `SOCKET:CHANNEL:DATA`, and a channel name may contain colons: if any text were valid data, a
 /// signature for `private-chat:42` would also be valid for `private-chat` with the data `42`.
-fn channel_data(asked: &Subscribe) -> Result<Option<&str>, ClientError> {
-    let data = asked.channel_data.as_deref().filter(|data| !data.is_empty());
+fn channel_data(request: &Subscribe) -> Result<Option<&str>, ClientError> {
+    let data = request.channel_data.as_deref().filter(|data| !data.is_empty());
     if data.is_some_and(|data| !message::is_object(data)) {
         let refusal = ClientError::malformed("channel_data is no object");
         let error = "channel_data is not a JSON object.";
-        return Err(refusal.about(&asked.channel, "InvalidData", error, 400));
+        return Err(refusal.about(&request.channel, "InvalidData", error, 400));
     }
     Ok(data)
 }
 
-/// Whether the end of a name, after a colon, could be the data of a shorter name.
+/// Whether the part of a name after a colon could be the data of a shorter name.
 fn ends_with_data(name: &str) -> bool {
     let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
     name.trim_ascii_end().ends_with('}') && ends.any(message::is_object)

@@ -1,5 +1,6 @@
-//! The last event of each cache channel of an app (protocol section 9), whether or not anybody is
-//! subscribed, for a time and within a number of bytes.
+//! The cache of an app: the last event of each cache channel, with or without subscribers, limited
+//! in time and in bytes (protocol section 9). Which events are cached is decided in `publish` and
+//! `cluster`.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -9,10 +10,11 @@ use crate::proto::envelope::Version;
 use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket::Frame;
 
-/// Kept events, the oldest to go first.
+/// The cached events of an app; the oldest is dropped first.
 pub(crate) struct Cache {
-    events: HashMap<Rc<str>, Kept, Hashing>,
-    /// Every event kept, in order, with those since replaced: they are passed by their number.
+    events: HashMap<Rc<str>, CachedEvent, Hashing>,
+    /// The stored events in order, by channel and number. Entries of replaced events stay until
+    /// they reach the front; their number no longer matches.
     order: VecDeque<(Rc<str>, u64)>,
     number: u64,
     bytes: usize,
@@ -20,16 +22,11 @@ pub(crate) struct Cache {
     bytes_max: usize,
 }
 
-struct Kept {
-    frame: Frame,
+/// The last event of a channel.
+pub(crate) struct CachedEvent {
+    pub frame: Frame,
+    /// Its number in the order of expiry.
     number: u64,
-    expires_ms: u64,
-    version: Version,
-}
-
-/// A kept event as another node is told of it.
-pub(crate) struct Told<'a> {
-    pub frame: &'a Frame,
     pub expires_ms: u64,
     pub version: Version,
 }
@@ -46,14 +43,14 @@ impl Cache {
         }
     }
 
-    /// Keeps this event of a channel in place of the one before, unless that has a greater
-    /// version: it came later, wherever the two were published.
-    pub(crate) fn keep(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
-        self.keep_remote(channel, frame, self.ttl_ms, version, now_ms);
+    /// Stores an event in place of the channel's previous one, unless the previous one has a
+    /// greater version: then it was published later, possibly at another node.
+    pub(crate) fn store(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {
+        self.store_remote(channel, frame, self.ttl_ms, version, now_ms);
     }
 
-    /// The same of an event that another node has kept for a while, and keeps for so long still.
-    pub(crate) fn keep_remote(
+    /// Stores an event that another node has cached and keeps for another `ttl_ms`.
+    pub(crate) fn store_remote(
         &mut self,
         channel: &str,
         frame: Frame,
@@ -76,34 +73,33 @@ impl Cache {
             None => channel.into(),
         };
         self.order.push_back((Rc::clone(&name), number));
-        self.events.insert(name, Kept { frame, number, expires_ms, version });
+        self.events.insert(name, CachedEvent { frame, number, expires_ms, version });
         self.expire(now_ms);
     }
 
-    /// The event kept of a channel, and for how many seconds it still is.
+    /// The cached event of a channel, and for how many more seconds it is kept.
     pub(crate) fn event(&self, channel: &str, now_ms: u64) -> Option<(&Frame, u64)> {
-        let kept = self.events.get(channel)?;
-        let left_ms = kept.expires_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
-        Some((&kept.frame, left_ms.div_ceil(1_000)))
+        let event = self.events.get(channel)?;
+        let left_ms = event.expires_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
+        Some((&event.frame, left_ms.div_ceil(1_000)))
     }
 
-    /// What is kept, with its number and channel, from behind this number on.
-    pub(crate) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &str, Told<'_>)> {
+    /// The cached events after this number, in order, with their numbers and channels.
+    pub(crate) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &str, &CachedEvent)> {
         let from = self.order.partition_point(|(_, at)| *at <= number);
         self.order.range(from..).filter_map(|(channel, number)| {
-            let Kept { frame, expires_ms, version, .. } =
-                self.events.get(channel).filter(|kept| kept.number == *number)?;
-            let told = Told { frame, expires_ms: *expires_ms, version: *version };
-            Some((*number, &**channel, told))
+            let event = self.events.get(channel).filter(|event| event.number == *number)?;
+            Some((*number, &**channel, event))
         })
     }
 
-    /// Writes down what is kept, or reads and keeps it.
+    /// Encodes the events, or decodes and stores them.
     pub(super) fn snapshot(&mut self, c: &mut Codec, now_ms: u64) -> DecodeResult {
         let mut all: Vec<(String, Option<Frame>, u64, Version)> = self
             .after(0)
-            .map(|(_, channel, told)| {
-                (channel.to_owned(), Some(Frame::clone(told.frame)), told.expires_ms, told.version)
+            .map(|(_, channel, event)| {
+                let frame = Some(Frame::clone(&event.frame));
+                (channel.to_owned(), frame, event.expires_ms, event.version)
             })
             .collect();
         c.list(&mut all, |c, (channel, frame, expires_ms, version)| {
@@ -115,7 +111,7 @@ impl Cache {
         })?;
         for (channel, frame, expires_ms, version) in all.into_iter().filter(|_| c.reads()) {
             if let (Some(frame), Some(ttl_ms)) = (frame, expires_ms.checked_sub(now_ms)) {
-                self.keep_remote(&channel, frame, ttl_ms, version, now_ms);
+                self.store_remote(&channel, frame, ttl_ms, version, now_ms);
             }
         }
         Ok(())
@@ -123,27 +119,27 @@ impl Cache {
 
     /// Resets the versions of the stored events, so that the next event of each channel replaces
     /// the stored one. Versions are only comparable among nodes that are connected to each other.
-    pub(super) fn forget_versions(&mut self) {
-        self.events.values_mut().for_each(|kept| kept.version = (0, 0));
+    pub(super) fn reset_versions(&mut self) {
+        self.events.values_mut().for_each(|event| event.version = (0, 0));
     }
 
-    /// Forgets what is too old or too much. Each event is looked at once here, and once more for
-    /// each replacement, so this costs no more than keeping them did.
+    /// Drops events that are too old or exceed the limit of bytes. Each event is visited once here,
+    /// and once more per replacement, so the amortized cost is that of storing it.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while let Some((channel, number)) = self.order.front() {
-            let kept = self.events.get(channel).filter(|kept| kept.number == *number);
-            let stays = kept.is_some_and(|kept| kept.expires_ms > now_ms);
+            let event = self.events.get(channel).filter(|event| event.number == *number);
+            let stays = event.is_some_and(|event| event.expires_ms > now_ms);
             if stays && self.bytes <= self.bytes_max {
-                // A channel that is published to all the time would otherwise fill the order
-                // with its past behind one that is not.
+                // Frequent events on one channel would otherwise fill the order with replaced
+                // entries after an entry that stays.
                 if self.order.len() <= 2 * self.events.len() + 64 {
                     return;
                 }
                 self.drop_replaced();
                 return;
             }
-            if let Some(kept) = kept {
-                self.bytes -= cost(channel, &kept.frame);
+            if let Some(event) = event {
+                self.bytes -= cost(channel, &event.frame);
                 let channel = Rc::clone(channel);
                 self.events.remove(&channel);
             }
@@ -151,17 +147,17 @@ impl Cache {
         }
     }
 
-    /// Whether the bytes are those of the events, and each event stands in the order once.
+    /// Whether the count of bytes is right, and each event is in the order once.
     pub(super) fn is_sound(&self) -> bool {
-        let bytes: usize = self.events.iter().map(|(name, kept)| cost(name, &kept.frame)).sum();
+        let bytes: usize = self.events.iter().map(|(name, event)| cost(name, &event.frame)).sum();
         let is_live = |(channel, number): &&(Rc<str>, u64)| {
-            self.events.get(channel).is_some_and(|kept| kept.number == *number)
+            self.events.get(channel).is_some_and(|event| event.number == *number)
         };
         let live = self.order.iter().filter(is_live).count();
         self.bytes == bytes && self.bytes <= self.bytes_max && live == self.events.len()
     }
 
-    /// Whether nothing is kept.
+    /// Whether the cache is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.order.is_empty() && self.bytes == 0
     }
@@ -169,12 +165,12 @@ impl Cache {
     fn drop_replaced(&mut self) {
         let events = &self.events;
         self.order.retain(|(channel, number)| {
-            events.get(channel).is_some_and(|kept| kept.number == *number)
+            events.get(channel).is_some_and(|event| event.number == *number)
         });
     }
 }
 
-/// What an event counts as: its bytes, and about what the tables take beside it.
+/// The bytes that an event counts as: those of its texts, and an estimate for its table entries.
 fn cost(channel: &str, frame: &Frame) -> usize {
     frame.len() + channel.len() + 128
 }
@@ -193,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_kept_until_its_time_is_over() {
+    fn an_event_is_cached_until_it_expires() {
         let mut cache = cache(10_000);
-        cache.keep("a", frame(1), (0, 0), 0);
-        cache.keep("a", frame(2), (0, 0), 5_000);
+        cache.store("a", frame(1), (0, 0), 0);
+        cache.store("a", frame(2), (0, 0), 5_000);
         assert_eq!(cache.event("a", 5_001), Some((&frame(2), 10)));
         assert_eq!(cache.event("a", 14_999), Some((&frame(2), 1)));
         assert_eq!(cache.event("a", 15_000), None);
@@ -206,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_there_are_too_many_bytes() {
+    fn the_oldest_events_are_dropped_over_the_byte_limit() {
         let mut cache = cache(1_000);
-        cache.keep("a", frame(400), (0, 0), 0);
-        cache.keep("b", frame(300), (0, 0), 1);
-        cache.keep("a", frame(300), (0, 0), 2);
+        cache.store("a", frame(400), (0, 0), 0);
+        cache.store("b", frame(300), (0, 0), 1);
+        cache.store("a", frame(300), (0, 0), 2);
         assert!(cache.event("b", 3).is_some());
-        cache.keep("c", frame(300), (0, 0), 3);
+        cache.store("c", frame(300), (0, 0), 3);
         assert_eq!(cache.event("b", 3), None);
         assert!(cache.event("a", 3).is_some() && cache.event("c", 3).is_some());
     }
@@ -220,8 +216,8 @@ mod tests {
     #[test]
     fn a_busy_channel_does_not_fill_the_order() {
         let mut cache = cache(1_000_000);
-        cache.keep("quiet", frame(1), (0, 0), 0);
-        (0..10_000).for_each(|_| cache.keep("busy", frame(1), (0, 0), 1));
+        cache.store("quiet", frame(1), (0, 0), 0);
+        (0..10_000).for_each(|_| cache.store("busy", frame(1), (0, 0), 1));
         assert!(cache.order.len() <= 68, "{}", cache.order.len());
         assert!(cache.event("quiet", 2).is_some());
     }

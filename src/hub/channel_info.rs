@@ -1,6 +1,6 @@
-//! The `info` attributes of channels, in Laravel Reverb's order (protocol section 14.2): `occupied`,
-//! `user_count`, `subscription_count`, `cache`. Attributes that do not apply to a channel are
-//! omitted.
+//! The `info` attributes of channels, in Laravel Reverb's order (protocol section 14.2):
+//! `occupied`, `user_count`, `subscription_count`, `cache`. Attributes that do not apply to a
+//! channel are omitted. Which channels are listed is decided in `api`.
 
 use super::app::App;
 use super::channel::Access;
@@ -30,7 +30,7 @@ impl Info {
         flags.into_iter().try_for_each(|flag| c.flag(flag))
     }
 
-    /// Reads a comma list; unknown names ask for nothing.
+    /// Parses a comma-separated list; unknown names are ignored.
     pub(crate) fn parse(list: &str) -> Self {
         let mut info = Info::default();
         for name in list.split(',') {
@@ -45,7 +45,7 @@ impl Info {
         info
     }
 
-    /// The same with `occupied`.
+    /// Adds `occupied`.
     pub(crate) fn with_occupied(mut self) -> Self {
         self.occupied = true;
         self
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_attributes_ask_for_nothing() {
+    fn unknown_attributes_are_ignored() {
         assert_eq!(Info::parse("nonsense,,"), Info::default());
         let both = Info { user_count: true, cache: true, ..Info::default() };
         assert_eq!(Info::parse("cache,user_count"), both);

@@ -1,33 +1,33 @@
-//! The answer to a client whose message is rejected: an error event, and for a subscription an
-//! event that names the channel.
+//! The error sent to a client whose message is rejected: an error event, and for a subscription an
+//! event that names the channel. It is sent by `connections/messages`.
 
 use crate::config::LimitKind;
 use crate::proto::message::Malformed;
 
-/// The answer to a client whose message is rejected.
+/// The error sent to a client whose message is rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ClientError {
     pub code: u16,
     pub message: String,
-    /// Which rule it was, for the log.
+    /// The reason, for the log.
     pub detail: &'static str,
-    /// For a subscription: the channel, what kind of error, a sentence and a status.
+    /// For a subscription: the channel, the kind of error, a sentence and a status.
     pub subscription: Option<(String, &'static str, String, u16)>,
-    /// The bound that was hit, if it was one.
-    pub bound: Option<LimitKind>,
+    /// The limit that was exceeded, if any.
+    pub limit: Option<LimitKind>,
 }
 
 impl ClientError {
     pub(crate) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        ClientError { code, message: message.into(), detail, subscription: None, bound: None }
+        ClientError { code, message: message.into(), detail, subscription: None, limit: None }
     }
 
-    /// The same for a bound that was hit.
-    pub(crate) fn at(self, bound: LimitKind) -> Self {
-        ClientError { bound: Some(bound), ..self }
+    /// Adds the limit that was exceeded.
+    pub(crate) fn at(self, limit: LimitKind) -> Self {
+        ClientError { limit: Some(limit), ..self }
     }
 
-    /// The same, with an error event for a channel in addition.
+    /// Adds an error event for a channel.
     pub(crate) fn about(
         mut self,
         channel: &str,
@@ -39,7 +39,7 @@ impl ClientError {
         self
     }
 
-    /// Laravel Reverb's answer to everything it cannot read.
+    /// The error of Laravel Reverb for all messages that it cannot parse.
     pub(crate) fn malformed(detail: &'static str) -> Self {
         ClientError::new(4200, "Invalid message format", detail)
     }

@@ -1,10 +1,11 @@
-//! Events of clients for the other subscribers of a channel (protocol section 10).
+//! Client events: checks them and delivers them to the other subscribers of a channel (protocol
+//! section 10).
 
 use super::channel::{Access, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
 use super::ids::{ConnId, Now};
-use super::publish::Sent;
+use super::publish::ChannelEvent;
 use super::pubsub::PubSub;
 use crate::config::{ClientEvents, LimitKind};
 use crate::proto::envelope::{self, Item};
@@ -14,8 +15,8 @@ const ON_PUBLIC_CHANNEL: &str = "Client events are only accepted on private and 
 const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";
 
 impl PubSub {
-    /// Passes a client's event on, its data as it was. Who sent it is told on presence channels,
-    /// from the subscription: what a client says of itself is not passed on.
+    /// Delivers a client's event, with its data unchanged. On presence channels the event gets the
+    /// `user_id` of the subscription; a `user_id` that the client sends is ignored.
     pub(super) fn client_event<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -50,7 +51,7 @@ impl PubSub {
             let detail = "a public channel (client_events_on_public_channels is false)";
             return Err(ClientError::new(4009, ON_PUBLIC_CHANNEL, detail));
         }
-        // Only the app may send to a reserved channel, even one that exists only on another node.
+        // Only the app may send to a reserved channel. The channel may exist at another node only.
         if Kind::of(&event.channel).is_reserved() {
             return Err(ClientError::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
@@ -75,7 +76,7 @@ impl PubSub {
         self.deliver(
             connections,
             app,
-            &Sent { name, channel, data, user, order, version: None },
+            &ChannelEvent { name, channel, data, user, order, version: None },
             Some(sender),
             now,
         );

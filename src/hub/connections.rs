@@ -1,10 +1,10 @@
-//! All connections: their phases, outboxes and deadlines, the lanes in which they wait to be read
-//! and written, and how they close. What is put in an outbox, and why, is decided elsewhere; no
-//! channel is known here.
+//! The connections of a hub: their phases, outboxes and deadlines, the lanes in which they wait to
+//! be read and written, and how they close. Other files decide which messages are queued; nothing
+//! in this file or its submodules knows a channel.
 //!
 //! A connection is in one phase, has one valid entry in the wheel, and is in at most one lane of
 //! each kind. [`Connections::retire`] ends the WebSocket phase and returns the subscriber: its
-//! memberships are still in the channels, and the caller removes them at once.
+//! memberships are still in the channels, and the caller must remove them at once.
 
 mod addresses;
 mod closing;
@@ -34,14 +34,14 @@ use super::write_lanes::{WriteLane, WriteLanes};
 use crate::config::{Config, LimitKind, Limits, Network};
 use crate::proto::websocket::{self, Frame};
 
-/// The connections of a hub; `T` is what its owner keeps of each.
+/// The connections of a hub; `T` is the value that the owner of the sockets stores with each.
 pub(crate) struct Connections<T> {
     slab: Slab<Peer<T>>,
-    /// Capacity is released when no more connections than this are left.
-    room_back_at: usize,
-    /// Whether capacity for at least [`WORTH_A_TRIM`] connections was shrunk since the last call of
-    /// [`Connections::take_gave_back`].
-    gave_back: bool,
+    /// Once no more connections than this are left, unused capacity is released.
+    shrink_at: usize,
+    /// Whether capacity for at least [`TRIM_CONNECTIONS_MIN`] connections was released since the
+    /// last call of [`Connections::take_has_shrunk`].
+    has_shrunk: bool,
     lanes: WriteLanes,
     /// Connections whose outbox exceeded its limit, to be dropped before anything is written.
     pub too_slow: Vec<ConnId>,
@@ -55,22 +55,22 @@ pub(crate) struct Connections<T> {
     /// How many connections each address has.
     pub addresses: Addresses,
     trusted_proxies: Vec<Network>,
-    /// The stop of the server, once it has begun.
+    /// The state of an orderly stop, if one has begun.
     pub drain: Option<Drain>,
-    /// Connections of removed apps, until they are closed.
+    /// Connections of removed apps that are yet to be closed.
     pub orphans: Option<Staggered>,
-    /// API requests whose head was checked and whose body has not arrived whole.
+    /// API requests whose head was accepted and whose body is incomplete.
     pub api_requests: u32,
-    /// The `Date` header, and the second it is of.
+    /// The cached `Date` header, after the second (Unix time) for which it was formatted.
     date: (u64, String),
     pub listener: Option<Box<dyn Listener>>,
     /// The ids of the apps, for the listener.
     pub app_ids: Vec<Rc<str>>,
     pub counters: Counters,
-    /// Bounds the log lines about each limit.
+    /// Throttles the log lines about each limit.
     limit_log: [LogThrottle; LimitKind::ALL.len()],
     pub limits: Limits,
-    /// Bytes of the longest request, head and body.
+    /// The maximum size of a request, head and body.
     pub request_bytes_max: usize,
 }
 
@@ -79,8 +79,8 @@ impl<T> Connections<T> {
         let app_ids: Vec<_> = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
         Connections {
             slab: Slab::new(),
-            room_back_at: 0,
-            gave_back: false,
+            shrink_at: 0,
+            has_shrunk: false,
             lanes: WriteLanes::default(),
             too_slow: Vec::new(),
             wheel: Wheel::new(now.ms),
@@ -105,9 +105,9 @@ impl<T> Connections<T> {
 
     pub(crate) fn insert(&mut self, peer: Peer<T>) -> ConnId {
         let key = self.slab.insert(peer);
-        // Half of the most connections since the last release, so that its cost is spread over as
-        // many that were added.
-        self.room_back_at = self.room_back_at.max(self.slab.len() / 2);
+        // Half of the peak since the last release: the cost of a release is amortized over at least
+        // as many insertions.
+        self.shrink_at = self.shrink_at.max(self.slab.len() / 2);
         ConnId(key as u32)
     }
 
@@ -115,36 +115,36 @@ impl<T> Connections<T> {
         let peer = self.slab.try_remove(id.0 as usize)?;
         self.lanes.cleared(id, &peer);
         if peer.marks.has(Mark::TooSlow) {
-            // The next connection with this id is another.
+            // The id is reused: the entry must not apply to the next connection.
             self.too_slow.retain(|&slow| slow != id);
         }
-        if self.slab.len() <= self.room_back_at {
-            self.gave_back |= self.slab.capacity() >= WORTH_A_TRIM;
+        if self.slab.len() <= self.shrink_at {
+            self.has_shrunk |= self.slab.capacity() >= TRIM_CONNECTIONS_MIN;
             self.slab.shrink_to_fit();
             self.lanes.shrink();
-            self.room_back_at = self.slab.len() / 2;
+            self.shrink_at = self.slab.len() / 2;
         }
         Some(peer)
     }
 
-    /// Whether a worthwhile amount of capacity was released since the last call.
-    pub(crate) fn take_gave_back(&mut self) -> bool {
-        std::mem::take(&mut self.gave_back)
+    /// Whether much capacity was released since the last call.
+    pub(crate) fn take_has_shrunk(&mut self) -> bool {
+        std::mem::take(&mut self.has_shrunk)
     }
 
-    /// Queues an answer for a connection.
+    /// Queues a response for a connection.
     pub(crate) fn queue(&mut self, id: ConnId, frame: Frame) {
-        let lane = WriteLanes::lane_of_answer(frame.len());
+        let lane = WriteLanes::lane_of_response(frame.len());
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
     }
 
-    /// Queues the answer to a request for a connection. If the request published an event for many
-    /// subscribers, the answer is sent after it.
+    /// Queues the response to an HTTP request. If the request published an event to many
+    /// subscribers, the response is sent after the event.
     pub(crate) fn queue_after_event(&mut self, id: ConnId, frame: Frame) {
         let lane = match self.lanes.take_event_for_many() {
             true => WriteLane::Bulk,
-            false => WriteLanes::lane_of_answer(frame.len()),
+            false => WriteLanes::lane_of_response(frame.len()),
         };
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
@@ -160,7 +160,7 @@ impl<T> Connections<T> {
             if peer.outbox.is_empty() { 1 } else { peer.pending_replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
         if is_text && (self.listener.is_some() || log::log_enabled!(log::Level::Debug)) {
-            self.log_answer(id, parts);
+            self.log_sent(id, parts);
         }
         let Some((first, rest)) = parts.split_first() else { return };
         if !self.push(id, Frame::clone(first), lane) {
@@ -174,8 +174,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Logs an answer, and passes it to the listener if the outbox has room for it.
-    fn log_answer(&mut self, id: ConnId, parts: &[Frame]) {
+    /// Logs a response, and passes it to the listener if the outbox has room for it.
+    fn log_sent(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
         if let (Some(subscriber), Some(text)) = (self.subscriber(id), text_of(&frame)) {
             log::debug!("{} < {text}", subscriber.socket_id);
@@ -185,18 +185,18 @@ impl<T> Connections<T> {
 
     fn notify_sent(&mut self, id: ConnId, frame: &Frame) {
         let Some(peer) = self.slab.get(id.0 as usize) else { return };
-        let is_left_out = peer.marks.has(Mark::TooSlow)
+        let is_skipped = peer.marks.has(Mark::TooSlow)
             || peer.outbox.weight() > self.limits.outbox_bytes as usize;
         if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
-            && let Some(text) = text_of(frame).filter(|_| !is_left_out)
+            && let Some(text) = text_of(frame).filter(|_| !is_skipped)
         {
             let app_id = &self.app_ids[subscriber.app as usize];
             listener.message_sent(app_id, subscriber.socket_id, text);
         }
     }
 
-    /// Queues a frame for a connection. Returns whether the outbox had room. Only frames that were
-    /// queued before count: a single frame may be longer than the limit.
+    /// Queues a frame for a connection. Returns `false` if the outbox is over its limit. Only
+    /// frames queued earlier count: a single frame may be longer than the limit.
     #[inline]
     fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
@@ -214,14 +214,14 @@ impl<T> Connections<T> {
         true
     }
 
-    /// Queues another piece of the message whose first piece was pushed.
+    /// Queues a further piece of a message whose first piece was queued.
     fn append(&mut self, id: ConnId, frame: Frame, lane: WriteLane) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         peer.outbox.push(frame);
         self.lanes.pushed(id, peer, lane, false);
     }
 
-    /// Puts a frame in the queues of all members of a channel of this app but one.
+    /// Queues a frame for all members of a channel of this app, except for one of them.
     pub(crate) fn broadcast(
         &mut self,
         app: u32,
@@ -238,22 +238,22 @@ impl<T> Connections<T> {
         self.work.add_bytes(frame.len());
         let lane = self.lanes.lane_of_event(members.len());
         // Count the skipped members: there are fewer of them than recipients.
-        let mut passed_over = 0;
+        let mut skipped = 0;
         for &member in members {
-            // A closing connection may still be in its channels; it receives no more events.
+            // A closing connection may still be a member; it receives no more events.
             match self.subscriber(member) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
                     if self.listener.is_some() {
                         self.notify_sent(member, frame);
                     }
-                    let was_queued = self.push(member, Frame::clone(frame), lane);
-                    passed_over += u64::from(!was_queued);
+                    let is_queued = self.push(member, Frame::clone(frame), lane);
+                    skipped += u64::from(!is_queued);
                 }
-                _ => passed_over += 1,
+                _ => skipped += 1,
             }
         }
-        let told = (members.len() as u64).saturating_sub(passed_over);
-        self.counters.apps[app as usize].sent(told, frame.len());
+        let recipients = (members.len() as u64).saturating_sub(skipped);
+        self.counters.apps[app as usize].sent(recipients, frame.len());
     }
 
     /// Queues these frames for all members of a channel of this app.
@@ -262,14 +262,14 @@ impl<T> Connections<T> {
         if frames.len() < 2 || is_watched {
             return frames.iter().for_each(|frame| self.broadcast(app, members, frame, None));
         }
-        let told_before = self.counters.apps[app as usize].messages_out;
+        let count_before = self.counters.apps[app as usize].messages_out;
         self.broadcast(app, members, &frames.concat().into(), None);
         // `broadcast` counted one message per recipient; count the other frames as well.
         let counters = &mut self.counters.apps[app as usize];
-        counters.messages_out += (counters.messages_out - told_before) * (frames.len() as u64 - 1);
+        counters.messages_out += (counters.messages_out - count_before) * (frames.len() as u64 - 1);
     }
 
-    /// Empties a connection's outbox without sending it.
+    /// Discards the contents of a connection's outbox.
     pub(crate) fn clear_outbox(&mut self, id: ConnId) {
         if let Some(peer) = self.slab.get_mut(id.0 as usize) {
             self.lanes.cleared(id, peer);
@@ -285,8 +285,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Stores whether a connection's socket is full for now. Returns whether the connection is
-    /// paused.
+    /// Stores whether a connection's socket accepts no more data for now. Returns whether the
+    /// connection is paused.
     pub(crate) fn set_blocked(&mut self, id: ConnId, is_blocked: bool) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
         match is_blocked && !peer.outbox.is_empty() {
@@ -296,7 +296,7 @@ impl<T> Connections<T> {
         peer.marks.has(Mark::Paused)
     }
 
-    /// The next connection the shell must look at.
+    /// The next connection to write to or to close.
     pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some((id, mark)) = self.lanes.next() {
             if let Some(peer) = self.slab.get_mut(id.0 as usize)
@@ -309,14 +309,14 @@ impl<T> Connections<T> {
         None
     }
 
-    /// Whether there is such a connection.
+    /// Whether [`Connections::next_dirty`] has more connections.
     pub(crate) fn has_dirty(&self) -> bool {
         !self.lanes.is_empty()
     }
 
-    /// Whether too much waits to be written to sockets that would accept it.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.lanes.is_behind()
+    /// Whether too much output is queued for sockets that would accept it.
+    pub(crate) fn has_write_backlog(&self) -> bool {
+        self.lanes.has_write_backlog()
     }
 
     /// Resets the flag that an event for many subscribers was queued.
@@ -324,7 +324,7 @@ impl<T> Connections<T> {
         self.lanes.take_event_for_many();
     }
 
-    /// Puts a connection on the wheel; what stood there before for it no longer counts.
+    /// Sets a connection's deadline in the wheel. This invalidates its previous entry.
     pub(crate) fn arm(&mut self, id: ConnId, deadline_ms: u64) {
         let tick = self.wheel.tick_for(deadline_ms);
         if let Some(peer) = self.slab.get_mut(id.0 as usize) {
@@ -333,7 +333,7 @@ impl<T> Connections<T> {
         }
     }
 
-    /// The same, unless it is looked at by then anyway.
+    /// Sets a connection's deadline unless it has an earlier one.
     pub(crate) fn arm_by(&mut self, id: ConnId, deadline_ms: u64) {
         let tick = self.wheel.tick_for(deadline_ms);
         if self.get(id).is_some_and(|peer| tick < peer.armed) {
@@ -349,7 +349,7 @@ impl<T> Connections<T> {
         self.slab.get_mut(id.0 as usize)
     }
 
-    /// The WebSocket with this id, if the connection is one and is not closing.
+    /// The subscriber of a connection that is a WebSocket and not closing.
     pub(crate) fn subscriber(&self, id: ConnId) -> Option<&Subscriber> {
         self.get(id)?.subscriber()
     }
@@ -358,7 +358,7 @@ impl<T> Connections<T> {
         self.get_mut(id)?.subscriber_mut()
     }
 
-    /// The membership of a WebSocket in the channel at this place of its app.
+    /// A connection's membership in the channel at this place of its app.
     pub(crate) fn membership(&self, id: ConnId, place: u32) -> Option<&Membership> {
         self.subscriber(id)?.membership(place)
     }
@@ -367,21 +367,21 @@ impl<T> Connections<T> {
         self.slab.len()
     }
 
-    /// All of them, for a look from time to time.
+    /// All connections. Linear: for periodic work, never for a single event.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
         self.slab.iter().map(|(_, peer)| peer)
     }
 
-    /// All connections there are. For what happens once in the life of a server, never for an
-    /// event.
+    /// The ids of all connections. Linear: for rare work such as a stop, never for a single event.
     pub(crate) fn ids(&self) -> Vec<ConnId> {
         self.slab.iter().map(|(key, _)| ConnId(key as u32)).collect()
     }
 }
 
-/// Capacity for this many connections goes with a quarter of a megabyte of their memory elsewhere.
-/// Fewer connect and disconnect all the time, and the last few of a wave must not delay the trim.
-const WORTH_A_TRIM: usize = 1_024;
+/// Releases of less capacity than this are not reported. This many connections use about a quarter
+/// of a megabyte besides the slab. Smaller numbers connect and disconnect all the time, and the
+/// last connections of a mass disconnect must not delay the trim.
+const TRIM_CONNECTIONS_MIN: usize = 1_024;
 
 /// The payload of a text frame.
 fn text_of(frame: &Frame) -> Option<&str> {
@@ -389,5 +389,5 @@ fn text_of(frame: &Frame) -> Option<&str> {
     is_text.then(|| std::str::from_utf8(websocket::payload(frame)).ok()).flatten()
 }
 
-/// The first byte of a text frame that is not in fragments.
+/// The first byte of a text frame that is not fragmented.
 const WHOLE_TEXT: u8 = 0x81;

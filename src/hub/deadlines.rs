@@ -1,5 +1,6 @@
-//! Every deadline of the hub, by name: what fires, and when. [`Hub::next_tick_ms`] returns the
-//! earliest. None may stay in the past after [`Hub::tick`], or the event loop would never sleep.
+//! Every deadline of the hub, by name: when it fires, and what it starts. [`Hub::next_tick_ms`]
+//! returns the earliest. None may stay in the past after [`Hub::tick`], or the event loop would
+//! never sleep. The work itself is in other files.
 
 use super::Hub;
 use super::ids::Now;

@@ -1,5 +1,5 @@
-//! The state of an orderly stop: which connections have yet to get their close frames, and which
-//! have yet to close. `stop` closes them.
+//! The state of an orderly stop: which connections have no close frame yet, and which have not
+//! closed yet. `stop` closes them.
 
 use std::collections::HashSet;
 
@@ -15,19 +15,19 @@ pub(crate) struct Drain {
     pub left: Staggered,
     /// Whether all other connections stay open.
     pub is_partial: bool,
-    /// When the last close frame was sent to a WebSocket client, if one was.
-    pub told_ms: Option<u64>,
-    /// Clients that reconnected during the stop and wait for its end.
+    /// When the most recent close frame was queued for a WebSocket client, if any was.
+    pub last_close_ms: Option<u64>,
+    /// Clients that connected during the stop and wait for its end.
     pub deferred: Vec<ConnId>,
-    /// Whether all close frames are queued, those of the deferred clients included.
-    pub is_over: bool,
-    /// Open connections of the moment `is_over` became true. The stop waits for these alone: later
-    /// clients get 4100 at once, and there may always be another one.
+    /// Whether all close frames are queued, including those of the deferred clients.
+    pub has_queued_all: bool,
+    /// The connections that were open when `has_queued_all` was set. The stop waits for these
+    /// alone: clients that connect later get 4100 at once, and more of them may always follow.
     pub closing: HashSet<ConnId, Hashing>,
 }
 
-/// How long a handshake may be deferred, in milliseconds: pusher-js gives up a connection on which
-/// nothing arrives for ten seconds.
-pub(super) const PATIENCE_MS: u64 = 5_000;
+/// The longest time a handshake is deferred: pusher-js gives up a connection on which nothing
+/// arrives for ten seconds.
+pub(super) const DEFER_MAX_MS: u64 = 5_000;
 /// The text of the close frames of a stop.
 pub(super) const RESTARTING: &str = "Server is restarting";

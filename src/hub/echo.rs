@@ -1,12 +1,11 @@
-//! A hub that gives every message back to whoever sent it: for the suites that examine WebSocket
-//! servers by what they echo. Accepting, handshake, frames, queues and closing are the hub's own;
-//! only what the messages mean is left out.
+//! Echo mode, for WebSocket conformance suites: the hub sends every message back to its sender and
+//! does not interpret it. Handshakes, frames, queues and closing work as usual.
 
 use super::Hub;
 
 impl<T> Hub<T> {
-    /// From now on every WebSocket is taken in, whatever its path, and told nothing but what it
-    /// said itself. There must be an app, whose limits count.
+    /// Turns echo mode on: every WebSocket is accepted, whatever its path, and receives only its
+    /// own messages. The limits of the first app apply, so there must be one.
     #[doc(hidden)]
     pub fn echo(&mut self) {
         self.echoes = true;

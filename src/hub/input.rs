@@ -1,4 +1,5 @@
-//! Input of connections: what is read next, and input that was held.
+//! Which connection is read from next, and input that was held. The lanes and budgets are in
+//! `connections/input` and `work`.
 
 use super::Hub;
 use super::ids::{ConnId, Now};
@@ -7,7 +8,7 @@ use super::peer::Phase;
 impl<T> Hub<T> {
     /// The next connection to read from, and how many bytes to read at most; pass the bytes to
     /// [`Hub::receive`]. Handles held input first. Returns `None` when the budget of the turn is
-    /// used up, or when every connection was visited.
+    /// used up, or when all connections with input were visited.
     pub fn next_read(&mut self, now: Now) -> Option<(ConnId, usize)> {
         while let Some((id, lane)) = self.connections.next_visit() {
             self.connections.work.begin_visit(lane);
@@ -24,8 +25,9 @@ impl<T> Hub<T> {
         None
     }
 
-    /// Whether the next turn has work without an event of the poller: input to handle, or
-    /// connections whose deadline has passed. Writes are not included; see [`Hub::has_dirty`].
+    /// Whether the next turn has work even if the poller reports no event: input to handle, or
+    /// connections whose deadline has passed. Pending writes are not included; see
+    /// [`Hub::has_dirty`].
     pub fn has_work(&self) -> bool {
         self.connections.schedule.has_work() || self.connections.has_due_connections()
     }
@@ -39,12 +41,12 @@ impl<T> Hub<T> {
                 self.request_bytes(id, request, &mut [], now);
             }
             Phase::Open(_) => {
-                let Some(held) = self.connections.schedule.forget(id) else { return false };
+                let Some(held) = self.connections.schedule.take_held(id) else { return false };
                 self.held_frames(id, held, now);
             }
             _ => return false,
         }
-        // The socket may have more: its readable event may have arrived while this was held.
+        // The socket may have more input: its readable event may have arrived while this was held.
         let lane = self.connections.work.lane_after_visit();
         self.connections.schedule_in(id, lane);
         true

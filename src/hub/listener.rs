@@ -1,9 +1,10 @@
-//! What a program that embeds the server may listen to: Reverb's five events.
+//! The listener of a program that embeds the server: the five events of Laravel Reverb. The hub
+//! calls it; this file has no logic.
 
 use super::ids::SocketId;
 
-/// Told what happens, as it happens. Every method does nothing unless it is written; whatever one
-/// does delays every client, so hand the work to another thread.
+/// Receives events of the server as they happen. The default methods do nothing. A method runs on
+/// the event loop and delays every client, so pass expensive work to another thread.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -27,13 +28,13 @@ use super::ids::SocketId;
 /// ```
 #[expect(unused_variables, reason = "the names of the arguments are the documentation")]
 pub trait Listener {
-    /// The first subscriber has made this channel.
+    /// A channel has its first subscriber.
     fn channel_created(&mut self, app_id: &str, channel: &str) {}
 
-    /// The last subscriber has left this channel.
+    /// A channel has lost its last subscriber.
     fn channel_removed(&mut self, app_id: &str, channel: &str) {}
 
-    /// A connection was closed because it answered no ping.
+    /// A connection was closed because its client answered no ping.
     fn connection_pruned(&mut self, app_id: &str, connection: SocketId) {}
 
     /// A client's message was handled without an error.

@@ -19,7 +19,7 @@ pub(crate) struct Listing {
     /// Whether the body is chunked. For HTTP/1.0 it is not, and closing the connection ends it.
     pub is_chunked: bool,
     /// Whether the connection is kept alive after the list.
-    pub keeps: bool,
+    pub keeps_alive: bool,
 }
 
 impl Listing {
@@ -34,14 +34,14 @@ impl Listing {
         }
     }
 
-    /// Encodes or decodes it, depending on the direction of `c`. The caller converts the place to
-    /// the number of channels before it, because places differ in the hub that restores it.
+    /// Encodes or decodes it, depending on the direction of `c`. The caller converts `place` to the
+    /// number of channels before it, because the restoring hub assigns other places.
     pub(crate) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.app)?;
         c.int(&mut self.place)?;
         c.text(&mut self.prefix)?;
         self.info.snapshot(c)?;
-        let flags = [&mut self.has_entries, &mut self.is_chunked, &mut self.keeps];
+        let flags = [&mut self.has_entries, &mut self.is_chunked, &mut self.keeps_alive];
         flags.into_iter().try_for_each(|flag| c.flag(flag))
     }
 }

@@ -1,9 +1,10 @@
-//! Deadlines: of requests, of silent clients, of closing connections (protocol section 3.2).
+//! Checks the connections whose deadline has passed: late requests, silent clients, closing
+//! connections (protocol section 3.2). The deadlines are set in `connections`.
 //!
 //! A client that has been silent for the app's `ping_interval` gets a control ping, which every
-//! browser and library answers without its script. Half-way through `pong_timeout_ms` a
-//! `pusher:ping` follows, for clients that hide control frames. At its end the connection is
-//! closed with 4201.
+//! browser and library answers without involving the script. Half-way through `pong_timeout_ms` a
+//! `pusher:ping` follows, for libraries that hide control frames. When `pong_timeout_ms` has
+//! passed, the connection is closed with 4201.
 
 use super::Hub;
 use super::ids::{ConnId, Now, Tick};
@@ -15,7 +16,7 @@ const HELD_CHECK_MS: u64 = 1_000;
 
 impl<T> Hub<T> {
     /// Checks the connections whose slot of the wheel has expired. A tick spends at most a quarter
-    /// of a turn's units on them, regardless of what the turn has done before; the next tick checks
+    /// of a turn's units on them, regardless of what the turn has used before; the next tick checks
     /// the rest.
     pub(super) fn check_due(&mut self, now: Now) {
         let units_max = self.connections.work.side_work_end();
@@ -50,7 +51,7 @@ impl<T> Hub<T> {
                     return self.connections.arm(id, idle_ms.min(now.ms + HELD_CHECK_MS));
                 }
                 if request.is_held {
-                    // The client has neither read an answer nor sent anything for that long.
+                    // The client has neither read a response nor sent anything for that long.
                     return self.connections.retire_request(id, CloseMode::Now, now);
                 }
                 let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);
@@ -76,7 +77,7 @@ impl<T> Hub<T> {
     fn prune(&mut self, id: ConnId, now: Now) {
         if let Some(subscriber) = self.connections.subscriber(id) {
             let (app, socket_id) = (subscriber.app as usize, subscriber.socket_id);
-            log::debug!("{socket_id} pruned: it answered no ping");
+            log::debug!("{socket_id} pruned: no pong received");
             if let Some(listener) = &mut self.connections.listener {
                 listener.connection_pruned(&self.connections.app_ids[app], socket_id);
             }

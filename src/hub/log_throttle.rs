@@ -1,20 +1,20 @@
-//! Bounds log lines that a stranger can cause: a few are written, and the others are counted. Which
-//! line it is, and who writes it, is decided elsewhere.
+//! Throttles log lines that strangers can cause: a few are written, the others are counted. The
+//! text and the time of each line are decided by the caller.
 
 /// How many lines are written, and when more may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// Lines written before the others are only counted.
     pub lines_max: u32,
-    /// After this long without such a line, lines are written again, in milliseconds.
+    /// After this many milliseconds without a line, lines are written again.
     pub quiet_ms: u64,
-    /// Lines are written again after this long in any case, in milliseconds.
+    /// Lines are written again after this many milliseconds in any case.
     pub longest_ms: u64,
 }
 
 impl Policy {
-    /// One line for something that goes on, until it has been quiet for a minute. If it goes on for
-    /// longer, one line an hour, so that the log of a day shows it.
+    /// One line per episode, which ends after a minute without a line. During a longer episode one
+    /// line an hour, so that the log of each day shows it.
     pub(crate) const ONE_AN_EPISODE: Policy =
         Policy { lines_max: 1, quiet_ms: 60_000, longest_ms: 3_600_000 };
     /// One line a minute.
@@ -32,17 +32,17 @@ pub(crate) struct LogThrottle {
     /// When the first line of this period was due, and when the last was.
     period_ms: Option<(u64, u64)>,
     written: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LogThrottle {
     pub(crate) const fn new(policy: Policy) -> Self {
-        LogThrottle { policy, period_ms: None, written: 0, left_out: 0 }
+        LogThrottle { policy, period_ms: None, written: 0, suppressed: 0 }
     }
 
-    /// A line is due. Returns `None` to leave it out; otherwise the number of lines that were left
-    /// out since the last one.
-    pub(crate) fn note(&mut self, now_ms: u64) -> Option<u64> {
+    /// Whether to write a line now: `None` to suppress it, otherwise the number of lines suppressed
+    /// since the last one.
+    pub(crate) fn admit(&mut self, now_ms: u64) -> Option<u64> {
         let Policy { lines_max, quiet_ms, longest_ms } = self.policy;
         let began_ms = match self.period_ms {
             Some((began_ms, last_ms))
@@ -57,22 +57,24 @@ impl LogThrottle {
         };
         self.period_ms = Some((began_ms, now_ms));
         if self.written == lines_max {
-            self.left_out += 1;
+            self.suppressed += 1;
             return None;
         }
         self.written += 1;
-        Some(std::mem::take(&mut self.left_out))
+        Some(std::mem::take(&mut self.suppressed))
     }
 
-    /// Logs a warning, unless it is to be left out. Returns whether it was logged.
+    /// Logs a warning unless it is suppressed. Returns whether it was logged.
     pub(crate) fn warn(&mut self, now_ms: u64, text: impl std::fmt::Display) -> bool {
-        let left_out = self.note(now_ms);
-        match left_out {
+        let suppressed = self.admit(now_ms);
+        match suppressed {
             None => {}
             Some(0) => log::warn!("{text}"),
-            Some(left_out) => log::warn!("{text} ({left_out} more lines like this were left out)"),
+            Some(suppressed) => {
+                log::warn!("{text} ({suppressed} more lines like this were left out)")
+            }
         }
-        left_out.is_some()
+        suppressed.is_some()
     }
 }
 
@@ -81,40 +83,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_episode_has_one_line_until_it_was_quiet_or_long() {
+    fn an_episode_has_one_line_until_it_ends_or_lasts_an_hour() {
         let Policy { quiet_ms, longest_ms, .. } = Policy::ONE_AN_EPISODE;
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
-        assert_eq!(throttle.note(5), Some(0));
-        assert_eq!(throttle.note(5), None);
-        assert_eq!(throttle.note(50_000), None);
-        assert_eq!(throttle.note(50_000 + quiet_ms), Some(2));
+        assert_eq!(throttle.admit(5), Some(0));
+        assert_eq!(throttle.admit(5), None);
+        assert_eq!(throttle.admit(50_000), None);
+        assert_eq!(throttle.admit(50_000 + quiet_ms), Some(2));
         let began_ms = 50_000 + quiet_ms;
         let mut now_ms = began_ms;
-        let left_out = loop {
+        let suppressed = loop {
             now_ms += quiet_ms / 2;
-            if let Some(left_out) = throttle.note(now_ms) {
-                break left_out;
+            if let Some(suppressed) = throttle.admit(now_ms) {
+                break suppressed;
             }
         };
-        assert_eq!((now_ms - began_ms, left_out), (longest_ms, 2 * longest_ms / quiet_ms - 1));
+        assert_eq!((now_ms - began_ms, suppressed), (longest_ms, 2 * longest_ms / quiet_ms - 1));
     }
 
     #[test]
-    fn a_clock_that_goes_back_silences_no_episode_for_ever() {
+    fn a_clock_that_goes_back_does_not_suppress_lines_for_ever() {
         let mut throttle = LogThrottle::new(Policy::ONE_AN_EPISODE);
-        throttle.note(10_000_000);
-        assert_eq!(throttle.note(0), None);
-        assert_eq!(throttle.note(Policy::ONE_AN_EPISODE.quiet_ms), Some(1));
+        throttle.admit(10_000_000);
+        assert_eq!(throttle.admit(0), None);
+        assert_eq!(throttle.admit(Policy::ONE_AN_EPISODE.quiet_ms), Some(1));
     }
 
     #[test]
-    fn a_few_lines_are_written_and_the_others_counted() {
+    fn a_few_lines_are_written_and_the_others_are_counted() {
         let Policy { lines_max, longest_ms, .. } = Policy::A_FEW_CLIENTS;
         let mut throttle = LogThrottle::new(Policy::A_FEW_CLIENTS);
-        (0..lines_max).for_each(|_| assert_eq!(throttle.note(1), Some(0)));
-        assert_eq!(throttle.note(2), None);
-        assert_eq!(throttle.note(longest_ms), None);
-        assert_eq!(throttle.note(1 + longest_ms), Some(2));
-        assert_eq!(throttle.note(1 + longest_ms), Some(0));
+        (0..lines_max).for_each(|_| assert_eq!(throttle.admit(1), Some(0)));
+        assert_eq!(throttle.admit(2), None);
+        assert_eq!(throttle.admit(longest_ms), None);
+        assert_eq!(throttle.admit(1 + longest_ms), Some(2));
+        assert_eq!(throttle.admit(1 + longest_ms), Some(0));
     }
 }

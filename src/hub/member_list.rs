@@ -1,8 +1,7 @@
-//! The list of a presence channel's users, which the hub sends to each client that joins. The list
-//! is encoded in segments, and all queued lists share a segment until its users change. So a join
-//! does not encode all users but queues references to segments, and ten thousand queued lists take
-//! the memory of one. Segments are kept for a second after they were last sent; idle channels have
-//! none.
+//! The member list of a presence channel, in the encoded form that each new subscriber receives.
+//! The list is encoded in segments, which all queued lists share until their users change. So a
+//! join encodes only one segment, and ten thousand queued lists take the memory of one. Segments
+//! are dropped a second after they were last sent, by `presence_lists`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -23,7 +22,7 @@ pub(crate) struct MemberList {
 struct Segment {
     /// The place of the last user in it.
     last: u64,
-    /// Each user as `\"id\"`, separated by commas; a comma precedes the first unless `is_first`.
+    /// Each user as `\"id\"`, separated by commas; with a leading comma unless `is_first`.
     ids: Frame,
     /// Each user as `\"id\":info`, with commas as in `ids`.
     infos: Frame,
@@ -32,22 +31,22 @@ struct Segment {
     is_closed: bool,
 }
 
-/// The most users in a segment. Sixty-four users make about 6 KB of a list; a list of ten thousand
-/// users is queued as about 320 pieces.
+/// The most users in a segment. 64 users are about 6 KB of a list; a list of ten thousand users is
+/// queued as about 320 pieces.
 const SEGMENT_USERS: usize = 64;
-/// A segment with more bytes of infos than this is complete, even with fewer users.
+/// A segment with more bytes of infos is complete, even with fewer users.
 const SEGMENT_BYTES: usize = 16_384;
 /// The place of a user, its id and its info.
 type User<'a> = (u64, &'a Rc<str>, Option<&'a str>);
 
 impl MemberList {
-    /// Whether a list of this size is worth encoding in segments: a shorter list is one frame.
+    /// Whether a list of this size is encoded in segments; a shorter list is one frame.
     pub(crate) fn is_worth_it(users: usize, bytes: usize) -> bool {
         users > SEGMENT_USERS || bytes > SEGMENT_BYTES
     }
 
     /// Drops the segment of a user that has left; it is encoded again when the list is next sent.
-    pub(crate) fn forget(&mut self, place: u64) {
+    pub(crate) fn drop_segment(&mut self, place: u64) {
         if let Some((&first, segment)) = self.segments.range(..=place).next_back()
             && segment.last >= place
         {
@@ -55,9 +54,9 @@ impl MemberList {
         }
     }
 
-    /// Returns the answer to a subscription, in pieces, and how many bytes had to be encoded for
-    /// it. `after` returns the users from a place on, in order.
-    pub(crate) fn answer<'a, I: Iterator<Item = User<'a>>>(
+    /// Returns the confirmation of a subscription, in pieces, and how many bytes had to be encoded
+    /// for it. `after` returns the users from a place on, in order.
+    pub(crate) fn message<'a, I: Iterator<Item = User<'a>>>(
         &mut self,
         channel: &str,
         count: usize,
@@ -123,7 +122,7 @@ impl MemberList {
     }
 }
 
-/// Assembles a message: the length in its frame header is that of all pieces together.
+/// Assembles the message. The length in its frame header covers all pieces.
 fn pieces(channel: &str, count: usize, segments: &[&Segment]) -> Vec<Frame> {
     let start =
         format!(r#"{{"event":"{SUCCEEDED}","data":"{{\"presence\":{{\"count\":{count},\"ids\":["#);
@@ -144,7 +143,7 @@ fn pieces(channel: &str, count: usize, segments: &[&Segment]) -> Vec<Frame> {
 
 const SUCCEEDED: &str = "pusher_internal:subscription_succeeded";
 
-/// The bytes that a user takes in the encoded list.
+/// The encoded size of a user in the list.
 pub(crate) fn sent_bytes(id: &str, info: Option<&str>) -> usize {
     let id_bytes = message::twice_escaped_len(id) + 4;
     // The id appears twice; a colon and two commas are 3 more bytes.
@@ -165,7 +164,7 @@ mod tests {
     /// to be encoded.
     fn check(list: &mut MemberList, users: &Users) -> usize {
         let (pieces, encoded_bytes) =
-            list.answer("presence-\"c", users.len(), |place| after(users, place));
+            list.message("presence-\"c", users.len(), |place| after(users, place));
         let ids: Vec<String> = users.values().map(|(id, _)| message::json_string(id)).collect();
         let infos = users.values().zip(&ids);
         let infos: Vec<String> = infos
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_in_segments_is_the_list_whoever_joins_and_leaves() {
+    fn a_list_in_segments_equals_the_whole_list_after_joins_and_leaves() {
         let (mut list, mut users, mut state) = (MemberList::default(), Users::new(), 7_u32);
         let mut random = move |end: u32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -194,7 +193,7 @@ mod tests {
                 let at = random(users.len() as u32) as usize;
                 let place = *users.keys().nth(at).unwrap();
                 users.remove(&place);
-                list.forget(place);
+                list.drop_segment(place);
             } else {
                 let info = (random(2) == 0).then(|| format!(r#"{{"a":["","{place}\n"]}}"#));
                 users.insert(place, (format!("u\"{place}").into(), info));
@@ -203,7 +202,7 @@ mod tests {
                 check(&mut list, &users);
             }
             if random(500) == 0 {
-                users.keys().for_each(|place| list.forget(*place));
+                users.keys().for_each(|place| list.drop_segment(*place));
                 users.clear();
             }
         }
@@ -219,11 +218,11 @@ mod tests {
         users.insert(1_000, ("one more".into(), None));
         assert!(check(&mut list, &users) * 10 < all);
         users.remove(&500);
-        list.forget(500);
+        list.drop_segment(500);
         assert!(check(&mut list, &users) * 10 < all);
-        let (first, _) = list.answer("c", users.len(), |place| after(&users, place));
-        let (second, _) = list.answer("c", users.len(), |place| after(&users, place));
+        let (first, _) = list.message("c", users.len(), |place| after(&users, place));
+        let (second, _) = list.message("c", users.len(), |place| after(&users, place));
         let shared = first.iter().zip(&second).filter(|(a, b)| Rc::ptr_eq(a, b)).count();
-        assert_eq!(shared, first.len() - 3, "all but what is before, between and after");
+        assert_eq!(shared, first.len() - 3, "all but the three pieces around the segments");
     }
 }

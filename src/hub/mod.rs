@@ -173,7 +173,7 @@ impl<T> Hub<T> {
         if surplus > SURPLUS_TOLD {
             self.retire(id, CloseMode::Now, now);
         } else if self.connections.is_crowded(id) {
-            self.connections.hurry_request(id, now.ms + FULL_REQUEST_MS);
+            self.connections.shorten_deadline(id, now.ms + FULL_REQUEST_MS);
         }
         id
     }
@@ -247,7 +247,7 @@ impl<T> Hub<T> {
         self.retire(id, CloseMode::Now, now);
         let peer = self.connections.remove(id)?;
         self.connections.addresses.remove(peer.address);
-        self.connections.note_closed(id);
+        self.connections.record_closed(id);
         self.drop_slow(now);
         Some(peer.io)
     }
@@ -388,7 +388,7 @@ impl<T> Hub<T> {
     /// Whether the hub has freed much memory since the last call, of connections or of the queue
     /// for other nodes: it is worth while to make the allocator return that memory to the system.
     pub fn has_shrunk(&mut self) -> bool {
-        self.bus_has_shrunk() | self.connections.take_gave_back()
+        self.bus_has_shrunk() | self.connections.take_has_shrunk()
     }
 
     /// Drops connections whose outbox exceeds its limit. No close frame is sent: it would not fit.

@@ -1,4 +1,5 @@
-//! A set of other nodes, by their places. It is one word as long as all places are below 64.
+//! A set of other nodes, by their places. It takes one word as long as all places are below 64. The
+//! table of nodes is in `bus/nodes`.
 
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 

@@ -1,5 +1,5 @@
-//! Connections of apps that a new configuration no longer contains: the hub closes them, spread over
-//! `drain_window_ms`.
+//! Closes the connections of apps that were removed from the configuration, spread over
+//! `drain_window_ms`. Keeping such an app until then is up to `snapshot`.
 
 use super::Hub;
 use super::ids::{ConnId, Now};
@@ -15,6 +15,7 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Whether a connection belongs to a removed app.
     pub(super) fn is_orphan(&self, id: ConnId) -> bool {
         let app = self.connections.subscriber(id).map(|s| s.app);
         app.is_some_and(|app| {

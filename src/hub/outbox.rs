@@ -1,6 +1,6 @@
-//! What waits to be written to one connection: whole frames, shared with other outboxes, and how
-//! much of the first has gone. No socket is known here; the shell takes slices and says what it
-//! wrote.
+//! The output of one connection: whole frames, shared with other outboxes, and how much of the
+//! first frame was written. The owner of the socket takes slices and reports how many bytes it
+//! wrote; this file knows no socket.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -8,15 +8,15 @@ use std::io::IoSlice;
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
-/// A queue of frames. Most connections have none or one waiting: the first needs no memory of its
-/// own, and the rest give theirs back when they have gone.
+/// A queue of frames. Most connections have none or one waiting: the first frame needs no further
+/// memory, and the memory of the others is freed when they are written.
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Option<Frame>,
     rest: VecDeque<Frame>,
     /// Bytes of the first frame that were written; `0 <= sent < first.len()`.
     sent: usize,
-    /// Bytes that wait, over all frames.
+    /// Bytes that wait, of all frames.
     bytes: usize,
 }
 
@@ -33,13 +33,13 @@ impl Outbox {
         }
     }
 
-    /// What waits, if that is in one frame.
+    /// The waiting bytes, if they are in one frame.
     pub fn only(&self) -> Option<&[u8]> {
         self.first.as_ref().filter(|_| self.rest.is_empty()).map(|first| &first[self.sent..])
     }
 
-    /// Fills `slices` from the front with what waits, and says how many it filled; stops behind
-    /// the slice that reaches `bytes_max`.
+    /// Fills `slices` with the waiting bytes, from the front. Stops after the slice that reaches
+    /// `bytes_max`. Returns how many slices it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes_max: usize) -> usize {
         let Some(first) = &self.first else { return 0 };
         let frames = std::iter::once(&first[self.sent..]).chain(self.rest.iter().map(|f| &f[..]));
@@ -55,11 +55,12 @@ impl Outbox {
         filled
     }
 
-    /// Forgets the first `written` bytes, which have gone.
+    /// Removes the first `written` bytes.
     pub fn consume(&mut self, written: usize) {
         debug_assert!(written <= self.bytes);
         if written == self.bytes && self.rest.capacity() == 0 {
-            // One frame that has gone whole: this happens to every subscriber of every event.
+            // A single frame was written whole. This is the usual case: it happens to every
+            // subscriber of every event.
             (self.first, self.sent, self.bytes) = (None, 0, 0);
             return;
         }
@@ -73,11 +74,11 @@ impl Outbox {
             self.first = self.rest.pop_front();
         }
         self.sent = 0;
-        // A burst must not leave its capacity behind in every connection it reached.
+        // Free the capacity that a burst has left in every connection it reached.
         self.rest = VecDeque::new();
     }
 
-    /// Forgets everything that waits.
+    /// Discards all frames.
     pub fn clear(&mut self) {
         *self = Outbox::default();
     }
@@ -87,8 +88,8 @@ impl Outbox {
         self.first.is_none()
     }
 
-    /// What waits as it counts against the limit: bytes, and what a frame costs beside them. A
-    /// pong of two bytes takes more than two.
+    /// The size that counts against the limit: the bytes, and the overhead of each frame. A pong of
+    /// two bytes takes more than two.
     pub fn weight(&self) -> usize {
         self.bytes + self.frames() * FRAME_COST
     }
@@ -103,7 +104,7 @@ impl Outbox {
         self.bytes
     }
 
-    /// Writes it down, or reads it.
+    /// Encodes or decodes the frames.
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.int(&mut self.sent)?;
         let mut count = c.count(usize::from(self.first.is_some()) + self.rest.len())?;
@@ -120,7 +121,7 @@ impl Outbox {
         if self.is_sound() { Ok(()) } else { Err(DecodeError) }
     }
 
-    /// Whether the counts are those of the frames.
+    /// Whether the counts match the frames.
     pub(super) fn is_sound(&self) -> bool {
         let first = self.first.as_ref().map_or(0, |frame| frame.len());
         let rest: usize = self.rest.iter().map(|frame| frame.len()).sum();
@@ -128,7 +129,8 @@ impl Outbox {
     }
 }
 
-/// A place in the queue (16 bytes), and the counts and the allocation of a frame (about 48).
+/// The overhead of a frame: its queue entry (16 bytes), and its reference counts and allocation
+/// (about 48).
 const FRAME_COST: usize = 64;
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
 
     /// The oracle is a plain string of bytes.
     #[test]
-    fn an_outbox_is_a_string_of_bytes() {
+    fn an_outbox_yields_the_bytes_of_its_frames_in_order() {
         let (mut outbox, mut oracle, mut state) = (Outbox::default(), Vec::new(), 1_u32);
         let mut random = move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_leaves_no_capacity_behind() {
+    fn the_capacity_of_a_burst_is_freed() {
         let mut outbox = Outbox::default();
         (0..1_000).for_each(|_| outbox.push(Frame::from(&b"x"[..])));
         outbox.consume(1_000);

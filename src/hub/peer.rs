@@ -1,5 +1,5 @@
-//! One connection as the hub sees it: which phase it is in, what it is subscribed to, what waits
-//! for it. Its socket is an opaque value of the shell.
+//! One connection as the hub sees it: its phase, its memberships, its outbox. The socket is an
+//! opaque value of the hub's owner. What happens to a connection is in `connections`.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,22 +12,22 @@ use crate::proto::websocket::Reader;
 
 /// A connection.
 pub(crate) struct Peer<T> {
-    /// What the shell keeps of it: its socket.
+    /// The value of the hub's owner: the socket.
     pub io: T,
     pub address: Option<IpAddr>,
     pub phase: Phase,
     pub outbox: Outbox,
-    /// When it was last heard of.
+    /// When input was last received; for HTTP, also when output was written.
     pub last_seen_ms: u64,
     /// Its one valid entry in the wheel.
     pub armed: Tick,
     pub marks: Marks,
-    /// Answers to what it asked that were put in its outbox since that was last seen empty; a byte,
-    /// as there is room for no more without making every connection larger.
+    /// Replies queued since the outbox was last empty. One byte: a larger type would make every
+    /// connection larger.
     pub pending_replies: u8,
 }
 
-/// A flag of a connection, one bit each: more bytes would make every connection larger.
+/// A flag of a connection. One bit each: more bytes would make every connection larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// It is in the prompt lane of connections to write to.
@@ -44,7 +44,7 @@ pub(crate) enum Mark {
     Heavy = 32,
     /// Its input is not handled until its outbox is empty.
     Paused = 64,
-    /// This pause was counted as a hit of the limit `pipelined_requests`.
+    /// This pause was counted as exceeding the limit `pipelined_requests`.
     PauseCounted = 128,
 }
 
@@ -78,35 +78,36 @@ impl Marks {
     }
 }
 
-/// What a connection is at the moment.
+/// The phase of a connection.
 pub(crate) enum Phase {
-    /// HTTP: between requests, or with one that has not arrived whole.
+    /// HTTP: between requests, or with an incomplete request.
     Request(Request),
     /// WebSocket.
     Open(Subscriber),
-    /// Told to go; what waits is still sent.
+    /// Closing: the outbox is still sent, no input is handled.
     Closing(Closing),
 }
 
-/// An HTTP connection between two requests, or within one.
+/// An HTTP connection: the state of the current request, if any.
 #[derive(Default)]
 pub(crate) struct Request {
-    /// What has arrived of the request.
+    /// The input of the incomplete request.
     pub buffer: Vec<u8>,
-    /// How long the buffer must be before it is worth another look.
+    /// The length of the buffer below which the request is certainly incomplete.
     pub needed: usize,
-    /// The body, when it comes in chunks; the head stays in `buffer`.
+    /// The body, if it is chunked; the head stays in `buffer`.
     pub chunked: Option<Box<ChunkedBody>>,
-    /// When this request must have arrived; the time of a connection's first begins with the
-    /// connection, that of others with their first byte.
+    /// When the request must be complete. The time of a connection's first request begins when it
+    /// connects, that of later requests with their first byte.
     pub deadline_ms: Option<u64>,
-    /// Whether the head was checked before the body had come.
+    /// Whether the head was accepted while the body is incomplete: the request counts against the
+    /// limit of API requests.
     pub checked: bool,
-    /// Whether the connection came to the port for metrics.
+    /// Whether the connection was accepted on the metrics port.
     pub is_for_metrics: bool,
     /// Whether `buffer` is not handled before the next visit: it may contain a whole request.
     pub is_held: bool,
-    /// The list of channels that is being sent as the answer, if any.
+    /// The list of channels that is being sent as the response, if any.
     pub listing: Option<Box<Listing>>,
 }
 
@@ -125,7 +126,7 @@ pub(crate) struct Subscriber {
     pub reader: Reader,
     /// Its memberships, sorted by channel.
     pub memberships: Vec<Membership>,
-    /// Who it signed in as.
+    /// The user it is signed in as.
     pub user: Option<Box<User>>,
     /// Messages since the window of the rate limit began, and when that was.
     pub window: (u32, u64),
@@ -141,40 +142,42 @@ pub(crate) struct Membership {
     pub channel: u32,
     /// This connection's place among the channel's members.
     pub index: u32,
-    /// As whom, in a presence channel.
+    /// The user it is, in a presence channel.
     pub user: Option<Rc<str>>,
 }
 
-/// Whom a connection signed in as (protocol section 11).
+/// A signed-in user (protocol section 11).
 pub(crate) struct User {
     pub id: Rc<str>,
     /// `user_info` as JSON text.
     pub info: Option<Box<str>>,
-    /// Seats of this connection in channels of the hub's own, which do not count as its channels.
-    pub own_seats: u32,
+    /// The number of memberships in internal channels, which do not count as channels of the
+    /// connection.
+    pub internal_memberships: u32,
 }
 
-/// How far the hub has gone in finding out whether a silent client lives.
+/// The state of the pings to a silent client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Liveness {
-    /// Nothing was asked since it was last heard of.
+    /// No ping was sent since the last input.
     Quiet,
     /// A control ping was sent then.
     Pinged { at_ms: u64 },
-    /// `pusher:ping` as well, for a client that hides control frames; the ping was sent then.
-    AskedTwice { at_ms: u64 },
+    /// A `pusher:ping` was sent as well, for clients that hide control frames. `at_ms` is the time
+    /// of the control ping.
+    PingedTwice { at_ms: u64 },
 }
 
-/// A connection on its way out.
+/// A closing connection.
 pub(crate) struct Closing {
-    /// When it is dropped, unless the peer has read some of the outbox by then.
+    /// When it is dropped, unless the client has read some of the outbox by then.
     pub deadline_ms: u64,
     /// When it is dropped in any case.
     pub end_ms: u64,
     /// Bytes in the outbox at the last check.
     pub left_bytes: usize,
     pub mode: CloseMode,
-    /// As of a [`Request`].
+    /// See [`Request`].
     pub is_for_metrics: bool,
 }
 
@@ -186,7 +189,7 @@ pub(crate) enum CloseMode {
     /// When the peer closes as well. The writing side is closed once the outbox is empty, and input
     /// is discarded: a reset would make the peer lose bytes that it has not read yet.
     AfterPeer { half_closed: bool },
-    /// After the end of a stop: the client connected during it, and gets its close frame then.
+    /// At the end of a stop: the client connected during the stop, and gets its close frame then.
     Deferred,
     /// Now, even if the outbox is not empty.
     Now,
@@ -216,9 +219,10 @@ impl Request {
 }
 
 impl Subscriber {
-    /// How many channels it is subscribed to.
+    /// The number of channels it is subscribed to.
     pub(crate) fn channels(&self) -> usize {
-        self.memberships.len() - self.user.as_ref().map_or(0, |user| user.own_seats as usize)
+        self.memberships.len()
+            - self.user.as_ref().map_or(0, |user| user.internal_memberships as usize)
     }
 
     pub(crate) fn membership(&self, channel: u32) -> Option<&Membership> {
@@ -237,7 +241,7 @@ impl Subscriber {
         self.memberships.get_mut(at)
     }
 
-    /// Adds a membership in a channel it has none in.
+    /// Adds a membership in a channel of which it is not a member.
     pub(crate) fn add_membership(&mut self, membership: Membership) {
         if let Err(at) = self
             .memberships
@@ -251,6 +255,7 @@ impl Subscriber {
         }
     }
 
+    /// Removes and returns a membership.
     pub(crate) fn take_membership(&mut self, channel: u32) -> Option<Membership> {
         let at = self
             .memberships

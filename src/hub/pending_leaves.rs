@@ -1,12 +1,13 @@
-//! Users that have left a presence channel, until their leaves are announced to its members. Up to
-//! 64 leaves are announced at once. A larger wave is announced when it ends, as one write per
-//! remaining member, so departing users receive no `member_removed` for each other: ten thousand
-//! clients that lose their proxy would otherwise receive fifty million events about each other.
-//! Each channel has its own waves. No leave waits for more than about a second.
+//! Collects leaves from presence channels until they are announced to the members. Up to 64 leaves
+//! are announced at once. A larger wave is announced when it ends, as one write per remaining
+//! member, so that departing users receive no `member_removed` for each other: if ten thousand
+//! clients lose their proxy, they would otherwise receive fifty million events. Each channel has
+//! its own waves. No leave waits for more than about a second. Messages are sent by
+//! `presence_leaves`.
 
 use std::rc::Rc;
 
-/// Users that have left one channel, and when.
+/// The unannounced leaves of one channel, and their times.
 #[derive(Debug, Default)]
 pub(crate) struct Leaves {
     /// Users whose leave has not been announced.
@@ -15,7 +16,7 @@ pub(crate) struct Leaves {
     counted: usize,
     /// Leaves in this wave, announced or not.
     in_wave: usize,
-    /// When the first of the unannounced leaves was counted, and when the last leave was.
+    /// When the first unannounced leave and the last leave of the wave were counted.
     first_ms: u64,
     last_ms: u64,
     /// Whether the channel is in one of the lists of [`PendingLeaves`].
@@ -23,8 +24,8 @@ pub(crate) struct Leaves {
 }
 
 impl Leaves {
-    /// Counts the users that were added. Returns whether to announce the leaves now.
-    pub(crate) fn is_time(&mut self, now_ms: u64) -> bool {
+    /// Counts new leaves. Returns whether to announce all pending leaves now.
+    pub(crate) fn is_due(&mut self, now_ms: u64) -> bool {
         if self.users.len() > self.counted {
             if now_ms >= self.last_ms + QUIET_MS {
                 self.in_wave = 0;
@@ -38,8 +39,9 @@ impl Leaves {
         self.in_wave <= AT_ONCE || now_ms >= self.due_ms()
     }
 
+    /// When the pending leaves are due, if no user leaves before.
     pub(crate) fn due_ms(&self) -> u64 {
-        (self.last_ms + QUIET_MS).min(self.first_ms + LONGEST_MS)
+        (self.last_ms + QUIET_MS).min(self.first_ms + WAIT_MAX_MS)
     }
 
     pub(crate) fn take(&mut self) -> Vec<Rc<str>> {
@@ -52,22 +54,22 @@ impl Leaves {
 const AT_ONCE: usize = 64;
 /// A wave is over when no user has left for this long.
 const QUIET_MS: u64 = 50;
-/// No leave waits longer than this, regardless of how long the wave lasts.
-const LONGEST_MS: u64 = 1_000;
+/// No leave waits longer than this, however long the wave lasts.
+const WAIT_MAX_MS: u64 = 1_000;
 
-/// The list of channels keeps its memory up to this capacity.
-pub(crate) const ROOM_KEPT: usize = 64;
+/// An empty list of channels keeps at most this capacity.
+pub(crate) const IDLE_CAPACITY_MAX: usize = 64;
 
-/// A channel, by its app and name: another channel may have its place by the time it is checked.
-type Place = (u32, Rc<str>);
+/// A channel, by app and name: its place may belong to another channel by the time it is checked.
+type ChannelRef = (u32, Rc<str>);
 
-/// The channels with leaves to announce.
+/// The channels with unannounced leaves.
 #[derive(Debug, Default)]
 pub(crate) struct PendingLeaves {
     /// Channels that users have left since the last check.
-    pub new: Vec<Place>,
+    pub new: Vec<ChannelRef>,
     /// Channels with a wave that has not ended.
-    pub waiting: Vec<Place>,
+    pub waiting: Vec<ChannelRef>,
     /// When to check the channels in `waiting` next.
     pub due_ms: Option<u64>,
 }
@@ -77,8 +79,8 @@ impl PendingLeaves {
         self.new.is_empty() && self.waiting.is_empty()
     }
 
-    /// All channels that may have leaves to announce.
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+    /// All channels that may have unannounced leaves.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &ChannelRef> {
         self.new.iter().chain(&self.waiting)
     }
 }
@@ -92,32 +94,32 @@ mod tests {
     }
 
     #[test]
-    fn a_few_are_told_of_at_once_and_a_wave_when_it_is_over() {
+    fn few_leaves_are_due_at_once_and_a_wave_at_its_end() {
         let mut leaves = Leaves::default();
         leave(&mut leaves, AT_ONCE);
-        assert!(leaves.is_time(1_000));
+        assert!(leaves.is_due(1_000));
         leaves.take();
         leave(&mut leaves, 1);
-        assert!(!leaves.is_time(1_010));
-        assert!(!leaves.is_time(1_059));
+        assert!(!leaves.is_due(1_010));
+        assert!(!leaves.is_due(1_059));
         leave(&mut leaves, 1);
-        assert!(!leaves.is_time(1_059));
-        assert!(!leaves.is_time(1_108));
-        assert!(leaves.is_time(1_109));
+        assert!(!leaves.is_due(1_059));
+        assert!(!leaves.is_due(1_108));
+        assert!(leaves.is_due(1_109));
         leaves.take();
         leave(&mut leaves, 1);
-        assert!(leaves.is_time(1_159), "a new wave");
+        assert!(leaves.is_due(1_159), "a new wave");
     }
 
     #[test]
-    fn a_wave_without_an_end_is_told_of_every_second() {
+    fn a_wave_that_does_not_end_is_due_every_second() {
         let mut leaves = Leaves::default();
         leave(&mut leaves, AT_ONCE + 1);
-        leaves.is_time(5_000);
-        let told_ms = (5_001..).find(|&now_ms| {
+        leaves.is_due(5_000);
+        let due_ms = (5_001..).find(|&now_ms| {
             leave(&mut leaves, 1);
-            leaves.is_time(now_ms)
+            leaves.is_due(now_ms)
         });
-        assert_eq!(told_ms, Some(5_000 + LONGEST_MS));
+        assert_eq!(due_ms, Some(5_000 + WAIT_MAX_MS));
     }
 }

@@ -1,5 +1,6 @@
-//! The users of one presence channel: each once, however many connections it has, and at however
-//! many nodes.
+//! The users of one presence channel. A user counts once, regardless of how many connections it has
+//! at how many nodes. Sending of events about them is in `subscribe`, `presence_leaves` and
+//! `presence_lists`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use crate::proto::message::{self, json_string, push_json_string};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Frame;
 
-/// Who is here, in the order in which they came.
+/// The users of a channel at all nodes, in the order in which they joined.
 #[derive(Debug)]
 pub(crate) struct Presence {
     users: HashMap<Rc<str>, User, Hashing>,
@@ -20,34 +21,36 @@ pub(crate) struct Presence {
     joined: u64,
     /// Bytes of the member list as it is sent to a new subscriber.
     bytes: usize,
-    /// Encoded segments of a long member list, kept for about a second after it was sent.
+    /// Encoded segments of a long member list; dropped about a second after the list was last sent.
     list: Option<Box<MemberList>>,
     /// Leaves that have not been announced to the members.
     pub leaves: Leaves,
 }
 
+/// A user of the channel.
 #[derive(Debug)]
 struct User {
-    /// What the first of its connections said of it, as JSON text.
+    /// `user_info` of its first connection, as JSON text.
     info: Option<Box<str>>,
-    /// Its connections here.
+    /// Its connections at this node.
     connections: u32,
     place: u64,
-    /// The other nodes it is at, and which of them resynchronise and have not named it yet.
+    /// The other nodes at which it is, and those among them that resynchronise and have not
+    /// confirmed it yet.
     nodes: NodeSet,
     stale: NodeSet,
 }
 
-/// What a user's coming or going has changed.
+/// The effect of a join or leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Whether it is the first or was the last at its node.
-    pub here: bool,
-    /// Whether it is the first or was the last at all.
+    /// Whether the connection is the user's first or was its last at its node.
+    pub at_node: bool,
+    /// Whether the connection is the user's first or was its last at all nodes.
     pub anywhere: bool,
 }
 
-/// Who joins a presence channel.
+/// A user that joins a presence channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Member {
     pub id: Rc<str>,
@@ -56,8 +59,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Reads `channel_data`; ids that are numbers become their text. `None` when it is not an
-    /// object with an id.
+    /// Parses `channel_data`; numeric ids become text. `None` unless it is an object with an id.
     pub(crate) fn parse(channel_data: &str) -> Option<Member> {
         let data = message::object(channel_data)?;
         let id = user_id(data.get("user_id")?.get())?;
@@ -66,7 +68,7 @@ impl Member {
     }
 }
 
-/// A user id as text: that of a JSON string or number.
+/// Parses a user id, which is a JSON string or number.
 pub(crate) fn user_id(json: &str) -> Option<String> {
     let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let id = if is_number { json.to_owned() } else { message::string(json)?.into_owned() };
@@ -85,37 +87,37 @@ impl Presence {
         }
     }
 
-    /// Counts one more connection of a user here.
+    /// Adds a connection of a user at this node.
     pub(crate) fn join(&mut self, member: &Member) -> Change {
         let (user, anywhere) = self.user(member);
         user.connections += 1;
-        Change { here: user.connections == 1, anywhere }
+        Change { at_node: user.connections == 1, anywhere }
     }
 
-    /// Counts one connection of a user here less.
+    /// Removes a connection of a user at this node.
     pub(crate) fn leave(&mut self, id: &str) -> Change {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
-        let here = user.connections == 1;
+        let at_node = user.connections == 1;
         user.connections = user.connections.saturating_sub(1);
-        Change { here, anywhere: self.remove_if_gone(id) }
+        Change { at_node, anywhere: self.remove_if_absent(id) }
     }
 
-    /// Learns that a user is at another node.
+    /// Adds a user at another node.
     pub(crate) fn join_at(&mut self, node: usize, member: &Member) -> Change {
         let (user, anywhere) = self.user(member);
-        let here = !user.nodes.contains(node);
+        let at_node = !user.nodes.contains(node);
         user.nodes.insert(node);
         user.stale.remove(node);
-        Change { here, anywhere }
+        Change { at_node, anywhere }
     }
 
-    /// Learns that a user is not at another node any more.
+    /// Removes a user at another node.
     pub(crate) fn leave_at(&mut self, node: usize, id: &str) -> Change {
         let Some(user) = self.users.get_mut(id) else { return Change::NONE };
-        let here = user.nodes.contains(node);
+        let at_node = user.nodes.contains(node);
         user.nodes.remove(node);
         user.stale.remove(node);
-        Change { here, anywhere: self.remove_if_gone(id) }
+        Change { at_node, anywhere: self.remove_if_absent(id) }
     }
 
     /// Adds the number of users at each node to that node's number of facts.
@@ -125,20 +127,20 @@ impl Presence {
         }
     }
 
-    /// Whether a user is known to be at another node.
+    /// Whether a user is at another node.
     pub(crate) fn is_at(&self, node: usize, id: &str) -> bool {
         self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
 
-    /// Marks all users at a node as stale, until the node names them again.
+    /// Marks all users at a node as stale until the node confirms them.
     pub(crate) fn mark_stale(&mut self, node: usize) {
         let there = self.users.values_mut().filter(|user| user.nodes.contains(node));
         there.for_each(|user| user.stale.insert(node));
     }
 
     /// Removes a node from its users: from all of them, or from the stale ones. Returns how many
-    /// there were, and which of them are at no other node and not here.
-    pub(crate) fn forget(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
+    /// users that were, and those of them that are at no node any more.
+    pub(crate) fn remove_node(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match stale_only {
             true => user.stale.contains(node),
             false => user.nodes.contains(node),
@@ -149,8 +151,8 @@ impl Presence {
         (count, ids.into_iter().filter(|id| self.leave_at(node, id).anywhere).collect())
     }
 
-    /// Writes down who is here and at which other nodes, or reads it: then those who are here come
-    /// one by one, by [`Presence::come_back`].
+    /// Encodes or decodes the users and the other nodes at which they are. Connections at this node
+    /// are restored one by one, by [`Presence::restore_member`].
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
         let mut users: Vec<(Member, NodeSet, NodeSet)> = users
@@ -173,26 +175,26 @@ impl Presence {
         Ok(())
     }
 
-    /// Counts a connection of a user that is known already; `None` for any other user.
-    pub(super) fn come_back(&mut self, id: &str) -> Option<Rc<str>> {
+    /// Restores a connection of a user that was decoded before; `None` for an unknown user.
+    pub(super) fn restore_member(&mut self, id: &str) -> Option<Rc<str>> {
         self.users.get_mut(id)?.connections += 1;
         self.users.get_key_value(id).map(|(id, _)| Rc::clone(id))
     }
 
-    /// Those with connections here, in the order in which they came, behind this place: their
-    /// places, ids and infos.
-    pub(crate) fn here_after(
+    /// The users with connections at this node that joined after the user at `place`: their places,
+    /// ids and infos.
+    pub(crate) fn local_after(
         &self,
         place: Option<u64>,
     ) -> impl Iterator<Item = (u64, &str, Option<&str>)> {
-        let behind = self.order.range(place.map_or(0, |place| place + 1)..);
-        behind.filter_map(|(place, id)| {
+        let later = self.order.range(place.map_or(0, |place| place + 1)..);
+        later.filter_map(|(place, id)| {
             let user = self.users.get(id).filter(|user| user.connections > 0)?;
             Some((*place, &**id, user.info.as_deref()))
         })
     }
 
-    /// A user, and whether it was made for this.
+    /// The entry of a user, and whether it is new.
     fn user(&mut self, member: &Member) -> (&mut User, bool) {
         let mut is_new = false;
         let user = self.users.entry(Rc::clone(&member.id)).or_insert_with(|| {
@@ -207,14 +209,14 @@ impl Presence {
         (user, is_new)
     }
 
-    fn remove_if_gone(&mut self, id: &str) -> bool {
+    fn remove_if_absent(&mut self, id: &str) -> bool {
         let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes.is_empty())
         else {
             return false;
         };
         self.bytes -= sent_bytes(id, user.info.as_deref());
         self.order.remove(&user.place);
-        self.list.iter_mut().for_each(|list| list.forget(user.place));
+        self.list.iter_mut().for_each(|list| list.drop_segment(user.place));
         self.users.remove(id);
         true
     }
@@ -223,7 +225,7 @@ impl Presence {
         self.users.contains_key(id)
     }
 
-    /// How many users are here.
+    /// The number of users at all nodes.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
@@ -236,7 +238,8 @@ impl Presence {
         }
     }
 
-    /// Whether bytes and places match the users, and these have so many connections in total.
+    /// Whether the counts of bytes and places match the users, and the users have this many
+    /// connections at this node.
     pub(super) fn is_sound(&self, connections: usize) -> bool {
         let bytes = |(id, user): (&Rc<str>, &User)| sent_bytes(id, user.info.as_deref());
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
@@ -246,7 +249,7 @@ impl Presence {
             && counted == connections
     }
 
-    /// Their ids, in the order in which they came.
+    /// The ids of the users, in the order in which they joined.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.order.values().map(|id| &**id)
     }
@@ -256,14 +259,14 @@ impl Presence {
         MemberList::is_worth_it(self.users.len(), self.bytes)
     }
 
-    /// The answer to a subscription with a long member list, in pieces. Returns as well how many
-    /// bytes were encoded for it, and whether there were no segments before.
-    pub(crate) fn long_answer(&mut self, channel: &str, now_ms: u64) -> (Vec<Frame>, usize, bool) {
+    /// The confirmation of a subscription with a long member list, in pieces; the number of bytes
+    /// that were encoded for it; and whether there were no encoded segments before.
+    pub(crate) fn long_list(&mut self, channel: &str, now_ms: u64) -> (Vec<Frame>, usize, bool) {
         let Presence { users, order, list, .. } = self;
         let is_new = list.is_none();
         let list = list.get_or_insert_default();
         list.used_ms = now_ms;
-        let (pieces, encoded_bytes) = list.answer(channel, users.len(), |from| {
+        let (pieces, encoded_bytes) = list.message(channel, users.len(), |from| {
             order.range(from..).map(|(place, id)| {
                 (*place, id, users.get(id).and_then(|user| user.info.as_deref()))
             })
@@ -271,7 +274,8 @@ impl Presence {
         (pieces, encoded_bytes, is_new)
     }
 
-    /// Drops the segments if they were last sent before this time. Returns whether none are left.
+    /// Drops the encoded segments if they were last sent before this time. Returns whether there
+    /// are none now.
     pub(crate) fn drop_idle_list(&mut self, since_ms: u64) -> bool {
         if self.list.as_ref().is_some_and(|list| list.used_ms < since_ms) {
             self.list = None;
@@ -280,7 +284,7 @@ impl Presence {
     }
 
     /// The data of `subscription_succeeded` for a new subscriber (protocol section 7). `hash` is an
-    /// object regardless of what the ids are, and a user without info is null in it.
+    /// object even if the ids are numbers, and a user without info is null in it.
     pub(crate) fn data(&self) -> String {
         let (mut ids, mut hash) = (String::new(), String::new());
         for (id, user) in self.order.values().filter_map(|id| self.users.get_key_value(id)) {
@@ -300,10 +304,10 @@ impl Presence {
 }
 
 impl Change {
-    const NONE: Change = Change { here: false, anywhere: false };
+    const NONE: Change = Change { at_node: false, anywhere: false };
 }
 
-/// Tells the others that a user has come.
+/// The event that announces a join to the members.
 pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
     let mut data = format!(r#"{{"user_id":{}"#, json_string(&member.id));
     if let Some(info) = &member.info {
@@ -314,7 +318,7 @@ pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
     message::internal("pusher_internal:member_added", Some(channel), &data)
 }
 
-/// Tells the others that a user has gone.
+/// The event that announces a leave to the members.
 pub(crate) fn member_removed(channel: &str, user_id: &str) -> Frame {
     let data = format!(r#"{{"user_id":{}}}"#, json_string(user_id));
     message::internal("pusher_internal:member_removed", Some(channel), &data)
@@ -331,7 +335,7 @@ mod tests {
     #[test]
     fn a_user_counts_once_and_keeps_its_place() {
         let mut presence = Presence::new(super::super::random::Random::new([0; 32]).hashing());
-        let first = Change { here: true, anywhere: true };
+        let first = Change { at_node: true, anywhere: true };
         assert_eq!(presence.join(&member(r#"{"user_id":"b","user_info":{"n":1.0}}"#)), first);
         assert_eq!(presence.join(&member(r#"{"user_id":0}"#)), first);
         let other = member(r#"{"user_id":"b","user_info":"other"}"#);

@@ -1,17 +1,17 @@
-//! Announces the leaves of users to the members of presence channels, one by one or a wave at once
-//! (see `pending_leaves`).
+//! Announces leaves to the members of presence channels, one at a time or a wave at once.
+//! `pending_leaves` decides when.
 
 use std::rc::Rc;
 
 use super::connections::Connections;
 use super::ids::Now;
-use super::pending_leaves::ROOM_KEPT;
+use super::pending_leaves::IDLE_CAPACITY_MAX;
 use super::presence;
 use super::pubsub::PubSub;
 use crate::proto::websocket::Frame;
 
 impl PubSub {
-    /// Adds the leave of a user to those to announce; the channel still has members.
+    /// Queues the announcement of a leave. The channel must still have members.
     pub(super) fn add_leave(&mut self, app: u32, place: u32, user: Rc<str>) {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
@@ -22,12 +22,12 @@ impl PubSub {
         }
     }
 
-    /// Whether there are leaves that [`Hub::check_leaves`] has not seen yet.
+    /// Whether there are leaves that [`PubSub::check_leaves`] has not checked yet.
     pub(super) fn has_new_leaves(&self) -> bool {
         !self.pending_leaves.new.is_empty()
     }
 
-    /// When the next wave is to be checked, if there is one.
+    /// When to check the next wave, if there is one.
     pub(super) fn next_leaves_ms(&self) -> Option<u64> {
         self.pending_leaves.due_ms
     }
@@ -46,7 +46,7 @@ impl PubSub {
         for (app, name) in places.drain(..) {
             self.check_leaves_of(connections, app, name, now);
         }
-        if places.capacity() <= ROOM_KEPT {
+        if places.capacity() <= IDLE_CAPACITY_MAX {
             self.pending_leaves.new = places;
         }
     }
@@ -62,7 +62,7 @@ impl PubSub {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let presence = channel.and_then(|channel| channel.presence.as_mut());
         let Some(leaves) = presence.map(|presence| &mut presence.leaves) else { return };
-        if leaves.is_time(now.ms) {
+        if leaves.is_due(now.ms) {
             leaves.is_listed = false;
             return self.announce_leaves(connections, app, place);
         }
@@ -72,8 +72,8 @@ impl PubSub {
         self.pending_leaves.waiting.push((app, name));
     }
 
-    /// Announces all leaves of a channel to its members: one message per leave, but all messages in
-    /// one buffer, so that a wave costs each member's outbox no more than a single leave.
+    /// Announces all pending leaves of a channel to its members: one message per leave, but all
+    /// messages in one buffer, so that a wave costs each outbox no more than a single leave.
     pub(super) fn announce_leaves<T>(
         &mut self,
         connections: &mut Connections<T>,

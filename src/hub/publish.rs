@@ -1,5 +1,6 @@
-//! Events to the subscribers of a channel: from the API, from clients and from other nodes
-//! (protocol sections 10 and 14.2).
+//! Delivers events to the subscribers of a channel: from the API, from clients and from other nodes
+//! (protocol sections 10 and 14.2). They are checked before: see `api/events`, `client_event` and
+//! `cluster/receive`.
 
 use std::borrow::Cow;
 
@@ -15,20 +16,20 @@ pub(super) struct Event<'a> {
     pub name: &'a str,
     pub data: &'a str,
     pub channels: Vec<Cow<'a, str>>,
-    /// The connection that does not get it.
+    /// The connection that does not receive it.
     pub except: Option<SocketId>,
 }
 
 /// An event for the subscribers of one channel; `name` and `data` are JSON texts.
-pub(super) struct Sent<'a> {
+pub(super) struct ChannelEvent<'a> {
     pub name: &'a str,
     pub channel: &'a str,
     pub data: &'a str,
     /// The user that sent it, if a client sent it to a presence channel.
     pub user: Option<&'a str>,
     pub order: KeyOrder,
-    /// Of two events, a cache channel keeps the one with the greater version; `None` for an event that
-    /// it never keeps.
+    /// A cache channel keeps the event with the greatest version; `None` for an event that is not
+    /// cached.
     pub version: Option<Version>,
 }
 
@@ -53,7 +54,8 @@ impl PubSub {
         let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
         let &Event { name, data, except, .. } = event;
         for channel in &event.channels {
-            let sent = Sent { name, channel, data, user: None, order, version: Some(version) };
+            let sent =
+                ChannelEvent { name, channel, data, user: None, order, version: Some(version) };
             self.deliver(connections, app, &sent, except, now);
         }
         let Some(bus) = &mut self.bus else { return };
@@ -81,25 +83,25 @@ impl PubSub {
         &mut self,
         connections: &mut Connections<T>,
         app: u32,
-        event: &Sent<'_>,
+        event: &ChannelEvent<'_>,
         except: Option<SocketId>,
         now: Now,
     ) {
         let index = app;
         let app = &mut self.apps[index];
-        let kept = event.version.filter(|_| Kind::of(event.channel).cache);
+        let version = event.version.filter(|_| Kind::of(event.channel).cache);
         let channel = app.channel(event.channel);
         let channel = channel.filter(|c| !c.kind.is_internal() && !c.members.is_empty());
-        if channel.is_none() && kept.is_none() {
+        if channel.is_none() && version.is_none() {
             return;
         }
-        let Sent { name, channel: to, data, user, order, .. } = *event;
+        let ChannelEvent { name, channel: to, data, user, order, .. } = *event;
         let frame = message::event(name, to, data, user, order);
         if let Some(channel) = channel {
             connections.broadcast(index, &channel.members, &frame, except);
         }
-        if let Some(version) = kept {
-            app.cache.keep(to, frame, version, now.ms);
+        if let Some(version) = version {
+            app.cache.store(to, frame, version, now.ms);
         }
     }
 }

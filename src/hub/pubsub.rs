@@ -1,9 +1,10 @@
-//! Apps, their channels and members, and what waits to be announced: the state of publish and
-//! subscribe at this node, and of what it knows of other nodes.
+//! The publish/subscribe state of this node: apps, their channels and members, messages that are
+//! yet to be sent, and what is known of other nodes. Sockets and outboxes are in
+//! [`Connections`](super::connections::Connections).
 //!
-//! A membership is held both ways: in the channel's list of members, and in the connection's list
-//! of memberships. Every method leaves it so. A [`PubSub`] has no connections of its own: where it
-//! queues messages for them or reads their memberships, it takes the [`Connections`](super::connections::Connections) it works on.
+//! A membership is stored on both sides: in the channel's list of members and in the connection's
+//! list of memberships. Every method keeps them consistent. A [`PubSub`] owns no connections:
+//! methods that queue messages or read memberships take the `Connections` as an argument.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Index, IndexMut};
@@ -19,23 +20,24 @@ use crate::config::{Config, Limits};
 /// All apps of a hub.
 pub(crate) struct PubSub {
     pub apps: Apps,
-    /// The apps that the configuration contains.
+    /// The indexes of the configured apps. A removed app keeps its index in `apps` but has no entry
+    /// in these maps.
     pub by_id: HashMap<String, u32, Hashing>,
     pub by_key: HashMap<String, u32, Hashing>,
     pub limits: Limits,
-    /// Leaves from presence channels that have not been sent to the members yet.
+    /// Leaves from presence channels that the members have not received yet.
     pub pending_leaves: PendingLeaves,
-    /// Presence channels that keep the segments of their member list, by app and name.
+    /// Presence channels whose member list is stored in encoded form, by app and name.
     pub member_lists: Vec<(u32, Rc<str>)>,
-    /// When the lists that were not sent for a second are next dropped.
+    /// When to check next for encoded member lists that were not sent for a second.
     pub member_lists_ms: Option<u64>,
-    /// Channels whose subscription count is to be sent, the earliest first.
+    /// Channels with a deferred subscription count, the earliest deadline first.
     pub counts_due: VecDeque<CountDue>,
-    /// The queue for other nodes and what is known of them, if there may be several nodes.
+    /// The connection to the other nodes; `None` for a single node.
     pub bus: Option<Box<Bus>>,
 }
 
-/// A channel whose subscription count is to be sent, and when.
+/// A channel with a deferred subscription count, and when to send it.
 #[derive(Debug)]
 pub(crate) struct CountDue {
     pub ms: u64,
@@ -73,8 +75,7 @@ impl PubSub {
     }
 }
 
-/// The apps, by index. Indexes are handed out by the hub alone and stay valid, as no app is removed
-/// while the hub lives.
+/// The apps, by index. An index stays valid, as no app is removed while the hub exists.
 pub(crate) struct Apps(Vec<App>);
 
 impl Apps {
@@ -103,7 +104,7 @@ impl Apps {
         self.0.iter_mut()
     }
 
-    /// The index of each app.
+    /// The indexes of all apps.
     pub(crate) fn indexes(&self) -> std::ops::Range<u32> {
         0..self.0.len() as u32
     }

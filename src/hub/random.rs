@@ -1,5 +1,6 @@
-//! Numbers nobody can guess, from a seed the shell gives: socket ids, and the keys of hash tables.
-//! The hub has no randomness of its own, so that a run with the same seed is the same run.
+//! Unpredictable numbers, from a seed that the owner of the hub supplies: socket ids, and the keys
+//! of hash tables. The hub has no randomness of its own, so that a run with the same seed is
+//! reproducible.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
@@ -19,14 +20,14 @@ impl Random {
         Random { seed, counter: 0 }
     }
 
-    /// A socket id in the range of Reverb's: two numbers from 1 to 1,000,000,000.
+    /// A socket id in the range of Laravel Reverb: two numbers from 1 to 1,000,000,000.
     pub(crate) fn socket_id(&mut self) -> SocketId {
         let [a, b] = self.pair();
         let scale = |n: u64| 1 + (n % 1_000_000_000) as u32;
         SocketId(scale(a), scale(b))
     }
 
-    /// A way of hashing that those who choose the keys do not know.
+    /// A keyed hash function that clients cannot predict.
     pub(crate) fn hashing(&mut self) -> Hashing {
         Hashing(self.pair())
     }
@@ -54,7 +55,7 @@ impl Random {
     }
 }
 
-/// Keyed hashing for tables whose keys strangers choose.
+/// Keyed hashing for tables with keys that strangers choose.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hashing([u64; 2]);
 

@@ -1,5 +1,5 @@
-//! A connection while it speaks HTTP: waits for whole requests, has them served one after another,
-//! and hands the connection on when it becomes a WebSocket. Routes are in `api`.
+//! HTTP input: assembles whole requests, serves them one after another, and passes the
+//! connection on when it becomes a WebSocket. Routes are in `routes`, API requests in `api`.
 
 use super::Hub;
 use super::api::Answer;
@@ -13,8 +13,8 @@ use crate::proto::http::{self, Body, Head};
 use crate::proto::websocket::Reader;
 
 impl<T> Hub<T> {
-    /// Handles bytes of an HTTP connection. Whole requests are served in place; incomplete requests
-    /// and requests that must wait are kept.
+    /// Handles bytes of an HTTP connection. Whole requests are served in place; incomplete and
+    /// deferred requests are stored.
     pub(super) fn request_bytes(
         &mut self,
         id: ConnId,
@@ -68,7 +68,7 @@ impl<T> Hub<T> {
             }
         }
         if at == input.len() {
-            return self.connections.keep_request(id, request, now);
+            return self.connections.store_request(id, request, now);
         }
         request.buffer = match buffered {
             true => {
@@ -78,31 +78,31 @@ impl<T> Hub<T> {
             }
             false => input[at..kept].to_vec(),
         };
-        self.connections.keep_request(id, request, now);
+        self.connections.store_request(id, request, now);
     }
 
     fn next_request(&mut self, id: ConnId, request: &mut Request, input: &[u8], now: Now) -> Step {
         let Limits { request_head_bytes, request_headers, .. } = self.connections.limits;
         let (bytes_max, headers_max) = (request_head_bytes as usize, request_headers as usize);
-        // An incomplete head is parsed again from its beginning whenever more of it arrives.
+        // An incomplete head is parsed again from its beginning whenever more input arrives.
         self.connections.work.add_bytes(input.len());
         let (head, head_len) = match http::parse(input, bytes_max, headers_max) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if input.len() > self.connections.request_bytes_max => {
-                let reject = http::body_too_large(input.len(), self.connections.request_bytes_max);
-                return self.connections.refused(id, reject, now);
+                let error = http::body_too_large(input.len(), self.connections.request_bytes_max);
+                return self.connections.reject_request(id, error, now);
             }
             Ok(None) => return Step::Incomplete,
-            Err(reject) => return self.connections.refused(id, reject, now),
+            Err(error) => return self.connections.reject_request(id, error, now),
         };
         self.connections.work.add(REQUEST_UNITS);
         if request.is_for_metrics {
             // The answer may iterate over all connections.
             self.connections.work.add(self.connections.len() as u64 / 4);
-            // Nothing there has a body: what follows one would be taken for a request.
+            // No route of this port takes a body; the bytes of one would be parsed as a request.
             let keep_alive = head.keep_alive && matches!(head.body, Body::Length(0));
             let response = self.answer_metrics_port(&head, now);
-            return self.connections.answer(
+            return self.connections.respond(
                 id,
                 &Head { keep_alive, ..head },
                 response,
@@ -111,13 +111,14 @@ impl<T> Hub<T> {
             );
         }
         match head.body {
-            // Decoded chunks cannot be put back: start only where the request cannot be put off.
-            Body::Chunked if self.connections.is_put_off(|| u64::MAX) => Step::Deferred,
+            // Decoding consumes the chunks: it may only start when the request cannot be deferred
+            // any more.
+            Body::Chunked if self.connections.must_defer(|| u64::MAX) => Step::Deferred,
             Body::Length(len) => {
                 let total = head_len.saturating_add(len);
                 if total > self.connections.request_bytes_max {
-                    let reject = http::body_too_large(total, self.connections.request_bytes_max);
-                    return self.connections.refused(id, reject, now);
+                    let error = http::body_too_large(total, self.connections.request_bytes_max);
+                    return self.connections.reject_request(id, error, now);
                 }
                 if input.len() < total {
                     request.needed = total;
@@ -128,7 +129,7 @@ impl<T> Hub<T> {
             Body::Chunked => {
                 let mut chunked = request.chunked.take().unwrap_or_default();
                 match self.connections.decode_chunked(&mut chunked, &input[head_len..], head_len) {
-                    Err(reject) => self.connections.refused(id, reject, now),
+                    Err(error) => self.connections.reject_request(id, error, now),
                     Ok(Some(taken)) => self.serve(id, &head, &chunked.body, head_len + taken, now),
                     Ok(None) => {
                         request.chunked = Some(chunked);
@@ -139,7 +140,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Decides once for a request whether its body is worth waiting for.
+    /// Decides once per request whether to wait for its body.
     fn await_body(
         &mut self,
         id: ConnId,
@@ -152,7 +153,7 @@ impl<T> Hub<T> {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
-            return self.connections.answer(
+            return self.connections.respond(
                 id,
                 &Head { keep_alive: false, ..*head },
                 response,
@@ -174,12 +175,12 @@ impl<T> Hub<T> {
                 Ok(()) => Step::Upgraded(len),
                 Err(response) => {
                     self.connections.count_request(Route::WebSocket, response.status);
-                    self.connections.answer(id, head, response, len, now)
+                    self.connections.respond(id, head, response, len, now)
                 }
             };
         }
         match self.api().answer(head, body, now) {
-            Answer::Whole(response) => self.connections.answer(id, head, response, len, now),
+            Answer::Whole(response) => self.connections.respond(id, head, response, len, now),
             Answer::Deferred => Step::Deferred,
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }

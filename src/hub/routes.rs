@@ -1,5 +1,5 @@
-//! The routes of the HTTP side, in one table: what names each in metrics, the methods it has, and
-//! the pattern of its paths. Handlers are in `api`, which matches the routes exhaustively.
+//! The HTTP routes, in one table: the name of each in metrics, its methods, and the pattern of its
+//! paths. Handlers are in `api`, which matches the routes exhaustively.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::proto::query::decode_percent;
 
 macro_rules! routes {
     ($($(#[$doc:meta])* $route:ident, $name:literal, $allow:literal, [$($part:expr),*];)*) => {
-        /// What a path names. The order is that of [`NAMES`].
+        /// The route of a path. The order is that of [`NAMES`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Route {
             /// No route.
@@ -54,7 +54,7 @@ pub(crate) struct Routes {
     prefix: String,
 }
 
-/// A route, and what its path says.
+/// A route, and the arguments in its path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found<'a> {
     pub route: Route,
@@ -62,7 +62,7 @@ pub(crate) struct Found<'a> {
     pub app_id: Cow<'a, str>,
     /// The channel or the user, if the route has one.
     pub argument: Cow<'a, str>,
-    /// The path without the prefix, which is what official libraries sign.
+    /// The path without the prefix; official libraries sign this path.
     pub path: &'a str,
 }
 
@@ -72,7 +72,7 @@ impl Routes {
     }
 
     /// The route of a path, under the prefix or without it: proxies may strip the prefix, and some
-    /// publishers never had it.
+    /// publishers never send it.
     pub(crate) fn find<'a>(&self, path: &'a str) -> Option<Found<'a>> {
         self.without_prefix(path).and_then(find).or_else(|| find(path))
     }
@@ -102,7 +102,7 @@ fn find(path: &str) -> Option<Found<'_>> {
     Some(Found { route, app_id: part(1), argument: part(3), path })
 }
 
-/// The answer to a method that a route does not have. `HEAD` is `GET` without the body.
+/// The response to a method that a route does not have. `HEAD` is `GET` without the body.
 pub(crate) fn wrong_method(route: Route, method: &str) -> Option<Response> {
     let (_, allow, _) = TABLE.iter().find(|(other, ..)| *other == route)?;
     let mut methods = allow.split(", ");
@@ -110,12 +110,12 @@ pub(crate) fn wrong_method(route: Route, method: &str) -> Option<Response> {
     (!is_right).then(|| Response::text(405, "Method not allowed.").with_header("Allow", allow))
 }
 
-/// The answer of the health check.
+/// The response of the health check.
 pub(crate) fn health() -> Response {
     Response::json(200, r#"{"health":"OK"}"#)
 }
 
-/// The answer to whether new clients are accepted, which they are not while the server stops.
+/// The response of the readiness check: while the server stops, it accepts no new clients.
 pub(crate) fn readiness(is_draining: bool) -> Response {
     match is_draining {
         false => Response::json(200, r#"{"ready":true}"#),

@@ -33,7 +33,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Writes it to the saved state, or reads it from there.
+    /// Encodes or decodes the held input.
     pub(super) fn snapshot(c: &mut Codec, held: &mut Held) -> DecodeResult {
         c.option(&mut held.message, Codec::text)?;
         c.bytes(&mut held.bytes)
@@ -52,9 +52,9 @@ impl Schedule {
 
     pub(crate) fn begin_turn(&mut self) {
         self.light_left = self.light.len();
-        // Release the capacity that a burst of connections has left.
+        // Free the capacity that a burst of connections has left.
         for lane in [&mut self.light, &mut self.heavy] {
-            if lane.is_empty() && lane.capacity() > ROOM_KEPT {
+            if lane.is_empty() && lane.capacity() > IDLE_CAPACITY_MAX {
                 *lane = VecDeque::new();
             }
         }
@@ -74,12 +74,12 @@ impl Schedule {
         self.held.get_mut(&id)
     }
 
-    /// Writes a connection's held input to the saved state, or reads it from there, if any is held.
+    /// Encodes or decodes the held input of a connection, if any.
     pub(super) fn snapshot_held(&mut self, id: ConnId, c: &mut Codec) -> DecodeResult {
         let mut held = self.held.remove(&id);
-        let carried = c.option(&mut held, Held::snapshot);
+        let result = c.option(&mut held, Held::snapshot);
         held.into_iter().for_each(|held| self.hold(id, held));
-        carried
+        result
     }
 
     pub(crate) fn hold(&mut self, id: ConnId, held: Held) {
@@ -87,9 +87,9 @@ impl Schedule {
     }
 
     /// Removes the held input of a connection, and returns it.
-    pub(crate) fn forget(&mut self, id: ConnId) -> Option<Held> {
+    pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Held> {
         let held = self.held.remove(&id);
-        if self.held.is_empty() && self.held.capacity() > ROOM_KEPT {
+        if self.held.is_empty() && self.held.capacity() > IDLE_CAPACITY_MAX {
             self.held.shrink_to_fit();
         }
         held
@@ -97,4 +97,4 @@ impl Schedule {
 }
 
 /// A lane, or the map of held input, keeps at most this capacity when it is empty.
-const ROOM_KEPT: usize = 1_024;
+const IDLE_CAPACITY_MAX: usize = 1_024;

@@ -1,7 +1,7 @@
-//! Signing in, and watching who else is signed in (protocol section 11).
+//! Sign-in of users, and watchlists (protocol section 11).
 //!
-//! Signed-in users and their watchers are members of the hub's own channels, which work as all
-//! others do, under names that no client can subscribe to.
+//! Signed-in users and their watchers are members of internal channels, which work like all other
+//! channels but have names that no client can subscribe to.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ use crate::proto::websocket::Frame;
 const SIGNED_IN: &str = "#signed-in-";
 const WATCHING: &str = "#watching-";
 const INTERNAL: Kind = Kind { access: Access::Internal, cache: false };
-/// Users one connection may watch: Pusher's number.
+/// The most users one connection may watch, as in Pusher.
 const WATCHLIST_MAX: usize = 100;
 
 impl PubSub {
-    /// Signs a connection in as the user that its app has signed. Signing in again as the same user
-    /// replaces the user's info and the watchlist.
+    /// Signs a connection in as the user that the app has signed. A repeated sign-in as the same
+    /// user replaces the user's info and the watchlist.
     pub(super) fn sign_in<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -57,18 +57,19 @@ impl PubSub {
         Ok(())
     }
 
-    /// Connections signed in as this user.
+    /// This node's connections that are signed in as a user.
     pub(super) fn signed_in(&self, app: u32, user: &str) -> &[ConnId] {
         let channel = self.apps[app].channel(&format!("{SIGNED_IN}{user}"));
         channel.map_or(&[], |channel| &channel.members)
     }
 
-    /// Whether a connection at any node is.
+    /// Whether a user is signed in at any node.
     fn is_online(&self, app: u32, user: &str) -> bool {
         self.apps[app].place(&format!("{SIGNED_IN}{user}")).is_some()
     }
 
-    /// One of the hub's own channels has lost its last member.
+    /// An internal channel has lost its last member: if it is that of a user, its watchers are
+    /// notified.
     pub(super) fn notify_offline<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -80,7 +81,8 @@ impl PubSub {
         }
     }
 
-    /// One of the hub's own channels has its first member at another node.
+    /// An internal channel has its first member, at another node: if it is that of a user, its
+    /// watchers are notified.
     pub(super) fn notify_online<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -117,23 +119,29 @@ impl PubSub {
         if let Some(subscriber) = connections.subscriber_mut(id) {
             subscriber.user = Some(Box::new(user));
         }
-        self.join_own(connections, id, app, &name);
+        self.join_internal(connections, id, app, &name);
         if first {
             self.notify_watchers(connections, app, &user_id, "online");
         }
     }
 
-    /// Gives a connection a membership in one of the hub's own channels.
-    fn join_own<T>(&mut self, connections: &mut Connections<T>, id: ConnId, app: u32, name: &str) {
+    /// Adds a connection to an internal channel.
+    fn join_internal<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        app: u32,
+        name: &str,
+    ) {
         let subscriber = connections.subscriber_mut(id);
         if let Some(user) = subscriber.and_then(|subscriber| subscriber.user.as_mut()) {
-            user.own_seats += 1;
+            user.internal_memberships += 1;
             self.join(connections, id, app, name, INTERNAL, None);
         }
     }
 
-    /// Removes a connection from the hub's own channels in which it watches users other than these:
-    /// a connection has one watchlist, and one membership in these channels for each user on it.
+    /// Removes a connection from the channels of all users it watches except these. A connection
+    /// has one watchlist, and one membership for each user on it.
     fn stop_watching<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -158,13 +166,13 @@ impl PubSub {
             let Some(subscriber) = subscriber else { return };
             let membership = subscriber.take_membership(place);
             if let (Some(membership), Some(user)) = (membership, &mut subscriber.user) {
-                user.own_seats -= 1;
+                user.internal_memberships -= 1;
                 self.remove_member(connections, id, app, membership, now);
             }
         }
     }
 
-    /// Makes a connection watch these users and no others. Sends it which of them are online.
+    /// Makes a connection watch these users and no others, and sends it which of them are online.
     fn watch<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -187,10 +195,10 @@ impl PubSub {
             let name = format!("{WATCHING}{user}");
             let place = self.apps[app].place(&name);
             let subscriber = connections.subscriber(id);
-            let seated =
+            let is_watching =
                 place.zip(subscriber).is_some_and(|(place, s)| s.membership(place).is_some());
-            if !seated {
-                self.join_own(connections, id, app, &name);
+            if !is_watching {
+                self.join_internal(connections, id, app, &name);
             }
             match self.is_online(app, user) {
                 true => online.push(user.as_str()),
@@ -216,13 +224,13 @@ impl PubSub {
     }
 }
 
-/// Whether this node publishes how many subscribers a channel has here: for channels that are
-/// listed, and for signed-in users.
+/// Whether this node publishes a channel's subscription count to other nodes: it does for channels
+/// that the API lists, and for signed-in users.
 pub(super) fn is_replicated(channel: &str, kind: Kind) -> bool {
     kind.is_listed() || channel.starts_with(SIGNED_IN)
 }
 
-/// The user of a sign-in and the ids of the users it watches.
+/// Parses `user_data`: the user, and the ids of the users to watch.
 fn parse_user(user_data: &str) -> Result<(User, Vec<String>), ClientError> {
     let malformed = || {
         let text = "user_data must be a JSON object with the user's id, a text or a number";
@@ -235,7 +243,7 @@ fn parse_user(user_data: &str) -> Result<(User, Vec<String>), ClientError> {
     let watchlist = watchlist.unwrap_or_default().into_iter().take(WATCHLIST_MAX + 1);
     let watchlist = watchlist.filter_map(|raw| message::string(raw.get()));
     let watchlist = watchlist.map(Cow::into_owned).collect();
-    Ok((User { id: id.into(), info, own_seats: 0 }, watchlist))
+    Ok((User { id: id.into(), info, internal_memberships: 0 }, watchlist))
 }
 
 fn watchlist_events(events: &[(&str, Vec<&str>)]) -> Frame {

@@ -1,5 +1,5 @@
-//! Saves and restores a whole hub, for a server that continues in another process, or with another
-//! configuration.
+//! Saves and restores a whole hub, for a server that continues in another process or with another
+//! configuration. The layout of each part is in a `snapshot` method of its type.
 //!
 //! The state contains the connections with their partial input and pending output, the channels
 //! with their members in order, the events of cache channels, the state of the bus, and the
@@ -7,8 +7,8 @@
 //! is rebuilt and not saved (addresses, counts of connections, deadlines in the wheel). Settings
 //! are not saved either: those of the restoring hub's configuration apply.
 //!
-//! An app that the configuration no longer contains is kept while it has connections: it accepts no
-//! new ones, and those that are open are closed, spread over a period.
+//! A removed app is kept while it has connections: it accepts no new ones, and its open connections
+//! are closed over a period (see `orphans`).
 
 mod peers;
 mod version;
@@ -23,7 +23,7 @@ use super::peer::{Membership, Peer, Phase};
 use super::pubsub::{Apps, CountDue};
 use super::schedule::Held;
 use super::staggered::Staggered;
-use super::subscription_counts::COUNT_PAUSE_MS;
+use super::subscription_counts::COUNT_INTERVAL_MS;
 use super::work::Lane;
 use crate::config::{App as Settings, Config};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -51,19 +51,19 @@ impl<T> Hub<T> {
         mut io: impl FnMut(ConnId, &mut T) -> u64,
     ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
-        self.settle_bus(now);
+        self.flush_bus(now);
         let mut c = Codec::writer();
         c.text(&mut state_version())?;
         c.count(self.pubsub.apps.len())?;
-        let kept: Vec<bool> = self.pubsub.apps.indexes().map(|at| self.is_kept(at)).collect();
-        for (app, kept) in self.pubsub.apps.iter_mut().zip(&kept) {
-            let mut id = kept.then(|| app.settings.id.clone());
+        let saved: Vec<bool> = self.pubsub.apps.indexes().map(|at| self.is_saved(at)).collect();
+        for (app, saved) in self.pubsub.apps.iter_mut().zip(&saved) {
+            let mut id = saved.then(|| app.settings.id.clone());
             c.option(&mut id, Codec::text)?;
         }
         for at in self.pubsub.apps.indexes() {
             c.flag(&mut self.pubsub.is_served(at))?;
         }
-        // A connection is named by its place among all of them.
+        // Saved data refers to a connection by its index in this list.
         let mut places = Vec::new();
         c.count(self.connections.len())?;
         for (place, id) in self.connections.ids().into_iter().enumerate() {
@@ -76,7 +76,7 @@ impl<T> Hub<T> {
             restore_listing_place(peer, before);
             self.connections.schedule.snapshot_held(id, &mut c)?;
         }
-        for at in self.pubsub.apps.indexes().filter(|at| kept[*at as usize]) {
+        for at in self.pubsub.apps.indexes().filter(|at| saved[*at as usize]) {
             self.save_app(at, &places, &mut c, now)?;
         }
         self.save_leaves(&mut c)?;
@@ -151,15 +151,16 @@ impl<T> Hub<T> {
             names.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
         self.connections.listener = before.connections.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
-        self.keep_link(&mut before);
+        self.keep_session(&mut before);
         Ok(names)
     }
 
-    /// Whether the state includes an app: all but removed apps without connections.
-    fn is_kept(&self, at: u32) -> bool {
+    /// Whether the state includes an app: all apps but removed ones without connections.
+    fn is_saved(&self, at: u32) -> bool {
         self.pubsub.apps[at].connections > 0 || self.pubsub.is_served(at)
     }
 
+    /// Saves the unannounced leaves.
     fn save_leaves(&mut self, c: &mut Codec) -> DecodeResult {
         let mut leaves = Vec::new();
         for (app, name) in self.pubsub.pending_leaves.places() {
@@ -216,8 +217,8 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Returns the index of each saved app in this hub, `None` if the app was not kept; and whether
-    /// this hub serves an app that the saved hub did not serve.
+    /// Returns the index of each saved app in this hub, `None` if the app was not saved; and
+    /// whether this hub serves an app that the saved hub did not serve.
     fn restore_apps(&mut self, c: &mut Codec) -> Result<(Vec<Option<u32>>, bool), DecodeError> {
         let mut apps: Vec<Option<u32>> = Vec::new();
         for _ in 0..c.count(0)? {
@@ -276,14 +277,14 @@ impl<T> Hub<T> {
             let subscriber =
                 subscriber.filter(|subscriber| subscriber.app == at).ok_or(DecodeError)?;
             let user = match &mut channel.presence {
-                Some(presence) => Some(presence.come_back(&user).ok_or(DecodeError)?),
+                Some(presence) => Some(presence.restore_member(&user).ok_or(DecodeError)?),
                 None => None,
             };
             channel.members.push(id);
             subscriber.add_membership(Membership { channel: place, index, user });
         }
         if channel.count_due {
-            let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+            let (ms, channel) = (now.ms + COUNT_INTERVAL_MS, Rc::clone(&channel.name));
             self.pubsub.counts_due.push_back(CountDue { ms, app: at, channel });
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Spreads an action on many connections evenly over a time window.
+//! Spreads an action on many connections evenly over a time window. The action itself is in `stop`
+//! and `orphans`.
 
 use super::ids::ConnId;
 
@@ -26,7 +27,7 @@ impl Staggered {
 
     /// The connections that are due now, if all are to be within `window_ms` of the start.
     pub(super) fn take_due(&mut self, window_ms: u64, now_ms: u64) -> Vec<ConnId> {
-        if self.is_over() || now_ms < self.next_ms {
+        if self.is_done() || now_ms < self.next_ms {
             return Vec::new();
         }
         self.next_ms = now_ms + STEP_MS;
@@ -48,10 +49,11 @@ impl Staggered {
 
     /// When to call [`Staggered::take_due`] next; `None` once all connections were due.
     pub(super) fn next_ms(&self) -> Option<u64> {
-        (!self.is_over()).then_some(self.next_ms)
+        (!self.is_done()).then_some(self.next_ms)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether all connections were due.
+    pub(super) fn is_done(&self) -> bool {
         self.left.len() == 0
     }
 }

@@ -1,5 +1,6 @@
-//! Subscribing and leaving: who may, what they are told, and what the others are told of it
-//! (protocol sections 6, 7 and 9).
+//! Subscribing to channels and leaving them: memberships, the response to the subscriber, and the
+//! events to the other members (protocol sections 6, 7 and 9). Permissions are checked in
+//! `authorize`.
 
 use std::rc::Rc;
 
@@ -18,39 +19,40 @@ use crate::proto::message::{self, Subscribe};
 use crate::proto::websocket::Frame;
 
 impl PubSub {
-    /// Subscribes a connection to a channel. Subscribing again is no error: it is answered again.
+    /// Subscribes a connection to a channel. A repeated subscription is no error and is confirmed
+    /// again.
     pub(super) fn subscribe<T>(
         &mut self,
         connections: &mut Connections<T>,
         id: ConnId,
-        asked: Subscribe,
+        request: Subscribe,
         now: Now,
     ) -> Result<(), ClientError> {
         let Some(subscriber) = connections.subscriber(id) else {
             return Ok(());
         };
         let app = subscriber.app;
-        let kind = Kind::of(&asked.channel);
-        self.check_name(app, &asked.channel, kind)?;
-        let member = self.authorize(connections, id, kind, &asked)?;
-        let place = self.apps[app].place(&asked.channel);
+        let kind = Kind::of(&request.channel);
+        self.check_name(app, &request.channel, kind)?;
+        let member = self.authorize(connections, id, kind, &request)?;
+        let place = self.apps[app].place(&request.channel);
         let membership = place.and_then(|place| connections.membership(id, place));
         let stays = membership
             .is_some_and(|membership| membership.user == member.as_ref().map(|m| m.id.clone()));
         if !stays {
-            self.check_room(connections, id, app, place, member.as_ref(), &asked.channel)?;
-            // A connection that is in the channel as another user leaves as that user.
-            self.leave(connections, id, app, &asked.channel, now);
-            self.join(connections, id, app, &asked.channel, kind, member.as_ref());
+            self.check_room(connections, id, app, place, member.as_ref(), &request.channel)?;
+            // A connection that is a member as another user first leaves as that user.
+            self.leave(connections, id, app, &request.channel, now);
+            self.join(connections, id, app, &request.channel, kind, member.as_ref());
         }
-        self.welcome(connections, id, app, &asked.channel, kind, now);
+        self.confirm_subscription(connections, id, app, &request.channel, kind, now);
         if !stays {
-            self.send_count(connections, app, &asked.channel, now);
+            self.send_count(connections, app, &request.channel, now);
         }
         Ok(())
     }
 
-    /// Takes a connection out of a channel, if it is in it.
+    /// Removes a connection from a channel, if it is a member.
     pub(super) fn unsubscribe<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -84,7 +86,7 @@ impl PubSub {
         }
     }
 
-    /// Adds a connection to a channel that it is not in, and announces it to the members.
+    /// Adds a connection to a channel of which it is not a member, and announces it to the members.
     pub(super) fn join<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -101,7 +103,7 @@ impl PubSub {
         }
         connections.work.add(MEMBERSHIP_UNITS);
         if created {
-            self.created(connections, app, name, kind);
+            self.notify_created(connections, app, name, kind);
         }
         let Some(channel) = self.apps[app].channels.get_mut(place as usize) else {
             return;
@@ -112,13 +114,13 @@ impl PubSub {
                 let frame = presence::member_added(name, member);
                 connections.broadcast(app, &channel.members, &frame, None);
             }
-            if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
+            if let Some(bus) = self.bus.as_mut().filter(|_| change.at_node) {
                 let app = (&*connections.app_ids[app as usize]).into();
                 let (user, info) = ((&*member.id).into(), member.info.as_deref());
                 bus.publish(&Item::Joined { app, channel: name.into(), user, info });
             }
         }
-        note_change(self.bus.as_mut(), app, channel);
+        mark_count_changed(self.bus.as_mut(), app, channel);
         let index = channel.members.len() as u32;
         channel.members.push(id);
         let user = member.map(|member| Rc::clone(&member.id));
@@ -127,8 +129,8 @@ impl PubSub {
         }
     }
 
-    /// A channel has its first member.
-    pub(super) fn created<T>(
+    /// Notifies the listener that a channel has its first member.
+    pub(super) fn notify_created<T>(
         &mut self,
         connections: &mut Connections<T>,
         app: u32,
@@ -144,8 +146,8 @@ impl PubSub {
         }
     }
 
-    /// Answers a subscription, and sends the cached event of a cache channel.
-    fn welcome<T>(
+    /// Confirms a subscription, and sends the cached event of a cache channel.
+    fn confirm_subscription<T>(
         &mut self,
         connections: &mut Connections<T>,
         id: ConnId,
@@ -168,12 +170,13 @@ impl PubSub {
         }
         if kind.cache {
             let app = &self.apps[index];
-            let kept = app.cache.event(name, now.ms).map(|(frame, _)| Frame::clone(frame));
-            connections.queue(id, kept.unwrap_or_else(|| message::cache_miss(name)));
+            let cached = app.cache.event(name, now.ms).map(|(frame, _)| Frame::clone(frame));
+            connections.queue(id, cached.unwrap_or_else(|| message::cache_miss(name)));
         }
     }
 
-    /// Takes a connection's membership away in the channel; the membership is no longer the connection's.
+    /// Removes a membership from its channel. The caller has already removed it from the
+    /// connection.
     pub(super) fn remove_member<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -193,10 +196,10 @@ impl PubSub {
         {
             moved.index = membership.index;
         }
-        note_change(self.bus.as_mut(), index, channel);
+        mark_count_changed(self.bus.as_mut(), index, channel);
         if let (Some(presence), Some(user)) = (&mut channel.presence, membership.user) {
             let change = presence.leave(&user);
-            if let Some(bus) = self.bus.as_mut().filter(|_| change.here) {
+            if let Some(bus) = self.bus.as_mut().filter(|_| change.at_node) {
                 let (app, channel) = (app.settings.id.as_str().into(), (&*channel.name).into());
                 bus.publish(&Item::Left { app, channel, user: (&*user).into() });
             }
@@ -208,7 +211,7 @@ impl PubSub {
         let app = &mut self.apps[index];
         let Some(channel) = app.channels.get_mut(membership.channel as usize) else { return };
         if channel.is_vacant() {
-            return self.vacate(connections, index, membership.channel);
+            return self.remove_vacant_channel(connections, index, membership.channel);
         }
         if channel.members.len() * 4 < channel.members.capacity() {
             channel.members.shrink_to(channel.members.len() * 2);
@@ -219,8 +222,14 @@ impl PubSub {
         }
     }
 
-    /// Removes a channel that has no members.
-    pub(super) fn vacate<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
+    /// Removes a channel without members, and notifies the listener; for an internal channel, the
+    /// watchers of its user.
+    pub(super) fn remove_vacant_channel<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        place: u32,
+    ) {
         let Some(channel) = self.apps[app].vacate(place) else { return };
         if channel.kind.is_internal() {
             return self.notify_offline(connections, app, &channel.name);
@@ -231,8 +240,8 @@ impl PubSub {
         }
     }
 
-    /// Estimated units of a subscription. On a presence channel each member may receive an event,
-    /// and the member list is sent in pieces.
+    /// The estimated cost of a subscription, in units. On a presence channel each member may
+    /// receive an event, and the member list is sent in pieces.
     pub(super) fn units_to_subscribe<T>(
         &self,
         connections: &Connections<T>,
@@ -248,18 +257,19 @@ impl PubSub {
             return SIGNATURE_UNITS;
         };
         // A connection that is subscribed already may leave as one user and join as another.
-        let told =
+        let recipients =
             channel.members.len() << usize::from(connections.membership(id, place).is_some());
-        SIGNATURE_UNITS + told as u64 + presence.len() as u64 / 16
+        SIGNATURE_UNITS + recipients as u64 + presence.len() as u64 / 16
     }
 }
 
-/// Makes this node publish how many subscribers a channel has here, once the turn is over.
-fn note_change(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
+/// Marks a channel so that its subscription count is published to the other nodes at the end of the
+/// turn.
+fn mark_count_changed(bus: Option<&mut Box<Bus>>, app: u32, channel: &mut Channel) {
     if let Some(bus) =
         bus.filter(|_| !channel.is_changed && is_replicated(&channel.name, channel.kind))
     {
         channel.is_changed = true;
-        bus.note_channel(app, &channel.name);
+        bus.queue_channel_count(app, &channel.name);
     }
 }

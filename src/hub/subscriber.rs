@@ -1,4 +1,5 @@
-//! A connection while it speaks WebSocket: frames in, verbs called, and the ways it ends.
+//! WebSocket input: reads frames, calls the handler of each client message, and closes connections
+//! that break the protocol. The handlers are methods of [`PubSub`](super::pubsub::PubSub).
 
 use super::Hub;
 use super::ids::{ConnId, Now};
@@ -9,12 +10,12 @@ use crate::proto::message::{self, ClientMessage};
 use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
 impl<T> Hub<T> {
-    /// Handles bytes of a WebSocket connection, and holds those that may not be handled now.
+    /// Handles bytes of a WebSocket, and holds those that must wait.
     pub(super) fn frames(&mut self, id: ConnId, mut reader: Reader, bytes: &mut [u8], now: Now) {
         if let Some(held) = self.connections.schedule.held_mut(id) {
             // Held input must be handled first.
             held.bytes.extend_from_slice(bytes);
-            return self.connections.put_back(id, reader);
+            return self.connections.store_reader(id, reader);
         }
         let Some(bounds) = self.bounds(id) else { return };
         let mut at = 0;
@@ -23,18 +24,18 @@ impl<T> Hub<T> {
                 Ok(Some(item)) => {
                     if let Handled::Deferred(message) = self.item(id, item, now) {
                         self.connections.hold(id, Some(message), bytes, at);
-                        return self.connections.put_back(id, reader);
+                        return self.connections.store_reader(id, reader);
                     }
                 }
                 Ok(None) => break,
-                Err(violation) => return self.end_broken(id, violation, bounds, now),
+                Err(violation) => return self.close_on_violation(id, violation, bounds, now),
             }
-            // The item may have ended the connection; what follows it is not read then.
+            // The item may have ended the connection; the input after it is discarded.
             if self.connections.has_ended(id) {
                 return;
             }
         }
-        self.connections.put_back(id, reader);
+        self.connections.store_reader(id, reader);
     }
 
     /// Handles the held input of a WebSocket.
@@ -55,7 +56,7 @@ impl<T> Hub<T> {
         self.frames(id, reader, &mut held.bytes, now);
     }
 
-    fn end_broken(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
+    fn close_on_violation(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
         log::debug!("broken frame: {} {}", violation.code, violation.reason);
         let (kind, max, unit) = match violation {
             websocket::TOO_BIG => {
@@ -91,8 +92,8 @@ impl<T> Hub<T> {
             Item::Text(text) => return self.text(id, text, now),
             Item::Ping(payload) => self.connections.queue(id, websocket::pong(payload)),
             Item::Pong | Item::Binary(_) => {}
-            Item::Close(said) => {
-                let (code, reason) = said.unwrap_or((1000, ""));
+            Item::Close(close) => {
+                let (code, reason) = close.unwrap_or((1000, ""));
                 self.send_close(id, code, reason, now);
             }
         }
@@ -108,19 +109,19 @@ impl<T> Hub<T> {
         self.connections.work.add_bytes(text.len());
         if message::is_plain_client_event(text) && self.connections.is_over_event_rate(id, now) {
             self.connections.counters.apps[app as usize].messages_in += 1;
-            let refusal = self.connections.over_event_rate();
-            self.connections.send_error(id, &refusal, now);
+            let error = self.connections.over_event_rate();
+            self.connections.send_error(id, &error, now);
             return Handled::Done;
         }
         let parsed = message::parse(text);
-        if let Ok(ClientMessage::Subscribe(asked)) = &parsed
-            && self.pubsub.must_take_list_first(&self.connections, id, app, &asked.channel)
+        if let Ok(ClientMessage::Subscribe(request)) = &parsed
+            && self.pubsub.must_read_list_first(&self.connections, id, app, &request.channel)
         {
             self.connections.pause(id, now);
             return Handled::Deferred(text.to_owned());
         }
-        if let Ok(asked) = &parsed
-            && self.connections.is_put_off(|| self.units_of(id, app, asked))
+        if let Ok(parsed) = &parsed
+            && self.connections.must_defer(|| self.units_of(id, app, parsed))
         {
             return Handled::Deferred(text.to_owned());
         }
@@ -129,7 +130,7 @@ impl<T> Hub<T> {
             let from = self.connections.subscriber(id).map(|s| s.socket_id);
             from.inspect(|from| log::debug!("{from} > {text}"));
         }
-        // A pong is asked for by the server, so it costs the client nothing.
+        // The server asks for pongs, so they do not count against the rate limit.
         if parsed != Ok(ClientMessage::Pong) && !self.within_rate(id, now) {
             return Handled::Done;
         }
@@ -139,8 +140,8 @@ impl<T> Hub<T> {
                 Ok(())
             }
             Ok(ClientMessage::Pong | ClientMessage::Ignored) => Ok(()),
-            Ok(ClientMessage::Subscribe(asked)) => {
-                self.pubsub.subscribe(&mut self.connections, id, asked, now)
+            Ok(ClientMessage::Subscribe(request)) => {
+                self.pubsub.subscribe(&mut self.connections, id, request, now)
             }
             Ok(ClientMessage::Unsubscribe(channel)) => {
                 self.pubsub.unsubscribe(&mut self.connections, id, &channel, now);
@@ -159,21 +160,21 @@ impl<T> Hub<T> {
                 self.connections.counters.apps[app as usize].messages_handled += 1;
                 self.connections.notify_received(id, text);
             }
-            Err(refusal) => self.connections.send_error(id, &refusal, now),
+            Err(error) => self.connections.send_error(id, &error, now),
         }
         Handled::Done
     }
 
     /// Estimated units of work of a message, before it is handled.
-    fn units_of(&self, id: ConnId, app: u32, asked: &ClientMessage<'_>) -> u64 {
+    fn units_of(&self, id: ConnId, app: u32, parsed: &ClientMessage<'_>) -> u64 {
         let members = |channel: &str| {
             let channel = self.pubsub.apps[app].channel(channel);
             channel.map_or(0, |channel| channel.members.len() as u64)
         };
-        match asked {
+        match parsed {
             ClientMessage::Event(event) => members(&event.channel),
-            ClientMessage::Subscribe(asked) => {
-                self.pubsub.units_to_subscribe(&self.connections, id, app, &asked.channel)
+            ClientMessage::Subscribe(request) => {
+                self.pubsub.units_to_subscribe(&self.connections, id, app, &request.channel)
             }
             ClientMessage::SignIn { .. } => SIGNATURE_UNITS,
             _ => 0,
@@ -200,7 +201,7 @@ impl<T> Hub<T> {
         self.connections.limit_exceeded_by(id, LimitKind::RateLimit, attempts, now);
         self.connections.queue(id, message::error(4301, RATE_LIMIT));
         if limit.terminate_on_limit {
-            // Not with 4301: clients take every code from 4300 up for "never come back".
+            // Not with 4301: clients treat every code from 4300 on as final and do not reconnect.
             self.send_close(id, 4100, RATE_LIMIT, now);
         }
         false
@@ -209,10 +210,10 @@ impl<T> Hub<T> {
 
 /// The result of handling a message.
 pub(super) enum Handled {
-    /// It was handled, or refused.
+    /// It was handled or rejected.
     Done,
-    /// It was not started and is handled on a later visit: it is expensive, or its client must read
-    /// a member list first.
+    /// It was not started and waits for a later visit: it is expensive, or its client must read a
+    /// member list first.
     Deferred(String),
 }
 

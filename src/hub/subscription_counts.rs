@@ -1,5 +1,5 @@
-//! `pusher_internal:subscription_count`: sends the subscribers of a channel their number, at a
-//! bounded rate for large channels (protocol section 12).
+//! Sends `pusher_internal:subscription_count` to the subscribers of a channel, at a limited rate
+//! for large channels (protocol section 12).
 
 use std::rc::Rc;
 
@@ -8,11 +8,11 @@ use super::ids::Now;
 use super::pubsub::{CountDue, PubSub};
 use crate::proto::message;
 
-/// Minimum interval between count events for channels with over 100 subscribers: as Pusher's.
-pub(super) const COUNT_PAUSE_MS: u64 = 5_000;
+/// Minimum interval between count events for channels with over 100 subscribers, as in Pusher.
+pub(super) const COUNT_INTERVAL_MS: u64 = 5_000;
 
 impl PubSub {
-    /// Sends the subscribers of a channel their number, if the app's settings ask for it: at every
+    /// Sends the subscribers of a channel their number, if the app's settings enable it: at every
     /// change up to a hundred subscribers, at most every five seconds above that.
     pub(super) fn send_count<T>(
         &mut self,
@@ -32,9 +32,9 @@ impl PubSub {
         if channel.presence.is_some() || !channel.kind.is_listed() {
             return;
         }
-        if count > 100 && now.ms < channel.counted_ms + COUNT_PAUSE_MS {
+        if count > 100 && now.ms < channel.counted_ms + COUNT_INTERVAL_MS {
             if !std::mem::replace(&mut channel.count_due, true) {
-                let (ms, channel) = (now.ms + COUNT_PAUSE_MS, Rc::clone(&channel.name));
+                let (ms, channel) = (now.ms + COUNT_INTERVAL_MS, Rc::clone(&channel.name));
                 self.counts_due.push_back(CountDue { ms, app: index, channel });
             }
             return;
@@ -46,7 +46,7 @@ impl PubSub {
         connections.broadcast(index, &channel.members, &frame, None);
     }
 
-    /// Sends the counts that were held back and are due.
+    /// Sends the deferred counts that are due.
     pub(super) fn send_due_counts<T>(&mut self, connections: &mut Connections<T>, now: Now) {
         while self.counts_due.front().is_some_and(|due| due.ms <= now.ms) {
             let Some(CountDue { app, channel, .. }) = self.counts_due.pop_front() else { return };

@@ -1,6 +1,6 @@
-//! The end of a WebSocket connection, for its channels: a [`Connections`] closes it, and a
-//! [`PubSub`] removes its memberships in the same call. Also the end of all connections of a user
-//! (protocol section 14.8).
+//! Closes WebSocket connections and removes their memberships in one call, and closes all
+//! connections of a user (protocol section 14.8). The phases of a closing connection are in
+//! `connections/closing`.
 
 use super::connections::Connections;
 use super::ids::{ConnId, Now};
@@ -18,7 +18,7 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.retire(id, mode, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
@@ -32,12 +32,11 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.close_with(id, code, message, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
-    /// Closes a connection with this code of RFC 6455 or of Pusher and without an error event, and
-    /// removes its memberships.
+    /// Closes a connection with a close frame but no error event, and removes its memberships.
     pub(super) fn send_close<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -47,7 +46,7 @@ impl PubSub {
         now: Now,
     ) {
         if let Some(subscriber) = connections.send_close(id, code, reason, now) {
-            self.forget(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, now);
         }
     }
 
@@ -61,8 +60,8 @@ impl PubSub {
         now: Now,
     ) {
         let mut ids: Vec<ConnId> = self.signed_in(app, user).to_vec();
-        // Every presence channel is searched: requests of this kind are rare, and an index would
-        // cost each connection memory.
+        // Searches every presence channel: such requests are rare, and an index would cost memory
+        // per connection.
         for (place, channel) in &self.apps[app].channels {
             if !channel.presence.as_deref().is_some_and(|presence| presence.contains(user)) {
                 continue;
@@ -81,8 +80,8 @@ impl PubSub {
         }
     }
 
-    /// Removes the memberships of a subscriber that has closed, and its connection from its app.
-    fn forget<T>(
+    /// Removes the memberships of a closed subscriber, and its connection from its app.
+    fn remove_subscriber<T>(
         &mut self,
         connections: &mut Connections<T>,
         id: ConnId,
@@ -95,7 +94,7 @@ impl PubSub {
         }
         connections.work.add(MEMBERSHIP_UNITS);
         self.apps[app].connections -= 1;
-        self.bus.iter_mut().for_each(|bus| bus.note_connections(app));
-        log::debug!("{} has gone", subscriber.socket_id);
+        self.bus.iter_mut().for_each(|bus| bus.queue_connection_count(app));
+        log::debug!("{} disconnected", subscriber.socket_id);
     }
 }

@@ -1,4 +1,5 @@
-//! The hub as a whole, without a socket: what its parts cannot show each by itself.
+//! Tests of the hub as a whole, without a socket: behaviour that no single part shows. Tests of one
+//! part are in its file.
 
 mod snapshot;
 mod turns;
@@ -12,7 +13,7 @@ use crate::proto::auth::Signer;
 
 const SECRET: &str = "secret";
 
-/// A hub with one app and a clock of its own.
+/// A hub with one app, and a clock.
 struct World {
     hub: Hub<()>,
     now: Now,
@@ -36,13 +37,13 @@ impl World {
         self.hub.receive(id, &mut bytes.to_vec(), self.now);
     }
 
-    /// A WebSocket and its socket id.
+    /// Connects a WebSocket. Returns its connection and its socket id.
     fn connect(&mut self) -> (ConnId, String) {
         let id = self.open();
         self.send(id, HANDSHAKE);
-        let said = self.take(id);
-        let start = said.find("socket_id").unwrap() + 14;
-        let socket_id = said[start..].split('\\').next().unwrap().to_owned();
+        let output = self.take(id);
+        let start = output.find("socket_id").unwrap() + 14;
+        let socket_id = output[start..].split('\\').next().unwrap().to_owned();
         (id, socket_id)
     }
 
@@ -78,7 +79,7 @@ impl World {
         );
     }
 
-    /// Takes what waits for a connection.
+    /// Takes the output for a connection.
     fn take(&mut self, id: ConnId) -> String {
         String::from_utf8_lossy(&self.take_bytes(id)).into_owned()
     }
@@ -92,7 +93,7 @@ impl World {
         bytes
     }
 
-    /// Lets time pass, as a loop would see it.
+    /// Advances the clock, with the ticks that an event loop would call.
     fn pass(&mut self, ms: u64) {
         let end_ms = self.now.ms + ms;
         while let Some(due_ms) = self.hub.next_tick_ms().filter(|due| *due <= end_ms) {
@@ -109,7 +110,7 @@ const HANDSHAKE: &[u8] = b"GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnec
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]
-fn half_a_request_that_was_told_so_is_dropped_soon_after() {
+fn an_incomplete_request_is_dropped_soon_after_its_408() {
     let mut world = World::new(|_, _| {});
     let id = world.open();
     world.send(id, b"GET /up HT");
@@ -136,7 +137,7 @@ fn a_pruned_client_that_stays_silent_is_dropped_soon_after() {
 }
 
 #[test]
-fn whoever_takes_the_place_of_a_slow_reader_is_not_closed_for_it() {
+fn a_connection_that_reuses_the_id_of_a_slow_reader_stays_open() {
     let mut world = World::new(|_, limits| limits.outbox_bytes = 16_384);
     let (slow, _) = world.connect();
     world.subscribe(slow, "a");
@@ -167,7 +168,7 @@ fn tiny_frames_count_for_more_than_their_bytes() {
 }
 
 #[test]
-fn a_client_that_watches_itself_hears_nothing_after_its_close_frame() {
+fn a_client_that_watches_itself_receives_nothing_after_its_close_frame() {
     let mut world = World::new(|_, _| {});
     let (id, socket_id) = world.connect();
     world.sign_in(id, &socket_id, r#"{"id":"7","watchlist":["7"]}"#);
@@ -177,12 +178,15 @@ fn a_client_that_watches_itself_hears_nothing_after_its_close_frame() {
 }
 
 #[test]
-fn the_last_number_of_many_subscribers_is_told_in_the_end() {
+fn the_last_count_of_a_large_channel_is_sent_after_the_interval() {
     let mut world = World::new(|app, _| app.subscription_count = true);
     let ids: Vec<ConnId> = (0..150).map(|_| world.connect().0).collect();
     ids.iter().for_each(|&id| world.subscribe(id, "a"));
-    let said = world.take(ids[0]);
-    assert!(said.contains(r#"\"subscription_count\":100"#) && !said.contains("150"), "{said}");
+    let output = world.take(ids[0]);
+    assert!(
+        output.contains(r#"\"subscription_count\":100"#) && !output.contains("150"),
+        "{output}"
+    );
     world.pass(5_000);
     assert!(world.take(ids[0]).contains(r#"\"subscription_count\":150"#));
     world.pass(20_000);
@@ -190,7 +194,7 @@ fn the_last_number_of_many_subscribers_is_told_in_the_end() {
 }
 
 #[test]
-fn of_those_who_leave_together_none_is_told_of_the_others() {
+fn a_wave_of_leaves_is_announced_only_to_the_remaining_member() {
     let mut world = World::new(|_, _| {});
     let members: Vec<ConnId> = (0..100)
         .map(|n| {
@@ -216,28 +220,31 @@ fn of_those_who_leave_together_none_is_told_of_the_others() {
 }
 
 #[test]
-fn a_client_that_comes_back_while_the_server_stops_is_told_at_the_end() {
+fn a_client_that_reconnects_during_a_stop_is_closed_at_its_end() {
     let mut world = World::new(|_, _| {});
     let clients: Vec<ConnId> = (0..20).map(|_| world.connect().0).collect();
     world.hub.drain(world.now);
     world.pass(100);
     assert!(world.take(clients[0]).contains("4200"), "the end is two seconds away");
     world.hub.close(clients[0], world.now);
-    let back = world.open();
-    world.send(back, HANDSHAKE);
-    assert!(world.take(back).ends_with("\r\n\r\n"));
+    let returned = world.open();
+    world.send(returned, HANDSHAKE);
+    assert!(world.take(returned).ends_with("\r\n\r\n"));
     world.pass(1_800);
-    assert_eq!((world.take(back).as_str(), world.hub.next_action(back)), ("", IoAction::Stay));
+    assert_eq!(
+        (world.take(returned).as_str(), world.hub.next_action(returned)),
+        ("", IoAction::Stay)
+    );
     assert!(world.take(clients[18]).contains("4100"), "the next server is nearer than a second");
     assert!(!world.hub.is_drained());
     world.pass(200);
-    assert!(world.take(back).contains("4100"));
-    clients[1..].iter().chain([&back]).for_each(|id| _ = world.hub.close(*id, world.now));
+    assert!(world.take(returned).contains("4100"));
+    clients[1..].iter().chain([&returned]).for_each(|id| _ = world.hub.close(*id, world.now));
     assert!(world.hub.is_drained());
 }
 
 #[test]
-fn a_few_clients_are_told_at_once_and_newcomers_do_not_put_off_the_end() {
+fn few_clients_are_closed_at_once_and_new_ones_do_not_delay_the_end() {
     let mut world = World::new(|_, _| {});
     let clients: Vec<ConnId> = (0..10).map(|_| world.connect().0).collect();
     world.hub.drain(world.now);
@@ -253,7 +260,7 @@ fn a_few_clients_are_told_at_once_and_newcomers_do_not_put_off_the_end() {
 }
 
 #[test]
-fn everything_is_gone_when_everybody_has_gone() {
+fn nothing_is_left_after_all_connections_have_closed() {
     let mut world = World::new(|_, _| {});
     let ids: Vec<(ConnId, String)> = (0..50).map(|_| world.connect()).collect();
     for (n, (id, socket_id)) in ids.iter().enumerate() {

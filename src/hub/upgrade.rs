@@ -1,8 +1,10 @@
-//! From HTTP to WebSocket (RFC 6455 section 4.2), and whether the app takes the connection.
+//! From HTTP to WebSocket: the handshake (RFC 6455 section 4.2), and whether the app accepts the
+//! connection. The messages of an open WebSocket are handled in `subscriber`.
 //!
-//! An invalid handshake is answered in HTTP. An invalid URL, origin or quota is answered after the
-//! handshake, with a close code: a browser that gets an HTTP error waits fifteen seconds before it
-//! tries again, and its script never learns why (protocol section 4.3).
+//! An invalid handshake gets an HTTP error. An unknown path or key, a rejected origin and an
+//! exceeded quota are reported after the handshake, with a close code: a browser that gets an HTTP
+//! error waits fifteen seconds before it reconnects, and its script does not see the reason
+//! (protocol section 4.3).
 
 use super::Hub;
 use super::drain::RESTARTING;
@@ -14,12 +16,12 @@ use crate::proto::message;
 use crate::proto::query::decode_percent;
 use crate::proto::websocket::Reader;
 
-/// Why an app does not take a connection.
+/// Why an app does not accept a connection.
 struct AdmitError {
     code: u16,
     message: &'static str,
-    /// The bound of the app that was hit, if it was that, with its value.
-    bound: Option<(LimitKind, u64)>,
+    /// The limit of the app that was exceeded, if any, and its value.
+    limit: Option<(LimitKind, u64)>,
 }
 
 impl<T> Hub<T> {
@@ -27,7 +29,7 @@ impl<T> Hub<T> {
     ///
     /// # Errors
     ///
-    /// The answer to a request that is no handshake.
+    /// The response to a request that is not a valid handshake.
     pub(super) fn upgrade(
         &mut self,
         id: ConnId,
@@ -35,7 +37,7 @@ impl<T> Hub<T> {
         now: Now,
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
-        self.connections.believe_proxy(id, head, now);
+        self.connections.apply_forwarded_for(id, head, now);
         self.connections.queue(id, http::switching_protocols(key));
         match self.admit(id, head) {
             Ok(_) if self.connections.is_draining() => {
@@ -44,12 +46,12 @@ impl<T> Hub<T> {
                 }
             }
             Ok(app) => self.open_websocket(id, app, now),
-            Err(AdmitError { code, message, bound }) => {
-                if let Some((bound, value)) = bound {
+            Err(AdmitError { code, message, limit }) => {
+                if let Some((limit, value)) = limit {
                     let address = self.connections.get(id).and_then(|peer| peer.address);
-                    self.connections.limit_exceeded_from(bound, value, address, now);
+                    self.connections.limit_exceeded_from(limit, value, address, now);
                 }
-                log::debug!("refused a WebSocket at {:?}: {code} {message}", head.path);
+                log::debug!("rejected a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
             }
         }
@@ -63,7 +65,7 @@ impl<T> Hub<T> {
         peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
         app.connections += 1;
         self.connections.counters.apps[index as usize].connections_opened += 1;
-        self.pubsub.bus.iter_mut().for_each(|bus| bus.note_connections(index));
+        self.pubsub.bus.iter_mut().for_each(|bus| bus.queue_connection_count(index));
         let app = &self.pubsub.apps[index];
         if !self.echoes {
             let timeout_s = app.settings.activity_timeout_s;
@@ -73,12 +75,12 @@ impl<T> Hub<T> {
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
-    /// The app that takes the connection, or why it does not.
+    /// The app that accepts the connection, or why it does not.
     fn admit(&self, id: ConnId, head: &Head<'_>) -> Result<u32, AdmitError> {
         if self.echoes {
             return Ok(0);
         }
-        let refuse = |code, message| Err(AdmitError { code, message, bound: None });
+        let refuse = |code, message| Err(AdmitError { code, message, limit: None });
         let path = self.routes.without_prefix(head.path).unwrap_or(head.path);
         let key = match path.trim_start_matches('/').split_once('/') {
             Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
@@ -94,8 +96,8 @@ impl<T> Hub<T> {
         let all = app.all_connections();
         if let Some(max) = app.settings.max_connections.filter(|max| all >= u64::from(*max)) {
             let message = "Application is over connection quota";
-            let bound = Some((LimitKind::AppConnections, max.into()));
-            return Err(AdmitError { code: 4004, message, bound });
+            let limit = Some((LimitKind::AppConnections, max.into()));
+            return Err(AdmitError { code: 4004, message, limit });
         }
         if self.connections.is_full() {
             return refuse(4100, "Server is over capacity");
@@ -120,7 +122,7 @@ fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
     }
 }
 
-/// The key of a handshake that breaks no rule; versions first, so that an old client learns of
+/// The key of a valid handshake. The versions are checked first, so that the error response states
 /// the right one.
 fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
     if !head.method.eq_ignore_ascii_case("GET") {
@@ -143,8 +145,8 @@ fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
     }
 }
 
-/// Whether one of the patterns matches the origin's host, or the whole origin where the pattern
-/// names a scheme. Only `*` accepts clients that send no origin as well.
+/// Whether one of the patterns matches the origin: its host, or the whole origin if the pattern
+/// contains a scheme. Only `*` accepts clients that send no origin.
 fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
     if patterns.iter().any(|pattern| pattern == "*") {
         return true;
@@ -177,7 +179,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether `*` stands for any text, none included; everything else for itself.
+/// Whether a text matches a pattern, in which `*` stands for any text, also an empty one.
 fn matches_wildcard(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };
@@ -186,7 +188,7 @@ fn matches_wildcard(pattern: &str, text: &str) -> bool {
         if pieces.peek().is_none() {
             return text.ends_with(piece);
         }
-        // The first place is as good as any: what follows can only gain from more text.
+        // The first match is as good as any: the following pieces can only gain from a longer rest.
         match text.find(piece) {
             Some(at) => text = &text[at + piece.len()..],
             None => return false,
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_an_origin_matches_the_star_alone() {
+    fn an_origin_with_a_path_or_user_matches_only_the_star() {
         for end in ["/.wild.test", "?.wild.test", "#.wild.test", "\\.wild.test", ":.wild.test"] {
             for start in ["https://evil.test", "https://evil.test:443", "https://[::1]"] {
                 let origin = format!("{start}{end}");
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, text, matches) in [
             ("a*c", "abc", true),
             ("a*c", "ac", true),

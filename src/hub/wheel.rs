@@ -1,10 +1,12 @@
-//! Deadlines of many connections, in a ring of quarter seconds.
+//! Deadlines of many connections, in a ring of quarter seconds. What happens at a deadline is
+//! decided in `liveness`.
 //!
-//! Nothing moves when a connection is active: it only notes when. When its slot comes round the
-//! hub looks at it, and either its time has come or it is put further on. There is no cancelling
-//! and no handle. An entry costs 4 bytes, the empty ring 512 × 24 bytes; with 100,000 connections
-//! and a ping interval of a minute the hub looks at 420 of them a slot. A deadline beyond the
-//! 128 seconds of the ring is looked at when the ring has come round, and put on again.
+//! The wheel does not change when a connection is active: the connection only stores the time. When
+//! its slot expires, the hub checks the connection, and either its deadline has passed or it is put
+//! into a later slot. There is no cancelling and no handle. An entry costs 4 bytes, the empty ring
+//! 512 × 24 bytes; with 100,000 connections and a ping interval of a minute the hub checks 420 of
+//! them per slot. A connection with a deadline beyond the 128 seconds of the ring is checked when
+//! the last slot expires, and put into the ring again.
 
 use super::ids::{ConnId, Tick};
 
@@ -12,7 +14,7 @@ use super::ids::{ConnId, Tick};
 #[derive(Debug)]
 pub struct Wheel {
     slots: Vec<Vec<ConnId>>,
-    /// The slot that is looked at next, counted from the start of time.
+    /// The next slot to expire, counted from the start of the clock.
     next: u32,
     entries: usize,
     /// The first slot that is not empty.
@@ -30,22 +32,22 @@ impl Wheel {
         }
     }
 
-    /// The tick by which `deadline_ms` has passed, or the ring has come round.
+    /// The tick at which `deadline_ms` has passed, or else the last tick of the ring.
     pub fn tick_for(&self, deadline_ms: u64) -> Tick {
-        // One slot on, so that an entry never comes up before its deadline.
+        // One slot later, so that an entry never expires before its deadline.
         let wanted = tick_at(deadline_ms).saturating_add(1);
         wanted.clamp(self.next, self.next + SLOTS - 1)
     }
 
-    /// Has `id` looked at when `tick` comes round, which [`Wheel::tick_for`] gave. Whoever is put
-    /// on again leaves the old entry behind, and knows it by its tick.
+    /// Adds an entry that expires at `tick`, which [`Wheel::tick_for`] has returned. An older entry
+    /// of the same connection stays; the connection recognises it by its tick.
     pub fn put(&mut self, id: ConnId, tick: Tick) {
         self.slots[(tick % SLOTS) as usize].push(id);
         self.entries += 1;
         self.earliest = Some(self.earliest.map_or(tick, |earliest| earliest.min(tick)));
     }
 
-    /// Hands out one slot that has come round, with its tick; `None` when all have been.
+    /// Returns an expired slot with its tick; `None` when there is none left.
     pub fn expire(&mut self, now_ms: u64) -> Option<(Tick, Vec<ConnId>)> {
         let now = tick_at(now_ms);
         if self.entries == 0 {
@@ -64,7 +66,7 @@ impl Wheel {
         None
     }
 
-    /// When the next entry comes up; `None` when there is none.
+    /// When the next entry expires; `None` if there is none.
     pub fn next_ms(&self) -> Option<u64> {
         self.earliest.map(|tick| u64::from(tick) * SLOT_MS)
     }
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_entry_comes_up_once_after_its_deadline_and_within_a_slot() {
+    fn each_entry_expires_once_after_its_deadline_and_within_two_slots() {
         let mut wheel = Wheel::new(10_000);
         let deadlines: Vec<u64> = (0..1_000).map(|n| 10_000 + n * 97).collect();
         for (n, deadline) in deadlines.iter().enumerate() {
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_beyond_the_ring_is_looked_at_when_it_has_come_round() {
+    fn a_deadline_beyond_the_ring_expires_in_the_last_slot() {
         let mut wheel = Wheel::new(0);
         let tick = wheel.tick_for(1_000_000);
         wheel.put(ConnId(7), tick);

@@ -142,7 +142,7 @@ pub(crate) const MESSAGE_UNITS: u64 = 10;
 pub(crate) const SIGNATURE_UNITS: u64 = 20;
 /// Units of adding or removing a membership.
 pub(crate) const MEMBERSHIP_UNITS: u64 = 5;
-/// Units of an HTTP request: its head, its query, and its answer.
+/// Units of an HTTP request: its head, its query, and its response.
 pub(crate) const REQUEST_UNITS: u64 = 60;
 /// Units of each channel that is checked for a list or a count.
 pub(crate) const CHANNEL_UNITS: u64 = 2;
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn much_work_does_not_begin_in_the_light_lane() {
         let mut work = Work::new();
-        assert!(work.may_begin(u64::MAX), "outside of turns nothing is put off");
+        assert!(work.may_begin(u64::MAX), "outside of turns nothing is deferred");
         work.begin_turn(65_536);
         work.begin_visit(Lane::Light);
         assert!(work.may_begin(512) && !work.may_begin(513));

@@ -1,5 +1,5 @@
-//! Which connection is written to next, and how much waits to be written. Short answers, and events
-//! for few subscribers, are prompt; long answers, and events for many subscribers, are bulk. One
+//! Which connection is written to next, and how much waits to be written. Short responses, and events
+//! for few subscribers, are prompt; long responses, and events for many subscribers, are bulk. One
 //! bulk connection is written to after every three prompt ones, so that neither lane waits for all
 //! of the other. The order within a connection is that of its outbox, regardless of its lane.
 
@@ -34,7 +34,7 @@ pub(crate) enum WriteLane {
 /// An event for more subscribers than this is bulk: one turn writes to this many connections (the
 /// default of `limits.flushes_per_turn`).
 const MANY: usize = 1_024;
-/// An answer or outbox with more bytes than this is bulk. The kernel copies this much in 20 µs.
+/// A response or outbox with more bytes than this is bulk. The kernel copies this much in 20 µs.
 const LONG_BYTES: usize = 65_536;
 /// Prompt connections per bulk one.
 const PROMPT_IN_ROW: u8 = 3;
@@ -52,12 +52,12 @@ impl WriteLanes {
         WriteLane::Bulk
     }
 
-    /// The lane of an answer of this many bytes.
-    pub(crate) fn lane_of_answer(bytes: usize) -> WriteLane {
+    /// The lane of a response of this many bytes.
+    pub(crate) fn lane_of_response(bytes: usize) -> WriteLane {
         if bytes > LONG_BYTES { WriteLane::Bulk } else { WriteLane::Prompt }
     }
 
-    /// Returns whether an event for many subscribers was queued, and resets this. The answer to its
+    /// Returns whether an event for many subscribers was queued, and resets this. The response to its
     /// publisher is sent after it, so that the publisher waits until the event is written.
     pub(crate) fn take_event_for_many(&mut self) -> bool {
         std::mem::take(&mut self.has_event_for_many)
@@ -152,7 +152,8 @@ impl WriteLanes {
         self.prompt.is_empty() && self.bulk.is_empty()
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
+    /// Whether too much output waits for sockets that would accept it.
+    pub(crate) fn has_write_backlog(&self) -> bool {
         !self.is_empty() && (self.frames > FRAMES_MAX || self.crowded.is_some())
     }
 

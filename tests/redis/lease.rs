@@ -93,9 +93,9 @@ fn a_node_that_has_said_goodbye_is_not_missed() {
     cluster.node(2).publish("a", "e", "{}");
     assert_eq!(client.event()["event"], "e");
     cluster.kill(2);
-    logged(cluster.node(0), &["[WARN]", "was not heard of", "other nodes: 0"]);
+    logged(cluster.node(0), &["[WARN]", "timed out after", "other nodes: 0"]);
     let log = cluster.node(0).stderr();
-    assert_eq!(log.matches("was not heard of").count(), 1, "{log}");
+    assert_eq!(log.matches("timed out after").count(), 1, "{log}");
 }
 
 #[test]

@@ -170,6 +170,6 @@ fn a_user_who_may_publish_no_more_is_told_and_so_is_that_it_may_again() {
     serves_alone(&node);
     redis.call(&["ACL", "SETUSER", "app", "+publish"]);
     node.publish("a", "e", "{}");
-    logged(&node, &["[INFO]", "Redis publishes what this node sends to the others again"]);
+    logged(&node, &["[INFO]", "Redis accepts messages to other nodes again"]);
     assert_eq!(node.stderr().matches("does not publish").count(), 1, "{}", node.stderr());
 }

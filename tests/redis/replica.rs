@@ -104,7 +104,7 @@ fn a_redis_that_delivers_nothing_counts_as_down() {
     };
     until("it is up", is_up);
     redis.call(&["ACL", "SETUSER", "app", "-publish"]);
-    logged(&server, &["[WARN]", "Redis: what this node publishes has not come back"]);
+    logged(&server, &["[WARN]", "Redis: this node has not received its own messages"]);
     assert!(!is_up());
     redis.call(&["ACL", "SETUSER", "app", "+publish"]);
     until("it is up again", is_up);

@@ -1,4 +1,5 @@
-//! What the API tells of connections, channels and users, and how it ends a user's connections.
+//! API requests about connections, channels and users, and the request that ends a user's
+//! connections. Lists of channels are in `listing`.
 
 use super::super::channel::{Access, Kind};
 use super::super::channel_info::Info;

@@ -1,8 +1,9 @@
-//! Publishing: `POST events` and `POST batch_events` (protocol sections 14.2 and 14.3).
+//! Publishing: `POST events` and `POST batch_events` (protocol sections 14.2 and 14.3). Delivery is
+//! in `publish`.
 //!
-//! Everything is checked before anything is sent. What the publisher wrote as `name` and `data`
-//! is copied as the JSON text it was. Faults are told in the words of Laravel's validator, which
-//! publishers of Reverb know.
+//! Everything is checked before anything is sent. `name` and `data` are copied as the JSON texts
+//! that the publisher has sent. Validation errors have the texts of Laravel's validator, as in
+//! Laravel Reverb.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,7 @@ use crate::config::LimitKind;
 use crate::proto::http::{HttpError, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
 
-/// A checked event, and the attributes its publisher asks for.
+/// A checked event, and the requested attributes.
 struct Checked<'a> {
     event: Event<'a>,
     info: Option<Info>,
@@ -31,24 +32,24 @@ impl<T> Api<'_, T> {
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
-        if self.connections.is_put_off(|| self.pubsub.units_to_publish(app, &event)) {
+        if self.connections.must_defer(|| self.pubsub.units_to_publish(app, &event)) {
             return Ok(Answer::Deferred);
         }
         self.pubsub.publish(self.connections, app, &event, KeyOrder::DataFirst, now);
         let Some(info) = info else { return Ok(Response::json(200, "{}").into()) };
         let app = &self.pubsub.apps[app];
-        let mut answer = String::from(r#"{"channels":{"#);
+        let mut text = String::from(r#"{"channels":{"#);
         for (n, channel) in event.channels.iter().enumerate() {
             if event.channels[..n].contains(channel) {
                 continue;
             }
             if n > 0 {
-                answer.push(',');
+                text.push(',');
             }
-            write_entry(&mut answer, info, app, channel, now);
+            write_entry(&mut text, info, app, channel, now);
         }
-        answer.push_str("}}");
-        Ok(Response::json(200, answer).into())
+        text.push_str("}}");
+        Ok(Response::json(200, text).into())
     }
 
     /// `POST batch_events`.
@@ -69,7 +70,7 @@ impl<T> Api<'_, T> {
             return Ok(response.into());
         }
         let units = |checked: &Checked<'_>| self.pubsub.units_to_publish(app, &checked.event);
-        if self.connections.is_put_off(|| events.iter().map(units).sum()) {
+        if self.connections.must_defer(|| events.iter().map(units).sum()) {
             return Ok(Answer::Deferred);
         }
         for Checked { event, .. } in &events {
@@ -79,18 +80,18 @@ impl<T> Api<'_, T> {
             return Ok(Response::json(200, "{}").into());
         }
         let app = &self.pubsub.apps[app];
-        let mut answer = String::from(r#"{"batch":["#);
+        let mut text = String::from(r#"{"batch":["#);
         for (n, Checked { event, info }) in events.iter().enumerate() {
             if n > 0 {
-                answer.push(',');
+                text.push(',');
             }
             match (info, event.channels.first()) {
-                (Some(info), Some(channel)) => info.write(&mut answer, app, channel, now),
-                _ => answer.push_str("{}"),
+                (Some(info), Some(channel)) => info.write(&mut text, app, channel, now),
+                _ => text.push_str("{}"),
             }
         }
-        answer.push_str("]}");
-        Ok(Response::json(200, answer).into())
+        text.push_str("]}");
+        Ok(Response::json(200, text).into())
     }
 
     fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
@@ -105,7 +106,7 @@ impl<T> Api<'_, T> {
                     "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
                     items.len()
                 );
-                faults.over(LimitKind::EventsPerBatch, "batch", &text);
+                faults.add_exceeded(LimitKind::EventsPerBatch, "batch", &text);
             }
             Some(items) => {
                 return items
@@ -126,13 +127,13 @@ impl<T> Api<'_, T> {
     ) -> Checked<'a> {
         let name = required_string(object, prefix, "name", faults);
         let limit = self.connections.limits.event_name_length as usize;
-        // What is short as JSON text is no longer as text.
+        // A text is never longer than its JSON form.
         if name.len() > limit && message::string(name).is_some_and(|n| n.chars().count() > limit) {
             let text = format!(
                 "The {prefix}name field is longer than {limit} characters \
                  (limits.event_name_length)."
             );
-            faults.over(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
+            faults.add_exceeded(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
         let channels = match several {
@@ -189,7 +190,7 @@ impl<T> Api<'_, T> {
                  (limits.channels_per_event).",
                 channels.len()
             );
-            faults.over(LimitKind::ChannelsPerEvent, "channels", &text);
+            faults.add_exceeded(LimitKind::ChannelsPerEvent, "channels", &text);
         }
         channels
     }
@@ -207,12 +208,12 @@ impl<T> Api<'_, T> {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
             );
-            faults.over(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
+            faults.add_exceeded(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
         }
     }
 }
 
-/// What stands before a field in the paths of its faults: nothing, or its place in a batch.
+/// The prefix of a field in error texts: none, or its place in a batch.
 #[derive(Clone, Copy)]
 struct Prefix(Option<usize>);
 
@@ -222,7 +223,7 @@ impl std::fmt::Display for Prefix {
     }
 }
 
-/// The body as an object. A list passes as one without members, as in PHP.
+/// The body as an object. A list counts as an object without members, as in PHP.
 fn parse_body(body: &[u8]) -> Result<Object<'_>, HttpError> {
     let bad = || HttpError::new(400, "Bad request: the body is not a JSON object.");
     let text = std::str::from_utf8(body).map_err(|_| bad())?;
@@ -236,7 +237,7 @@ fn field<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
     object.get(key).map(RawValue::get)
 }
 
-/// Whether Laravel's validator takes it for absent: null, a blank string, an empty list.
+/// Whether Laravel's validator treats a value as absent: null, a blank string, an empty list.
 fn is_missing(raw: Option<&str>) -> bool {
     match raw {
         None | Some("null") => true,
@@ -246,7 +247,7 @@ fn is_missing(raw: Option<&str>) -> bool {
     }
 }
 
-/// A string that must be there, as JSON text.
+/// A required string, as JSON text.
 fn required_string<'a>(
     object: &Object<'a>,
     prefix: Prefix,
@@ -268,7 +269,7 @@ fn required_string<'a>(
     "null"
 }
 
-/// The channel of an event in a batch, which Laravel asks for in other words.
+/// The channel of an event in a batch, for which Laravel has other error texts.
 fn batch_channel<'a>(object: &Object<'a>, prefix: Prefix, faults: &mut Faults) -> Cow<'a, str> {
     if is_missing(field(object, "channel")) {
         let path = format!("{prefix}channel");
@@ -288,9 +289,10 @@ fn optional_string<'a>(
     let text = message::string(field(object, key)?);
     if text.is_none() {
         let path = format!("{prefix}{key}");
-        // Laravel speaks of its own fields without underscores, but not of those in a list.
-        let spoken = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
-        faults.add(&path, &format!("The {spoken} field must be a string."));
+        // Laravel replaces underscores in the names of top-level fields, but not in those of list
+        // elements.
+        let label = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
+        faults.add(&path, &format!("The {label} field must be a string."));
     }
     text
 }
@@ -309,12 +311,12 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// What is wrong with a body, by field, in the order in which it was found.
+/// The validation errors of a body, by field, in the order in which they were found.
 #[derive(Default)]
 struct Faults {
     found: Vec<(String, Vec<String>)>,
-    /// A bound that is among them.
-    bound: Option<LimitKind>,
+    /// A limit that was exceeded, if any.
+    limit: Option<LimitKind>,
 }
 
 impl Faults {
@@ -325,12 +327,12 @@ impl Faults {
         }
     }
 
-    fn over(&mut self, bound: LimitKind, field: &str, text: &str) {
-        self.bound = Some(bound);
+    fn add_exceeded(&mut self, limit: LimitKind, field: &str, text: &str) {
+        self.limit = Some(limit);
         self.add(field, text);
     }
 
-    /// 422 with Laravel's form of a body, if there is anything wrong.
+    /// Status 422 with a body as in Laravel, if there are errors.
     fn response(&self) -> Option<Response> {
         if self.found.is_empty() {
             return None;
@@ -340,6 +342,6 @@ impl Faults {
             .map(|(field, texts)| format!("{}:[{}]", json_string(field), texts.join(",")))
             .collect();
         let body = format!("{{{}}}", faults.join(","));
-        Some(Response { bound: self.bound, ..Response::json(422, body) })
+        Some(Response { bound: self.limit, ..Response::json(422, body) })
     }
 }

@@ -51,23 +51,24 @@ impl<T> Api<'_, T> {
     ) -> bool {
         let Some(listing) = &mut request.listing else { return true };
         let mut piece = String::with_capacity(PIECE_BYTES + 256);
-        let is_over = self.write_piece(listing, &mut piece, (PLACES_PER_PIECE, PIECE_BYTES), now);
-        if is_over {
+        let is_complete =
+            self.write_piece(listing, &mut piece, (PLACES_PER_PIECE, PIECE_BYTES), now);
+        if is_complete {
             piece.push_str(END);
         } else if piece.is_empty() {
             // An empty chunk would end the body.
             self.connections.schedule_in(id, Lane::Heavy);
             return false;
         }
-        self.connections.queue(id, listing.frame(piece, is_over));
+        self.connections.queue(id, listing.frame(piece, is_complete));
         if let Some(peer) = self.connections.get_mut(id) {
-            // A client that reads its answer is not idle.
+            // A client that reads its response is not idle.
             peer.last_seen_ms = now.ms;
         }
         self.connections.pause(id, now);
-        if is_over && listing.keeps && !self.connections.is_draining() {
+        if is_complete && listing.keeps_alive && !self.connections.is_draining() {
             request.listing = None;
-        } else if is_over {
+        } else if is_complete {
             _ = self.connections.end_connection(id, now);
         }
         false

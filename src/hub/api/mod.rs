@@ -1,6 +1,6 @@
-//! The HTTP API (protocol section 14): whether a request is signed, and its answer. Routes are in
-//! `routes`; each kind of request has its file. None of them sees which connection a request is
-//! from.
+//! The HTTP API (protocol section 14): checks each request, calls its handler and returns the
+//! response. Routes are in `routes`; each kind of request has its file. Handlers do not know the
+//! connection of a request.
 
 mod channels;
 mod events;
@@ -40,11 +40,11 @@ impl From<Response> for Answer {
     }
 }
 
-/// A request, as far as its head shows it.
+/// A request whose head was checked.
 enum Call<'a> {
-    /// One that is answered without an app.
+    /// A request that is answered without an app.
     Answered(Response),
-    /// One that an app has signed.
+    /// A request that an app has signed.
     OfApp {
         app: u32,
         route: Route,
@@ -55,7 +55,7 @@ enum Call<'a> {
 }
 
 impl<T> Api<'_, T> {
-    /// Answers a request that is no handshake.
+    /// Handles a request that is no handshake.
     pub(super) fn answer(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
         self.connections.begin_request();
         self.connections.work.add_bytes(body.len());
@@ -70,8 +70,8 @@ impl<T> Api<'_, T> {
         answer
     }
 
-    /// The answer to a request that needs no body to be answered. Everything that can be checked is
-    /// checked before the body has arrived, so that strangers cannot make the server keep bodies.
+    /// The response to a request that can be answered without its body. All possible checks happen
+    /// before the body has arrived, so that strangers cannot make the server store bodies.
     pub(super) fn answer_head(&mut self, head: &Head<'_>, now: Now) -> Option<Response> {
         let (route, answer) = match head.websocket {
             true => (Route::WebSocket, Some(Response::text(400, "A handshake has no body."))),
@@ -85,7 +85,7 @@ impl<T> Api<'_, T> {
         answer.inspect(|response| self.connections.count_request(route, response.status))
     }
 
-    /// Finds the route of a request, and checks what its head says.
+    /// Finds the route of a request, and checks its head.
     fn call<'a>(&self, head: &Head<'a>, now: Now) -> (Route, Result<Call<'a>, Response>) {
         match self.routes.find(head.path) {
             Some(found) => (found.route, self.admit_call(found, head, now)),
@@ -124,13 +124,14 @@ impl<T> Api<'_, T> {
         Ok(Call::OfApp { app, route, argument, query })
     }
 
+    /// Checks the body of a request, and calls its handler.
     fn act(&mut self, call: Call<'_>, body: &[u8], now: Now) -> Result<Answer, Response> {
         let (app, route, argument, query) = match call {
             Call::Answered(response) => return Ok(response.into()),
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
         self.check_body(&query, body)?;
-        if self.connections.is_put_off(|| self.units_to_search(app, route, &argument)) {
+        if self.connections.must_defer(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
         }
         let response = match route {

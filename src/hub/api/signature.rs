@@ -1,4 +1,4 @@
-//! Whether a request of the API is signed by its app (protocol section 14.1).
+//! Checks that an API request is signed by its app, and not too old (protocol section 14.1).
 
 use std::borrow::Cow;
 
@@ -9,9 +9,9 @@ use crate::proto::http::{Head, HttpError};
 use crate::proto::query::Query;
 
 impl<T> Api<'_, T> {
-    /// Checks key, version, time and signature, which covers the hash of the body. `path` is that
-    /// without the prefix, which is what the official libraries sign; the path as sent is accepted
-    /// as well.
+    /// Checks key, version, time and signature, which covers the hash of the body. `path` is the
+    /// path without the prefix, which official libraries sign; a signature of the path as sent is
+    /// accepted as well.
     pub(super) fn verify(
         &self,
         app: u32,
@@ -46,19 +46,19 @@ impl<T> Api<'_, T> {
         if signs(path, &parameters) || (path != head.path && signs(head.path, &parameters)) {
             return Ok(());
         }
-        // Only PHP's form of array parameters is left, and nobody sends those often.
+        // The remaining possibility is PHP's form of array parameters, which is rare.
         match query.signed_with_joined_arrays() {
             Some(joined) if signs(path, &joined) || signs(head.path, &joined) => Ok(()),
             _ => {
                 let signed = format!("{method}\n{path}\n{parameters}");
-                log::debug!("wrong signature; it should have been over {signed:?}");
+                log::debug!("wrong signature; the signed text is {signed:?}");
                 Err(HttpError::new(401, "Authentication signature invalid."))
             }
         }
     }
 
-    /// Checks that the body is the one whose hash was signed. An empty one is signed without a hash by
-    /// most, and with that of nothing by some.
+    /// Checks the body against its signed hash. For an empty body most libraries send no hash, and
+    /// some send that of the empty text.
     pub(super) fn check_body(&self, query: &Query<'_>, body: &[u8]) -> Result<(), HttpError> {
         match query.value("body_md5") {
             None if body.is_empty() => Ok(()),
@@ -68,7 +68,7 @@ impl<T> Api<'_, T> {
         }
     }
 
-    /// Whether the request was signed lately; otherwise whoever saw it could send it again.
+    /// Checks that the request was signed recently, so that it cannot be replayed later.
     fn check_time(&self, query: &Query<'_>, now: Now) -> Result<(), HttpError> {
         let window_s = u64::from(self.connections.limits.api_timestamp_window_s);
         if window_s == 0 {

@@ -1,5 +1,6 @@
-//! Envelopes that were received before a missing one that precedes them. They are kept until the
-//! publisher has retransmitted the missing one, so that it need not retransmit all later ones.
+//! Envelopes that arrived before a missing one that precedes them. They are held until the missing
+//! one is retransmitted, so that the later ones need no retransmission. What is missing is found in
+//! `sequence`.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,8 @@ impl Early {
         Early { envelopes: BTreeMap::new(), bytes: 0, bytes_max, due: None }
     }
 
-    /// Keeps an envelope if there is room. Otherwise its node must retransmit it.
-    pub(in crate::hub) fn keep(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
+    /// Holds an envelope if there is room. Otherwise its node must retransmit it.
+    pub(in crate::hub) fn hold(&mut self, node: NodeId, seq: u64, text: Vec<u8>) {
         let bytes = bytes(&text);
         if self.bytes + bytes <= self.bytes_max && !self.envelopes.contains_key(&(node.0, seq)) {
             self.bytes += bytes;
@@ -35,12 +36,13 @@ impl Early {
         }
     }
 
-    /// The node whose next envelope may be here, and has not been looked up yet.
+    /// The node whose next envelope may be held, and was not looked up yet.
     pub(in crate::hub) fn due(&self) -> Option<NodeId> {
         self.due
     }
 
-    /// Takes the node's envelope with this number. Earlier ones are dropped: their turn has passed.
+    /// Takes the node's envelope with this number. Earlier ones are dropped: they were received
+    /// otherwise.
     pub(in crate::hub) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
         while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
             self.remove(node, seq);
@@ -59,14 +61,14 @@ impl Early {
     }
 
     /// Drops all envelopes of a node.
-    pub(in crate::hub) fn forget(&mut self, node: NodeId) {
+    pub(in crate::hub) fn drop_node(&mut self, node: NodeId) {
         self.envelopes.retain(|(id, _), _| *id != node.0);
         self.bytes = self.envelopes.values().map(|text| bytes(text)).sum();
         self.due = self.due.filter(|due| *due != node);
     }
 }
 
-/// Bytes that an envelope takes, with an estimate for its map entry.
+/// The bytes an envelope takes, with an estimate for its map entry.
 fn bytes(text: &[u8]) -> usize {
     text.len() + 64
 }
@@ -78,29 +80,29 @@ mod tests {
     const NODE: NodeId = NodeId(7);
 
     #[test]
-    fn what_is_early_is_taken_in_order_and_what_came_otherwise_is_dropped() {
+    fn early_envelopes_are_taken_in_order_and_earlier_ones_dropped() {
         let mut early = Early::new(1_000);
         early.advance(NODE);
-        assert_eq!(early.due(), None, "nothing is here");
+        assert_eq!(early.due(), None, "nothing is held");
         for seq in [4, 3, 8, 1, 3] {
-            early.keep(NODE, seq, vec![seq as u8; 10]);
+            early.hold(NODE, seq, vec![seq as u8; 10]);
         }
-        early.keep(NodeId(8), 3, vec![0; 10]);
+        early.hold(NodeId(8), 3, vec![0; 10]);
         early.advance(NODE);
         assert_eq!((early.due(), early.bytes), (Some(NODE), 5 * 74));
         assert_eq!(early.take(NODE, 3), Some(vec![3; 10]));
         assert_eq!(early.take(NODE, 4), Some(vec![4; 10]));
         assert_eq!((early.take(NODE, 5), early.due()), (None, None));
         assert_eq!(early.bytes, 2 * 74);
-        early.forget(NODE);
+        early.drop_node(NODE);
         assert_eq!((early.bytes, early.take(NodeId(8), 3)), (74, Some(vec![0; 10])));
     }
 
     #[test]
-    fn what_has_no_room_is_not_kept() {
+    fn an_envelope_without_room_is_not_held() {
         let mut early = Early::new(100);
-        early.keep(NODE, 1, vec![0; 36]);
-        early.keep(NODE, 2, vec![0; 1]);
+        early.hold(NODE, 1, vec![0; 36]);
+        early.hold(NODE, 2, vec![0; 1]);
         assert_eq!((early.take(NODE, 2), early.bytes), (None, 0));
     }
 }

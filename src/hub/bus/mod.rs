@@ -1,20 +1,20 @@
-//! The sequence of envelopes between this node and the others, and the session with the Redis that
-//! relays them. What the items of an envelope mean, and what is sent of the hub's state, is in
-//! `cluster`; no channel and no client is known here.
+//! The sequence of envelopes between this node and the other nodes, and the session with the Redis
+//! that relays them. The meaning of the items in an envelope, and which state of the hub is sent,
+//! is in `cluster`; this module knows no channel and no client.
 //!
 //! Each node numbers its envelopes and keeps them until all other nodes have acknowledged them. A
-//! node that misses a number asks for everything from there on again, and drops what it receives
-//! twice. A lost connection therefore loses nothing as long as the queue holds, and order is kept.
+//! node that misses a number requests a retransmission from that number on, and drops duplicates.
+//! So a lost connection loses no envelope and changes no order, as long as the queue has room.
 //!
 //! Local subscribers never wait for any of this.
 
 mod early;
 mod full_sync;
-mod link;
 mod nodes;
 mod queue;
 mod reach;
 mod sequence;
+mod session;
 mod snapshot;
 mod write;
 
@@ -22,10 +22,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub(in crate::hub) use full_sync::FullSync;
-pub use link::BusWant;
-pub(in crate::hub) use link::SessionEvent;
 pub(in crate::hub) use nodes::Node;
-pub(in crate::hub) use sequence::Turn;
+pub(in crate::hub) use sequence::SequenceCheck;
+pub use session::BusWant;
+pub(in crate::hub) use session::SessionEvent;
 
 use super::counters::counters;
 use super::ids::Now;
@@ -34,53 +34,61 @@ use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
 use early::Early;
-use link::RedisSession;
 use nodes::Nodes;
 use queue::Queue;
+use session::RedisSession;
 
-/// This node among the others.
+/// The connection of this node to the other nodes.
 pub(in crate::hub) struct Bus {
     pub(in crate::hub) id: NodeId,
     pub(in crate::hub) started_ms: u64,
     pub(in crate::hub) lease_ms: u64,
-    /// Milliseconds for which what was said is kept, and a node that has gone is remembered.
-    pub(in crate::hub) memory_ms: u64,
+    /// How long unacknowledged envelopes are kept, and silent nodes are remembered.
+    pub(in crate::hub) retention_ms: u64,
+    /// The most channels and users stored per node (`limits.node_facts`).
     pub(in crate::hub) facts_max: u32,
-    /// Items of the next envelope, with commas between them.
+    /// The items of the next envelope, separated by commas.
     pub(in crate::hub) pending: String,
-    /// Channels whose number of subscribers here has changed, by app.
+    /// Channels whose subscription count at this node has changed, by app.
     pub(in crate::hub) changed: Vec<(u32, Rc<str>)>,
-    /// Apps whose number of connections here has changed.
+    /// Apps whose number of connections at this node has changed.
     pub(in crate::hub) changed_apps: Vec<u32>,
     pub(in crate::hub) queue: Queue,
     pub(in crate::hub) nodes: Nodes,
-    pub(in crate::hub) link: RedisSession,
-    /// Times the link came up.
-    pub(in crate::hub) links: u32,
+    pub(in crate::hub) session: RedisSession,
+    /// How often the login to Redis was completed.
+    pub(in crate::hub) sessions: u32,
+    /// Whether to send a `Hello` and a heartbeat (`Alive`) at the next write.
     pub(in crate::hub) hello_due: bool,
     pub(in crate::hub) alive_due: bool,
+    /// When the next heartbeat is due.
     pub(in crate::hub) alive_ms: u64,
+    /// The full sync that is being sent.
     pub(in crate::hub) full_sync: Option<FullSync>,
-    /// Somebody who asked to be told everything while it was being told to another; whether with
-    /// what cache channels keep.
+    /// A full sync that was requested while another is being sent; the flag includes cached events.
     pub(in crate::hub) next_full_sync: Option<bool>,
     /// The range that was last retransmitted, and when that began.
     pub(in crate::hub) last_retransmission: (Range<u64>, u64),
-    /// Envelopes that were received before a missing one that precedes them.
+    /// Envelopes that arrived before a missing one that precedes them.
     pub(in crate::hub) early: Early,
+    /// Whether this node has sent its goodbye: it publishes nothing more.
     pub(in crate::hub) has_left: bool,
-    /// The greatest clock of any event.
+    /// The greatest clock of all events so far; see [`Bus::version`].
     pub(in crate::hub) clock: u64,
-    /// The envelope whose items are only partly handled.
+    /// A received envelope of which some items are yet to be handled.
     pub(in crate::hub) unfinished: Option<Unfinished>,
-    /// When it was last looked at.
+    /// The time of the last call.
     pub(in crate::hub) now_ms: u64,
     pub(in crate::hub) counters: BusCounters,
-    /// Limits the log lines about dropped envelopes.
+    /// Throttles the log lines about dropped envelopes.
     pub(in crate::hub) drops: LogThrottle,
-    /// Limits the log lines about what other publishers on the channel do.
+    /// Throttles the warnings about other publishers on the channel.
     pub(in crate::hub) warnings: LogThrottle,
 }
+
+/// Whether a bus can exist. In a build without Redis it cannot, and the compiler leaves out what
+/// only a bus needs.
+pub(in crate::hub) const HAS_REDIS: bool = cfg!(feature = "redis");
 
 /// A received envelope, and how many of its items were handled.
 pub(in crate::hub) struct Unfinished {
@@ -107,28 +115,28 @@ counters! {
 }
 
 impl Bus {
-    /// The bus of a configuration that has several nodes.
+    /// The bus, if the configuration enables several nodes.
     pub(in crate::hub) fn new(config: &Config, random: &mut Random, now: Now) -> Option<Box<Self>> {
         let (scaling, limits) = (&config.server.scaling, &config.limits);
-        if !scaling.enabled {
+        if !scaling.enabled || !HAS_REDIS {
             return None;
         }
-        // What cannot be meant was refused before there is a hub.
+        // An invalid target was rejected before the hub is created.
         let target = RedisTarget::of(scaling).ok()?;
-        let memory_ms = u64::from(scaling.timeout_s) * 1_000;
+        let retention_ms = u64::from(scaling.timeout_s) * 1_000;
         Some(Box::new(Bus {
             id: NodeId(random.number()),
             started_ms: now.ms,
             lease_ms: limits.node_lease_ms.into(),
-            memory_ms,
+            retention_ms,
             facts_max: limits.node_facts,
             pending: String::new(),
             changed: Vec::new(),
             changed_apps: Vec::new(),
-            queue: Queue::new(limits.bus_queue_bytes as usize, memory_ms),
+            queue: Queue::new(limits.bus_queue_bytes as usize, retention_ms),
             nodes: Nodes::default(),
-            link: RedisSession::new(&target, &scaling.channel, limits),
-            links: 0,
+            session: RedisSession::new(&target, &scaling.channel, limits),
+            sessions: 0,
             hello_due: false,
             alive_due: false,
             alive_ms: now.ms,
@@ -146,7 +154,7 @@ impl Bus {
         }))
     }
 
-    /// Says this to the others, with all else that is said in this turn.
+    /// Publishes an item to the other nodes, in one envelope with the other items of this turn.
     pub(in crate::hub) fn publish(&mut self, item: &Item<'_>) {
         if self.has_left {
             return;
@@ -160,59 +168,62 @@ impl Bus {
         }
     }
 
-    /// The version of an event that comes now: greater than that of any known, and than what a
-    /// node says that has just started and knows of none.
+    /// The version of an event that is published now: greater than all known versions, and greater
+    /// than those of a node that has just started and knows no others.
     pub(in crate::hub) fn version(&mut self, now: Now) -> Version {
         self.clock = self.clock.saturating_add(1).max(now.unix_s << 20);
         (self.clock, self.id.0)
     }
 
-    /// The number of subscribers here of this channel has changed.
-    pub(in crate::hub) fn note_channel(&mut self, app: u32, channel: &Rc<str>) {
+    /// Publishes the changed subscription count of a channel at the end of the turn.
+    pub(in crate::hub) fn queue_channel_count(&mut self, app: u32, channel: &Rc<str>) {
         self.changed.push((app, Rc::clone(channel)));
     }
 
-    /// The number of connections here of this app has changed.
-    pub(in crate::hub) fn note_connections(&mut self, app: u32) {
+    /// Publishes the changed number of connections of an app at the end of the turn.
+    pub(in crate::hub) fn queue_connection_count(&mut self, app: u32) {
         if !self.changed_apps.contains(&app) {
             self.changed_apps.push(app);
         }
     }
 
-    /// Puts what is pending in an envelope of its own.
+    /// Queues the pending items as one envelope.
     pub(in crate::hub) fn seal(&mut self, now_ms: u64) {
         if self.pending.is_empty() {
             return;
         }
         let text = envelope::envelope(self.id, Some(self.queue.next()), &self.pending);
         self.pending.clear();
-        // A burst must not leave its capacity behind.
+        // Free the capacity that a burst has left.
         self.pending.shrink_to(ITEMS_BYTES);
         self.counters.published += 1;
-        let command = self.link.command(&text);
+        let command = self.session.command(&text);
         let dropped = self.queue.push(command, now_ms);
-        self.note_dropped(dropped, now_ms);
+        self.count_dropped(dropped, now_ms);
     }
 
-    pub(in crate::hub) fn note_dropped(&mut self, dropped: u64, now_ms: u64) {
+    /// Counts and logs envelopes that were dropped without being written.
+    pub(in crate::hub) fn count_dropped(&mut self, dropped: u64, now_ms: u64) {
         self.counters.dropped += dropped;
-        if dropped > 0 && self.drops.note(now_ms).is_some() {
+        if dropped > 0 && self.drops.admit(now_ms).is_some() {
             log::warn!(
-                "what is meant for other nodes is too much or too old and is dropped, the oldest \
-                 first; {} envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
+                "messages for other nodes exceed the queue or are too old; dropping the oldest, {} \
+                 envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
                 self.counters.dropped
             );
         }
     }
 
+    /// Whether received input is yet to be handled.
     pub(in crate::hub) fn has_input(&self) -> bool {
-        self.unfinished.is_some() || self.early.due().is_some() || self.link.has_held()
+        self.unfinished.is_some() || self.early.due().is_some() || self.session.has_held()
     }
 
+    /// The next deadline: of the session, of the heartbeat, or of a node's lease.
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
-        let alive_ms = self.link.is_up().then_some(self.alive_ms);
-        let here = self.nodes.iter().filter(|(_, node)| node.is_here);
-        let lease_ms = here.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
-        [self.link.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
+        let alive_ms = self.session.is_up().then_some(self.alive_ms);
+        let live = self.nodes.iter().filter(|(_, node)| node.is_live);
+        let lease_ms = live.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
+        [self.session.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
     }
 }

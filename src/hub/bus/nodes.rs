@@ -1,12 +1,13 @@
-//! The other nodes: who is here, how far each has been heard, and how far each has heard us.
+//! The table of other nodes: which are live, and the progress of their and our sequences. Their
+//! channels and users are stored in `pubsub`, by place.
 
 use super::super::node_set::PLACES;
 use crate::proto::envelope::NodeId;
 use crate::proto::snapshot::{Codec, DecodeResult};
 
 /// The known nodes, each with a number below [`NODES_MAX`]. Only nodes with a number below
-/// [`PLACES`] have a place in the lists of channels and users. Events of the other nodes are
-/// delivered as well. A node gets another number when it gets a place or loses it.
+/// [`PLACES`] have a place: channels and users of the other nodes are not stored, while events of
+/// all nodes are delivered. A node gets another number when it gets or loses a place.
 #[derive(Default)]
 pub(in crate::hub) struct Nodes {
     places: Vec<Option<Node>>,
@@ -16,59 +17,62 @@ pub(in crate::hub) struct Nodes {
 #[derive(Debug)]
 pub(in crate::hub) struct Node {
     pub id: NodeId,
-    /// The number of the envelope that comes next; `None` until it is known.
+    /// The number of its next envelope; `None` until it is known.
     pub next: Option<u64>,
-    /// Whether it was heard of within the lease.
-    pub is_here: bool,
-    /// Whether it has said that it goes; it is remembered for what may come of it a second time.
+    /// Whether a message of it was received within the lease.
+    pub is_live: bool,
+    /// Whether it has sent its goodbye. It stays known so that duplicates of its envelopes are
+    /// recognised.
     pub has_left: bool,
-    /// Whether all that is at the node is known here.
+    /// Whether its state is completely known.
     pub is_synced: bool,
     /// Whether a full sync of this node is being received.
     pub is_syncing: bool,
     pub last_seen_ms: u64,
-    /// Since when it says that it has said less than was heard of it.
-    pub ahead_ms: Option<u64>,
-    /// Everything of ours before this number it has heard.
+    /// When its advertised sequence first fell below ours.
+    pub regressed_ms: Option<u64>,
+    /// It has received all envelopes of this node before this number.
     pub acknowledged: u64,
     /// Since when it has sent heartbeats without acknowledging this node's envelopes.
     pub unacknowledged_ms: Option<u64>,
-    /// The last gap in its sequence that it was asked to fill.
-    pub gap: Option<Gap>,
-    /// When it was last asked for a full sync.
-    pub tell_ms: Option<u64>,
-    /// What it is asked at the next opportunity.
-    pub asks: Asks,
-    /// Whether it is to tell what cache channels keep as well.
+    /// The last range of missing envelopes that was requested from it.
+    pub missing_range: Option<MissingRange>,
+    /// When a full sync was last requested from it.
+    pub sync_request_ms: Option<u64>,
+    /// The requests to send to it at the next write.
+    pub requests: Requests,
+    /// Whether the full sync must include cached events.
     pub wants_cache: bool,
-    /// Facts of it that are kept here.
+    /// Number of its channels and users that are stored at this node.
     pub facts: u32,
-    /// Whether facts of it were refused, which is logged once.
-    pub is_over: bool,
+    /// Whether some of its channels and users were rejected because there were too many; logged
+    /// once.
+    pub has_rejected_facts: bool,
 }
 
 /// A range of missing envelopes, and when to request it again.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::hub) struct Gap {
+pub(in crate::hub) struct MissingRange {
     /// The first number after the missing ones.
     end: u64,
     /// The first missing number at the last check.
     from: u64,
-    /// When the gap last shrank or was last requested.
+    /// When the range last shrank or was last requested.
     since_ms: u64,
     /// Milliseconds from then until the next request.
     wait_ms: u64,
 }
 
-/// What there is to ask a node.
+/// The requests to send to a node.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) struct Asks {
-    pub again: bool,
-    pub tell: bool,
+pub(in crate::hub) struct Requests {
+    /// Retransmit from the next expected envelope on.
+    pub retransmission: bool,
+    pub full_sync: bool,
 }
 
-/// Known nodes at a time, live and silent: bounds the memory that forged ids take. With more than a
-/// hundred live nodes the heartbeats alone are too much for Redis.
+/// The most known nodes, live and silent: limits the memory that forged ids take. With more than a
+/// hundred live nodes the heartbeats alone overload Redis.
 pub(in crate::hub) const NODES_MAX: usize = 1_024;
 
 impl Node {
@@ -76,83 +80,85 @@ impl Node {
         Node {
             id,
             next: None,
-            is_here: false,
+            is_live: false,
             has_left: false,
             is_synced: false,
             is_syncing: false,
             last_seen_ms: now_ms,
-            ahead_ms: None,
+            regressed_ms: None,
             acknowledged: 0,
             unacknowledged_ms: None,
-            gap: None,
-            tell_ms: None,
-            asks: Asks::default(),
+            missing_range: None,
+            sync_request_ms: None,
+            requests: Requests::default(),
             wants_cache: true,
             facts: 0,
-            is_over: false,
+            has_rejected_facts: false,
         }
     }
 
-    /// Takes its goodbye. It will ask for nothing more of ours.
+    /// Handles its goodbye: it needs no further envelope of this node.
     pub(in crate::hub) fn leave(&mut self) {
-        (self.is_here, self.is_synced, self.is_syncing) = (false, false, false);
+        (self.is_live, self.is_synced, self.is_syncing) = (false, false, false);
         (self.has_left, self.acknowledged) = (true, u64::MAX);
-        (self.asks, self.unacknowledged_ms) = (Asks::default(), None);
+        (self.requests, self.unacknowledged_ms) = (Requests::default(), None);
     }
 
-    /// Whether more was heard of it than it has to say at all, and has been for a lease: for a
-    /// moment that may be so when one word overtakes another.
-    pub(in crate::hub) fn is_ahead(&mut self, said: u64, now_ms: u64, lease_ms: u64) -> bool {
-        let is_ahead = self.next.is_some_and(|next| next > said);
-        let since_ms = self.ahead_ms.filter(|_| is_ahead).unwrap_or(now_ms);
-        self.ahead_ms = is_ahead.then_some(since_ms);
+    /// Whether, for the duration of a lease, more envelopes of it were received than it has
+    /// published (`end`). For a moment this is normal, as messages overtake each other.
+    pub(in crate::hub) fn has_regressed(&mut self, end: u64, now_ms: u64, lease_ms: u64) -> bool {
+        let has_regressed = self.next.is_some_and(|next| next > end);
+        let since_ms = self.regressed_ms.filter(|_| has_regressed).unwrap_or(now_ms);
+        self.regressed_ms = has_regressed.then_some(since_ms);
         now_ms >= since_ms + lease_ms
     }
 
-    /// Asks it to retransmit what is missing before the envelope with this number: at once, and
-    /// again after each pause without progress, which doubles up to a limit. Redis may have to send
-    /// much other data before the retransmission.
+    /// Requests the envelopes that are missing before this number: at once, and again after each
+    /// pause without progress. The pause doubles up to a limit, as Redis may have to send much
+    /// other data before the retransmission.
     pub(in crate::hub) fn request_retransmission(&mut self, end: u64, now_ms: u64) {
         let Some(from) = self.next else { return };
-        match &mut self.gap {
-            Some(gap) if from < gap.end && gap.from == from => {
-                if now_ms < gap.since_ms + gap.wait_ms {
+        match &mut self.missing_range {
+            Some(missing_range) if from < missing_range.end && missing_range.from == from => {
+                if now_ms < missing_range.since_ms + missing_range.wait_ms {
                     return;
                 }
-                (gap.since_ms, gap.wait_ms) = (now_ms, AGAIN_PAUSE_MAX_MS.min(2 * gap.wait_ms));
-                self.asks.again = true;
+                (missing_range.since_ms, missing_range.wait_ms) =
+                    (now_ms, RETRANSMIT_PAUSE_MAX_MS.min(2 * missing_range.wait_ms));
+                self.requests.retransmission = true;
             }
             // The retransmission makes progress.
-            Some(gap) if from < gap.end => {
-                (gap.from, gap.since_ms, gap.wait_ms) = (from, now_ms, RETRANSMIT_PAUSE_MS);
+            Some(missing_range) if from < missing_range.end => {
+                (missing_range.from, missing_range.since_ms, missing_range.wait_ms) =
+                    (from, now_ms, RETRANSMIT_PAUSE_MS);
             }
             _ => {
                 let (since_ms, wait_ms) = (now_ms, RETRANSMIT_PAUSE_MS);
-                self.gap = Some(Gap { end, from, since_ms, wait_ms });
-                self.asks.again = true;
+                self.missing_range = Some(MissingRange { end, from, since_ms, wait_ms });
+                self.requests.retransmission = true;
             }
         }
     }
 
-    /// Asks it to tell everything, unless it does already.
+    /// Requests a full sync, unless one is in progress.
     pub(in crate::hub) fn request_full_sync(&mut self, now_ms: u64) {
-        let pause_ms = if self.is_syncing { TELLING_MAX_MS } else { TELL_PAUSE_MS };
-        if self.tell_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
-            (self.tell_ms, self.asks.tell) = (Some(now_ms), true);
+        let pause_ms = if self.is_syncing { SYNC_TIMEOUT_MS } else { SYNC_REQUEST_PAUSE_MS };
+        if self.sync_request_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
+            (self.sync_request_ms, self.requests.full_sync) = (Some(now_ms), true);
         }
     }
 }
 
-/// Milliseconds within which a retransmission should begin: the first pause, and the longest.
+/// The pause before a retransmission is requested again: at first, and at most.
 const RETRANSMIT_PAUSE_MS: u64 = 300;
-const AGAIN_PAUSE_MAX_MS: u64 = 4_800;
-/// Milliseconds within which a node begins a full sync.
-const TELL_PAUSE_MS: u64 = 1_000;
-/// Milliseconds after which a node that has not ended its full sync is asked again.
-const TELLING_MAX_MS: u64 = 10_000;
+const RETRANSMIT_PAUSE_MAX_MS: u64 = 4_800;
+/// The pause before a full sync that has not begun is requested again.
+const SYNC_REQUEST_PAUSE_MS: u64 = 1_000;
+/// The same for a full sync that has begun and not ended.
+const SYNC_TIMEOUT_MS: u64 = 10_000;
 
 impl Nodes {
-    /// Writes them down with their numbers, or reads them.
+    /// Encodes or decodes the nodes, with their numbers.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.list(&mut self.places, |c, place| c.option(place, |c, node| node.snapshot(c)))
     }
@@ -173,7 +179,7 @@ impl Nodes {
         Some(at)
     }
 
-    /// Adds a node that other nodes report as silent, if there is room.
+    /// Adds a node that other nodes report as silent, if a number is free.
     pub(in crate::hub) fn add_silent(&mut self, id: NodeId, last_seen_ms: u64) {
         if let Some(at) = self.free_number() {
             self.put(at, Node::new(id, last_seen_ms));
@@ -193,8 +199,8 @@ impl Nodes {
         at
     }
 
-    /// A free place. If there is none, a silent node loses its place, as its facts are forgotten
-    /// already, and stays known if there is room.
+    /// A free place. If there is none, a silent node loses its place: its channels and users are
+    /// removed already. It stays known if a number is free.
     fn free_place(&mut self) -> Option<usize> {
         if let Some(at) = self.free_number().filter(|at| *at < PLACES) {
             return Some(at);
@@ -214,7 +220,7 @@ impl Nodes {
     }
 
     fn most_silent(&self, from: usize, end: usize) -> Option<usize> {
-        let silent = self.iter().filter(|(at, node)| (from..end).contains(at) && !node.is_here);
+        let silent = self.iter().filter(|(at, node)| (from..end).contains(at) && !node.is_live);
         silent.min_by_key(|(_, node)| (!node.has_left, node.last_seen_ms)).map(|(at, _)| at)
     }
 
@@ -235,7 +241,7 @@ impl Nodes {
         }
     }
 
-    /// All of them with their numbers.
+    /// All nodes with their numbers.
     pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (usize, &Node)> {
         self.places.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)))
     }
@@ -244,12 +250,12 @@ impl Nodes {
         self.places.iter_mut().flatten()
     }
 
-    /// How many are here.
-    pub(in crate::hub) fn here(&self) -> usize {
-        self.iter().filter(|(_, node)| node.is_here).count()
+    /// The number of live nodes.
+    pub(in crate::hub) fn live_count(&self) -> usize {
+        self.iter().filter(|(_, node)| node.is_live).count()
     }
 
-    /// Before which number everybody has heard us; `None` when nobody is known.
+    /// All known nodes have received the envelopes before this number; `None` if no node is known.
     pub(in crate::hub) fn acknowledged_by_all(&self) -> Option<u64> {
         self.iter().map(|(_, node)| node.acknowledged).min()
     }

@@ -1,5 +1,6 @@
-//! The envelopes of this node, in order, until all other nodes have acknowledged them: bounded in
-//! bytes and in age. Written envelopes can be retransmitted while new ones are written.
+//! The envelopes of this node, in order, until all other nodes have acknowledged them; limited in
+//! bytes and in age. Written envelopes can be retransmitted while new ones are written. When to
+//! write them is decided in `write`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use crate::proto::websocket::Frame;
 /// Envelopes with consecutive numbers.
 pub(in crate::hub) struct Queue {
     entries: VecDeque<Entry>,
-    /// The number of the first of them.
+    /// The number of the first entry.
     first: u64,
     /// The number of the next envelope to write for the first time.
     next_written: u64,
@@ -20,9 +21,9 @@ pub(in crate::hub) struct Queue {
     unwritten_bytes: usize,
     bytes_max: usize,
     age_max_ms: u64,
-    /// The most bytes kept since memory was last freed. That sets `gave_back`.
+    /// The peak of `bytes` since the last release of much memory, which sets `has_shrunk`.
     bytes_peak: usize,
-    gave_back: bool,
+    has_shrunk: bool,
 }
 
 struct Entry {
@@ -42,11 +43,11 @@ impl Queue {
             bytes_max,
             age_max_ms,
             bytes_peak: 0,
-            gave_back: false,
+            has_shrunk: false,
         }
     }
 
-    /// Writes down what is kept, or reads it.
+    /// Encodes or decodes the envelopes.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.first)?;
         c.number(&mut self.next_written)?;
@@ -63,12 +64,12 @@ impl Queue {
         if written > count { Err(DecodeError) } else { Ok(()) }
     }
 
-    /// The number the next envelope gets.
+    /// The number of the next envelope to be queued.
     pub(in crate::hub) fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
-    /// The first that can be written again, and the next that was not written yet.
+    /// The first envelope that can be retransmitted, and the next to write for the first time.
     pub(in crate::hub) fn range(&self) -> (u64, u64) {
         (self.first, self.next_written)
     }
@@ -78,14 +79,14 @@ impl Queue {
         self.unwritten_bytes
     }
 
-    /// Appends an envelope. Returns how many were never written and are dropped for it.
+    /// Appends an envelope. Returns how many unwritten envelopes were dropped to make room.
     pub(in crate::hub) fn push(&mut self, frame: Frame, now_ms: u64) -> u64 {
         self.bytes += frame.len();
         self.bytes_peak = self.bytes_peak.max(self.bytes);
         self.unwritten_bytes += frame.len();
         self.entries.push_back(Entry { frame, at_ms: now_ms });
         let mut dropped = 0;
-        // The newest is kept, however long it is.
+        // The newest envelope is kept, however long it is.
         while self.bytes > self.bytes_max && self.entries.len() > 1 {
             dropped += u64::from(self.drop_first());
         }
@@ -119,41 +120,41 @@ impl Queue {
         Some(Frame::clone(&self.entries.get(at)?.frame))
     }
 
-    /// Forgets what everybody has heard: what was written before this number.
-    pub(in crate::hub) fn forget_before(&mut self, next: u64) {
+    /// Drops the written envelopes before this number: all nodes have received them.
+    pub(in crate::hub) fn drop_before(&mut self, next: u64) {
         while self.first < next.min(self.next_written) {
             self.drop_first();
         }
-        self.give_back();
+        self.shrink();
     }
 
-    /// Forgets what is too old. Returns how many of it were never written.
+    /// Drops envelopes that are too old. Returns how many of them were never written.
     pub(in crate::hub) fn expire(&mut self, now_ms: u64) -> u64 {
         let mut dropped = 0;
         while self.entries.front().is_some_and(|entry| now_ms > entry.at_ms + self.age_max_ms) {
             dropped += u64::from(self.drop_first());
         }
-        self.give_back();
+        self.shrink();
         dropped
     }
 
-    /// Frees the memory of a backlog, as it builds up while Redis is not connected.
-    fn give_back(&mut self) {
+    /// Frees the memory of a backlog that built up while Redis was not connected.
+    fn shrink(&mut self) {
         if self.entries.capacity() > 4 * self.entries.len().max(64) {
             self.entries.shrink_to(2 * self.entries.len());
         }
-        if self.bytes_peak > WORTH_A_TRIM_BYTES && self.bytes < self.bytes_peak / 4 {
-            (self.bytes_peak, self.gave_back) = (self.bytes, true);
+        if self.bytes_peak > TRIM_BYTES_MIN && self.bytes < self.bytes_peak / 4 {
+            (self.bytes_peak, self.has_shrunk) = (self.bytes, true);
         }
     }
 
-    /// Whether much memory was freed since the last call, so that it is worthwhile to make the
-    /// allocator return it to the system.
-    pub(in crate::hub) fn take_gave_back(&mut self) -> bool {
-        std::mem::take(&mut self.gave_back)
+    /// Whether much memory was freed since the last call, so that the allocator should return it to
+    /// the system.
+    pub(in crate::hub) fn take_has_shrunk(&mut self) -> bool {
+        std::mem::take(&mut self.has_shrunk)
     }
 
-    /// Drops the oldest, and says whether it was never written.
+    /// Drops the oldest envelope. Returns whether it was never written.
     fn drop_first(&mut self) -> bool {
         let Some(entry) = self.entries.pop_front() else { return false };
         self.bytes -= entry.frame.len();
@@ -167,8 +168,8 @@ impl Queue {
     }
 }
 
-/// A smaller amount of memory is soon used again.
-const WORTH_A_TRIM_BYTES: usize = 4_194_304;
+/// Releases of less memory are not reported: it is soon used again.
+const TRIM_BYTES_MIN: usize = 4_194_304;
 
 #[cfg(test)]
 mod tests {
@@ -183,31 +184,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_can_be_retransmitted() {
+    fn written_envelopes_can_be_retransmitted() {
         let mut queue = Queue::new(1_000, 1_000);
         (1..=5).for_each(|len| _ = queue.push(frame(len), 0));
         assert_eq!(queue.unwritten_bytes(), 15);
         assert_eq!(written(|| queue.take()), [1, 2, 3, 4, 5]);
         assert_eq!((queue.range(), queue.unwritten_bytes()), ((0, 5), 0));
         queue.push(frame(6), 0);
-        queue.forget_before(2);
+        queue.drop_before(2);
         queue.retransmit(0);
         assert_eq!(
             (queue.retransmissions(), queue.range(), queue.unwritten_bytes()),
             (2..5, (2, 5), 6)
         );
         assert_eq!(queue.take_retransmission().unwrap().len(), 3);
-        queue.forget_before(4);
+        queue.drop_before(4);
         assert_eq!(written(|| queue.take_retransmission()), [5]);
         assert_eq!(written(|| queue.take()), [6]);
         queue.retransmit(5);
-        queue.forget_before(9);
+        queue.drop_before(9);
         assert_eq!(written(|| queue.take_retransmission()), [0; 0]);
         assert_eq!((queue.range(), queue.next(), queue.bytes), ((6, 6), 6, 0));
     }
 
     #[test]
-    fn what_was_written_once_is_not_dropped_unwritten_while_it_is_retransmitted() {
+    fn a_dropped_retransmission_does_not_count_as_unwritten() {
         let mut queue = Queue::new(100, 1_000);
         (0..10).for_each(|_| _ = queue.push(frame(10), 0));
         assert_eq!(written(|| queue.take()).len(), 10);
@@ -218,21 +219,21 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_many_is_freed() {
+    fn the_memory_of_a_backlog_is_freed() {
         let mut queue = Queue::new(10_000_000, 1_000);
         (0..10_000).for_each(|_| _ = queue.push(frame(10), 0));
         assert_eq!(written(|| queue.take()).len(), 10_000);
-        queue.forget_before(9_990);
+        queue.drop_before(9_990);
         assert!(queue.entries.capacity() < 1_000, "{}", queue.entries.capacity());
-        assert!(!queue.take_gave_back(), "it was little");
+        assert!(!queue.take_has_shrunk(), "too little to report");
         (0..10).for_each(|_| _ = queue.push(frame(500_000), 0));
         assert_eq!(written(|| queue.take()).len(), 10);
-        queue.forget_before(10_010);
-        assert!(queue.take_gave_back() && !queue.take_gave_back());
+        queue.drop_before(10_010);
+        assert!(queue.take_has_shrunk() && !queue.take_has_shrunk());
     }
 
     #[test]
-    fn the_oldest_go_when_there_is_too_much_and_when_it_is_too_late() {
+    fn the_oldest_envelopes_are_dropped_by_bytes_and_by_age() {
         let mut queue = Queue::new(100, 1_000);
         assert_eq!(queue.push(frame(60), 0), 0);
         queue.take();

@@ -1,4 +1,5 @@
-//! The sequence of envelopes of each node: which is the next, which were missed.
+//! The sequence of envelopes of each node: which envelope is next, which are missing, and which
+//! this node retransmits. The items of an envelope are handled in `cluster`.
 
 use std::ops::Range;
 
@@ -12,23 +13,23 @@ impl Bus {
     /// Whether the clock of another node's event is plausible. If so, it raises this node's clock,
     /// so that later events of this node are newer. An event with a clock far in the future would
     /// stay the newest forever.
-    pub(in crate::hub) fn believe(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
-        let believed = clock <= now.unix_s.saturating_add(CLOCKS_APART_S) << 20;
-        if believed {
+    pub(in crate::hub) fn accept_clock(&mut self, clock: u64, from: NodeId, now: Now) -> bool {
+        let is_plausible = clock <= now.unix_s.saturating_add(CLOCK_SKEW_MAX_S) << 20;
+        if is_plausible {
             self.clock = self.clock.max(clock);
             return true;
         }
         self.counters.foreign += 1;
         let text = format!(
-            "the clock of node {from} is more than a day ahead of this machine's: cache channels \
-             keep its events by when they arrive; set the clocks of both machines"
+            "the clock of node {from} is more than a day ahead of this machine's: its events are \
+             cached in the order of arrival; correct the clocks of both machines"
         );
         self.warnings.warn(now.ms, text);
         false
     }
 
-    /// The number of the node that speaks, made known if it was not.
-    pub(in crate::hub) fn meet(
+    /// The number of the node that has sent an envelope. An unknown node is added.
+    pub(in crate::hub) fn identify_node(
         &mut self,
         id: NodeId,
         seq: Option<u64>,
@@ -36,28 +37,28 @@ impl Bus {
     ) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
             let text = format!(
-                "there are more than {NODES_MAX} other nodes: what node {id} publishes is ignored"
+                "there are more than {NODES_MAX} other nodes: the messages of node {id} are ignored"
             );
             self.warnings.warn(now_ms, text);
             return None;
         };
         let at = self.nodes.promote(at);
         let node = self.nodes.get(at)?;
-        // What comes of one that has left came twice, unless it is news: then the goodbye was not
-        // its own.
+        // Ignore duplicates from a departed node. A new sequence number means that the goodbye was
+        // forged.
         if node.has_left && seq.is_none_or(|seq| node.next.is_some_and(|next| seq < next)) {
             return None;
         }
         node.has_left = false;
         node.last_seen_ms = now_ms;
-        if !node.is_here {
-            node.is_here = true;
+        if !node.is_live {
+            node.is_live = true;
             (self.hello_due, self.alive_due) = (true, true);
-            log::info!("node {id} is here; other nodes: {}", self.nodes.here());
+            log::info!("node {id} connected; other nodes: {}", self.nodes.live_count());
             if at >= PLACES {
                 let text = format!(
                     "there are more than {PLACES} other nodes: events of node {id} are delivered, \
-                     but its connections and users do not count here; run fewer and larger nodes"
+                     but its connections and users do not count; run fewer and larger nodes"
                 );
                 self.warnings.warn(now_ms, text);
             }
@@ -65,31 +66,36 @@ impl Bus {
         Some(at)
     }
 
-    /// Where this envelope is in its node's sequence. If an earlier one is missing, the node is
-    /// asked to retransmit it.
-    pub(in crate::hub) fn turn(&mut self, at: usize, seq: u64, now_ms: u64) -> Turn {
-        let is_first_link = self.links == 1;
-        let Some(node) = self.nodes.get(at) else { return Turn::Past };
+    /// Checks where an envelope is in its node's sequence. If earlier envelopes are missing,
+    /// requests them.
+    pub(in crate::hub) fn check_sequence(
+        &mut self,
+        at: usize,
+        seq: u64,
+        now_ms: u64,
+    ) -> SequenceCheck {
+        let is_first_session = self.sessions == 1;
+        let Some(node) = self.nodes.get(at) else { return SequenceCheck::Ignored };
         let next = match node.next {
             Some(next) => next,
-            // On its first connection this node has missed nothing. Later, the other node may have
-            // started during an outage, and all of its envelopes are wanted: its next `Alive`
-            // contains its age and decides.
-            None if is_first_link => seq,
-            None => return Turn::Past,
+            // In its first session this node has missed nothing. Later, the other node may have
+            // started during an outage, so all of its envelopes are needed: the age in its next
+            // `Alive` decides.
+            None if is_first_session => seq,
+            None => return SequenceCheck::Ignored,
         };
         if seq > next {
             node.request_retransmission(seq, now_ms);
-            return Turn::Early;
+            return SequenceCheck::Early;
         }
         if seq < next {
             self.counters.duplicates += 1;
-            return Turn::Past;
+            return SequenceCheck::Ignored;
         }
         node.next = seq.checked_add(1);
         self.counters.received += 1;
         self.early.advance(node.id);
-        Turn::Next
+        SequenceCheck::Next
     }
 
     /// Takes an early envelope that is now the next of its node.
@@ -99,22 +105,23 @@ impl Bus {
         match next {
             Some(next) => self.early.take(id, next),
             None => {
-                self.early.forget(id);
+                self.early.drop_node(id);
                 None
             }
         }
     }
 
-    /// Somebody knows a node that was never heard here: when it comes back it may ask for what is
-    /// said now, so that is kept.
-    pub(in crate::hub) fn note_silent(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
-        let is_news = node != self.id && self.nodes.find(node).is_none();
-        if is_news && silent_ms < self.lease_ms + self.memory_ms {
+    /// Another node knows a silent node that is unknown to this one. Adds it, so that envelopes are
+    /// kept for it: it may request them when it returns.
+    pub(in crate::hub) fn add_silent_node(&mut self, node: NodeId, silent_ms: u64, now_ms: u64) {
+        let is_new = node != self.id && self.nodes.find(node).is_none();
+        if is_new && silent_ms < self.lease_ms + self.retention_ms {
             self.nodes.add_silent(node, now_ms.saturating_sub(silent_ms));
         }
     }
 
-    /// `left` is what the node has yet to say, or to say again.
+    /// Handles a heartbeat. The node still has its envelopes from `first` on; `left` are those that
+    /// it has queued and not written.
     pub(in crate::hub) fn receive_alive(
         &mut self,
         at: usize,
@@ -127,18 +134,18 @@ impl Bus {
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
         let id = node.id;
-        let is_younger = up_ms < age_ms && self.links > 1;
+        let is_younger = up_ms < age_ms && self.sessions > 1;
         let expected = *node.next.get_or_insert(if is_younger { first } else { next });
         let missing = first.saturating_sub(expected);
         if missing > 0 {
             node.next = Some(first);
         }
-        // Whoever said that there was more was not the node itself.
-        let was_lied_about = node.is_ahead(left.end, now_ms, lease_ms);
-        if was_lied_about {
+        // Envelopes beyond the end were not sent by the node itself.
+        let was_forged = node.has_regressed(left.end, now_ms, lease_ms);
+        if was_forged {
             node.next = Some(next);
         }
-        if missing > 0 || was_lied_about {
+        if missing > 0 || was_forged {
             (node.is_synced, node.is_syncing, node.wants_cache) = (false, false, true);
         }
         if expected.max(first) < next {
@@ -148,24 +155,24 @@ impl Bus {
         if missing > 0 {
             self.counters.missing = self.counters.missing.saturating_add(missing);
             let text = format!(
-                "{missing} envelopes of node {id} are missing: it could not keep them long enough \
-                 (its limits.bus_queue_bytes, REDIS_TIMEOUT)"
+                "{missing} envelopes of node {id} are lost: it dropped them before they were \
+                 received; raise its limits.bus_queue_bytes or REDIS_TIMEOUT"
             );
             self.warnings.warn(now_ms, text);
         }
     }
 
-    /// Retransmits the envelopes from this number on, unless they are on their way already.
+    /// Retransmits the envelopes from this number on, unless they are being retransmitted already.
     pub(in crate::hub) fn retransmit(&mut self, from: u64, now_ms: u64) {
         let left = self.queue.retransmissions();
         let (before, at_ms) = &self.last_retransmission;
         // Several nodes may request the same envelopes before the first retransmission arrives.
-        let pause_ms = match left.is_empty() && !self.link.is_retransmitting() {
+        let pause_ms = match left.is_empty() && !self.session.is_retransmitting() {
             true => RETRANSMIT_PAUSE_MS,
             false => RETRANSMIT_PAUSE_BUSY_MS,
         };
-        let is_on_its_way = before.contains(&from) && (*at_ms..at_ms + pause_ms).contains(&now_ms);
-        if left.contains(&from) || is_on_its_way {
+        let is_in_progress = before.contains(&from) && (*at_ms..at_ms + pause_ms).contains(&now_ms);
+        if left.contains(&from) || is_in_progress {
             return;
         }
         self.queue.retransmit(from);
@@ -175,18 +182,19 @@ impl Bus {
         }
     }
 
-    pub(in crate::hub) fn note_foreign(&mut self, why: ParseError, now_ms: u64) {
+    /// Counts and logs a message that is no envelope of this version.
+    pub(in crate::hub) fn count_foreign(&mut self, why: ParseError, now_ms: u64) {
         self.counters.foreign += 1;
         self.warnings.warn(
             now_ms,
             match why {
                 ParseError::NotAnEnvelope => {
-                    "something that is none of these nodes publishes on the Redis channel \
-                     (REVERB_SCALING_CHANNEL); what it says is passed over"
+                    "another program publishes on the Redis channel (REVERB_SCALING_CHANNEL); its \
+                     messages are ignored"
                 }
                 ParseError::UnknownVersion => {
-                    "a node of a release too different to understand speaks on the Redis channel; \
-                     what it says is passed over"
+                    "a node of an incompatible release publishes on the Redis channel; its messages \
+                     are ignored"
                 }
             },
         );
@@ -195,19 +203,19 @@ impl Bus {
 
 /// Where an envelope is in its node's sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) enum Turn {
+pub(in crate::hub) enum SequenceCheck {
     /// It is the next one.
     Next,
     /// An earlier one is missing.
     Early,
     /// It was received before, or its position is not known yet.
-    Past,
+    Ignored,
 }
 
 /// Milliseconds within which a retransmission reaches the nodes that requested it.
 const RETRANSMIT_PAUSE_MS: u64 = 200;
-/// The same while another retransmission fills the link to Redis ahead of it.
+/// The same while another retransmission is being written to Redis before it.
 const RETRANSMIT_PAUSE_BUSY_MS: u64 = 2_000;
-/// Seconds by which another node's clock may be ahead: more than a wrong time zone accounts for,
-/// and few enough that an event with a wrong clock is replaceable after a day.
-const CLOCKS_APART_S: u64 = 86_400;
+/// The most seconds by which another node's clock may be ahead: more than a wrong time zone
+/// accounts for, and few enough that an event with a wrong clock can be replaced after a day.
+const CLOCK_SKEW_MAX_S: u64 = 86_400;

@@ -1,79 +1,82 @@
-//! The part of a snapshot that belongs to the bus: written and read by one method each.
+//! The part of a snapshot that belongs to the bus: each method encodes or decodes, depending on the
+//! direction of the codec. What is done with a decoded state is in `cluster/snapshot`.
 
 use super::nodes::Node;
 use super::{Bus, FullSync};
 use crate::proto::envelope::NodeId;
-use crate::proto::snapshot::{Codec, DecodeResult};
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 impl Bus {
+    /// Encodes the bus: the Redis channel, and then all that depends on it.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        c.text(&mut self.link.channel().to_owned())?;
+        c.text(&mut self.session.channel().to_owned())?;
         self.snapshot_rest(c)
     }
 
-    pub(in crate::hub) fn is_of_channel(
-        &self,
-        c: &mut Codec,
-    ) -> Result<bool, crate::proto::snapshot::DecodeError> {
+    /// Decodes the Redis channel. Returns whether it is the one of this bus.
+    pub(in crate::hub) fn is_same_channel(&self, c: &mut Codec) -> Result<bool, DecodeError> {
         let mut channel = String::new();
         c.text(&mut channel)?;
-        Ok(channel == self.link.channel())
+        Ok(channel == self.session.channel())
     }
 
-    pub(in crate::hub) fn request_missing(&mut self, has_new_apps: bool) {
+    /// Makes nodes resynchronise whose state is incomplete after a reload: all nodes if there are
+    /// new apps, otherwise those with rejected facts that have room now.
+    pub(in crate::hub) fn request_full_syncs(&mut self, has_new_apps: bool) {
         let facts_max = self.facts_max;
         for node in self.nodes.iter_mut() {
-            let has_room = node.is_over && node.facts < facts_max;
+            let has_room = node.has_rejected_facts && node.facts < facts_max;
             if has_new_apps || has_room {
-                (node.is_synced, node.is_syncing, node.tell_ms) = (false, false, None);
+                (node.is_synced, node.is_syncing, node.sync_request_ms) = (false, false, None);
                 node.wants_cache |= has_new_apps;
-                node.is_over &= !has_room;
+                node.has_rejected_facts &= !has_room;
             }
         }
     }
 
+    /// Encodes or decodes everything after the Redis channel.
     pub(in crate::hub) fn snapshot_rest(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.id.0)?;
         c.number(&mut self.started_ms)?;
         c.number(&mut self.clock)?;
         c.number(&mut self.alive_ms)?;
-        c.int(&mut self.links)?;
+        c.int(&mut self.sessions)?;
         self.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
         self.queue.snapshot(c)?;
         self.nodes.snapshot(c)?;
-        // Whoever was being told everything is told from the beginning.
-        let told = self.full_sync.as_ref().map(|full_sync| full_sync.kept);
-        let mut tells = match (told, self.next_full_sync) {
+        // A full sync in progress starts again from the beginning.
+        let syncing = self.full_sync.as_ref().map(|full_sync| full_sync.with_cache);
+        let mut with_cache = match (syncing, self.next_full_sync) {
             (None, again) => again,
             (Some(kept), again) => Some(kept || again == Some(true)),
         };
-        c.option(&mut tells, Codec::flag)?;
+        c.option(&mut with_cache, Codec::flag)?;
         if c.reads() {
-            self.full_sync = tells.map(FullSync::new);
+            self.full_sync = with_cache.map(FullSync::new);
         }
         Ok(())
     }
 }
 
 impl Node {
-    /// Writes it down, or reads it.
+    /// Encodes or decodes the node.
     pub(in crate::hub) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.id.0)?;
         c.option(&mut self.next, Codec::number)?;
         let flags = [
-            &mut self.is_here,
+            &mut self.is_live,
             &mut self.has_left,
             &mut self.is_synced,
             &mut self.is_syncing,
-            &mut self.asks.again,
-            &mut self.asks.tell,
+            &mut self.requests.retransmission,
+            &mut self.requests.full_sync,
             &mut self.wants_cache,
-            &mut self.is_over,
+            &mut self.has_rejected_facts,
         ];
         flags.into_iter().try_for_each(|flag| c.flag(flag))?;
         c.number(&mut self.last_seen_ms)?;
         c.number(&mut self.acknowledged)?;
-        for at_ms in [&mut self.ahead_ms, &mut self.tell_ms] {
+        for at_ms in [&mut self.regressed_ms, &mut self.sync_request_ms] {
             c.option(at_ms, Codec::number)?;
         }
         Ok(())

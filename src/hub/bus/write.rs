@@ -1,62 +1,62 @@
-//! What this node writes to Redis: new envelopes, retransmissions, and envelopes outside the
-//! sequence.
+//! Writes to Redis: new envelopes, retransmissions, and items outside the sequence. Queued
+//! envelopes are in `queue`.
 
 use super::Bus;
 use crate::proto::envelope::{self, Item};
 
 impl Bus {
-    /// Writes as much as the window to Redis has room for. Retransmissions get half of the window
-    /// and new envelopes the other half, so that neither waits until the other is complete.
+    /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
+    /// get half of the window, so that neither waits for the other to complete.
     pub(in crate::hub) fn write(&mut self, now_ms: u64) {
-        // This node sends no second heartbeat until it receives the first back: as it would
-        // acknowledge nothing, the other nodes would reconnect.
-        if self.link.is_up()
-            && !self.link.awaits_first_echo()
-            && let Some(text) = self.aside(now_ms)
+        // Until this node receives its first heartbeat back, it sends no second one: it would
+        // acknowledge nothing, and the other nodes would reconnect.
+        if self.session.is_up()
+            && !self.session.awaits_first_echo()
+            && let Some(text) = self.unsequenced(now_ms)
         {
-            let command = self.link.command(&text);
-            self.link.publish(command, now_ms);
-            self.link.expect_echo(now_ms);
+            let command = self.session.command(&text);
+            self.session.publish(command, now_ms);
+            self.session.expect_echo(now_ms);
         }
-        while self.link.has_room(!self.queue.retransmissions().is_empty()) {
+        while self.session.has_room(!self.queue.retransmissions().is_empty()) {
             let Some(command) = self.queue.take() else { break };
-            self.link.publish(command, now_ms);
+            self.session.publish(command, now_ms);
         }
-        while self.link.has_room_to_retransmit() {
+        while self.session.has_room_to_retransmit() {
             let Some(command) = self.queue.take_retransmission() else { break };
-            self.link.retransmit(command, now_ms);
+            self.session.retransmit(command, now_ms);
         }
     }
 
-    /// The items outside the sequence, as an envelope without a number.
-    pub(in crate::hub) fn aside(&mut self, now_ms: u64) -> Option<String> {
+    /// The pending items outside the sequence, as an envelope without a number.
+    pub(in crate::hub) fn unsequenced(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
         if std::mem::take(&mut self.hello_due) {
             items.push(Item::Hello);
         }
-        let heard = std::mem::take(&mut self.alive_due);
-        if heard {
+        let is_heartbeat = std::mem::take(&mut self.alive_due);
+        if is_heartbeat {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
             items.push(Item::Alive { first, next, up_ms, end });
         }
         let mut silent = 0;
         for node in self.nodes.iter_mut() {
-            let asks = std::mem::take(&mut node.asks);
+            let requests = std::mem::take(&mut node.requests);
             if let Some(next) = node.next {
-                if heard && node.is_here {
+                if is_heartbeat && node.is_live {
                     items.push(Item::Ack { node: node.id, next });
                 }
-                if asks.again {
+                if requests.retransmission {
                     items.push(Item::Nack { node: node.id, next });
                 }
             }
-            if heard && !node.is_here && !node.has_left && silent < SILENT_MAX {
+            if is_heartbeat && !node.is_live && !node.has_left && silent < SILENT_MAX {
                 silent += 1;
                 let silent_ms = now_ms.saturating_sub(node.last_seen_ms);
                 items.push(Item::Suspect { node: node.id, silent_ms });
             }
-            if asks.tell {
+            if requests.full_sync {
                 items.push(Item::SyncRequest { node: node.id, kept: node.wants_cache });
             }
         }
@@ -72,5 +72,5 @@ impl Bus {
     }
 }
 
-/// Silent nodes listed in a heartbeat at most, so that forged ids do not make it long.
+/// The most silent nodes listed in a heartbeat, so that forged ids do not make it long.
 const SILENT_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! Several nodes: what the hub does with what other nodes publish, and what it publishes for them.
-//! The sequence of envelopes and the session with Redis are in `bus`.
+//! Several nodes: the hub's side of the messages from and to other nodes, and the calls for the
+//! socket to Redis. The sequence of envelopes and the session with Redis are in `bus`.
 
 mod full_sync;
 mod receive;
@@ -11,36 +11,39 @@ mod tests;
 mod too_long;
 
 use super::Hub;
-use super::bus::{BusCounters, BusWant, SessionEvent, Unfinished};
+use super::bus::{BusCounters, BusWant, HAS_REDIS, SessionEvent, Unfinished};
 use super::ids::Now;
 use super::outbox::Outbox;
 use super::pubsub::PubSub;
 use crate::proto::envelope::Item;
 
 impl<T> Hub<T> {
-    /// What to do about the socket to Redis, if there are to be several nodes. To be asked at the
-    /// end of every turn; what is to be written then is in [`Hub::bus_outbox`].
+    /// What to do with the socket to Redis; [`BusWant::Nothing`] with a single node. Called at the
+    /// end of every turn; afterwards [`Hub::bus_outbox`] contains the output.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
+        if !HAS_REDIS {
+            return BusWant::Nothing;
+        }
         self.pubsub.publish_changes();
         self.pubsub.continue_full_sync(now);
         let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };
         bus.now_ms = now.ms;
         bus.seal(now.ms);
         bus.write(now.ms);
-        bus.link.wants(&mut self.random, now.ms)
+        bus.session.wants(&mut self.random, now.ms)
     }
 
     /// The socket to Redis is connected.
     pub fn bus_connected(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.link.connected(now.ms);
+            bus.session.connected(now.ms);
         }
     }
 
-    /// The socket to Redis could not be connected, or has ended; why, as a sentence for the log.
+    /// The socket to Redis could not be connected, or was closed; `why` is a clause for the log.
     pub fn bus_lost(&mut self, why: &str, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.link.lose(why, &mut self.random, now.ms);
+            bus.session.disconnected(why, &mut self.random, now.ms);
         }
     }
 
@@ -54,7 +57,7 @@ impl<T> Hub<T> {
             let Some(bus) = &mut self.pubsub.bus else { return };
             bus.now_ms = now.ms;
             if must_stop {
-                bus.link.hold(bytes);
+                bus.session.hold(bytes);
                 break;
             }
             if let Some(Unfinished { text, items }) = bus.unfinished.take() {
@@ -65,19 +68,19 @@ impl<T> Hub<T> {
                 self.receive_envelope(text, 0, work_max, now);
                 continue;
             }
-            match bus.link.next_event(&mut bytes, now.ms) {
+            match bus.session.next_event(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(SessionEvent::Message(text))) => {
                     self.receive_envelope(text, 0, work_max, now)
                 }
                 Ok(Some(SessionEvent::TooLong(bytes, head))) => {
-                    self.pubsub.pass_over(bytes, &head, now)
+                    self.pubsub.skip_message(bytes, &head, now)
                 }
-                Ok(Some(SessionEvent::Up)) => bus.begin_link(now.ms),
+                Ok(Some(SessionEvent::Up)) => bus.begin_session(now.ms),
                 Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
                 Ok(Some(SessionEvent::Nothing)) => {}
                 Err(why) => {
-                    bus.link.give_up(&why, &mut self.random, now.ms);
+                    bus.session.abort(&why, &mut self.random, now.ms);
                     break;
                 }
             }
@@ -89,13 +92,17 @@ impl<T> Hub<T> {
     /// or too much output waits to be written.
     fn is_bus_share_over(&self, work_max: u64) -> bool {
         self.connections.work.done() >= work_max
-            || (self.connections.work.has_turns() && self.connections.is_behind())
+            || (self.connections.work.has_turns() && self.connections.has_write_backlog())
     }
 
-    /// Handles the input from Redis that was held.
+    /// Handles held input from Redis.
     pub fn bus_resume(&mut self, now: Now) {
-        let held =
-            self.pubsub.bus.as_mut().filter(|bus| bus.has_input()).map(|bus| bus.link.take_held());
+        let held = self
+            .pubsub
+            .bus
+            .as_mut()
+            .filter(|bus| bus.has_input())
+            .map(|bus| bus.session.take_held());
         if let Some(held) = held {
             self.bus_receive(&held, now);
         }
@@ -106,12 +113,12 @@ impl<T> Hub<T> {
         self.pubsub.bus.as_ref().is_some_and(|bus| bus.has_input())
     }
 
-    /// What is to be written to Redis.
+    /// The output for Redis.
     pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.pubsub.bus.as_mut()?.link.outbox())
+        Some(self.pubsub.bus.as_mut()?.session.outbox())
     }
 
-    /// Tells the other nodes that this one goes, as the last it says.
+    /// Sends a goodbye to the other nodes. This node publishes nothing afterwards.
     pub fn bus_leave(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.publish(&Item::Goodbye);
@@ -121,32 +128,32 @@ impl<T> Hub<T> {
         }
     }
 
-    /// How many other nodes are here, and what went between them; `None` where there is one node.
+    /// The number of other live nodes, and the counters; `None` with a single node.
     pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
-        self.pubsub.bus.as_ref().map(|bus| (bus.nodes.here(), bus.counters))
+        self.pubsub.bus.as_ref().map(|bus| (bus.nodes.live_count(), bus.counters))
     }
 
-    /// Whether Redis is connected and delivers what this node publishes.
+    /// Whether Redis is connected and delivers the messages of this node.
     pub fn is_bus_up(&self) -> bool {
-        self.pubsub.bus.as_ref().is_some_and(|bus| bus.link.delivers())
+        self.pubsub.bus.as_ref().is_some_and(|bus| bus.session.delivers())
     }
 
-    /// Does what is due: forgets nodes that are silent, and shows that this one is not.
+    /// Sends the heartbeat if it is due, and removes silent nodes.
     pub(in crate::hub) fn tick_bus(&mut self, now: Now) {
-        let Some(bus) = &mut self.pubsub.bus else { return };
+        let Some(bus) = self.pubsub.bus.as_mut().filter(|_| HAS_REDIS) else { return };
         bus.now_ms = now.ms;
         if now.ms >= bus.alive_ms {
             bus.alive_ms = now.ms + bus.lease_ms / 5;
             bus.alive_due = true;
             let dropped = bus.queue.expire(now.ms);
-            bus.note_dropped(dropped, now.ms);
+            bus.count_dropped(dropped, now.ms);
             bus.check_reach(&mut self.random, now.ms);
         }
         self.expire_nodes(now);
     }
 
     pub(in crate::hub) fn bus_has_shrunk(&mut self) -> bool {
-        self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_gave_back())
+        self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_has_shrunk())
     }
 
     pub(in crate::hub) fn next_bus_ms(&self) -> Option<u64> {
@@ -155,7 +162,7 @@ impl<T> Hub<T> {
 }
 
 impl PubSub {
-    /// Says how many subscribers and connections there are where that has changed.
+    /// Publishes the subscription and connection counts that have changed.
     fn publish_changes(&mut self) {
         let Some(bus) = &mut self.bus else { return };
         for index in std::mem::take(&mut bus.changed_apps) {

@@ -1,12 +1,12 @@
-//! What other nodes send: whether it is the next of their sequence, and what follows from it. What
-//! is said of channels and users is in `remote_state`.
+//! Messages from other nodes: checks the sequence of envelopes and handles their items. Items about
+//! channels and users are applied in `remote_state`.
 
 use super::super::Hub;
-use super::super::bus::{FullSync, Node, Turn, Unfinished};
+use super::super::bus::{FullSync, Node, SequenceCheck, Unfinished};
 use super::super::channel::{Access, Kind};
 use super::super::ids::{Now, SocketId};
 use super::super::node_set::PLACES;
-use super::super::publish::Sent;
+use super::super::publish::ChannelEvent;
 use crate::proto::envelope::{self, Event, Item, NodeId};
 
 impl<T> Hub<T> {
@@ -21,29 +21,29 @@ impl<T> Hub<T> {
     ) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let envelope = match envelope::parse(&text) {
-            Ok(envelope) if envelope.node == bus.id => return bus.link.echoed(),
+            Ok(envelope) if envelope.node == bus.id => return bus.session.echoed(),
             Ok(envelope) => envelope,
-            Err(why) => return bus.note_foreign(why, now.ms),
+            Err(why) => return bus.count_foreign(why, now.ms),
         };
         let at = match done {
-            0 => bus.meet(envelope.node, envelope.seq, now.ms),
+            0 => bus.identify_node(envelope.node, envelope.seq, now.ms),
             // The node was known when the envelope was received; it may have expired since.
             _ => bus
                 .nodes
                 .find(envelope.node)
-                .filter(|at| bus.nodes.get(*at).is_some_and(|n| n.is_here)),
+                .filter(|at| bus.nodes.get(*at).is_some_and(|n| n.is_live)),
         };
         let Some(at) = at else { return };
         self.connections.work.add_bytes(text.len());
         if let Some(seq) = envelope.seq.filter(|_| done == 0) {
-            match bus.turn(at, seq, now.ms) {
-                Turn::Next => {}
-                Turn::Early => {
+            match bus.check_sequence(at, seq, now.ms) {
+                SequenceCheck::Next => {}
+                SequenceCheck::Early => {
                     let node = envelope.node;
                     drop(envelope);
-                    return bus.early.keep(node, seq, text);
+                    return bus.early.hold(node, seq, text);
                 }
-                Turn::Past => return,
+                SequenceCheck::Ignored => return,
             }
         }
         for (handled, raw) in envelope.items.iter().enumerate().skip(done) {
@@ -52,11 +52,12 @@ impl<T> Hub<T> {
                 return self.hold_envelope(text, handled);
             }
             match (Item::read(raw.get()), envelope.seq) {
-                // What stood behind it, of a node that is not here any more, would stay for good.
+                // Items after a goodbye are ignored: facts of a departed node would never be
+                // removed.
                 (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
-                (Some(item), Some(_)) => self.act_on(at, item, now),
-                (Some(item), None) => self.receive_unsequenced(at, &item, now),
-                // A later release may have said it.
+                (Some(item), Some(_)) => self.handle_sequenced(at, item, now),
+                (Some(item), None) => self.handle_unsequenced(at, &item, now),
+                // A later release may have sent an item that is unknown to this one.
                 (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
         }
@@ -71,43 +72,45 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Holds an envelope whose first `items` items were handled.
     fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.unfinished = Some(Unfinished { text, items });
         }
     }
 
-    /// Forgets what was at nodes that have been silent for too long, and in time the nodes.
+    /// Removes the facts of nodes that have been silent for the lease, and later the nodes
+    /// themselves.
     pub(in crate::hub) fn expire_nodes(&mut self, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
-        let (lease_ms, memory_ms) = (bus.lease_ms, bus.memory_ms);
+        let (lease_ms, retention_ms) = (bus.lease_ms, bus.retention_ms);
         let silent = bus.nodes.iter().filter(|(_, node)| now.ms >= node.last_seen_ms + lease_ms);
         let silent: Vec<usize> = silent.map(|(at, _)| at).collect();
         for at in silent {
             let Some(bus) = &mut self.pubsub.bus else { return };
             let Some(node) = bus.nodes.get(at) else { continue };
-            if node.is_here {
-                (node.is_here, node.is_synced, node.is_syncing) = (false, false, false);
+            if node.is_live {
+                (node.is_live, node.is_synced, node.is_syncing) = (false, false, false);
                 node.unacknowledged_ms = None;
                 let id = node.id;
-                bus.early.forget(id);
-                let others = bus.nodes.here();
+                bus.early.drop_node(id);
+                let others = bus.nodes.live_count();
                 log::warn!(
-                    "node {id} was not heard of for {lease_ms} ms (limits.node_lease_ms): its \
-                     connections and users do not count any more; other nodes: {others}"
+                    "node {id} timed out after {lease_ms} ms of silence (limits.node_lease_ms): its \
+                     connections and users no longer count; other nodes: {others}"
                 );
                 if others == 0 {
-                    log::warn!("the API answers for this node alone");
+                    log::warn!("no other node is connected: API responses cover this node only");
                 }
-                self.pubsub.forget_facts(&mut self.connections, at, false, now);
-            } else if now.ms >= node.last_seen_ms + lease_ms + memory_ms {
+                self.pubsub.remove_facts(&mut self.connections, at, false, now);
+            } else if now.ms >= node.last_seen_ms + lease_ms + retention_ms {
                 bus.nodes.remove(at);
             }
         }
     }
 
-    /// Does what an item of a sequence says.
-    fn act_on(&mut self, at: usize, item: Item<'_>, now: Now) {
+    /// Handles an item of a numbered envelope.
+    fn handle_sequenced(&mut self, at: usize, item: Item<'_>, now: Now) {
         match item {
             Item::Event(event) => self.receive_event(at, &event, now),
             Item::Terminate { app, user } => {
@@ -126,23 +129,23 @@ impl<T> Hub<T> {
     }
 
     fn receive_goodbye(&mut self, at: usize, now: Now) {
-        self.pubsub.forget_facts(&mut self.connections, at, false, now);
+        self.pubsub.remove_facts(&mut self.connections, at, false, now);
         let Some(bus) = &mut self.pubsub.bus else { return };
         let Some(node) = bus.nodes.get(at) else { return };
         node.leave();
         let id = node.id;
-        bus.early.forget(id);
-        log::info!("node {id} has left; other nodes: {}", bus.nodes.here());
+        bus.early.drop_node(id);
+        log::info!("node {id} has left; other nodes: {}", bus.nodes.live_count());
     }
 
-    /// Passes an event of another node on to the subscribers here.
+    /// Delivers an event of another node to the subscribers of this node.
     fn receive_event(&mut self, at: usize, event: &Event<'_>, now: Now) {
         let Some(&app) = self.pubsub.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.pubsub.bus else { return };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
         // An event with an impossible clock counts as published now: the publish time is unknown,
         // so it replaces the cached event. Each node gives it a version of its own.
-        let clock = match bus.believe(event.clock, from, now) {
+        let clock = match bus.accept_clock(event.clock, from, now) {
             true => event.clock,
             false => bus.version(now).0,
         };
@@ -155,13 +158,13 @@ impl<T> Hub<T> {
                 self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1);
                 continue;
             }
-            let sent = Sent { name, channel, data, user, order, version };
+            let sent = ChannelEvent { name, channel, data, user, order, version };
             self.pubsub.deliver(&mut self.connections, app, &sent, except, now);
         }
     }
 
-    /// Whether the full sync that the node begins is the wanted one: one without the events of
-    /// cache channels may be for another node.
+    /// Begins to receive a full sync, if it is the requested one: a sync without cached events may
+    /// be meant for another node.
     fn begin_sync(&mut self, at: usize, kept: bool) -> bool {
         let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
         let wants = |node: &&mut Node| !node.is_synced && (kept || !node.wants_cache);
@@ -174,10 +177,11 @@ impl<T> Hub<T> {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
         (node.is_synced, node.is_syncing, node.wants_cache) = (true, false, false);
-        self.pubsub.forget_facts(&mut self.connections, at, true, now);
+        self.pubsub.remove_facts(&mut self.connections, at, true, now);
     }
 
-    fn receive_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
+    /// Handles an item of an envelope without a number.
+    fn handle_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         match *item {
             Item::Hello => bus.alive_due = true,
@@ -190,12 +194,12 @@ impl<T> Hub<T> {
                     (node.acknowledged, node.unacknowledged_ms) = (next, None);
                 }
                 if let Some(next) = bus.nodes.acknowledged_by_all() {
-                    bus.queue.forget_before(next);
+                    bus.queue.drop_before(next);
                 }
             }
-            Item::Ack { node, .. } => bus.note_silent(node, 0, now.ms),
-            Item::Suspect { node, .. } if node == bus.id => bus.link.ask_role(now.ms),
-            Item::Suspect { node, silent_ms } => bus.note_silent(node, silent_ms, now.ms),
+            Item::Ack { node, .. } => bus.add_silent_node(node, 0, now.ms),
+            Item::Suspect { node, .. } if node == bus.id => bus.session.ask_role(now.ms),
+            Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
             Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
             Item::SyncRequest { node, kept } if node == bus.id => match &bus.full_sync {
                 Some(_) => bus.next_full_sync = Some(kept || bus.next_full_sync == Some(true)),
@@ -206,8 +210,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// Whether a node may send this event to this channel. A client event may have no reserved name,
-/// which the client's node has checked; an API event may have only that of a user's channel.
+/// Whether another node may send this event to this channel. The node of a client rejects client
+/// events to reserved channels; API events may go to user channels, but not to internal ones.
 fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     let is_of_client = event.clock == 0 || event.user.is_some();
     match Kind::of(channel).access {

@@ -1,9 +1,9 @@
-//! What is known of other nodes: their connections, the subscribers of their channels, the users
-//! of their presence channels; and which events local subscribers get for it.
+//! The state of other nodes: their connections, the subscribers of their channels, the users of
+//! their presence channels; and the events that local subscribers receive when it changes.
 //!
-//! A fact is true by itself, so that receiving it twice changes nothing. When a node begins a full
-//! sync, everything known of it becomes stale until the node sends it again; what is still stale at
-//! the end is forgotten. So no `member_removed` is sent for a user that is still present.
+//! Each item is a fact that can be applied twice without effect. When a node begins a full sync,
+//! all of its facts become stale until the node sends them again; those that are still stale at the
+//! end are removed. So no `member_removed` is sent for a user that is still present.
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ impl PubSub {
         if count == 0 {
             let Some(place) = self.apps[app].place(name) else { return true };
             self.set_elsewhere(at, app, place, 0);
-            self.vacate_if_empty(connections, app, place);
+            self.remove_if_vacant(connections, app, place);
         } else {
             let known = self.apps[app].channel(name);
             let is_known = known.is_some_and(|channel| channel.is_elsewhere(at));
@@ -93,10 +93,10 @@ impl PubSub {
         let Some(bus) = &mut self.bus else { return true };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
         // An impossible clock: the publish time is unknown. Any other version replaces (0, 0).
-        let version = if bus.believe(version.0, from, now) { *version } else { (0, 0) };
+        let version = if bus.accept_clock(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
         let cache = &mut self.apps[app].cache;
-        cache.keep_remote(channel, frame, *ttl_ms, version, now.ms);
+        cache.store_remote(channel, frame, *ttl_ms, version, now.ms);
         true
     }
 
@@ -132,7 +132,7 @@ impl PubSub {
             let frame = presence::member_added(name, member);
             connections.broadcast(app, &channel.members, &frame, None);
         }
-        self.count_facts(at, i64::from(arrival.here));
+        self.count_facts(at, i64::from(arrival.at_node));
         true
     }
 
@@ -153,12 +153,12 @@ impl PubSub {
         if departure.anywhere && !channel.members.is_empty() {
             self.add_leave(app, place, user.into());
         }
-        self.count_facts(at, -i64::from(departure.here));
-        self.vacate_if_empty(connections, app, place);
+        self.count_facts(at, -i64::from(departure.at_node));
+        self.remove_if_vacant(connections, app, place);
     }
 
-    /// The place of the channel a fact is about, made if there was none; `None` when the node has
-    /// told too many.
+    /// The place of the channel that a fact is about; the channel is created if necessary. `None`
+    /// if the node has too many facts already.
     fn place_for_fact<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -173,10 +173,10 @@ impl PubSub {
             let max = bus.facts_max;
             let node = bus.nodes.get(at)?;
             if node.facts >= max {
-                if !std::mem::replace(&mut node.is_over, true) {
+                if !std::mem::replace(&mut node.has_rejected_facts, true) {
                     log::warn!(
-                        "node {} has more than {max} channels and users (limits.node_facts): \
-                         the others are not known here",
+                        "node {} has more than {max} channels and users (limits.node_facts); \
+                         the rest is ignored",
                         node.id
                     );
                 }
@@ -185,7 +185,7 @@ impl PubSub {
         }
         let (place, created) = self.apps[app].occupy(name, kind);
         if created {
-            self.created(connections, app, name, kind);
+            self.notify_created(connections, app, name, kind);
             self.notify_online(connections, app, name);
         }
         Some(place)
@@ -203,7 +203,7 @@ impl PubSub {
         }
     }
 
-    /// Recounts the facts of each node: the saved state does not contain the numbers.
+    /// Recounts the facts of each node, as the saved state does not contain their number.
     pub(in crate::hub) fn recount_facts(&mut self) {
         let facts = self.facts();
         let Some(bus) = &mut self.bus else { return };
@@ -212,7 +212,7 @@ impl PubSub {
         }
     }
 
-    /// The number of known channels and users of each node, by place.
+    /// The number of facts of each node, by place.
     fn facts(&self) -> [u32; PLACES] {
         let mut facts = [0; PLACES];
         let channels = self.apps.iter().flat_map(|app| app.channels.iter());
@@ -220,7 +220,7 @@ impl PubSub {
         facts
     }
 
-    /// Checks that each node's number of facts is right.
+    /// Checks that the number of facts of each node is right.
     pub(in crate::hub) fn audit_facts(&self) -> Result<(), String> {
         let facts = self.facts();
         let nodes = self.bus.iter().flat_map(|bus| bus.nodes.iter());
@@ -233,22 +233,22 @@ impl PubSub {
         }
     }
 
-    fn vacate_if_empty<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
+    fn remove_if_vacant<T>(&mut self, connections: &mut Connections<T>, app: u32, place: u32) {
         let channel = self.apps[app].channels.get(place as usize);
         if channel.is_some_and(|channel| channel.is_vacant()) {
-            self.vacate(connections, app, place);
+            self.remove_vacant_channel(connections, app, place);
         }
     }
 
-    /// Doubts everything known of a node, which tells it anew.
+    /// Marks all facts of a node as stale.
     pub(in crate::hub) fn mark_stale(&mut self, at: usize) {
         for app in self.apps.iter_mut() {
             app.channels.iter_mut().for_each(|(_, channel)| channel.mark_stale(at));
         }
     }
 
-    /// Forgets what is known of a node: all of it, or what is stale.
-    pub(in crate::hub) fn forget_facts<T>(
+    /// Removes the facts of a node: all of them, or the stale ones.
+    pub(in crate::hub) fn remove_facts<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -256,11 +256,11 @@ impl PubSub {
         now: Now,
     ) {
         for app in 0..self.apps.len() as u32 {
-            self.forget_facts_in(connections, at, app, stale_only, now);
+            self.remove_facts_in(connections, at, app, stale_only, now);
         }
     }
 
-    fn forget_facts_in<T>(
+    fn remove_facts_in<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -274,13 +274,13 @@ impl PubSub {
         }
         let places: Vec<usize> = app.channels.iter().map(|(place, _)| place).collect();
         for place in places {
-            self.forget_facts_of(connections, at, index, place as u32, stale_only, now);
+            self.remove_facts_of(connections, at, index, place as u32, stale_only, now);
         }
     }
 
-    /// Forgets the facts about apps that were removed from the configuration. Later items about
+    /// Removes the facts about apps that were removed from the configuration. Later items about
     /// these apps are ignored.
-    pub(in crate::hub) fn forget_facts_of_orphaned_apps<T>(
+    pub(in crate::hub) fn remove_facts_of_orphaned_apps<T>(
         &mut self,
         connections: &mut Connections<T>,
         now: Now,
@@ -290,19 +290,19 @@ impl PubSub {
             if !self.is_served(app) {
                 places
                     .iter()
-                    .for_each(|&at| self.forget_facts_in(connections, at, app, false, now));
+                    .for_each(|&at| self.remove_facts_in(connections, at, app, false, now));
             }
         }
     }
 
-    /// Places of nodes with known channels, users or connections.
+    /// The places of nodes with facts or connections.
     pub(in crate::hub) fn known_places(&self) -> Vec<usize> {
         let facts = self.facts();
         let has_connections = |at| self.apps.iter().any(|app| app.elsewhere.has(at));
         (0..PLACES).filter(|&at| facts[at] > 0 || has_connections(at)).collect()
     }
 
-    fn forget_facts_of<T>(
+    fn remove_facts_of<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,
@@ -317,7 +317,7 @@ impl PubSub {
         let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
         if let Some(presence) = &mut channel.presence {
             let users;
-            (users, gone) = presence.forget(at, stale_only);
+            (users, gone) = presence.remove_node(at, stale_only);
             change -= users as i64;
         }
         if !channel.members.is_empty() {
@@ -325,14 +325,14 @@ impl PubSub {
         }
         if change != 0 {
             self.count_facts(at, change);
-            self.vacate_if_empty(connections, app, place);
+            self.remove_if_vacant(connections, app, place);
             self.send_count(connections, app, &name, now);
         }
     }
 
-    /// Whether a name is short enough to be one of a channel.
+    /// Whether a name is short enough to be a channel name.
     pub(in crate::hub) fn is_name(&self, name: &str) -> bool {
-        // Four bytes are the most a character takes; the hub's own names have a prefix.
+        // A character has at most four bytes; names of internal channels have a prefix.
         name.len() <= 4 * self.limits.channel_name_length as usize + 32
     }
 }

@@ -1,14 +1,14 @@
 //! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
-//! It is skipped and counted as missing: a retransmission would be too long again.
+//! It is skipped and counted as missing, as a retransmission would be too long again.
 
-use super::super::bus::Turn;
+use super::super::bus::SequenceCheck;
 use super::super::ids::Now;
 use super::super::pubsub::PubSub;
 use crate::proto::envelope;
 
 impl PubSub {
     /// Handles a skipped message of `bytes` bytes, whose text begins with `head`.
-    pub(in crate::hub) fn pass_over(&mut self, bytes: u64, head: &[u8], now: Now) {
+    pub(in crate::hub) fn skip_message(&mut self, bytes: u64, head: &[u8], now: Now) {
         let max = self.limits.redis_reply_bytes;
         let Some(bus) = &mut self.bus else { return };
         let text = format!(
@@ -23,15 +23,16 @@ impl PubSub {
         if node == bus.id {
             return;
         }
-        let Some(at) = bus.meet(node, Some(seq), now.ms) else { return };
-        if bus.turn(at, seq, now.ms) != Turn::Next {
+        let Some(at) = bus.identify_node(node, Some(seq), now.ms) else { return };
+        if bus.check_sequence(at, seq, now.ms) != SequenceCheck::Next {
             return;
         }
         (bus.counters.received, bus.counters.missing) =
             (bus.counters.received - 1, bus.counters.missing + 1);
         let Some(node) = bus.nodes.get(at) else { return };
-        // Facts may have been lost with it, so a full sync is requested, but without the events of
-        // cache channels, which may be too long again. During a full sync this would never end.
+        // The message may have contained facts, so a full sync is requested. It excludes cached
+        // events, which may be too long again. While a full sync is in progress no other is
+        // requested, or they would never end.
         if !node.is_syncing {
             (node.is_synced, node.wants_cache) = (false, false);
             node.request_full_sync(now.ms);

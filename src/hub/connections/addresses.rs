@@ -1,4 +1,5 @@
-//! Which address a connection counts for, and how many connections an address may have.
+//! Which address a connection is counted for, and how many connections an address may have. The
+//! counts are in `address`.
 
 use std::net::IpAddr;
 
@@ -9,17 +10,17 @@ use crate::proto::forwarded;
 use crate::proto::http::Head;
 
 impl<T> Connections<T> {
-    /// The most connections of one address; 0 where there is no such bound.
+    /// The limit of connections per address; 0 for no limit.
     pub(in crate::hub) fn connections_per_address(&self) -> u32 {
         match self.limits.connections_per_address {
-            // One connection is too few to be divided.
+            // A limit of one connection in total cannot be halved.
             0 if self.limits.connections > 1 => self.limits.connections / 2,
             0 => 0,
             limit => limit,
         }
     }
 
-    /// By how much the address of this connection has more of them than it may.
+    /// How many connections the address of this connection has over the limit.
     pub(in crate::hub) fn surplus(&self, id: ConnId) -> u32 {
         let limit = self.connections_per_address();
         let address = self.get(id).and_then(|peer| peer.address);
@@ -29,9 +30,10 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Takes the word of a proxy that is trusted for whose connection this is. Whoever comes by a
-    /// file, and has no address, is a proxy on this machine.
-    pub(in crate::hub) fn believe_proxy(&mut self, id: ConnId, head: &Head<'_>, now: Now) {
+    /// Takes the client's address from `X-Forwarded-For` if the peer is a trusted proxy. A
+    /// connection by a Unix socket has no address: its peer is a proxy on this machine, and
+    /// trusted.
+    pub(in crate::hub) fn apply_forwarded_for(&mut self, id: ConnId, head: &Head<'_>, now: Now) {
         let proxies = &self.trusted_proxies;
         let trusts = |address| proxies.iter().any(|network| network.contains(address));
         let list = head.forwarded_for.filter(|_| !proxies.is_empty());
@@ -46,7 +48,7 @@ impl<T> Connections<T> {
         }
     }
 
-    /// A connection turns out to be from another address than it seemed: a proxy has said so.
+    /// Replaces the address of a connection by the one that its proxy has sent.
     pub(in crate::hub) fn set_address(&mut self, id: ConnId, address: IpAddr) {
         let Some(peer) = self.get_mut(id) else { return };
         let before = peer.address.replace(address);
@@ -54,13 +56,13 @@ impl<T> Connections<T> {
         self.addresses.remove(before);
     }
 
-    /// Whether there are more connections than there should be. Those that come all the same are
-    /// served quickly and not kept.
+    /// Whether there are more connections than the limit. Connections over the limit are answered
+    /// quickly and not kept alive.
     pub(in crate::hub) fn is_full(&self) -> bool {
         self.limits.connections > 0 && self.len() > self.limits.connections as usize
     }
 
-    /// Whether there are too many connections, in all or from the address of this one.
+    /// Whether there are too many connections, in total or from the address of this one.
     pub(in crate::hub) fn is_crowded(&self, id: ConnId) -> bool {
         self.is_full() || self.surplus(id) > 0
     }

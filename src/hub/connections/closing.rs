@@ -1,8 +1,8 @@
-//! How connections close, one by one and when the server stops. Memberships of a closed connection
-//! are removed elsewhere.
+//! How connections close, one at a time and when the server stops. The caller removes the
+//! memberships of a closed connection.
 
 use super::Connections;
-use crate::hub::drain::{Drain, PATIENCE_MS};
+use crate::hub::drain::{DEFER_MAX_MS, Drain};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber};
 use crate::hub::work::Lane;
@@ -11,34 +11,35 @@ use crate::proto::{message, websocket};
 impl<T> Connections<T> {
     /// Whether the close frames of all connections are queued.
     pub(in crate::hub) fn has_queued_closes(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| drain.is_over)
+        self.drain.as_ref().is_some_and(|drain| drain.has_queued_all)
     }
 
-    /// Whether [`Hub::drain`] was called.
+    /// Whether an orderly stop has begun.
     pub(in crate::hub) fn is_draining(&self) -> bool {
         self.drain.is_some()
     }
 
     /// Whether the stop is over: every connection has closed, deferred ones included.
     pub(in crate::hub) fn is_drained(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| drain.is_over && drain.closing.is_empty())
+        self.drain.as_ref().is_some_and(|drain| drain.has_queued_all && drain.closing.is_empty())
     }
 
-    /// A connection has closed.
-    pub(in crate::hub) fn note_closed(&mut self, id: ConnId) {
+    /// Records that a connection has closed, for [`Connections::is_drained`].
+    pub(in crate::hub) fn record_closed(&mut self, id: ConnId) {
         if let Some(drain) = &mut self.drain {
             drain.closing.remove(&id);
         }
     }
 
-    /// Puts off the answer to a WebSocket that connects while the server stops, until the end of the
-    /// stop. Returns `false` if that is over or too far away; the caller then closes it.
+    /// Defers the handshake of a client that connects while the server stops until the end of the
+    /// stop. Returns `false` if the stop has ended or its end is too far away; the caller then
+    /// closes the connection.
     pub(in crate::hub) fn defer(&mut self, id: ConnId, now: Now) -> bool {
         let end_ms = self.drain.as_ref().map_or(0, |drain| self.expected_end_ms(drain));
-        let is_soon = now.ms + PATIENCE_MS >= end_ms;
+        let is_soon = now.ms + DEFER_MAX_MS >= end_ms;
         let peer = self.slab.get_mut(id.0 as usize);
         let (Some(drain), Some(peer)) = (&mut self.drain, peer) else { return true };
-        if drain.is_over || !is_soon {
+        if drain.has_queued_all || !is_soon {
             return false;
         }
         let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
@@ -51,27 +52,30 @@ impl<T> Connections<T> {
         true
     }
 
+    /// When the stop has its next step, if one is in progress.
     pub(in crate::hub) fn next_drain_ms(&self) -> Option<u64> {
-        let drain = self.drain.as_ref().filter(|drain| !drain.is_over)?;
+        let drain = self.drain.as_ref().filter(|drain| !drain.has_queued_all)?;
         drain.left.next_ms().or_else(|| Some(self.expected_end_ms(drain)))
     }
 
-    /// Whether a client that returns a second from now finds the next server.
-    pub(in crate::hub) fn is_near_the_end(&self, now: Now) -> bool {
+    /// Whether a client that reconnects a second from now reaches the next server.
+    pub(in crate::hub) fn is_near_end(&self, now: Now) -> bool {
         let linger_ms = u64::from(self.limits.drain_linger_ms);
-        // The listening socket of a server that gives way in part stays: there is no wait to spare.
+        // After a partial stop this server keeps listening, so no client needs to wait for another.
         let drain = self.drain.as_ref().filter(|drain| !drain.is_partial);
         let is_near = |drain: &Drain| now.ms + linger_ms >= self.expected_end_ms(drain);
         linger_ms > 0 && drain.is_some_and(is_near)
     }
 
-    /// When the deferred clients get their close frames, after the last of the others.
+    /// When the deferred clients get their close frames: after all other clients.
     pub(in crate::hub) fn expected_end_ms(&self, drain: &Drain) -> u64 {
         let linger_ms = u64::from(self.limits.drain_linger_ms);
         let window_end_ms = drain.started_ms + u64::from(self.limits.drain_window_ms);
-        match drain.told_ms {
-            None if drain.left.is_over() => drain.started_ms,
-            Some(told_ms) if drain.is_partial && drain.left.is_over() => told_ms + linger_ms,
+        match drain.last_close_ms {
+            None if drain.left.is_done() => drain.started_ms,
+            Some(last_close_ms) if drain.is_partial && drain.left.is_done() => {
+                last_close_ms + linger_ms
+            }
             _ if drain.is_partial => window_end_ms + linger_ms,
             _ if drain.left.is_at_once() => drain.started_ms,
             _ => window_end_ms,
@@ -79,7 +83,7 @@ impl<T> Connections<T> {
     }
 
     /// Begins to close a connection. Returns the subscriber if it was a WebSocket: the caller must
-    /// remove its memberships before anything else happens to a member of its channels.
+    /// remove its memberships before anything else happens to its channels.
     #[must_use]
     pub(in crate::hub) fn retire(
         &mut self,
@@ -105,7 +109,7 @@ impl<T> Connections<T> {
         let mut ended = None;
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(subscriber) => {
-                _ = self.schedule.forget(id);
+                _ = self.schedule.take_held(id);
                 ended = Some(subscriber);
             }
             // A connection that is retired twice keeps its first deadline.
@@ -119,20 +123,21 @@ impl<T> Connections<T> {
         self.touch(id);
         self.arm_by(id, deadline_ms);
         if was_paused {
-            // Its socket may have become readable while it was paused; the input is discarded.
+            // Its socket may have become readable while it was paused: this input must be read and
+            // discarded.
             self.schedule_in(id, Lane::Light);
         }
         ended
     }
 
-    /// Begins to close a connection that is no WebSocket.
+    /// Begins to close a connection that is not a WebSocket.
     pub(in crate::hub) fn retire_request(&mut self, id: ConnId, mode: CloseMode, now: Now) {
         let ended = self.retire(id, mode, now);
-        debug_assert!(ended.is_none(), "a WebSocket is closed together with its memberships");
+        debug_assert!(ended.is_none(), "a WebSocket must be closed together with its memberships");
     }
 
-    /// Closes a WebSocket with one of Pusher's codes: the event first, for clients that cannot
-    /// see the code of a close frame, then the frame (protocol section 4.1).
+    /// Closes a WebSocket with one of Pusher's close codes. An error event precedes the close
+    /// frame, for clients that cannot see the code of a close frame (protocol section 4.1).
     #[must_use]
     pub(in crate::hub) fn close_with(
         &mut self,
@@ -145,7 +150,7 @@ impl<T> Connections<T> {
         self.send_close(id, code, message, now)
     }
 
-    /// Queues a close frame, and waits for the client's.
+    /// Queues a close frame, and waits for that of the client.
     #[must_use]
     pub(in crate::hub) fn send_close(
         &mut self,

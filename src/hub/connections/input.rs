@@ -1,5 +1,6 @@
 //! Which connection's input is handled next, within the budget of the turn; pauses of connections
-//! whose client does not read. What the input means is decided elsewhere.
+//! whose client does not read. Parsing and handling of the input is not in this file: see
+//! `request`, `subscriber` and `input` of the hub.
 
 use super::Connections;
 use crate::config::LimitKind;
@@ -16,7 +17,8 @@ impl<T> Connections<T> {
         self.schedule.begin_turn();
     }
 
-    /// Begins a visit of a connection that was not returned by [`Hub::next_read`](crate::hub::Hub::next_read).
+    /// Begins a visit of a connection that [`Hub::next_read`](crate::hub::Hub::next_read) did not
+    /// return.
     pub(in crate::hub) fn begin_visit(&mut self) {
         self.work.begin_visit(Lane::Light);
     }
@@ -26,17 +28,19 @@ impl<T> Connections<T> {
         self.work.is_turn_over()
     }
 
-    /// A connection's socket may be readable: [`Hub::next_read`](crate::hub::Hub::next_read) will return the connection.
+    /// A connection's socket may be readable: [`Hub::next_read`](crate::hub::Hub::next_read) will
+    /// return the connection.
     pub(in crate::hub) fn ready(&mut self, id: ConnId) {
         let lane = self.work.lane_after_visit();
         self.schedule_in(id, lane);
     }
 
+    /// The next connection to visit, and the lane it was in.
     pub(in crate::hub) fn next_visit(&mut self) -> Option<(ConnId, Lane)> {
         loop {
             let work = &self.work;
             // Heavy work must not fill outboxes faster than they are written.
-            let may_be_heavy = !self.schedule.heavy.is_empty() && !self.is_behind();
+            let may_be_heavy = !self.schedule.heavy.is_empty() && !self.has_write_backlog();
             let is_light_over = match may_be_heavy {
                 true => work.is_light_share_over(),
                 false => work.is_turn_over(),
@@ -78,9 +82,9 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Whether a client must read its earlier answers first, because they are too many or too long.
-    /// Its connection is then paused until its outbox is empty. Checked before each visit: the
-    /// input of one visit leads to a bounded number of answers.
+    /// Whether a client must read earlier responses first, because they are too many or too long.
+    /// If so, pauses its connection until its outbox is empty. Checked before each visit, as the
+    /// input of one visit causes a bounded number of responses.
     pub(in crate::hub) fn must_wait_for_reader(&mut self, id: ConnId, now: Now) -> bool {
         let Some(peer) = self.get(id) else { return false };
         if matches!(peer.phase, Phase::Closing(_)) || peer.outbox.is_empty() {
@@ -90,14 +94,14 @@ impl<T> Connections<T> {
         if waits {
             self.pause(id, now);
         }
-        waits || self.has_long_answer(id, now)
+        waits || self.has_long_response(id, now)
     }
 
-    /// Whether an HTTP client must read its earlier answers first, because they are long. Checked
-    /// before each request, as its answer may be long as well. A client whose outbox exceeded the
-    /// limit is served no more requests: it is about to be dropped.
-    pub(in crate::hub) fn has_long_answer(&mut self, id: ConnId, now: Now) -> bool {
-        let bytes_max = ANSWER_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
+    /// Whether an HTTP client must read earlier responses first, because they are long. Checked
+    /// before each request, as its response may be long as well. A client whose outbox exceeded the
+    /// limit gets no more requests handled: it is about to be dropped.
+    pub(in crate::hub) fn has_long_response(&mut self, id: ConnId, now: Now) -> bool {
+        let bytes_max = UNREAD_BYTES_MAX.min(self.limits.outbox_bytes as usize / 2);
         let is_long = |peer: &Peer<T>| {
             matches!(peer.phase, Phase::Request(_))
                 && (peer.outbox.bytes() > bytes_max || peer.marks.has(Mark::TooSlow))
@@ -109,8 +113,9 @@ impl<T> Connections<T> {
         waits
     }
 
-    /// Whether to put off a message or request of this many units, since other connections wait.
-    pub(in crate::hub) fn is_put_off(&self, units: impl FnOnce() -> u64) -> bool {
+    /// Whether a message or request of this many units must wait for a later visit, because other
+    /// connections wait.
+    pub(in crate::hub) fn must_defer(&self, units: impl FnOnce() -> u64) -> bool {
         self.schedule.has_work() && !self.work.may_begin(units())
     }
 
@@ -123,7 +128,7 @@ impl<T> Connections<T> {
     }
 
     /// Resumes a paused connection if its outbox is empty. Otherwise, if its socket is full, counts
-    /// a hit of the limit, once per pause.
+    /// the limit as exceeded, once per pause.
     pub(in crate::hub) fn check_pause(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.get_mut(id).filter(|peer| peer.marks.has(Mark::Paused)) else {
             return;
@@ -139,13 +144,13 @@ impl<T> Connections<T> {
         }
     }
 
-    /// How many bytes to read from a connection in one visit. Few from a WebSocket: every few of
-    /// them may be an event for thousands of subscribers.
+    /// The maximum number of bytes to read from a connection in one visit. It is low for a
+    /// WebSocket, where a few bytes can be an event to thousands of subscribers.
     pub(in crate::hub) fn read_bytes(&self, id: ConnId) -> usize {
         match self.get(id).map(|peer| &peer.phase) {
             None => 0,
             Some(Phase::Open(_)) => 8_192,
-            // A body belongs to one request; other input may be a request every few bytes.
+            // A body belongs to one request; other input may contain a request every few bytes.
             Some(Phase::Request(request)) if request.checked => 65_536,
             Some(Phase::Request(_)) => 16_384,
             // This input is discarded.
@@ -153,13 +158,14 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Whether a connection's messages are no longer handled: it is closing, or reads too slowly.
+    /// Whether no more messages of a connection are handled: it is closing, or its client reads too
+    /// slowly.
     pub(in crate::hub) fn has_ended(&self, id: ConnId) -> bool {
         let peer = self.get(id);
         peer.is_none_or(|peer| peer.subscriber().is_none() || peer.marks.has(Mark::TooSlow))
     }
 
-    /// Holds the rest of the input if the visit is over. Returns whether it did.
+    /// Holds the input from `at` on if the visit is over. Returns whether it did.
     pub(in crate::hub) fn holds_rest(&mut self, id: ConnId, bytes: &[u8], at: usize) -> bool {
         let holds = at < bytes.len() && self.work.is_visit_over();
         if holds {
@@ -168,6 +174,7 @@ impl<T> Connections<T> {
         holds
     }
 
+    /// Holds a deferred message and the input from `at` on until a later visit.
     pub(in crate::hub) fn hold(
         &mut self,
         id: ConnId,
@@ -183,13 +190,14 @@ impl<T> Connections<T> {
         self.schedule_in(id, lane);
     }
 
-    pub(in crate::hub) fn put_back(&mut self, id: ConnId, reader: Reader) {
+    /// Returns the frame reader to the subscriber, if the connection is still open.
+    pub(in crate::hub) fn store_reader(&mut self, id: ConnId, reader: Reader) {
         if let Some(subscriber) = self.subscriber_mut(id) {
             subscriber.reader = reader;
         }
     }
 }
 
-/// An HTTP client's next request is not handled while more bytes of answers wait: about what a
-/// socket accepts at once.
-const ANSWER_BYTES_MAX: usize = 65_536;
+/// While more bytes than this wait in its outbox, no further request of an HTTP client is handled.
+/// A socket accepts about this much at once.
+const UNREAD_BYTES_MAX: usize = 65_536;

@@ -1,5 +1,6 @@
-//! Counts and logs exceeded limits. The first of an episode is logged, with the setting: a thousand
-//! clients that exceed one limit are one line, and so is one that does it for an hour.
+//! Counts and logs exceeded limits. Only the first of an episode is logged, with the setting: a
+//! thousand clients that exceed one limit cause one line, and so does a client that exceeds it for
+//! an hour. The limits are checked elsewhere.
 
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ use crate::config::{LimitKind, Limits};
 use crate::hub::ids::{ConnId, Now};
 
 impl<T> Connections<T> {
-    /// A client at this address has exceeded a limit, which has this value.
+    /// A client at this address has exceeded a limit of this value.
     pub(in crate::hub) fn limit_exceeded_from(
         &mut self,
         kind: LimitKind,
@@ -23,7 +24,7 @@ impl<T> Connections<T> {
         self.limit_log[kind as usize].warn(now.ms, text);
     }
 
-    /// The same for a connection, and a limit with one value for all apps.
+    /// A connection has exceeded a limit that is the same for all apps.
     pub(in crate::hub) fn limit_exceeded(&mut self, id: ConnId, kind: LimitKind, now: Now) {
         let value = match kind {
             LimitKind::RequestSize => self.request_bytes_max as u64,
@@ -33,7 +34,7 @@ impl<T> Connections<T> {
         self.limit_exceeded_by(id, kind, value, now);
     }
 
-    /// The same for a connection, and a limit with this value.
+    /// A connection has exceeded a limit of this value.
     pub(in crate::hub) fn limit_exceeded_by(
         &mut self,
         id: ConnId,

@@ -1,5 +1,6 @@
-//! Deadlines of connections: late requests, pings of silent clients, closing connections whose
-//! client does not read (protocol section 3.2).
+//! Deadlines of single connections: late requests, pings of silent clients, closing connections
+//! whose client does not read (protocol section 3.2). Which connections are due is decided in the
+//! `wheel`; what their app configures is passed in.
 
 use super::Connections;
 use crate::hub::ids::{ConnId, Now, Tick};
@@ -13,6 +14,7 @@ impl<T> Connections<T> {
         self.is_due_cut_short
     }
 
+    /// The next connection in an expired slot of the wheel, with the tick of the slot.
     pub(in crate::hub) fn next_due(&mut self, now: Now) -> Option<(Tick, ConnId)> {
         loop {
             if let Some((tick, ids)) = &mut self.due
@@ -26,7 +28,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// A peer that takes what waits for it, if slowly, is given more time, up to a bound.
+    /// Checks a closing connection. A client that reads its outbox, however slowly, gets more time,
+    /// up to a limit.
     pub(in crate::hub) fn check_closing(&mut self, id: ConnId, now: Now) {
         let step_ms = u64::from(self.limits.close_timeout_ms);
         let Some(peer) = self.get_mut(id) else { return };
@@ -47,7 +50,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// A connection without a request is dropped in silence; half a request is told why.
+    /// Ends an HTTP connection whose deadline has passed: an idle one without a response, an
+    /// incomplete request with status 408.
     pub(in crate::hub) fn end_request(&mut self, id: ConnId, begun: bool, now: Now) {
         if !begun {
             return self.retire_request(id, CloseMode::Now, now);
@@ -59,8 +63,8 @@ impl<T> Connections<T> {
         self.refuse(id, HttpError::new(408, text), now);
     }
 
-    /// Pings a WebSocket that has been silent for `interval_ms`. Returns whether to prune it: it
-    /// has answered no ping in time.
+    /// Pings a WebSocket that has been silent for `interval_ms`. Returns whether to prune the
+    /// connection: its client has not answered the pings in time.
     pub(in crate::hub) fn check_subscriber(
         &mut self,
         id: ConnId,
@@ -72,11 +76,11 @@ impl<T> Connections<T> {
         let last_seen_ms = peer.last_seen_ms;
         let Some(subscriber) = peer.subscriber_mut() else { return false };
         // Any input after a ping counts as its answer.
-        let asked = match subscriber.liveness {
-            Liveness::Pinged { at_ms } | Liveness::AskedTwice { at_ms } => Some(at_ms),
+        let last_ping_ms = match subscriber.liveness {
+            Liveness::Pinged { at_ms } | Liveness::PingedTwice { at_ms } => Some(at_ms),
             Liveness::Quiet => None,
         };
-        if asked.is_none_or(|at_ms| last_seen_ms >= at_ms) {
+        if last_ping_ms.is_none_or(|at_ms| last_seen_ms >= at_ms) {
             let due_ms = last_seen_ms + interval_ms;
             if now.ms < due_ms {
                 subscriber.liveness = Liveness::Quiet;
@@ -90,13 +94,13 @@ impl<T> Connections<T> {
         }
         match subscriber.liveness {
             Liveness::Pinged { at_ms } if now.ms >= at_ms + grace_ms / 2 => {
-                subscriber.liveness = Liveness::AskedTwice { at_ms };
+                subscriber.liveness = Liveness::PingedTwice { at_ms };
                 self.queue(id, message::ping());
                 self.arm(id, at_ms + grace_ms);
             }
-            Liveness::AskedTwice { at_ms } if now.ms >= at_ms + grace_ms => return true,
+            Liveness::PingedTwice { at_ms } if now.ms >= at_ms + grace_ms => return true,
             Liveness::Pinged { at_ms } => self.arm(id, at_ms + grace_ms / 2),
-            Liveness::AskedTwice { at_ms } => self.arm(id, at_ms + grace_ms),
+            Liveness::PingedTwice { at_ms } => self.arm(id, at_ms + grace_ms),
             Liveness::Quiet => {}
         }
         false

@@ -1,4 +1,5 @@
-//! Connections that speak WebSocket: errors to them, and the rate of their client events.
+//! WebSocket connections: error messages to clients, and the rate limit of client events. Handling
+//! of messages is in `subscriber`.
 
 use super::Connections;
 use crate::config::LimitKind;
@@ -27,6 +28,7 @@ impl<T> Connections<T> {
         ClientError::new(4301, text, "too many client events").at(LimitKind::ClientEventsPerSecond)
     }
 
+    /// Counts a client event against the rate limit.
     pub(in crate::hub) fn count_event(&mut self, id: ConnId, now: Now) {
         if let Some(subscriber) = self.subscriber_mut(id) {
             let (count, second) = subscriber.client_events;
@@ -35,6 +37,7 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Sends a message back to its sender.
     pub(in crate::hub) fn echo_back(&mut self, id: ConnId, item: &Item<'_>) {
         match item {
             Item::Text(text) => self.queue(id, websocket::text(text)),
@@ -43,6 +46,7 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Notifies the listener that a message was handled.
     pub(in crate::hub) fn notify_received(&mut self, id: ConnId, text: &str) {
         let Some(mut listener) = self.listener.take() else { return };
         if let Some(subscriber) = self.subscriber(id) {
@@ -52,14 +56,14 @@ impl<T> Connections<T> {
         self.listener = Some(listener);
     }
 
-    /// Tells a client why it was refused, and leaves it connected.
-    pub(in crate::hub) fn send_error(&mut self, id: ConnId, refusal: &ClientError, now: Now) {
-        if let Some(bound) = refusal.bound {
-            self.limit_exceeded(id, bound, now);
+    /// Sends an error to a client; the connection stays open.
+    pub(in crate::hub) fn send_error(&mut self, id: ConnId, error: &ClientError, now: Now) {
+        if let Some(limit) = error.limit {
+            self.limit_exceeded(id, limit, now);
         }
-        log::debug!("refused: {}", refusal.detail);
-        self.queue(id, message::error(refusal.code, &refusal.message));
-        if let Some((channel, kind, error, status)) = &refusal.subscription {
+        log::debug!("rejected a message: {}", error.detail);
+        self.queue(id, message::error(error.code, &error.message));
+        if let Some((channel, kind, error, status)) = &error.subscription {
             self.queue(id, message::subscription_error(channel, kind, error, *status));
         }
     }

@@ -1,5 +1,5 @@
-//! Connections that speak HTTP: partial requests, their deadlines, and answers. Routes are in
-//! `routes`, and what an API request does is in `api`.
+//! HTTP connections: partial requests and their deadlines, and responses. Routes are in `routes`;
+//! the effect of each API request is in `api`.
 
 use super::Connections;
 use crate::config::LimitKind;
@@ -9,27 +9,28 @@ use crate::hub::peer::{ChunkedBody, CloseMode, Phase, Request};
 use crate::hub::routes::Route;
 use crate::proto::http::{self, Head, HttpError, Response};
 
-/// What became of the bytes at the front of the input.
+/// The outcome of handling the input of an HTTP connection.
 pub(in crate::hub) enum Step {
-    /// They are not a whole request yet.
+    /// The input is not a complete request.
     Incomplete,
-    /// The same, and only this many of them must be kept: the rest is in the body so far.
+    /// The request is incomplete, and only this many bytes of the input must be kept: the rest is
+    /// decoded into the body.
     Partial(usize),
-    /// They are an expensive request, which was not started and waits for a later visit.
+    /// The request is expensive. It was not started and waits for a later visit.
     Deferred,
-    /// They were a request, of this length, and a list is being sent as the answer.
+    /// A request of this length was handled, and its response is a list that is sent in pieces.
     Listing(usize, Box<Listing>),
-    /// They were a request, of this length, and it was answered.
+    /// A request of this length was answered.
     Served(usize),
-    /// The same, and the connection is a WebSocket now.
+    /// A handshake of this length was accepted: the connection is a WebSocket now.
     Upgraded(usize),
-    /// The connection is on its way out.
+    /// The connection is closing.
     Closed,
 }
 
 impl<T> Connections<T> {
-    /// Sends the head of the answer and, unless the method is HEAD, the start of the body. The
-    /// pieces follow.
+    /// Sends the head of a list and, unless the method is HEAD, the start of the body. The pieces
+    /// follow.
     pub(in crate::hub) fn begin_listing(
         &mut self,
         id: ConnId,
@@ -40,8 +41,8 @@ impl<T> Connections<T> {
     ) -> Step {
         log::debug!("{} {} 200, in pieces", head.method, head.path);
         listing.is_chunked = head.minor > 0;
-        listing.keeps = listing.is_chunked && self.keeps(id, head);
-        let connection = (!listing.keeps).then_some("close");
+        listing.keeps_alive = listing.is_chunked && self.keeps_alive(id, head);
+        let connection = (!listing.keeps_alive).then_some("close");
         let response = Response::json(200, "");
         let frame = response.encode_chunked_head(listing.is_chunked, connection, self.date(now));
         self.queue(id, frame);
@@ -49,26 +50,25 @@ impl<T> Connections<T> {
             self.queue(id, listing.frame(listing::START.to_owned(), false));
             return Step::Listing(len, listing);
         }
-        match listing.keeps {
+        match listing.keeps_alive {
             true => Step::Served(len),
             false => self.end_connection(id, now),
         }
     }
 
-    /// Counts the answer to a request for a route.
+    /// Counts a response in the metrics of its route.
     pub(in crate::hub) fn count_request(&mut self, route: Route, status: u16) {
         self.counters.requests[route as usize].count(status);
     }
 
-    /// Has a connection that was just opened be served what is for whoever watches over the
-    /// server, and nothing else.
+    /// Restricts a connection that was just opened to health checks and metrics.
     pub(in crate::hub) fn serve_metrics(&mut self, id: ConnId) {
         if let Some(Phase::Request(request)) = self.get_mut(id).map(|peer| &mut peer.phase) {
             request.is_for_metrics = true;
         }
     }
 
-    /// Whether a connection is one of those.
+    /// Whether a connection was accepted on the metrics port.
     pub(in crate::hub) fn is_for_metrics(&self, id: ConnId) -> bool {
         match self.get(id).map(|peer| &peer.phase) {
             Some(Phase::Request(request)) => request.is_for_metrics,
@@ -77,8 +77,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Puts back what is known of the request that has not arrived whole.
-    pub(in crate::hub) fn keep_request(&mut self, id: ConnId, mut request: Request, now: Now) {
+    /// Stores the state of an incomplete request, and sets its deadline.
+    pub(in crate::hub) fn store_request(&mut self, id: ConnId, mut request: Request, now: Now) {
         if !request.buffer.is_empty() && request.deadline_ms.is_none() {
             let deadline_ms = now.ms + u64::from(self.limits.request_timeout_ms);
             request.deadline_ms = Some(deadline_ms);
@@ -95,8 +95,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Decodes what has arrived of a chunked body; says how much of it the body took when it has
-    /// ended.
+    /// Decodes the available part of a chunked body. Once the body is complete, returns how many
+    /// input bytes it took.
     pub(in crate::hub) fn decode_chunked(
         &self,
         chunked: &mut ChunkedBody,
@@ -108,7 +108,7 @@ impl<T> Connections<T> {
         Ok(chunked.decoder.is_done().then_some(taken))
     }
 
-    /// Whether one more request may be on its way.
+    /// Checks that the limit of concurrent API requests allows another one.
     pub(in crate::hub) fn check_room_for_api(&self) -> Result<(), Response> {
         let limit = self.limits.api_requests;
         if self.api_requests < limit {
@@ -118,7 +118,7 @@ impl<T> Connections<T> {
         Err(HttpError::at(LimitKind::ApiRequests, 503, text).into())
     }
 
-    /// A request has ended, answered or not.
+    /// A request has ended, with or without a response: it no longer counts against the limit.
     pub(in crate::hub) fn release(&mut self, request: &Request) {
         if request.checked {
             self.api_requests -= 1;
@@ -126,17 +126,18 @@ impl<T> Connections<T> {
     }
 
     /// Whether the next request of a connection must wait: for other connections, or until its
-    /// client has read earlier answers.
+    /// client has read earlier responses.
     pub(in crate::hub) fn must_wait(&mut self, id: ConnId, now: Now) -> bool {
         if self.work.is_visit_over() {
             let lane = self.work.lane_after_visit();
             self.schedule_in(id, lane);
             return true;
         }
-        self.has_long_answer(id, now)
+        self.has_long_response(id, now)
     }
 
-    pub(in crate::hub) fn answer(
+    /// Queues a response, and closes the connection unless it is kept alive.
+    pub(in crate::hub) fn respond(
         &mut self,
         id: ConnId,
         head: &Head<'_>,
@@ -145,10 +146,10 @@ impl<T> Connections<T> {
         now: Now,
     ) -> Step {
         log::debug!("{} {} {}", head.method, head.path, response.status);
-        if let Some(bound) = response.bound {
-            self.limit_exceeded(id, bound, now);
+        if let Some(limit) = response.bound {
+            self.limit_exceeded(id, limit, now);
         }
-        let keep = self.keeps(id, head);
+        let keep = self.keeps_alive(id, head);
         let connection = match (keep, head.minor) {
             (true, 0) => Some("keep-alive"),
             (true, _) => None,
@@ -176,12 +177,12 @@ impl<T> Connections<T> {
     }
 
     /// Whether a connection stays open after this request.
-    pub(in crate::hub) fn keeps(&self, id: ConnId, head: &Head<'_>) -> bool {
+    pub(in crate::hub) fn keeps_alive(&self, id: ConnId, head: &Head<'_>) -> bool {
         head.keep_alive && !self.is_draining() && !self.is_crowded(id)
     }
 
-    /// Brings the deadline of an incomplete request forward to this time.
-    pub(in crate::hub) fn hurry_request(&mut self, id: ConnId, deadline_ms: u64) {
+    /// Moves the deadline of an incomplete request forward to this time.
+    pub(in crate::hub) fn shorten_deadline(&mut self, id: ConnId, deadline_ms: u64) {
         let Some(peer) = self.get_mut(id) else { return };
         if let Phase::Request(request) = &mut peer.phase
             && request.deadline_ms.is_some_and(|before_ms| before_ms > deadline_ms)
@@ -191,24 +192,30 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Answers what cannot be served and closes: where the next request would begin is unknown.
-    pub(in crate::hub) fn refuse(&mut self, id: ConnId, reject: HttpError, now: Now) {
-        log::debug!("refused a request: {} {}", reject.status, reject.text);
-        if let Some(bound) = reject.bound {
-            self.limit_exceeded(id, bound, now);
+    /// Sends an error response and closes the connection: where the next request begins is unknown.
+    pub(in crate::hub) fn refuse(&mut self, id: ConnId, error: HttpError, now: Now) {
+        log::debug!("rejected a request: {} {}", error.status, error.text);
+        if let Some(limit) = error.bound {
+            self.limit_exceeded(id, limit, now);
         }
-        self.count_request(Route::None, reject.status);
-        let frame = Response::from(reject).encode(false, Some("close"), self.date(now));
+        self.count_request(Route::None, error.status);
+        let frame = Response::from(error).encode(false, Some("close"), self.date(now));
         self.queue(id, frame);
         self.retire_request(id, CloseMode::AfterPeer { half_closed: false }, now);
     }
 
-    pub(in crate::hub) fn refused(&mut self, id: ConnId, reject: HttpError, now: Now) -> Step {
-        self.refuse(id, reject, now);
+    /// [`Connections::refuse`] as the last step of a request.
+    pub(in crate::hub) fn reject_request(
+        &mut self,
+        id: ConnId,
+        error: HttpError,
+        now: Now,
+    ) -> Step {
+        self.refuse(id, error, now);
         Step::Closed
     }
 
-    /// The time for the `Date` header, written once a second.
+    /// The value of the `Date` header, formatted once a second.
     pub(in crate::hub) fn date(&mut self, now: Now) -> &str {
         if self.date.0 != now.unix_s {
             self.date = (now.unix_s, http::date(now.unix_s));

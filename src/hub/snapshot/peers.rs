@@ -1,4 +1,4 @@
-//! One connection, but for its memberships, which its channels carry.
+//! Encodes and decodes a connection. Its memberships are saved with the channels, in `snapshot`.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::hub::peer::{
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Reader;
 
-/// A connection of which nothing is known but its socket.
+/// A connection with an empty state, to decode into.
 pub(super) fn blank<T>(io: T) -> Peer<T> {
     Peer {
         io,
@@ -25,7 +25,7 @@ pub(super) fn blank<T>(io: T) -> Peer<T> {
 }
 
 impl<T> Peer<T> {
-    /// Writes it down, or reads it.
+    /// Encodes or decodes the connection.
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         address(&mut self.address, c)?;
         c.number(&mut self.last_seen_ms)?;
@@ -114,24 +114,24 @@ impl Subscriber {
         c.option(&mut user, |c, user| {
             c.text(&mut user.id)?;
             c.option(&mut user.info, Codec::text)?;
-            c.int(&mut user.own_seats)
+            c.int(&mut user.internal_memberships)
         })?;
         self.user = user.map(Box::new);
         c.int(&mut self.window.0)?;
         c.number(&mut self.window.1)?;
         c.int(&mut self.client_events.0)?;
         c.int(&mut self.client_events.1)?;
-        let (mut asked, mut asked_ms) = match self.liveness {
+        let (mut kind, mut ping_ms) = match self.liveness {
             Liveness::Quiet => (0, 0),
             Liveness::Pinged { at_ms } => (1, at_ms),
-            Liveness::AskedTwice { at_ms } => (2, at_ms),
+            Liveness::PingedTwice { at_ms } => (2, at_ms),
         };
-        c.number(&mut asked)?;
-        c.number(&mut asked_ms)?;
-        self.liveness = match asked {
+        c.number(&mut kind)?;
+        c.number(&mut ping_ms)?;
+        self.liveness = match kind {
             0 => Liveness::Quiet,
-            1 => Liveness::Pinged { at_ms: asked_ms },
-            2 => Liveness::AskedTwice { at_ms: asked_ms },
+            1 => Liveness::Pinged { at_ms: ping_ms },
+            2 => Liveness::PingedTwice { at_ms: ping_ms },
             _ => return Err(DecodeError),
         };
         Ok(())
@@ -140,7 +140,7 @@ impl Subscriber {
 
 impl Default for User {
     fn default() -> Self {
-        User { id: "".into(), info: None, own_seats: 0 }
+        User { id: "".into(), info: None, internal_memberships: 0 }
     }
 }
 

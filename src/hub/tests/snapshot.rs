@@ -1,4 +1,5 @@
-//! A hub that goes on in another: everything is there, and whatever is cut is an error.
+//! Saving and restoring: a restored hub has the whole state, and an incomplete state is an error.
+//! The recorded layouts are tested in `cluster/tests/state`.
 
 use super::*;
 use crate::proto::snapshot::DecodeError;
@@ -19,7 +20,7 @@ fn connect(world: &mut World, key: &str) -> ConnId {
     id
 }
 
-/// A hub with some of everything that there can be.
+/// A hub in which each part of the state has some content.
 fn busy(has_bus: bool) -> World {
     let now = Now { ms: 100_000, unix_s: 1_795_450_533 };
     let mut config = config(&["1", "2"]);
@@ -38,16 +39,16 @@ fn busy(has_bus: bool) -> World {
         let auth = Signer::new(SECRET).sign(&[socket_id, ":presence-a:", &data]);
         let data = crate::proto::message::json_string(&data);
         let channel = r#""channel":"presence-a""#;
-        let said = format!(
+        let output = format!(
             r#"{{"event":"pusher:subscribe","data":{{{channel},"auth":"key:{auth}","channel_data":{data}}}}}"#
         );
-        world.send_text(*id, &said);
+        world.send_text(*id, &output);
     }
     let (writer, _) = ids[0];
     world.take(writer);
     world.send_text(writer, r#"{"event":"client-x","channel":"cache-news","data":"what is kept"}"#);
-    // One has taken a part of a frame, one has gone, one goes, one has sent half of a message
-    // of which it had sent a frame before.
+    // One client has read a part of a frame, one has disconnected, one is closing, one has sent the
+    // first frame of a message and half of the second.
     world.hub.outbox(ids[1].0).unwrap().1.consume(3);
     world.hub.close(ids[2].0, now);
     world.send(ids[3].0, &[0x88, 0x80, 0, 0, 0, 0]);
@@ -84,7 +85,7 @@ fn config_of(world: &World) -> Config {
 fn a_restored_hub_saves_to_the_same_bytes() {
     let mut world = busy(HAS_REDIS);
     let state = save(&mut world);
-    assert_eq!(save(&mut world), state, "freezing changes nothing");
+    assert_eq!(save(&mut world), state, "saving changes nothing");
     let config = config_of(&world);
     let mut restored = restore(&world, &config, state.clone()).unwrap();
     assert_eq!(save(&mut restored), state);
@@ -108,7 +109,7 @@ fn a_state_that_is_cut_anywhere_is_an_error() {
 }
 
 #[test]
-fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
+fn restored_connections_continue_in_the_middle_of_their_messages() {
     let mut world = busy(false);
     let config = config_of(&world);
     let waits: Vec<Vec<u8>> = {
@@ -117,7 +118,7 @@ fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
         let ids = restored.hub.connections.ids();
         ids.into_iter().map(|id| restored.take_bytes(id)).collect()
     };
-    // The names of connections are their places among those that are there.
+    // A restored connection has its index in the saved list as its id.
     let state = save(&mut world);
     let ids = world.hub.connections.ids();
     let before: Vec<Vec<u8>> = ids.iter().map(|id| world.take_bytes(*id)).collect();
@@ -147,37 +148,37 @@ fn who_was_carried_hears_what_comes_once_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn connections_of_an_app_that_is_no_more_are_told_to_go_and_others_stay() {
+fn connections_of_a_removed_app_are_closed_and_others_stay() {
     let mut world = busy(false);
     let state = save(&mut world);
     let mut config = config_of(&world);
     config.apps.remove(1);
     let mut restored = restore(&world, &config, state).unwrap();
     let ids = restored.hub.connections.ids();
-    let stray = ids[ids.len() - 1];
-    assert_eq!(restored.take(stray), "");
+    let orphan = ids[ids.len() - 1];
+    assert_eq!(restored.take(orphan), "");
     restored.pass(50);
-    let said = restored.take(stray);
-    assert!(said.contains("4200") && said.contains("Application was removed"), "{said}");
+    let output = restored.take(orphan);
+    assert!(output.contains("4200") && output.contains("Application was removed"), "{output}");
     assert!(!restored.take(ids[1]).contains("4200"));
-    // DecodeResult once more while it has not gone, and once after that.
+    // Saved again: with the connection of the removed app, and without it.
     let state = save(&mut restored);
     let mut again = restore(&restored, &config, state).unwrap();
-    again.hub.close(stray, again.now);
+    again.hub.close(orphan, again.now);
     let state = save(&mut again);
     let again = restore(&again, &config, state).unwrap();
     assert_eq!(again.hub.pubsub.apps.len(), 1);
 }
 
 #[test]
-fn a_client_that_is_read_no_further_is_read_on_whatever_the_limit_becomes() {
+fn a_paused_client_is_resumed_after_a_reload_with_any_limit() {
     for limit in [1, 250] {
         let mut world = World::new(|_, limits| limits.pipelined_requests = 10);
         let id = world.open();
         let requests = "GET /up HTTP/1.1\r\nHost: x\r\n\r\n".repeat(11);
         world.send(id, requests.as_bytes());
         world.hub.ready(id);
-        assert_eq!(world.hub.next_read(world.now), None, "it has answers to read");
+        assert_eq!(world.hub.next_read(world.now), None, "it has responses to read");
         let mut config = config_of(&world);
         config.limits.pipelined_requests = limit;
         let names = world.hub.reconfigure(&config, world.now).unwrap();
@@ -192,7 +193,7 @@ fn a_client_that_is_read_no_further_is_read_on_whatever_the_limit_becomes() {
 }
 
 #[test]
-fn a_frame_that_waits_for_many_is_carried_once() {
+fn a_frame_queued_for_many_connections_is_saved_once() {
     let mut world = World::new(|_, _| {});
     let ids: Vec<ConnId> = (0..100).map(|_| world.connect().0).collect();
     ids.iter().for_each(|&id| world.subscribe(id, "news"));

@@ -1,8 +1,8 @@
-//! Held input, lists that are being sent and deadlines, across turns, reloads and removed apps.
+//! Held input, lists in progress and deadlines, across turns, reloads and removed apps.
 
 use super::*;
 
-/// A request that app 1 has signed.
+/// A request signed by app 1.
 fn signed(world: &World, method: &str, path: &str, query: &str, headers: &str) -> Vec<u8> {
     let time = world.now.unix_s;
     let query = format!("auth_key=key&auth_timestamp={time}&auth_version=1.0{query}");
@@ -11,17 +11,17 @@ fn signed(world: &World, method: &str, path: &str, query: &str, headers: &str) -
     format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
 }
 
-/// Runs turns until no work is left. Returns what a connection was sent.
-fn said_in_turns(world: &mut World, id: ConnId) -> String {
-    let mut said = String::new();
+/// Runs turns until no work is left. Returns the output for a connection.
+fn output_of_turns(world: &mut World, id: ConnId) -> String {
+    let mut output = String::new();
     while world.hub.has_work() || world.hub.has_dirty() {
         world.hub.begin_turn();
         while world.hub.next_read(world.now).is_some() {}
         while world.hub.next_dirty(world.now).is_some() {}
-        said += &world.take(id);
+        output += &world.take(id);
         world.hub.written(id, false, world.now);
     }
-    said
+    output
 }
 
 fn config(world: &World) -> Config {
@@ -30,7 +30,7 @@ fn config(world: &World) -> Config {
 }
 
 #[test]
-fn a_list_that_is_being_sent_goes_on_after_a_reload() {
+fn a_list_in_progress_continues_after_a_reload() {
     let mut world = World::new(|_, limits| limits.channels_per_connection = 10_000);
     let (owner, _) = world.connect();
     (0..6_000).for_each(|n| world.subscribe(owner, &format!("c{n}")));
@@ -42,18 +42,18 @@ fn a_list_that_is_being_sent_goes_on_after_a_reload() {
     let asker = world.open();
     let request = signed(&world, "GET", "/apps/1/channels", "", "");
     world.send(asker, &request);
-    let mut said = world.take(asker);
+    let mut output = world.take(asker);
     let mut next = config(&world);
     next.limits.pipelined_requests += 1;
     assert_eq!(world.hub.reconfigure(&next, world.now), Ok(vec![owner, asker]));
-    said += &said_in_turns(&mut world, asker);
-    assert_eq!(said.matches(r#"{"channels":{"#).count(), 1);
-    assert_eq!(said.matches(r#"":{}"#).count(), 1_800);
-    assert!(said.ends_with("\r\n0\r\n\r\n"));
+    output += &output_of_turns(&mut world, asker);
+    assert_eq!(output.matches(r#"{"channels":{"#).count(), 1);
+    assert_eq!(output.matches(r#"":{}"#).count(), 1_800);
+    assert!(output.ends_with("\r\n0\r\n\r\n"));
 }
 
 #[test]
-fn a_list_of_an_app_that_was_removed_costs_no_other_connection() {
+fn a_list_of_a_removed_app_closes_only_its_own_connection() {
     let mut world = World::new(|_, limits| limits.channels_per_connection = 10_000);
     let (owner, _) = world.connect();
     (0..1_000).for_each(|n| world.subscribe(owner, &format!("c{n}")));
@@ -75,7 +75,7 @@ fn a_list_of_an_app_that_was_removed_costs_no_other_connection() {
 }
 
 #[test]
-fn a_body_that_never_ends_has_its_deadline_however_often_it_is_held() {
+fn an_endless_body_times_out_however_often_it_is_held() {
     let mut world = World::new(|_, _| {});
     let (other, _) = world.connect();
     let id = world.open();
@@ -83,7 +83,7 @@ fn a_body_that_never_ends_has_its_deadline_however_often_it_is_held() {
     let headers = "Transfer-Encoding: chunked\r\n";
     let mut piece = signed(&world, "POST", "/apps/1/events", md5, headers);
     piece.extend(b"1000\r\n");
-    let mut said = String::new();
+    let mut output = String::new();
     for _ in 0..4 {
         [id, other].into_iter().for_each(|ready| world.hub.ready(ready));
         world.hub.begin_turn();
@@ -94,13 +94,13 @@ fn a_body_that_never_ends_has_its_deadline_however_often_it_is_held() {
         }
         piece = b"x".to_vec();
         world.pass(4_000);
-        said += &world.take(id);
+        output += &world.take(id);
     }
-    assert!(said.contains("408 Request Timeout"), "{said}");
+    assert!(output.contains("408 Request Timeout"), "{output}");
 }
 
 #[test]
-fn a_tick_that_does_not_get_through_leaves_work_and_no_deadline_in_the_past() {
+fn an_incomplete_tick_leaves_work_and_no_deadline_in_the_past() {
     let mut world = World::new(|_, limits| limits.work_per_turn = 1_024);
     (0..2_000).for_each(|_| _ = world.open());
     world.now.ms += 300;
@@ -119,7 +119,7 @@ fn a_tick_that_does_not_get_through_leaves_work_and_no_deadline_in_the_past() {
 }
 
 #[test]
-fn what_a_paused_client_has_sent_is_read_past_after_it_was_closed() {
+fn input_of_a_paused_client_is_read_after_it_was_closed() {
     let mut world = World::new(|_, limits| limits.pipelined_requests = 10);
     let (id, _) = world.connect();
     (0..20).for_each(|_| world.send_text(id, r#"{"event":"pusher:ping","data":{}}"#));

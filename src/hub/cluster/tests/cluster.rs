@@ -1,5 +1,5 @@
-//! Several hubs and a Redis that is a value: everything but sockets and real time.
-//! What they are put through stands in `tests`.
+//! A simulated cluster: several hubs and a Redis, without sockets and real time. The tests are in
+//! the other files.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,13 +15,13 @@ const SECRET: &str = "secret";
 pub(super) struct Cluster {
     pub nodes: Vec<Node>,
     pub now: Now,
-    /// Whether Redis answers at all.
+    /// Whether Redis is reachable.
     pub is_up: bool,
     /// The role and mode that Redis reports.
     pub role: &'static str,
     pub mode: &'static str,
     /// How often nodes sent HELLO, and how often they connected.
-    pub asked: usize,
+    pub hellos: usize,
     pub connects: usize,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Node {
     is_cut_off: bool,
     /// Whether Redis delivers its messages to itself alone.
     pub is_one_way: bool,
-    /// What Redis has said and the node has not heard.
+    /// Output of Redis that the node has not received.
     replies: VecDeque<u8>,
-    /// What it has said and Redis has not understood.
+    /// Output of the node that Redis has not parsed.
     commands: Vec<u8>,
 }
 
@@ -47,8 +47,8 @@ impl Cluster {
     pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
         let (role, mode) = ("master", "standalone");
-        let (nodes, is_up, asked, connects) = (Vec::new(), true, 0, 0);
-        let mut cluster = Cluster { nodes, now, is_up, role, mode, asked, connects };
+        let (nodes, is_up, hellos, connects) = (Vec::new(), true, 0, 0);
+        let mut cluster = Cluster { nodes, now, is_up, role, mode, hellos, connects };
         (0..count).for_each(|_| cluster.add(&limits));
         cluster.settle();
         cluster
@@ -90,10 +90,10 @@ impl Cluster {
                 return;
             }
         }
-        panic!("the nodes never stop talking");
+        panic!("the nodes never stop sending");
     }
 
-    /// One turn of a node's loop; whether anything happened.
+    /// Runs one turn of a node's loop. Returns whether it sent or received anything.
     pub fn turn(&mut self, at: usize) -> bool {
         let (now, is_up) = (self.now, self.is_up);
         let has_received = self.receive(at);
@@ -113,10 +113,10 @@ impl Cluster {
             BusWant::Drop => self.forget_connection(at),
         }
         let node = &mut self.nodes[at];
-        let said = take(node.hub.bus_outbox().unwrap());
-        let happened = !said.is_empty() || has_received;
+        let output = take(node.hub.bus_outbox().unwrap());
+        let happened = !output.is_empty() || has_received;
         if node.is_connected && is_up {
-            node.commands.extend(said);
+            node.commands.extend(output);
             self.redis(at);
         }
         happened
@@ -132,7 +132,7 @@ impl Cluster {
         !replies.is_empty()
     }
 
-    /// Redis acts on the commands of a node.
+    /// Redis handles the commands of a node.
     fn redis(&mut self, at: usize) {
         let bytes = std::mem::take(&mut self.nodes[at].commands);
         let mut rest = &bytes[..];
@@ -140,7 +140,7 @@ impl Cluster {
             let words = command(&mut rest);
             let reply = match &*words[0] {
                 b"HELLO" => {
-                    self.asked += 1;
+                    self.hellos += 1;
                     let (role, mode) = (self.role, self.mode);
                     let greeting = "%3\r\n+proto\r\n:3\r\n";
                     format!("{greeting}+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n").into_bytes()
@@ -188,7 +188,7 @@ impl Cluster {
         node.commands.clear();
     }
 
-    /// Cuts a node's connection, with what is on its way.
+    /// Closes a node's connection, with the loss of all data in transit.
     pub fn cut(&mut self, at: usize) {
         if self.nodes[at].is_connected {
             self.forget_connection(at);
@@ -201,7 +201,7 @@ impl Cluster {
         (0..self.nodes.len()).for_each(|at| self.cut(at));
     }
 
-    /// Lets time pass, from one thing that is due at some node to the next.
+    /// Advances the clock, from one deadline of any node to the next.
     pub fn pass(&mut self, ms: u64) {
         let end_ms = self.now.ms + ms;
         while self.now.ms < end_ms {
@@ -216,9 +216,9 @@ impl Cluster {
         let hub = &mut self.nodes[at].hub;
         let id = hub.open((), None, now);
         hub.receive(id, &mut HANDSHAKE.to_vec(), now);
-        let said = self.said(at, id);
-        let start = said.find("socket_id").unwrap() + 14;
-        (id, said[start..].split('\\').next().unwrap().to_owned())
+        let output = self.output(at, id);
+        let start = output.find("socket_id").unwrap() + 14;
+        (id, output[start..].split('\\').next().unwrap().to_owned())
     }
 
     fn send(&mut self, at: usize, id: ConnId, text: &str) {
@@ -263,7 +263,7 @@ impl Cluster {
         self.nodes[at].hub.close(id, self.now);
     }
 
-    pub fn said(&mut self, at: usize, id: ConnId) -> String {
+    pub fn output(&mut self, at: usize, id: ConnId) -> String {
         let (_, outbox) = self.nodes[at].hub.outbox(id).unwrap();
         String::from_utf8_lossy(&take(outbox)).into_owned()
     }
@@ -272,7 +272,7 @@ impl Cluster {
         self.nodes[at].hub.bus_counters().unwrap().1
     }
 
-    /// What a node knows: subscriptions of each channel and its users.
+    /// The state as a node sees it: the subscription count of each channel, and its users.
     pub fn view(&self, at: usize) -> Vec<(String, u64, Vec<String>)> {
         let channels = self.nodes[at].hub.pubsub.apps[0].listed_channels();
         let mut view: Vec<_> = channels
@@ -306,7 +306,7 @@ fn take(outbox: &mut Outbox) -> Vec<u8> {
     bytes
 }
 
-/// The words of the first command in these bytes.
+/// Parses the first command in these bytes.
 fn command(bytes: &mut &[u8]) -> Vec<Vec<u8>> {
     let number = |bytes: &mut &[u8], sign| {
         assert_eq!(bytes[0], sign);
@@ -359,6 +359,6 @@ fn post_to(cluster: &mut Cluster, at: usize, app: &str, body: &str) {
     let id = cluster.nodes[at].hub.open((), None, cluster.now);
     let now = cluster.now;
     cluster.nodes[at].hub.receive(id, &mut request, now);
-    let answer = cluster.said(at, id);
+    let answer = cluster.output(at, id);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

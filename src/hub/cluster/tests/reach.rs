@@ -9,44 +9,44 @@ fn is_up(cluster: &Cluster, at: usize) -> bool {
 }
 
 #[test]
-fn a_redis_that_becomes_a_replica_is_left_and_one_that_is_one_is_refused() {
+fn a_node_disconnects_from_a_redis_that_is_or_becomes_a_replica() {
     let mut cluster = Cluster::new(2);
     assert!(is_up(&cluster, 0) && is_up(&cluster, 1));
     cluster.role = "replica";
     cluster.pass(LEASE_MS / 4);
     assert!(!is_up(&cluster, 0) && !is_up(&cluster, 1));
-    let asked = cluster.asked;
+    let hellos = cluster.hellos;
     cluster.pass(20_000);
-    assert!(cluster.asked > asked + 4, "it goes on trying");
-    assert!(!is_up(&cluster, 0), "it is refused at the login");
+    assert!(cluster.hellos > hellos + 4, "it keeps trying");
+    assert!(!is_up(&cluster, 0), "the login is rejected");
     cluster.role = "master";
     cluster.pass(6_000);
     assert!(is_up(&cluster, 0) && is_up(&cluster, 1));
 }
 
 #[test]
-fn a_replica_that_is_one_of_a_cluster_delivers() {
+fn a_replica_in_a_redis_cluster_is_accepted() {
     let mut cluster = Cluster::new(0);
     (cluster.role, cluster.mode) = ("replica", "cluster");
     (0..2).for_each(|_| cluster.add(|_| {}));
     cluster.pass(1_000);
     assert!(is_up(&cluster, 0) && is_up(&cluster, 1));
-    let asked = cluster.asked;
+    let hellos = cluster.hellos;
     cluster.pass(60_000);
-    assert_eq!(cluster.asked, asked, "a number of receivers says nothing there");
+    assert_eq!(cluster.hellos, hellos, "the number of receivers means nothing there");
 }
 
 #[test]
-fn too_few_receivers_are_a_reason_to_ask_at_once_and_not_all_the_time() {
+fn too_few_receivers_cause_one_role_query_per_second() {
     let mut cluster = Cluster::with(2, |limits| limits.node_lease_ms = 60_000);
     cluster.pass(2_000);
-    let asked = cluster.asked;
+    let hellos = cluster.hellos;
     cluster.nodes[0].is_one_way = true;
     for _ in 0..20 {
         publish(&mut cluster, 0, "a", "1");
         cluster.settle();
     }
-    assert_eq!(cluster.asked, asked + 1);
+    assert_eq!(cluster.hellos, hellos + 1);
     cluster.now.ms += 1_000;
     cluster.role = "replica";
     publish(&mut cluster, 0, "a", "2");
@@ -55,11 +55,11 @@ fn too_few_receivers_are_a_reason_to_ask_at_once_and_not_all_the_time() {
 }
 
 #[test]
-fn a_node_that_others_do_not_receive_is_cut_off_until_they_do() {
+fn a_node_whose_messages_do_not_arrive_reconnects_until_they_do() {
     let mut cluster = Cluster::new(2);
     let a = cluster.member(1, "a", "");
     cluster.settle();
-    cluster.said(1, a);
+    cluster.output(1, a);
     let connects = cluster.connects;
     cluster.nodes[0].is_one_way = true;
     cluster.pass(LEASE_MS);
@@ -70,15 +70,15 @@ fn a_node_that_others_do_not_receive_is_cut_off_until_they_do() {
     cluster.pass(4 * LEASE_MS);
     let reconnects = cluster.connects - connects;
     assert!((2..=6).contains(&reconnects), "{reconnects}: one in a lease");
-    assert_eq!(cluster.said(1, a), "");
+    assert_eq!(cluster.output(1, a), "");
     cluster.nodes[0].is_one_way = false;
     cluster.pass(LEASE_MS);
     assert!(is_up(&cluster, 0));
-    assert!(cluster.said(1, a).contains(r#""data":"1""#));
+    assert!(cluster.output(1, a).contains(r#""data":"1""#));
 }
 
 #[test]
-fn a_node_that_does_not_receive_itself_is_not_connected() {
+fn a_node_that_does_not_receive_its_own_messages_is_not_connected() {
     let mut cluster = Cluster::new(2);
     cluster.is_cut_off(0, true);
     cluster.pass(2 * LEASE_MS);
@@ -92,7 +92,7 @@ fn a_node_that_does_not_receive_itself_is_not_connected() {
 }
 
 #[test]
-fn nodes_that_die_or_stand_still_are_no_reason_to_reconnect() {
+fn dead_or_paused_nodes_cause_no_reconnect() {
     let mut cluster = Cluster::new(3);
     let connects = cluster.connects;
     cluster.forget_connection(2);
@@ -109,7 +109,7 @@ fn nodes_that_die_or_stand_still_are_no_reason_to_reconnect() {
 }
 
 #[test]
-fn no_deadline_is_in_the_past_when_the_login_took_long() {
+fn no_deadline_is_in_the_past_after_a_slow_login() {
     let mut cluster = Cluster::new(1);
     let connects = cluster.connects;
     cluster.cut(0);

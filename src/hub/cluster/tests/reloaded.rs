@@ -1,42 +1,42 @@
-//! A node that is reloaded with another configuration: what it knew of the other nodes, and how
-//! much of it is still valid.
+//! Reloads of a node with another configuration: which of its knowledge about other nodes stays
+//! valid.
 
 use super::cluster::{Cluster, publish, publish_to};
 use crate::config::{App, Config};
 
 #[test]
-fn what_a_cache_channel_keeps_is_replaced_once_the_node_is_alone_or_among_others() {
+fn cached_events_lose_their_versions_on_another_channel_or_without_a_cluster() {
     for is_alone in [true, false] {
         let mut cluster = Cluster::new(2);
         let elsewhere = cluster.member(1, "presence-a", "1");
         let here = cluster.member(0, "presence-a", "2");
         publish(&mut cluster, 0, "cache-a", "1");
         cluster.settle();
-        cluster.said(0, here);
-        cluster.said(1, elsewhere);
+        cluster.output(0, here);
+        cluster.output(1, elsewhere);
         cluster.reload(0, |config| match is_alone {
             true => config.server.scaling.enabled = false,
             false => config.server.scaling.channel = "another".into(),
         });
         let reader = cluster.member(0, "cache-a", "");
-        assert!(cluster.said(0, reader).contains(r#""data":"1""#));
+        assert!(cluster.output(0, reader).contains(r#""data":"1""#));
         let hub = &mut cluster.nodes[0].hub;
-        assert!(hub.pubsub.apps[0].cache.after(0).all(|(_, _, kept)| kept.version == (0, 0)));
+        assert!(hub.pubsub.apps[0].cache.after(0).all(|(_, _, event)| event.version == (0, 0)));
         assert_eq!(cluster.view(0)[1].2, ["2"], "nothing is left of the other node");
         publish(&mut cluster, 0, "cache-a", "2");
         let reader = cluster.member(0, "cache-a", "");
-        assert!(cluster.said(0, reader).contains(r#""data":"2""#), "alone: {is_alone}");
+        assert!(cluster.output(0, reader).contains(r#""data":"2""#), "alone: {is_alone}");
     }
 }
 
 #[test]
-fn what_a_cache_channel_keeps_stays_the_newest_when_the_node_is_among_the_same_others() {
+fn cached_events_keep_their_versions_in_the_same_cluster() {
     let mut cluster = Cluster::new(2);
     publish(&mut cluster, 1, "cache-a", "1");
     cluster.settle();
     let version = |cluster: &Cluster| {
         let cache = &cluster.nodes[0].hub.pubsub.apps[0].cache;
-        cache.after(0).map(|(_, _, kept)| kept.version).next().unwrap()
+        cache.after(0).map(|(_, _, event)| event.version).next().unwrap()
     };
     let before = version(&cluster);
     cluster.reload(0, |_| {});
@@ -45,11 +45,11 @@ fn what_a_cache_channel_keeps_stays_the_newest_when_the_node_is_among_the_same_o
     assert!(version(&cluster) > before);
     cluster.settle();
     let reader = cluster.member(1, "cache-a", "");
-    assert!(cluster.said(1, reader).contains(r#""data":"2""#));
+    assert!(cluster.output(1, reader).contains(r#""data":"2""#));
 }
 
 #[test]
-fn facts_of_an_app_that_is_no_more_do_not_count() {
+fn facts_of_a_removed_app_are_dropped() {
     let mut cluster = Cluster::new(2);
     for n in 0..50 {
         cluster.member(1, &format!("c{n}"), "");
@@ -82,7 +82,7 @@ fn with_a_second(config: &mut Config) {
 }
 
 #[test]
-fn what_was_said_of_an_app_before_it_came_is_told_once_more() {
+fn facts_of_an_app_that_is_added_are_synced_again() {
     let mut cluster = Cluster::new(2);
     cluster.reload(0, with_a_second);
     cluster.settle();
@@ -94,7 +94,7 @@ fn what_was_said_of_an_app_before_it_came_is_told_once_more() {
     assert_eq!(cluster.view(1), cluster.view(0));
     assert_eq!(cluster.view(1), [("presence-a".to_owned(), 1, vec!["1".to_owned()])]);
     let reader = cluster.member(1, "cache-a", "");
-    assert!(cluster.said(1, reader).contains(r#""data":"kept""#));
+    assert!(cluster.output(1, reader).contains(r#""data":"kept""#));
     // The app is removed, and added again before all of its connections have closed.
     (0..50).for_each(|_| _ = cluster.member(1, "news", ""));
     cluster.settle();
@@ -109,17 +109,20 @@ fn what_was_said_of_an_app_before_it_came_is_told_once_more() {
 }
 
 #[test]
-fn facts_that_were_refused_are_told_once_more_when_there_is_room() {
+fn rejected_facts_are_synced_again_once_there_is_room() {
     let mut cluster = Cluster::new(2);
     for n in 0..2_000 {
         cluster.member(0, &format!("c{n}"), "");
     }
     cluster.settle();
     assert_eq!(cluster.view(1).len(), 2_000);
-    let said = cluster.counters(0).published;
+    let published = cluster.counters(0).published;
     cluster.reload(1, |config| config.limits.node_facts = 3_000);
     cluster.pass(10_000);
-    assert!(cluster.counters(0).published - said < 3, "no fact was refused, none is sent again");
+    assert!(
+        cluster.counters(0).published - published < 3,
+        "no fact was refused, none is sent again"
+    );
     cluster.add(|limits| limits.node_facts = 1_500);
     cluster.pass(10_000);
     assert_eq!(cluster.view(2).len(), 1_500);

@@ -8,7 +8,7 @@ const EVENTS: usize = 400;
 
 /// Three nodes, the last of which was cut off while the first published [`EVENTS`] events. It has
 /// requested all of them, and the first node has begun to retransmit.
-fn behind() -> (Cluster, [ConnId; 3]) {
+fn lagging() -> (Cluster, [ConnId; 3]) {
     let mut cluster = Cluster::new(3);
     let ids = [0, 1, 2].map(|at| cluster.member(at, "a", ""));
     cluster.settle();
@@ -20,7 +20,7 @@ fn behind() -> (Cluster, [ConnId; 3]) {
         cluster.turn(1);
     }
     cluster.settle();
-    (0..3).for_each(|at| _ = cluster.said(at, ids[at]));
+    (0..3).for_each(|at| _ = cluster.output(at, ids[at]));
     cluster.is_cut_off(2, false);
     cluster.cut(2);
     while cluster.nodes[0].hub.pubsub.bus.as_ref().unwrap().queue.retransmissions().is_empty() {
@@ -30,48 +30,48 @@ fn behind() -> (Cluster, [ConnId; 3]) {
     (cluster, ids)
 }
 
-fn numbers(said: &str) -> Vec<usize> {
-    let events = said.split(r#""data":""#).skip(1);
+fn numbers(output: &str) -> Vec<usize> {
+    let events = output.split(r#""data":""#).skip(1);
     events.filter_map(|event| event.split(' ').next()?.parse().ok()).collect()
 }
 
 #[test]
-fn an_event_does_not_wait_for_what_is_retransmitted() {
-    let (mut cluster, ids) = behind();
+fn a_new_event_does_not_wait_for_a_retransmission() {
+    let (mut cluster, ids) = lagging();
     publish(&mut cluster, 0, "a", "400 ");
     (0..2).for_each(|at| _ = cluster.turn(at));
-    assert_eq!(numbers(&cluster.said(1, ids[1])), [EVENTS]);
-    let got = numbers(&cluster.said(2, ids[2])).len();
+    assert_eq!(numbers(&cluster.output(1, ids[1])), [EVENTS]);
+    let got = numbers(&cluster.output(2, ids[2])).len();
     assert!(got < EVENTS / 2, "{got} were retransmitted before it");
     let mut all: Vec<usize> = (0..got).collect();
     cluster.pass(1_000);
-    all.extend(numbers(&cluster.said(2, ids[2])));
+    all.extend(numbers(&cluster.output(2, ids[2])));
     assert_eq!(all, (0..=EVENTS).collect::<Vec<_>>());
-    assert_eq!(cluster.said(1, ids[1]), "");
+    assert_eq!(cluster.output(1, ids[1]), "");
 }
 
 #[test]
-fn what_is_published_while_much_is_retransmitted_is_not_retransmitted_as_well() {
-    let (mut cluster, ids) = behind();
-    let mut all = numbers(&cluster.said(2, ids[2]));
+fn events_published_during_a_retransmission_are_sent_once() {
+    let (mut cluster, ids) = lagging();
+    let mut all = numbers(&cluster.output(2, ids[2]));
     for n in 0..200 {
         publish(&mut cluster, 0, "a", &format!("{} ", EVENTS + n));
         (0..3).for_each(|at| _ = cluster.turn(at));
         cluster.now.ms += 10;
     }
     cluster.pass(1_000);
-    all.extend(numbers(&cluster.said(2, ids[2])));
+    all.extend(numbers(&cluster.output(2, ids[2])));
     assert_eq!(all, (0..EVENTS + 200).collect::<Vec<_>>());
     // The other node received each missed envelope twice, and any other envelope once.
     assert!(cluster.counters(1).duplicates as usize <= EVENTS, "{:?}", cluster.counters(1));
 }
 
 #[test]
-fn what_is_received_early_is_handled_within_the_budget_of_a_turn() {
+fn early_envelopes_are_handled_within_the_budget_of_a_turn() {
     let mut cluster = Cluster::new(2);
     let ids = [0, 1].map(|at| cluster.member(at, "a", ""));
     cluster.settle();
-    cluster.said(1, ids[1]);
+    cluster.output(1, ids[1]);
     // The second node misses the first of many events.
     cluster.is_cut_off(1, true);
     publish(&mut cluster, 0, "a", "0 ");
@@ -82,19 +82,19 @@ fn what_is_received_early_is_handled_within_the_budget_of_a_turn() {
         cluster.turn(0);
     }
     (0..2).rev().for_each(|at| _ = cluster.turn(at));
-    assert_eq!(cluster.said(1, ids[1]), "");
+    assert_eq!(cluster.output(1, ids[1]), "");
     cluster.nodes[1].hub.connections.limits.work_per_turn = 1_024;
     cluster.nodes[1].hub.begin_turn();
     cluster.turn(1);
-    let mut heard = numbers(&cluster.said(1, ids[1]));
-    assert!(heard.len() < 50, "{} in one turn", heard.len());
+    let mut received = numbers(&cluster.output(1, ids[1]));
+    assert!(received.len() < 50, "{} in one turn", received.len());
     while cluster.nodes[1].hub.bus_has_input() {
         let now = cluster.now;
         cluster.nodes[1].hub.begin_turn();
         cluster.nodes[1].hub.bus_resume(now);
-        let of_turn = numbers(&cluster.said(1, ids[1]));
+        let of_turn = numbers(&cluster.output(1, ids[1]));
         assert!(of_turn.len() < 50, "{} in one turn", of_turn.len());
-        heard.extend(of_turn);
+        received.extend(of_turn);
     }
-    assert_eq!(heard, (0..200).collect::<Vec<_>>());
+    assert_eq!(received, (0..200).collect::<Vec<_>>());
 }

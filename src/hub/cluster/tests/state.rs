@@ -1,7 +1,7 @@
-//! The layout of a hub that is written down, and whether its version names it.
+//! The layout of a saved state, and whether its version identifies it.
 //!
-//! `tests/state` holds a state of this version and of released ones: a hub with a value of its own
-//! in every field, in hexadecimal digits.
+//! `tests/state` holds a state of this version and of released ones, in hexadecimal digits: a hub
+//! with a distinct value in every field.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -47,7 +47,7 @@ fn complete() -> Hub<()> {
     hub.pubsub.by_id.remove("2");
     requests(&mut hub);
     let members =
-        [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::AskedTwice { at_ms: 72 }];
+        [Liveness::Quiet, Liveness::Pinged { at_ms: 71 }, Liveness::PingedTwice { at_ms: 72 }];
     let members: Vec<ConnId> =
         (0..).zip(members).map(|(n, it)| subscriber(&mut hub, n, it)).collect();
     for (n, mode) in (0..).zip([
@@ -121,7 +121,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     subscriber.liveness = liveness;
     subscriber.reader = Reader::default();
     // Half of a header; a ping within a message of several frames; half of a frame.
-    let said: [&[u8]; 3] = [
+    let input: [&[u8]; 3] = [
         &[0x81, 0x85],
         &[
             0x01,
@@ -145,7 +145,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
         &[0x02, 0x81, 0, 0, 0, 0, 7, 0x80, 0x89, 9, 8, 7, 6, 5],
     ];
     let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true };
-    let mut bytes = said[n as usize].to_vec();
+    let mut bytes = input[n as usize].to_vec();
     while subscriber.reader.next(&mut bytes, &mut 0, bounds).unwrap().is_some() {}
     id
 }
@@ -153,8 +153,8 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
 fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
     let app = &mut hub.pubsub.apps[0];
     app.elsewhere.0 = vec![0, 131, 132];
-    app.cache.keep_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
-    app.cache.keep_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
+    app.cache.store_remote("cache-a", frame("kept"), 5_000, (133, 134), NOW.ms);
+    app.cache.store_remote("cache-b", frame("first"), 6_000, (135, 136), NOW.ms);
     let infos = [None, Some(r#"{"name":"x"}"#.into()), Some("null".into())];
     for (name, counted_ms, count_due) in [("presence-a", 141, false), ("news", 142, true)] {
         let (place, _) = app.occupy(name, Kind::of(name));
@@ -173,8 +173,9 @@ fn channels(hub: &mut Hub<()>, members: &[ConnId]) {
             let subscriber = hub.connections.subscriber_mut(id).unwrap();
             subscriber.add_membership(Membership { channel: place, index, user });
             let info = info.clone().filter(|_| index > 0);
-            let (id, own_seats) = (Rc::clone(&member.id), 0);
-            subscriber.user = (index < 2).then(|| Box::new(User { id, info, own_seats }));
+            let (id, internal_memberships) = (Rc::clone(&member.id), 0);
+            subscriber.user =
+                (index < 2).then(|| Box::new(User { id, info, internal_memberships }));
         }
         channel.mark_stale(4);
     }
@@ -210,7 +211,7 @@ fn count(counters: &mut Counters) {
 
 fn fill(bus: &mut Bus) {
     bus.id = NodeId(501);
-    (bus.started_ms, bus.clock, bus.alive_ms, bus.links) = (502, 503, 504, 505);
+    (bus.started_ms, bus.clock, bus.alive_ms, bus.sessions) = (502, 503, 504, 505);
     (0..).zip(bus.counters.numbers()).for_each(|(n, number)| *number = 510 + n);
     bus.changed.clear();
     bus.changed_apps.clear();
@@ -219,7 +220,7 @@ fn fill(bus: &mut Bus) {
         bus.queue.push(frame(&format!("said {n}")), 520 + n);
     }
     (0..2).for_each(|_| drop(bus.queue.take()));
-    bus.queue.forget_before(1);
+    bus.queue.drop_before(1);
     bus.full_sync = Some(FullSync::new(false));
     bus.next_full_sync = Some(true);
     for n in 0..10 {
@@ -228,13 +229,13 @@ fn fill(bus: &mut Bus) {
             panic!("no room")
         };
         node.next = (n > 0).then_some(550 + n);
-        (node.is_here, node.has_left) = (n == 1, n == 2);
+        (node.is_live, node.has_left) = (n == 1, n == 2);
         (node.is_synced, node.is_syncing) = (n == 3, n == 4);
-        (node.asks.again, node.asks.tell) = (n == 5, n == 6);
-        (node.wants_cache, node.is_over) = (n == 7, n == 8);
+        (node.requests.retransmission, node.requests.full_sync) = (n == 5, n == 6);
+        (node.wants_cache, node.has_rejected_facts) = (n == 7, n == 8);
         node.acknowledged = 560 + n;
-        node.ahead_ms = (n == 1).then_some(581);
-        node.tell_ms = (n == 3).then_some(583);
+        node.regressed_ms = (n == 1).then_some(581);
+        node.sync_request_ms = (n == 3).then_some(583);
     }
     bus.nodes.remove(9);
 }
@@ -255,7 +256,7 @@ fn bytes(digits: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_layout_of_a_state_is_the_one_that_its_version_names() {
+fn a_state_has_the_layout_of_its_version() {
     let version = state_version();
     let state = digits(&complete().save(NOW, |_, ()| 7).unwrap());
     let Some((_, before)) = STATES.into_iter().find(|(name, _)| *name == version) else {
@@ -272,7 +273,7 @@ fn the_layout_of_a_state_is_the_one_that_its_version_names() {
 }
 
 #[test]
-fn a_state_of_another_version_is_refused_by_its_name() {
+fn a_state_of_another_version_is_rejected() {
     for (version, digits) in STATES {
         let state = bytes(digits);
         let mut hub = Hub::new(&config(), [1; 32], NOW);

@@ -11,12 +11,12 @@ fn uneven() -> Cluster {
 }
 
 #[test]
-fn what_is_too_long_is_missing_and_all_else_is_known() {
+fn a_too_long_message_counts_as_missing_and_the_state_is_synced() {
     let mut cluster = uneven();
     cluster.member(0, "a", "");
     let b = cluster.member(1, "a", "");
     cluster.settle();
-    cluster.said(1, b);
+    cluster.output(1, b);
     for round in 1..=3 {
         // In one envelope with a fact that the other node needs.
         cluster.member(0, "presence-a", &round.to_string());
@@ -24,21 +24,21 @@ fn what_is_too_long_is_missing_and_all_else_is_known() {
         cluster.settle();
         publish(&mut cluster, 0, "a", "short");
         cluster.settle();
-        let said = cluster.said(1, b);
-        assert!(said.contains(r#""data":"short""#) && said.len() < 1_000, "{said:.200}");
+        let output = cluster.output(1, b);
+        assert!(output.contains(r#""data":"short""#) && output.len() < 1_000, "{output:.200}");
         assert_eq!(cluster.counters(1).missing, round);
         cluster.pass(2_000);
         assert_eq!(cluster.view(0), cluster.view(1));
     }
     assert!(cluster.nodes.iter().all(|node| node.hub.is_bus_up()));
     // Nothing is requested without end.
-    let said = cluster.counters(0).published;
+    let published = cluster.counters(0).published;
     cluster.pass(60_000);
-    assert_eq!((cluster.counters(0).published, cluster.counters(1).missing), (said, 3));
+    assert_eq!((cluster.counters(0).published, cluster.counters(1).missing), (published, 3));
 }
 
 #[test]
-fn what_a_cache_channel_keeps_is_not_asked_for_without_end_if_it_is_too_long() {
+fn a_too_long_cached_event_is_not_requested_forever() {
     let mut cluster = Cluster::new(1);
     publish(&mut cluster, 0, "cache-a", &"x".repeat(100_000));
     publish(&mut cluster, 0, "cache-b", "short");
@@ -48,13 +48,13 @@ fn what_a_cache_channel_keeps_is_not_asked_for_without_end_if_it_is_too_long() {
     cluster.settle();
     cluster.pass(20_000);
     assert_eq!(cluster.view(0), cluster.view(1));
-    let said = cluster.counters(0).published;
+    let published = cluster.counters(0).published;
     cluster.pass(60_000);
-    assert_eq!(cluster.counters(0).published, said);
+    assert_eq!(cluster.counters(0).published, published);
 }
 
 #[test]
-fn an_event_is_hardly_longer_between_nodes_than_it_came() {
+fn an_envelope_adds_little_to_the_length_of_an_event() {
     // The longest form of a text in JSON, and as many items as fit before it in an envelope.
     let escapes = r#"\u0001\"\\é"#.repeat(5_000);
     let names: Vec<String> = (0..100).map(|n| format!("\"c{n}-{}\"", "é".repeat(190))).collect();

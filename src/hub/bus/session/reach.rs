@@ -1,8 +1,8 @@
-//! Whether messages of this node reach the other nodes. A Redis replica accepts PUBLISH but
-//! delivers only to its own subscribers: nodes connected to the master receive nothing, and no
-//! command fails.
+//! The state of message delivery on this session. A Redis replica accepts PUBLISH but delivers only
+//! to its own subscribers: nodes connected to the master receive nothing, and no command fails. The
+//! checks are in `delivery`.
 
-/// What is known about the delivery, on this connection unless noted otherwise.
+/// The state of the delivery, for this connection unless noted otherwise.
 #[derive(Default)]
 pub(in crate::hub) struct Reach {
     /// Whether Redis is part of a Redis Cluster, which delivers between all of its servers.
@@ -20,12 +20,12 @@ pub(in crate::hub) struct Reach {
 }
 
 impl Reach {
-    /// Resets all but `is_cut_off`, which outlasts the connection.
-    pub(in crate::hub) fn lose(&mut self) {
+    /// Resets everything but `is_cut_off`, which outlasts the connection.
+    pub(in crate::hub) fn reset(&mut self) {
         *self = Reach { is_cut_off: self.is_cut_off, ..Reach::default() };
     }
 
-    /// The number of subscribers that PUBLISH reached; `None` where it means nothing.
+    /// The number of subscribers that PUBLISH reached; `None` if it means nothing.
     pub(in crate::hub) fn counted(&self, number: Option<i64>) -> Option<usize> {
         let number = number.filter(|_| !self.is_cluster)?;
         usize::try_from(number).ok()

@@ -1,18 +1,18 @@
-//! How the connection handles the replies of Redis.
+//! Replies of Redis: rejected and accepted commands.
 
 use super::*;
 use crate::config::Config;
 
 #[test]
-fn what_redis_does_not_publish_is_logged_once_in_a_while_and_so_is_that_it_does_again() {
+fn rejected_commands_are_logged_once_a_minute_and_so_is_the_recovery() {
     let config = Config::default();
     let target = RedisTarget::of(&config.server.scaling).unwrap();
-    let mut link = RedisSession::new(&target, "reverb", &config.limits);
-    link.state = State::Up;
-    let mut is_refused = |answer: &[u8], now_ms| {
-        link.publish(b"said".as_slice().into(), now_ms);
-        assert!(matches!(link.next_event(&mut &answer[..], now_ms), Ok(Some(_))));
-        link.is_refused
+    let mut session = RedisSession::new(&target, "reverb", &config.limits);
+    session.state = State::Up;
+    let mut is_refused = |reply: &[u8], now_ms| {
+        session.publish(b"text".as_slice().into(), now_ms);
+        assert!(matches!(session.next_event(&mut &reply[..], now_ms), Ok(Some(_))));
+        session.is_refused
     };
     let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
     assert!(is_refused(refusal, 0));

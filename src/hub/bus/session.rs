@@ -1,6 +1,6 @@
-//! The connection to Redis as a value: when to connect, what to say first, which answers are
-//! outstanding, and when to give up and try again. What is published, and what comes, is the
-//! business of the files beside it.
+//! The connection to Redis as a value: when to connect, the login, the replies that are
+//! outstanding, and when to give up and retry. Which messages are published, and how received ones
+//! are handled, is decided by the other files of `bus` and by `cluster`.
 
 mod delivery;
 mod login;
@@ -23,37 +23,37 @@ use reach::Reach;
 pub enum BusWant {
     /// Nothing.
     Nothing,
-    /// Connect, and say [`Hub::bus_connected`](super::super::Hub::bus_connected) or
+    /// Connect, and call [`Hub::bus_connected`](super::super::Hub::bus_connected) or
     /// [`Hub::bus_lost`](super::super::Hub::bus_lost).
     Connect,
     /// Close the socket.
     Drop,
 }
 
-/// The connection and what it takes to make it.
+/// The session with Redis.
 pub(in crate::hub) struct RedisSession {
     state: State,
     outbox: Outbox,
     reader: Reader,
     /// Received bytes that are not parsed yet.
     held: Vec<u8>,
-    /// What was said and not answered, the oldest first.
+    /// Commands without a reply, the oldest first.
     unanswered: VecDeque<Unanswered>,
-    /// Which of these commands publish for the first time, and which retransmit.
+    /// How many of these commands publish for the first time, and how many retransmit.
     published: Flight,
     retransmitted: Flight,
-    /// What is said at the beginning of every connection, with the setting it is about.
+    /// The login commands, each with the setting it depends on.
     login: Vec<(&'static str, Frame)>,
     channel: String,
-    /// Whether a socket is to be closed that its owner takes for good.
-    drops: bool,
-    /// Attempts since it last worked.
+    /// Whether the owner of the socket must close it: the session was ended on this side.
+    must_close: bool,
+    /// Attempts to connect since the session last worked.
     attempts: u32,
-    /// What was last logged of why it does not work.
+    /// The last logged reason why it does not work.
     logged: Option<String>,
-    /// What is known about the delivery of this node's messages.
+    /// Whether messages of this node are delivered.
     reach: Reach,
-    /// Limits the log lines about messages that Redis does not publish.
+    /// Throttles the log lines about commands that Redis rejects.
     refusals: LogThrottle,
     /// Whether the last of these lines reported a failure.
     is_refused: bool,
@@ -107,17 +107,17 @@ struct Flight {
     bytes: usize,
 }
 
-/// What came of something Redis said.
+/// The meaning of an input from Redis.
 pub(in crate::hub) enum SessionEvent {
-    /// A text on the channel.
+    /// A message on the channel.
     Message(Vec<u8>),
-    /// A message that was too long: its length and the beginning of its text.
+    /// A message that is too long: its length and the beginning of its text.
     TooLong(u64, Vec<u8>),
-    /// The login is complete: what is published from now on is heard.
+    /// The login is complete: this node receives everything published from now on.
     Up,
-    /// Redis delivered a message to so many subscribers; `None` if the number means nothing.
+    /// Redis delivered a message to this many subscribers; `None` if the number means nothing.
     Published(Option<usize>),
-    /// Nothing of interest.
+    /// Nothing to do.
     Nothing,
 }
 
@@ -140,7 +140,7 @@ impl RedisSession {
             retransmitted: Flight::default(),
             login: login(target, channel),
             channel: channel.to_owned(),
-            drops: false,
+            must_close: false,
             attempts: 0,
             logged: None,
             reach: Reach::default(),
@@ -150,7 +150,7 @@ impl RedisSession {
         }
     }
 
-    /// Takes over the limits of a link that is dropped afterwards.
+    /// Takes over the limits of a session that is dropped afterwards.
     pub(in crate::hub) fn take_limits(&mut self, other: &mut RedisSession) {
         std::mem::swap(&mut self.limits, &mut other.limits);
         self.reader.set_bytes_max(self.limits.reply_bytes);
@@ -168,11 +168,11 @@ impl RedisSession {
         &self.channel
     }
 
-    /// What there is to do about the socket.
+    /// What the owner of the socket must do now.
     pub(in crate::hub) fn wants(&mut self, random: &mut Random, now_ms: u64) -> BusWant {
         let is_due = self.next_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let (ms, limit) = match self.state {
-            _ if std::mem::take(&mut self.drops) => return BusWant::Drop,
+            _ if std::mem::take(&mut self.must_close) => return BusWant::Drop,
             _ if !is_due => return BusWant::Nothing,
             State::Down { .. } => {
                 self.state = State::Connecting { since_ms: now_ms };
@@ -184,26 +184,26 @@ impl RedisSession {
             State::Up if self.is_echo_late(now_ms) => {
                 let echo_ms = self.limits.echo_ms;
                 let why = format!(
-                    "what this node publishes has not come back to it within {echo_ms} ms \
-                     (limits.node_lease_ms), so the other nodes do not receive it; look at the \
-                     rights of REDIS_USERNAME and at what is between this node and Redis"
+                    "this node has not received its own messages within {echo_ms} ms \
+                     (limits.node_lease_ms), so other nodes do not receive them either; check the \
+                     permissions of REDIS_USERNAME and any proxy between this node and Redis"
                 );
-                self.lose(&why, random, now_ms);
+                self.disconnected(&why, random, now_ms);
                 return BusWant::Drop;
             }
             State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
         };
-        self.lose(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
+        self.disconnected(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
         BusWant::Drop
     }
 
-    /// The connection is of no use any more.
-    pub(in crate::hub) fn give_up(&mut self, why: &str, random: &mut Random, now_ms: u64) {
-        self.lose(why, random, now_ms);
-        self.drops = true;
+    /// Ends the session: its connection is unusable.
+    pub(in crate::hub) fn abort(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+        self.disconnected(why, random, now_ms);
+        self.must_close = true;
     }
 
-    /// When [`RedisSession::wants`] will want something, if nothing happens before.
+    /// When [`RedisSession::wants`] has something to do, if nothing happens before.
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         match self.state {
             State::Down { retry_ms } => Some(retry_ms),
@@ -217,7 +217,7 @@ impl RedisSession {
         }
     }
 
-    /// The socket is connected.
+    /// The socket is connected: logs in.
     pub(in crate::hub) fn connected(&mut self, now_ms: u64) {
         self.state = State::LoggingIn { since_ms: now_ms };
         for at in 0..self.login.len() {
@@ -227,20 +227,20 @@ impl RedisSession {
         }
     }
 
-    /// The socket could not be connected, or has ended.
-    pub(in crate::hub) fn lose(&mut self, why: &str, random: &mut Random, now_ms: u64) {
+    /// The socket could not be connected, or was closed: schedules the next attempt.
+    pub(in crate::hub) fn disconnected(&mut self, why: &str, random: &mut Random, now_ms: u64) {
         if let State::Down { .. } = self.state {
             return;
         }
         if self.logged.as_deref() != Some(why) {
             log::warn!(
-                "Redis: {why}; this node serves by itself until it is back, and keeps what is \
-                 meant for the others as long as REDIS_TIMEOUT and limits.bus_queue_bytes allow"
+                "Redis: {why}; serving local clients only until it is reachable, and buffering \
+                 messages for other nodes within REDIS_TIMEOUT and limits.bus_queue_bytes"
             );
             self.logged = Some(why.to_owned());
         }
-        // From a quarter of a second, doubled each time; of that between half and all, so that
-        // the nodes do not come all at once.
+        // The pause starts at a quarter of a second and doubles with each attempt. Each node waits
+        // for a random part of it, at least half, so that not all nodes connect at once.
         let wait_ms =
             250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.limits.retry_max_ms);
         let retry_ms = now_ms + wait_ms / 2 + random.below(wait_ms / 2 + 1);
@@ -249,12 +249,12 @@ impl RedisSession {
         self.outbox.clear();
         self.unanswered.clear();
         (self.published, self.retransmitted) = Default::default();
-        self.reach.lose();
+        self.reach.reset();
         self.held = Vec::new();
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
-    /// Whether the window has room to publish one more envelope for the first time. While there are
+    /// Whether the window has room to publish another envelope for the first time. While there are
     /// envelopes to retransmit, half of the window is reserved for them.
     pub(in crate::hub) fn has_room(&self, retransmits: bool) -> bool {
         let share = if retransmits { 2 } else { 1 };
@@ -278,15 +278,17 @@ impl RedisSession {
         }
     }
 
+    /// Sends a command that publishes for the first time.
     pub(in crate::hub) fn publish(&mut self, command: Frame, now_ms: u64) {
         self.send(command, Purpose::Publish, now_ms);
     }
 
+    /// Sends a command that retransmits.
     pub(in crate::hub) fn retransmit(&mut self, command: Frame, now_ms: u64) {
         self.send(command, Purpose::Retransmit, now_ms);
     }
 
-    /// A text as the command that publishes it.
+    /// The command that publishes a text.
     pub(in crate::hub) fn command(&self, text: &str) -> Frame {
         resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
     }
@@ -321,25 +323,23 @@ impl RedisSession {
         std::mem::take(&mut self.held)
     }
 
-    /// The next thing Redis says in these bytes; `None` when all were looked at.
+    /// Parses the next input from Redis; `None` once all bytes are parsed.
     ///
     /// # Errors
     ///
-    /// Why the connection is of no use any more.
+    /// Why the connection is unusable.
     pub(in crate::hub) fn next_event(
         &mut self,
         bytes: &mut &[u8],
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
-        let said = self.reader.next(bytes).map_err(|broken| match broken {
-            ProtocolError::Malformed => {
-                "what answers there does not speak Redis' protocol".to_owned()
-            }
+        let event = self.reader.next(bytes).map_err(|error| match error {
+            ProtocolError::Malformed => "the peer does not speak Redis' protocol".to_owned(),
             ProtocolError::TooLong(max) => {
-                format!("an answer of more than {max} bytes (limits.redis_reply_bytes)")
+                format!("a reply of more than {max} bytes (limits.redis_reply_bytes)")
             }
         })?;
-        Ok(match said {
+        Ok(match event {
             None => None,
             Some(Incoming::Message(text)) => Some(SessionEvent::Message(text)),
             Some(Incoming::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
@@ -367,22 +367,23 @@ impl RedisSession {
             return SessionEvent::Nothing;
         };
         if std::mem::take(&mut self.is_refused) {
-            log::info!("Redis publishes what this node sends to the others again");
+            log::info!("Redis accepts messages to other nodes again");
         }
         SessionEvent::Published(self.reach.counted(number))
     }
 
+    /// Handles the error reply to a command.
     fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<SessionEvent>, String> {
         let purpose = self.answered();
         let shown = shown(why, 200);
-        // The role that was last known still counts.
+        // If the query fails, the last known role stays valid.
         if purpose == Some(Purpose::Role) {
             return Ok(Some(SessionEvent::Nothing));
         }
         if let Some(Purpose::Login(setting)) = purpose {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
-                // HELLO is what Redis 6 was first to know.
+                // HELLO exists since Redis 6.
                 "ERR" if setting == LOGIN && why.contains("unknown command") => {
                     format!("it is older than version 6 ({shown})")
                 }
@@ -390,13 +391,14 @@ impl RedisSession {
             });
         }
         let text = format_args!(
-            "Redis does not publish what this node sends to the others: {shown}; look at the \
-             rights of REDIS_USERNAME and at Redis' own log"
+            "Redis does not publish messages to other nodes: {shown}; check the permissions of \
+             REDIS_USERNAME and the log of Redis"
         );
         self.is_refused |= self.refusals.warn(now_ms, text);
         Ok(Some(SessionEvent::Nothing))
     }
 
+    /// Removes the oldest command without a reply, and returns its purpose.
     fn answered(&mut self) -> Option<Purpose> {
         let Unanswered { len, purpose, .. } = self.unanswered.pop_front()?;
         if let Some(flight) = self.flight(purpose) {
@@ -413,8 +415,8 @@ impl Flight {
     }
 }
 
-/// Bytes and commands on their way to Redis whose answers are outstanding. Enough to keep it busy
-/// over any network; what is beyond waits in the queue, which is bounded.
+/// The most bytes and commands without a reply. The window keeps Redis busy over any network; more
+/// output waits in the queue, which is limited.
 const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW: usize = 1_024;
 

@@ -1,22 +1,22 @@
-//! Finds out whether Redis delivers what this node publishes (see `reach`): by this node's own
-//! messages, by the role of Redis, and by what other nodes acknowledge.
+//! Finds out whether Redis delivers the messages of this node: by its own messages, by the role of
+//! Redis, and by the acknowledgements of other nodes. The state is in `reach`.
 
 use super::{Purpose, RedisSession};
 use crate::proto::resp::{self, Greeting};
 
 impl RedisSession {
-    /// Whether Redis delivers what this node publishes: this node receives its own messages, and no
+    /// Whether Redis delivers the messages of this node: the node receives them itself, and no
     /// other node is known to miss them.
     pub(in crate::hub) fn delivers(&self) -> bool {
         self.is_up() && self.reach.is_echoed && !self.reach.is_cut_off
     }
 
-    /// A message was published that this node should receive back.
+    /// Starts to wait for a message of this node that Redis must return.
     pub(in crate::hub) fn expect_echo(&mut self, now_ms: u64) {
         self.reach.unechoed_ms.get_or_insert(now_ms);
     }
 
-    /// This node has received one of its messages back.
+    /// Redis has returned a message of this node.
     pub(in crate::hub) fn echoed(&mut self) {
         (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
         self.confirm();
@@ -45,16 +45,14 @@ impl RedisSession {
         self.confirm();
     }
 
-    /// Logs once per connection that it works.
+    /// Logs once per connection that messages are delivered.
     fn confirm(&mut self) {
         if self.reach.is_confirmed || !self.delivers() {
             return;
         }
         self.reach.is_confirmed = true;
         match self.logged.take() {
-            Some(_) => log::info!(
-                "Redis is back: this node publishes to and receives from the others again"
-            ),
+            Some(_) => log::info!("Redis is back: exchanging messages with other nodes again"),
             None => log::info!("connected to Redis, channel {:?}", self.channel),
         }
     }
@@ -84,8 +82,9 @@ impl RedisSession {
     }
 }
 
-/// The same text at login and later, so that it is logged once.
-const REPLICA: &str = "it is a replica, so what is published there does not reach nodes that are \
-    connected to its master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
+/// One text for the login and for later checks, so that it is logged once.
+const REPLICA: &str = "it is a replica, so messages do not reach nodes that are connected to its \
+    master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
 
+/// Minimum interval between queries of the role.
 const ROLE_PAUSE_MS: u64 = 1_000;
