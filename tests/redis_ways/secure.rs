@@ -77,7 +77,7 @@ fn sighup_loads_the_authority_anew() {
     logged(&node, &["[WARN] Redis: ", "is not trusted"]);
     folder.write("trusted.pem", "no certificate");
     node.signal("HUP");
-    logged(&node, &["the certificates for Redis stay as they were", "trusted.pem"]);
+    logged(&node, &["cannot reload the certificates for Redis", "trusted.pem"]);
     folder.write("trusted.pem", folder.read("ca.pem"));
     node.signal("HUP");
     logged(&node, &["Redis is back"]);
