@@ -34,7 +34,7 @@ fn the_address_a_trusted_proxy_names_is_the_clients() {
     is_welcome(&mut from(&server, "203.0.113.6"));
     // What a client made up stands before what the proxies have added.
     is_put_off(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
-    server.logs("203.0.113.5 has too many connections and was told to retry");
+    server.logs("203.0.113.5 has too many connections and was asked to retry");
     // Who has gone has made room for another of the same address.
     first.frame(0x88, &[]);
     first.closed(1000);
