@@ -1,4 +1,4 @@
-//! Clients behind a proxy: whose address counts.
+//! Clients behind a proxy: the address that counts for limits.
 
 use crate::support::{Client, Server, Setup};
 
@@ -27,7 +27,7 @@ fn is_put_off(client: &mut Client) {
 }
 
 #[test]
-fn the_address_a_trusted_proxy_names_is_the_clients() {
+fn the_client_address_comes_from_a_trusted_proxy() {
     let server = setup("10.0.0.0/8, 127.0.0.1").start();
     let mut first = from(&server, "203.0.113.5");
     is_welcome(&mut first);
