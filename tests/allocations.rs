@@ -1,8 +1,8 @@
-//! How often and how much the hub allocates: the guard of its hot paths that holds on any machine,
-//! however busy. It drives a `Hub` without sockets and counts; nothing here looks at a clock.
+//! The number and size of allocations of the hub: a regression test of its hot paths that does not
+//! depend on the load of the machine. It drives a `Hub` without sockets.
 //!
-//! Where a count is exact or bounded by a number, the number is what the code needs today. A
-//! change that needs more is a change of cost, and says so by changing the number here.
+//! Exact counts and bounds are what the code needs today. A change that needs more increases the
+//! cost, and must change the number here.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]

@@ -1,4 +1,4 @@
-//! The routes of the HTTP API: what they answer and what subscribers get.
+//! The routes of the HTTP API: their responses, and the events that subscribers receive.
 
 use crate::support::{APP, Client, Got, Server, Setup, signed};
 use serde_json::{Value, json};

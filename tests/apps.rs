@@ -1,4 +1,4 @@
-//! Several applications on one server: nothing of one is seen by another.
+//! Several apps on one server are isolated from each other.
 
 use crate::support::{APP, App, Client, Server, Setup, channel_auth};
 use serde_json::json;
@@ -17,7 +17,7 @@ fn second(server: &Server) -> Client {
 }
 
 #[test]
-fn channels_of_the_same_name_are_apart() {
+fn channels_with_the_same_name_are_separate() {
     let server = server();
     let mut one = Client::connect(&server);
     let mut two = second(&server);
@@ -35,7 +35,7 @@ fn channels_of_the_same_name_are_apart() {
 }
 
 #[test]
-fn members_and_users_are_apart() {
+fn members_and_users_are_separate() {
     let server = server();
     let mut one = Client::connect(&server);
     one.join("presence-a", "1");
@@ -53,7 +53,7 @@ fn members_and_users_are_apart() {
 }
 
 #[test]
-fn kept_events_are_apart() {
+fn cached_events_are_separate() {
     let server = server();
     server.publish("cache-c", "e", "1");
     let mut two = second(&server);
@@ -62,7 +62,7 @@ fn kept_events_are_apart() {
 }
 
 #[test]
-fn client_events_stay_in_their_app_whatever_the_other_does() {
+fn client_events_stay_in_their_app() {
     let server = server();
     let mut one = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -85,7 +85,7 @@ fn client_events_stay_in_their_app_whatever_the_other_does() {
 }
 
 #[test]
-fn credentials_open_their_own_app_only() {
+fn credentials_are_valid_for_their_app_only() {
     let server = server();
     let crossed = App { id: "id2", key: TWO.key, secret: APP.secret };
     server.get_as(&crossed, "/apps/id2/connections", "").is_error(401);
@@ -103,7 +103,7 @@ fn credentials_open_their_own_app_only() {
 }
 
 #[test]
-fn settings_and_counts_are_each_apps_own() {
+fn each_app_has_its_own_settings_and_counts() {
     let server = server();
     let mut first = Client::open(&server, "/app/key2", "");
     let established = first.event();
@@ -118,7 +118,7 @@ fn settings_and_counts_are_each_apps_own() {
 }
 
 #[test]
-fn an_app_that_is_not_there_is_named() {
+fn an_unknown_app_is_named_in_the_error() {
     let server = server();
     let nobody = App { id: "x", key: "x", secret: "x" };
     let response = server.get_as(&nobody, "/apps/x/channels", "");

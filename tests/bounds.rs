@@ -1,5 +1,5 @@
-//! What becomes of those who hit a bound: each is told which setting it was, and the log tells it
-//! once, however often it happens.
+//! Exceeded limits: the client gets an error that names the setting, and the log has one line for
+//! many occurrences.
 
 use crate::support::{APP, Client, Got, Http, Server, Setup, frame, signed};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Cache channels: the last event published is what a newcomer gets first.
+//! Cache channels: a new subscriber receives the last published event first.
 
 use crate::support::{APP, Client, Server, Setup, channel_auth, same};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! `reverb check`: what it says of servers, apps and ways that are in order, and of each thing that
-//! is not, with the variable to change.
+//! `reverb check`: its output for working servers, apps and connections, and for each problem, with
+//! the variable to change.
 
 use std::path::PathBuf;
 use std::process::{self, Command};
@@ -211,7 +211,7 @@ fn a_socket_file_is_asked_as_well() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn what_nodes_could_not_hear_of_each_other_is_told() {
+fn a_too_low_limit_for_messages_between_nodes_is_reported() {
     let lines = "REVERB_SCALING_ENABLED=true\nREVERB_MAX_REQUEST_SIZE=40000000";
     let (out, code) = LaravelApp::new(1, lines).check();
     assert_eq!(code, 2, "{out}");

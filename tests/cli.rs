@@ -1,7 +1,6 @@
-//! The command line of the real binary: what it prints, where, and with which status it ends.
+//! The command line of the real binary: output, error output and exit status.
 //!
-//! Every run has a directory and an environment of its own. What a running server does is tested
-//! elsewhere; here it never gets that far.
+//! Every run has its own directory and environment. No server is started here.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! Client events: what one subscriber says to the others.
+//! Client events: messages from one subscriber to the others.
 
 use crate::support::{Client, Got, Server};
 use serde_json::{Value, json};

@@ -1,6 +1,5 @@
-//! Clocks that jump. Deadlines go by a clock that never goes back; the machine's clock decides
-//! nothing but whether a request was signed lately, and what `Date` says. Both are arguments of
-//! the hub, so that they can jump here.
+//! Clocks that jump. Deadlines use a monotonic clock; the wall clock is used only for the timestamps
+//! of signatures and for `Date`. Both are arguments of the hub, so tests can change them.
 
 use crate::world::{NOW, World, request};
 use reverb::hub::{ConnId, IoAction};
@@ -15,7 +14,7 @@ fn ask(world: &mut World, publisher: ConnId) -> (String, String) {
 }
 
 #[test]
-fn a_wall_clock_that_jumps_refuses_old_signatures_and_nothing_else() {
+fn a_jump_of_the_wall_clock_affects_only_signatures() {
     let mut world = World::new();
     let subscriber = world.subscriber("c");
     let publisher = world.open();
@@ -57,7 +56,7 @@ fn a_clock_that_leaps_asks_every_client_before_it_gives_one_up() {
 }
 
 #[test]
-fn a_clock_that_went_back_all_the_same_would_end_nothing_and_break_nothing() {
+fn a_monotonic_clock_that_went_back_would_do_no_harm() {
     let mut world = World::new();
     world.pass(1_000);
     let silent = world.open();

@@ -1,11 +1,11 @@
-//! Several hubs without sockets on a Redis in memory, on a clock of their own: random operations of
-//! clients and nodes while connections are cut in the middle of a message, held up, doubled, Redis
-//! is paused and killed, and nodes die, leave and come.
+//! Several hubs without sockets on a simulated Redis with a simulated clock: random operations of
+//! clients and nodes while connections are cut inside a message, delayed and duplicated, Redis is
+//! paused and killed, and nodes crash, stop and start.
 //!
-//! All the time no client may hear an event twice, out of order or after a gap, nor of a user who
-//! comes twice or goes without having come, and it knows the users its node knows. When there is
-//! peace again, all nodes must say the same as a model that is too simple to be wrong.
-//! `SIM_SEED=7 cargo test cluster_simulation` plays one seed again, `SIM_SEEDS=5000` that many.
+//! At no time may a client receive an event twice, out of order or after a gap, or a join of a
+//! member that is present or a leave of one that is not; it always knows the members that its node
+//! knows. Once the faults end, all nodes must agree with a simple model.
+//! `SIM_SEED=7 cargo test cluster_simulation` runs one seed again, `SIM_SEEDS=5000` that many.
 #![cfg(feature = "redis")]
 
 mod client;

@@ -1,4 +1,4 @@
-//! Completions: what the shell itself makes of them.
+//! Shell completions, run in the shells themselves.
 
 use std::process::{Command, Output};
 
@@ -30,7 +30,7 @@ fn bash_offers_commands_and_the_flags_of_each() {
 }
 
 #[test]
-fn other_shells_have_theirs_and_unknown_ones_are_told() {
+fn other_shells_are_supported_and_unknown_ones_rejected() {
     let zsh = String::from_utf8(reverb(&["completions", "zsh"]).stdout).unwrap();
     assert!(zsh.starts_with("autoload") && zsh.contains("bashcompinit"), "{zsh}");
     let fish = String::from_utf8(reverb(&["completions", "fish"]).stdout).unwrap();

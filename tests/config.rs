@@ -1,7 +1,6 @@
-//! What the manual says of the configuration, held against what the program knows, and its
-//! examples, tried out.
+//! The manual's description of the configuration, compared with the code, and its examples.
 //!
-//! Single values and errors are tested beside the code that reads them.
+//! Single values and errors are tested next to the code that reads them.
 
 use std::path::PathBuf;
 

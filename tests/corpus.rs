@@ -1,5 +1,5 @@
-//! Every input the fuzzers have found worth keeping, through the functions they were found with:
-//! what broke once, and what reaches the most code. The fuzzers themselves are in `fuzz/`.
+//! Replays the corpus of the fuzzers: inputs that once failed, and inputs that reach the most code.
+//! The fuzzers are in `fuzz/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What the hub counts, by way of a hub without sockets: the bytes and messages that really went
-//! in and out, and each thing once.
+//! The counters of a hub without sockets: they match the bytes and messages in both directions, and
+//! nothing is counted twice.
 
 use std::net::IpAddr;
 
@@ -33,7 +33,7 @@ fn times<const N: usize>(tally: &CounterVec<N>, wanted: u16) -> u64 {
 }
 
 #[test]
-fn a_client_event_is_one_message_in_and_one_out_for_each_who_is_told() {
+fn a_client_event_counts_once_in_and_once_for_each_recipient() {
     let mut world = World::new();
     let sender = world.subscriber("c");
     let others: Vec<ConnId> = (0..3).map(|_| world.subscriber("c")).collect();
@@ -58,7 +58,7 @@ fn a_client_event_is_one_message_in_and_one_out_for_each_who_is_told() {
 }
 
 #[test]
-fn a_message_that_is_refused_was_not_handled() {
+fn a_rejected_message_is_not_counted_as_handled() {
     let mut world = World::new();
     let sender = world.subscriber("c");
     let counted = counted(&mut world, |world| {
@@ -82,7 +82,7 @@ fn an_api_event_is_counted_once_for_each_of_its_channels() {
 }
 
 #[test]
-fn a_connection_and_what_it_is_told_are_counted_when_the_app_has_taken_it() {
+fn a_connection_is_counted_once_its_app_has_accepted_it() {
     let mut world = World::new();
     let taken = counted(&mut world, |world| _ = world.subscriber("c"));
     // What is told are `connection_established` and `subscription_succeeded`.
@@ -144,7 +144,7 @@ fn enters(world: &mut World, address: &str) -> bool {
 }
 
 #[test]
-fn one_address_has_half_of_all_connections_at_most_and_then_the_others_have_room() {
+fn one_address_gets_at_most_half_of_the_connections() {
     let mut world = World::with(|limits| limits.connections = 20);
     assert!((0..10).all(|_| enters(&mut world, "203.0.113.5")));
     assert!(!enters(&mut world, "203.0.113.5"));
@@ -153,7 +153,7 @@ fn one_address_has_half_of_all_connections_at_most_and_then_the_others_have_room
 }
 
 #[test]
-fn those_behind_a_proxy_of_this_network_are_not_counted_as_one() {
+fn clients_behind_a_private_proxy_are_not_counted_together() {
     let mut world = World::with(|limits| limits.connections_per_address = 1);
     for address in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
         assert!((0..3).all(|_| enters(&mut world, address)), "{address}");
@@ -161,7 +161,7 @@ fn those_behind_a_proxy_of_this_network_are_not_counted_as_one() {
 }
 
 #[test]
-fn an_address_that_has_fewer_again_is_let_in_again() {
+fn an_address_below_its_limit_is_accepted_again() {
     let mut world = World::with(|limits| limits.connections_per_address = 2);
     let address: IpAddr = "2001:db8::1".parse().unwrap();
     let first = world.open_from(address);
@@ -175,7 +175,7 @@ fn an_address_that_has_fewer_again_is_let_in_again() {
 }
 
 #[test]
-fn an_address_with_far_too_many_is_not_even_told() {
+fn an_address_far_over_its_limit_gets_no_response() {
     let mut world = World::with(|limits| limits.connections_per_address = 2);
     let address: IpAddr = "203.0.113.5".parse().unwrap();
     let dropped = (0..1_000)
@@ -193,7 +193,7 @@ fn an_address_with_far_too_many_is_not_even_told() {
 }
 
 #[test]
-fn a_client_whose_address_a_proxy_tells_later_counts_there() {
+fn a_forwarded_address_replaces_that_of_the_proxy() {
     let mut world = World::with(|limits| limits.connections_per_address = 1);
     let client: IpAddr = "203.0.113.5".parse().unwrap();
     let id = world.open_from("127.0.0.1".parse().unwrap());
@@ -206,7 +206,7 @@ fn a_client_whose_address_a_proxy_tells_later_counts_there() {
 }
 
 #[test]
-fn members_who_leave_in_a_wave_are_not_told_of_each_other() {
+fn members_that_leave_together_get_no_events_about_each_other() {
     let mut world = World::new();
     let watcher = world.member(99_999);
     let members: Vec<ConnId> = (0..300).map(|user| world.member(user)).collect();

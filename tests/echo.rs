@@ -1,5 +1,5 @@
-//! The echo server that conformance suites are pointed at, as a suite sees it. The suites
-//! themselves take long to install; what they ask for and nothing else here does stands here.
+//! The echo server for conformance suites. The suites take long to install; their requirements that
+//! no other test covers are tested here.
 
 #[path = "echo/server.rs"]
 mod server;

@@ -1,5 +1,5 @@
-//! What the machine runs out of: descriptors, memory, room for what is written. The server lives,
-//! and is what it was when there is enough again.
+//! Exhausted resources: descriptors, memory, output streams, processor time. The server survives, and
+//! works as before once the resources are available again.
 
 use crate::support::{APP, Client, DEADLINE, Got, Http, Server, Setup, frame, signed};
 use serde_json::json;
@@ -10,7 +10,7 @@ use std::time::Instant;
 const UP: &str = "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn without_descriptors_publishes_go_on_and_those_who_wait_come_in_later() {
+fn without_descriptors_publishes_succeed_and_new_clients_wait() {
     // Told that there is room for more, it has to find out.
     let server = Setup::new().descriptors(40).env("REVERB_LIMIT_CONNECTIONS", 1_000).start();
     let mut subscriber = Client::connect(&server);
@@ -47,7 +47,7 @@ fn without_descriptors_publishes_go_on_and_those_who_wait_come_in_later() {
 }
 
 #[test]
-fn within_little_memory_those_who_only_take_are_no_danger() {
+fn clients_that_never_read_or_finish_fit_into_little_memory() {
     // The server itself takes a quarter of it. What eight clients could make a server keep that bounds each
     // of them at 4 MiB of answers is 32 MiB; what 20 publishers that never finish could, 20 MiB.
     let server = Setup::new().memory_kb(40_000).start();
@@ -92,7 +92,7 @@ pub fn flooded(setup: Setup) -> (Server, Vec<Http>) {
 }
 
 #[test]
-fn a_reload_has_the_descriptors_it_takes_whatever_clients_have() {
+fn clients_leave_descriptors_for_a_reload() {
     let (server, mut idle) = flooded(Setup::new());
     for _ in 0..3 {
         crate::reload::reload(&server);
@@ -108,7 +108,7 @@ fn a_reload_has_the_descriptors_it_takes_whatever_clients_have() {
 }
 
 #[test]
-fn the_metrics_port_is_answered_whatever_clients_have() {
+fn clients_leave_descriptors_for_the_metrics_port() {
     let (mut server, _idle) = flooded(Setup::new().arg("--metrics=127.0.0.1:0"));
     let address = server.line().split('/').nth(2).unwrap().parse().unwrap();
     let mut http = Http::connect_to(address);
@@ -167,7 +167,7 @@ impl Drop for Bare {
 }
 
 #[test]
-fn whatever_becomes_of_its_streams_it_serves() {
+fn the_server_survives_closed_output_streams() {
     for redirections in
         [">/dev/full", ">/dev/full 2>/dev/full", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"]
     {
@@ -176,7 +176,7 @@ fn whatever_becomes_of_its_streams_it_serves() {
 }
 
 #[test]
-fn streams_that_are_closed_while_it_serves_are_no_reason_to_stop() {
+fn output_streams_may_be_closed_while_the_server_runs() {
     let mut server = Bare::start("");
     server.serves();
     drop((server.0.stdout.take(), server.0.stderr.take()));
@@ -184,7 +184,7 @@ fn streams_that_are_closed_while_it_serves_are_no_reason_to_stop() {
 }
 
 #[test]
-fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
+fn a_suspended_process_disconnects_no_client_when_it_continues() {
     // To those within, a stop is a clock that jumps forward: every deadline has passed at once.
     let server = Server::with(&[("REVERB_APP_PING_INTERVAL", "1")]);
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
@@ -204,7 +204,7 @@ fn a_process_that_was_held_for_a_while_closes_nobody_for_it() {
 }
 
 #[test]
-fn what_has_arrived_while_a_process_was_held_is_answered() {
+fn requests_that_arrive_during_a_suspension_are_served() {
     let server = Server::with(&[("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "300")]);
     let mut http = Http::connect(&server);
     server.is_up();

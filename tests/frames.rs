@@ -1,4 +1,4 @@
-//! WebSocket frames: every rule of RFC 6455 that a client can break, and those it may use.
+//! WebSocket frames: every violation of RFC 6455 by a client, and everything that it allows.
 
 use crate::support::{Client, Got, Server, Setup, frame};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! What Laravel Reverb was recorded to answer, and where and why this server answers otherwise.
+//! Recorded responses of Laravel Reverb, compared with those of this server, with a reason for each
+//! difference.
 
 mod fixture;
 mod replay;

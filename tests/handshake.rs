@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455, and what a client is told when it may not come in.
+//! The opening handshake of RFC 6455, and the errors for rejected clients.
 
 use crate::support::{Client, Got, HANDSHAKE, Http, Response, Server, Setup, frame};
 use serde_json::{Value, json};

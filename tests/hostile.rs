@@ -1,4 +1,4 @@
-//! Clients that mean harm: none of them ends the process, another client, or the memory.
+//! Malicious clients: none of them can crash the process, harm another client, or use up the memory.
 
 use crate::support::{Client, Got, HANDSHAKE, Http, Server, Setup, frame};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The bounds of a request: its size, its head, its time.
+//! The limits of a request: size, head and time.
 
 use crate::support::{APP, DEADLINE, Http, Server, Setup, signed};
 use serde_json::json;

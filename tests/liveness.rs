@@ -1,4 +1,4 @@
-//! Connections that fall silent: pinged, pinged in the other way, and given up.
+//! Silent connections: pings in both forms, and timeouts.
 
 use crate::support::{Client, Got, Server};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn control_ping(client: &mut Client) -> Vec<u8> {
 }
 
 #[test]
-fn a_silent_client_is_pinged_in_both_ways_and_then_closed() {
+fn a_silent_client_is_pinged_in_both_ways_and_then_disconnected() {
     let server = server();
     let mut witness = Client::connect(&server);
     witness.join("presence-a", "2");
@@ -39,7 +39,7 @@ fn a_silent_client_is_pinged_in_both_ways_and_then_closed() {
 }
 
 #[test]
-fn a_client_without_a_subscription_is_watched_too() {
+fn a_client_without_a_subscription_is_pinged_as_well() {
     let server = server();
     let mut client = Client::connect(&server);
     control_ping(&mut client);
@@ -61,7 +61,7 @@ fn a_control_pong_is_enough() {
 }
 
 #[test]
-fn any_sign_of_life_is_enough() {
+fn any_message_is_enough() {
     let server = server();
     let mut client = Client::connect(&server);
     control_ping(&mut client);
@@ -76,7 +76,7 @@ fn any_sign_of_life_is_enough() {
 }
 
 #[test]
-fn who_only_listens_is_pinged_all_the_same() {
+fn a_client_that_only_receives_is_pinged() {
     let server = server();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -91,7 +91,7 @@ fn who_only_listens_is_pinged_all_the_same() {
 }
 
 #[test]
-fn who_speaks_is_not_pinged() {
+fn a_client_that_sends_is_not_pinged() {
     let server = server();
     let mut client = Client::connect(&server);
     let started = std::time::Instant::now();

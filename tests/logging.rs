@@ -1,4 +1,4 @@
-//! The log: what stands in it, and that nothing about it can hold up the server.
+//! The log: its contents, and that a blocked reader does not block the server.
 
 use crate::support::{Client, Server, Setup};
 
@@ -69,7 +69,7 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_no_reason_to_stop() {
+fn a_full_disk_does_not_stop_the_server() {
     let server = Setup::new().arg("--debug").log_to("/dev/full").start();
     let mut client = Client::connect(&server);
     client.subscribe("news");

@@ -1,4 +1,4 @@
-//! The integration tests: the real binary, spoken to over real sockets.
+//! The integration tests: the real binary over real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 

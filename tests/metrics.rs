@@ -1,5 +1,5 @@
-//! What those who watch over the server are told: figures on a port of their own, and whether it
-//! takes new clients. That a parser of others understands the figures is in `tests/clients`.
+//! Monitoring: the metrics port, and `/ready`. `tests/clients` checks the metrics with a parser of
+//! Prometheus.
 
 use crate::support::{Client, DEADLINE, Http, Response, Server, Setup};
 use serde_json::json;
@@ -33,7 +33,7 @@ pub fn figure(figures: &str, sample: &str) -> f64 {
 }
 
 #[test]
-fn figures_tell_what_clients_and_publishers_did() {
+fn metrics_count_clients_and_publishers() {
     let (server, address) = watched(Setup::new());
     assert!(address.ip().is_loopback(), "a port alone is not for others: {address}");
     let mut clients = [Client::connect(&server), Client::connect(&server)];
@@ -79,7 +79,7 @@ fn figures_tell_what_clients_and_publishers_did() {
 }
 
 #[test]
-fn figures_are_on_their_own_port_and_nothing_else_is() {
+fn the_metrics_port_serves_metrics_only() {
     let (server, address) = watched(Setup::new());
     let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     server.request(request).is_error(404);
@@ -112,7 +112,7 @@ fn figures_are_on_their_own_port_and_nothing_else_is() {
 }
 
 #[test]
-fn those_who_watch_cannot_take_the_room_of_clients() {
+fn monitoring_does_not_use_the_connections_of_clients() {
     let (server, address) = watched(Setup::new().env("REVERB_LIMIT_METRICS_CONNECTIONS", 2));
     let mut few = [Http::connect_to(address), Http::connect_to(address)];
     for http in &mut few {
@@ -156,7 +156,7 @@ fn a_server_that_stops_is_not_ready() {
 }
 
 #[test]
-fn an_address_for_figures_that_cannot_be_used_is_told() {
+fn an_invalid_metrics_address_is_an_error() {
     let server = Server::start();
     let taken = server.address().to_string();
     for (address, code, told) in [

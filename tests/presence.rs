@@ -1,4 +1,4 @@
-//! Presence channels: who is in, who came, who left.
+//! Presence channels: member lists, joins and leaves.
 
 use crate::support::{APP, Client, Server, Setup, channel_auth, frame};
 use serde_json::{Value, json};

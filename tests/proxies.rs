@@ -1,4 +1,4 @@
-//! Clients behind a proxy: whose address counts.
+//! Clients behind a proxy: the address that counts for limits.
 
 use crate::support::{Client, Server, Setup};
 
@@ -27,14 +27,14 @@ fn is_put_off(client: &mut Client) {
 }
 
 #[test]
-fn the_address_a_trusted_proxy_names_is_the_clients() {
+fn the_client_address_comes_from_a_trusted_proxy() {
     let server = setup("10.0.0.0/8, 127.0.0.1").start();
     let mut first = from(&server, "203.0.113.5");
     is_welcome(&mut first);
     is_welcome(&mut from(&server, "203.0.113.6"));
     // What a client made up stands before what the proxies have added.
     is_put_off(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
-    server.logs("203.0.113.5 has too many connections and was told to retry");
+    server.logs("203.0.113.5 has too many connections and was asked to retry");
     // Who has gone has made room for another of the same address.
     first.frame(0x88, &[]);
     first.closed(1000);

@@ -1,4 +1,4 @@
-//! The messages card of Laravel Pulse: what a real Redis holds for `pulse:work` to take.
+//! The messages card of Laravel Pulse: the entries in a real Redis, as `pulse:work` reads them.
 #![cfg(feature = "redis")]
 
 use crate::redis::daemon::Redis;

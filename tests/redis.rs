@@ -1,5 +1,4 @@
-//! Several nodes on one Redis. The Redis is a real one, the nodes are the real binary, and the
-//! tests break what is between them.
+//! Several nodes on one Redis: a real Redis and the real binary, with faults between them.
 #![cfg(feature = "redis")]
 
 pub mod cluster;

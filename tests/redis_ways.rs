@@ -1,5 +1,5 @@
-//! Every way to a Redis, with a real one at its end: a socket file, an address, a name, TLS; and
-//! what is said of a way that leads nowhere. What nodes say to each other is tested elsewhere.
+//! Every kind of connection to a real Redis: Unix socket, address, name, TLS; and the errors for
+//! invalid settings. The messages between nodes are tested elsewhere.
 
 #[cfg(feature = "redis")]
 mod daemon;

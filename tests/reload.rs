@@ -1,5 +1,5 @@
-//! A newer binary in place of the one that runs, while clients stay: the real binary, executed in
-//! place of itself, under clients that are in the middle of something.
+//! Reloads: the real binary replaces itself while clients stay connected, some of them in the middle
+//! of a message.
 
 use crate::support::{APP, DEADLINE};
 use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};

@@ -1,5 +1,5 @@
-//! `php artisan reverb:restart` and `php artisan reload`, by way of what they leave in the file
-//! store of Laravel's cache, or in Redis.
+//! `php artisan reverb:restart` and `php artisan reload`: the server stops when their key appears in
+//! the file cache of Laravel or in Redis.
 
 #[cfg(feature = "redis")]
 use crate::redis::daemon::Redis;
@@ -66,7 +66,7 @@ fn place(key: &str) -> PathBuf {
 }
 
 #[test]
-fn a_restart_has_the_server_leave_in_order_and_counts_from_its_start() {
+fn a_restart_request_after_the_start_stops_the_server() {
     let app = LaravelApp::new();
     // The first server has never heard of a restart; for the second the first one's is old.
     for time in [1_718_000_000, 1_718_000_060] {
@@ -81,7 +81,7 @@ fn a_restart_has_the_server_leave_in_order_and_counts_from_its_start() {
 }
 
 #[test]
-fn an_app_that_keeps_its_files_elsewhere_is_heard_too() {
+fn the_storage_folder_may_be_elsewhere() {
     let app = LaravelApp::new();
     let mut server = Setup::new()
         .env("LARAVEL_STORAGE_PATH", app.0.join("storage").display())
@@ -119,7 +119,7 @@ fn restart(redis: &Redis, database: &str, name: &str, time: &str) {
 
 #[cfg(feature = "redis")]
 #[test]
-fn a_restart_is_heard_of_where_the_cache_is_in_redis() {
+fn a_restart_request_in_redis_stops_the_server() {
     let redis = Redis::with_password("hush");
     let login = ("REDIS_PASSWORD", "hush");
     // Apps of today and of Laravel 10, in the cache's own database; and one with names of its own.
@@ -148,7 +148,7 @@ fn a_restart_is_heard_of_where_the_cache_is_in_redis() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn a_cache_that_goes_away_or_forgets_asks_for_no_restart() {
+fn a_lost_or_emptied_cache_is_no_restart_request() {
     let redis = Redis::start();
     let name = "laravel-database-laravel-cache-laravel:reverb:restart";
     restart(&redis, "1", name, "1718000000");
@@ -173,7 +173,7 @@ fn a_cache_that_goes_away_or_forgets_asks_for_no_restart() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn an_app_whose_names_in_redis_cannot_be_known_is_told_of() {
+fn unknown_names_in_redis_cause_a_warning() {
     let redis = Redis::start();
     let server = with_cache_in(&redis, &[("APP_NAME", "Öl")]);
     logged(&server, &["APP_NAME has letters", "set REDIS_PREFIX", "has no effect"]);

@@ -1,5 +1,5 @@
-//! What strangers must not learn, and what they must not make the server say. Signatures, origins
-//! and bounds have files of their own.
+//! Secrets that clients must not learn, and text of clients that must not reach responses and logs
+//! unescaped. Signatures, origins and limits have their own files.
 
 use crate::support::{APP, App, Client, Http, Server, Setup, frame, in_terminal, signed};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn two_apps() -> (Server, Client) {
 }
 
 #[test]
-fn answers_tell_nothing_of_other_apps() {
+fn responses_reveal_nothing_about_other_apps() {
     let (server, _client) = two_apps();
     let told = |text: &str| assert!(!text.contains("other-"), "{text}");
     let request = |method: &str, target: &str| {
@@ -83,7 +83,7 @@ fn no_name_can_add_a_line_to_a_response() {
 }
 
 #[test]
-fn no_name_can_begin_a_line_of_the_log() {
+fn no_name_can_start_a_line_in_the_log() {
     let public = "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS";
     let server = Setup::new().env(public, "true").arg("--debug").start();
     let mut client = Client::connect(&server);
@@ -107,7 +107,7 @@ fn no_name_can_begin_a_line_of_the_log() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_told_without_its_secrets() {
+fn configuration_errors_contain_no_secrets() {
     const SECRET: &str = "s3cr3t-of-mine";
     let run = |folder: &str, file: &str, text: &str| {
         let folder = std::env::temp_dir().join(format!("{folder}-{}", std::process::id()));
@@ -151,7 +151,7 @@ fn a_configuration_that_cannot_be_used_is_told_without_its_secrets() {
 }
 
 #[test]
-fn nothing_of_the_secret_is_in_what_others_see_of_the_process() {
+fn other_users_cannot_see_secrets_of_the_process() {
     let (server, _client) = two_apps();
     let arguments = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).unwrap();
     assert!(arguments.contains("start") && !arguments.contains("secret"), "{arguments}");
@@ -163,7 +163,7 @@ fn nothing_of_the_secret_is_in_what_others_see_of_the_process() {
 }
 
 #[test]
-fn names_of_the_servers_own_are_nobodys_to_subscribe_or_publish_to() {
+fn reserved_channel_names_are_rejected() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for name in ["#server-to-user-1", "#server-to-user-", "#signed-in-1", "#watching-1", "#", "#x"]
@@ -186,7 +186,7 @@ fn names_of_the_servers_own_are_nobodys_to_subscribe_or_publish_to() {
 }
 
 #[test]
-fn a_close_reason_is_given_back_as_it_came_and_nothing_is_made_of_it() {
+fn a_close_reason_is_echoed_unchanged() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.raw(&frame(0x88, &[&1000_u16.to_be_bytes()[..], b"a\r\nb"].concat()));
@@ -195,7 +195,7 @@ fn a_close_reason_is_given_back_as_it_came_and_nothing_is_made_of_it() {
 }
 
 #[test]
-fn a_page_of_another_origin_is_let_read_nothing() {
+fn pages_of_other_origins_cannot_read_responses() {
     let server = Server::start();
     for target in ["/up", "/apps/app-id/channels", "/app/app-key"] {
         let request = format!("GET {target} HTTP/1.1\r\nOrigin: http://evil.test\r\n\r\n");
@@ -206,7 +206,7 @@ fn a_page_of_another_origin_is_let_read_nothing() {
 }
 
 #[test]
-fn credentials_made_for_a_run_are_printed_to_a_terminal_only() {
+fn generated_credentials_are_printed_to_a_terminal_only() {
     let mut server = Setup::bare().start();
     assert!(server.line().contains("run `reverb install`"));
     server.signal("TERM");

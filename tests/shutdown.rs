@@ -1,4 +1,4 @@
-//! The end of a server: clients are told to come back, and the process leaves in order.
+//! Stopping a server: clients are asked to reconnect, and the process exits cleanly.
 
 use crate::support::{Client, DEADLINE, HANDSHAKE, Http, Server, Setup, until};
 use serde_json::json;
@@ -39,7 +39,7 @@ fn is_stopping(server: &Server) {
 }
 
 #[test]
-fn every_client_is_told_and_the_exit_code_is_zero() {
+fn every_client_gets_a_close_frame_and_the_exit_code_is_zero() {
     for signal in ["TERM", "INT"] {
         let mut server = quick().start();
         let mut idle = Client::connect(&server);
@@ -56,7 +56,7 @@ fn every_client_is_told_and_the_exit_code_is_zero() {
 }
 
 #[test]
-fn a_server_without_clients_leaves_at_once() {
+fn a_server_without_clients_stops_immediately() {
     let mut server = Setup::new().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000).start();
     let mut kept = Http::connect(&server);
     kept.send("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -69,7 +69,7 @@ fn a_server_without_clients_leaves_at_once() {
 }
 
 #[test]
-fn half_a_request_holds_it_up_for_a_moment_only() {
+fn an_incomplete_request_delays_the_stop_briefly() {
     let mut server = quick().start();
     let mut half = Http::connect(&server);
     half.send("GET /up HTTP/1.1\r\n");
@@ -82,7 +82,7 @@ fn half_a_request_holds_it_up_for_a_moment_only() {
 }
 
 #[test]
-fn the_farewells_are_spread_over_a_window() {
+fn disconnects_are_spread_over_the_window() {
     let mut server = quick().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 1_000).start();
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
     let started = Instant::now();
@@ -104,7 +104,7 @@ fn the_farewells_are_spread_over_a_window() {
 }
 
 #[test]
-fn who_comes_back_too_early_is_told_to_wait() {
+fn a_client_that_reconnects_too_early_gets_close_code_4100() {
     let mut server = quick().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 60_000).start();
     let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(&server)).collect();
     server.signal("TERM");
@@ -166,7 +166,7 @@ fn clients_that_keep_reconnecting_do_not_delay_the_end() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_the_server_immediately() {
     let mut server = Setup::new()
         .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000)
         .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 60_000)
@@ -182,7 +182,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn the_restart_command_has_the_server_leave_in_order() {
+fn the_restart_command_stops_the_server_gracefully() {
     let mut server = quick().start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -198,7 +198,7 @@ fn the_restart_command_has_the_server_leave_in_order() {
 }
 
 #[test]
-fn the_restart_command_says_so_when_there_is_no_server() {
+fn the_restart_command_reports_a_missing_server() {
     let server = Server::start();
     let mut gone = quick().start();
     let port = gone.address().port().to_string();
@@ -211,7 +211,7 @@ fn the_restart_command_says_so_when_there_is_no_server() {
 }
 
 #[test]
-fn a_request_under_way_is_answered_before_the_end() {
+fn a_pending_request_is_answered_before_the_stop() {
     let mut server = quick().start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -223,7 +223,7 @@ fn a_request_under_way_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_start_with_code_1() {
+fn a_used_port_is_an_error_with_exit_code_1() {
     let server = Server::start();
     let port = server.address().port().to_string();
     let output = server

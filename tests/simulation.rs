@@ -1,9 +1,9 @@
-//! Random operations of many clients on a hub without sockets, on a clock of its own, against a
-//! model that is too simple to be wrong: lists that are searched from end to end.
+//! Random operations of many clients on a hub without sockets, with a simulated clock, compared with
+//! a simple model: lists that are searched linearly.
 //!
-//! After every operation each client must have been sent exactly what the model expects, in that
-//! order, and the API must count what the model counts. `SIM_SEED=7 cargo test simulation` plays
-//! one seed again; `SIM_SEEDS=5000` plays that many.
+//! After every operation each client must have received exactly the messages of the model, in order,
+//! and the API must report the counts of the model. `SIM_SEED=7 cargo test simulation` runs one seed
+//! again; `SIM_SEEDS=5000` runs that many.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;

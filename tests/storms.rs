@@ -1,6 +1,6 @@
-//! Many at once: clients that come and go by the thousand, or say the same thing all the time.
-//! What it costs is measured by `cargo bench -- storms`; here it must only be over in the end, with
-//! nothing left behind and nobody else harmed.
+//! Bursts: thousands of clients that connect and disconnect, or send the same message all the time.
+//! `cargo bench -- storms` measures the cost; here the server must recover, with no state left and no
+//! harm to other clients.
 
 use crate::support::{APP, Client, DEADLINE, Http, Server, Setup, frame, signed};
 use serde_json::json;

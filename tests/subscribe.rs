@@ -1,4 +1,4 @@
-//! Subscribing and unsubscribing: who may, what is answered, and what a bad message is told.
+//! Subscribing and unsubscribing: permissions, responses, and errors for invalid messages.
 
 use crate::support::{APP, App, Client, Server, Setup, channel_auth, hmac_hex};
 use serde_json::{Value, json};

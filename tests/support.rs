@@ -1,8 +1,8 @@
-//! What every test here stands on: the real server as a child process, a WebSocket client, an HTTP
-//! client and the signatures of the protocol, each just big enough for the tests.
+//! The tools of the tests: the real server as a child process, a WebSocket client, an HTTP client,
+//! and the signatures of the protocol.
 //!
-//! Nothing in it sleeps. A test waits for an event; [`DEADLINE`] only bounds how long a failure
-//! takes. That something does *not* arrive is shown by a barrier: see `Client::nothing`.
+//! Tests wait for events instead of sleeping; [`DEADLINE`] only limits the time of a failure. To show
+//! that a message does *not* arrive, a test sends a barrier: see `Client::nothing`.
 
 mod http;
 mod json;
@@ -20,5 +20,5 @@ pub use wait::logged;
 pub use wait::until;
 pub use websocket::{Client, Got, HANDSHAKE, frame};
 
-/// How long any one thing may take before the test that waits for it fails.
+/// The longest time to wait for an event before a test fails.
 pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! The server under systemd: what it says of itself, and the sockets it is handed. systemd's part
-//! is played by the test, by the rules of `sd_notify(3)` and `sd_listen_fds(3)`.
+//! The server under systemd: notifications and socket activation. The test plays the part of systemd,
+//! following `sd_notify(3)` and `sd_listen_fds(3)`.
 
 use crate::support::{DEADLINE, Setup};
 use std::io::{BufRead, BufReader, Read, Write};

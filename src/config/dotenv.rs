@@ -163,12 +163,12 @@ fn value(source: &str) -> Result<Raw, &'static str> {
         Some('\'') => single_quoted(first, &mut raw)?,
         _ => unquoted(first, &mut raw),
     }
-    let behind = &source[raw.length..];
-    let behind = &behind[..behind.find('\n').unwrap_or(behind.len())];
-    if !is_blank_or_comment(behind) {
+    let after = &source[raw.length..];
+    let after = &after[..after.find('\n').unwrap_or(after.len())];
+    if !is_blank_or_comment(after) {
         return Err("unexpected text after the value; put a value with spaces in double quotes");
     }
-    raw.length += behind.len();
+    raw.length += after.len();
     Ok(raw)
 }
 
@@ -332,9 +332,9 @@ mod tests {
                 "unexpected text after the value; put a value with spaces in double quotes",
             ),
         ];
-        for (text, line, told) in faults {
-            assert_eq!(reason(text), (line, told), "{text:?}");
-            assert!(!told.contains("secret"));
+        for (text, line, message) in faults {
+            assert_eq!(reason(text), (line, message), "{text:?}");
+            assert!(!message.contains("secret"));
         }
     }
 

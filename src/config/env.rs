@@ -172,8 +172,8 @@ mod tests {
     fn a_syntax_error_names_file_and_line() {
         let mut environment = Environment::new(process(&[])).unwrap();
         let refused = environment.add_file(Path::new("a/.env"), b"X=1\nY='abc");
-        let told = refused.unwrap_err().to_string();
-        assert_eq!(told, "a/.env:2: missing closing single quote");
+        let message = refused.unwrap_err().to_string();
+        assert_eq!(message, "a/.env:2: missing closing single quote");
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let bytes = || OsString::from_vec(vec![0xff]);
         assert!(Environment::new([("LANG".into(), bytes()), (bytes(), "x".into())]).is_ok());
         let refused = Environment::new([("REVERB_APP_SECRET".into(), bytes())]);
-        let told = refused.err().unwrap().to_string();
-        assert_eq!(told, "environment: REVERB_APP_SECRET: is not UTF-8");
+        let message = refused.err().unwrap().to_string();
+        assert_eq!(message, "environment: REVERB_APP_SECRET: is not UTF-8");
     }
 }

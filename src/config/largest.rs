@@ -61,9 +61,9 @@ mod tests {
         config.limits.redis_reply_bytes = 181_919;
         assert_eq!(check(&config), Ok(()), "there is one node");
         config.server.scaling.enabled = true;
-        let told = check(&config).unwrap_err().to_string();
+        let message = check(&config).unwrap_err().to_string();
         assert_eq!(
-            told,
+            message,
             "configuration: servers.reverb.limits.redis_reply_bytes: is 181919, but \
              max_request_size allows messages of 181920 bytes between nodes: raise it \
              (REVERB_LIMIT_REDIS_REPLY_BYTES), or lower max_request_size"

@@ -32,9 +32,9 @@ macro_rules! limit_kinds {
 
 limit_kinds! {
     Connections "limits.connections"
-        "connected when the server was full and was told to retry";
+        "connected when the server was full and was asked to retry";
     ConnectionsPerAddress "limits.connections_per_address"
-        "has too many connections and was told to retry";
+        "has too many connections and was asked to retry";
     AppConnections "max_connections"
         "connected when its app was full and was rejected";
     RequestTimeout "limits.request_timeout_ms"

@@ -286,22 +286,22 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
         if !is_name || name.strip_prefix("*.").unwrap_or(name).contains('*') {
             return Err(format!("{} is neither a host name nor *. and a host name", shown(name)));
         }
-        let told = |reason| format!("{}: {reason}", shown(name));
+        let with_name = |reason| format!("{}: {reason}", shown(name));
         let (local_cert, local_pk) = match value {
             Value::Object(pair) => {
                 if let Some(key) =
                     pair.keys().find(|k| !["local_cert", "local_pk"].contains(&&***k))
                 {
-                    return Err(told(format!("{} is not a known key", shown(key))));
+                    return Err(with_name(format!("{} is not a known key", shown(key))));
                 }
                 let certificate = pair.get("local_cert").unwrap_or(&Value::Null);
                 let key = pair.get("local_pk").filter(|key| !key.is_null()).map(path);
-                (path(certificate), key.transpose().map_err(told)?)
+                (path(certificate), key.transpose().map_err(with_name)?)
             }
             value => (path(value), None),
         };
-        let local_cert =
-            local_cert.map_err(|_| told("must be a path, or have one as local_cert".into()))?;
+        let local_cert = local_cert
+            .map_err(|_| with_name("must be a path, or have one as local_cert".into()))?;
         let name = name.to_ascii_lowercase();
         certificates.push(SniCertificate { name, local_cert, local_pk });
     }

@@ -175,16 +175,16 @@ mod tests {
         assert_eq!(path_prefix("/").unwrap(), "");
         assert_eq!(path_prefix("a/b").unwrap(), "/a/b");
         for text in ["a//b", "a?b", "a b", "é", "a#"] {
-            let told = format!("{text:?} is not a valid URL path");
-            assert_eq!(path_prefix(text).unwrap_err(), told);
+            let message = format!("{text:?} is not a valid URL path");
+            assert_eq!(path_prefix(text).unwrap_err(), message);
         }
     }
 
     #[test]
     fn an_id_or_key_that_is_invalid_in_urls_is_rejected_unquoted() {
         for wrong in ["a/b", "a b", "a?b", "ä", ""] {
-            let told = "has a character that is invalid in a URL";
-            assert_eq!(url_safe(wrong).unwrap_err(), told);
+            let message = "has a character that is invalid in a URL";
+            assert_eq!(url_safe(wrong).unwrap_err(), message);
         }
         assert_eq!(url_safe("a-B_1.2~").unwrap(), "a-B_1.2~");
     }

@@ -243,8 +243,8 @@ mod tests {
     fn errors_of_redis_are_returned_for_later() {
         let about_redis = environment("REDIS_PORT=x\nREDIS_DB=y");
         let about_redis = apply(&about_redis, &mut Config::default(), &mut Vec::new());
-        let told = about_redis.unwrap().unwrap().to_string();
-        assert_eq!(told, ".env:1: REDIS_PORT: \"x\" is not a whole number");
+        let message = about_redis.unwrap().unwrap().to_string();
+        assert_eq!(message, ".env:1: REDIS_PORT: \"x\" is not a whole number");
     }
 
     #[test]

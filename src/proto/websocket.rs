@@ -309,11 +309,15 @@ impl Partial {
 /// Turns a complete payload into an item, and makes the checks that need a complete payload.
 fn item(opcode: OpCode, payload: &[u8]) -> Result<Item<'_>, Violation> {
     match opcode {
+        OpCode::Data(Data::Text) => {
+            std::str::from_utf8(payload).map(Item::Text).map_err(|_| NOT_UTF8)
+        }
         OpCode::Data(Data::Binary) => Ok(Item::Binary(payload)),
-        OpCode::Data(_) => std::str::from_utf8(payload).map(Item::Text).map_err(|_| NOT_UTF8),
+        OpCode::Data(Data::Continue) => Err(NOTHING_TO_CONTINUE),
         OpCode::Control(Control::Ping) => Ok(Item::Ping(payload)),
+        OpCode::Control(Control::Pong) => Ok(Item::Pong),
         OpCode::Control(Control::Close) => close_item(payload),
-        OpCode::Control(_) => Ok(Item::Pong),
+        OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => Err(BAD_OPCODE),
     }
 }
 
@@ -365,11 +369,11 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
 
 /// Checks the first frame of a message.
 fn check_start(data: Data, payload_len: usize, bounds: Bounds) -> Result<(), Violation> {
-    if data == Data::Continue {
-        return Err(NOTHING_TO_CONTINUE);
-    }
-    if data == Data::Binary && !bounds.binary {
-        return Err(BINARY);
+    match data {
+        Data::Continue => return Err(NOTHING_TO_CONTINUE),
+        Data::Reserved(_) => return Err(BAD_OPCODE),
+        Data::Binary if !bounds.binary => return Err(BINARY),
+        Data::Text | Data::Binary => {}
     }
     if payload_len > bounds.message_bytes {
         return Err(TOO_BIG);

@@ -71,7 +71,7 @@ fn what_is_no_envelope_is_passed_over_with_one_line() {
 }
 
 #[test]
-fn what_redis_itself_has_no_room_for_ends_the_connection_and_nothing_else() {
+fn a_message_over_the_buffer_of_redis_costs_only_the_connection() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();

@@ -62,7 +62,7 @@ fn a_way_that_leads_nowhere_is_told_with_where_it_was_to_lead() {
 }
 
 #[test]
-fn a_way_that_cannot_be_meant_stops_the_start() {
+fn an_invalid_address_stops_the_start() {
     for (name, value, said) in [
         ("REDIS_URL", "localhost:6379", "must begin with redis://"),
         ("REDIS_URL", "redis://:hu/sh@localhost", "write @ : / ? # % as"),

@@ -1,11 +1,11 @@
-//! A tiny HTTP client: bytes go out as they are given, responses come back parsed.
+//! A minimal HTTP client: sends raw bytes, and parses responses.
 
 use super::{DEADLINE, Server, assert_same};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-/// One connection; responses are taken one after the other.
+/// A connection; responses are read in order.
 pub struct Http {
     stream: TcpStream,
     buffer: Vec<u8>,

@@ -1,10 +1,10 @@
-//! Messages compared by what they say: key order is free, and a string that holds a JSON document
-//! is compared as that document. A string stays a string, though: `"{}"` is not `{}`.
+//! Compares JSON messages by meaning: the order of keys does not matter, and a string with a JSON
+//! document is compared as a document, but only with another string: `"{}"` is not `{}`.
 
 use serde_json::Value;
 
-/// Whether both say the same. In `expected` the text `$any` stands for any value, `$number` for any
-/// number.
+/// Whether both values mean the same. In `expected`, the text `$any` matches any value and `$number`
+/// any number.
 pub fn same(got: &Value, expected: &Value) -> bool {
     match (got, expected) {
         (_, Value::String(any)) if any == "$any" => true,
@@ -24,13 +24,13 @@ pub fn same(got: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Fails with both values when they do not say the same.
+/// Panics with both values if they differ in meaning.
 #[track_caller]
 pub fn assert_same(got: &Value, expected: &Value) {
     assert!(same(got, expected), "\n     got: {got}\nexpected: {expected}");
 }
 
-/// The object or list a string holds, if it holds one.
+/// The object or list in a string, if there is one.
 fn document(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
 }

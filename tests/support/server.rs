@@ -1,5 +1,5 @@
-//! The server as a child process: started in an empty directory with an empty environment, on a
-//! port the system chooses, and ended with the test.
+//! The server as a child process: it starts in an empty directory with an empty environment on a free
+//! port, and ends with the test.
 
 use super::{DEADLINE, Http, Response, signed};
 use serde_json::{Value, json};

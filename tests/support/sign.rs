@@ -1,4 +1,4 @@
-//! The signatures of the protocol, from its text alone: none of the server's code is used.
+//! The signatures of the protocol, written from its specification without the server's code.
 
 use super::App;
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,7 +23,7 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The `auth` of a subscription; `data` is its `channel_data`, empty for none.
+/// The `auth` of a subscription; `data` is its `channel_data`, or empty.
 pub fn channel_auth(app: &App, socket_id: &str, channel: &str, data: &str) -> String {
     let mut text = format!("{socket_id}:{channel}");
     if !data.is_empty() {
@@ -33,8 +33,8 @@ pub fn channel_auth(app: &App, socket_id: &str, channel: &str, data: &str) -> St
     format!("{}:{}", app.key, hmac_hex(app.secret, &text))
 }
 
-/// The target of a signed API request. `params` are the parameters beside the signature's own, as
-/// `a=b` pairs joined with `&`, already escaped; they must not need decoding.
+/// The target of a signed API request. `params` are the further parameters, as `a=b` pairs joined with
+/// `&`; they must not need decoding.
 pub fn signed(app: &App, method: &str, path: &str, params: &str, body: &[u8]) -> String {
     let mut pairs = vec![
         format!("auth_key={}", app.key),

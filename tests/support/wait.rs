@@ -1,4 +1,4 @@
-//! Waiting for what no event tells of.
+//! Waits for conditions without an event, by polling.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use super::DEADLINE;
 #[cfg(any(feature = "redis", feature = "tls"))]
 use super::Server;
 
-/// Waits until something is so that no event tells of.
+/// Waits until a condition is true.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < DEADLINE, "never: {what}");
+    while !condition() {
+        assert!(begin.elapsed() < DEADLINE, "timed out: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[cfg(any(feature = "redis", feature = "tls"))]
-/// Waits until the server has logged a line with all of these in it, and returns it.
+/// Waits until the server has logged a line with all these parts, and returns it.
 #[track_caller]
 pub fn logged(server: &Server, parts: &[&str]) -> String {
     let mut found = None;

@@ -1,4 +1,4 @@
-//! A tiny WebSocket client. It can say anything, also what no client should.
+//! A minimal WebSocket client, which can also send invalid frames and messages.
 
 use super::http::read;
 use super::{APP, Http, Response, Server, assert_same, channel_auth};

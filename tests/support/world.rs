@@ -1,7 +1,7 @@
-//! A hub without sockets, and what clients and publishers say to it: for those who count what the
-//! hub does with it. Nothing here asserts anything of the protocol.
+//! A hub without sockets with clients and publishers, for tests and benchmarks that count
+//! allocations and instructions. The protocol is tested elsewhere.
 
-#![allow(dead_code, reason = "each of those who count needs a part of it")]
+#![allow(dead_code, reason = "each test and benchmark uses a part of it")]
 
 use std::net::IpAddr;
 
@@ -9,13 +9,13 @@ use reverb::config::{App, Config, Limits};
 use reverb::hub::{ConnId, Hub, IoAction, Now};
 use reverb::proto::auth::{Signer, md5_hex};
 
-/// A hub with one app, whose owner keeps 16 bytes of a connection, as the loop does.
+/// A hub with one app. Each connection has 16 bytes of user data, as in the event loop.
 pub struct World {
     pub hub: Hub<[u64; 2]>,
     pub now: Now,
 }
 
-/// The time at which a world begins.
+/// The initial time.
 pub const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
 const UPGRADE: &[u8] = b"GET /app/key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -26,7 +26,7 @@ impl World {
         World::with(|_| {})
     }
 
-    /// The same with other limits.
+    /// A world with other limits.
     pub fn with(set: impl FnOnce(&mut Limits)) -> Self {
         let mut app = App::new("1", "key", "secret");
         app.client_events_on_public_channels = true;
@@ -42,7 +42,7 @@ impl World {
         self.hub.open([0; 2], None, self.now)
     }
 
-    /// A connection from this address that has asked for a WebSocket.
+    /// A connection from this address after a WebSocket handshake.
     pub fn open_from(&mut self, address: IpAddr) -> ConnId {
         let id = self.hub.open([0; 2], Some(address), self.now);
         self.hub.receive(id, &mut UPGRADE.to_vec(), self.now);

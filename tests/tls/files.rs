@@ -144,7 +144,7 @@ fn a_fault_of_an_authority_is_told_with_its_file() {
 }
 
 #[test]
-fn an_option_without_effect_is_told() {
+fn an_option_without_effect_is_an_error() {
     let folder = Folder::new();
     for (key, value, fault) in [
         ("peer_name", json!("a"), "has no effect: it is the name that a client expects"),

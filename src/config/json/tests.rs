@@ -151,8 +151,8 @@ fn an_unknown_key_gets_a_suggestion() {
         ),
         (json!({"a\nb": 1}), "f: a\\nb: is not a known key"),
     ];
-    for (tree, told) in known {
-        assert_eq!(refused(tree), told);
+    for (tree, message) in known {
+        assert_eq!(refused(tree), message);
     }
 }
 
@@ -187,8 +187,8 @@ fn an_invalid_value_is_named_by_its_path() {
         ),
         (json!({"apps": {"provider": 1}}), "f: apps.provider: must be text"),
     ];
-    for (tree, told) in wrong {
-        assert_eq!(refused(tree), told);
+    for (tree, message) in wrong {
+        assert_eq!(refused(tree), message);
     }
 }
 
@@ -199,17 +199,17 @@ fn an_app_needs_all_its_credentials() {
         ("key", json!({"app_id": "1", "key": null, "secret": "hush"})),
         ("secret", json!({"app_id": "1", "key": "k", "secret": ""})),
     ] {
-        let told = refused(with_apps(json!([without])));
-        assert_eq!(told, format!("f: apps.apps[0].{key}: is missing"));
+        let message = refused(with_apps(json!([without])));
+        assert_eq!(message, format!("f: apps.apps[0].{key}: is missing"));
     }
 }
 
 #[test]
 fn no_two_apps_share_an_id_or_a_key() {
-    let told = refused(with_apps(json!([app("1", "a"), app("2", "b"), app("1", "c")])));
-    assert_eq!(told, "f: apps.apps[2].app_id: is the same as in apps.apps[0]");
-    let told = refused(with_apps(json!([app("1", "a"), app("2", "a")])));
-    assert_eq!(told, "f: apps.apps[1].key: is the same as in apps.apps[0]");
+    let message = refused(with_apps(json!([app("1", "a"), app("2", "b"), app("1", "c")])));
+    assert_eq!(message, "f: apps.apps[2].app_id: is the same as in apps.apps[0]");
+    let message = refused(with_apps(json!([app("1", "a"), app("2", "a")])));
+    assert_eq!(message, "f: apps.apps[1].key: is the same as in apps.apps[0]");
 }
 
 #[test]
@@ -224,10 +224,13 @@ fn tls_options_are_read_and_errors_name_their_path() {
         warnings,
         [format!("{place}.ciphers: names unsupported cipher suites: \"RC4-SHA\"")]
     );
-    let told = refused(tls(json!({"local_crt": "c"})));
-    assert_eq!(told, format!("{place}.local_crt: is not a known key; did you mean local_cert?"));
-    let told = refused(tls(json!({"crypto_method": 16})));
-    assert!(told.starts_with(&format!("{place}: leave no supported version of TLS")), "{told}");
+    let message = refused(tls(json!({"local_crt": "c"})));
+    assert_eq!(message, format!("{place}.local_crt: is not a known key; did you mean local_cert?"));
+    let message = refused(tls(json!({"crypto_method": 16})));
+    assert!(
+        message.starts_with(&format!("{place}: leave no supported version of TLS")),
+        "{message}"
+    );
     assert_eq!(refused(tls(json!("c"))), format!("{place}: must be an object"));
 }
 
@@ -272,7 +275,7 @@ fn no_error_shows_a_secret() {
     ];
     trees.push(json!({"apps": {"apps": [{"secret": "hush", "sekret": "hush"}]}}));
     for tree in trees {
-        let told = refused(tree);
-        assert!(!told.contains("hush"), "{told}");
+        let message = refused(tree);
+        assert!(!message.contains("hush"), "{message}");
     }
 }

@@ -31,8 +31,8 @@ impl Dir {
     }
 
     fn refused(&self, sources: &Sources, process: &[(&str, &str)]) -> String {
-        let told = load(sources, variables(process)).unwrap_err().to_string();
-        told.replace(&format!("{}/", self.0.display()), "")
+        let message = load(sources, variables(process)).unwrap_err().to_string();
+        message.replace(&format!("{}/", self.0.display()), "")
     }
 }
 
@@ -59,16 +59,16 @@ fn without_any_source_the_app_is_generated_and_local() {
 #[test]
 fn a_generated_app_is_served_on_loopback_only() {
     let dir = Dir::new(&[("reverb.json", r#"{"servers":{"reverb":{"host":"10.0.0.1"}}}"#)]);
-    let told = "no app for 10.0.0.1: set REVERB_APP_ID, REVERB_APP_KEY and \
+    let message = "no app for 10.0.0.1: set REVERB_APP_ID, REVERB_APP_KEY and \
                 REVERB_APP_SECRET (`reverb install` does); without them the server listens \
                 on 127.0.0.1 only";
-    assert_eq!(dir.refused(&dir.sources(), &[]), format!("configuration: {told}"));
+    assert_eq!(dir.refused(&dir.sources(), &[]), format!("configuration: {message}"));
     let dir = Dir::new(&[]);
-    let told = dir.refused(&dir.sources(), &[("REVERB_SERVER_HOST", "0.0.0.0")]);
-    assert!(told.starts_with("configuration: no app for 0.0.0.0: "), "{told}");
+    let message = dir.refused(&dir.sources(), &[("REVERB_SERVER_HOST", "0.0.0.0")]);
+    assert!(message.starts_with("configuration: no app for 0.0.0.0: "), "{message}");
     let sources = Sources { host: Some("example.com".into()), ..dir.sources() };
-    let told = dir.refused(&sources, &[]);
-    assert!(told.starts_with("configuration: no app for example.com: "), "{told}");
+    let message = dir.refused(&sources, &[]);
+    assert!(message.starts_with("configuration: no app for example.com: "), "{message}");
     for host in ["127.0.0.2", "::1", "[::1]", "localhost"] {
         let sources = Sources { host: Some(host.into()), ..dir.sources() };
         assert!(load(&sources, []).unwrap().generated_app, "{host}");
@@ -125,11 +125,11 @@ fn the_apps_of_the_file_are_all_apps() {
 fn a_file_named_by_a_flag_must_exist() {
     let dir = Dir::new(&[(".env", CREDENTIALS)]);
     let sources = Sources { config_file: Some("no.json".into()), ..dir.sources() };
-    let told = "no.json: cannot be read: No such file or directory (os error 2)";
-    assert_eq!(dir.refused(&sources, &[]), told);
+    let message = "no.json: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(dir.refused(&sources, &[]), message);
     let sources = Sources { env_file: Some("no.env".into()), ..dir.sources() };
-    let told = "no.env: cannot be read: No such file or directory (os error 2)";
-    assert_eq!(dir.refused(&sources, &[]), told);
+    let message = "no.env: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(dir.refused(&sources, &[]), message);
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn redis_matters_only_with_scaling() {
     assert!(!Dir::new(&[(".env", env.as_str())]).load(&[]).generated_app);
     let file = r#"{"servers":{"reverb":{"scaling":{"enabled":true}}}}"#;
     let dir = Dir::new(&[(".env", env.as_str()), ("reverb.json", file)]);
-    let told = dir.refused(&dir.sources(), &[]);
-    assert_eq!(told, ".env:4: REDIS_PORT: \"x\" is not a whole number");
+    let message = dir.refused(&dir.sources(), &[]);
+    assert_eq!(message, ".env:4: REDIS_PORT: \"x\" is not a whole number");
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn faults_of_the_files_come_through() {
     let dir = Dir::new(&[(".env", "A='b")]);
     assert_eq!(dir.refused(&dir.sources(), &[]), ".env:1: missing closing single quote");
     let dir = Dir::new(&[("reverb.json", "{")]);
-    let told = dir.refused(&dir.sources(), &[]);
-    assert_eq!(told, "reverb.json:1:1: EOF while parsing an object");
+    let message = dir.refused(&dir.sources(), &[]);
+    assert_eq!(message, "reverb.json:1:1: EOF while parsing an object");
     let dir = Dir::new(&[]);
     std::fs::write(dir.0.join("reverb.json"), [0xff]).unwrap();
     assert_eq!(dir.refused(&dir.sources(), &[]), "reverb.json: is not UTF-8");

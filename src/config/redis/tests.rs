@@ -132,11 +132,11 @@ fn the_scheme_may_stand_alone() {
     assert_eq!(of("unix", "/r.sock"), Ok(false));
     // The scheme of the host takes precedence.
     assert_eq!(of("tcp", "tls://h"), Ok(true));
-    let told = of("tls", "/r.sock").unwrap_err().to_string();
+    let message = of("tls", "/r.sock").unwrap_err().to_string();
     let place = "configuration: servers.reverb.scaling.server.";
-    assert_eq!(told, format!("{place}host: is a Unix socket, which does not support TLS"));
-    let told = of("http", "h").unwrap_err().to_string();
-    assert_eq!(told, format!("{place}scheme: must be one of tcp, redis, tls, rediss, unix"));
+    assert_eq!(message, format!("{place}host: is a Unix socket, which does not support TLS"));
+    let message = of("http", "h").unwrap_err().to_string();
+    assert_eq!(message, format!("{place}scheme: must be one of tcp, redis, tls, rediss, unix"));
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn invalid_values_are_rejected_and_never_quoted() {
         ("unix:r.sock", "must have the path of a Unix socket: unix:/run/redis.sock"),
         ("unix://host/r.sock", "must have the path of a Unix socket: unix:/run/redis.sock"),
     ] {
-        let told = url(text).unwrap_err();
-        assert_eq!(told.split(ESCAPED).next(), Some(reason), "{text}");
+        let message = url(text).unwrap_err();
+        assert_eq!(message.split(ESCAPED).next(), Some(reason), "{text}");
         let scaling = Scaling { url: Some(text.into()), ..Scaling::default() };
-        let told = RedisTarget::of(&scaling).unwrap_err().to_string();
-        assert!(!told.contains("hem"), "{told}");
+        let message = RedisTarget::of(&scaling).unwrap_err().to_string();
+        assert!(!message.contains("hem"), "{message}");
     }
     for text in ["h:6379", "a b", "", "u@h", "[::1]:5", "h/1"] {
         assert_eq!(host(text), Err(WRONG_HOST.to_owned()), "{text}");

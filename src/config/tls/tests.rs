@@ -20,16 +20,16 @@ fn options_that_are_null_or_empty_are_ignored() {
         let options = names.clone().map(|name| ((*name).to_owned(), empty.clone())).collect();
         assert_eq!(read(Value::Object(options)), Ok(Tls::default()));
     }
-    let told = read(json!({"local_crt": null})).unwrap_err();
-    assert_eq!(told, "local_crt: is not a known key; did you mean local_cert?");
+    let message = read(json!({"local_crt": null})).unwrap_err();
+    assert_eq!(message, "local_crt: is not a known key; did you mean local_cert?");
 }
 
 #[test]
 fn each_option_without_effect_has_a_reason() {
     for (name, reason) in MEANINGLESS {
         for value in [json!(true), json!(false), json!("a"), json!([1])] {
-            let told = read(json!({*name: value})).unwrap_err();
-            assert_eq!(told, format!("{name}: has no effect: {reason}"));
+            let message = read(json!({*name: value})).unwrap_err();
+            assert_eq!(message, format!("{name}: has no effect: {reason}"));
         }
     }
 }
@@ -38,8 +38,8 @@ fn each_option_without_effect_has_a_reason() {
 fn values_of_a_wrong_type_are_rejected() {
     for key in KEYS {
         for value in [json!({"a": {}}), json!([[]]), json!(1.5)] {
-            let told = read(json!({*key: value})).unwrap_err();
-            assert!(told.starts_with(&format!("{key}: ")), "{told}");
+            let message = read(json!({*key: value})).unwrap_err();
+            assert!(message.starts_with(&format!("{key}: ")), "{message}");
         }
     }
 }
@@ -68,15 +68,15 @@ fn versions_are_what_all_options_allow() {
         json!({"min_proto_version": 64, "crypto_method": 32}),
         json!({"max_proto_version": 32, "ciphers": "TLS_AES_128_GCM_SHA256"}),
     ] {
-        let told = read(options.clone()).unwrap_err();
-        assert!(told.starts_with(": leave no supported version"), "{options}: {told}");
+        let message = read(options.clone()).unwrap_err();
+        assert!(message.starts_with(": leave no supported version"), "{options}: {message}");
     }
     for wrong in [json!(0), json!(1), json!(65), json!(128), json!(-2), json!("TLSv1_2_CLIENT")] {
-        let told = read(json!({"crypto_method": wrong})).unwrap_err();
-        assert!(told.contains("is not one of PHP's methods for servers"), "{told}");
+        let message = read(json!({"crypto_method": wrong})).unwrap_err();
+        assert!(message.contains("is not one of PHP's methods for servers"), "{message}");
     }
-    let told = read(json!({"min_proto_version": 96})).unwrap_err();
-    assert_eq!(told, "min_proto_version: must be one version: 32 is TLS 1.2, 64 is TLS 1.3");
+    let message = read(json!({"min_proto_version": 96})).unwrap_err();
+    assert_eq!(message, "min_proto_version: must be one version: 32 is TLS 1.2, 64 is TLS 1.3");
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn suites_have_two_names_and_keep_their_order() {
     }
     let rest = read(json!({"ciphers": "HIGH:!ECDHE-RSA-AES128-GCM-SHA256:!MD5"})).unwrap();
     assert_eq!(rest.ciphers.len(), CIPHERS.len() - 1);
-    let told = read(json!({"ciphers": "!MD5:RC4-SHA"})).unwrap_err();
+    let message = read(json!({"ciphers": "!MD5:RC4-SHA"})).unwrap_err();
     assert!(
-        told.starts_with("ciphers: has no supported cipher suite; supported are TLS_AES_256"),
-        "{told}"
+        message.starts_with("ciphers: has no supported cipher suite; supported are TLS_AES_256"),
+        "{message}"
     );
 }
 
@@ -115,8 +115,8 @@ fn names_of_certificates_are_validated() {
         ("a", json!({"local_cert": "/a", "passphrase": "hush"}), "\"passphrase\" is not a known"),
         ("a", json!({"local_cert": "/a", "local_pk": 1}), "must be the path of a file"),
     ] {
-        let told = read(json!({"SNI_server_certs": {name: value}})).unwrap_err();
-        assert!(told.contains(fault) && !told.contains("hush"), "{told}");
+        let message = read(json!({"SNI_server_certs": {name: value}})).unwrap_err();
+        assert!(message.contains(fault) && !message.contains("hush"), "{message}");
     }
 }
 

@@ -52,19 +52,19 @@ impl Extent {
     /// Reads `bytes`. Returns how many of them belong to this value, and whether it is complete.
     pub(super) fn follow(&mut self, bytes: &[u8], max: u64) -> Result<(usize, bool), Malformed> {
         let mut rest = bytes;
-        while let Some((&first, behind)) = rest.split_first() {
+        while let Some((&first, others)) = rest.split_first() {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
                     // After an error no value is expected: any further byte is an error as well.
                     self.values = self.values.checked_sub(1).ok_or(Malformed)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
-                    (self.bytes, rest) = (self.bytes + 1, behind);
+                    (self.bytes, rest) = (self.bytes + 1, others);
                     continue;
                 }
                 At::Line { kind, digits, ends } => {
                     let is_end = std::mem::replace(ends, first == b'\r') && first == b'\n';
-                    (self.bytes, rest) = (self.bytes + 1, behind);
+                    (self.bytes, rest) = (self.bytes + 1, others);
                     if !is_end {
                         // A longer line is no number, or one with too much space around it.
                         if digits.len() < DIGITS_MAX {
