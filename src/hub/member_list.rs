@@ -65,11 +65,11 @@ impl MemberList {
         let (mut firsts, mut encoded_bytes, mut place) = (Vec::new(), 0, 0);
         while let Some((first, ..)) = after(place).next() {
             let is_first = firsts.is_empty();
-            let kept = self.segments.get(&first).filter(|segment| {
+            let existing = self.segments.get(&first).filter(|segment| {
                 let is_synced = segment.is_closed || after(segment.last + 1).next().is_none();
                 segment.is_first == is_first && is_synced
             });
-            let last = match kept {
+            let last = match existing {
                 Some(segment) => segment.last,
                 None => {
                     let segment = self.encode(first, is_first, after(first));
@@ -96,8 +96,8 @@ impl MemberList {
         is_first: bool,
         users: impl Iterator<Item = User<'a>>,
     ) -> Segment {
-        let next_kept = self.segments.range(first + 1..).find(|(_, segment)| segment.is_closed);
-        let end = next_kept.map_or(u64::MAX, |(next, _)| *next);
+        let next_closed = self.segments.range(first + 1..).find(|(_, segment)| segment.is_closed);
+        let end = next_closed.map_or(u64::MAX, |(next, _)| *next);
         let (mut ids, mut infos, mut quoted) = (String::new(), String::new(), String::new());
         let (mut last, mut is_closed) = (first, false);
         for (n, (place, id, info)) in users.enumerate() {

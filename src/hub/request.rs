@@ -32,7 +32,7 @@ impl<T> Hub<T> {
             false => bytes,
         };
         let mut at = 0;
-        let mut kept = input.len();
+        let mut keep_end = input.len();
         request.is_held = !self.api().continue_listing(id, &mut request, now);
         while !request.is_held && at < input.len() && input.len() - at >= request.needed {
             if self.connections.must_wait(id, now) {
@@ -52,7 +52,7 @@ impl<T> Hub<T> {
                     self.connections.wait_for_reader(id, &mut request, now);
                 }
                 Step::Partial(len) => {
-                    kept = at + len;
+                    keep_end = at + len;
                     break;
                 }
                 Step::Served(len) => {
@@ -72,11 +72,11 @@ impl<T> Hub<T> {
         }
         request.buffer = match buffered {
             true => {
-                buffer.truncate(kept);
+                buffer.truncate(keep_end);
                 buffer.drain(..at);
                 buffer
             }
-            false => input[at..kept].to_vec(),
+            false => input[at..keep_end].to_vec(),
         };
         self.connections.store_request(id, request, now);
     }

@@ -147,19 +147,19 @@ impl PubSub {
         connections: &mut Connections<T>,
         id: ConnId,
         app: u32,
-        stays: &[String],
+        remaining: &[String],
         now: Now,
     ) {
         let Some(subscriber) = connections.subscriber(id) else {
             return;
         };
-        let stays: BTreeSet<&str> = stays.iter().map(String::as_str).collect();
+        let remaining: BTreeSet<&str> = remaining.iter().map(String::as_str).collect();
         let channels = &self.apps[app].channels;
         let places =
             subscriber.memberships.iter().map(|membership| membership.channel).filter(|&place| {
                 let name = channels.get(place as usize).map(|channel| &*channel.name);
                 let watched = name.and_then(|name| name.strip_prefix(WATCHING));
-                watched.is_some_and(|user| !stays.contains(user))
+                watched.is_some_and(|user| !remaining.contains(user))
             });
         for place in places.collect::<Vec<u32>>() {
             let subscriber = connections.subscriber_mut(id);

@@ -32,14 +32,14 @@ impl Staggered {
         }
         self.next_ms = now_ms + STEP_MS;
         let elapsed_ms = now_ms.saturating_sub(self.started_ms);
-        let still = match window_ms.saturating_sub(elapsed_ms) {
+        let remaining = match window_ms.saturating_sub(elapsed_ms) {
             0 => 0,
             // Spreading a few connections has no benefit.
             _ if self.is_at_once() => 0,
             left_ms => (self.total as u64 * left_ms / window_ms) as usize,
         };
-        let now_many = self.left.len().saturating_sub(still);
-        self.left.by_ref().take(now_many).collect()
+        let due_count = self.left.len().saturating_sub(remaining);
+        self.left.by_ref().take(due_count).collect()
     }
 
     /// Whether there were so few connections that all are due in the first step.

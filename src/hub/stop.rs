@@ -21,16 +21,16 @@ impl<T> Hub<T> {
     /// which makes them reconnect a second later, and HTTP responses have `Connection: close`.
     pub fn drain(&mut self, now: Now) {
         if self.connections.drain.as_ref().is_none_or(|drain| drain.is_partial) {
-            self.begin_to_drain(self.connections.ids(), false, now);
+            self.begin_drain(self.connections.ids(), false, now);
         }
     }
 
     /// Begins to close these connections, which cannot be kept; all others stay open.
     pub fn drain_some(&mut self, ids: Vec<ConnId>, now: Now) {
-        self.begin_to_drain(ids, true, now);
+        self.begin_drain(ids, true, now);
     }
 
-    fn begin_to_drain(&mut self, ids: Vec<ConnId>, is_partial: bool, now: Now) {
+    fn begin_drain(&mut self, ids: Vec<ConnId>, is_partial: bool, now: Now) {
         let deferred =
             self.connections.drain.take().map(|before| before.deferred).unwrap_or_default();
         let closing = HashSet::with_hasher(*self.pubsub.by_id.hasher());

@@ -37,16 +37,16 @@ impl PubSub {
         let member = self.authorize(connections, id, kind, &request)?;
         let place = self.apps[app].place(&request.channel);
         let membership = place.and_then(|place| connections.membership(id, place));
-        let stays = membership
+        let is_unchanged = membership
             .is_some_and(|membership| membership.user == member.as_ref().map(|m| m.id.clone()));
-        if !stays {
+        if !is_unchanged {
             self.check_room(connections, id, app, place, member.as_ref(), &request.channel)?;
             // A connection that is a member as another user first leaves as that user.
             self.leave(connections, id, app, &request.channel, now);
             self.join(connections, id, app, &request.channel, kind, member.as_ref());
         }
         self.confirm_subscription(connections, id, app, &request.channel, kind, now);
-        if !stays {
+        if !is_unchanged {
             self.send_count(connections, app, &request.channel, now);
         }
         Ok(())

@@ -207,8 +207,8 @@ impl Bus {
         self.counters.dropped += dropped;
         if dropped > 0 && self.drops.admit(now_ms).is_some() {
             log::warn!(
-                "messages for other nodes exceed the queue or are too old; dropping the oldest, {} \
-                 envelopes since the start (limits.bus_queue_bytes, REDIS_TIMEOUT)",
+                "messages for other nodes exceed the queue or are too old: {} envelopes dropped \
+                 since the start, the oldest first; raise limits.bus_queue_bytes or REDIS_TIMEOUT",
                 self.counters.dropped
             );
         }

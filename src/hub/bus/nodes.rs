@@ -119,18 +119,17 @@ impl Node {
     pub(in crate::hub) fn request_retransmission(&mut self, end: u64, now_ms: u64) {
         let Some(from) = self.next else { return };
         match &mut self.missing_range {
-            Some(missing_range) if from < missing_range.end && missing_range.from == from => {
-                if now_ms < missing_range.since_ms + missing_range.wait_ms {
+            Some(range) if from < range.end && range.from == from => {
+                if now_ms < range.since_ms + range.wait_ms {
                     return;
                 }
-                (missing_range.since_ms, missing_range.wait_ms) =
-                    (now_ms, RETRANSMIT_PAUSE_MAX_MS.min(2 * missing_range.wait_ms));
+                (range.since_ms, range.wait_ms) =
+                    (now_ms, RETRANSMIT_PAUSE_MAX_MS.min(2 * range.wait_ms));
                 self.requests.retransmission = true;
             }
             // The retransmission makes progress.
-            Some(missing_range) if from < missing_range.end => {
-                (missing_range.from, missing_range.since_ms, missing_range.wait_ms) =
-                    (from, now_ms, RETRANSMIT_PAUSE_MS);
+            Some(range) if from < range.end => {
+                (range.from, range.since_ms, range.wait_ms) = (from, now_ms, RETRANSMIT_PAUSE_MS);
             }
             _ => {
                 let (since_ms, wait_ms) = (now_ms, RETRANSMIT_PAUSE_MS);

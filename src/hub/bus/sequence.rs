@@ -120,17 +120,17 @@ impl Bus {
         }
     }
 
-    /// Handles a heartbeat. The node still has its envelopes from `first` on; `left` are those that
-    /// it has queued and not written.
+    /// Handles a heartbeat. The node still has its envelopes from `first` on; `unwritten`
+    /// are those that it has queued and not written yet.
     pub(in crate::hub) fn receive_alive(
         &mut self,
         at: usize,
         first: u64,
-        left: Range<u64>,
+        unwritten: Range<u64>,
         up_ms: u64,
         now_ms: u64,
     ) {
-        let next = left.start;
+        let next = unwritten.start;
         let (age_ms, lease_ms) = (now_ms - self.started_ms, self.lease_ms);
         let Some(node) = self.nodes.get(at) else { return };
         let id = node.id;
@@ -141,7 +141,7 @@ impl Bus {
             node.next = Some(first);
         }
         // Envelopes beyond the end were not sent by the node itself.
-        let was_forged = node.has_regressed(left.end, now_ms, lease_ms);
+        let was_forged = node.has_regressed(unwritten.end, now_ms, lease_ms);
         if was_forged {
             node.next = Some(next);
         }

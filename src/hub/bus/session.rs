@@ -211,7 +211,8 @@ impl RedisSession {
                 Some(since_ms + self.limits.connect_ms)
             }
             State::Up => {
-                let reply_ms = self.unanswered.front().map(|it| it.at_ms + self.limits.reply_ms);
+                let reply_ms =
+                    self.unanswered.front().map(|command| command.at_ms + self.limits.reply_ms);
                 [reply_ms, self.echo_due_ms()].into_iter().flatten().min()
             }
         }

@@ -57,7 +57,7 @@ impl<T> Hub<T> {
                 (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
                 (Some(item), Some(_)) => self.handle_sequenced(at, item, now),
                 (Some(item), None) => self.handle_unsequenced(at, &item, now),
-                // A later release may have sent an item that is unknown to this one.
+                // A later release may have sent an item that this one does not know.
                 (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
         }

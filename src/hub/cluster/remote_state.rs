@@ -314,14 +314,14 @@ impl PubSub {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return };
         let mut change = channel.forget(at, stale_only);
-        let (mut gone, name) = (Vec::new(), Rc::clone(&channel.name));
+        let (mut absent, name) = (Vec::new(), Rc::clone(&channel.name));
         if let Some(presence) = &mut channel.presence {
             let users;
-            (users, gone) = presence.remove_node(at, stale_only);
+            (users, absent) = presence.remove_node(at, stale_only);
             change -= users as i64;
         }
         if !channel.members.is_empty() {
-            gone.into_iter().for_each(|user| self.add_leave(app, place, user));
+            absent.into_iter().for_each(|user| self.add_leave(app, place, user));
         }
         if change != 0 {
             self.count_facts(at, change);

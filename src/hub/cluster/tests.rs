@@ -138,13 +138,13 @@ fn members_of_a_silent_node_are_removed_after_the_lease() {
     cluster.settle();
     cluster.output(0, a);
     cluster.forget_connection(1);
-    let gone = cluster.nodes.remove(1);
+    let dead = cluster.nodes.remove(1);
     cluster.pass(4_000);
     assert_eq!(cluster.output(0, a), "");
     cluster.pass(2_000);
     assert_eq!(cluster.output(0, a).matches("member_removed").count(), 1);
     assert_eq!(cluster.nodes[0].hub.pubsub.apps[0].all_connections(), 1);
-    drop(gone);
+    drop(dead);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl<T> Connections<T> {
         self.drain.as_ref().is_some_and(|drain| drain.has_queued_all && drain.closing.is_empty())
     }
 
-    /// Records that a connection has closed, for [`Connections::is_drained`].
+    /// Records that a connection has closed: [`Connections::is_drained`] no longer waits for it.
     pub(in crate::hub) fn record_closed(&mut self, id: ConnId) {
         if let Some(drain) = &mut self.drain {
             drain.closing.remove(&id);

@@ -163,11 +163,11 @@ fn connections_of_a_removed_app_are_closed_and_others_stay() {
     assert!(!restored.take(ids[1]).contains("4200"));
     // Saved again: with the connection of the removed app, and without it.
     let state = save(&mut restored);
-    let mut again = restore(&restored, &config, state).unwrap();
-    again.hub.close(orphan, again.now);
-    let state = save(&mut again);
-    let again = restore(&again, &config, state).unwrap();
-    assert_eq!(again.hub.pubsub.apps.len(), 1);
+    let mut second = restore(&restored, &config, state).unwrap();
+    second.hub.close(orphan, second.now);
+    let state = save(&mut second);
+    let second = restore(&second, &config, state).unwrap();
+    assert_eq!(second.hub.pubsub.apps.len(), 1);
 }
 
 #[test]

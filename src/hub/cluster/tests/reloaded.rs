@@ -8,12 +8,12 @@ use crate::config::{App, Config};
 fn cached_events_lose_their_versions_on_another_channel_or_without_a_cluster() {
     for is_alone in [true, false] {
         let mut cluster = Cluster::new(2);
-        let elsewhere = cluster.member(1, "presence-a", "1");
-        let here = cluster.member(0, "presence-a", "2");
+        let remote = cluster.member(1, "presence-a", "1");
+        let local = cluster.member(0, "presence-a", "2");
         publish(&mut cluster, 0, "cache-a", "1");
         cluster.settle();
-        cluster.output(0, here);
-        cluster.output(1, elsewhere);
+        cluster.output(0, local);
+        cluster.output(1, remote);
         cluster.reload(0, |config| match is_alone {
             true => config.server.scaling.enabled = false,
             false => config.server.scaling.channel = "another".into(),
