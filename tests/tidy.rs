@@ -226,35 +226,6 @@ fn a_socket_does_not_know_what_it_carries() {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
-    let mut places = Vec::new();
-    for source in sources("src").iter().filter(|source| source.name != "src/net/sys/process.rs") {
-        if source.code().iter().any(|token| token == "unsafe") {
-            places.push(source.name.clone());
-        }
-    }
-    none(&places);
-}
-
-#[test]
-fn no_assertion_that_a_release_leaves_out_calls_what_may_change_something() {
-    let mut places = Vec::new();
-    for source in sources("src") {
-        let code = source.code();
-        let asserts = (0..code.len())
-            .filter(|at| code[*at].starts_with("debug_assert") && code[*at] != "debug_assertions");
-        for at in asserts {
-            let end = code[at..].iter().position(|token| token == ";").map_or(0, |len| at + len);
-            let calls = |window: &[String]| window[..2] == ["self", "."] && window[3] == "(";
-            if code[at..end].windows(4).any(calls) {
-                places.push(format!("{}: {}", source.name, code[at..end].concat()));
-            }
-        }
-    }
-    none(&places);
-}
-
-#[test]
 fn every_file_says_first_what_it_is_for() {
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {

@@ -6,6 +6,7 @@
 
 mod laravel;
 mod probe;
+mod report;
 
 use std::fs;
 use std::io::Write;
@@ -19,6 +20,7 @@ use crate::config::{self, App, Config, Loaded, RedisTarget};
 use crate::net::{self, BlockingRedis, sys};
 use laravel::Place;
 use probe::Probe;
+use report::Report;
 
 /// Runs all checks, and prints a line to `out` for each.
 ///
@@ -47,33 +49,6 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
         0 => Ok(()),
         1 => Err(Failure::at_work("1 check failed")),
         count => Err(Failure::at_work(format!("{count} checks failed"))),
-    }
-}
-
-/// Prints the results, and counts the failures.
-struct Report<'a> {
-    out: &'a mut dyn Write,
-    wrong: u32,
-}
-
-impl Report<'_> {
-    fn fine(&mut self, text: &str) {
-        self.line("ok     ", text);
-    }
-
-    /// Something that may be intended.
-    fn note(&mut self, text: &str) {
-        self.line("note   ", text);
-    }
-
-    fn wrong(&mut self, text: &str) {
-        self.wrong += 1;
-        self.line("WRONG  ", text);
-    }
-
-    /// Prints a line. A reader that closes the pipe early is no error: the exit code remains.
-    fn line(&mut self, mark: &str, text: &str) {
-        let _ = writeln!(self.out, "{mark}{text}");
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Counters {
     pub process: ProcessCounters,
     /// Close frames sent, by code.
     pub closes: CounterVec<{ CLOSE_CODES.len() }>,
-    /// Requests answered: for each route, in the order of [`routes::NAMES`], by status.
+    /// Requests answered: for each route, in the order of the table of routes, by status.
     pub requests: [CounterVec<{ ANSWERS.len() }>; routes::NAMES.len()],
     /// How long turns of the loop took.
     pub turns: Histogram,

@@ -5,7 +5,7 @@
 //! owner moves the bytes. It has no sockets, files, clock or randomness of its own, so that it can
 //! be tested, simulated and fuzzed as a value.
 //!
-//! Inside are [`connections::Connections`], which know no channel, and [`pubsub::PubSub`], which has
+//! Inside are `Connections`, which know no channel, and `PubSub`, which has
 //! no connections. The files that implement methods of [`Hub`] hand what one says to the other.
 //!
 //! # The contract

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Report;
+use super::report::Report;
 use crate::config::env::Environment;
 use crate::config::{Loaded, Server};
 
