@@ -24,7 +24,14 @@ fn it_is_short() {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for page in ["README.md", "CHANGELOG.md", "tests/README.md", ".github/CONTRIBUTING.md"] {
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "src/README.md",
+        "tests/README.md",
+        ".github/CONTRIBUTING.md",
+    ];
+    for page in pages {
         let text = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();
         let folder = Path::new(ROOT).join(page);
         for link in between(&text, "](", ')').into_iter().filter(|link| !link.contains("://")) {
@@ -83,7 +90,8 @@ fn the_command_that_runs_all_tests_is_named_and_exists() {
 fn guides_use_the_terms_of_the_field() {
     let man = fs::read_dir(Path::new(ROOT).join("man")).unwrap();
     let pages = man.map(|entry| entry.unwrap().path());
-    let guides = ["README.md", "CHANGELOG.md", "tests/README.md", ".github/SECURITY.md"];
+    let guides =
+        ["README.md", "CHANGELOG.md", "src/README.md", "tests/README.md", ".github/SECURITY.md"];
     for path in guides.iter().map(|guide| Path::new(ROOT).join(guide)).chain(pages) {
         let text = fs::read_to_string(&path).unwrap().to_lowercase();
         let mut words = text.split(|c: char| !c.is_alphabetic());
