@@ -1,4 +1,5 @@
-//! Medians and Markdown. Whether a target was met is said, never insisted on.
+//! Medians and Markdown. A ratio is the median of the ratios of pairs: two values measured in turns.
+//! Whether a target was met is printed; a missed target fails nothing.
 
 use std::fmt::Write;
 
@@ -57,7 +58,9 @@ impl Table {
         if !self.lines.is_empty() {
             return text;
         }
-        text.push_str("| | measured | compared with | ratio | target | |\n");
+        text.push_str(
+            "| | measured, median | compared with, median | median ratio of pairs | target | |\n",
+        );
         text.push_str("|---|---:|---:|---:|---:|---|\n");
         for Row { what, ours, reference, target } in &self.rows {
             let (judged, compared, ratio) = match reference.is_empty() {
