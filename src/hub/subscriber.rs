@@ -57,7 +57,7 @@ impl<T> Hub<T> {
     }
 
     fn close_on_violation(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
-        log::debug!("broken frame: {} {}", violation.code, violation.reason);
+        log::debug!("closing after an invalid frame: {} {}", violation.code, violation.reason);
         let (kind, max, unit) = match violation {
             websocket::TOO_BIG => {
                 let max = bounds.message_bytes;
@@ -79,9 +79,9 @@ impl<T> Hub<T> {
 
     fn bounds(&self, id: ConnId) -> Option<Bounds> {
         let subscriber = self.connections.get(id)?.subscriber()?;
-        let of_app = self.pubsub.apps[subscriber.app].settings.max_message_size;
-        let of_all = self.connections.limits.message_bytes as usize;
-        let message_bytes = if of_app == 0 { of_all } else { of_app.min(of_all) };
+        let app_max = self.pubsub.apps[subscriber.app].settings.max_message_size;
+        let server_max = self.connections.limits.message_bytes as usize;
+        let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };
         let (fragments, binary) = (self.connections.limits.message_fragments, self.echoes);
         Some(Bounds { message_bytes, fragments, binary })
     }

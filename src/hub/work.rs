@@ -10,7 +10,7 @@
 pub(crate) struct Work {
     /// Units since the start.
     done: u64,
-    /// `done` at the beginning of the turn, and the units the turn has.
+    /// The value of `done` at the beginning of the turn, and the budget of the turn in units.
     turn: (u64, u64),
     /// The visit of the connection whose input is being handled, if any.
     visit: Option<Visit>,
@@ -102,13 +102,14 @@ impl Work {
         self.turn.1 / LIGHT_VISITS
     }
 
-    /// The value of [`Work::done`] at which work that is not client input stops, if it starts now:
-    /// after a quarter of a turn. Due connections and messages from other nodes each get as much.
+    /// Work that is not client input (due connections, messages from other nodes) may use a quarter
+    /// of a turn each. Returns the value of [`Work::done`] at which it must stop if it starts now.
     pub(crate) fn side_work_end(&self) -> u64 {
         self.done.saturating_add(self.turn.1 / 4)
     }
 
-    /// Whether a turn has ever begun: if so, a later turn continues what this one leaves.
+    /// Whether a turn has ever begun. If so, work that is left is continued in a later turn;
+    /// otherwise all work must be done at once.
     pub(crate) fn has_turns(&self) -> bool {
         self.turn.1 < u64::MAX
     }

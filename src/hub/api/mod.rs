@@ -42,9 +42,9 @@ impl From<Response> for Answer {
 
 /// A request whose head was checked.
 enum Call<'a> {
-    /// A request that is answered without an app.
+    /// A request that needs no app, with its response.
     Answered(Response),
-    /// A request that an app has signed.
+    /// A request with a valid signature of an app.
     OfApp {
         app: u32,
         route: Route,
@@ -55,7 +55,7 @@ enum Call<'a> {
 }
 
 impl<T> Api<'_, T> {
-    /// Handles a request that is no handshake.
+    /// Handles a request that is not a handshake.
     pub(super) fn answer(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
         self.connections.begin_request();
         self.connections.work.add_bytes(body.len());
@@ -70,8 +70,9 @@ impl<T> Api<'_, T> {
         answer
     }
 
-    /// The response to a request that can be answered without its body. All possible checks happen
-    /// before the body has arrived, so that strangers cannot make the server store bodies.
+    /// The response to a request that can be answered without its body. All checks that need only
+    /// the head are done here, so that a client without a valid signature cannot make the server
+    /// store a body.
     pub(super) fn answer_head(&mut self, head: &Head<'_>, now: Now) -> Option<Response> {
         let (route, answer) = match head.websocket {
             true => (Route::WebSocket, Some(Response::text(400, "A handshake has no body."))),

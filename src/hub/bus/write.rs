@@ -31,10 +31,10 @@ impl Bus {
     /// The pending items outside the sequence, as an envelope without a number.
     pub(in crate::hub) fn unsequenced(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
-        if std::mem::take(&mut self.hello_due) {
+        if std::mem::take(&mut self.hello_pending) {
             items.push(Item::Hello);
         }
-        let is_heartbeat = std::mem::take(&mut self.alive_due);
+        let is_heartbeat = std::mem::take(&mut self.alive_pending);
         if is_heartbeat {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());

@@ -211,9 +211,9 @@ fn count(counters: &mut Counters) {
 
 fn fill(bus: &mut Bus) {
     bus.id = NodeId(501);
-    (bus.started_ms, bus.clock, bus.alive_ms, bus.sessions) = (502, 503, 504, 505);
+    (bus.started_ms, bus.clock, bus.next_alive_ms, bus.sessions) = (502, 503, 504, 505);
     (0..).zip(bus.counters.numbers()).for_each(|(n, number)| *number = 510 + n);
-    bus.changed.clear();
+    bus.changed_channels.clear();
     bus.changed_apps.clear();
     bus.pending.clear();
     for n in 0..3 {
