@@ -53,7 +53,7 @@ pub struct Counters {
     /// Close frames sent, by code.
     pub closes: CounterVec<{ CLOSE_CODES.len() }>,
     /// Requests answered: for each route, in the order of the table of routes, by status.
-    pub requests: [CounterVec<{ ANSWERS.len() }>; routes::NAMES.len()],
+    pub requests: [CounterVec<{ STATUSES.len() }>; routes::NAMES.len()],
     /// How long turns of the loop took.
     pub turns: Histogram,
 }
@@ -66,7 +66,7 @@ impl Counters {
             limits_exceeded: [0; LimitKind::ALL.len()],
             process: ProcessCounters::default(),
             closes: CounterVec::new(&CLOSE_CODES),
-            requests: [CounterVec::new(&ANSWERS); routes::NAMES.len()],
+            requests: [CounterVec::new(&STATUSES); routes::NAMES.len()],
             turns: Histogram::default(),
         }
     }
@@ -203,7 +203,7 @@ pub(super) const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
 
 /// The statuses with a counter of their own.
-pub(super) const ANSWERS: [u16; 14] =
+pub(super) const STATUSES: [u16; 14] =
     [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 #[cfg(test)]

@@ -36,7 +36,8 @@
 //!
 //! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
 //! [`Hub::save`], [`Hub::restore`] and [`Hub::reconfigure`] move the state to another process or
-//! configuration. They may be called between two turns. The other methods may be called at any time.
+//! configuration. They may be called between two turns. The other methods may be called at any
+//! time.
 
 mod address;
 mod api;
@@ -210,12 +211,12 @@ impl<T> Hub<T> {
         match &mut peer.phase {
             Phase::Request(request) => {
                 let request = std::mem::take(request);
-                self.request_bytes(id, request, bytes, now);
+                self.handle_request_bytes(id, request, bytes, now);
             }
             Phase::Open(subscriber) => {
                 let (app, reader) = (subscriber.app, std::mem::take(&mut subscriber.reader));
                 self.connections.counters.apps[app as usize].bytes_in += bytes.len() as u64;
-                self.frames(id, reader, bytes, now);
+                self.handle_frames(id, reader, bytes, now);
             }
             // The input of a closing connection is discarded.
             Phase::Closing(_) => {}

@@ -260,7 +260,7 @@ impl Presence {
 
     /// Whether the member list is long enough to be sent in segments.
     pub(crate) fn is_long(&self) -> bool {
-        MemberList::is_worth_it(self.users.len(), self.bytes)
+        MemberList::needs_segments(self.users.len(), self.bytes)
     }
 
     /// The confirmation of a subscription with a long member list. Returns its pieces, the number

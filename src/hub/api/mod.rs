@@ -59,9 +59,9 @@ impl<T> Api<'_, T> {
     pub(super) fn answer(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
         self.connections.begin_request();
         self.connections.work.add_bytes(body.len());
-        let (route, call) = self.call(head, now);
-        let acted = call.and_then(|call| self.act(call, body, now));
-        let answer = acted.unwrap_or_else(Answer::Whole);
+        let (route, call) = self.check_head(head, now);
+        let outcome = call.and_then(|call| self.dispatch(call, body, now));
+        let answer = outcome.unwrap_or_else(Answer::Whole);
         match &answer {
             Answer::Whole(response) => self.connections.count_request(route, response.status),
             Answer::Listing(_) => self.connections.count_request(route, 200),
@@ -76,7 +76,7 @@ impl<T> Api<'_, T> {
     pub(super) fn answer_head(&mut self, head: &Head<'_>, now: Now) -> Option<Response> {
         let (route, answer) = match head.websocket {
             true => (Route::WebSocket, Some(Response::text(400, "A handshake has no body."))),
-            false => match self.call(head, now) {
+            false => match self.check_head(head, now) {
                 (route, Ok(Call::OfApp { .. })) => {
                     (route, self.connections.check_room_for_api().err())
                 }
@@ -86,8 +86,8 @@ impl<T> Api<'_, T> {
         answer.inspect(|response| self.connections.count_request(route, response.status))
     }
 
-    /// Finds the route of a request, and checks its head.
-    fn call<'a>(&self, head: &Head<'a>, now: Now) -> (Route, Result<Call<'a>, Response>) {
+    /// Finds the route of a request, and checks everything that needs no body.
+    fn check_head<'a>(&self, head: &Head<'a>, now: Now) -> (Route, Result<Call<'a>, Response>) {
         match self.routes.find(head.path) {
             Some(found) => (found.route, self.admit_call(found, head, now)),
             None => (Route::None, Err(Response::text(404, "Not found."))),
@@ -126,7 +126,7 @@ impl<T> Api<'_, T> {
     }
 
     /// Checks the body of a request, and calls its handler.
-    fn act(&mut self, call: Call<'_>, body: &[u8], now: Now) -> Result<Answer, Response> {
+    fn dispatch(&mut self, call: Call<'_>, body: &[u8], now: Now) -> Result<Answer, Response> {
         let (app, route, argument, query) = match call {
             Call::Answered(response) => return Ok(response.into()),
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),

@@ -40,7 +40,7 @@ fn a_new_node_gets_the_place_of_a_silent_one_at_once() {
     let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
     assert_eq!(bus.nodes.iter().count(), PLACES + 51);
     bus.alive_pending = true;
-    assert_eq!(bus.unsequenced(cluster.now.ms).unwrap().matches("silent").count(), 64);
+    assert_eq!(bus.take_unsequenced(cluster.now.ms).unwrap().matches("silent").count(), 64);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn requests(hub: &mut Hub<()>) {
         request.needed = 30 + n as usize;
         request.chunked = Some(Box::new(chunked));
         request.deadline_ms = (n > 0).then_some(40 + n);
-        (request.checked, request.is_for_metrics) = (n == 2, n == 3);
+        (request.is_counted, request.is_for_metrics) = (n == 2, n == 3);
         request.is_held = n == 4;
         request.listing = (n == 5).then(|| {
             // The listing is at the first place, which no channel precedes.
