@@ -21,7 +21,7 @@ pub(crate) struct App {
     pub cache: Cache,
     /// Open WebSocket connections.
     pub connections: u32,
-    /// The same, at other nodes.
+    /// Open WebSocket connections at other nodes.
     pub elsewhere: Elsewhere,
 }
 
@@ -66,24 +66,24 @@ impl App {
         u64::from(self.connections) + elsewhere.sum::<u64>()
     }
 
-    /// The place of an occupied channel.
+    /// The index in `channels` of a channel with subscribers.
     pub(crate) fn place(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
     }
 
-    /// An occupied channel.
+    /// A channel with subscribers.
     pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.get(self.place(name)? as usize)
     }
 
-    /// An occupied channel, mutably.
+    /// A channel with subscribers, mutably.
     pub(crate) fn channel_mut(&mut self, name: &str) -> Option<&mut Channel> {
         let place = self.place(name)?;
         self.channels.get_mut(place as usize)
     }
 
-    /// The place of a channel, which is created if it is not occupied. Returns whether it was
-    /// created.
+    /// The index of a channel in `channels`, and whether it was created by this call because it had
+    /// no subscribers.
     pub(crate) fn occupy(&mut self, name: &str, kind: Kind) -> (u32, bool) {
         if let Some(place) = self.place(name) {
             return (place, false);

@@ -37,8 +37,8 @@ impl<T> Hub<T> {
         self.pubsub.audit_facts()
     }
 
-    /// What is left after all connections have closed and all deadlines have passed; `None` if
-    /// nothing is.
+    /// For leak tests, after all connections have closed and all deadlines have passed: the kind of
+    /// data that is still stored, if any.
     #[doc(hidden)]
     pub fn remains(&self) -> Option<&'static str> {
         let rest = [
@@ -73,9 +73,9 @@ impl<T> Hub<T> {
                 ));
             }
             let presence = channel.presence.as_ref();
-            let knows = |user: &str| presence.is_some_and(|presence| presence.contains(user));
+            let contains = |user: &str| presence.is_some_and(|presence| presence.contains(user));
             let is_right = match user {
-                Some(user) => knows(user),
+                Some(user) => contains(user),
                 None => presence.is_none(),
             };
             if !is_right {

@@ -47,12 +47,8 @@ impl PubSub {
             && !is_strict(channel)
         {
             let error = "The channel name has characters that are not allowed.";
-            return Err(ClientError::malformed("a character in the channel's name").about(
-                channel,
-                "InvalidName",
-                error,
-                400,
-            ));
+            return Err(ClientError::malformed("the channel's name has a forbidden character")
+                .about(channel, "InvalidName", error, 400));
         }
         Ok(())
     }
@@ -133,7 +129,12 @@ impl PubSub {
         };
         let error = "channel_data is not an object with a user_id.";
         member.ok_or_else(|| {
-            ClientError::malformed("channel_data").about(channel, "InvalidData", error, 400)
+            ClientError::malformed("channel_data has no user_id").about(
+                channel,
+                "InvalidData",
+                error,
+                400,
+            )
         })
     }
 
@@ -147,7 +148,7 @@ impl PubSub {
         member: Option<&Member>,
         channel: &str,
     ) -> Result<(), ClientError> {
-        let full = |limit, error: String, detail| {
+        let limit_reached = |limit, error: String, detail| {
             Err(ClientError::new(4200, error.clone(), detail).at(limit).about(
                 channel,
                 "LimitReached",
@@ -162,7 +163,7 @@ impl PubSub {
             let error = format!(
                 "The connection has {limit} channels already (limits.channels_per_connection)."
             );
-            return full(LimitKind::ChannelsPerConnection, error, "too many channels");
+            return limit_reached(LimitKind::ChannelsPerConnection, error, "too many channels");
         }
         let limit = self.limits.presence_members as usize;
         let app = &self.apps[app];
@@ -173,7 +174,7 @@ impl PubSub {
         {
             let error =
                 format!("The channel has {limit} members already (limits.presence_members).");
-            return full(LimitKind::PresenceMembers, error, "too many members");
+            return limit_reached(LimitKind::PresenceMembers, error, "too many members");
         }
         let limit = self.limits.presence_bytes as usize;
         if let (Some(presence), Some(member)) = (presence, member)
@@ -183,7 +184,7 @@ impl PubSub {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return full(LimitKind::PresenceBytes, error, "the channel is too large");
+            return limit_reached(LimitKind::PresenceBytes, error, "the channel is too large");
         }
         Ok(())
     }

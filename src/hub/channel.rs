@@ -9,31 +9,32 @@ use super::presence::Presence;
 use super::random::Hashing;
 use crate::proto::snapshot::{Codec, DecodeResult};
 
-/// What follows from a channel's name (protocol section 5).
+/// The properties of a channel that its name determines (protocol section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub access: Access,
-    /// Whether its last event is kept for later subscribers.
+    /// Whether its last event is cached for later subscribers.
     pub cache: bool,
 }
 
-/// Who may subscribe to a channel.
+/// Which connections may subscribe to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Every connection.
+    /// All connections.
     Public,
-    /// Connections with a signature of the app. Encrypted channels are private channels to the
-    /// server, which never sees a key.
+    /// Connections with a signature of the app. Encrypted channels are included: the server treats
+    /// them as private channels and never receives their keys.
     Private,
-    /// The same; each member gets the list of members, and events when it changes.
+    /// As `Private`; each member also receives the member list, and an event for each change of it.
     Presence,
     /// Connections that are signed in as the user that the name contains.
     User,
-    /// No client. These are the hub's own lists of signed-in users and of their watchers.
+    /// No client: the hub itself uses these channels as lists of signed-in users and of their
+    /// watchers.
     Internal,
 }
 
-/// The channel to one user of an app.
+/// The prefix of the name of the channel to a user.
 pub(crate) const USER_PREFIX: &str = "#server-to-user-";
 
 impl Kind {
@@ -68,7 +69,8 @@ impl Kind {
         }
     }
 
-    /// Whether it is one of the hub's own lists, which no client and no publisher reaches.
+    /// Whether it is one of the hub's own lists: no client can subscribe, no publisher can send to
+    /// it.
     pub(crate) fn is_internal(self) -> bool {
         match self.access {
             Access::Internal => true,
@@ -91,15 +93,16 @@ pub(crate) fn is_strict(name: &str) -> bool {
 pub(crate) struct Channel {
     pub name: Rc<str>,
     pub kind: Kind,
-    /// Its subscribers; each has a membership with its place here.
+    /// Its subscribers. The membership of each contains its index in this list.
     pub members: Vec<ConnId>,
     /// The users of a presence channel.
     pub presence: Option<Box<Presence>>,
     /// When its subscription count was last sent to its subscribers.
     pub counted_ms: u64,
-    /// Whether a changed count waits to be sent.
+    /// Whether a changed count is deferred (`PubSub::counts_due`).
     pub count_due: bool,
-    /// Whether the number of subscribers here is to be published to the other nodes.
+    /// Whether the number of subscribers at this node has changed in this turn and is not published
+    /// to the other nodes yet.
     pub is_changed: bool,
     /// The numbers of subscribers at other nodes.
     elsewhere: Vec<Elsewhere>,
@@ -110,7 +113,7 @@ pub(crate) struct Channel {
 struct Elsewhere {
     /// The node, by its number.
     node: u8,
-    /// Whether a full sync of the node has begun that has not named this channel yet.
+    /// Whether the node has begun a full sync and not confirmed this channel yet.
     stale: bool,
     count: u32,
 }
@@ -155,12 +158,12 @@ impl Channel {
         self.members.is_empty() && self.elsewhere.is_empty() && has_no_users
     }
 
-    /// Whether the node with this number has subscribers of it.
+    /// Whether this other node has subscribers of the channel.
     pub(crate) fn is_elsewhere(&self, node: usize) -> bool {
         self.elsewhere.iter().any(|elsewhere| usize::from(elsewhere.node) == node)
     }
 
-    /// Adds the facts that this channel stores about each node to the count of that node.
+    /// For each node, adds the number of its facts in this channel to the node's entry in `facts`.
     pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
         for elsewhere in &self.elsewhere {
             facts.get_mut(usize::from(elsewhere.node)).into_iter().for_each(|count| *count += 1);
@@ -189,7 +192,7 @@ impl Channel {
         }
     }
 
-    /// Marks everything known of a node as stale.
+    /// Marks the facts of a node as stale until the node confirms them.
     pub(crate) fn mark_stale(&mut self, node: usize) {
         self.elsewhere
             .iter_mut()

@@ -48,8 +48,8 @@ pub(crate) struct Connections<T> {
     pub wheel: Wheel,
     /// The tick of an expired slot of the wheel, and the connections still to be checked.
     due: Option<(Tick, std::vec::IntoIter<ConnId>)>,
-    /// Whether the last tick used up its units, so that due connections may be left to check.
-    pub is_due_cut_short: bool,
+    /// Whether the last tick used up its units before it had checked all due connections.
+    pub has_due_left: bool,
     pub work: Work,
     pub schedule: Schedule,
     /// How many connections each address has.
@@ -85,7 +85,7 @@ impl<T> Connections<T> {
             too_slow: Vec::new(),
             wheel: Wheel::new(now.ms),
             due: None,
-            is_due_cut_short: false,
+            has_due_left: false,
             work: Work::new(),
             schedule: Schedule::new(hashing),
             addresses: Addresses::new(hashing),

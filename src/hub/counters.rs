@@ -1,8 +1,8 @@
-//! What has happened since the start, as plain numbers that are incremented where it happens.
-//! Metrics and log lines read them; nothing here is formatted, looked up by name or reset.
+//! Counters of events since the start. The code that handles an event increments a field here;
+//! metrics and log lines read it. Nothing here is formatted, looked up by name or reset.
 //!
 //! A counter is one line in [`counters!`]: its field, its metric and its description. The macro
-//! also writes the list of numbers that a reload carries over, so that none can be forgotten.
+//! also generates the list of numbers that a snapshot contains, so that no counter is left out.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ macro_rules! counters {
         }
 
         impl $name {
-            /// All of them, in the order of their fields: what a reload carries over.
+            /// All counters in the order of their fields, for a snapshot.
             pub(in crate::hub) fn numbers(&mut self) -> [&mut u64; [$($metric),*].len()] {
                 [$(&mut self.$field),*]
             }
 
-            /// The name, the description and the value of each, in the same order.
+            /// The metric's name, description and value of each counter, in the same order.
             pub(in crate::hub) fn metrics(
                 &self,
             ) -> [(&'static str, &'static str, u64); [$($metric),*].len()] {
@@ -44,34 +44,34 @@ pub(in crate::hub) use counters;
 /// The counters of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
-    /// Those of each app, in the order of the configuration.
+    /// The counters of each app, in the order of the configuration.
     pub apps: Vec<AppCounters>,
     /// How often each limit was exceeded, in the order of [`LimitKind::ALL`].
     pub limits_exceeded: [u64; LimitKind::ALL.len()],
-    /// Those that neither an app nor a label divides.
+    /// Counters without an app and without a label.
     pub process: ProcessCounters,
     /// Close frames sent, by code.
     pub closes: CounterVec<{ CLOSE_CODES.len() }>,
     /// Requests answered: for each route, in the order of the table of routes, by status.
-    pub requests: [CounterVec<{ ANSWERS.len() }>; routes::NAMES.len()],
+    pub requests: [CounterVec<{ STATUSES.len() }>; routes::NAMES.len()],
     /// How long turns of the loop took.
     pub turns: Histogram,
 }
 
 impl Counters {
-    /// All at zero, for this many apps.
+    /// Counters at zero, for this many apps.
     pub(crate) fn new(apps: usize) -> Self {
         Counters {
             apps: vec![AppCounters::default(); apps],
             limits_exceeded: [0; LimitKind::ALL.len()],
             process: ProcessCounters::default(),
             closes: CounterVec::new(&CLOSE_CODES),
-            requests: [CounterVec::new(&ANSWERS); routes::NAMES.len()],
+            requests: [CounterVec::new(&STATUSES); routes::NAMES.len()],
             turns: Histogram::default(),
         }
     }
 
-    /// All but those of apps, in a fixed order: what a reload carries over.
+    /// All counters but those of apps, in a fixed order, for a snapshot.
     pub(super) fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
         // Every field is named: a new one does not compile until it is listed here.
         let Counters { apps: _, limits_exceeded, process, closes, requests, turns } = self;
@@ -83,7 +83,7 @@ impl Counters {
 }
 
 counters! {
-    /// The counters that neither an app nor a label divides.
+    /// The counters without an app and without a label.
     pub struct ProcessCounters {
         /// Frames that were not queued for a client because it reads too slowly.
         frames_dropped: "reverb_frames_dropped_total",
@@ -132,7 +132,7 @@ impl AppCounters {
 pub struct CounterVec<const N: usize> {
     known: &'static [u16; N],
     times: [u64; N],
-    /// Times of all other numbers.
+    /// The count of all other numbers.
     pub others: u64,
 }
 
@@ -141,7 +141,7 @@ impl<const N: usize> CounterVec<N> {
         CounterVec { known, times: [0; N], others: 0 }
     }
 
-    /// Counts this number once more.
+    /// Increments the count of this number.
     pub(crate) fn count(&mut self, number: u16) {
         match self.known.iter().position(|known| *known == number) {
             Some(at) => self.times[at] += 1,
@@ -186,8 +186,8 @@ impl Histogram {
     }
 }
 
-/// Upper bounds in microseconds, and in seconds as text. A client does not notice a millisecond; a
-/// tenth of a second is noticed.
+/// The upper bounds of the histogram, in microseconds, and in seconds as text. Users notice a delay
+/// of a tenth of a second, but not of a millisecond.
 pub(super) const TURN_BOUNDS: [(u64, &str); 6] = [
     (1_000, "0.001"),
     (5_000, "0.005"),
@@ -197,13 +197,13 @@ pub(super) const TURN_BOUNDS: [(u64, &str); 6] = [
     (2_500_000, "2.5"),
 ];
 
-/// The close codes with a counter of their own: those of RFC 6455 that occur, and all of Pusher's
-/// that are sent.
+/// The close codes with a counter of their own: the codes of RFC 6455 and of Pusher that the server
+/// sends.
 pub(super) const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1007, 1009, 4001, 4004, 4005, 4009, 4100, 4200, 4201, 4301];
 
 /// The statuses with a counter of their own.
-pub(super) const ANSWERS: [u16; 14] =
+pub(super) const STATUSES: [u16; 14] =
     [200, 400, 401, 403, 404, 405, 408, 413, 422, 426, 429, 431, 501, 503];
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use super::Hub;
 
 impl<T> Hub<T> {
-    /// Turns echo mode on: every WebSocket is accepted, whatever its path, and receives only its
-    /// own messages. The limits of the first app apply, so there must be one.
+    /// Turns echo mode on: every WebSocket is accepted, regardless of its path, and receives only
+    /// its own messages. The limits of the first app apply, so there must be one.
     #[doc(hidden)]
     pub fn echo(&mut self) {
         self.echoes = true;

@@ -38,11 +38,11 @@ impl<T> Hub<T> {
         match &mut peer.phase {
             Phase::Request(request) if request.is_held => {
                 let request = std::mem::take(request);
-                self.request_bytes(id, request, &mut [], now);
+                self.handle_request_bytes(id, request, &mut [], now);
             }
             Phase::Open(_) => {
                 let Some(held) = self.connections.schedule.take_held(id) else { return false };
-                self.held_frames(id, held, now);
+                self.handle_held(id, held, now);
             }
             _ => return false,
         }

@@ -5,7 +5,7 @@ use super::channel_info::Info;
 use crate::proto::snapshot::{Codec, DecodeResult};
 use crate::proto::websocket::Frame;
 
-/// The state of a list that is being sent.
+/// A list that is being sent, and the position in it.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub app: u32,

@@ -19,8 +19,8 @@ impl<T> Hub<T> {
     /// of a turn's units on them, regardless of what the turn has used before; the next tick checks
     /// the rest.
     pub(super) fn check_due(&mut self, now: Now) {
-        let units_max = self.connections.work.side_work_end();
-        self.connections.is_due_cut_short = false;
+        let work_end = self.connections.work.side_work_end();
+        self.connections.has_due_left = false;
         while let Some((tick, id)) = self.connections.next_due(now) {
             // The entry has fired; `MAX` lets any new deadline replace it.
             if let Some(peer) = self.connections.get_mut(id)
@@ -30,8 +30,8 @@ impl<T> Hub<T> {
                 self.check_deadline(id, now);
             }
             self.connections.work.add(1);
-            if self.connections.work.done() >= units_max {
-                self.connections.is_due_cut_short = true;
+            if self.connections.work.done() >= work_end {
+                self.connections.has_due_left = true;
                 break;
             }
         }
@@ -55,14 +55,15 @@ impl<T> Hub<T> {
                     return self.connections.retire_request(id, CloseMode::Now, now);
                 }
                 let deadline_ms = request.deadline_ms.unwrap_or(idle_ms);
-                let (begun, waits) = (!request.buffer.is_empty(), request.deadline_ms.is_some());
+                let (has_begun, is_late) =
+                    (!request.buffer.is_empty(), request.deadline_ms.is_some());
                 if now.ms < deadline_ms {
                     return self.connections.arm(id, deadline_ms);
                 }
-                if waits {
+                if is_late {
                     self.connections.limit_exceeded(id, LimitKind::RequestTimeout, now);
                 }
-                self.connections.end_request(id, begun, now);
+                self.connections.end_request(id, has_begun, now);
             }
             Phase::Open(subscriber) => {
                 let interval_s = self.pubsub.apps[subscriber.app].settings.ping_interval_s;

@@ -1,20 +1,20 @@
-//! Throttles log lines that strangers can cause: a few are written, the others are counted. The
-//! text and the time of each line are decided by the caller.
+//! Throttles log lines that clients and peers can cause: a few are written, the others are counted.
+//! The caller supplies the text and the time of each line.
 
 /// How many lines are written, and when more may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// Lines written before the others are only counted.
+    /// The most lines per period; further lines are counted and not written.
     pub lines_max: u32,
-    /// After this many milliseconds without a line, lines are written again.
+    /// A period ends after this many milliseconds without a line, written or suppressed.
     pub quiet_ms: u64,
-    /// Lines are written again after this many milliseconds in any case.
+    /// A period ends after this many milliseconds in any case.
     pub longest_ms: u64,
 }
 
 impl Policy {
-    /// One line per episode, which ends after a minute without a line. During a longer episode one
-    /// line an hour, so that the log of each day shows it.
+    /// One line per episode. An episode ends after a minute without a line; one that lasts longer
+    /// gets a line each hour, so that the log of every day shows it.
     pub(crate) const ONE_AN_EPISODE: Policy =
         Policy { lines_max: 1, quiet_ms: 60_000, longest_ms: 3_600_000 };
     /// One line a minute.
@@ -29,7 +29,7 @@ impl Policy {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogThrottle {
     policy: Policy,
-    /// When the first line of this period was due, and when the last was.
+    /// The times of the first and the last line of this period, written or suppressed.
     period_ms: Option<(u64, u64)>,
     written: u32,
     suppressed: u64,

@@ -40,8 +40,8 @@ const SEGMENT_BYTES: usize = 16_384;
 type User<'a> = (u64, &'a Rc<str>, Option<&'a str>);
 
 impl MemberList {
-    /// Whether a list of this size is encoded in segments; a shorter list is one frame.
-    pub(crate) fn is_worth_it(users: usize, bytes: usize) -> bool {
+    /// Whether a list of this size is sent in segments; a shorter list is encoded as one frame.
+    pub(crate) fn needs_segments(users: usize, bytes: usize) -> bool {
         users > SEGMENT_USERS || bytes > SEGMENT_BYTES
     }
 
@@ -66,8 +66,8 @@ impl MemberList {
         while let Some((first, ..)) = after(place).next() {
             let is_first = firsts.is_empty();
             let existing = self.segments.get(&first).filter(|segment| {
-                let is_synced = segment.is_closed || after(segment.last + 1).next().is_none();
-                segment.is_first == is_first && is_synced
+                let is_current = segment.is_closed || after(segment.last + 1).next().is_none();
+                segment.is_first == is_first && is_current
             });
             let last = match existing {
                 Some(segment) => segment.last,

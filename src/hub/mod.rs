@@ -1,34 +1,34 @@
-//! The whole server but for its sockets: connections and what they are subscribed to, as two values
-//! with a common face.
+//! The state machine of the server, without its sockets: connections, subscriptions, and the
+//! messages between them.
 //!
-//! A [`Hub`] takes connections, bytes and the time, and fills an outbox for each connection; its
-//! owner moves the bytes. It has no sockets, files, clock or randomness of its own, so that it can
-//! be tested, simulated and fuzzed as a value.
+//! A [`Hub`] receives bytes and the time, and fills an outbox for each connection. Its *owner*, the
+//! event loop, reads and writes the sockets. The hub has no sockets, files, clock or randomness of
+//! its own, so that it can be tested, simulated and fuzzed as a value.
 //!
-//! Inside are `Connections`, which know no channel, and `PubSub`, which has
-//! no connections. The files that implement methods of [`Hub`] hand what one says to the other.
+//! A hub has two parts: `Connections`, which does not know channels, and `PubSub`, which owns no
+//! connections. The methods of [`Hub`] call both, and pass the results of one to the other.
 //!
 //! # The contract
 //!
-//! Events never fail: what a client must learn of a failure is in its outbox. No call blocks, and
-//! each does a bounded amount of work, except where its documentation says otherwise. `now.ms` never
-//! goes back between calls. A [`ConnId`] stays valid until [`Hub::close`] returns.
+//! Methods for events return no error: the error message for a client is in its outbox. No call
+//! blocks, and each does a bounded amount of work unless its documentation says otherwise. `now.ms`
+//! must not decrease between calls. A [`ConnId`] is valid until [`Hub::close`] returns.
 //!
 //! # The order of calls
 //!
-//! One turn of the owner's loop calls, in this order:
+//! In each turn, the event loop calls in this order:
 //!
-//! 1. [`Hub::begin_turn`], once: it fills the budget of work.
+//! 1. [`Hub::begin_turn`], once: it resets the budget of work.
 //! 2. *Events*, in any order, each preceded by [`Hub::begin_visit`] if it is about a connection:
 //!    [`Hub::open`] for an accepted connection (then [`Hub::serve_metrics`] on the metrics port),
 //!    [`Hub::ready`] for a readable one, [`Hub::touch`] for a writable one, [`Hub::finished`],
 //!    [`Hub::reject`] and [`Hub::close`]; [`Hub::bus_connected`], [`Hub::bus_lost`] and
 //!    [`Hub::bus_receive`] for the socket to Redis.
-//! 3. [`Hub::next_read`] until it returns `None`, reading at most as many bytes as it says and
-//!    passing them to [`Hub::receive`]; then [`Hub::bus_resume`].
+//! 3. [`Hub::next_read`] until it returns `None`: read at most the returned number of bytes and
+//!    pass them to [`Hub::receive`]. Then [`Hub::bus_resume`].
 //! 4. [`Hub::tick`], if [`Hub::is_tick_due`].
 //! 5. [`Hub::next_dirty`] until it returns `None` or the owner has written enough for one turn. For
-//!    each connection: write from [`Hub::outbox`], say so by [`Hub::written`], then do what
+//!    each connection: write from [`Hub::outbox`], call [`Hub::written`], then do what
 //!    [`Hub::next_action`] returns.
 //! 6. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
 //! 7. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
@@ -36,7 +36,8 @@
 //!
 //! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
 //! [`Hub::save`], [`Hub::restore`] and [`Hub::reconfigure`] move the state to another process or
-//! configuration. They may be called between two turns. The other methods only look.
+//! configuration. They may be called between two turns. The other methods may be called at any
+//! time.
 
 mod address;
 mod api;
@@ -111,13 +112,13 @@ use pubsub::PubSub;
 use random::Random;
 use routes::Routes;
 
-/// The server without its sockets; `T` is what its owner keeps of each connection.
+/// The server without its sockets; `T` is the value that the owner stores with each connection.
 pub struct Hub<T> {
     connections: Connections<T>,
     pubsub: PubSub,
     routes: Routes,
     random: Random,
-    /// Whether messages are sent back to their sender and not handled.
+    /// Whether echo mode is on: messages are sent back to their sender and not handled.
     echoes: bool,
 }
 
@@ -126,15 +127,15 @@ pub struct Hub<T> {
 pub enum IoAction {
     /// Nothing.
     Stay,
-    /// Close the writing side, and go on reading.
+    /// Close the writing side, and continue to read.
     ShutdownWrite,
-    /// [`Hub::close`] it, whatever its outbox holds.
+    /// Call [`Hub::close`], even if the outbox is not empty.
     Drop,
 }
 
 impl<T> Hub<T> {
-    /// A hub that serves the apps of this configuration. `seed` decides its socket ids: take it
-    /// from the operating system's random numbers.
+    /// A hub that serves the apps of this configuration. `seed` determines the socket ids: take
+    /// it from the random numbers of the operating system.
     pub fn new(config: &Config, seed: [u8; 32], now: Now) -> Self {
         let mut random = Random::new(seed);
         let pubsub = PubSub::new(config, &mut random, now);
@@ -170,10 +171,10 @@ impl<T> Hub<T> {
         } else if surplus > 0 {
             self.connections.limit_exceeded(id, LimitKind::ConnectionsPerAddress, now);
         }
-        if surplus > SURPLUS_TOLD {
+        if surplus > SURPLUS_ANSWERED_MAX {
             self.retire(id, CloseMode::Now, now);
         } else if self.connections.is_crowded(id) {
-            self.connections.shorten_deadline(id, now.ms + FULL_REQUEST_MS);
+            self.connections.shorten_deadline(id, now.ms + CROWDED_REQUEST_MS);
         }
         id
     }
@@ -183,7 +184,7 @@ impl<T> Hub<T> {
         self.connections.serve_metrics(id);
     }
 
-    /// The connection is from this address: its proxy has said so.
+    /// Sets the client's address, which the proxy of the connection has sent.
     pub fn set_address(&mut self, id: ConnId, address: IpAddr) {
         self.connections.set_address(id, address);
     }
@@ -203,19 +204,19 @@ impl<T> Hub<T> {
         self.connections.ready(id);
     }
 
-    /// These bytes have come from a client. They are unmasked in place.
+    /// Handles bytes from a client. They are unmasked in place.
     pub fn receive(&mut self, id: ConnId, bytes: &mut [u8], now: Now) {
         let Some(peer) = self.connections.get_mut(id) else { return };
         peer.last_seen_ms = now.ms;
         match &mut peer.phase {
             Phase::Request(request) => {
                 let request = std::mem::take(request);
-                self.request_bytes(id, request, bytes, now);
+                self.handle_request_bytes(id, request, bytes, now);
             }
             Phase::Open(subscriber) => {
                 let (app, reader) = (subscriber.app, std::mem::take(&mut subscriber.reader));
                 self.connections.counters.apps[app as usize].bytes_in += bytes.len() as u64;
-                self.frames(id, reader, bytes, now);
+                self.handle_frames(id, reader, bytes, now);
             }
             // The input of a closing connection is discarded.
             Phase::Closing(_) => {}
@@ -223,8 +224,8 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// A client has closed its writing side. An HTTP client still gets its answers; a WebSocket
-    /// that ends without a close frame has gone.
+    /// A client has closed its writing side. An HTTP client still receives its responses; a
+    /// WebSocket without a close frame is dropped.
     pub fn finished(&mut self, id: ConnId, now: Now) {
         let Some(peer) = self.connections.get(id) else { return };
         let mode = match &peer.phase {
@@ -237,12 +238,13 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Rejects a client whose first bytes its socket cannot decode: answers 400 with `text`.
+    /// Rejects a client whose first bytes the owner cannot decode: responds with status 400 and
+    /// `text`.
     pub fn reject(&mut self, id: ConnId, text: &str, now: Now) {
         self.connections.refuse(id, HttpError::new(400, text), now);
     }
 
-    /// A connection has closed, or is to close at once. Returns what its owner keeps of it.
+    /// Removes a connection that has closed or must close at once. Returns the owner's value.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
         self.retire(id, CloseMode::Now, now);
         let peer = self.connections.remove(id)?;
@@ -252,7 +254,7 @@ impl<T> Hub<T> {
         Some(peer.io)
     }
 
-    /// Does what is due. Calls without need do no harm.
+    /// Handles all deadlines that have passed. A call without a due deadline has no effect.
     pub fn tick(&mut self, now: Now) {
         self.check_due(now);
         self.check_leaves(now);
@@ -272,23 +274,23 @@ impl<T> Hub<T> {
         self.connections.next_dirty()
     }
 
-    /// Whether [`Hub::next_dirty`] has more.
+    /// Whether [`Hub::next_dirty`] has more connections.
     pub fn has_dirty(&self) -> bool {
         self.connections.has_dirty() || self.pubsub.has_new_leaves()
     }
 
-    /// Makes [`Hub::next_dirty`] hand a connection out again: its socket takes more.
+    /// A connection's socket is writable: [`Hub::next_dirty`] will return the connection again.
     pub fn touch(&mut self, id: ConnId) {
         self.connections.touch(id);
     }
 
-    /// What waits for a connection, and what its owner keeps of it.
+    /// The owner's value of a connection, and the bytes to write.
     pub fn outbox(&mut self, id: ConnId) -> Option<(&mut T, &mut Outbox)> {
         let peer = self.connections.get_mut(id)?;
         Some((&mut peer.io, &mut peer.outbox))
     }
 
-    /// What the owner keeps of a connection.
+    /// The owner's value of a connection.
     pub fn io(&mut self, id: ConnId) -> Option<&mut T> {
         Some(&mut self.connections.get_mut(id)?.io)
     }
@@ -299,7 +301,7 @@ impl<T> Hub<T> {
         if let Some(peer) = self.connections.get_mut(id)
             && matches!(peer.phase, Phase::Request(_))
         {
-            // A client that reads its answers is not idle.
+            // A client that reads its responses is not idle.
             peer.last_seen_ms = now.ms;
         }
         if self.connections.set_blocked(id, is_blocked) {
@@ -334,7 +336,7 @@ impl<T> Hub<T> {
         self.connections.work.done()
     }
 
-    /// Whether a connection is one of the metrics port.
+    /// Whether a connection was accepted on the metrics port.
     pub fn is_for_metrics(&self, id: ConnId) -> bool {
         self.connections.is_for_metrics(id)
     }
@@ -354,7 +356,7 @@ impl<T> Hub<T> {
         self.connections.is_drained()
     }
 
-    /// A client at this address has exceeded a limit, which has this value.
+    /// Counts and logs that a client at this address has exceeded a limit of this value.
     pub fn limit_exceeded_from(
         &mut self,
         kind: LimitKind,
@@ -365,28 +367,28 @@ impl<T> Hub<T> {
         self.connections.limit_exceeded_from(kind, value, address, now);
     }
 
-    /// How many connections of any kind there are.
+    /// The number of connections of any kind.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// All of them. For what happens once in a while, never for an event.
+    /// The ids of all connections. Linear: for rare work such as a stop, never for a single event.
     pub fn ids(&self) -> Vec<ConnId> {
         self.connections.ids()
     }
 
-    /// How often things have happened since the start.
+    /// The counters since the start, for metrics and logs.
     pub fn counters(&self) -> &Counters {
         &self.connections.counters
     }
 
-    /// The same, for what happens to sockets, which their owner alone sees.
+    /// The counters, for the owner to count events of its sockets.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.connections.counters
     }
 
     /// Whether the hub has freed much memory since the last call, of connections or of the queue
-    /// for other nodes: it is worth while to make the allocator return that memory to the system.
+    /// for other nodes. If so, the allocator should return the memory to the system.
     pub fn has_shrunk(&mut self) -> bool {
         self.bus_has_shrunk() | self.connections.take_has_shrunk()
     }
@@ -425,8 +427,8 @@ impl<T> Hub<T> {
     }
 }
 
-/// Connections of one address beyond its bound that are told why they are refused; those that come
-/// beyond these are closed in silence, so that they do not take the room of others.
-const SURPLUS_TOLD: u32 = 64;
-/// Milliseconds a request has to arrive while there are too many connections.
-const FULL_REQUEST_MS: u64 = 1_000;
+/// How many connections over the limit of one address get a response that states the reason.
+/// Further ones are closed without a response, so that they do not use up the total limit.
+const SURPLUS_ANSWERED_MAX: u32 = 64;
+/// The request timeout while there are too many connections.
+const CROWDED_REQUEST_MS: u64 = 1_000;

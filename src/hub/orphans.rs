@@ -1,5 +1,5 @@
 //! Closes the connections of apps that were removed from the configuration, spread over
-//! `drain_window_ms`. Keeping such an app until then is up to `snapshot`.
+//! `drain_window_ms`. Until then, `snapshot` keeps the app.
 
 use super::Hub;
 use super::ids::{ConnId, Now};

@@ -19,7 +19,7 @@ pub(crate) struct Peer<T> {
     pub outbox: Outbox,
     /// When input was last received; for HTTP, also when output was written.
     pub last_seen_ms: u64,
-    /// Its one valid entry in the wheel.
+    /// The tick of its valid entry in the wheel. Entries with another tick are ignored.
     pub armed: Tick,
     pub marks: Marks,
     /// Replies queued since the outbox was last empty. One byte: a larger type would make every
@@ -93,19 +93,20 @@ pub(crate) enum Phase {
 pub(crate) struct Request {
     /// The input of the incomplete request.
     pub buffer: Vec<u8>,
-    /// The length of the buffer below which the request is certainly incomplete.
+    /// The minimum length of the complete request, as far as it is known: while the buffer is
+    /// shorter, it is not parsed again.
     pub needed: usize,
     /// The body, if it is chunked; the head stays in `buffer`.
     pub chunked: Option<Box<ChunkedBody>>,
     /// When the request must be complete. The time of a connection's first request begins when it
     /// connects, that of later requests with their first byte.
     pub deadline_ms: Option<u64>,
-    /// Whether the head was accepted while the body is incomplete: the request counts against the
-    /// limit of API requests.
-    pub checked: bool,
+    /// Whether the head was accepted and the body is incomplete, so that the request counts against
+    /// the limit of API requests.
+    pub is_counted: bool,
     /// Whether the connection was accepted on the metrics port.
     pub is_for_metrics: bool,
-    /// Whether `buffer` is not handled before the next visit: it may contain a whole request.
+    /// Whether `buffer` may contain a complete request that must wait for the next visit.
     pub is_held: bool,
     /// The list of channels that is being sent as the response, if any.
     pub listing: Option<Box<Listing>>,
@@ -170,7 +171,7 @@ pub(crate) enum Liveness {
 
 /// A closing connection.
 pub(crate) struct Closing {
-    /// When it is dropped, unless the client has read some of the outbox by then.
+    /// When it is dropped, unless the client has read some of the outbox since the last check.
     pub deadline_ms: u64,
     /// When it is dropped in any case.
     pub end_ms: u64,

@@ -1,5 +1,5 @@
-//! The users of one presence channel. A user counts once, regardless of how many connections it has
-//! at how many nodes. Sending of events about them is in `subscribe`, `presence_leaves` and
+//! The users of one presence channel. A user with several connections, at one node or at several,
+//! counts once. The events that announce users are sent by `subscribe`, `presence_leaves` and
 //! `presence_lists`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,10 @@ use crate::proto::websocket::Frame;
 #[derive(Debug)]
 pub(crate) struct Presence {
     users: HashMap<Rc<str>, User, Hashing>,
+    /// The ids of the users by place: the order in which they joined.
     order: BTreeMap<u64, Rc<str>>,
-    joined: u64,
+    /// The place of the next user that joins.
+    next_place: u64,
     /// Bytes of the member list as it is sent to a new subscriber.
     bytes: usize,
     /// Encoded segments of a long member list; dropped about a second after the list was last sent.
@@ -35,18 +37,18 @@ struct User {
     /// Its connections at this node.
     connections: u32,
     place: u64,
-    /// The other nodes at which it is, and those among them that resynchronise and have not
-    /// confirmed it yet.
+    /// The other nodes at which it is present.
     nodes: NodeSet,
+    /// Those of `nodes` that have begun a full sync and not confirmed the user yet.
     stale: NodeSet,
 }
 
-/// The effect of a join or leave.
+/// Whether a join or leave changes the presence of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Whether the connection is the user's first or was its last at its node.
+    /// Whether the user has become present or absent at the node of the connection.
     pub at_node: bool,
-    /// Whether the connection is the user's first or was its last at all nodes.
+    /// Whether the user has become present or absent in the whole cluster.
     pub anywhere: bool,
 }
 
@@ -80,7 +82,7 @@ impl Presence {
         Presence {
             users: HashMap::with_hasher(hashing),
             order: BTreeMap::new(),
-            joined: 0,
+            next_place: 0,
             bytes: 0,
             list: None,
             leaves: Leaves::default(),
@@ -120,14 +122,14 @@ impl Presence {
         Change { at_node, anywhere: self.remove_if_absent(id) }
     }
 
-    /// Adds the number of users at each node to that node's number of facts.
+    /// For each node, adds the number of its users to the node's entry in `facts`.
     pub(crate) fn add_facts(&self, facts: &mut [u32; PLACES]) {
         for place in self.users.values().flat_map(|user| user.nodes.iter()) {
             facts[place] += 1;
         }
     }
 
-    /// Whether a user is at another node.
+    /// Whether a user is present at this other node.
     pub(crate) fn is_at(&self, node: usize, id: &str) -> bool {
         self.users.get(id).is_some_and(|user| user.nodes.contains(node))
     }
@@ -138,8 +140,9 @@ impl Presence {
         there.for_each(|user| user.stale.insert(node));
     }
 
-    /// Removes a node from its users: from all of them, or from the stale ones. Returns how many
-    /// users that were, and those of them that are at no node any more.
+    /// Records that users are no longer present at a node: all of its users, or with `stale_only`
+    /// those that it has not confirmed. Returns how many they are, and the ids of the users that
+    /// are now at no node.
     pub(crate) fn remove_node(&mut self, node: usize, stale_only: bool) -> (usize, Vec<Rc<str>>) {
         let there = |user: &User| match stale_only {
             true => user.stale.contains(node),
@@ -151,8 +154,8 @@ impl Presence {
         (count, ids.into_iter().filter(|id| self.leave_at(node, id).anywhere).collect())
     }
 
-    /// Encodes or decodes the users and the other nodes at which they are. Connections at this node
-    /// are restored one by one, by [`Presence::restore_member`].
+    /// Encodes or decodes the users and the other nodes at which they are present. Connections at
+    /// this node are restored one by one, by [`Presence::restore_member`].
     pub(super) fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         let users = self.order.values().filter_map(|id| self.users.get_key_value(id));
         let mut users: Vec<(Member, NodeSet, NodeSet)> = users
@@ -200,8 +203,8 @@ impl Presence {
         let user = self.users.entry(Rc::clone(&member.id)).or_insert_with(|| {
             is_new = true;
             self.bytes += sent_bytes(&member.id, member.info.as_deref());
-            let place = self.joined;
-            self.joined += 1;
+            let place = self.next_place;
+            self.next_place += 1;
             self.order.insert(place, Rc::clone(&member.id));
             let (nodes, stale) = Default::default();
             User { info: member.info.clone(), connections: 0, place, nodes, stale }
@@ -209,6 +212,7 @@ impl Presence {
         (user, is_new)
     }
 
+    /// Removes a user that is present at no node. Returns whether it was removed.
     fn remove_if_absent(&mut self, id: &str) -> bool {
         let Some(user) = self.users.get(id).filter(|u| u.connections == 0 && u.nodes.is_empty())
         else {
@@ -238,8 +242,8 @@ impl Presence {
         }
     }
 
-    /// Whether the counts of bytes and places match the users, and the users have this many
-    /// connections at this node.
+    /// For the audit: whether all counts are right, if the users have this many connections at this
+    /// node in total.
     pub(super) fn is_sound(&self, connections: usize) -> bool {
         let bytes = |(id, user): (&Rc<str>, &User)| sent_bytes(id, user.info.as_deref());
         let counted: usize = self.users.values().map(|user| user.connections as usize).sum();
@@ -256,11 +260,12 @@ impl Presence {
 
     /// Whether the member list is long enough to be sent in segments.
     pub(crate) fn is_long(&self) -> bool {
-        MemberList::is_worth_it(self.users.len(), self.bytes)
+        MemberList::needs_segments(self.users.len(), self.bytes)
     }
 
-    /// The confirmation of a subscription with a long member list, in pieces; the number of bytes
-    /// that were encoded for it; and whether there were no encoded segments before.
+    /// The confirmation of a subscription with a long member list. Returns its pieces, the number
+    /// of bytes that were encoded and not shared, and whether this channel had no encoded segments
+    /// before.
     pub(crate) fn long_list(&mut self, channel: &str, now_ms: u64) -> (Vec<Frame>, usize, bool) {
         let Presence { users, order, list, .. } = self;
         let is_new = list.is_none();

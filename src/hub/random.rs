@@ -1,6 +1,5 @@
-//! Unpredictable numbers, from a seed that the owner of the hub supplies: socket ids, and the keys
-//! of hash tables. The hub has no randomness of its own, so that a run with the same seed is
-//! reproducible.
+//! Generates unpredictable socket ids and keys of hash tables, from a seed that the owner of the
+//! hub supplies. The hub has no other randomness, so a run with the same seed is reproducible.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
@@ -32,12 +31,12 @@ impl Random {
         Hashing(self.pair())
     }
 
-    /// Any number.
+    /// A number in the whole range of the type.
     pub(crate) fn number(&mut self) -> u64 {
         self.pair()[0]
     }
 
-    /// A number below this one, which is not 0.
+    /// A number from 0 up to `end`, exclusive. `end` must not be 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.number() % end
     }
@@ -55,7 +54,7 @@ impl Random {
     }
 }
 
-/// Keyed hashing for tables with keys that strangers choose.
+/// Keyed hashing for tables whose keys are chosen by clients: a client cannot cause collisions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hashing([u64; 2]);
 

@@ -15,7 +15,7 @@ use crate::proto::websocket::Reader;
 impl<T> Hub<T> {
     /// Handles bytes of an HTTP connection. Whole requests are served in place; incomplete and
     /// deferred requests are stored.
-    pub(super) fn request_bytes(
+    pub(super) fn handle_request_bytes(
         &mut self,
         id: ConnId,
         mut request: Request,
@@ -62,7 +62,7 @@ impl<T> Hub<T> {
                     request = Request { is_for_metrics, ..Request::default() };
                 }
                 Step::Upgraded(len) => {
-                    return self.frames(id, Reader::default(), &mut input[at + len..], now);
+                    return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
                 }
                 Step::Closed => return self.connections.release(&request),
             }
@@ -149,7 +149,7 @@ impl<T> Hub<T> {
         step: Step,
         now: Now,
     ) -> Step {
-        if request.checked {
+        if request.is_counted {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
@@ -161,7 +161,7 @@ impl<T> Hub<T> {
                 now,
             );
         }
-        request.checked = true;
+        request.is_counted = true;
         self.connections.api_requests += 1;
         if head.expects_continue && head.minor == 1 {
             self.connections.queue(id, http::continue_frame());

@@ -1,9 +1,10 @@
-//! Which connection's input is handled next: round robin, in two lanes, within the budget of the
-//! turn. A connection is in at most one lane; input that was read and could not be handled yet is
-//! held here until its connection is visited again.
+//! The queues of connections with input. There are two, the light and the heavy lane (see `Lane` in
+//! `work`); each is served in turn. A connection is in at most one of them. Input that was read and
+//! not handled, because a budget was used up, is held here until the connection is visited again.
+//! The next connection is chosen in `connections/input`.
 //!
-//! Order within a connection is kept: its held input is handled before any more is read. Between
-//! connections there is no order to keep, as no message or request that waits has been started.
+//! The input of one connection is handled in order: held input before any more is read. Between
+//! connections no order is guaranteed.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,7 +17,8 @@ use crate::proto::snapshot::{Codec, DecodeResult};
 pub(crate) struct Schedule {
     pub light: VecDeque<ConnId>,
     pub heavy: VecDeque<ConnId>,
-    /// Connections of the light lane that have not been visited in this turn.
+    /// How many connections at the front of the light lane were not visited in this turn. Those
+    /// that join the lane during the turn wait for the next one.
     pub light_left: usize,
     /// Input of WebSockets that was read and not handled.
     held: HashMap<ConnId, Held, Hashing>,
@@ -78,7 +80,9 @@ impl Schedule {
     pub(super) fn snapshot_held(&mut self, id: ConnId, c: &mut Codec) -> DecodeResult {
         let mut held = self.held.remove(&id);
         let result = c.option(&mut held, Held::snapshot);
-        held.into_iter().for_each(|held| self.hold(id, held));
+        if let Some(held) = held {
+            self.hold(id, held);
+        }
         result
     }
 

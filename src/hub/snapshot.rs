@@ -44,7 +44,7 @@ impl<T> Hub<T> {
     ///
     /// # Errors
     ///
-    /// No cause is known.
+    /// The state is inconsistent, which is a bug: encoding itself does not fail.
     pub fn save(
         &mut self,
         now: Now,
@@ -63,7 +63,8 @@ impl<T> Hub<T> {
         for at in self.pubsub.apps.indexes() {
             c.flag(&mut self.pubsub.is_served(at))?;
         }
-        // Saved data refers to a connection by its index in this list.
+        // Channels refer to a member by its index in the saved list of connections. This maps the
+        // id of a connection to that index.
         let mut places = Vec::new();
         c.count(self.connections.len())?;
         for (place, id) in self.connections.ids().into_iter().enumerate() {
@@ -118,7 +119,7 @@ impl<T> Hub<T> {
         self.restore_bus(c, has_new, now)?;
         c.end()?;
         for id in self.connections.ids() {
-            // The shell and the wheel check each connection once, which arms its deadline.
+            // Check each connection once: the owner for its socket, the hub for its deadline.
             self.connections.touch(id);
             self.connections.arm(id, now.ms);
             // There may be input that was read but not handled, or that the socket still holds.
@@ -134,28 +135,28 @@ impl<T> Hub<T> {
     ///
     /// # Errors
     ///
-    /// No cause is known; the hub cannot be used afterwards.
+    /// The state is inconsistent, which is a bug. The hub cannot be used afterwards.
     pub fn reconfigure(&mut self, config: &Config, now: Now) -> Result<Vec<ConnId>, DecodeError> {
         let mut seed = [0; 32];
         for piece in seed.chunks_mut(8) {
             piece.copy_from_slice(&self.random.number().to_le_bytes());
         }
-        let mut names = Vec::new();
+        let mut old_ids = Vec::new();
         let state = self.save(now, |id, _| {
-            names.push(id);
-            names.len() as u64 - 1
+            old_ids.push(id);
+            old_ids.len() as u64 - 1
         })?;
         let next = Hub::new(config, seed, now);
         let mut before = std::mem::replace(self, next);
         let mut ios: Vec<Option<T>> =
-            names.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
+            old_ids.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
         self.connections.listener = before.connections.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
-        Ok(names)
+        Ok(old_ids)
     }
 
-    /// Whether the state includes an app: all apps but removed ones without connections.
+    /// Whether the snapshot includes an app. Only a removed app without connections is left out.
     fn is_saved(&self, at: u32) -> bool {
         self.pubsub.apps[at].connections > 0 || self.pubsub.is_served(at)
     }
@@ -302,7 +303,7 @@ impl<T> Hub<T> {
         c.option(&mut held, Held::snapshot)?;
         match &mut peer.phase {
             Phase::Request(request) => {
-                self.connections.api_requests += u32::from(request.checked);
+                self.connections.api_requests += u32::from(request.is_counted);
                 if let Some(listing) = &mut request.listing {
                     match apps.get(listing.app as usize).copied().flatten() {
                         Some(app) => listing.app = app,

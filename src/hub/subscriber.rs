@@ -11,7 +11,13 @@ use crate::proto::websocket::{self, Bounds, Item, Reader, Violation};
 
 impl<T> Hub<T> {
     /// Handles bytes of a WebSocket, and holds those that must wait.
-    pub(super) fn frames(&mut self, id: ConnId, mut reader: Reader, bytes: &mut [u8], now: Now) {
+    pub(super) fn handle_frames(
+        &mut self,
+        id: ConnId,
+        mut reader: Reader,
+        bytes: &mut [u8],
+        now: Now,
+    ) {
         if let Some(held) = self.connections.schedule.held_mut(id) {
             // Held input must be handled first.
             held.bytes.extend_from_slice(bytes);
@@ -22,7 +28,7 @@ impl<T> Hub<T> {
         while !self.connections.holds_rest(id, bytes, at) {
             match reader.next(bytes, &mut at, bounds) {
                 Ok(Some(item)) => {
-                    if let Handled::Deferred(message) = self.item(id, item, now) {
+                    if let Handled::Deferred(message) = self.handle_item(id, item, now) {
                         self.connections.hold(id, Some(message), bytes, at);
                         return self.connections.store_reader(id, reader);
                     }
@@ -39,9 +45,9 @@ impl<T> Hub<T> {
     }
 
     /// Handles the held input of a WebSocket.
-    pub(super) fn held_frames(&mut self, id: ConnId, mut held: Held, now: Now) {
+    pub(super) fn handle_held(&mut self, id: ConnId, mut held: Held, now: Now) {
         if let Some(message) = held.message.take() {
-            if let Handled::Deferred(message) = self.text(id, &message, now) {
+            if let Handled::Deferred(message) = self.handle_text(id, &message, now) {
                 return self.connections.hold(id, Some(message), &held.bytes, 0);
             }
             if self.connections.has_ended(id) {
@@ -53,11 +59,11 @@ impl<T> Hub<T> {
         else {
             return;
         };
-        self.frames(id, reader, &mut held.bytes, now);
+        self.handle_frames(id, reader, &mut held.bytes, now);
     }
 
     fn close_on_violation(&mut self, id: ConnId, violation: Violation, bounds: Bounds, now: Now) {
-        log::debug!("broken frame: {} {}", violation.code, violation.reason);
+        log::debug!("closing after an invalid frame: {} {}", violation.code, violation.reason);
         let (kind, max, unit) = match violation {
             websocket::TOO_BIG => {
                 let max = bounds.message_bytes;
@@ -79,17 +85,17 @@ impl<T> Hub<T> {
 
     fn bounds(&self, id: ConnId) -> Option<Bounds> {
         let subscriber = self.connections.get(id)?.subscriber()?;
-        let of_app = self.pubsub.apps[subscriber.app].settings.max_message_size;
-        let of_all = self.connections.limits.message_bytes as usize;
-        let message_bytes = if of_app == 0 { of_all } else { of_app.min(of_all) };
+        let app_max = self.pubsub.apps[subscriber.app].settings.max_message_size;
+        let server_max = self.connections.limits.message_bytes as usize;
+        let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };
         let (fragments, binary) = (self.connections.limits.message_fragments, self.echoes);
         Some(Bounds { message_bytes, fragments, binary })
     }
 
-    fn item(&mut self, id: ConnId, item: Item<'_>, now: Now) -> Handled {
+    fn handle_item(&mut self, id: ConnId, item: Item<'_>, now: Now) -> Handled {
         match item {
             Item::Text(_) | Item::Binary(_) if self.echoes => self.connections.echo_back(id, &item),
-            Item::Text(text) => return self.text(id, text, now),
+            Item::Text(text) => return self.handle_text(id, text, now),
             Item::Ping(payload) => self.connections.queue(id, websocket::pong(payload)),
             Item::Pong | Item::Binary(_) => {}
             Item::Close(close) => {
@@ -100,7 +106,7 @@ impl<T> Hub<T> {
         Handled::Done
     }
 
-    fn text(&mut self, id: ConnId, text: &str, now: Now) -> Handled {
+    fn handle_text(&mut self, id: ConnId, text: &str, now: Now) -> Handled {
         let Some(subscriber) = self.connections.subscriber(id) else {
             return Handled::Done;
         };

@@ -50,8 +50,8 @@ impl PubSub {
         }
     }
 
-    /// Closes this node's connections that are signed in as a user, and those that are this user in
-    /// a presence channel.
+    /// Closes this node's connections of a user: connections that are signed in as this user, and
+    /// connections that joined a presence channel as this user.
     pub(super) fn end_connections<T>(
         &mut self,
         connections: &mut Connections<T>,

@@ -10,8 +10,10 @@
 pub(crate) struct Work {
     /// Units since the start.
     done: u64,
-    /// `done` at the beginning of the turn, and the units the turn has.
-    turn: (u64, u64),
+    /// The value of `done` at the beginning of the turn.
+    turn_began_at: u64,
+    /// The units that the turn may use; unlimited before the first turn.
+    turn_budget: u64,
     /// The visit of the connection whose input is being handled, if any.
     visit: Option<Visit>,
 }
@@ -35,7 +37,7 @@ pub(crate) enum Lane {
 impl Work {
     /// A counter without a limit until the first turn begins.
     pub(crate) fn new() -> Self {
-        Work { done: 0, turn: (0, u64::MAX), visit: None }
+        Work { done: 0, turn_began_at: 0, turn_budget: u64::MAX, visit: None }
     }
 
     /// Counts work that was done.
@@ -50,7 +52,7 @@ impl Work {
 
     /// Begins a turn with this many units.
     pub(crate) fn begin_turn(&mut self, units: u64) {
-        (self.turn, self.visit) = ((self.done, units), None);
+        (self.turn_began_at, self.turn_budget, self.visit) = (self.done, units, None);
     }
 
     /// Begins to handle the input of one connection.
@@ -66,19 +68,19 @@ impl Work {
 
     /// Whether the units of this turn are used up.
     pub(crate) fn is_turn_over(&self) -> bool {
-        self.turn_units() >= self.turn.1
+        self.turn_units() >= self.turn_budget
     }
 
     /// Whether the light lane has used its share of a turn in which heavy connections wait: three
     /// quarters, so that no number of light connections starves a heavy one.
     pub(crate) fn is_light_share_over(&self) -> bool {
-        self.turn_units() >= self.turn.1 / 4 * 3
+        self.turn_units() >= self.turn_budget / 4 * 3
     }
 
     /// Whether the rest of the visited connection's input must wait for a later visit.
     pub(crate) fn is_visit_over(&self) -> bool {
         let Some(visit) = &self.visit else { return false };
-        self.is_turn_over() || self.units_since(visit.began_at) >= self.turn.1 / VISITS
+        self.is_turn_over() || self.units_since(visit.began_at) >= self.turn_budget / VISITS
     }
 
     /// The lane of the visited connection if it has more input after this visit.
@@ -99,18 +101,19 @@ impl Work {
     }
 
     fn light_units_max(&self) -> u64 {
-        self.turn.1 / LIGHT_VISITS
+        self.turn_budget / LIGHT_VISITS
     }
 
-    /// The value of [`Work::done`] at which work that is not client input stops, if it starts now:
-    /// after a quarter of a turn. Due connections and messages from other nodes each get as much.
+    /// Work that is not client input (due connections, messages from other nodes) may use a quarter
+    /// of a turn each. Returns the value of [`Work::done`] at which it must stop if it starts now.
     pub(crate) fn side_work_end(&self) -> u64 {
-        self.done.saturating_add(self.turn.1 / 4)
+        self.done.saturating_add(self.turn_budget / 4)
     }
 
-    /// Whether a turn has ever begun: if so, a later turn continues what this one leaves.
+    /// Whether a turn has ever begun. If so, work that is left is continued in a later turn;
+    /// otherwise all work must be done at once.
     pub(crate) fn has_turns(&self) -> bool {
-        self.turn.1 < u64::MAX
+        self.turn_budget < u64::MAX
     }
 
     /// Units since the start.
@@ -119,7 +122,7 @@ impl Work {
     }
 
     fn turn_units(&self) -> u64 {
-        self.units_since(self.turn.0)
+        self.units_since(self.turn_began_at)
     }
 
     fn units_since(&self, before: u64) -> u64 {

@@ -1,7 +1,8 @@
-//! Which connection is written to next, and how much waits to be written. Short responses, and events
-//! for few subscribers, are prompt; long responses, and events for many subscribers, are bulk. One
-//! bulk connection is written to after every three prompt ones, so that neither lane waits for all
-//! of the other. The order within a connection is that of its outbox, regardless of its lane.
+//! Decides which connection is written to next, and tracks how much output is queued. There are two
+//! lanes: *prompt* for short responses and events for few subscribers, *bulk* for long responses
+//! and events for many subscribers. One bulk connection is written to after every three prompt
+//! ones, so that neither lane starves. The lane does not change the order of frames within an
+//! outbox.
 
 use std::collections::VecDeque;
 
@@ -17,8 +18,8 @@ pub(crate) struct WriteLanes {
     prompt_in_row: u8,
     /// Approximate number of frames that wait for connections in the lanes.
     frames: usize,
-    /// A connection whose outbox is half full although its socket would accept more: the server is
-    /// the slow side until the connection is written to.
+    /// A connection whose outbox is more than half full although its socket would accept more.
+    /// Until it is written to, the server is slower than the client.
     crowded: Option<ConnId>,
     /// Whether an event for many subscribers was queued since this was last reset.
     has_event_for_many: bool,
@@ -57,8 +58,9 @@ impl WriteLanes {
         if bytes > LONG_BYTES { WriteLane::Bulk } else { WriteLane::Prompt }
     }
 
-    /// Returns whether an event for many subscribers was queued, and resets this. The response to its
-    /// publisher is sent after it, so that the publisher waits until the event is written.
+    /// Returns whether an event for many subscribers was queued, and resets the flag. If so, the
+    /// response to its publisher also goes to the bulk lane: the publisher then waits until the
+    /// event is written.
     pub(crate) fn take_event_for_many(&mut self) -> bool {
         std::mem::take(&mut self.has_event_for_many)
     }
@@ -73,7 +75,7 @@ impl WriteLanes {
         lane: WriteLane,
         is_half_full: bool,
     ) {
-        // It is queued when its socket becomes writable.
+        // A blocked connection is queued when its socket becomes writable.
         if peer.marks.has(Mark::Blocked) {
             return;
         }
@@ -126,7 +128,7 @@ impl WriteLanes {
         match self.bulk.pop_front() {
             Some(id) => Some((id, Mark::Bulk)),
             None => {
-                // Both are approximate; start again from zero.
+                // The lanes are empty. Reset both values, as they are approximate.
                 (self.frames, self.crowded) = (0, None);
                 None
             }

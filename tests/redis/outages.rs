@@ -193,7 +193,7 @@ fn overflow(cluster: &Cluster, limit: &str) {
     cluster.node(0).publish("cache-a", "e", "kept");
     let mut ann = Client::connect(cluster.node(0));
     ann.join(ROOM, "ann");
-    logged(cluster.node(0), &["[WARN]", "dropping", limit]);
+    logged(cluster.node(0), &["[WARN]", "dropped", limit]);
     cluster.redis.restart();
     cluster.users(ROOM, &["ann"]);
     cluster.count(3);

@@ -57,7 +57,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
     until("it is there", || new.subscribers(BUS) == 1);
     old.call(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
     for node in &nodes[..2] {
-        logged(&node.server, &["[WARN]", "Redis: it is a replica", "REDIS_HOST"]);
+        logged(&node.server, &["[WARN]", "Redis: the server is a replica", "REDIS_HOST"]);
         until("it is down", || node.figure("reverb_redis_up") == 0.0);
     }
     for (n, node) in nodes.iter().enumerate() {
@@ -84,7 +84,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
     until("they know each other again", || nodes.iter().all(|node| node.knows(2)));
     for node in &nodes[..2] {
         logged(&node.server, &["Redis is back"]);
-        assert_eq!(node.warnings("Redis: it is a replica"), 1, "{}", node.server.stderr());
+        assert_eq!(node.warnings("Redis: the server is a replica"), 1, "{}", node.server.stderr());
     }
 }
 

@@ -1,9 +1,9 @@
 //! Publishing: `POST events` and `POST batch_events` (protocol sections 14.2 and 14.3). Delivery is
 //! in `publish`.
 //!
-//! Everything is checked before anything is sent. `name` and `data` are copied as the JSON texts
-//! that the publisher has sent. Validation errors have the texts of Laravel's validator, as in
-//! Laravel Reverb.
+//! A body is checked completely before any of its events is published. `name` and `data` are copied
+//! as JSON text and not parsed and encoded again. Validation errors have the texts of Laravel's
+//! validator, as in Laravel Reverb.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::config::LimitKind;
 use crate::proto::http::{HttpError, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
 
-/// A checked event, and the requested attributes.
+/// A checked event, and the channel attributes that the response must contain (`info`).
 struct Checked<'a> {
     event: Event<'a>,
     info: Option<Info>,
@@ -28,7 +28,7 @@ impl<T> Api<'_, T> {
     pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, Response> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
-        let Checked { event, info } = self.check_event(&object, Prefix(None), true, &mut faults);
+        let Checked { event, info } = self.check_event(&object, Prefix(None), &mut faults);
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
@@ -64,7 +64,7 @@ impl<T> Api<'_, T> {
         let objects = self.check_batch(&object, &mut faults);
         let mut events = Vec::with_capacity(objects.len());
         for (n, object) in objects.iter().enumerate() {
-            events.push(self.check_event(object, Prefix(Some(n)), false, &mut faults));
+            events.push(self.check_event(object, Prefix(Some(n)), &mut faults));
         }
         if let Some(response) = faults.response() {
             return Ok(response.into());
@@ -122,12 +122,11 @@ impl<T> Api<'_, T> {
         &self,
         object: &Object<'a>,
         prefix: Prefix,
-        several: bool,
         faults: &mut Faults,
     ) -> Checked<'a> {
         let name = required_string(object, prefix, "name", faults);
         let limit = self.connections.limits.event_name_length as usize;
-        // A text is never longer than its JSON form.
+        // Fast path: a string has at most as many characters as its JSON text has bytes.
         if name.len() > limit && message::string(name).is_some_and(|n| n.chars().count() > limit) {
             let text = format!(
                 "The {prefix}name field is longer than {limit} characters \
@@ -136,11 +135,11 @@ impl<T> Api<'_, T> {
             faults.add_exceeded(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
-        let channels = match several {
-            true => self.check_channels(object, faults),
-            false => vec![batch_channel(object, prefix, faults)],
+        let channels = match prefix.is_batch() {
+            true => vec![batch_channel(object, prefix, faults)],
+            false => self.check_channels(object, faults),
         };
-        self.check_names(&channels, prefix, several, faults);
+        self.check_names(&channels, prefix, faults);
         let socket_id = optional_string(object, prefix, "socket_id", faults);
         let info = optional_string(object, prefix, "info", faults);
         let except = socket_id.as_deref().and_then(SocketId::parse);
@@ -150,13 +149,19 @@ impl<T> Api<'_, T> {
         }
     }
 
-    /// `channels`, or else `channel`.
+    /// The channels of an event outside a batch: those in `channels`, or else the one in `channel`.
     fn check_channels<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Cow<'a, str>> {
         let (raw, single) = (field(object, "channels"), field(object, "channel"));
         let both_missing = is_missing(raw) && is_missing(single);
-        let named = match raw {
-            _ if both_missing => None,
-            Some(raw) if !is_missing(Some(raw)) => match names(raw) {
+        if both_missing {
+            let text = "The channels field is required when channel is not present.";
+            faults.add("channels", text);
+            let text = "The channel field is required when channels is not present.";
+            faults.add("channel", text);
+            return Vec::new();
+        }
+        let listed = match raw {
+            Some(raw) if !is_missing(Some(raw)) => match channel_names(raw) {
                 Ok(names) => Some(names),
                 Err(text) => {
                     faults.add("channels", text);
@@ -165,13 +170,6 @@ impl<T> Api<'_, T> {
             },
             _ => None,
         };
-        if both_missing {
-            let text = "The channels field is required when channel is not present.";
-            faults.add("channels", text);
-            let text = "The channel field is required when channels is not present.";
-            faults.add("channel", text);
-            return Vec::new();
-        }
         let single = match single {
             Some(raw) if !is_missing(Some(raw)) => match message::string(raw) {
                 Some(name) => Some(vec![name]),
@@ -182,7 +180,7 @@ impl<T> Api<'_, T> {
             },
             _ => None,
         };
-        let channels = named.or(single).unwrap_or_default();
+        let channels = listed.or(single).unwrap_or_default();
         let limit = self.connections.limits.channels_per_event as usize;
         if channels.len() > limit {
             let text = format!(
@@ -195,15 +193,9 @@ impl<T> Api<'_, T> {
         channels
     }
 
-    fn check_names(
-        &self,
-        channels: &[Cow<'_, str>],
-        prefix: Prefix,
-        several: bool,
-        faults: &mut Faults,
-    ) {
+    fn check_names(&self, channels: &[Cow<'_, str>], prefix: Prefix, faults: &mut Faults) {
         let limit = self.connections.limits.channel_name_length as usize;
-        let key = if several && channels.len() > 1 { "channels" } else { "channel" };
+        let key = if channels.len() > 1 { "channels" } else { "channel" };
         if channels.iter().any(|name| name.len() > limit && name.chars().count() > limit) {
             let text = format!(
                 "A channel name is longer than {limit} characters (limits.channel_name_length)."
@@ -213,9 +205,15 @@ impl<T> Api<'_, T> {
     }
 }
 
-/// The prefix of a field in error texts: none, or its place in a batch.
+/// The prefix of a field's name in error texts: none, or `batch.` and the index of the event.
 #[derive(Clone, Copy)]
 struct Prefix(Option<usize>);
+
+impl Prefix {
+    fn is_batch(self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl std::fmt::Display for Prefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -247,7 +245,7 @@ fn is_missing(raw: Option<&str>) -> bool {
     }
 }
 
-/// A required string, as JSON text.
+/// A required string, as JSON text; `null` if it is missing or not a string.
 fn required_string<'a>(
     object: &Object<'a>,
     prefix: Prefix,
@@ -269,7 +267,8 @@ fn required_string<'a>(
     "null"
 }
 
-/// The channel of an event in a batch, for which Laravel has other error texts.
+/// The one channel of an event in a batch. If it is missing, the error has another text than for
+/// other fields.
 fn batch_channel<'a>(object: &Object<'a>, prefix: Prefix, faults: &mut Faults) -> Cow<'a, str> {
     if is_missing(field(object, "channel")) {
         let path = format!("{prefix}channel");
@@ -291,20 +290,20 @@ fn optional_string<'a>(
         let path = format!("{prefix}{key}");
         // Laravel replaces underscores in the names of top-level fields, but not in those of list
         // elements.
-        let label = if prefix.0.is_none() { key.replace('_', " ") } else { path.clone() };
+        let label = if prefix.is_batch() { path.clone() } else { key.replace('_', " ") };
         faults.add(&path, &format!("The {label} field must be a string."));
     }
     text
 }
 
-/// The names in `channels`; numbers as text.
-fn names(raw: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
+/// The channel names in `channels`. As in Laravel Reverb, numbers are accepted and become text.
+fn channel_names(raw: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
     let elements = message::elements(raw).ok_or("The channels field must be an array.")?;
-    let names: Option<_> = elements.into_iter().map(|raw| name(raw.get())).collect();
+    let names: Option<_> = elements.into_iter().map(|raw| channel_name(raw.get())).collect();
     names.ok_or("Each of the channels must be a string.")
 }
 
-fn name(raw: &str) -> Option<Cow<'_, str>> {
+fn channel_name(raw: &str) -> Option<Cow<'_, str>> {
     match raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         true => Some(raw.into()),
         false => message::string(raw),

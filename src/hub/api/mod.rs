@@ -42,9 +42,9 @@ impl From<Response> for Answer {
 
 /// A request whose head was checked.
 enum Call<'a> {
-    /// A request that is answered without an app.
+    /// A request that needs no app, with its response.
     Answered(Response),
-    /// A request that an app has signed.
+    /// A request with a valid signature of an app.
     OfApp {
         app: u32,
         route: Route,
@@ -55,13 +55,13 @@ enum Call<'a> {
 }
 
 impl<T> Api<'_, T> {
-    /// Handles a request that is no handshake.
+    /// Handles a request that is not a handshake.
     pub(super) fn answer(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Answer {
         self.connections.begin_request();
         self.connections.work.add_bytes(body.len());
-        let (route, call) = self.call(head, now);
-        let acted = call.and_then(|call| self.act(call, body, now));
-        let answer = acted.unwrap_or_else(Answer::Whole);
+        let (route, call) = self.check_head(head, now);
+        let outcome = call.and_then(|call| self.dispatch(call, body, now));
+        let answer = outcome.unwrap_or_else(Answer::Whole);
         match &answer {
             Answer::Whole(response) => self.connections.count_request(route, response.status),
             Answer::Listing(_) => self.connections.count_request(route, 200),
@@ -70,12 +70,13 @@ impl<T> Api<'_, T> {
         answer
     }
 
-    /// The response to a request that can be answered without its body. All possible checks happen
-    /// before the body has arrived, so that strangers cannot make the server store bodies.
+    /// The response to a request that can be answered without its body. All checks that need only
+    /// the head are done here, so that a client without a valid signature cannot make the server
+    /// store a body.
     pub(super) fn answer_head(&mut self, head: &Head<'_>, now: Now) -> Option<Response> {
         let (route, answer) = match head.websocket {
             true => (Route::WebSocket, Some(Response::text(400, "A handshake has no body."))),
-            false => match self.call(head, now) {
+            false => match self.check_head(head, now) {
                 (route, Ok(Call::OfApp { .. })) => {
                     (route, self.connections.check_room_for_api().err())
                 }
@@ -85,8 +86,8 @@ impl<T> Api<'_, T> {
         answer.inspect(|response| self.connections.count_request(route, response.status))
     }
 
-    /// Finds the route of a request, and checks its head.
-    fn call<'a>(&self, head: &Head<'a>, now: Now) -> (Route, Result<Call<'a>, Response>) {
+    /// Finds the route of a request, and checks everything that needs no body.
+    fn check_head<'a>(&self, head: &Head<'a>, now: Now) -> (Route, Result<Call<'a>, Response>) {
         match self.routes.find(head.path) {
             Some(found) => (found.route, self.admit_call(found, head, now)),
             None => (Route::None, Err(Response::text(404, "Not found."))),
@@ -125,7 +126,7 @@ impl<T> Api<'_, T> {
     }
 
     /// Checks the body of a request, and calls its handler.
-    fn act(&mut self, call: Call<'_>, body: &[u8], now: Now) -> Result<Answer, Response> {
+    fn dispatch(&mut self, call: Call<'_>, body: &[u8], now: Now) -> Result<Answer, Response> {
         let (app, route, argument, query) = match call {
             Call::Answered(response) => return Ok(response.into()),
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),

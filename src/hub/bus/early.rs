@@ -11,7 +11,7 @@ pub(in crate::hub) struct Early {
     envelopes: BTreeMap<(u64, u64), Vec<u8>>,
     bytes: usize,
     bytes_max: usize,
-    /// The node whose next number has changed: its next envelope may be among these.
+    /// The node whose expected sequence number has changed, so that its next envelope may be held.
     due: Option<NodeId>,
 }
 
@@ -29,7 +29,7 @@ impl Early {
         }
     }
 
-    /// The number of the node's next envelope has changed.
+    /// The sequence number that is expected next from the node has changed.
     pub(in crate::hub) fn advance(&mut self, node: NodeId) {
         if !self.envelopes.is_empty() {
             self.due = Some(node);
@@ -41,8 +41,8 @@ impl Early {
         self.due
     }
 
-    /// Takes the node's envelope with this number. Earlier ones are dropped: they were received
-    /// otherwise.
+    /// Takes the node's envelope with this number. Earlier ones are dropped: they were received as
+    /// retransmissions.
     pub(in crate::hub) fn take(&mut self, node: NodeId, next: u64) -> Option<Vec<u8>> {
         while let Some((&(_, seq), _)) = self.envelopes.range((node.0, 0)..(node.0, next)).next() {
             self.remove(node, seq);

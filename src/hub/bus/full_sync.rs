@@ -5,10 +5,13 @@
 pub(in crate::hub) struct FullSync {
     /// Whether cached events are included.
     pub with_cache: bool,
+    /// Whether `SyncBegin` was sent.
     pub has_begun: bool,
+    /// The index of the app whose state is being sent.
     pub app: u32,
-    /// The next channel, by its place, and the last of its users that was sent.
+    /// The index of the next channel in the app's slab.
     pub place: usize,
+    /// The place of the last user of this channel that was sent, if any.
     pub user: Option<u64>,
     /// The number of the last cached event that was sent.
     pub cached_number: u64,

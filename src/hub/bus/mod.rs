@@ -6,7 +6,7 @@
 //! node that misses a number requests a retransmission from that number on, and drops duplicates.
 //! So a lost connection loses no envelope and changes no order, as long as the queue has room.
 //!
-//! Local subscribers never wait for any of this.
+//! Events are delivered to local subscribers at once; they never wait for Redis or another node.
 
 mod early;
 mod full_sync;
@@ -38,7 +38,7 @@ use nodes::Nodes;
 use queue::Queue;
 use session::RedisSession;
 
-/// The connection of this node to the other nodes.
+/// The state that this node needs to exchange envelopes with the other nodes.
 pub(in crate::hub) struct Bus {
     pub(in crate::hub) id: NodeId,
     pub(in crate::hub) started_ms: u64,
@@ -50,22 +50,24 @@ pub(in crate::hub) struct Bus {
     /// The items of the next envelope, separated by commas.
     pub(in crate::hub) pending: String,
     /// Channels whose subscription count at this node has changed, by app.
-    pub(in crate::hub) changed: Vec<(u32, Rc<str>)>,
+    pub(in crate::hub) changed_channels: Vec<(u32, Rc<str>)>,
     /// Apps whose number of connections at this node has changed.
     pub(in crate::hub) changed_apps: Vec<u32>,
     pub(in crate::hub) queue: Queue,
     pub(in crate::hub) nodes: Nodes,
     pub(in crate::hub) session: RedisSession,
-    /// How often the login to Redis was completed.
+    /// The number of sessions with Redis so far, counted when the login is complete.
     pub(in crate::hub) sessions: u32,
-    /// Whether to send a `Hello` and a heartbeat (`Alive`) at the next write.
-    pub(in crate::hub) hello_due: bool,
-    pub(in crate::hub) alive_due: bool,
+    /// Whether the next write sends a `Hello`, which asks all nodes for a heartbeat, and whether it
+    /// sends this node's own heartbeat (`Alive`).
+    pub(in crate::hub) hello_pending: bool,
+    pub(in crate::hub) alive_pending: bool,
     /// When the next heartbeat is due.
-    pub(in crate::hub) alive_ms: u64,
+    pub(in crate::hub) next_alive_ms: u64,
     /// The full sync that is being sent.
     pub(in crate::hub) full_sync: Option<FullSync>,
-    /// A full sync that was requested while another is being sent; the flag includes cached events.
+    /// Whether another full sync follows the current one, because a node requested it in between;
+    /// if so, whether it includes cached events.
     pub(in crate::hub) next_full_sync: Option<bool>,
     /// The range that was last retransmitted, and when that began.
     pub(in crate::hub) last_retransmission: (Range<u64>, u64),
@@ -93,7 +95,7 @@ pub(in crate::hub) const HAS_REDIS: bool = cfg!(feature = "redis");
 /// A received envelope, and how many of its items were handled.
 pub(in crate::hub) struct Unfinished {
     pub text: Vec<u8>,
-    pub items: usize,
+    pub handled: usize,
 }
 
 counters! {
@@ -107,7 +109,7 @@ counters! {
         duplicates: "duplicate", "";
         /// Envelopes dropped before they were written to Redis, for lack of room or time.
         dropped: "dropped", "";
-        /// Envelopes of other nodes that will never arrive.
+        /// Envelopes that another node dropped before this node received them.
         missing: "missing", "";
         /// Messages on the channel that are no envelopes, and items that are invalid.
         foreign: "foreign", "";
@@ -131,15 +133,15 @@ impl Bus {
             retention_ms,
             facts_max: limits.node_facts,
             pending: String::new(),
-            changed: Vec::new(),
+            changed_channels: Vec::new(),
             changed_apps: Vec::new(),
             queue: Queue::new(limits.bus_queue_bytes as usize, retention_ms),
             nodes: Nodes::default(),
             session: RedisSession::new(&target, &scaling.channel, limits),
             sessions: 0,
-            hello_due: false,
-            alive_due: false,
-            alive_ms: now.ms,
+            hello_pending: false,
+            alive_pending: false,
+            next_alive_ms: now.ms,
             full_sync: None,
             next_full_sync: None,
             last_retransmission: (0..0, 0),
@@ -168,8 +170,9 @@ impl Bus {
         }
     }
 
-    /// The version of an event that is published now: greater than all known versions, and greater
-    /// than those of a node that has just started and knows no others.
+    /// The version of an event that is published now. It is greater than all versions that this
+    /// node knows; its clock is at least the current time, so that it is also greater than older
+    /// versions that a node has not received since it started.
     pub(in crate::hub) fn version(&mut self, now: Now) -> Version {
         self.clock = self.clock.saturating_add(1).max(now.unix_s << 20);
         (self.clock, self.id.0)
@@ -177,7 +180,7 @@ impl Bus {
 
     /// Publishes the changed subscription count of a channel at the end of the turn.
     pub(in crate::hub) fn queue_channel_count(&mut self, app: u32, channel: &Rc<str>) {
-        self.changed.push((app, Rc::clone(channel)));
+        self.changed_channels.push((app, Rc::clone(channel)));
     }
 
     /// Publishes the changed number of connections of an app at the end of the turn.
@@ -221,9 +224,9 @@ impl Bus {
 
     /// The next deadline: of the session, of the heartbeat, or of a node's lease.
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
-        let alive_ms = self.session.is_up().then_some(self.alive_ms);
+        let next_alive_ms = self.session.is_up().then_some(self.next_alive_ms);
         let live = self.nodes.iter().filter(|(_, node)| node.is_live);
         let lease_ms = live.map(|(_, node)| node.last_seen_ms + self.lease_ms).min();
-        [self.session.next_ms(), alive_ms, lease_ms].into_iter().flatten().min()
+        [self.session.next_ms(), next_alive_ms, lease_ms].into_iter().flatten().min()
     }
 }

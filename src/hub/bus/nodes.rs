@@ -17,14 +17,14 @@ pub(in crate::hub) struct Nodes {
 #[derive(Debug)]
 pub(in crate::hub) struct Node {
     pub id: NodeId,
-    /// The number of its next envelope; `None` until it is known.
+    /// The sequence number that its next envelope must have; `None` until it is known.
     pub next: Option<u64>,
     /// Whether a message of it was received within the lease.
     pub is_live: bool,
     /// Whether it has sent its goodbye. It stays known so that duplicates of its envelopes are
     /// recognised.
     pub has_left: bool,
-    /// Whether its state is completely known.
+    /// Whether this node has its complete state.
     pub is_synced: bool,
     /// Whether a full sync of this node is being received.
     pub is_syncing: bool,
@@ -104,8 +104,9 @@ impl Node {
         (self.requests, self.unacknowledged_ms) = (Requests::default(), None);
     }
 
-    /// Whether, for the duration of a lease, more envelopes of it were received than it has
-    /// published (`end`). For a moment this is normal, as messages overtake each other.
+    /// Whether, for the duration of a lease, more envelopes of it were received than it claims to
+    /// have published (`end`). For a short time this is normal, as its heartbeats may overtake its
+    /// envelopes or be overtaken.
     pub(in crate::hub) fn has_regressed(&mut self, end: u64, now_ms: u64, lease_ms: u64) -> bool {
         let has_regressed = self.next.is_some_and(|next| next > end);
         let since_ms = self.regressed_ms.filter(|_| has_regressed).unwrap_or(now_ms);
@@ -153,7 +154,7 @@ const RETRANSMIT_PAUSE_MS: u64 = 300;
 const RETRANSMIT_PAUSE_MAX_MS: u64 = 4_800;
 /// The pause before a full sync that has not begun is requested again.
 const SYNC_REQUEST_PAUSE_MS: u64 = 1_000;
-/// The same for a full sync that has begun and not ended.
+/// The pause before a full sync that has begun and not ended is requested again.
 const SYNC_TIMEOUT_MS: u64 = 10_000;
 
 impl Nodes {

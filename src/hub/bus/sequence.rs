@@ -28,7 +28,8 @@ impl Bus {
         false
     }
 
-    /// The number of the node that has sent an envelope. An unknown node is added.
+    /// Returns the number of the node that has sent an envelope, and marks it as live. An unknown
+    /// node is added.
     pub(in crate::hub) fn identify_node(
         &mut self,
         id: NodeId,
@@ -37,7 +38,8 @@ impl Bus {
     ) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
             let text = format!(
-                "there are more than {NODES_MAX} other nodes: the messages of node {id} are ignored"
+                "there are more than {NODES_MAX} other nodes: the messages of node {id} are ignored; \
+                 run fewer and larger nodes"
             );
             self.warnings.warn(now_ms, text);
             return None;
@@ -53,7 +55,7 @@ impl Bus {
         node.last_seen_ms = now_ms;
         if !node.is_live {
             node.is_live = true;
-            (self.hello_due, self.alive_due) = (true, true);
+            (self.hello_pending, self.alive_pending) = (true, true);
             log::info!("node {id} connected; other nodes: {}", self.nodes.live_count());
             if at >= PLACES {
                 let text = format!(
@@ -178,7 +180,7 @@ impl Bus {
         self.queue.retransmit(from);
         self.last_retransmission = (from..self.queue.retransmissions().end, now_ms);
         if from < self.queue.range().0 {
-            self.alive_due = true;
+            self.alive_pending = true;
         }
     }
 
@@ -214,7 +216,7 @@ pub(in crate::hub) enum SequenceCheck {
 
 /// Milliseconds within which a retransmission reaches the nodes that requested it.
 const RETRANSMIT_PAUSE_MS: u64 = 200;
-/// The same while another retransmission is being written to Redis before it.
+/// The same time while an earlier retransmission is still being written to Redis.
 const RETRANSMIT_PAUSE_BUSY_MS: u64 = 2_000;
 /// The most seconds by which another node's clock may be ahead: more than a wrong time zone
 /// accounts for, and few enough that an event with a wrong clock can be replaced after a day.

@@ -1,6 +1,6 @@
-//! The connection to Redis as a value: when to connect, the login, the replies that are
-//! outstanding, and when to give up and retry. Which messages are published, and how received ones
-//! are handled, is decided by the other files of `bus` and by `cluster`.
+//! The state machine of the connection to Redis: when to connect, the login, outstanding replies,
+//! timeouts and retries. The other files of `bus` and `cluster` decide which messages are published
+//! and handle received ones.
 
 mod delivery;
 mod login;
@@ -15,7 +15,7 @@ use crate::config::{Limits, RedisTarget};
 use crate::proto::resp::{self, Incoming, ProtocolError, Reader};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
-use login::{LOGIN, login};
+use login::{CREDENTIALS, login};
 use reach::Reach;
 
 /// What the owner of the socket to Redis must do.
@@ -39,24 +39,24 @@ pub(in crate::hub) struct RedisSession {
     held: Vec<u8>,
     /// Commands without a reply, the oldest first.
     unanswered: VecDeque<Unanswered>,
-    /// How many of these commands publish for the first time, and how many retransmit.
-    published: Flight,
-    retransmitted: Flight,
+    /// The unanswered commands that publish for the first time, and those that retransmit.
+    published: InFlight,
+    retransmitted: InFlight,
     /// The login commands, each with the setting it depends on.
     login: Vec<(&'static str, Frame)>,
     channel: String,
-    /// Whether the owner of the socket must close it: the session was ended on this side.
+    /// Whether the owner must still close the socket of a session that was aborted.
     must_close: bool,
-    /// Attempts to connect since the session last worked.
+    /// Attempts to connect since the last completed login.
     attempts: u32,
-    /// The last logged reason why it does not work.
+    /// The last logged reason of a disconnect, so that a repeated reason is not logged again.
     logged: Option<String>,
     /// Whether messages of this node are delivered.
     reach: Reach,
     /// Throttles the log lines about commands that Redis rejects.
-    refusals: LogThrottle,
-    /// Whether the last of these lines reported a failure.
-    is_refused: bool,
+    rejections: LogThrottle,
+    /// Whether a rejection was logged and no success since.
+    is_rejected: bool,
     limits: SessionLimits,
 }
 
@@ -71,13 +71,13 @@ struct SessionLimits {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Not connected; the next attempt is due then.
+    /// Not connected; `retry_ms` is the time of the next attempt.
     Down { retry_ms: u64 },
-    /// Connecting since then.
+    /// Waiting for the socket to be connected.
     Connecting { since_ms: u64 },
-    /// Connected and logging in, since then.
+    /// Connected, waiting for the replies to the login.
     LoggingIn { since_ms: u64 },
-    /// Subscribed.
+    /// Logged in and subscribed.
     Up,
 }
 
@@ -102,7 +102,7 @@ enum Purpose {
 
 /// Commands whose replies are outstanding.
 #[derive(Debug, Default, Clone, Copy)]
-struct Flight {
+struct InFlight {
     commands: usize,
     bytes: usize,
 }
@@ -115,8 +115,9 @@ pub(in crate::hub) enum SessionEvent {
     TooLong(u64, Vec<u8>),
     /// The login is complete: this node receives everything published from now on.
     Up,
-    /// Redis delivered a message to this many subscribers; `None` if the number means nothing.
-    Published(Option<usize>),
+    /// Redis delivered a message to this many subscribers; `None` in a Redis Cluster, where the
+    /// number counts those of one server only.
+    Receivers(Option<usize>),
     /// Nothing to do.
     Nothing,
 }
@@ -136,16 +137,16 @@ impl RedisSession {
             reader: Reader::new(limits.reply_bytes),
             held: Vec::new(),
             unanswered: VecDeque::new(),
-            published: Flight::default(),
-            retransmitted: Flight::default(),
+            published: InFlight::default(),
+            retransmitted: InFlight::default(),
             login: login(target, channel),
             channel: channel.to_owned(),
             must_close: false,
             attempts: 0,
             logged: None,
             reach: Reach::default(),
-            refusals: LogThrottle::new(Policy::ONE_AN_EPISODE),
-            is_refused: false,
+            rejections: LogThrottle::new(Policy::ONE_AN_EPISODE),
+            is_rejected: false,
             limits,
         }
     }
@@ -255,11 +256,11 @@ impl RedisSession {
         self.reader = Reader::new(self.limits.reply_bytes);
     }
 
-    /// Whether the window has room to publish another envelope for the first time. While there are
-    /// envelopes to retransmit, half of the window is reserved for them.
+    /// Whether the window has room to publish another envelope for the first time. With
+    /// `retransmits`, half of the window is reserved for retransmissions.
     pub(in crate::hub) fn has_room(&self, retransmits: bool) -> bool {
         let share = if retransmits { 2 } else { 1 };
-        self.is_up() && self.published.fits(share) && (retransmits || self.both().fits(1))
+        self.is_up() && self.published.fits(share) && (retransmits || self.all_in_flight().fits(1))
     }
 
     /// Whether one more retransmission fits into half of the window.
@@ -272,8 +273,8 @@ impl RedisSession {
         self.retransmitted.commands > 0
     }
 
-    fn both(&self) -> Flight {
-        Flight {
+    fn all_in_flight(&self) -> InFlight {
+        InFlight {
             commands: self.published.commands + self.retransmitted.commands,
             bytes: self.published.bytes + self.retransmitted.bytes,
         }
@@ -303,7 +304,7 @@ impl RedisSession {
         self.outbox.push(frame);
     }
 
-    fn flight(&mut self, purpose: Purpose) -> Option<&mut Flight> {
+    fn flight(&mut self, purpose: Purpose) -> Option<&mut InFlight> {
         match purpose {
             Purpose::Login(_) | Purpose::Role => None,
             Purpose::Publish => Some(&mut self.published),
@@ -335,9 +336,13 @@ impl RedisSession {
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
         let event = self.reader.next(bytes).map_err(|error| match error {
-            ProtocolError::Malformed => "the peer does not speak Redis' protocol".to_owned(),
+            ProtocolError::Malformed => {
+                "the server does not speak Redis' protocol; check REDIS_HOST, \
+                 REDIS_PORT and REDIS_URL"
+                    .to_owned()
+            }
             ProtocolError::TooLong(max) => {
-                format!("a reply of more than {max} bytes (limits.redis_reply_bytes)")
+                format!("a reply is longer than {max} bytes; raise limits.redis_reply_bytes")
             }
         })?;
         Ok(match event {
@@ -345,37 +350,37 @@ impl RedisSession {
             Some(Incoming::Message(text)) => Some(SessionEvent::Message(text)),
             Some(Incoming::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
             Some(Incoming::Subscribed) => {
-                self.answered();
+                self.pop_unanswered();
                 self.state = State::Up;
                 self.attempts = 0;
                 Some(SessionEvent::Up)
             }
             Some(Incoming::Greeting(greeting)) => {
-                self.answered();
-                self.greeted(greeting)?;
+                self.pop_unanswered();
+                self.check_role(greeting)?;
                 Some(SessionEvent::Nothing)
             }
-            Some(Incoming::Reply) => Some(self.succeeded(None)),
-            Some(Incoming::Number(number)) => Some(self.succeeded(Some(number))),
-            Some(Incoming::Error(why)) => self.failed(&why, now_ms)?,
+            Some(Incoming::Reply) => Some(self.handle_success(None)),
+            Some(Incoming::Number(number)) => Some(self.handle_success(Some(number))),
+            Some(Incoming::Error(why)) => self.handle_error(&why, now_ms)?,
             Some(Incoming::Other) => Some(SessionEvent::Nothing),
         })
     }
 
     /// Handles the success of a command; `number` is its reply if that is a number.
-    fn succeeded(&mut self, number: Option<i64>) -> SessionEvent {
-        let Some(Purpose::Publish | Purpose::Retransmit) = self.answered() else {
+    fn handle_success(&mut self, number: Option<i64>) -> SessionEvent {
+        let Some(Purpose::Publish | Purpose::Retransmit) = self.pop_unanswered() else {
             return SessionEvent::Nothing;
         };
-        if std::mem::take(&mut self.is_refused) {
+        if std::mem::take(&mut self.is_rejected) {
             log::info!("Redis accepts messages to other nodes again");
         }
-        SessionEvent::Published(self.reach.counted(number))
+        SessionEvent::Receivers(self.reach.receivers(number))
     }
 
     /// Handles the error reply to a command.
-    fn failed(&mut self, why: &str, now_ms: u64) -> Result<Option<SessionEvent>, String> {
-        let purpose = self.answered();
+    fn handle_error(&mut self, why: &str, now_ms: u64) -> Result<Option<SessionEvent>, String> {
+        let purpose = self.pop_unanswered();
         let shown = shown(why, 200);
         // If the query fails, the last known role stays valid.
         if purpose == Some(Purpose::Role) {
@@ -385,22 +390,22 @@ impl RedisSession {
             let code = why.split(' ').next().unwrap_or_default();
             return Err(match code {
                 // HELLO exists since Redis 6.
-                "ERR" if setting == LOGIN && why.contains("unknown command") => {
-                    format!("it is older than version 6 ({shown})")
+                "ERR" if setting == CREDENTIALS && why.contains("unknown command") => {
+                    format!("the server is older than version 6 ({shown}); upgrade it")
                 }
-                _ => format!("it refuses the login: {shown} (see {setting})"),
+                _ => format!("the login was rejected: {shown}; check {setting}"),
             });
         }
         let text = format_args!(
-            "Redis does not publish messages to other nodes: {shown}; check the permissions of \
+            "Redis rejects messages to other nodes: {shown}; check the permissions of \
              REDIS_USERNAME and the log of Redis"
         );
-        self.is_refused |= self.refusals.warn(now_ms, text);
+        self.is_rejected |= self.rejections.warn(now_ms, text);
         Ok(Some(SessionEvent::Nothing))
     }
 
     /// Removes the oldest command without a reply, and returns its purpose.
-    fn answered(&mut self) -> Option<Purpose> {
+    fn pop_unanswered(&mut self) -> Option<Purpose> {
         let Unanswered { len, purpose, .. } = self.unanswered.pop_front()?;
         if let Some(flight) = self.flight(purpose) {
             (flight.commands, flight.bytes) = (flight.commands - 1, flight.bytes - len);
@@ -409,7 +414,7 @@ impl RedisSession {
     }
 }
 
-impl Flight {
+impl InFlight {
     /// Whether one more command fits into the window divided by `share`.
     fn fits(self, share: usize) -> bool {
         self.commands < WINDOW / share && self.bytes < WINDOW_BYTES / share

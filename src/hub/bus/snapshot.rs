@@ -39,7 +39,7 @@ impl Bus {
         c.number(&mut self.id.0)?;
         c.number(&mut self.started_ms)?;
         c.number(&mut self.clock)?;
-        c.number(&mut self.alive_ms)?;
+        c.number(&mut self.next_alive_ms)?;
         c.int(&mut self.sessions)?;
         self.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
         self.queue.snapshot(c)?;

@@ -8,11 +8,12 @@ impl Bus {
     /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
     /// get half of the window, so that neither waits for the other to complete.
     pub(in crate::hub) fn write(&mut self, now_ms: u64) {
-        // Until this node receives its first heartbeat back, it sends no second one: it would
-        // acknowledge nothing, and the other nodes would reconnect.
+        // After a login, this node sends one heartbeat and waits until it receives it back. If it
+        // receives nothing from Redis, further heartbeats would contain no new acknowledgements,
+        // and the other nodes would conclude that their messages are lost, and reconnect.
         if self.session.is_up()
             && !self.session.awaits_first_echo()
-            && let Some(text) = self.unsequenced(now_ms)
+            && let Some(text) = self.take_unsequenced(now_ms)
         {
             let command = self.session.command(&text);
             self.session.publish(command, now_ms);
@@ -28,13 +29,14 @@ impl Bus {
         }
     }
 
-    /// The pending items outside the sequence, as an envelope without a number.
-    pub(in crate::hub) fn unsequenced(&mut self, now_ms: u64) -> Option<String> {
+    /// Takes the pending items that need no sequence number (heartbeat, acknowledgements,
+    /// requests), as one envelope.
+    pub(in crate::hub) fn take_unsequenced(&mut self, now_ms: u64) -> Option<String> {
         let mut items = Vec::new();
-        if std::mem::take(&mut self.hello_due) {
+        if std::mem::take(&mut self.hello_pending) {
             items.push(Item::Hello);
         }
-        let is_heartbeat = std::mem::take(&mut self.alive_due);
+        let is_heartbeat = std::mem::take(&mut self.alive_pending);
         if is_heartbeat {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());

@@ -1,5 +1,5 @@
-//! Several nodes: the hub's side of the messages from and to other nodes, and the calls for the
-//! socket to Redis. The sequence of envelopes and the session with Redis are in `bus`.
+//! The part of the hub that exchanges messages with other nodes, and the methods that the owner of
+//! the socket to Redis calls. The sequence of envelopes and the session with Redis are in `bus`.
 
 mod full_sync;
 mod receive;
@@ -18,8 +18,8 @@ use super::pubsub::PubSub;
 use crate::proto::envelope::Item;
 
 impl<T> Hub<T> {
-    /// What to do with the socket to Redis; [`BusWant::Nothing`] with a single node. Called at the
-    /// end of every turn; afterwards [`Hub::bus_outbox`] contains the output.
+    /// What the owner must do with the socket to Redis; [`BusWant::Nothing`] for a single node.
+    /// Also fills [`Hub::bus_outbox`], so call it at the end of every turn.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
         if !HAS_REDIS {
             return BusWant::Nothing;
@@ -50,34 +50,35 @@ impl<T> Hub<T> {
     /// Handles bytes from Redis. Input that exceeds this turn's budget is held: the caller must not
     /// read more from Redis while [`Hub::bus_has_input`] is true.
     pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
-        let work_max = self.connections.work.side_work_end();
+        let work_end = self.connections.work.side_work_end();
+        // The first message is handled even if the share is used up, so that input never stalls.
         let mut is_first = true;
         loop {
-            let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_max);
+            let must_stop = !std::mem::take(&mut is_first) && self.is_bus_share_over(work_end);
             let Some(bus) = &mut self.pubsub.bus else { return };
             bus.now_ms = now.ms;
             if must_stop {
                 bus.session.hold(bytes);
                 break;
             }
-            if let Some(Unfinished { text, items }) = bus.unfinished.take() {
-                self.receive_envelope(text, items, work_max, now);
+            if let Some(Unfinished { text, handled }) = bus.unfinished.take() {
+                self.receive_envelope(text, handled, work_end, now);
                 continue;
             }
             if let Some(text) = bus.take_early() {
-                self.receive_envelope(text, 0, work_max, now);
+                self.receive_envelope(text, 0, work_end, now);
                 continue;
             }
             match bus.session.next_event(&mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(SessionEvent::Message(text))) => {
-                    self.receive_envelope(text, 0, work_max, now)
+                    self.receive_envelope(text, 0, work_end, now)
                 }
                 Ok(Some(SessionEvent::TooLong(bytes, head))) => {
                     self.pubsub.skip_message(bytes, &head, now)
                 }
                 Ok(Some(SessionEvent::Up)) => bus.begin_session(now.ms),
-                Ok(Some(SessionEvent::Published(count))) => bus.count_receivers(count, now.ms),
+                Ok(Some(SessionEvent::Receivers(count))) => bus.check_receivers(count, now.ms),
                 Ok(Some(SessionEvent::Nothing)) => {}
                 Err(why) => {
                     bus.session.abort(&why, &mut self.random, now.ms);
@@ -88,10 +89,10 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Whether this turn handles no more input from other nodes: its share of the work is used up,
-    /// or too much output waits to be written.
-    fn is_bus_share_over(&self, work_max: u64) -> bool {
-        self.connections.work.done() >= work_max
+    /// Whether the rest of the input from other nodes must wait for the next turn: the work has
+    /// reached `work_end`, or too much output waits to be written.
+    fn is_bus_share_over(&self, work_end: u64) -> bool {
+        self.connections.work.done() >= work_end
             || (self.connections.work.has_turns() && self.connections.has_write_backlog())
     }
 
@@ -118,7 +119,7 @@ impl<T> Hub<T> {
         Some(self.pubsub.bus.as_mut()?.session.outbox())
     }
 
-    /// Sends a goodbye to the other nodes. This node publishes nothing afterwards.
+    /// Publishes this node's goodbye. The node publishes nothing afterwards.
     pub fn bus_leave(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.publish(&Item::Goodbye);
@@ -128,7 +129,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// The number of other live nodes, and the counters; `None` with a single node.
+    /// The number of other live nodes, and the counters of envelopes; `None` for a single node.
     pub fn bus_counters(&self) -> Option<(usize, BusCounters)> {
         self.pubsub.bus.as_ref().map(|bus| (bus.nodes.live_count(), bus.counters))
     }
@@ -138,13 +139,14 @@ impl<T> Hub<T> {
         self.pubsub.bus.as_ref().is_some_and(|bus| bus.session.delivers())
     }
 
-    /// Sends the heartbeat if it is due, and removes silent nodes.
+    /// Schedules the heartbeat if it is due, drops envelopes that are too old, and removes silent
+    /// nodes.
     pub(in crate::hub) fn tick_bus(&mut self, now: Now) {
         let Some(bus) = self.pubsub.bus.as_mut().filter(|_| HAS_REDIS) else { return };
         bus.now_ms = now.ms;
-        if now.ms >= bus.alive_ms {
-            bus.alive_ms = now.ms + bus.lease_ms / 5;
-            bus.alive_due = true;
+        if now.ms >= bus.next_alive_ms {
+            bus.next_alive_ms = now.ms + bus.lease_ms / 5;
+            bus.alive_pending = true;
             let dropped = bus.queue.expire(now.ms);
             bus.count_dropped(dropped, now.ms);
             bus.check_reach(&mut self.random, now.ms);
@@ -152,6 +154,7 @@ impl<T> Hub<T> {
         self.expire_nodes(now);
     }
 
+    /// Whether the queue for other nodes has freed much memory since the last call.
     pub(in crate::hub) fn bus_has_shrunk(&mut self) -> bool {
         self.pubsub.bus.as_mut().is_some_and(|bus| bus.queue.take_has_shrunk())
     }
@@ -170,7 +173,7 @@ impl PubSub {
             let (id, count) = (app.settings.id.as_str(), app.connections);
             bus.publish(&Item::Connections { app: id.into(), count });
         }
-        for (index, name) in std::mem::take(&mut bus.changed) {
+        for (index, name) in std::mem::take(&mut bus.changed_channels) {
             let app = &mut self.apps[index];
             let channel = app.channel_mut(&name);
             let count = channel.map_or(0, |channel| {

@@ -10,13 +10,14 @@ use super::super::publish::ChannelEvent;
 use crate::proto::envelope::{self, Event, Item, NodeId};
 
 impl<T> Hub<T> {
-    /// Handles a message from the Redis channel, except its first `done` items, which were handled
-    /// before. Items that exceed this turn's share of work (`work_max`) are held.
+    /// Handles a message from the Redis channel. In an earlier call, its first `done` items were
+    /// handled already. At least one item is handled; when the work has reached `work_end`, the
+    /// others are held for the next turn.
     pub(in crate::hub) fn receive_envelope(
         &mut self,
         text: Vec<u8>,
         done: usize,
-        work_max: u64,
+        work_end: u64,
         now: Now,
     ) {
         let Some(bus) = &mut self.pubsub.bus else { return };
@@ -47,13 +48,13 @@ impl<T> Hub<T> {
             }
         }
         for (handled, raw) in envelope.items.iter().enumerate().skip(done) {
-            if handled > done && self.is_bus_share_over(work_max) {
+            if handled > done && self.is_bus_share_over(work_end) {
                 drop(envelope);
                 return self.hold_envelope(text, handled);
             }
             match (Item::read(raw.get()), envelope.seq) {
-                // Items after a goodbye are ignored: facts of a departed node would never be
-                // removed.
+                // Items after a goodbye are ignored: the facts of a departed node are removed here
+                // and never again.
                 (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
                 (Some(item), Some(_)) => self.handle_sequenced(at, item, now),
                 (Some(item), None) => self.handle_unsequenced(at, &item, now),
@@ -61,6 +62,8 @@ impl<T> Hub<T> {
                 (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
         }
+        // The state of the node is incomplete: it is new, or envelopes of it are missing. Without a
+        // place its state is not stored.
         if let Some(bus) = &mut self.pubsub.bus
             && let Some(node) = bus.nodes.get(at)
             && node.next.is_some()
@@ -72,15 +75,15 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Holds an envelope whose first `items` items were handled.
-    fn hold_envelope(&mut self, text: Vec<u8>, items: usize) {
+    /// Holds an envelope of which this many items were handled.
+    fn hold_envelope(&mut self, text: Vec<u8>, handled: usize) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.unfinished = Some(Unfinished { text, items });
+            bus.unfinished = Some(Unfinished { text, handled });
         }
     }
 
-    /// Removes the facts of nodes that have been silent for the lease, and later the nodes
-    /// themselves.
+    /// Handles silent nodes in two steps: after the lease, a node is no longer live and its facts
+    /// are removed; after the retention time, the node is forgotten.
     pub(in crate::hub) fn expire_nodes(&mut self, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let (lease_ms, retention_ms) = (bus.lease_ms, bus.retention_ms);
@@ -102,14 +105,14 @@ impl<T> Hub<T> {
                 if others == 0 {
                     log::warn!("no other node is connected: API responses cover this node only");
                 }
-                self.pubsub.remove_facts(&mut self.connections, at, false, now);
+                self.pubsub.remove_all_facts(&mut self.connections, at, now);
             } else if now.ms >= node.last_seen_ms + lease_ms + retention_ms {
                 bus.nodes.remove(at);
             }
         }
     }
 
-    /// Handles an item of a numbered envelope.
+    /// Handles an item of an envelope with a sequence number.
     fn handle_sequenced(&mut self, at: usize, item: Item<'_>, now: Now) {
         match item {
             Item::Event(event) => self.receive_event(at, &event, now),
@@ -118,8 +121,8 @@ impl<T> Hub<T> {
                     self.pubsub.end_connections(&mut self.connections, app, &user, now);
                 }
             }
-            Item::SyncBegin { kept } => {
-                if self.begin_sync(at, kept) {
+            Item::SyncBegin { kept: with_cache } => {
+                if self.begin_sync(at, with_cache) {
                     self.pubsub.mark_stale(at);
                 }
             }
@@ -129,7 +132,7 @@ impl<T> Hub<T> {
     }
 
     fn receive_goodbye(&mut self, at: usize, now: Now) {
-        self.pubsub.remove_facts(&mut self.connections, at, false, now);
+        self.pubsub.remove_all_facts(&mut self.connections, at, now);
         let Some(bus) = &mut self.pubsub.bus else { return };
         let Some(node) = bus.nodes.get(at) else { return };
         node.leave();
@@ -143,12 +146,14 @@ impl<T> Hub<T> {
         let Some(&app) = self.pubsub.by_id.get(&*event.app) else { return };
         let Some(bus) = &mut self.pubsub.bus else { return };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
-        // An event with an impossible clock counts as published now: the publish time is unknown,
-        // so it replaces the cached event. Each node gives it a version of its own.
+        // If the clock of the event is impossible, its publish time is unknown: use the time of
+        // arrival, so that the event replaces the cached one. The nodes then have different
+        // versions of this event.
         let clock = match bus.accept_clock(event.clock, from, now) {
             true => event.clock,
             false => bus.version(now).0,
         };
+        // Client events have no clock and are not cached.
         let version = (clock > 0).then_some((clock, from.0));
         let except = event.except.as_deref().and_then(SocketId::parse);
         let &Event { name, data, order, .. } = event;
@@ -163,11 +168,12 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Begins to receive a full sync, if it is the requested one: a sync without cached events may
-    /// be meant for another node.
-    fn begin_sync(&mut self, at: usize, kept: bool) -> bool {
+    /// Begins to receive a full sync of a node. Returns `false` if this node does not need it: it
+    /// is in sync already, or it needs cached events and the sync has none. Such a sync was
+    /// requested by another node; all nodes receive it.
+    fn begin_sync(&mut self, at: usize, with_cache: bool) -> bool {
         let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
-        let wants = |node: &&mut Node| !node.is_synced && (kept || !node.wants_cache);
+        let wants = |node: &&mut Node| !node.is_synced && (with_cache || !node.wants_cache);
         let Some(node) = node.filter(wants) else { return false };
         node.is_syncing = true;
         true
@@ -177,14 +183,14 @@ impl<T> Hub<T> {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
         (node.is_synced, node.is_syncing, node.wants_cache) = (true, false, false);
-        self.pubsub.remove_facts(&mut self.connections, at, true, now);
+        self.pubsub.remove_stale_facts(&mut self.connections, at, now);
     }
 
-    /// Handles an item of an envelope without a number.
+    /// Handles an item of an envelope without a sequence number, which may be lost or repeated.
     fn handle_unsequenced(&mut self, at: usize, item: &Item<'_>, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         match *item {
-            Item::Hello => bus.alive_due = true,
+            Item::Hello => bus.alive_pending = true,
             Item::Alive { first, next, up_ms, end } => {
                 bus.expect_acknowledgement(at, now.ms);
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
@@ -197,21 +203,27 @@ impl<T> Hub<T> {
                     bus.queue.drop_before(next);
                 }
             }
+            // The acknowledged node is live for the sender, but may be unknown here.
             Item::Ack { node, .. } => bus.add_silent_node(node, 0, now.ms),
             Item::Suspect { node, .. } if node == bus.id => bus.session.ask_role(now.ms),
             Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
             Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
-            Item::SyncRequest { node, kept } if node == bus.id => match &bus.full_sync {
-                Some(_) => bus.next_full_sync = Some(kept || bus.next_full_sync == Some(true)),
-                None => bus.full_sync = Some(FullSync::new(kept)),
-            },
+            Item::SyncRequest { node, kept: with_cache } if node == bus.id => {
+                match &bus.full_sync {
+                    Some(_) => {
+                        bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));
+                    }
+                    None => bus.full_sync = Some(FullSync::new(with_cache)),
+                }
+            }
             _ => {}
         }
     }
 }
 
-/// Whether another node may send this event to this channel. The node of a client rejects client
-/// events to reserved channels; API events may go to user channels, but not to internal ones.
+/// Whether an event of another node is valid for this channel. The node that publishes an event has
+/// checked this already: client events never go to reserved channels; API events may go to user
+/// channels, but not to internal ones.
 fn is_deliverable(event: &Event<'_>, channel: &str) -> bool {
     let is_of_client = event.clock == 0 || event.user.is_some();
     match Kind::of(channel).access {

@@ -1,9 +1,10 @@
 //! The state of other nodes: their connections, the subscribers of their channels, the users of
 //! their presence channels; and the events that local subscribers receive when it changes.
 //!
-//! Each item is a fact that can be applied twice without effect. When a node begins a full sync,
-//! all of its facts become stale until the node sends them again; those that are still stale at the
-//! end are removed. So no `member_removed` is sent for a user that is still present.
+//! This state consists of *facts*: a node has so many subscribers of a channel, or a user is
+//! present at a node. To apply a fact twice has no effect. When a node begins a full sync, all of
+//! its facts become stale until the node sends them again; facts that are still stale at the end
+//! are removed. So no `member_removed` is sent for a user that is still present.
 
 use std::rc::Rc;
 
@@ -92,7 +93,8 @@ impl PubSub {
         }
         let Some(bus) = &mut self.bus else { return true };
         let from = bus.nodes.get(at).map_or(NodeId(0), |node| node.id);
-        // An impossible clock: the publish time is unknown. Any other version replaces (0, 0).
+        // If the clock is impossible, the publish time is unknown: (0, 0) is less than all other
+        // versions, so that the next event replaces this one.
         let version = if bus.accept_clock(version.0, from, now) { *version } else { (0, 0) };
         let frame = websocket::text(message);
         let cache = &mut self.apps[app].cache;
@@ -127,12 +129,12 @@ impl PubSub {
         let channel = self.apps[app].channels.get_mut(place as usize);
         let Some(channel) = channel else { return true };
         let Some(presence) = &mut channel.presence else { return true };
-        let arrival = presence.join_at(at, member);
-        if arrival.anywhere && !channel.members.is_empty() {
+        let change = presence.join_at(at, member);
+        if change.anywhere && !channel.members.is_empty() {
             let frame = presence::member_added(name, member);
             connections.broadcast(app, &channel.members, &frame, None);
         }
-        self.count_facts(at, i64::from(arrival.at_node));
+        self.count_facts(at, i64::from(change.at_node));
         true
     }
 
@@ -149,11 +151,11 @@ impl PubSub {
             return;
         };
         let Some(presence) = &mut channel.presence else { return };
-        let departure = presence.leave_at(at, user);
-        if departure.anywhere && !channel.members.is_empty() {
+        let change = presence.leave_at(at, user);
+        if change.anywhere && !channel.members.is_empty() {
             self.add_leave(app, place, user.into());
         }
-        self.count_facts(at, -i64::from(departure.at_node));
+        self.count_facts(at, -i64::from(change.at_node));
         self.remove_if_vacant(connections, app, place);
     }
 
@@ -175,8 +177,8 @@ impl PubSub {
             if node.facts >= max {
                 if !std::mem::replace(&mut node.has_rejected_facts, true) {
                     log::warn!(
-                        "node {} has more than {max} channels and users (limits.node_facts); \
-                         the rest is ignored",
+                        "node {} has more than {max} channels and users, and the rest is ignored; \
+                         raise limits.node_facts on this node",
                         node.id
                     );
                 }
@@ -247,8 +249,27 @@ impl PubSub {
         }
     }
 
-    /// Removes the facts of a node: all of them, or the stale ones.
-    pub(in crate::hub) fn remove_facts<T>(
+    /// Removes all facts of a node.
+    pub(in crate::hub) fn remove_all_facts<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        now: Now,
+    ) {
+        self.remove_facts(connections, at, false, now);
+    }
+
+    /// Removes the facts that a node has not confirmed in its full sync.
+    pub(in crate::hub) fn remove_stale_facts<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        now: Now,
+    ) {
+        self.remove_facts(connections, at, true, now);
+    }
+
+    fn remove_facts<T>(
         &mut self,
         connections: &mut Connections<T>,
         at: usize,

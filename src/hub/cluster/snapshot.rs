@@ -38,7 +38,7 @@ impl<T> Hub<T> {
         if let (Some(bus), Some(before)) = (&mut self.pubsub.bus, &mut before.pubsub.bus) {
             std::mem::swap(&mut bus.session, &mut before.session);
             bus.session.take_limits(&mut before.session);
-            (bus.hello_due, bus.alive_due) = (before.hello_due, before.alive_due);
+            (bus.hello_pending, bus.alive_pending) = (before.hello_pending, before.alive_pending);
         }
     }
 
@@ -74,7 +74,7 @@ impl<T> Hub<T> {
         self.pubsub
             .known_places()
             .into_iter()
-            .for_each(|at| self.pubsub.remove_facts(&mut self.connections, at, false, now));
+            .for_each(|at| self.pubsub.remove_all_facts(&mut self.connections, at, now));
         self.pubsub.apps.iter_mut().for_each(|app| app.cache.reset_versions());
         Ok(())
     }

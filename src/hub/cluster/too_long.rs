@@ -1,5 +1,6 @@
-//! A message longer than this node's `limits.redis_reply_bytes`, from a node with a higher limit.
-//! It is skipped and counted as missing, as a retransmission would be too long again.
+//! Handles a message that is longer than this node's `limits.redis_reply_bytes`, from a node with a
+//! higher limit. The message is skipped and counted as missing: a retransmission would be too long
+//! as well.
 
 use super::super::bus::SequenceCheck;
 use super::super::ids::Now;

@@ -106,11 +106,11 @@ impl<T> Connections<T> {
             Phase::Open(_) => false,
         };
         let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
-        let mut ended = None;
+        let mut subscriber = None;
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
-            Phase::Open(subscriber) => {
+            Phase::Open(open) => {
                 _ = self.schedule.take_held(id);
-                ended = Some(subscriber);
+                subscriber = Some(open);
             }
             // A connection that is retired twice keeps its first deadline.
             Phase::Closing(first) => {
@@ -127,7 +127,7 @@ impl<T> Connections<T> {
             // discarded.
             self.schedule_in(id, Lane::Light);
         }
-        ended
+        subscriber
     }
 
     /// Begins to close a connection that is not a WebSocket.

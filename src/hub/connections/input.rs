@@ -151,7 +151,7 @@ impl<T> Connections<T> {
             None => 0,
             Some(Phase::Open(_)) => 8_192,
             // A body belongs to one request; other input may contain a request every few bytes.
-            Some(Phase::Request(request)) if request.checked => 65_536,
+            Some(Phase::Request(request)) if request.is_counted => 65_536,
             Some(Phase::Request(_)) => 16_384,
             // This input is discarded.
             Some(Phase::Closing(_)) => 65_536,

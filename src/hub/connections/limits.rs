@@ -1,6 +1,6 @@
-//! Counts and logs exceeded limits. Only the first of an episode is logged, with the setting: a
-//! thousand clients that exceed one limit cause one line, and so does a client that exceeds it for
-//! an hour. The limits are checked elsewhere.
+//! Counts and logs exceeded limits. Each limit has its own throttle (`Policy::ONE_AN_EPISODE`): a
+//! thousand clients that exceed a limit together cause one log line, and so does a single client
+//! that exceeds it again and again. The limits are checked elsewhere.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::config::{LimitKind, Limits};
 use crate::hub::ids::{ConnId, Now};
 
 impl<T> Connections<T> {
-    /// A client at this address has exceeded a limit of this value.
+    /// Counts and logs that a client at this address has exceeded a limit of this value.
     pub(in crate::hub) fn limit_exceeded_from(
         &mut self,
         kind: LimitKind,
@@ -24,7 +24,8 @@ impl<T> Connections<T> {
         self.limit_log[kind as usize].warn(now.ms, text);
     }
 
-    /// A connection has exceeded a limit that is the same for all apps.
+    /// Counts and logs that a connection has exceeded a limit of the server, whose value is known
+    /// here.
     pub(in crate::hub) fn limit_exceeded(&mut self, id: ConnId, kind: LimitKind, now: Now) {
         let value = match kind {
             LimitKind::RequestSize => self.request_bytes_max as u64,
@@ -34,7 +35,7 @@ impl<T> Connections<T> {
         self.limit_exceeded_by(id, kind, value, now);
     }
 
-    /// A connection has exceeded a limit of this value.
+    /// Counts and logs that a connection has exceeded a limit of this value, such as an app's.
     pub(in crate::hub) fn limit_exceeded_by(
         &mut self,
         id: ConnId,
@@ -47,7 +48,7 @@ impl<T> Connections<T> {
     }
 }
 
-/// The value of a limit, by the name of its setting.
+/// The value of a limit whose setting is in the `limits` section; 0 for other limits.
 fn limit(limits: &Limits, kind: LimitKind) -> u64 {
     let name = kind.setting().strip_prefix("limits.");
     name.and_then(|name| limits.value(name)).unwrap_or_default()

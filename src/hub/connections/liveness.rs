@@ -1,6 +1,6 @@
-//! Deadlines of single connections: late requests, pings of silent clients, closing connections
-//! whose client does not read (protocol section 3.2). Which connections are due is decided in the
-//! `wheel`; what their app configures is passed in.
+//! What happens at the deadline of a connection (protocol section 3.2): a late request is rejected,
+//! a silent client is pinged, a closing connection whose client does not read is dropped. When a
+//! deadline has passed is determined by `wheel`.
 
 use super::Connections;
 use crate::hub::ids::{ConnId, Now, Tick};
@@ -9,9 +9,9 @@ use crate::proto::http::HttpError;
 use crate::proto::{message, websocket};
 
 impl<T> Connections<T> {
-    /// Whether the last tick used up its units, so that connections may be left to check.
+    /// Whether the last tick used up its units before it had checked all due connections.
     pub(in crate::hub) fn has_due_connections(&self) -> bool {
-        self.is_due_cut_short
+        self.has_due_left
     }
 
     /// The next connection in an expired slot of the wheel, with the tick of the slot.
@@ -28,8 +28,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Checks a closing connection. A client that reads its outbox, however slowly, gets more time,
-    /// up to a limit.
+    /// Drops a closing connection at its deadline. If the client has read some of the outbox since
+    /// the last check, the deadline is extended, up to `end_ms`.
     pub(in crate::hub) fn check_closing(&mut self, id: ConnId, now: Now) {
         let step_ms = u64::from(self.limits.close_timeout_ms);
         let Some(peer) = self.get_mut(id) else { return };
@@ -50,10 +50,10 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Ends an HTTP connection whose deadline has passed: an idle one without a response, an
-    /// incomplete request with status 408.
-    pub(in crate::hub) fn end_request(&mut self, id: ConnId, begun: bool, now: Now) {
-        if !begun {
+    /// Closes an HTTP connection whose deadline has passed: with status 408 if a request has begun,
+    /// otherwise without a response.
+    pub(in crate::hub) fn end_request(&mut self, id: ConnId, has_begun: bool, now: Now) {
+        if !has_begun {
             return self.retire_request(id, CloseMode::Now, now);
         }
         let limit = self.limits.request_timeout_ms;

@@ -120,7 +120,7 @@ impl<T> Connections<T> {
 
     /// A request has ended, with or without a response: it no longer counts against the limit.
     pub(in crate::hub) fn release(&mut self, request: &Request) {
-        if request.checked {
+        if request.is_counted {
             self.api_requests -= 1;
         }
     }
@@ -181,7 +181,7 @@ impl<T> Connections<T> {
         head.keep_alive && !self.is_draining() && !self.is_crowded(id)
     }
 
-    /// Moves the deadline of an incomplete request forward to this time.
+    /// Sets an earlier deadline for an incomplete request.
     pub(in crate::hub) fn shorten_deadline(&mut self, id: ConnId, deadline_ms: u64) {
         let Some(peer) = self.get_mut(id) else { return };
         if let Phase::Request(request) = &mut peer.phase
@@ -192,7 +192,8 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Sends an error response and closes the connection: where the next request begins is unknown.
+    /// Sends an error response and closes the connection, because the beginning of the next request
+    /// is unknown.
     pub(in crate::hub) fn refuse(&mut self, id: ConnId, error: HttpError, now: Now) {
         log::debug!("rejected a request: {} {}", error.status, error.text);
         if let Some(limit) = error.bound {

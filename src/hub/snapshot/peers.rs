@@ -84,7 +84,7 @@ impl Request {
             c.bytes(body)
         })?;
         c.option(&mut self.deadline_ms, Codec::number)?;
-        c.flag(&mut self.checked)?;
+        c.flag(&mut self.is_counted)?;
         c.flag(&mut self.is_for_metrics)?;
         c.flag(&mut self.is_held)?;
         c.option(&mut self.listing, |c, listing| listing.snapshot(c))

@@ -6,7 +6,7 @@
 
 use crate::config::LimitKind;
 use crate::hub::BusCounters;
-use crate::hub::counters::{ANSWERS, AppCounters, CLOSE_CODES, Counters, TURN_BOUNDS};
+use crate::hub::counters::{AppCounters, CLOSE_CODES, Counters, STATUSES, TURN_BOUNDS};
 use crate::hub::routes;
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
@@ -33,7 +33,7 @@ const FINGERPRINT: u64 = {
         at += 1;
     }
     print = numbers(print, &CLOSE_CODES);
-    print = numbers(print, &ANSWERS);
+    print = numbers(print, &STATUSES);
     print = number(print, TURN_BOUNDS.len() as u64);
     at = 0;
     while at < TURN_BOUNDS.len() {

@@ -1,5 +1,5 @@
-//! Finds out whether Redis delivers the messages of this node: by its own messages, by the role of
-//! Redis, and by the acknowledgements of other nodes. The state is in `reach`.
+//! Detects that Redis does not deliver the messages of this node: the node does not receive its own
+//! messages, Redis is a replica, or other nodes send no acknowledgements. The state is in `reach`.
 
 use super::{Purpose, RedisSession};
 use crate::proto::resp::{self, Greeting};
@@ -19,7 +19,7 @@ impl RedisSession {
     /// Redis has returned a message of this node.
     pub(in crate::hub) fn echoed(&mut self) {
         (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
-        self.confirm();
+        self.log_if_delivering();
     }
 
     /// Whether this node has published on this connection and received nothing back yet.
@@ -42,11 +42,11 @@ impl RedisSession {
 
     pub(in crate::hub) fn set_cut_off(&mut self, is_cut_off: bool) {
         self.reach.is_cut_off = is_cut_off;
-        self.confirm();
+        self.log_if_delivering();
     }
 
     /// Logs once per connection that messages are delivered.
-    fn confirm(&mut self) {
+    fn log_if_delivering(&mut self) {
         if self.reach.is_confirmed || !self.delivers() {
             return;
         }
@@ -73,7 +73,7 @@ impl RedisSession {
     /// # Errors
     ///
     /// Redis is a replica: messages published there do not reach all nodes.
-    pub(in crate::hub) fn greeted(&mut self, greeting: Greeting) -> Result<(), String> {
+    pub(in crate::hub) fn check_role(&mut self, greeting: Greeting) -> Result<(), String> {
         self.reach.is_cluster = greeting.is_cluster;
         match greeting.is_replica && !greeting.is_cluster {
             true => Err(REPLICA.to_owned()),
@@ -83,8 +83,8 @@ impl RedisSession {
 }
 
 /// One text for the login and for later checks, so that it is logged once.
-const REPLICA: &str = "it is a replica, so messages do not reach nodes that are connected to its \
-    master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
+const REPLICA: &str = "the server is a replica, so messages do not reach nodes that are connected \
+    to its master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
 
 /// Minimum interval between queries of the role.
 const ROLE_PAUSE_MS: u64 = 1_000;

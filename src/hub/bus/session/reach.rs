@@ -7,7 +7,8 @@
 pub(in crate::hub) struct Reach {
     /// Whether Redis is part of a Redis Cluster, which delivers between all of its servers.
     pub is_cluster: bool,
-    /// Since when this node waits for one of its messages; `None` if none is expected.
+    /// When this node published the oldest message that it has not received back; `None` if it
+    /// expects none.
     pub unechoed_ms: Option<u64>,
     /// Whether this node has received any of its messages back.
     pub is_echoed: bool,
@@ -25,8 +26,9 @@ impl Reach {
         *self = Reach { is_cut_off: self.is_cut_off, ..Reach::default() };
     }
 
-    /// The number of subscribers that PUBLISH reached; `None` if it means nothing.
-    pub(in crate::hub) fn counted(&self, number: Option<i64>) -> Option<usize> {
+    /// The number of subscribers in the reply to PUBLISH; `None` in a Redis Cluster, where it
+    /// counts the subscribers of one server only.
+    pub(in crate::hub) fn receivers(&self, number: Option<i64>) -> Option<usize> {
         let number = number.filter(|_| !self.is_cluster)?;
         usize::try_from(number).ok()
     }

@@ -39,8 +39,8 @@ fn a_new_node_gets_the_place_of_a_silent_one_at_once() {
     // The silent nodes stay known, but a heartbeat does not list all of them.
     let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
     assert_eq!(bus.nodes.iter().count(), PLACES + 51);
-    bus.alive_due = true;
-    assert_eq!(bus.unsequenced(cluster.now.ms).unwrap().matches("silent").count(), 64);
+    bus.alive_pending = true;
+    assert_eq!(bus.take_unsequenced(cluster.now.ms).unwrap().matches("silent").count(), 64);
 }
 
 #[test]

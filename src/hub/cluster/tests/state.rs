@@ -91,7 +91,7 @@ fn requests(hub: &mut Hub<()>) {
         request.needed = 30 + n as usize;
         request.chunked = Some(Box::new(chunked));
         request.deadline_ms = (n > 0).then_some(40 + n);
-        (request.checked, request.is_for_metrics) = (n == 2, n == 3);
+        (request.is_counted, request.is_for_metrics) = (n == 2, n == 3);
         request.is_held = n == 4;
         request.listing = (n == 5).then(|| {
             // The listing is at the first place, which no channel precedes.
@@ -211,9 +211,9 @@ fn count(counters: &mut Counters) {
 
 fn fill(bus: &mut Bus) {
     bus.id = NodeId(501);
-    (bus.started_ms, bus.clock, bus.alive_ms, bus.sessions) = (502, 503, 504, 505);
+    (bus.started_ms, bus.clock, bus.next_alive_ms, bus.sessions) = (502, 503, 504, 505);
     (0..).zip(bus.counters.numbers()).for_each(|(n, number)| *number = 510 + n);
-    bus.changed.clear();
+    bus.changed_channels.clear();
     bus.changed_apps.clear();
     bus.pending.clear();
     for n in 0..3 {
