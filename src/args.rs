@@ -20,7 +20,7 @@ pub use table::{COMMANDS, CommandEntry, Flag, GLOBAL_FLAGS, explain, overview};
 pub enum Command {
     /// Serve.
     Start(StartArgs),
-    /// Print whether a server could serve.
+    /// Check whether a server with these flags can serve.
     Try(StartArgs),
     /// Stop the running server.
     Restart(RestartArgs),
@@ -141,8 +141,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         flag if flag.starts_with('-') => return Err(flag_before_command(flag)),
         _ => {}
     }
-    // A running server runs this command of its successor. It is not for users, so the table does
-    // not list it.
+    // A running server checks its successor with this command. It is not for users, so the table
+    // does not list it.
     let tries = first == crate::net::successor::TRY;
     let name = if tries { "start" } else { &first };
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
@@ -238,7 +238,7 @@ fn take_flags(
         let own = |value: &OsStr| Ok::<_, std::convert::Infallible>(value.to_owned());
         match given.opt_value_from_os_str(flag.name, own) {
             Ok(None) => {}
-            // A flag is no value: the value was forgotten.
+            // A flag in the place of a value means that the value was forgotten.
             Ok(Some(value)) if !value.as_bytes().starts_with(b"-") => {
                 values.insert(flag.name, value);
             }
@@ -293,8 +293,8 @@ fn flag_before_command(flag: &str) -> UsageError {
     UsageError(format!("unknown flag {}{meant}", name.escape_debug()))
 }
 
-/// The error for an argument that is left once all flags are taken: a flag given twice, an unknown
-/// one, or a word.
+/// The error for an argument that is left over once all flags are parsed: a repeated flag, an
+/// unknown flag, or a word.
 fn left_over(command: &CommandEntry, argument: &str) -> UsageError {
     let shown = argument.escape_debug();
     if !argument.starts_with('-') {

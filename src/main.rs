@@ -1,8 +1,8 @@
 //! The program: parses the arguments, runs the command, and returns its exit code. The commands are in
 //! the library.
 //!
-//! Exit codes: 0 for success, 1 for an error during the work, 2 for wrong arguments or a wrong
-//! configuration.
+//! Exit codes: 0 for success, 1 if the work failed, 2 if the arguments or the configuration
+//! are invalid.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Prints a text. A reader that closes the pipe early is no error.
+/// Prints a text. An error here, such as a closed pipe, is ignored.
 fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     match writeln!(out, "{}", text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_work(error)),

@@ -117,7 +117,7 @@ fn each_variable_that_is_wrong_is_named() {
         ("BROADCAST_CONNECTION=log", &["BROADCAST_CONNECTION is log", "set it to reverb"][..]),
         ("BROADCAST_CONNECTION=", &["BROADCAST_CONNECTION is not set"]),
         ("REVERB_HOST=", &["REVERB_HOST is not set", "Pusher's own servers"]),
-        ("REVERB_HOST=0.0.0.0", &["REVERB_HOST is 0.0.0.0", "an address to listen on only"]),
+        ("REVERB_HOST=0.0.0.0", &["REVERB_HOST is 0.0.0.0", "which is an address to listen on"]),
         ("REVERB_PORT=443", &["REVERB_PORT 443 does not match the scheme"]),
         ("REVERB_SCHEME=https", &["Laravel publishes to https://localhost", "REVERB_SCHEME=http"]),
         (

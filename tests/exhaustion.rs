@@ -220,7 +220,7 @@ fn requests_that_arrive_during_a_suspension_are_served() {
     Http::connect(&other).ended();
     server.signal("CONT");
     http.response().is(200, json!({}));
-    server.logs("this process did not run for ");
+    server.logs("this process was paused for ");
     // Deadlines expire again.
     Http::connect(&server).ended();
 }

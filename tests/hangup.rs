@@ -58,8 +58,7 @@ fn a_hangup_while_the_server_stops_is_logged() {
     server.signal("TERM");
     server.logs("stopping: ");
     change(&server, json!({}));
-    server
-        .logs("the configuration stays as it was, because connections are being told to reconnect");
+    server.logs("the configuration stays as it was, because connections are being closed");
 }
 
 #[test]

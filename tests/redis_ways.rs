@@ -43,6 +43,6 @@ fn a_build_without_redis_does_not_pretend_to_be_one_of_several_nodes() {
 #[test]
 fn a_build_without_tls_does_not_send_a_password_in_the_clear() {
     let told = refused(&[("REDIS_URL", "rediss://:hush@localhost")]);
-    assert!(told.contains("speaks TLS, and this build does not"), "{told}");
+    assert!(told.contains("needs TLS, which this build lacks"), "{told}");
     assert!(!told.contains("hush"), "{told}");
 }

@@ -155,7 +155,7 @@ fn a_lost_or_emptied_cache_is_no_restart_request() {
     let mut server = with_cache_in(&redis, &[]);
     logged(&server, WATCHES);
     redis.kill();
-    let lost = "has no effect until it can be read";
+    let lost = "has no effect until the key can be read";
     logged(&server, &[lost]);
     // It comes back with nothing of what it knew, and then with what was there before.
     redis.restart();

@@ -5,11 +5,11 @@
 pub struct CommandEntry {
     /// The name to type.
     pub name: &'static str,
-    /// Its argument, in capitals, if it has one; in brackets if it is optional.
+    /// The name of its argument, in capitals, if it has one; in brackets if it is optional.
     pub argument: Option<&'static str>,
     /// What it does: one sentence.
     pub about: &'static str,
-    /// The flags it knows.
+    /// The flags it accepts.
     pub flags: &'static [Flag],
 }
 
@@ -17,7 +17,7 @@ pub struct CommandEntry {
 pub struct Flag {
     /// The name to type, with dashes.
     pub name: &'static str,
-    /// Its value, in capitals, if it has one.
+    /// The name of its value, in capitals, if it has one.
     pub value: Option<&'static str>,
     /// What it does: one sentence or two.
     pub about: &'static str,

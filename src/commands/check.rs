@@ -1,8 +1,8 @@
 //! `reverb check`: reads the configuration as `reverb start` does, connects as browsers and Laravel do,
 //! and reports for each step whether it works, and if not, which variable to change.
 //!
-//! It blocks, up to a timeout. It changes nothing, and hardly disturbs a running server: it sends one
-//! signed request for the number of connections, and opens one connection.
+//! Each call blocks, up to a timeout. The command changes nothing and hardly disturbs a running
+//! server: it sends one signed request for the number of connections, and opens one WebSocket.
 
 mod laravel;
 mod probe;
@@ -29,7 +29,7 @@ use report::Report;
 /// The configuration cannot be read; a check failed.
 pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
-    let mut report = Report { out, wrong: 0 };
+    let mut report = Report { out, failures: 0 };
     configuration(&mut report, &loaded);
     let processes = restart::processes(&loaded.config.server);
     files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
@@ -42,10 +42,10 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
         // If the public address works, the server may be on another machine.
         match answers {
             true => report.note(&text),
-            false => report.wrong(&format!("{text}: `reverb start`")),
+            false => report.wrong(&format!("{text}; run `reverb start`")),
         }
     }
-    match report.wrong {
+    match report.failures {
         0 => Ok(()),
         1 => Err(Failure::at_work("1 check failed")),
         count => Err(Failure::at_work(format!("{count} checks failed"))),
@@ -68,9 +68,9 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
     for warning in &loaded.warnings {
         report.wrong(warning);
     }
-    let wrong_before = report.wrong;
+    let failures_before = report.failures;
     laravel::check(report, loaded);
-    if report.wrong == wrong_before {
+    if report.failures == failures_before {
         report.fine("the settings of Laravel and of browsers match");
     }
 }
@@ -134,7 +134,7 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
 /// Sends a request as a publisher would, directly to the server. Returns whether a server listens.
 fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> bool {
     let Config { server, apps, .. } = &loaded.config;
-    // If systemd opens the port, it has the socket open as well.
+    // systemd keeps a socket that it has opened for the server, so it may be one of the processes.
     if let [(id, name), ..] = processes
         && !processes.iter().any(|(_, name)| name == "reverb")
     {
@@ -153,19 +153,20 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
             host => host,
         };
         let place = Place { host: host.to_owned(), port: server.port, is_secure };
-        // The certificate is not for this address.
+        // The certificate need not name the address that the server listens at.
         let probe = Probe { place: &place, verifies: false, authorities: None, timeout: TIMEOUT };
-        if probe.connect().is_err_and(|refused| refused.no_listener) {
+        if probe.connect().is_err_and(|error| error.no_listener) {
             continue;
         }
         listens = true;
         if loaded.generated_app || server.tls.verify_peer {
             report.note(&format!(
-                "{place} listens, but is not tested without an app, or with client certificates"
+                "{place} accepts connections; requests are not tested, because no app is \
+                 configured or the server requires client certificates"
             ));
             continue;
         }
-        let mut refused = apps.iter().filter_map(|app| {
+        let mut failures = apps.iter().filter_map(|app| {
             let why = probe.request_as_publisher(app, "").err()?;
             Some(format!(
                 "{place} rejects the app {}: {why}; if the server runs with an older \
@@ -173,7 +174,7 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
                 app.id
             ))
         });
-        match refused.next() {
+        match failures.next() {
             Some(text) => report.wrong(&text),
             None => {
                 report.fine(&format!("{place} answers, and accepts the {} configured", count(apps)))

@@ -50,8 +50,8 @@ pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     }
 }
 
-/// The entries of a Laravel app's `.env` that make it use a server with this app. Browsers and the
-/// Laravel app connect to `host` and `port`.
+/// The `.env` entries with which a Laravel app uses this server and app. Browsers and the Laravel
+/// app connect to `host` and `port`.
 pub fn env_block(app: &App, host: &str, port: u16) -> String {
     let mut block = String::new();
     for (name, value) in entries(app, host, port) {

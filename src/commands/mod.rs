@@ -14,12 +14,12 @@ use std::fmt;
 pub struct Failure {
     /// One line for standard error.
     pub text: String,
-    /// 1 for an error during the work, 2 for wrong arguments or a wrong configuration.
+    /// 1 if the work failed, 2 if the arguments or the configuration are invalid.
     pub exit_code: u8,
 }
 
 impl Failure {
-    /// An error during the work.
+    /// A failure of the work, with exit code 1.
     pub fn at_work(text: impl fmt::Display) -> Self {
         Failure { text: text.to_string(), exit_code: 1 }
     }

@@ -16,7 +16,8 @@ use crate::net::{successor, sys};
 ///
 /// # Errors
 ///
-/// Those of [`restart::run`]; the server was not reloaded, and why; it sent no result.
+/// Those of [`restart::run`]; the server rejected the reload, and the text says why; the server
+/// sent no result in time.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (at, processes) = restart::running(args)?;
     for process in processes {
@@ -25,7 +26,7 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         let result = successor::outcome_address(process.unsigned_abs())
             .and_then(|address| UnixDatagram::bind_addr(&address))
             .map_err(failed("wait for the result; is another `reverb reload` running?"))?;
-        result.set_read_timeout(Some(POLL)).map_err(failed("wait for the result"))?;
+        result.set_read_timeout(Some(CHECK_INTERVAL)).map_err(failed("wait for the result"))?;
         sys::send_signal(process, libc::SIGUSR2).map_err(failed("signal the server"))?;
         let (mut why_not, begin) = ([0; 1_024], Instant::now());
         let len = loop {
@@ -34,7 +35,7 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
                 Err(_) if has_ended(process) => {
                     return Err(Failure::at_work(format!("{server} has ended; see its log")));
                 }
-                Err(_) if begin.elapsed() > PATIENCE => {
+                Err(_) if begin.elapsed() > RESULT_TIMEOUT => {
                     let text = format!("timed out waiting for the reload of {server}; see its log");
                     return Err(Failure::at_work(text));
                 }
@@ -50,14 +51,14 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a process has ended. A zombie, for which its parent has not waited, has ended as well.
+/// Whether a process has ended. A zombie counts as ended.
 fn has_ended(process: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"));
     stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
-/// Longer than a reload takes by default: 10 s for the new binary to answer, and 2 + 0.25 + 3 s for
-/// clients that cannot be handed over to disconnect.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The time between two checks that the process still runs.
-const POLL: Duration = Duration::from_millis(200);
+/// The longest wait for a result. By default a reload takes less: at most 10 s for the check of the
+/// new binary, and 2 + 0.25 + 3 s for closing the connections that cannot be handed over.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval between two checks that the process still runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);

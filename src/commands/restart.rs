@@ -1,4 +1,4 @@
-//! `reverb restart`: stops the running server on this host and port in order, so that its process
+//! `reverb restart`: gracefully stops the running server on this host and port, so that its process
 //! manager (Supervisor, systemd) starts it again.
 //!
 //! It finds the server in `/proc` by the port it listens on, so that no pid file is needed. Only the
@@ -17,7 +17,8 @@ use crate::net::sys;
 ///
 /// # Errors
 ///
-/// No server listens there; another program does; the server belongs to another user.
+/// No server listens on this host and port; another program listens there; the server belongs to
+/// another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (at, processes) = running(args)?;
     for process in processes {
@@ -46,13 +47,14 @@ pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>), Failure>
         let text = format!("the server on {at} belongs to another user; run this as that user");
         return Err(Failure::at_work(text));
     }
-    // systemd also has the sockets open that it hands over.
-    let ours = |(_, name): &&(i32, String)| name == env!("CARGO_PKG_NAME");
-    if let (None, Some((process, name))) = (owners.iter().find(ours), owners.first()) {
+    // systemd keeps the sockets that it has passed to the server, so it may be one of the
+    // processes.
+    let is_reverb = |(_, name): &&(i32, String)| name == env!("CARGO_PKG_NAME");
+    if let (None, Some((process, name))) = (owners.iter().find(is_reverb), owners.first()) {
         let text = format!("{name} (process {process}) listens on {at}, not reverb");
         return Err(Failure::at_work(text));
     }
-    let processes = owners.iter().filter(ours).map(|(process, _)| *process).collect();
+    let processes = owners.iter().filter(is_reverb).map(|(process, _)| *process).collect();
     Ok((at, processes))
 }
 

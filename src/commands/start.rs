@@ -19,9 +19,9 @@ use crate::net::{BindError, Server};
 ///
 /// # Errors
 ///
-/// A configuration that cannot be used; an address that cannot be bound.
+/// The configuration is invalid; an address cannot be bound.
 pub fn run(args: &StartArgs) -> Result<(), Failure> {
-    // Before the log, which starts a thread.
+    // Must run before the log starts, which creates a thread.
     sys::keep_tables_apart();
     logging::start(args.debug);
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
@@ -43,7 +43,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     .map_err(unbound)?;
     drop(inherited);
     server.succeed_by(Successor::of_this_process());
-    // Generated credentials would differ each time.
+    // Reading the configuration again would generate other credentials.
     if !loaded.generated_app {
         let sources = args.sources();
         server.configure_by(move || {
@@ -54,14 +54,14 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     let systemd = SdNotify::from_environment();
     let systemd =
         systemd.map_err(|e| Failure::at_work(format!("cannot use NOTIFY_SOCKET: {e}")))?;
-    // In a terminal SIGHUP means that the terminal was closed.
+    // In a terminal, SIGHUP means that the terminal was closed, so it must end the server.
     let is_service = systemd.is_some() || !io::stderr().is_terminal();
     let reloads = server.has_certificates() || is_service;
     if let Some(systemd) = systemd {
         server.notify(systemd);
     }
-    // The threads that start below inherit the mask, so that only the event loop gets signals. It
-    // blocks them while it executes another binary.
+    // The threads started below inherit the mask, so only the event loop receives signals, and can
+    // block them while it executes another binary. `on_signals` unblocks them.
     sys::hold_signals(true).map_err(Failure::at_work)?;
     if let Some(stream) = loaded.pulse.clone() {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
@@ -73,12 +73,12 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     server.run().map_err(Failure::at_work)
 }
 
-/// Loads everything that a server with these flags would load. Returns the line with the version of
-/// the state that it could take over.
+/// Loads everything that a server with these flags would load. Returns the line that names the
+/// version of the state that this binary reads.
 ///
 /// # Errors
 ///
-/// Why it would not serve.
+/// The server could not serve; the text says why.
 pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     Server::try_files(&loaded.config).map_err(unbound)?;
@@ -130,7 +130,7 @@ fn announce(loaded: &Loaded, bound: &Server) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// The host under which a browser on this machine reaches the server.
+/// The host by which a browser on this machine reaches the server.
 fn reachable_host(address: IpAddr) -> String {
     match address {
         address if address.is_unspecified() => "127.0.0.1".into(),

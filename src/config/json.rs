@@ -44,10 +44,10 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     settings.chain(others).chain(tls::KEYS.iter().copied())
 }
 
-/// The keys of `options` besides `tls` in Laravel: settings of PHP's sockets.
+/// The keys of `options` other than `tls`: settings of PHP's sockets, without effect here.
 const PHP_SOCKET_OPTIONS: &[&str] = &["tcp", "unix", "dns", "timeout", "happy_eyeballs"];
 
-/// An empty PHP array, which stands for an object as well.
+/// An empty PHP array, which may stand for an empty object.
 static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
 
 struct Reader<'a> {

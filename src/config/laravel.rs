@@ -1,6 +1,5 @@
-//! Locates two things of the Laravel app that the server uses: the key of `reverb:restart`, and the
-//! stream of Laravel Pulse. Follows the configuration files of Laravel 10 and later: variables, then
-//! their defaults.
+//! Locates the key of `reverb:restart` and the stream of Laravel Pulse, as the configuration files
+//! of Laravel 10 and later do: by variables and their defaults.
 //!
 //! Reads variables only; connections are made in `net`.
 
@@ -14,7 +13,7 @@ use super::{Error, RedisTarget, Scaling, values};
 pub enum RestartKey {
     /// Below the app's storage folder, if its cache is in files.
     Files(PathBuf),
-    /// In Redis, with one of these names; which one depends on the age of the app.
+    /// In Redis, under one of these names, depending on the Laravel version that created the app.
     Redis(Box<RedisTarget>, Vec<String>),
 }
 
@@ -23,25 +22,25 @@ pub enum RestartKey {
 pub struct PulseStream {
     /// The Redis server.
     pub target: RedisTarget,
-    /// The possible names; which one is right depends on the age of the app.
+    /// The possible names, depending on the Laravel version that created the app.
     pub names: Vec<String>,
 }
 
 impl PulseStream {
-    /// The stream of the app with this environment. `about_redis` is the error in the variables of
-    /// Redis, if any.
+    /// The stream of the app with this environment. `redis_error` is the error in the `REDIS_`
+    /// variables, if any.
     ///
     /// # Errors
     ///
-    /// The reason why the location is unknown.
+    /// The Redis server or the name of the stream cannot be determined; the text says why.
     pub fn of(
         environment: &Environment,
         scaling: &Scaling,
-        about_redis: Option<Error>,
+        redis_error: Option<Error>,
     ) -> Result<Self, String> {
         let connection = environment.get("PULSE_REDIS_CONNECTION").unwrap_or("default");
         let database = database("PULSE_REDIS_CONNECTION", connection, environment, scaling)?;
-        let target = target(scaling, database, about_redis)?;
+        let target = target(scaling, database, redis_error)?;
         Ok(PulseStream {
             target,
             names: names(|separator| {
@@ -53,16 +52,17 @@ impl PulseStream {
 }
 
 impl RestartKey {
-    /// The key of the app with this environment; `None` if its cache is not in Redis. `about_redis`
-    /// is the error in the variables of Redis, if any.
+    /// The key of the app with this environment; `None` if its cache is not in Redis. `redis_error`
+    /// is the error in the `REDIS_` variables, if any.
     ///
     /// # Errors
     ///
-    /// The cache is in Redis, but the location is unknown; the reason.
+    /// The cache is in Redis, but the Redis server or the name of the key cannot be determined; the
+    /// text says why.
     pub fn of(
         environment: &Environment,
         scaling: &Scaling,
-        about_redis: Option<Error>,
+        redis_error: Option<Error>,
     ) -> Result<Option<Self>, String> {
         // Laravel 10 and earlier use the second name.
         let store = environment.get("CACHE_STORE").or_else(|| environment.get("CACHE_DRIVER"));
@@ -71,7 +71,7 @@ impl RestartKey {
         }
         let connection = environment.get("REDIS_CACHE_CONNECTION").unwrap_or("cache");
         let database = database("REDIS_CACHE_CONNECTION", connection, environment, scaling)?;
-        let target = target(scaling, database, about_redis)?;
+        let target = target(scaling, database, redis_error)?;
         let names = names(|separator| {
             let redis = prefix(environment, "REDIS_PREFIX", "database", separator)?;
             let cache = prefix(environment, "CACHE_PREFIX", "cache", separator)?;
@@ -102,9 +102,9 @@ fn database(
 fn target(
     scaling: &Scaling,
     database: u32,
-    about_redis: Option<Error>,
+    redis_error: Option<Error>,
 ) -> Result<RedisTarget, String> {
-    let target = match about_redis {
+    let target = match redis_error {
         Some(error) => Err(error),
         None => RedisTarget::of(&Scaling { database, ..scaling.clone() }),
     };
@@ -118,10 +118,10 @@ fn names(name: impl Fn(char) -> Result<String, String>) -> Result<Vec<String>, S
     Ok(names)
 }
 
-/// The separators in a default prefix: of new apps, and of older ones.
+/// The separators in default prefixes: `-` in new apps, `_` in older ones.
 const SEPARATORS: [char; 2] = ['-', '_'];
 
-/// A prefix of names in Redis: the value of `variable`, or the name of the app and `word`.
+/// A prefix of names in Redis: the value of `variable`, by default the name of the app and `word`.
 fn prefix(
     environment: &Environment,
     variable: &str,

@@ -1,11 +1,11 @@
-//! The longest message that nodes may send each other under a configuration: the most that one
-//! client or publisher may send, in an envelope with other items.
+//! Computes the longest message that nodes may send each other with a configuration: the longest
+//! input of a client or publisher, in an envelope with other items.
 
 use super::{Config, Error};
 use crate::proto::envelope::ITEMS_BYTES;
 
-/// Checks that this node accepts the longest message. All nodes need the same limits: a node with a
-/// lower one loses the messages that are longer.
+/// Checks that this node accepts the longest message that nodes with the same limits send. A node
+/// with a lower limit skips longer messages.
 ///
 /// # Errors
 ///
@@ -25,10 +25,10 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
 
 /// The bytes of the longest message, and the setting that contributes most to them.
 ///
-/// An envelope ends with the item that takes it over [`ITEMS_BYTES`], so one item of any length
-/// may follow these bytes. An item is as long as its input: event names and data are copied, and
-/// other texts are no longer in JSON than in the JSON they arrived in. The exception is a user's id
-/// in a path, which doubles: `%01` becomes `\u0001`.
+/// An envelope is full when its items exceed [`ITEMS_BYTES`], so its last item may have any length.
+/// An item is no longer than its input: event names and data are copied, and other texts are
+/// re-encoded from JSON to JSON. The exception is a user's id in a path, which at most doubles:
+/// `%01` becomes `\u0001`.
 fn largest(config: &Config) -> (u64, &'static str) {
     let limits = &config.limits;
     let messages = config.apps.iter().map(|app| match app.max_message_size as u64 {

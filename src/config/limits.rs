@@ -24,7 +24,7 @@ macro_rules! limits {
             ///
             /// # Errors
             ///
-            /// The value is out of range, or the limit does not exist; a sentence for the user.
+            /// The value is out of range, or the limit does not exist. The text is for the user.
             pub fn set(&mut self, name: &str, value: u64) -> Result<(), String> {
                 match name {
                     $(stringify!($name) => {
@@ -147,9 +147,10 @@ limits! {
     /// Seconds by which the `auth_timestamp` of an API request may differ from the server's clock. The
     /// default is that of Pusher. 0 disables the check, for machines without a clock.
     api_timestamp_window_s: u32 = 600, 0..=31_536_000;
-    /// Milliseconds for any message of a connection after a ping. The default is that of Pusher.
+    /// Milliseconds after a ping within which the server must receive any message of the
+    /// connection. The default is that of Pusher.
     pong_timeout_ms: u32 = 30_000, 100..=3_600_000;
-    /// Milliseconds for writing the last bytes of a connection that is being closed.
+    /// Milliseconds within which a connection that is being closed must take its last bytes.
     close_timeout_ms: u32 = 3_000, 100..=60_000;
     /// Milliseconds without a message after which another node counts as gone, with its connections
     /// and users. Nodes send five heartbeats in this time.

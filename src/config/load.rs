@@ -24,7 +24,7 @@ pub struct Sources {
     pub config_file: Option<PathBuf>,
     /// `--env`; it must exist. Without it, [`ENV_FILE`] if it exists.
     pub env_file: Option<PathBuf>,
-    /// The directory of relative paths; empty for that of the process.
+    /// The directory to which paths are relative; empty for the working directory.
     pub working_dir: PathBuf,
     /// `--host`.
     pub host: Option<String>,
@@ -41,10 +41,9 @@ pub struct Sources {
 /// A configuration ready for use.
 #[derive(Debug)]
 pub struct Loaded {
-    /// With at least one app.
+    /// The configuration; it has at least one app.
     pub config: Config,
-    /// Whether no app is configured, so that the only app has random credentials, which the caller
-    /// must print.
+    /// Whether no app is configured, so one was generated. The caller must print its credentials.
     pub generated_app: bool,
     /// The files that were read, in order.
     pub files_read: Vec<PathBuf>,
@@ -67,7 +66,7 @@ pub struct Loaded {
 /// # Errors
 ///
 /// A file cannot be read, or a file named by a flag does not exist; the first invalid value; no app
-/// and a host that other machines can reach.
+/// is configured although other machines can reach the host.
 pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -106,7 +105,7 @@ pub fn server(
 ///
 /// # Errors
 ///
-/// As [`load`].
+/// A variable is invalid, or some of the credentials are missing.
 pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
     let mut config = Config::default();
     let about_redis = variables::apply(environment, &mut config, &mut Vec::new())?;
@@ -152,7 +151,7 @@ fn layered(
     apply_flags(sources, &mut config)?;
     secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
 
-    // The file may enable scaling, so only now it is known whether errors of Redis matter.
+    // Errors in the variables of Redis matter only with scaling, which the file may have enabled.
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }

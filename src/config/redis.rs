@@ -72,7 +72,7 @@ impl Default for RedisTls {
 }
 
 impl RedisTarget {
-    /// What a connection to it logs in with.
+    /// The credentials and the database for the login.
     pub fn login(&self) -> Login<'_> {
         let (username, password) = (self.username.as_deref(), self.password.as_deref());
         Login { username, password, database: self.database }
@@ -176,7 +176,7 @@ enum Address {
 }
 
 impl Endpoint {
-    /// Takes missing parts from `other`.
+    /// Fills in missing parts from `other`.
     fn or(self, other: Endpoint) -> Endpoint {
         Endpoint {
             tls: self.tls.or(other.tls),

@@ -1,5 +1,5 @@
-//! Writes a configuration as `reverb.json`, with every key: for `reverb install`, and for tests that
-//! the file can express every configuration.
+//! Writes a configuration as `reverb.json`, with every key. `reverb install` uses it, and tests
+//! that check that the file can express every configuration.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub fn render(config: &Config) -> String {
     String::from_utf8(written).expect("the serializer writes UTF-8")
 }
 
-/// A value in the file. Keys keep their order, which is that of the manual.
+/// A JSON value. Keys keep their order, which is that of the manual.
 enum Value {
     Plain(serde_json::Value),
     List(Vec<Value>),
@@ -53,7 +53,7 @@ fn path(path: &Option<PathBuf>) -> Value {
     plain(path.as_ref().and_then(|path| path.to_str()))
 }
 
-/// The items in one text with separators; null if there are none.
+/// Joins the items with a separator; null if there are none.
 fn joined(items: &[impl ToString], separator: &str) -> Value {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
     plain((!items.is_empty()).then(|| texts.join(separator)))

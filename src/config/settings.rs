@@ -36,7 +36,7 @@ pub enum Kind<T: 'static> {
     Boolean(fn(&mut T, bool)),
     /// A list of texts; in a variable, separated by commas.
     List(fn(&mut T, Vec<String>)),
-    /// Anything: a setting of Laravel without effect here.
+    /// Any type: a setting of Laravel that this server ignores.
     Ignored,
 }
 
@@ -45,7 +45,7 @@ impl<T> Setting<T> {
     ///
     /// # Errors
     ///
-    /// The value is invalid; the reason.
+    /// The value is invalid; the text says why.
     pub fn set_text(&self, target: &mut T, text: &str) -> Result<(), String> {
         match &self.kind {
             Kind::Text(set) | Kind::Id(set) => set(target, text),
@@ -74,7 +74,7 @@ impl<T> Setting<T> {
     ///
     /// # Errors
     ///
-    /// The value is invalid; the reason.
+    /// The value is invalid; the text says why.
     pub fn set_json(&self, target: &mut T, value: &Value) -> Result<(), String> {
         match (&self.kind, value) {
             (Kind::Ignored, _) | (_, Value::Null) => Ok(()),
@@ -215,7 +215,7 @@ pub const SERVER: &[Setting<Config>] = &[
         1..=3_600,
         |config, seconds| config.server.pulse_interval_s = seconds as u32,
     ),
-    // A number in JSON, like an id.
+    // A number in JSON, but read as text, because it has decimals.
     Setting {
         key: "pulse_sample_rate",
         variable: "REVERB_SERVER_PULSE_SAMPLE_RATE",
@@ -315,7 +315,7 @@ pub const APP: &[Setting<AppDraft>] = &[
     }),
 ];
 
-/// An app that is being read; credentials may be missing.
+/// An app while its settings are read; credentials may be missing.
 pub struct AppDraft {
     /// The app; missing credentials are empty.
     pub app: App,
@@ -354,7 +354,7 @@ impl Default for AppDraft {
     }
 }
 
-/// The rate limit if it is enabled without further settings.
+/// The rate limit that applies when it is enabled without further settings.
 pub const DEFAULT_RATE_LIMIT: RateLimit =
     RateLimit { max_attempts: 60, decay_seconds: 60, terminate_on_limit: false };
 

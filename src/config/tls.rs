@@ -1,8 +1,8 @@
 //! `servers.reverb.options.tls`: the options of PHP's SSL context, and the location of certificates
 //! of Herd and Valet.
 //!
-//! Parses and validates options only; certificates are read in `net::tls`. An option without effect
-//! is an error that says so.
+//! Parses and validates options only; certificates are read in `net::tls`. An option that would
+//! have no effect is an error.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -185,7 +185,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether options are set that need a certificate, and there is none.
+    /// Whether options are set that need a certificate, although none is configured.
     pub fn needs_certificate(&self) -> bool {
         self.local_cert.is_none() && *self != Tls::default()
     }

@@ -1,7 +1,6 @@
-//! Parses values: numbers, booleans, paths, names. Errors are the end of a sentence whose subject is
-//! the key.
+//! Parses values: numbers, booleans, paths, names. The type of each setting is in `settings`.
 //!
-//! The type of each setting is in `settings`.
+//! An error continues the name of the setting: `"x" is not a whole number` after `port: `.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -49,11 +48,11 @@ pub fn path_prefix(text: &str) -> Result<String, String> {
     Ok(format!("/{inner}"))
 }
 
-/// Parses a boolean in Laravel's spellings only: `off` is true in PHP, and an error here.
+/// Parses a boolean in the spellings of Laravel. `off`, which PHP takes for true, is an error.
 ///
 /// # Errors
 ///
-/// Any other word, quoted.
+/// The text is any other word; the error quotes it.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "(true)" | "1" => Ok(true),
@@ -62,11 +61,11 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses whose client events are forwarded.
+/// Parses the setting that selects which client events are forwarded.
 ///
 /// # Errors
 ///
-/// Any other word, quoted.
+/// The text is any other word; the error quotes it.
 pub fn client_events(text: &str) -> Result<ClientEvents, String> {
     match text {
         "all" => Ok(ClientEvents::All),
@@ -92,7 +91,7 @@ pub fn host_name(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// As [`host_name`].
+/// One of the addresses is empty, or has white space or a control character.
 pub fn bind_addresses(text: &str) -> Result<String, String> {
     let one = |part: &str| {
         let inner = part.strip_prefix('[').and_then(|part| part.strip_suffix(']'));
@@ -118,7 +117,7 @@ pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
 ///
 /// # Errors
 ///
-/// The first invalid one.
+/// One of them is invalid; the error quotes the first.
 pub fn networks(text: &str) -> Result<Vec<Network>, String> {
     let one = |part: &str| {
         let error =
@@ -132,7 +131,8 @@ pub fn networks(text: &str) -> Result<Vec<Network>, String> {
 ///
 /// # Errors
 ///
-/// A character is invalid there. The text is not quoted, because it may be the misplaced secret.
+/// The text is empty or has a character that is invalid in a URL. The error does not quote the
+/// text, because it may be the secret in the wrong place.
 pub fn url_safe(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.chars().all(is_url_safe) {
         return Err("has a character that is invalid in a URL".into());
@@ -151,14 +151,14 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Parses a share above 0 and up to 1, with up to six decimals, as parts per million.
+/// Parses a fraction greater than 0 and at most 1, with up to six decimals, into parts per million.
 pub fn share_ppm(text: &str) -> Result<u32, String> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{decimals:0<6}");
-    let is_written_so =
+    let has_valid_form =
         whole.len() == 1 && digits.len() == 7 && digits.bytes().all(|digit| digit.is_ascii_digit());
     match digits.parse() {
-        Ok(ppm @ 1..=1_000_000) if is_written_so => Ok(ppm),
+        Ok(ppm @ 1..=1_000_000) if has_valid_form => Ok(ppm),
         _ => Err(format!("{} is not a share such as 1 or 0.01", shown(text))),
     }
 }

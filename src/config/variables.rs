@@ -11,8 +11,8 @@ use crate::nearest::did_you_mean;
 /// The credentials of the app in the environment.
 pub const CREDENTIALS: [&str; 3] = ["REVERB_APP_ID", "REVERB_APP_KEY", "REVERB_APP_SECRET"];
 
-/// Prefixes of this server: an unknown variable with one of them is a mistake. Others that begin with
-/// `REVERB_` may belong to the Laravel app.
+/// Prefixes that only this server uses, so an unknown variable with one of them is a mistake.
+/// Others that begin with `REVERB_` may belong to the Laravel app.
 const OURS: &[&str] = &["REVERB_APP_", "REVERB_SERVER_", "REVERB_LIMIT_", "REVERB_SCALING_"];
 
 /// Prefixes of variables that Kubernetes sets if there is a service named `reverb`.
@@ -81,7 +81,7 @@ pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
     };
     if let Some(missing) = CREDENTIALS.into_iter().find(|name| environment.get(name).is_none()) {
         let reason = format!("is missing, although {given} is set");
-        // It belongs in the same source as the others.
+        // The error names the source of the other credentials, which should have this one as well.
         return Err(Error::new(environment.source(given), missing, reason));
     }
     let mut draft = AppDraft::new();

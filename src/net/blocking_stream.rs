@@ -1,5 +1,5 @@
-//! A connection whose calls block, up to a timeout: for threads and for commands. The event loop
-//! must not use it.
+//! A connection whose calls block, up to a timeout. Background threads and commands use it; the
+//! event loop must not.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
@@ -48,7 +48,7 @@ impl BlockingStream {
         Ok(BlockingStream { socket: Box::new(stream), session: None, timeout })
     }
 
-    /// Begins a TLS session. Nothing may have been sent before it.
+    /// Begins a TLS session. Must be called before anything is sent.
     pub(super) fn secure(&mut self, connector: &Connector) -> Result<(), StreamError> {
         let mut session = connector.session()?;
         match session.shake_hands(&mut *self.socket)? {
@@ -58,8 +58,8 @@ impl BlockingStream {
         Ok(())
     }
 
-    /// Begins a TLS session with a server whose certificate must be for this name, and issued by
-    /// one of these authorities or of the system's, unless `verifies` is false.
+    /// Begins a TLS session. Unless `verifies` is false, the certificate must be valid for this
+    /// name and issued by one of `authorities`, by default those of the system.
     pub(crate) fn secure_as(
         &mut self,
         host: &str,
@@ -82,7 +82,7 @@ impl BlockingStream {
         let result = match &mut self.session {
             None => self.socket.write_all(bytes),
             Some(session) => loop {
-                // The last call writes what is encrypted and waits.
+                // Without input, the call writes what is already encrypted.
                 let is_last = bytes.is_empty();
                 match session.write(&mut *self.socket, &[IoSlice::new(bytes)]) {
                     Ok(_) if is_last => break Ok(()),
@@ -114,11 +114,11 @@ impl BlockingStream {
     }
 }
 
-/// Why a stream cannot be used any longer.
+/// Why a stream is no longer usable.
 pub(crate) enum StreamError {
     /// The other side did not send or receive for this long.
     TimedOut(Duration),
-    /// The system's error.
+    /// A system call failed.
     Io(io::Error),
     /// The TLS session failed.
     Tls(SessionError),

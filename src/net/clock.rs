@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hub::Now;
 
-/// A clock that never goes back, and the machine's clock.
+/// The monotonic clock since this instant, and the wall clock.
 pub(super) struct Clock(pub Instant);
 
 impl Clock {
@@ -14,7 +14,7 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970 by the machine's clock.
+/// Seconds since 1970, by the wall clock.
 pub(crate) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |unix| unix.as_secs())
 }

@@ -16,8 +16,8 @@ use super::sys;
 pub struct Stopper(StdUnixStream);
 
 impl Stopper {
-    /// Requests a stop. After the first request the server tells its clients to reconnect and waits
-    /// for them; after the second it ends at once.
+    /// Requests a stop. After the first request the server asks its clients to reconnect and waits
+    /// until they have disconnected; after the second it ends at once.
     pub fn stop(&self) {
         self.request(libc::SIGTERM);
     }
@@ -33,25 +33,25 @@ impl Stopper {
     }
 
     /// Installs the signal handlers: SIGTERM and SIGINT request a stop, SIGUSR2 a handover to a
-    /// newer binary, and with `reload` SIGHUP that configuration and certificates are read again.
+    /// newer binary, and, if `reload` is true, SIGHUP a reload of configuration and certificates.
     ///
     /// # Errors
     ///
-    /// The system's, when it refuses.
+    /// A system call failed.
     pub(crate) fn on_signals(self, reload: bool) -> io::Result<()> {
         let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR2, libc::SIGHUP];
         let signals = if reload { &signals[..] } else { &signals[..3] };
         sys::write_on_signals(self.0.into(), signals)?;
-        // A process that was executed in place of another may have inherited blocked signals.
+        // The process that executed this binary may have left the signals blocked.
         sys::hold_signals(false)
     }
 }
 
 /// Both ends of the pipe through which requests arrive.
 pub(super) struct ControlPipe {
-    /// The end the poller watches.
+    /// The reading end, which the poller watches.
     pub reader: UnixStream,
-    /// The end of which every [`Stopper`] has a copy.
+    /// The writing end; every [`Stopper`] has a copy.
     writer: StdUnixStream,
     /// Whether requests may have arrived since the last [`ControlPipe::take`].
     pub is_ready: bool,

@@ -8,7 +8,7 @@ use crate::config;
 /// Why a server could not be bound.
 #[derive(Debug)]
 pub enum BindError {
-    /// An address is in use, is not this machine's, or cannot be resolved.
+    /// An address is in use, does not belong to this machine, or cannot be resolved.
     Address(io::Error),
     /// The address for metrics cannot be bound.
     Metrics(SocketAddr, io::Error),

@@ -1,5 +1,5 @@
-//! What sockets of all kinds share: the result of a read, and what a TLS client needs of the socket
-//! below it. No socket lives here.
+//! Types shared by all kinds of sockets: the results of a read, and the trait for the socket under
+//! a TLS session. The sockets are in other files.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub(super) enum Received {
     NotTls,
 }
 
-/// The result of a read from a server to which this process is the client.
+/// The result of a read on a connection that this process opened as a client.
 #[cfg_attr(
     not(any(feature = "tls", feature = "redis")),
     expect(dead_code, reason = "only TLS sessions and Redis are read like this")

@@ -19,11 +19,11 @@ use crate::hub::{LogThrottle, Policy};
 /// A listening socket.
 pub(super) struct Listen {
     socket: Socket,
-    /// Whether connections get metrics, and nothing else.
+    /// Whether connections can request metrics only.
     pub is_for_metrics: bool,
-    /// Whether connections may be pending: the poller reports that once.
+    /// Whether connections may be pending. The poller is edge-triggered and reports that once.
     pub ready: bool,
-    /// Whether the last turn accepted as many connections as it may, so that more may be pending.
+    /// Whether the last turn reached `limits.accepts_per_turn`, so that more may be pending.
     pub cut_short: bool,
     /// When to try again after descriptors ran out.
     pub retry_ms: Option<u64>,
@@ -47,7 +47,7 @@ pub(super) enum Accepted {
     Exhausted(io::Error),
 }
 
-/// What a listening socket is for, where that differs: it is handed over as a letter.
+/// The purpose of a listening socket, encoded as a letter in a handover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Clients connect to it.
@@ -66,7 +66,7 @@ impl Purpose {
         Self::LETTERS.iter().find(|(purpose, _)| *purpose == self).map_or('s', |(_, it)| *it)
     }
 
-    /// The purpose with this letter. One that is not known, of a newer version, is for clients.
+    /// The purpose with this letter. An unknown letter, from a newer version, means `Clients`.
     pub(super) fn from_letter(letter: char) -> Self {
         let known = Self::LETTERS.iter().find(|(_, it)| *it == letter);
         known.map_or(Purpose::Clients, |(purpose, _)| *purpose)
@@ -78,7 +78,7 @@ impl Listen {
     ///
     /// # Errors
     ///
-    /// The system's, with the first host that cannot be bound.
+    /// A host cannot be resolved or bound; the error names the first one.
     pub(super) fn bind_all(server: &config::Server) -> io::Result<Vec<Self>> {
         let hosts = server.hosts().count();
         let bound = server.hosts().map(|host| match host.starts_with('/') {
@@ -98,7 +98,7 @@ impl Listen {
         Ok(Listen { is_for_metrics: true, ..Listen::new(listener) })
     }
 
-    /// Takes over a socket that listens already, TCP or Unix.
+    /// Takes over a socket that is already listening, TCP or Unix.
     pub(super) fn inherit(socket: OwnedFd) -> io::Result<Self> {
         let tcp = StdTcpListener::from(socket);
         tcp.set_nonblocking(true)?;
@@ -117,7 +117,7 @@ impl Listen {
         Ok(Listen::new(socket))
     }
 
-    /// What another process needs to take this socket over.
+    /// The descriptor and purpose, which the successor needs to take over this socket.
     pub(super) fn handed_over(&self) -> (RawFd, Purpose) {
         match &self.socket {
             Socket::Tcp(socket) if self.is_for_metrics => (socket.as_raw_fd(), Purpose::Metrics),
@@ -127,7 +127,7 @@ impl Listen {
         }
     }
 
-    /// Takes over a socket from another process of this server.
+    /// Takes over a socket from the predecessor of this process.
     pub(super) fn take_over(socket: OwnedFd, purpose: Purpose) -> io::Result<Self> {
         let mut listen = Listen::inherit(socket)?;
         listen.is_for_metrics = purpose == Purpose::Metrics;
@@ -204,8 +204,8 @@ impl Listen {
         }
     }
 
-    /// Replaces `accept` while there is no room for a connection: a pending one stays in the
-    /// backlog.
+    /// Stands in for [`Listen::accept`] while no descriptor is available: pending connections stay
+    /// in the backlog.
     pub(super) fn put_off(&mut self, now_ms: u64) -> Accepted {
         let is_pending = match &self.socket {
             Socket::Tcp(socket) => sys::is_readable_now(socket.as_fd()),
@@ -217,15 +217,14 @@ impl Listen {
         }
     }
 
-    /// The backlog is empty; the poller reports the next connection.
+    /// Records that the backlog is empty. The poller reports the next connection.
     fn none_pending(&mut self) -> Accepted {
         (self.ready, self.cut_short, self.retry_ms) = (false, false, None);
         Accepted::NonePending
     }
 
-    /// Pending connections stay in the backlog. The poller does not report them again, so the
-    /// server retries every tenth of a second, and when a connection is closed, until there is
-    /// room.
+    /// Records that descriptors ran out. Pending connections stay in the backlog. The poller does
+    /// not report them again, so the server retries every tenth of a second and after each close.
     fn exhausted(&mut self, error: io::Error, now_ms: u64) -> Accepted {
         self.ready = false;
         self.retry_ms = Some(now_ms + RETRY_MS);
@@ -234,8 +233,8 @@ impl Listen {
 }
 
 impl Socket {
-    /// Accepts a connection. The same calls read, write and shut down both kinds of sockets, so a
-    /// connection of a Unix socket is returned as a `TcpStream` as well.
+    /// Accepts a connection. A Unix connection is returned as a `TcpStream` too: the system calls
+    /// for reading, writing and shutting down are the same.
     fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         match self {
             Socket::Tcp(socket) => socket.accept().map(|(stream, from)| (stream, Some(from))),
@@ -272,7 +271,7 @@ fn bind_tcp(host: &str, port: u16, reuse_port: bool, only_v6: bool) -> io::Resul
     Err(last.unwrap_or_else(|| io::Error::other("the host name has no address")))
 }
 
-/// Binds a Unix socket. A file that a server has left is replaced if no process listens at it.
+/// Binds a Unix socket. The file of an earlier server is replaced if no process listens on it.
 fn bind_unix(path: &Path) -> io::Result<Socket> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -289,10 +288,10 @@ fn at(place: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{place}: {error}"))
 }
 
-/// The error for a connection that was not accepted although a descriptor was free.
+/// The error when only reserved descriptors are free.
 fn no_room() -> io::Error {
     io::Error::other(
-        "the open files that are left are for Redis, reloads, certificates and the log",
+        "the remaining open files are reserved for Redis, reloads, certificates and the log",
     )
 }
 

@@ -11,7 +11,7 @@ use super::socket::Socket;
 use crate::config::{Config, Error, Limits, RedisTarget};
 use crate::hub::{Hub, Now};
 
-/// The connection to Redis: there is none.
+/// Stands in for the connection to Redis; no value exists.
 pub(super) enum Redis {}
 
 impl Redis {
@@ -74,7 +74,7 @@ impl Redis {
     }
 }
 
-/// A blocking connection to Redis: there is none.
+/// Stands in for a blocking connection to Redis; no value exists.
 pub(crate) enum BlockingRedis {}
 
 impl BlockingRedis {

@@ -11,7 +11,7 @@ use super::io::{Answer, Duplex, Received};
 use crate::config::{self, Error, RedisTls};
 use crate::hub::Now;
 
-/// Begins the TLS sessions of clients: there are none.
+/// Stands in for the TLS acceptor; no value exists.
 pub(super) enum TlsAcceptor {}
 
 impl TlsAcceptor {
@@ -55,12 +55,12 @@ impl TlsAcceptor {
     }
 }
 
-/// The same error as at the start.
+/// Returns the error that the server would report at its start.
 pub(crate) fn check_certificate(_: &config::Tls, _: Option<&str>) -> Result<String, String> {
-    Err(format!("the certificate is of no use: {}", config::Tls::MISSING))
+    Err(format!("the certificate has no effect: {}", config::Tls::MISSING))
 }
 
-/// A session: there is none.
+/// Stands in for a session; no value exists.
 pub(super) enum Tls {}
 
 impl Tls {
@@ -102,12 +102,12 @@ impl Tls {
     }
 }
 
-/// The settings of a TLS client: there are none.
+/// Stands in for the connector; no value exists.
 pub(super) enum Connector {}
 
 impl Connector {
     pub(super) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
-        let reason = "speaks TLS, and this build does not; build with the feature tls";
+        let reason = "needs TLS, which this build lacks; build with the feature tls";
         Err(Error::new("configuration", "servers.reverb.scaling.server", reason))
     }
 
@@ -121,7 +121,7 @@ impl Connector {
     }
 }
 
-/// The session of a TLS client: there is none.
+/// Stands in for a client session; no value exists.
 pub(super) enum ClientSession {}
 
 impl ClientSession {
@@ -151,7 +151,7 @@ impl ClientSession {
     }
 }
 
-/// Why such a session cannot be used.
+/// Stands in for the error of a session; no value exists.
 #[derive(Debug)]
 pub(crate) enum SessionError {}
 

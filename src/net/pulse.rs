@@ -1,9 +1,8 @@
 //! Feeds the messages card of Laravel Pulse. Every few seconds the event loop reports the number of
-//! messages since the start, and a thread writes the new ones into Pulse's stream in Redis, which
-//! may be slow.
+//! messages since the start. A thread writes the increase to Pulse's stream in Redis, so a slow
+//! Redis does not block the event loop.
 //!
-//! Messages that could not be written are written with the next report, so the event loop neither
-//! waits nor keeps a queue.
+//! If a write fails, the next report includes the same messages, so no queue is needed.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,9 +27,9 @@ pub(super) struct Pulse {
 /// The latest report, until the thread takes it. A later report replaces it, as it includes it.
 type Slot = Arc<Mutex<Option<Report>>>;
 
-/// The number of messages so far.
+/// The number of messages since the start.
 struct Report {
-    /// What each app has sent and received since the start, in the order of the configuration.
+    /// The messages that each app has sent and received, in the order of the configuration.
     totals: Vec<[u64; 2]>,
     unix_s: u64,
     /// The longest wait for a reply from Redis.
@@ -42,7 +41,7 @@ impl Pulse {
     ///
     /// # Errors
     ///
-    /// The system's, when it cannot start a thread.
+    /// The thread cannot be started.
     pub(super) fn start(stream: PulseStream, config: &Config) -> io::Result<Self> {
         let report = Slot::default();
         let reports = Arc::clone(&report);
@@ -60,7 +59,7 @@ impl Pulse {
         Ok(Pulse { report, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
     }
 
-    /// Applies new limits from the next report on.
+    /// Applies new limits, starting with the next report.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.timeout = timeout(limits);
     }
@@ -75,8 +74,8 @@ impl Pulse {
         if now.ms < self.next_ms() {
             return;
         }
-        // At whole multiples of the interval, so that no report spans two of the minutes that the
-        // card shows.
+        // Reports are made at whole multiples of the interval, so that none spans two of the
+        // minutes that the card shows.
         let left_s = self.interval_s - now.unix_s % self.interval_s;
         self.next_ms = Some(now.ms + left_s * 1_000);
         let totals =
@@ -95,7 +94,7 @@ fn timeout(limits: &Limits) -> Duration {
 /// The thread's side: writes the reports to Redis.
 struct Writer {
     app_ids: Vec<String>,
-    /// The totals that are in the stream or were left out; empty before the first report.
+    /// The totals already written to the stream, or skipped; empty before the first report.
     written: Vec<[u64; 2]>,
     sample_ppm: u64,
     timeout: Duration,
@@ -151,7 +150,7 @@ impl Writer {
                 let mut entries = 0;
                 while new > 0 && entries < ENTRIES_MAX {
                     let count = new.min(COUNT_MAX);
-                    // The report is made at the first second of the next minute.
+                    // A report at the first second of a minute covers the minute before.
                     let unix_s = report.unix_s.saturating_sub(1);
                     let entry = entry(direction, &self.app_ids[app], count as u32, unix_s);
                     self.add(&entry)?;
@@ -170,7 +169,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The part of a total that is recorded. A remainder of the rounding counts in a later report.
+    /// The sampled share of a total. What is rounded off is part of a later report.
     fn sampled(&self, total: u64) -> u64 {
         total / PPM * self.sample_ppm + total % PPM * self.sample_ppm / PPM
     }
@@ -187,8 +186,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Connects, and finds out which of the names the stream has. If it does not exist, it gets the
-    /// first.
+    /// Connects, and finds out which of the possible names the stream has; the first one if it does
+    /// not exist yet.
     fn connect(&self) -> Result<(BlockingRedis, String), String> {
         let mut redis = BlockingRedis::open(&self.stream.target, self.timeout)?;
         for name in &self.stream.names {
@@ -204,10 +203,10 @@ impl Writer {
 
 /// Parts per million.
 const PPM: u64 = 1_000_000;
-/// Messages of one entry, which has 11 bytes for each: 110 KB.
+/// The most messages of one entry. Each takes 11 bytes: 110 KB in all.
 const COUNT_MAX: u64 = 10_000;
-/// Entries of one app and direction at a time: a million messages.
+/// The most entries of one app and direction in a report: a million messages.
 const ENTRIES_MAX: u32 = 100;
-/// The approximate number of entries, those of other cards included, to which the stream is cut if
-/// Pulse does not read it. An exact number would cost Redis more.
+/// The approximate maximum length of the stream, including entries of other cards, in case Pulse
+/// does not read it. An exact maximum would cost Redis more.
 const STREAM_ENTRIES: &[u8] = b"10000";

@@ -29,17 +29,17 @@ pub(super) struct Redis {
     /// Begins TLS sessions, if Redis speaks TLS.
     tls: Option<Connector>,
     resolver: Resolver,
-    /// Whether an attempt to connect waits for the resolver.
+    /// Whether the attempt to connect is waiting for the resolver.
     is_resolving: bool,
     /// The addresses that this attempt has not tried yet, the next one last.
     addresses: Vec<SocketAddr>,
-    /// How many addresses the next attempt skips, as the hub has given up on them. They are tried
-    /// again after the others.
+    /// How many addresses the next attempt tries last, because the hub has dropped connections to
+    /// them.
     skip: usize,
     stream: Option<Stream>,
-    /// Whether the connection is open, and the hub knows it.
+    /// Whether the connection is open and was reported to the hub.
     is_open: bool,
-    /// Whether Redis has sent anything on it.
+    /// Whether Redis has sent anything on this connection.
     has_received: bool,
     write_bytes_per_turn: usize,
 }
@@ -100,8 +100,8 @@ impl Redis {
         self.report(read, hub, now);
     }
 
-    /// Does what the hub wants and writes the outbox, up to `write_bytes_per_turn`. With `is_last`,
-    /// this node says goodbye to the others.
+    /// Connects or disconnects as the hub requests, then writes the outbox, up to
+    /// `write_bytes_per_turn`. With `is_last`, this node announces its stop to the other nodes.
     pub(super) fn write(
         &mut self,
         hub: &mut Hub<Socket>,
@@ -146,7 +146,7 @@ impl Redis {
         self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
     }
 
-    /// Whether it has certificates to reload.
+    /// Whether the connection uses TLS, so that certificates can be reloaded.
     pub(super) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
@@ -180,7 +180,7 @@ impl Redis {
         }
     }
 
-    /// Begins with the first address, if the resolver has found the addresses.
+    /// Connects to the first address, once the resolver has found the addresses.
     fn take_answer(&mut self, registry: &Registry) -> Result<(), String> {
         if !self.is_resolving {
             return Ok(());
@@ -195,7 +195,7 @@ impl Redis {
         self.try_next(registry, "the host name has no address")
     }
 
-    /// Begins with the next address that is left; `why` is the error if there is none.
+    /// Connects to the next untried address; `why` is the error if none is left.
     fn try_next(&mut self, registry: &Registry, why: &str) -> Result<(), String> {
         let mut why = why.to_owned();
         self.stream = None;
@@ -242,8 +242,8 @@ impl Redis {
             Ok(Answer::End) => "it has closed the connection".to_owned(),
             Err(why) => why,
         };
-        // A server that expects TLS closes the connection when it gets the login.
-        let hint = "; if it speaks TLS, its URL must begin with rediss://";
+        // A Redis that expects TLS closes the connection when it receives a plain login.
+        let hint = "; if it requires TLS, its URL must begin with rediss://";
         Err(why + if self.has_received || self.tls.is_some() { "" } else { hint })
     }
 
@@ -285,5 +285,5 @@ impl Redis {
     }
 }
 
-/// Envelopes in one call; see `SLICES` in `socket`.
+/// The most envelopes in one system call; see `SLICES` in `socket`.
 const SLICES: usize = 64;

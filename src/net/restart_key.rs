@@ -2,7 +2,7 @@
 //! cache. Like Laravel Reverb, the server reads it every few seconds, from the file store or from
 //! Redis. Other stores are not supported.
 //!
-//! A thread reads it, as a network file system or Redis may block for long.
+//! A thread of its own reads the key, because a network file system or Redis may block for long.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -16,18 +16,18 @@ use super::redis::BlockingRedis;
 use crate::config::laravel::RestartKey;
 use crate::config::{Limits, RedisTarget};
 
-/// The server's handle of the thread that watches the key. Dropping it ends the thread.
+/// The server's handle to the thread that watches the key. Dropping it ends the thread.
 pub(super) struct Watch(Sender<Times>);
 
 impl Watch {
-    /// Applies new limits from the next check of the key on.
+    /// Applies new limits, starting with the next check of the key.
     pub(super) fn set_limits(&self, limits: &Limits) {
         // This fails if the thread has ended, which it does after the key has changed.
         let _ = self.0.send(Times::of(limits));
     }
 }
 
-/// The limits that apply to the thread.
+/// The limits that the thread observes.
 #[derive(Clone, Copy)]
 struct Times {
     interval: Duration,
@@ -42,43 +42,43 @@ impl Times {
     }
 }
 
-/// Makes the server stop in order, once, when the key changes. Returns `None` if the app has no
-/// file store to watch.
+/// Starts a thread that stops the server gracefully when the key changes. Returns `None` if the
+/// app has no file store to watch.
 ///
-/// A value that is present at the first check is ignored. Unlike in Laravel Reverb, a deleted key
-/// is no request, so that `php artisan cache:clear` does not restart the server.
+/// A value that is present at the first check is ignored. Unlike Laravel Reverb, the server ignores
+/// a deleted key as well, so `php artisan cache:clear` does not restart it.
 ///
 /// # Errors
 ///
-/// The system's, when it cannot start a thread.
+/// The thread cannot be started.
 pub(super) fn watch(
     key: RestartKey,
     limits: &Limits,
     stopper: Stopper,
 ) -> io::Result<Option<Watch>> {
     let times = Times::of(limits);
-    let place = match key {
+    let store = match key {
         RestartKey::Files(storage) => {
             // Deployment tools put a link into the folder of each release, and later remove that folder.
             match fs::canonicalize(storage.join("framework/cache")) {
-                Ok(cache) => Place::File(cache.join(KEY)),
+                Ok(cache) => Store::File(cache.join(KEY)),
                 Err(_) => return Ok(None),
             }
         }
         RestartKey::Redis(target, names) => {
             let timeout = times.timeout;
-            Place::Redis(Box::new(Cache { target, names, timeout, connection: None }))
+            Store::Redis(Box::new(Cache { target, names, timeout, connection: None }))
         }
     };
-    let mut watched = Watched { place, known: None, is_lost: false };
-    if let Place::File(_) = watched.place {
-        watched.check();
+    let mut watcher = Watcher { store, initial: None, is_failing: false };
+    if let Store::File(_) = watcher.store {
+        watcher.check();
     }
     let (sender, new_times) = channel();
     let thread = thread::Builder::new().name("restart-key".to_owned());
     thread.spawn(move || {
-        if watched.wait(times, &new_times) {
-            log::info!("stopping, as php artisan reverb:restart requested");
+        if watcher.wait(times, &new_times) {
+            log::info!("stopping: `php artisan reverb:restart` was run");
             stopper.stop();
         }
     })?;
@@ -89,18 +89,18 @@ pub(super) fn watch(
 /// folder for each of its first two bytes. This store adds no prefix to keys.
 const KEY: &str = "data/4f/e4/4fe44729b03e0a0a2586ebe0d445f50c083d0ff3";
 
-/// How much of a value is read. A file holds `9999999999i:1718000000;`.
+/// The most bytes read of a value. A file contains `9999999999i:1718000000;`.
 const VALUE_BYTES: u64 = 64;
 
-struct Watched {
-    place: Place,
+struct Watcher {
+    store: Store,
     /// The values at the first check.
-    known: Option<Values>,
-    /// Whether the last check failed.
-    is_lost: bool,
+    initial: Option<Values>,
+    /// Whether the last read failed; only the first of several failures is logged.
+    is_failing: bool,
 }
 
-enum Place {
+enum Store {
     File(PathBuf),
     Redis(Box<Cache>),
 }
@@ -108,6 +108,7 @@ enum Place {
 /// Laravel's cache in Redis.
 struct Cache {
     target: Box<RedisTarget>,
+    /// The possible names of the key.
     names: Vec<String>,
     timeout: Duration,
     connection: Option<BlockingRedis>,
@@ -116,14 +117,14 @@ struct Cache {
 /// The value under each name. Values are compared, not interpreted.
 type Values = Vec<Option<Vec<u8>>>;
 
-impl Watched {
+impl Watcher {
     /// Checks the key until it requests a restart. Returns false if the server ends first.
     fn wait(&mut self, mut times: Times, new_times: &Receiver<Times>) -> bool {
         while !self.check() {
             match new_times.recv_timeout(times.interval) {
                 Ok(new) => {
                     times = new;
-                    self.place.set_timeout(times.timeout);
+                    self.store.set_timeout(times.timeout);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -134,33 +135,34 @@ impl Watched {
 
     /// Reads the key. Returns whether it requests a restart.
     fn check(&mut self) -> bool {
-        let was_lost = self.is_lost;
-        let values = self.place.read();
-        self.is_lost = values.is_err();
+        let was_failing = self.is_failing;
+        let values = self.store.read();
+        self.is_failing = values.is_err();
         let values = match values {
             Ok(values) => values,
             Err(why) => {
-                if !was_lost {
+                if !was_failing {
                     log::warn!(
-                        "{why}; `php artisan reverb:restart` has no effect until it can be read"
+                        "{why}; `php artisan reverb:restart` has no effect until the key \
+                         can be read"
                     );
                 }
                 return false;
             }
         };
-        if let Place::Redis(redis) = &self.place
-            && (was_lost || self.known.is_none())
+        if let Store::Redis(redis) = &self.store
+            && (was_failing || self.initial.is_none())
         {
             log::info!("watching Redis {} for `php artisan reverb:restart`", redis.target);
         }
-        let known = self.known.get_or_insert_with(|| values.clone());
-        values.iter().zip(known).any(|(value, known)| value.is_some() && value != known)
+        let initial = self.initial.get_or_insert_with(|| values.clone());
+        values.iter().zip(initial).any(|(value, initial)| value.is_some() && value != initial)
     }
 }
 
-impl Place {
+impl Store {
     fn set_timeout(&mut self, timeout: Duration) {
-        if let Place::Redis(redis) = self
+        if let Store::Redis(redis) = self
             && redis.timeout != timeout
         {
             (redis.timeout, redis.connection) = (timeout, None);
@@ -169,10 +171,10 @@ impl Place {
 
     fn read(&mut self) -> Result<Values, String> {
         match self {
-            Place::File(key) => {
+            Store::File(key) => {
                 read(key).map(|v| vec![v]).map_err(|e| format!("{}: {e}", key.display()))
             }
-            Place::Redis(redis) => redis.read(),
+            Store::Redis(redis) => redis.read(),
         }
     }
 }
@@ -191,7 +193,8 @@ impl Cache {
     }
 }
 
-/// The beginning of a file; `None` if it does not exist, or is empty as it is being written.
+/// Reads the first [`VALUE_BYTES`] of the file. `None` if the file does not exist, or is still
+/// empty because its writer has not finished.
 fn read(key: &PathBuf) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     match File::open(key).and_then(|file| file.take(VALUE_BYTES).read_to_end(&mut value)) {
@@ -207,13 +210,14 @@ mod tests {
     #[test]
     fn only_a_new_value_requests_a_restart() {
         let file = std::env::temp_dir().join(format!("reverb-restart-key-{}", std::process::id()));
-        let mut watched = Watched { place: Place::File(file.clone()), known: None, is_lost: false };
+        let mut watcher =
+            Watcher { store: Store::File(file.clone()), initial: None, is_failing: false };
         let mut check = |text: Option<&str>| {
             match text {
                 Some(text) => fs::write(&file, text).unwrap(),
                 None => _ = fs::remove_file(&file),
             }
-            watched.check()
+            watcher.check()
         };
         assert!(!check(Some("1")) && !check(Some("1")) && !check(Some("")) && !check(None));
         assert!(check(Some("2")));

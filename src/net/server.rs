@@ -1,7 +1,7 @@
-//! The loop: one thread, one poller, one buffer to read into.
+//! The event loop: one thread, one poller, one read buffer.
 //!
 //! A turn waits until a socket is ready or a deadline passes, reads within the hub's budget (at
-//! most one buffer per visit of a connection), fires deadlines, writes outboxes within
+//! most one buffer per connection and visit), fires deadlines, writes outboxes within
 //! `flush_bytes_per_turn` and `flushes_per_turn`, and closes sockets. Sockets are closed in one
 //! place, at the end of a turn, so that no key is reused while an event may still name it. Each
 //! socket is registered once, for both directions.
@@ -53,11 +53,11 @@ pub struct Server {
     clock: Clock,
     /// Delays deadlines after a pause of the process.
     catch_up: CatchUp,
-    /// The connections, by the protocol; each has its socket.
+    /// The protocol state of all connections, each with its socket.
     hub: Hub<Socket>,
     /// The listening sockets.
     listeners: Listeners,
-    /// The open-file limit, and how much of it connections may use.
+    /// The open-file limit, and the share that connections may use.
     descriptors: Descriptors,
     /// The connections that wait for a step of the loop.
     queues: Queues,
@@ -86,10 +86,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It listens at Unix sockets only.
+    /// The server listens on Unix sockets only.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.listeners.for_clients().find_map(Listen::address);
-        address.ok_or_else(|| io::Error::other("the server listens at Unix sockets only"))
+        address.ok_or_else(|| io::Error::other("the server listens on Unix sockets only"))
     }
 
     /// All addresses and Unix sockets the server listens at, as text.
@@ -116,7 +116,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The poller's; no client can cause one.
+    /// The poller failed. No client can cause that.
     pub fn run(mut self) -> io::Result<()> {
         self.integrations.ready();
         if self.handover.has_taken_over {
@@ -143,7 +143,8 @@ impl Server {
             self.shake_hands(now);
             self.hub.begin_turn();
             self.read(now);
-            // After the reads, so that requests that have arrived are still answered.
+            // After the reads, so that the server still answers requests that arrived before a
+            // stop.
             self.handle_control(now);
             let is_idle = events.is_empty() && !self.has_input();
             let is_catching_up = self.catch_up.check(is_idle, now);
@@ -178,7 +179,7 @@ impl Server {
         redis_has || self.hub.has_work() || !self.queues.handshakes.is_empty()
     }
 
-    /// How long the poller may wait: not at all if work is left, for ever if there is no deadline.
+    /// How long the poller may wait: zero if work is left, `None` if there is no deadline.
     fn sleep_for(&mut self) -> Option<Duration> {
         let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
         let reads = self.hub.has_work() || !self.queues.handshakes.is_empty();
@@ -190,11 +191,11 @@ impl Server {
         Some(Duration::from_millis(due_ms.saturating_sub(self.clock.now().ms)))
     }
 
-    /// Records what the poller reported. The steps of the turn act on it.
+    /// Records an event of the poller. The steps of the turn act on it.
     fn note(&mut self, event: &mio::event::Event) {
         let id = match event.token() {
             CONTROL => return self.control.is_ready = true,
-            // A handover is continued in every turn.
+            // Needs no record: every turn continues the handover.
             TRIAL => return,
             REDIS | RESOLVED => {
                 return self.redis.iter_mut().for_each(|redis| redis.on_event(event));
@@ -221,7 +222,7 @@ impl Server {
         let Some(socket) = self.hub.io(id) else { return };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(id.0 as usize);
-        // The poller reports bytes that have arrived already at the next turn.
+        // If bytes have already arrived, the poller reports them in the next turn.
         if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
             log::error!("cannot register a connection with the poller: {error}; closing it");
             self.queues.to_close.push(id);
@@ -238,18 +239,19 @@ impl Server {
         }
     }
 
-    /// Continues TLS handshakes, up to `tls_handshakes_per_turn`: nothing else takes as much time.
+    /// Continues TLS handshakes, up to `tls_handshakes_per_turn`, because they are the most
+    /// expensive step per connection.
     fn shake_hands(&mut self, now: Now) {
         for _ in 0..self.configuration.current.limits.tls_handshakes_per_turn {
             let Some(id) = self.queues.handshakes.pop_front() else { return };
-            // Data that arrived with the end of the handshake is handled within the budget of one
-            // visit.
+            // Data may have arrived together with the end of the handshake. It counts against the
+            // budget of one visit.
             self.hub.begin_visit();
             self.read_one(id, BUFFER_BYTES, now);
         }
     }
 
-    /// Reads from the connections that may have input, until the turn's budget is used up.
+    /// Reads from connections that may have input, until the budget of the turn is spent.
     fn read(&mut self, now: Now) {
         while let Some((id, bytes)) = self.hub.next_read(now) {
             self.read_one(id, bytes.min(BUFFER_BYTES), now);
@@ -287,7 +289,8 @@ impl Server {
                 if let (Some(acceptor), Some(tls)) = (&mut self.tls, socket.tls.take()) {
                     acceptor.log_plain(&tls, now);
                 }
-                // The server discards the client's input, and answers without encryption.
+                // The client sent plain HTTP. The server discards it and responds without
+                // encryption.
                 self.hub.ready(id);
                 self.hub.counters_mut().process.tls_failures += 1;
                 self.hub.reject(id, PLAIN_ON_TLS, now);
@@ -295,9 +298,9 @@ impl Server {
         }
     }
 
-    /// Writes the outboxes that have changed, within the limits of one turn: an event for ten
-    /// thousand clients does not delay one for a single client, and bytes queued before the next
-    /// turn join the same write.
+    /// Writes outboxes with new output, within the limits of one turn. An event for ten thousand
+    /// clients therefore does not delay an event for a single client, and an outbox that is left
+    /// for a later turn is written together with bytes queued until then.
     fn flush(&mut self, now: Now) {
         let bytes_max = self.configuration.current.limits.write_bytes_per_turn as usize;
         let mut left = self.configuration.current.limits.flush_bytes_per_turn as usize;
@@ -351,8 +354,8 @@ impl Server {
         }
     }
 
-    /// Returns memory to the system some time after many connections have closed. It takes a few
-    /// milliseconds, so it waits until no more are closing.
+    /// Returns free memory to the system [`TRIM_PAUSE_MS`] after the last of many connections has
+    /// closed. This takes a few milliseconds, so it is not done while more are closing.
     fn trim(&mut self, now: Now) {
         if self.hub.has_shrunk() {
             self.trim_ms = Some(now.ms + TRIM_PAUSE_MS);
@@ -364,8 +367,8 @@ impl Server {
     }
 }
 
-/// Whether these bytes are the beginning of a TLS handshake: a record of this kind (22) and a
-/// version 3.x, with a client's hello (1) in it.
+/// Whether these bytes begin a TLS handshake: a record of type handshake (22) and version 3.x that
+/// contains a ClientHello (1).
 fn is_tls_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
 }
@@ -373,10 +376,10 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
 const TLS_ON_PLAIN: &str = "sent TLS to a port that speaks plain HTTP: use http:// and ws://, \
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
-/// Milliseconds between the last connections closing and their memory being returned. By then the
-/// wheel has also dropped the deadlines of their first requests, which are ten seconds.
+/// Milliseconds from the last close until memory is returned. By then the wheel has also dropped
+/// the deadlines of the first requests, which are ten seconds.
 const TRIM_PAUSE_MS: u64 = 12_000;
-/// Events of one turn. A mass disconnect is seen in a few turns with this many.
+/// The most events of one poll. Even a mass disconnect takes only a few turns.
 const EVENTS: usize = 4_096;
-/// What is read of a connection in one turn.
+/// The most bytes read from a connection in one turn.
 const BUFFER_BYTES: usize = 65_536;

@@ -1,6 +1,6 @@
 //! A client's socket, with or without TLS: reads into the event loop's buffer and writes an outbox.
-//! It remembers what the poller reported, as the poller reports each change once. Listening sockets
-//! are in `listen`.
+//! The poller is edge-triggered, so the socket remembers its readiness. Listening sockets are in
+//! `listen`.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -14,12 +14,13 @@ use crate::hub::Outbox;
 /// The socket of a connection.
 pub(super) struct Socket {
     pub stream: TcpStream,
-    /// The TLS session; `None` on a plain connection, which costs a pointer.
+    /// The TLS session; `None` on a plain connection. Boxed, so that a plain one costs a pointer
+    /// only.
     pub tls: Option<Box<Tls>>,
     /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether the poller reported that the client has closed its writing side, so that a short
-    /// read is not the last one.
+    /// Whether the poller reported that the client has closed its writing side. A short read must
+    /// then be followed by another, which returns the end.
     pub read_closed: bool,
     /// Whether the connection is queued to continue its TLS handshake.
     pub queued: bool,
@@ -41,7 +42,8 @@ impl Socket {
         loop {
             return match self.stream.read(buffer) {
                 Ok(0) => Received::End,
-                // A short read took all bytes. The last bytes and the end are one event.
+                // A short read emptied the socket. The poller reports the last bytes and the end as
+                // one event, so the end must be read without another.
                 Ok(len) => Received::Bytes { len, more: len == buffer.len() || self.read_closed },
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => continue,
@@ -56,8 +58,8 @@ impl Socket {
         let Some(tls) = &mut self.tls else { return Received::Nothing };
         let was_handshaking = tls.is_handshaking();
         let received = tls.read(&mut self.stream, buffer, self.read_closed);
-        // Messages of TLS itself, which the hub does not know, are sent at once. If the client has
-        // disconnected, the next read finds out.
+        // Handshake messages and alerts are sent at once; the hub does not know of them. If the
+        // client has disconnected, the next read returns the error.
         if tls.wants_write() && self.writable {
             self.writable = matches!(tls.flush(&mut self.stream), Ok(true));
         }
@@ -67,7 +69,7 @@ impl Socket {
         received
     }
 
-    /// Whether encrypted bytes wait to be written, which are in no outbox.
+    /// Whether encrypted bytes wait to be written. They are no longer in the outbox.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
@@ -77,7 +79,7 @@ impl Socket {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Closes the writing side, after the bytes that wait.
+    /// Closes the writing side once the encrypted bytes are written.
     pub(super) fn shutdown(&mut self) {
         match &mut self.tls {
             Some(tls) => tls.close(&mut self.stream, true),
@@ -86,7 +88,7 @@ impl Socket {
         }
     }
 
-    /// Writes the outbox, up to about `bytes_max`, with as many frames per call as possible.
+    /// Writes about `bytes_max` of the outbox, with as many frames per system call as possible.
     ///
     /// # Errors
     ///
@@ -98,7 +100,7 @@ impl Socket {
         let mut sent = 0;
         while self.writable && sent < bytes_max && !outbox.is_empty() {
             let result = match (outbox.only(), &mut self.tls) {
-                // Most outboxes hold one frame, and the plain call costs the kernel less.
+                // Most outboxes hold one frame, for which `write` is cheaper than `writev`.
                 (Some(frame), None) => {
                     self.stream.write(frame).map(|written| (written, frame.len()))
                 }
@@ -108,11 +110,11 @@ impl Socket {
             };
             match result {
                 Ok((written, offered)) => {
-                    // The outbox may have been emptied while a record was on its way.
+                    // The outbox may have been emptied while a TLS record was being written.
                     outbox.consume(written.min(outbox.bytes()));
                     sent += written;
-                    // A short write filled the socket, and the poller reports when there is room.
-                    // With TLS it filled a record.
+                    // A short write means that the socket is full, and the poller reports when it
+                    // is not. With TLS it means only that the record is full.
                     self.writable = written == offered || self.tls.is_some();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -148,6 +150,6 @@ fn write_slices(
     Ok((written, slices.iter().map(|slice| slice.len()).sum()))
 }
 
-/// Frames in one call. Sixteen frames in one call cost an eighth of sixteen calls; larger numbers
-/// save hardly more.
+/// The most frames in one system call. Sixteen frames in one call cost an eighth of sixteen calls;
+/// more frames save little.
 const SLICES: usize = 64;

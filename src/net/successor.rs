@@ -1,9 +1,10 @@
-//! The binary that replaces this process: what it is, how it is tried, and what is handed over to it.
-//! The server decides when (`server/control/replace`).
+//! The binary that replaces this process: its location, the check that it can serve, and the state
+//! handed over to it. When this happens is up to `server/control/replace`.
 //!
-//! `exec` runs it by the name this process was started by, so that the process id, which a process
-//! manager watches, stays the same. An environment variable names what it takes over: the clock, the
-//! listening sockets, and a file in memory with the state, which names the connections.
+//! The server executes the new binary with `exec`, so that the process id, which a process manager
+//! watches, stays the same. An environment variable lists what the new binary takes over: the
+//! clock, the listening sockets, and a memory file with the state, which contains the descriptors
+//! of the connections.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,15 +23,17 @@ use super::listen::Purpose;
 use super::sys::{self, Inherited};
 use super::token::TRIAL;
 
-/// The command that prints whether a binary would serve with the flags that follow.
+/// The command with which a binary checks whether it can serve with the flags that follow.
 pub(crate) const TRY: &str = "successor";
-/// The beginning of the line it prints. The version of the state that it reads follows.
+/// The prefix of the line that a successful check prints, before the version of the state that the
+/// binary reads.
 pub(crate) const READS: &str = "reads state ";
 
-/// The environment variable. It does not begin with `REVERB_`, as it is no setting.
+/// The environment variable. Its name does not begin with `REVERB_`, because it is not a setting.
 const VARIABLE: &str = "_REVERB_HANDED_OVER";
 
-/// The binary at the path this process was started from, which may have been replaced since.
+/// The binary at the path from which this process was started. The file may have been replaced
+/// since.
 pub(crate) struct Successor {
     program: OsString,
     /// The command and its flags.
@@ -38,25 +41,26 @@ pub(crate) struct Successor {
 }
 
 impl Successor {
-    /// The program and arguments of this process; `None` if it has none.
+    /// The program and arguments of this process; `None` if the process has no arguments, not even
+    /// its name.
     pub(crate) fn of_this_process() -> Option<Self> {
         let mut arguments = env::args_os();
         Some(Successor { program: arguments.next()?, arguments: arguments.collect() })
     }
 
-    /// Executes it in place of this program. Returns the error if that fails.
+    /// Replaces this program by the successor. Returns only on failure.
     pub(super) fn execute(&self, handed: &HandedOver) -> io::Error {
         Command::new(&self.program).args(&self.arguments).env(VARIABLE, handed.to_text()).exec()
     }
 }
 
-/// What one process hands over to the next.
+/// The state that one process hands over to the next.
 pub(crate) struct HandedOver {
-    /// The beginning of the server's clock, in microseconds of the system's clock.
+    /// The start of the server's clock, in microseconds of the system's monotonic clock.
     pub clock_us: u64,
     /// The file with the state, if there is one.
     pub state: Option<RawFd>,
-    /// The listening sockets, and what each is for.
+    /// The listening sockets with their purposes.
     pub(super) listens: Vec<(RawFd, Purpose)>,
 }
 
@@ -70,11 +74,11 @@ impl HandedOver {
         text
     }
 
-    /// What another process has handed over to this one, if one has.
+    /// Reads the environment variable; `None` if no process has handed over to this one.
     pub(crate) fn from_environment() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;
         let mut words = text.split(' ');
-        // The variable is inherited by processes that it is not meant for.
+        // Child processes inherit the variable as well; it is valid for this process id only.
         words.next().filter(|id| *id == process::id().to_string())?;
         let clock_us = words.next()?.parse().ok()?;
         let state = words.next()?.parse().ok().filter(|state| *state >= 0);
@@ -89,7 +93,7 @@ impl HandedOver {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The file cannot be read.
     pub(super) fn read_state(&self, inherited: &mut Inherited) -> io::Result<Option<Vec<u8>>> {
         let Some(descriptor) = self.state else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -98,7 +102,7 @@ impl HandedOver {
     }
 }
 
-/// Writes a state to a file in memory, ready to be read from the beginning.
+/// Writes a state to a memory file, positioned at its beginning.
 pub(super) fn state_file(state: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(sys::memory_file()?);
     file.write_all(state)?;
@@ -106,7 +110,7 @@ pub(super) fn state_file(state: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The new binary as a child process that prints whether it would serve.
+/// A check of the new binary: a child process that reports whether it can serve.
 pub(super) struct Trial {
     child: Child,
     answer: UnixStream,
@@ -140,8 +144,8 @@ impl Trial {
         begin().map_err(|error: io::Error| format!("cannot run {program}: {error}"))
     }
 
-    /// The version of the state that the new binary reads, or why it would not serve. `None` while
-    /// it has not answered.
+    /// The version of the state that the new binary reads, or why it cannot serve. `None` until it
+    /// has reported.
     pub(super) fn outcome(&mut self, now_ms: u64) -> Option<Result<String, String>> {
         let mut buffer = [0; 1_024];
         loop {
@@ -157,7 +161,7 @@ impl Trial {
                 }
             }
         }
-        // A child that has closed its output may still run; the server does not wait for it.
+        // The child may have closed its output and still run; the server does not wait for it.
         let _ = self.child.kill();
         let status = self.child.wait();
         let output = String::from_utf8_lossy(&self.text);
@@ -176,7 +180,7 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        // Neither has an effect on a child that was waited for.
+        // Both calls do nothing if the exit status was already read.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -187,7 +191,7 @@ impl Drop for Trial {
 ///
 /// # Errors
 ///
-/// The system's.
+/// The system does not support the address.
 pub fn outcome_address(process: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("reverb-reload-{process}"))
 }
@@ -203,22 +207,22 @@ impl Outcome {
         Ok(Outcome(socket))
     }
 
-    /// Sends that the reload succeeded, as an empty message, or why it failed.
+    /// Sends the result: an empty message for success, or the reason of the failure.
     pub(super) fn send(&self, result: Result<(), &str>) {
         let text = result.err().unwrap_or_default();
         let sent = outcome_address(process::id())
             .and_then(|address| self.0.send_to_addr(text.as_bytes(), &address));
-        // This fails if no `reverb reload` is waiting, as when a signal requested the reload.
+        // This fails if no `reverb reload` is waiting, because a signal requested the reload.
         drop(sent);
     }
 }
 
-/// Descriptors that an `exec` leaves open, until this is dropped.
+/// Descriptors that survive `exec` while this value exists.
 pub(super) struct Inheritable(Vec<RawFd>);
 
 impl Inheritable {
-    /// Makes an `exec` leave these descriptors open, and blocks the handled signals. The descriptors
-    /// must stay open while this lives.
+    /// Makes these descriptors survive `exec`, and blocks the handled signals. The descriptors must
+    /// stay open while this value exists.
     pub(super) fn new(descriptors: Vec<RawFd>) -> io::Result<Self> {
         let inheritable = Inheritable(descriptors);
         sys::hold_signals(true)?;
@@ -236,7 +240,7 @@ impl Drop for Inheritable {
             let _ = sys::set_inheritable(&descriptor.as_raw_fd(), false);
         }
         let _ = sys::hold_signals(false);
-        // `exec` resets this, also when it fails.
+        // `exec` resets the handling of SIGPIPE, even if it fails.
         sys::ignore_broken_pipes();
     }
 }

@@ -1,5 +1,4 @@
-//! Calls of the operating system that the standard library does not have. Those that take `unsafe`
-//! are in `process`.
+//! System calls that the standard library lacks. Those that need `unsafe` are in `process`.
 
 mod process;
 
@@ -29,9 +28,9 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(current.unwrap_or(u64::MAX))
 }
 
-/// A non-blocking TCP socket that listens at this address. With `reuse_port`, other sockets of the
-/// same user may listen there as well, and the system distributes the connections. An IPv6 address
-/// that means all addresses includes those of IPv4 unless `only_v6`.
+/// Opens a non-blocking TCP socket that listens on this address. With `reuse_port`, other sockets
+/// of the same user may listen there as well, and the system distributes the connections. Without
+/// `only_v6`, the IPv6 wildcard address includes IPv4.
 pub fn bind_tcp(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -48,26 +47,27 @@ pub fn bind_tcp(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Res
     Ok(TcpListener::from(socket))
 }
 
-/// Pending connections that the system keeps: those of a site whose clients all reconnect at once.
-/// Linux limits it to `net.core.somaxconn`, which is 4096.
+/// The length of the backlog, long enough for all clients of a site to reconnect at once. Linux
+/// limits it to `net.core.somaxconn`, by default 4096.
 const BACKLOG: i32 = 4_096;
 
-/// Sets the number of pending connections the system keeps, also of a socket that listens already.
+/// Sets the length of the backlog, also of a socket that is already listening.
 pub fn set_backlog(listener: &impl AsFd) -> io::Result<()> {
     Ok(rustix::net::listen(listener, BACKLOG)?)
 }
 
-/// Makes the system send small writes at once. Connections accepted from a listener inherit it.
+/// Disables Nagle's algorithm, so that small writes are sent at once. Connections accepted from a
+/// listener inherit it.
 pub fn set_nodelay(listener: &impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_nodelay(listener, true)?)
 }
 
-/// A file in memory, without a name; an `exec` closes it.
+/// Opens an anonymous file in memory; `exec` closes it.
 pub fn memory_file() -> io::Result<OwnedFd> {
     Ok(rustix::fs::memfd_create(c"reverb-state", rustix::fs::MemfdFlags::CLOEXEC)?)
 }
 
-/// Microseconds of the clock that systemd goes by.
+/// Microseconds of `CLOCK_MONOTONIC`, which systemd expects in notifications.
 pub fn monotonic_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
@@ -97,11 +97,11 @@ pub fn send_signal(process: i32, signal: i32) -> io::Result<()> {
     Ok(rustix::process::kill_process(process, signal)?)
 }
 
-/// Bytes of the system's randomness, for which no file need exist.
+/// Random bytes of the system, read without a device file.
 pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     loop {
-        // So few bytes arrive whole or not at all.
+        // The system returns so few bytes in one call or fails.
         match rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()) {
             Ok(_) => return Ok(seed),
             Err(rustix::io::Errno::INTR) => {}

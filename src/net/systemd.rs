@@ -1,5 +1,5 @@
-//! The protocol between systemd and a service: sockets that systemd hands over open, and
-//! notifications of the service's state (`sd_listen_fds(3)`, `sd_notify(3)`). Without systemd this
+//! The protocol between systemd and a service: socket activation (`sd_listen_fds(3)`), and
+//! notifications of the service's state (`sd_notify(3)`). Without systemd this
 //! does nothing.
 
 use std::env;
@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use super::sys::{self, Inherited};
 
-/// The listening sockets that systemd has handed over; none without systemd.
+/// The listening sockets that systemd has passed to this process; empty without systemd.
 ///
 /// # Errors
 ///
@@ -59,17 +59,17 @@ impl SdNotify {
         Ok(Some(SdNotify { socket, to, watchdog_ms, next_ms: 0 }))
     }
 
-    /// The server is ready: after its start, and after a reload.
+    /// Notifies systemd that the server is ready, after its start or a reload.
     pub(super) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// A reload begins: of the configuration and certificates, or a handover to a newer binary.
+    /// Notifies systemd that a reload of the configuration or a handover to a newer binary begins.
     pub(super) fn reloading(&self) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
     }
 
-    /// The server begins to stop, which takes at most this long.
+    /// Notifies systemd that the server stops within `at_most_ms`.
     pub(super) fn stopping(&self, at_most_ms: u64) {
         self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", at_most_ms.saturating_mul(1_000)));
     }

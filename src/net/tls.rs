@@ -1,9 +1,9 @@
-//! The TLS session of a client: plain bytes for the hub, encrypted bytes for the socket. What sessions
-//! begin with (certificates, suites) is in `acceptor`; TLS to other servers is in `client`.
+//! The TLS session of a client: plain bytes for the hub, encrypted bytes for the socket.
+//! Certificates and cipher suites are in `acceptor`; TLS to other servers is in `client`.
 //!
-//! At most one record, of 16 KiB, is encrypted ahead of the socket. The rest stays in the outbox,
-//! where frames are shared with other connections and count against the limit. A record's bytes are
-//! taken off the outbox once the whole record is written.
+//! At most one record of 16 KiB is encrypted before the socket can take it. The rest stays in the
+//! outbox, where frames are shared with other connections and count against the limit. The bytes of
+//! a record are removed from the outbox once the whole record is written.
 
 mod acceptor;
 mod client;
@@ -26,7 +26,7 @@ use super::io::Received;
 
 /// The session of one connection.
 pub(super) struct Tls {
-    /// The address of the client, for the log. A broken socket no longer knows it.
+    /// The address of the client, for the log. A broken socket no longer returns it.
     address: SocketAddr,
     state: State,
     /// Whether the server has sent anything.
@@ -60,8 +60,9 @@ impl Tls {
     }
 
     /// Reads and decrypts until the buffer is full or no more input is available. [`Tls::flush`]
-    /// sends the answers of the handshake. If the client has closed its writing side before the
-    /// server sent anything, the handshake cannot complete, and the server computes nothing for it.
+    /// sends the responses of the handshake. If the client has closed its writing side before the
+    /// server sent anything, the handshake cannot complete, and the read fails without computing
+    /// anything.
     pub(super) fn read(
         &mut self,
         stream: &mut TcpStream,
@@ -97,12 +98,13 @@ impl Tls {
                     _ => Some(Received::Broken),
                 },
             };
-            // The last bytes and the end are one event, so after the end was reported a short read
-            // is not the last one.
+            // The poller reports the last bytes and the end as one event, so once it has, a short
+            // read must be followed by another.
             if ended.is_some() || len == buffer.len() || (wire.is_drained && !read_closed) {
                 break ended;
             }
-            // Records may be empty; a client that sends many does not delay the others.
+            // Records may be empty. This bound keeps a client that sends many of them from delaying
+            // the others.
             if wire.taken >= buffer.len() {
                 return Received::Bytes { len, more: true };
             }
@@ -119,14 +121,14 @@ impl Tls {
         if matches!(end, Some(Received::End)) && connection.is_handshaking() {
             return self.fail(GONE);
         }
-        // The next read finds the end again, but not the bytes before it.
+        // The bytes are returned first; the next read returns the end again.
         match len {
             0 => end.unwrap_or(Received::Nothing),
             len => Received::Bytes { len, more: end.is_some() || len == buffer.len() },
         }
     }
 
-    /// Begins the session, if the first byte can be the beginning of TLS. Otherwise returns the result
+    /// Begins the session, if the first byte may begin a TLS record. Otherwise returns the result
     /// of the read.
     fn begin(&mut self, stream: &TcpStream, read_closed: bool) -> Option<Received> {
         let State::New(config) = &self.state else { return None };
@@ -234,7 +236,7 @@ impl Tls {
         }
     }
 
-    /// Records that the connection closes. An incomplete handshake is then a failure.
+    /// Records that the connection is being closed. An incomplete handshake then counts as failed.
     pub(super) fn note_abandoned(&mut self) {
         if let State::Begun(connection) = &self.state
             && connection.is_handshaking()
@@ -248,7 +250,7 @@ impl Tls {
         self.failure.as_deref()
     }
 
-    /// The host name in the client's hello.
+    /// The host name in the ClientHello.
     fn server_name(&self) -> Option<&str> {
         match &self.state {
             State::New(_) => None,
@@ -280,7 +282,7 @@ impl Read for Wire<'_> {
     }
 }
 
-/// An error of the library, with the cause of the common ones.
+/// The text of an error of the library, with a cause for common errors.
 fn reason(error: &rustls::Error) -> String {
     use AlertDescription as Alert;
     match error {

@@ -1,5 +1,5 @@
-//! The tokens by which the poller names what is ready. A connection's token is its number in the
-//! hub; the others are reserved from the top of the range, where no connection reaches.
+//! The tokens of the poller. The token of a connection is its id in the hub. The other tokens are
+//! reserved at the top of the range, which ids of connections never reach.
 
 use mio::Token;
 
@@ -7,11 +7,11 @@ use mio::Token;
 pub(super) const CONTROL: Token = Token(usize::MAX - 1);
 /// The socket to Redis.
 pub(super) const REDIS: Token = Token(usize::MAX - 2);
-/// The resolver has an answer.
+/// The waker of the resolver.
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
-/// The output of the new binary that is tried before a handover.
+/// The output of the new binary that is checked before a handover.
 pub(super) const TRIAL: Token = Token(usize::MAX - 4);
-/// The first listening socket; those of the others are below it.
+/// The first listening socket; the tokens of the others are below it.
 const LISTENERS: Token = Token(usize::MAX - 5);
 
 /// The token of the listening socket at this index.

@@ -1,5 +1,5 @@
 //! Signatures of the Pusher protocol: HMAC-SHA256 in lower-case hexadecimal (protocol sections
-//! 6.2, 11.1 and 14.1), compared in constant time. Where a secret comes from is not known here.
+//! 6.2, 11.1 and 14.1), compared in constant time. The secrets are in the configuration.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};

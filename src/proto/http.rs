@@ -31,7 +31,7 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for a `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Whether the client asks for a WebSocket: `Upgrade` names it and `Connection` the upgrade.
+    /// Whether the client requests a WebSocket: `Upgrade: websocket` and `Connection: Upgrade`.
     pub websocket: bool,
     /// `Sec-WebSocket-Key`.
     pub websocket_key: Option<&'a [u8]>,
@@ -87,7 +87,8 @@ pub fn parse(
     bytes_max: usize,
     headers_max: usize,
 ) -> Result<Option<(Head<'_>, usize)>, HttpError> {
-    // Uninitialised: clearing most of a page for each request would cost more than parsing.
+    // Not initialised, because clearing most of a page for each request would cost more than
+    // parsing.
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let headers = &mut headers[..headers_max.min(HEADERS_MAX)];
     let mut request = httparse::Request::new(&mut []);

@@ -93,8 +93,8 @@ pub fn parse(text: &str) -> Result<ClientMessage<'_>, Malformed> {
     }
 }
 
-/// Whether a text begins as every client library writes a client event, so that the server
-/// recognises it before parsing. Client events in another form are recognised by parsing.
+/// Whether a text begins like a client event of the known client libraries. It lets the server
+/// recognise most client events before it parses them.
 pub fn is_plain_client_event(text: &str) -> bool {
     text.starts_with(r#"{"event":"client-"#)
 }
@@ -215,7 +215,7 @@ pub fn ping() -> Frame {
     websocket::text(r#"{"event":"pusher:ping"}"#)
 }
 
-/// The confirmation of a sign-in; `user_data` stays a string inside.
+/// The confirmation of a sign-in; `user_data` is sent as a string.
 pub fn signin_success(user_data: &str) -> Frame {
     let user_data = json_string(user_data);
     let data = format!(r#"{{"user_data":{user_data}}}"#);

@@ -1,8 +1,8 @@
-//! Bytes to values and values to bytes, and nothing else.
+//! Parsers and encoders of the protocols.
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
-//! Nothing outlives a call except a [`websocket::Reader`], a [`http::Chunked`] and a `resp::Reader`,
-//! which hold what has not arrived whole, and a [`snapshot::Codec`].
+//! Only [`websocket::Reader`], [`http::Chunked`] and `resp::Reader` have state, for incomplete
+//! input, and [`snapshot::Codec`].
 
 pub mod auth;
 pub mod envelope;

@@ -1,5 +1,5 @@
-//! What stands in place of `resp` in a build without Redis. The hub's session with Redis compiles,
-//! but never gets a socket: the configuration is refused before there is a hub.
+//! Replaces `resp` in a build without Redis. The hub's session with Redis compiles but is never
+//! connected: a configuration with several nodes is rejected at the start.
 
 #[path = "resp/login.rs"]
 pub mod login;
@@ -49,11 +49,11 @@ pub enum ProtocolError {
     TooLong(usize),
 }
 
-/// Reads nothing.
+/// Stands in for the reader; it reads nothing.
 pub struct Reader;
 
 impl Reader {
-    /// A reader; the bound has no effect.
+    /// A reader; the limit has no effect.
     pub fn new(_bytes_max: usize) -> Self {
         Reader
     }
@@ -61,17 +61,17 @@ impl Reader {
     /// Has no effect.
     pub fn set_bytes_max(&mut self, _bytes_max: usize) {}
 
-    /// The connection is of no use.
+    /// Always fails.
     ///
     /// # Errors
     ///
-    /// Always.
+    /// [`ProtocolError::Malformed`], always.
     pub fn next(&mut self, _bytes: &mut &[u8]) -> Result<Option<Incoming>, ProtocolError> {
         Err(ProtocolError::Malformed)
     }
 }
 
-/// A command as bytes: none.
+/// Encodes no command; the result is empty.
 pub fn command(_words: &[&[u8]]) -> Vec<u8> {
     Vec::new()
 }

@@ -1,7 +1,7 @@
 //! Query strings: the decoded parameters in their order, and the text that is signed.
 //!
 //! Keys are in the form that the signature needs (protocol section 14.1): in lower case, with array
-//! parameters under their plain name. What a parameter means is known in the hub.
+//! parameters under their plain name. The meaning of parameters is in the hub.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// Splits and decodes `text`, the part of a target after the `?`.
     pub fn parse(text: &'a str) -> Self {
-        // One check of the whole text: hardly any query has something to decode.
+        // Few queries have anything to decode, so the whole text is checked once.
         let plain = text.bytes().fold(true, |plain, byte| plain & !matches!(byte, b'%' | b'+'));
         let decode = |text| if plain { Cow::Borrowed(text) } else { decode_form(text) };
         let mut pairs = Vec::with_capacity(8);
@@ -44,7 +44,7 @@ impl<'a> Query<'a> {
     /// parameter is `key[]=a&key[]=b`, as in the reference library.
     pub fn signed(&self) -> String {
         let mut pairs: Vec<_> = self.pairs.iter().filter(|(k, _)| k != "auth_signature").collect();
-        // Most publishers sort them.
+        // Most publishers send sorted parameters.
         if !pairs.is_sorted_by(|a, b| a.0 <= b.0) {
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
         }
@@ -81,10 +81,10 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The text before and after the first `at`, which is ASCII; the whole text and an empty one without
-/// it. For texts this short a loop over bytes is faster than `split_once`.
-fn halves(text: &str, at: u8) -> (&str, &str) {
-    match text.bytes().position(|byte| byte == at) {
+/// Splits a text at the first `separator`, an ASCII character; without one, the second part is
+/// empty. For texts this short a loop over bytes is faster than `split_once`.
+fn halves(text: &str, separator: u8) -> (&str, &str) {
+    match text.bytes().position(|byte| byte == separator) {
         Some(place) => (&text[..place], &text[place + 1..]),
         None => (text, ""),
     }

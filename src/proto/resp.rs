@@ -1,5 +1,5 @@
 //! The Redis protocol (RESP3): encodes commands, and decodes what Redis sends. The `redis` crate does
-//! both; this module limits the memory. Which command is sent when is decided in the hub.
+//! both; this module limits the memory. The hub decides which commands to send.
 
 mod extent;
 pub mod login;

@@ -91,7 +91,7 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
         &node(&[("REDIS_URL", &format!("redis://localhost:{}", secure.port()))]),
         &["[WARN] Redis: "],
     );
-    assert!(told.contains("if it speaks TLS, its URL must begin with rediss://"), "{told}");
+    assert!(told.contains("if it requires TLS, its URL must begin with rediss://"), "{told}");
     // To a Redis without TLS a hello looks like a command that has not come whole.
     let plain = Redis::with(&["--port", "{port}"]);
     let url = format!("rediss://localhost:{}", plain.port());

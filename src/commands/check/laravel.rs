@@ -133,12 +133,13 @@ fn credentials(report: &mut Report<'_>, loaded: &Loaded) {
     let Some(id) = own("REVERB_APP_ID") else { return };
     let app = loaded.config.apps.iter().find(|app| app.id == id);
     let Some(app) = app.filter(|_| !loaded.generated_app) else {
-        return report.wrong("REVERB_APP_ID is not an app of reverb.json, which overrides it");
+        return report
+            .wrong("REVERB_APP_ID is not the id of an app in reverb.json, which takes precedence");
     };
     let pairs = [("REVERB_APP_KEY", &app.key), ("REVERB_APP_SECRET", &app.secret)];
     for (name, value) in pairs {
         if own(name).is_some_and(|own| own != value) {
-            let text = "differs from that of the app in reverb.json, which overrides it";
+            let text = "differs from that of the app in reverb.json, which takes precedence";
             report.wrong(&format!("{name} {text}"));
         }
     }
@@ -159,8 +160,8 @@ fn public_side(report: &mut Report<'_>, environment: &Environment) {
         let Some(place) = place else { continue };
         if ["0.0.0.0", "::"].contains(&place.host.as_str()) {
             report.wrong(&format!(
-                "{prefix}REVERB_HOST is {}, an address to listen on only (REVERB_SERVER_HOST): set it to the \
-                 name of this machine",
+                "{prefix}REVERB_HOST is {}, which is an address to listen on \
+                 (REVERB_SERVER_HOST), not to connect to: set it to the name of this machine",
                 place.host
             ));
         }

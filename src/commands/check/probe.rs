@@ -1,5 +1,5 @@
-//! Requests to a server as a publisher or a browser sends them: as much of HTTP and WebSocket as that
-//! takes.
+//! A minimal HTTP and WebSocket client, which sends requests to a server as a publisher or a
+//! browser would.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::net::{BlockingStream, unix_s};
 use crate::proto::auth::Signer;
 use crate::proto::shown;
 
-/// A client that tests an address.
+/// Tests whether an address works for publishers and browsers.
 pub(super) struct Probe<'a> {
     pub place: &'a Place,
-    /// Whether the certificate must be trusted and for the host.
+    /// Whether the certificate is verified: its issuer and the host name.
     pub verifies: bool,
     /// The file with the trusted authorities; `None` means those of the system.
     pub authorities: Option<&'a Path>,
@@ -22,7 +22,7 @@ pub(super) struct Probe<'a> {
 }
 
 /// Why a connection failed.
-pub(super) struct Refused {
+pub(super) struct ConnectError {
     /// Whether no server listens at the address.
     pub no_listener: bool,
     why: String,
@@ -30,38 +30,38 @@ pub(super) struct Refused {
 
 impl Probe<'_> {
     /// Connects, with TLS if the address needs it.
-    pub(super) fn connect(&self) -> Result<BlockingStream, Refused> {
+    pub(super) fn connect(&self) -> Result<BlockingStream, ConnectError> {
         let Place { host, port, is_secure } = self.place;
         let host = host.trim_matches(['[', ']']);
         let stream = match host.starts_with('/') {
             true => BlockingStream::unix(Path::new(host), self.timeout),
             false => BlockingStream::tcp(host, *port, self.timeout),
         };
-        let mut stream = stream.map_err(|error| Refused {
+        let mut stream = stream.map_err(|error| ConnectError {
             no_listener: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
                 .contains(&error.kind()),
             why: error.to_string(),
         })?;
         if *is_secure {
             let secured = stream.secure_as(host, self.verifies, self.authorities);
-            secured.map_err(|why| Refused { no_listener: false, why })?;
+            secured.map_err(|why| ConnectError { no_listener: false, why })?;
         }
         Ok(stream)
     }
 
     /// Requests the number of connections of an app, as a publisher would.
     pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
-        let mut stream = self.connect().map_err(|refused| refused.why)?;
+        let mut stream = self.connect().map_err(|error| error.why)?;
         let path = format!("{prefix}/apps/{}/connections", app.id);
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
         let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
         let target = format!("{path}?{query}&auth_signature={signature}");
         let request = self.request(&target, "Connection: close\r\n");
         stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let answer = read(&mut stream, |_| false)?;
-        match status(&answer)? {
-            "200" if body(&answer).contains("\"connections\"") => Ok(()),
-            _ => Err(description(&answer)),
+        let response = read(&mut stream, |_| false)?;
+        match status(&response)? {
+            "200" if body(&response).contains("\"connections\"") => Ok(()),
+            _ => Err(description(&response)),
         }
     }
 
@@ -73,13 +73,13 @@ impl Probe<'_> {
         prefix: &str,
         origin: Option<&str>,
     ) -> Result<(), String> {
-        let mut stream = self.connect().map_err(|refused| refused.why)?;
+        let mut stream = self.connect().map_err(|error| error.why)?;
         let target = format!(
             "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
             app.key
         );
         let mut headers = String::from(UPGRADE);
-        // An origin has no path.
+        // An origin is a URL without its path.
         if let Some(origin) = origin.map(|url| url.splitn(4, '/').take(3)) {
             headers.push_str("Origin: ");
             headers.push_str(&origin.collect::<Vec<_>>().join("/"));
@@ -87,17 +87,17 @@ impl Probe<'_> {
         }
         let request = self.request(&target, &headers);
         stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let answer = read(&mut stream, |answer| body(answer).contains("}"))?;
-        if status(&answer)? != "101" {
-            return Err(description(&answer));
+        let response = read(&mut stream, |response| body(response).contains("}"))?;
+        if status(&response)? != "101" {
+            return Err(description(&response));
         }
-        match body(&answer).contains("pusher:connection_established") {
+        match body(&response).contains("pusher:connection_established") {
             true => {
                 // A close frame with code 1000, masked with zeroes. An error here does not matter.
                 let _ = stream.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
                 Ok(())
             }
-            false => Err(format!("it sends {}", shown(body(&answer)))),
+            false => Err(format!("it sends {}", shown(body(&response)))),
         }
     }
 
@@ -109,56 +109,57 @@ impl Probe<'_> {
     }
 }
 
-/// The key is the example of RFC 6455. The server's answer to it is not verified.
+/// The key is the example of RFC 6455. The server's `Sec-WebSocket-Accept` is not verified.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Reads an answer to its end, or until it is enough. A broken connection ends it as well.
+/// Reads a response up to its end, or until `is_enough` returns true. An error after the first
+/// bytes counts as the end.
 fn read(stream: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String, String> {
-    let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
+    let (mut response, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => break,
-            Ok(len) => answer.extend_from_slice(&buffer[..len]),
-            Err(error) if answer.is_empty() => return Err(error.to_string()),
+            Ok(len) => response.extend_from_slice(&buffer[..len]),
+            Err(error) if response.is_empty() => return Err(error.to_string()),
             Err(_) => break,
         }
-        if answer.len() > ANSWER_BYTES || is_enough(&String::from_utf8_lossy(&answer)) {
+        if response.len() > RESPONSE_BYTES_MAX || is_enough(&String::from_utf8_lossy(&response)) {
             break;
         }
     }
-    match answer.is_empty() {
-        true => Err("it closed the connection without an answer".to_owned()),
-        false => Ok(String::from_utf8_lossy(&answer).into_owned()),
+    match response.is_empty() {
+        true => Err("it closed the connection without a response".to_owned()),
+        false => Ok(String::from_utf8_lossy(&response).into_owned()),
     }
 }
 
-/// The three digits of an answer.
-fn status(answer: &str) -> Result<&str, String> {
-    let digits = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    digits.ok_or_else(|| format!("the answer is not HTTP: {}", shown(answer)))
+/// The status code of a response.
+fn status(response: &str) -> Result<&str, String> {
+    let digits = response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    digits.ok_or_else(|| format!("the response is not HTTP: {}", shown(response)))
 }
 
-/// The bytes after the head, frames included.
-fn body(answer: &str) -> &str {
-    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+/// The text after the head; after a WebSocket handshake, the frames.
+fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-fn description(answer: &str) -> String {
-    // After `HTTP/1.1 `, which `status` has checked.
-    let line = answer.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
-    // The report continues the sentence after the body, so the body loses its full stop.
-    let body = body(answer).trim_end().trim_end_matches('.');
+fn description(response: &str) -> String {
+    // Skips `HTTP/1.1 `, which `status` has checked.
+    let line = response.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
+    // The report appends a hint to this text, so the body loses its full stop.
+    let body = body(response).trim_end().trim_end_matches('.');
     format!("it answers {} {}", shown(line), shown(body))
 }
 
-/// The beginning of an answer, escaped, on one line.
+/// The beginning of a response, escaped, on one line.
 fn shown(text: &str) -> String {
-    shown::shown(text, SHOWN).escape_debug().to_string()
+    shown::shown(text, SHOWN_CHARACTERS).escape_debug().to_string()
 }
 
-/// The characters shown of an answer.
-const SHOWN: usize = 120;
+/// The most characters shown of a response.
+const SHOWN_CHARACTERS: usize = 120;
 
-/// The bytes read of an answer. Error pages of proxies are shorter.
-const ANSWER_BYTES: usize = 65_536;
+/// The most bytes read of a response. Error pages of proxies are shorter.
+const RESPONSE_BYTES_MAX: usize = 65_536;

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-/// Prints the results, and counts the failures.
+/// Prints results and counts failures.
 pub(super) struct Report<'a> {
     pub out: &'a mut dyn Write,
-    pub wrong: u32,
+    pub failures: u32,
 }
 
 impl Report<'_> {
@@ -13,17 +13,18 @@ impl Report<'_> {
         self.line("ok     ", text);
     }
 
-    /// Something that may be intended.
+    /// Reports a finding that may be intended, so it does not count as a failure.
     pub(super) fn note(&mut self, text: &str) {
         self.line("note   ", text);
     }
 
     pub(super) fn wrong(&mut self, text: &str) {
-        self.wrong += 1;
+        self.failures += 1;
         self.line("WRONG  ", text);
     }
 
-    /// Prints a line. A reader that closes the pipe early is no error: the exit code remains.
+    /// Prints a line. An error here, such as a closed pipe, is ignored: the exit code has the
+    /// result.
     pub(super) fn line(&mut self, mark: &str, text: &str) {
         let _ = writeln!(self.out, "{mark}{text}");
     }

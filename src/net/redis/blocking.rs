@@ -1,6 +1,6 @@
-//! A connection to Redis that sends one command at a time and blocks until the reply, for threads
-//! and for commands: Laravel's cache and Pulse use it. The messages between nodes go through the
-//! event loop, not through this.
+//! A connection to Redis that sends one command at a time and blocks until the reply. The threads
+//! for `reverb:restart` and Pulse and `reverb check` use it. The messages between nodes use the
+//! non-blocking connection of the event loop instead.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl BlockingRedis {
     ///
     /// # Errors
     ///
-    /// What failed, with the address and the setting to look at.
+    /// Connecting or logging in failed; the text names the address and the setting to check.
     pub(crate) fn open(target: &RedisTarget, timeout: Duration) -> Result<Self, String> {
         let opened = BlockingRedis::connect(target, timeout).and_then(|mut redis| {
             redis.log_in(target)?;
@@ -56,7 +56,7 @@ impl BlockingRedis {
     ///
     /// # Errors
     ///
-    /// Redis' error, or why the connection cannot be used any longer.
+    /// The error reply of Redis, or why the connection is no longer usable.
     pub(crate) fn request(&mut self, words: &[&[u8]]) -> resp::Answer {
         self.send(&resp::command(words))
     }
@@ -73,7 +73,7 @@ impl BlockingRedis {
                 Ok(None) => {}
                 Ok(Some(answer)) => return answer,
                 Err(ProtocolError::Malformed) => {
-                    return Err("the server there does not speak Redis' protocol".to_owned());
+                    return Err("the server does not speak the Redis protocol".to_owned());
                 }
                 Err(ProtocolError::TooLong(max)) => {
                     return Err(format!("a reply of more than {max} bytes"));

@@ -1,5 +1,5 @@
-//! Resolves host names on a thread, as the system's resolver blocks while name servers do not
-//! answer. There is at most one such thread at a time.
+//! Resolves host names on a thread, because the system's resolver blocks until the name servers
+//! answer. At most one such thread runs at a time.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,7 +11,7 @@ use mio::{Registry, Token, Waker};
 /// Looks up one name at a time.
 pub(super) struct Resolver {
     waker: Arc<Waker>,
-    /// The lookup whose answer was not taken yet.
+    /// The lookup in progress, or its answer until [`Resolver::take_answer`] returns it.
     pending: Option<Arc<OnceLock<Answer>>>,
 }
 
@@ -24,8 +24,8 @@ impl Resolver {
         Ok(Resolver { waker: Arc::new(Waker::new(registry, token)?), pending: None })
     }
 
-    /// Begins to look up the addresses of a name. If a lookup is pending or its answer was not
-    /// taken, that one is used: it is not older than the last attempt to connect.
+    /// Begins a lookup of the addresses of a name, unless one is pending. A pending lookup belongs
+    /// to the previous attempt to connect, so its answer is recent enough.
     pub(super) fn look_up(&mut self, host: &str, port: u16) -> io::Result<()> {
         if self.pending.is_some() {
             return Ok(());
@@ -36,7 +36,8 @@ impl Resolver {
         thread.spawn(move || {
             let found = (host.as_str(), port).to_socket_addrs();
             let found = found.map(|found| found.take(ADDRESSES_MAX).collect());
-            // It is set only here, and an event loop that has ended need not wake.
+            // `set` cannot fail, because only this line calls it. `wake` fails if the event loop
+            // has ended.
             let _ = result.set(found.map_err(|error| error.to_string()));
             let _ = waker.wake();
         })?;
@@ -52,5 +53,5 @@ impl Resolver {
     }
 }
 
-/// More addresses than the name of a Redis has; a name server may return any number.
+/// The most addresses used of an answer, which may have any number. No name of a Redis has as many.
 const ADDRESSES_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! A connection to Redis, from the first step of connecting on: TCP, with or without TLS, or a Unix
-//! socket. It remembers what the poller reported, as the poller reports each change once.
+//! A non-blocking connection to Redis, from the beginning of the attempt: TCP, with or without TLS,
+//! or a Unix socket. The poller is edge-triggered, so the stream remembers its readiness.
 
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::SocketAddr;
@@ -20,7 +20,8 @@ pub(super) struct Stream {
     pub readable: bool,
     /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether Redis has closed its writing side, so that a short read is not the last one.
+    /// Whether the poller reported that Redis has closed its writing side. A short read must then
+    /// be followed by another, which returns the end.
     read_closed: bool,
 }
 
@@ -76,7 +77,8 @@ impl Stream {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
         }
-        // The poller does not report bytes that arrived with the end of the handshake.
+        // Bytes may have arrived together with the end of the handshake; the poller does not report
+        // them again.
         (self.readable, self.writable) = (true, true);
         Ok(true)
     }
@@ -87,7 +89,8 @@ impl Stream {
             Some(tls) => tls.read(&mut self.socket, buffer).map_err(|error| error.for_redis())?,
             None => match self.socket.read(buffer) {
                 Ok(0) => Answer::End,
-                // A short read took all bytes. The last bytes and the end are one event.
+                // A short read emptied the socket. The poller reports the last bytes and the end as
+                // one event, so the end must be read without another.
                 Ok(len) => {
                     self.readable = len == buffer.len() || self.read_closed;
                     return Ok(Answer::Bytes(len));
@@ -105,7 +108,7 @@ impl Stream {
         Ok(read)
     }
 
-    /// Whether encrypted bytes wait to be written, which are in no outbox.
+    /// Whether encrypted bytes wait to be written. They are no longer in the outbox.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
@@ -119,7 +122,7 @@ impl Stream {
             None => self.socket.write_vectored(slices),
         };
         match &written {
-            // A short write filled the socket, and the poller reports when there is room.
+            // A short write means that the socket is full. The poller reports when it is not.
             Ok(written) => self.writable = *written == offered || self.tls.is_some(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(_) => self.writable = false,
@@ -142,7 +145,8 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // Each envelope is written whole, so delaying it for more bytes gains nothing.
+                // Disables Nagle's algorithm: envelopes are written whole, so a delay gains
+                // nothing.
                 if let Socket::Tcp(socket) = self {
                     socket.set_nodelay(true)?;
                 }

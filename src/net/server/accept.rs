@@ -13,16 +13,16 @@ use crate::net::socket::Socket;
 use crate::net::tls::Tls;
 
 impl Server {
-    /// Accepts pending connections, up to `accepts_per_turn` at each listening socket, so that
-    /// open connections are served as well.
+    /// Accepts up to `accepts_per_turn` pending connections per listening socket, so that a burst
+    /// of them does not delay open connections.
     pub(super) fn accept(&mut self, now: Now) {
         if !self.handover.leaves_new_connections() {
             (0..self.listeners.sockets.len()).for_each(|index| self.accept_at(index, now));
         }
     }
 
-    /// When to retry connections that could not be accepted. `None` if there are none, or if this
-    /// server leaves them to its successor.
+    /// When to retry after a failed accept. `None` if none failed, or if pending connections are
+    /// left to the successor.
     pub(super) fn next_accept_ms(&self) -> Option<u64> {
         self.listeners.next_retry_ms().filter(|_| !self.handover.leaves_new_connections())
     }
@@ -76,15 +76,16 @@ impl Server {
         self.listeners.sockets[index].cut_short = true;
     }
 
-    /// Opens a client's connection. Unix sockets have no TLS, as the client is on this machine.
+    /// Opens a client's connection. Connections to Unix sockets never use TLS, because the client
+    /// is on this machine.
     fn open_websocket(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
         let tls = self.tls.as_ref().zip(address);
         let tls = tls.map(|(tls, address)| Box::new(tls.session(address)));
         self.open(stream, address, tls, now);
     }
 
-    /// Opens a connection to the metrics port, up to `limits.metrics_connections`, so that they do
-    /// not use up the room for clients.
+    /// Opens a connection to the metrics port, if fewer than `limits.metrics_connections` are open.
+    /// The limit keeps descriptors free for clients.
     fn open_metrics(&mut self, stream: TcpStream, now: Now) {
         self.listeners.metrics_connections.retain(|id| self.hub.is_for_metrics(*id));
         let open = self.listeners.metrics_connections.len();

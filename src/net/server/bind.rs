@@ -1,5 +1,5 @@
-//! Constructing a server: certificates, sockets and the poller, and the setters that are called
-//! before [`Server::run`]. Nothing is served here.
+//! Constructs a server: loads certificates, binds sockets and creates the poller. Also the setters
+//! to call before [`Server::run`]. Serving is in `server`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,23 +35,22 @@ impl Server {
     /// Loads the certificates of this configuration, if it has any, binds its addresses and raises
     /// the open-file limit.
     ///
-    /// `seed` decides the socket ids of the connections: take it from the operating system's
-    /// random numbers.
+    /// `seed` determines the socket ids of connections. Use random bytes of the operating system.
     ///
     /// # Errors
     ///
-    /// A file that cannot be used, named with what is wrong in it; the system's, when an address
-    /// is in use, is not this machine's, or cannot be resolved.
+    /// A certificate file is unusable; an address is in use, does not belong to this machine, or
+    /// cannot be resolved.
     pub fn bind(config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
         Server::on(Vec::new(), config, seed)
     }
 
-    /// Like [`Server::bind`], on sockets that listen already. If there are any, they replace the
-    /// configured hosts and port.
+    /// Like [`Server::bind`], but uses `sockets`, which are already listening, instead of the
+    /// configured hosts and port. Binds those if `sockets` is empty.
     ///
     /// # Errors
     ///
-    /// Those of [`Server::bind`]; a socket that does not listen.
+    /// Those of [`Server::bind`]; a socket is not listening.
     pub fn on(sockets: Vec<OwnedFd>, config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
         Server::with(Clock(Instant::now()), config, seed, |config| {
             let mut listens = match sockets.is_empty() {
@@ -66,7 +65,7 @@ impl Server {
         })
     }
 
-    /// Loads the files that a server of this configuration would load, and binds nothing.
+    /// Loads the files that a server with this configuration would load. Binds nothing.
     ///
     /// # Errors
     ///
@@ -137,7 +136,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The socket cannot be duplicated.
     pub fn stopper(&self) -> io::Result<Stopper> {
         self.control.stopper()
     }
@@ -147,11 +146,11 @@ impl Server {
         self.integrations.systemd = Some(systemd);
     }
 
-    /// Makes this server stop when `php artisan reverb:restart` requests it.
+    /// Makes this server stop when `php artisan reverb:restart` is run.
     ///
     /// # Errors
     ///
-    /// The system's, when it cannot start a thread.
+    /// The thread cannot be started.
     pub(crate) fn watch_restarts(&mut self, key: RestartKey) -> io::Result<()> {
         let limits = &self.configuration.current.limits;
         self.integrations.restart_key = restart_key::watch(key, limits, self.stopper()?)?;
@@ -162,7 +161,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The system's, when it cannot start a thread.
+    /// The thread cannot be started.
     pub(crate) fn feed_pulse(&mut self, stream: PulseStream, config: &Config) -> io::Result<()> {
         self.integrations.pulse = Some(Pulse::start(stream, config)?);
         Ok(())

@@ -1,5 +1,5 @@
-//! The configuration a server runs with, and how it reads a new one. How a new one is applied is in
-//! `control/reconfigure`.
+//! The configuration of a running server, and the function that reads a new one. Applying a new one
+//! is in `control/reconfigure`.
 
 use crate::config::Config;
 

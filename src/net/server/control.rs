@@ -1,6 +1,6 @@
-//! What signals and stoppers request, and how it is carried out: the configuration and certificates
-//! are read again, the process is handed over to a newer binary, the server stops. How a request
-//! reaches the event loop is in `net/control`.
+//! Carries out the requests of signals and stoppers: reload configuration and certificates, hand
+//! the process over to a newer binary, stop. How a request reaches the event loop is in
+//! `net/control`.
 
 mod reconfigure;
 mod replace;
@@ -32,8 +32,8 @@ impl Server {
         self.stop(requests.stops, now);
     }
 
-    /// Handles this many requests to stop: after the first the clients are told to reconnect, after
-    /// the second the server ends at once.
+    /// Handles this many requests to stop. After the first the server asks its clients to
+    /// reconnect, after the second it ends at once.
     fn stop(&mut self, requests: usize, now: Now) {
         if requests == 0 {
             return;
@@ -45,7 +45,7 @@ impl Server {
         if self.handover.stage.take().is_some() {
             self.handover.outcome.send(Err(IS_STOPPING));
         }
-        log::info!("stopping: telling {} connections to reconnect", self.hub.connections());
+        log::info!("stopping: asking {} connections to reconnect", self.hub.connections());
         let Limits { drain_window_ms, close_timeout_ms, .. } = self.configuration.current.limits;
         let drain_ms = drain_window_ms + close_timeout_ms;
         self.end_ms = Some(now.ms + u64::from(drain_ms));

@@ -7,7 +7,7 @@ use crate::net::pulse::Pulse;
 use crate::net::systemd::SdNotify;
 use crate::net::tls::TlsAcceptor;
 
-/// What the loop does at a certain time, and not because the poller reported an event.
+/// The work that the loop does at a certain time rather than on an event of the poller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// Any of the hub's own deadlines (`hub/deadlines.rs`).
@@ -20,8 +20,8 @@ pub(super) enum Deadline {
     Watchdog,
     /// The server reports message counts to Laravel Pulse.
     Pulse,
-    /// The new binary's time to answer is over, or that of clients which cannot be handed over to
-    /// disconnect.
+    /// The current stage of a handover times out: the check of the new binary, or closing the
+    /// connections that cannot be handed over.
     Reload,
     /// A stopping server ends, even if connections are left.
     Stop,
@@ -48,7 +48,7 @@ impl Server {
         Deadline::ALL.into_iter().filter_map(|deadline| self.deadline_ms(deadline)).min()
     }
 
-    /// Asserts that each deadline that was due has fired.
+    /// Asserts that every deadline that was due has fired.
     pub(super) fn assert_none_is_overdue(&self, now: Now) {
         if cfg!(debug_assertions) {
             for deadline in Deadline::ALL {

@@ -8,8 +8,8 @@ use crate::config::Limits;
 pub(super) struct Descriptors {
     /// The open-file limit.
     limit: u64,
-    /// Set once a connection was given a reserved descriptor: the process has many descriptors
-    /// that are not connections, so the server checks for room before each accept.
+    /// Set once a connection has received a reserved descriptor. The process then has many
+    /// descriptors that are not connections, so the server checks for room before each accept.
     is_tight: bool,
 }
 
@@ -33,38 +33,38 @@ impl Descriptors {
         self.limit - spare
     }
 
-    /// Whether a descriptor below `reserved_from` is free. With far fewer connections open the
-    /// answer needs no system call, unless `is_tight` is set. `any` is any descriptor of this
-    /// process.
+    /// Whether a descriptor below `reserved_from` is free. Makes no system call while far fewer
+    /// connections are open and `is_tight` is not set. `any` is any open descriptor, which is
+    /// duplicated for the check.
     pub(super) fn has_room(&self, reserved_from: u64, connections: u64, any: impl AsFd) -> bool {
         let is_near = connections + NEAR_FILES >= reserved_from;
         if !is_near && !self.is_tight {
             return true;
         }
-        // A copy takes the lowest number that is free, as a connection would.
+        // A duplicate gets the lowest free number, as a connection would.
         let copy = any.as_fd().try_clone_to_owned();
         copy.is_ok_and(|copy| (copy.as_raw_fd() as u64) < reserved_from)
     }
 
-    /// A connection was accepted with this descriptor.
+    /// Records that a connection was accepted with this descriptor.
     pub(super) fn accepted(&mut self, descriptor: RawFd, reserved_from: u64) {
         self.is_tight |= descriptor as u64 >= reserved_from;
     }
 }
 
-/// How many connections there is room for within an open-file limit.
+/// The number of connections for which an open-file limit has room.
 pub(crate) fn connections_within(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Descriptors that do not count as room for connections: about 16 of the event loop, the 24 of
-/// [`SPARE_FILES`], and 24 for connections beyond `limits.connections`, which the server answers
-/// and closes.
+/// Descriptors subtracted from the open-file limit: about 16 for the event loop, the 24 of
+/// [`SPARE_FILES`], and 24 for connections beyond `limits.connections`, which receive a response
+/// before the server closes them.
 const RESERVED_FILES: u64 = 64;
-/// Descriptors that no client gets. A reload takes six, Redis with its resolver four, and
-/// certificates, the check of `reverb:restart` and Pulse one each. The metrics port may use a
-/// third.
+/// Descriptors reserved for other uses than clients. A reload takes six, Redis with its resolver
+/// four, and certificates, the check of `reverb:restart` and Pulse one each. The metrics port may
+/// use a third.
 const SPARE_FILES: u64 = 24;
-/// The server checks for a free descriptor from this many connections below the limit on: an
-/// allowance for descriptors that are not connections.
+/// The check for a free descriptor begins this many connections below the limit: an allowance for
+/// descriptors that are not connections.
 const NEAR_FILES: u64 = 1_024;

@@ -1,4 +1,4 @@
-//! How far the handover of this process to a newer binary is. The steps are in `control/replace`.
+//! The state of a handover to a newer binary. The steps are in `control/replace`.
 
 use crate::hub::ConnId;
 use crate::net::successor::{Outcome, Successor, Trial};
@@ -11,7 +11,7 @@ pub(super) struct Handover {
     pub stage: Option<Stage>,
     /// Sends the result to `reverb reload`.
     pub outcome: Outcome,
-    /// Whether this process has taken over from another, which is reported once it serves.
+    /// Whether this process has taken over from a predecessor and must still report that it serves.
     pub has_taken_over: bool,
 }
 
@@ -20,7 +20,7 @@ impl Handover {
         Handover { successor: None, stage: None, outcome, has_taken_over: false }
     }
 
-    /// When the current stage ends at the latest.
+    /// When the current stage times out.
     pub(super) fn next_ms(&self) -> Option<u64> {
         match self.stage.as_ref()? {
             Stage::Trial(trial) => Some(trial.deadline_ms),
@@ -36,20 +36,20 @@ impl Handover {
 
 /// A stage of a handover.
 pub(super) enum Stage {
-    /// The new binary runs as a child, to find out whether it would serve.
+    /// The new binary runs as a child, to check that it can serve.
     Trial(Trial),
-    /// Connections that cannot be handed over disconnect.
+    /// The connections that cannot be handed over are being closed.
     Leaving(Leaving),
 }
 
-/// The connections that disconnect before a handover.
+/// The connections that are closed before a handover.
 pub(super) struct Leaving {
-    /// The connections that were open when this stage began.
+    /// The connections that are still open of those to close.
     pub left: Vec<ConnId>,
-    /// Whether all connections disconnect, as the new binary reads another version of the state;
-    /// otherwise only those with TLS do.
+    /// Whether all connections are closed, because the new binary reads another version of the
+    /// state; otherwise only those with TLS.
     pub all: bool,
-    /// Whether new connections stay in the backlog.
+    /// Whether this is the last round: new connections stay in the backlog.
     pub is_last: bool,
     /// When the new binary is executed, even if connections are left.
     pub end_ms: u64,

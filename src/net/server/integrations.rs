@@ -1,5 +1,5 @@
-//! What the server does for systemd and Laravel beyond serving clients. Each is optional, and none
-//! delays a client: blocking work runs on a thread of its own.
+//! The integrations with systemd and Laravel. Each is optional, and none delays a client: blocking
+//! work runs on threads of its own.
 
 use crate::config::Limits;
 use crate::hub::{Counters, Now};
@@ -19,7 +19,7 @@ pub(super) struct Integrations {
 }
 
 impl Integrations {
-    /// Does what is due in this turn.
+    /// Notifies the watchdog and reports to Pulse, if that is due.
     pub(super) fn turn(&mut self, counters: &Counters, now: Now) {
         if let Some(systemd) = &mut self.systemd {
             systemd.turn(now.ms);
@@ -45,7 +45,7 @@ impl Integrations {
         self.systemd.iter().for_each(SdNotify::reloading);
     }
 
-    /// Notifies systemd that the server stops, which takes at most this long.
+    /// Notifies systemd that the server stops within `at_most_ms`.
     pub(super) fn stopping(&self, at_most_ms: u64) {
         self.systemd.iter().for_each(|systemd| systemd.stopping(at_most_ms));
     }

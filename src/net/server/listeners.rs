@@ -6,13 +6,11 @@ use std::net::SocketAddr;
 use crate::hub::ConnId;
 use crate::net::listen::Listen;
 
-/// The listening sockets. The index of a socket stands in its token, so that sockets are neither
-/// added nor removed.
+/// The listening sockets. None is added or removed, because tokens contain the index of a socket.
 pub(super) struct Listeners {
     /// All sockets, the metrics port among them.
     pub sockets: Vec<Listen>,
-    /// The open connections to the metrics port, and some that have closed since the last one was
-    /// accepted.
+    /// The connections to the metrics port. Closed ones are removed before the next one is added.
     pub metrics_connections: Vec<ConnId>,
 }
 
@@ -36,12 +34,12 @@ impl Listeners {
         self.sockets.iter().any(Listen::has_work)
     }
 
-    /// When to retry connections that could not be accepted.
+    /// When to retry after a failed accept.
     pub(super) fn next_retry_ms(&self) -> Option<u64> {
         self.sockets.iter().filter_map(|listen| listen.retry_ms).min()
     }
 
-    /// Descriptors have become free: pending connections are accepted at the next turn.
+    /// Makes the next turn retry a failed accept, because descriptors have become free.
     pub(super) fn retry_soon(&mut self, now_ms: u64) {
         let retries = self.sockets.iter_mut().filter_map(|listen| listen.retry_ms.as_mut());
         retries.for_each(|retry_ms| *retry_ms = now_ms + 1);

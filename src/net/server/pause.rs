@@ -1,7 +1,6 @@
-//! After a pause of the whole process (SIGSTOP, a suspended machine, no processor time) all
-//! deadlines within the pause expire at once, and the server has not read what arrived during the
-//! pause. It reads that first and delays the deadlines, so that it does not close a client whose
-//! request or pong arrived in time.
+//! Handles a pause of the whole process (SIGSTOP, a suspended machine, no processor time). All
+//! deadlines within the pause are then due at once, although requests and pongs may have arrived in
+//! time. The server therefore delays the deadlines until it has read the pending input.
 
 use std::time::Duration;
 
@@ -20,13 +19,13 @@ pub(super) struct CatchUp {
 }
 
 impl CatchUp {
-    /// Must be called before the first turn.
+    /// Sets the beginning of the first turn. Must be called before it.
     pub(super) fn start(&mut self, now: Now) {
         self.turn_ms = now.ms;
     }
 
-    /// Begins a turn after a poll with this timeout. If the turn is far too late, the process
-    /// paused.
+    /// Begins a turn after a poll with this timeout. If the turn begins far too late, the process
+    /// was paused.
     pub(super) fn begin_turn(&mut self, timeout: Option<Duration>, now: Now) {
         let before_ms = std::mem::replace(&mut self.turn_ms, now.ms);
         self.has_polled = true;
@@ -36,8 +35,8 @@ impl CatchUp {
         let late_ms = now.ms.saturating_sub(before_ms.saturating_add(timeout_ms));
         if late_ms > PAUSE_MS && self.until_ms.is_none() {
             log::info!(
-                "this process did not run for {late_ms} ms; what has arrived is read before \
-                 deadlines expire"
+                "this process was paused for {late_ms} ms; reading pending input before any \
+                 deadline expires"
             );
             (self.until_ms, self.has_polled) = (Some(now.ms + CATCH_UP_MS), false);
         }
@@ -60,8 +59,9 @@ impl CatchUp {
     }
 }
 
-/// Milliseconds a turn may be late before that counts as a pause: no turn's work takes as long.
+/// Milliseconds by which a turn may be late before it counts as a pause. The work of a turn never
+/// takes as long.
 const PAUSE_MS: u64 = 1_000;
-/// The longest delay of deadlines, in milliseconds, so that a server whose every turn is too long
-/// still closes silent clients.
+/// The longest delay of deadlines, in milliseconds. A server with only long turns would otherwise
+/// never close silent clients.
 const CATCH_UP_MS: u64 = 1_000;

@@ -1,12 +1,11 @@
-//! The connections that wait for the event loop itself. Those with input or output for the hub wait
-//! in queues of the hub.
+//! The queues of the event loop itself. Connections with input or output wait in queues of the hub.
 
 use std::collections::VecDeque;
 
 use crate::hub::ConnId;
 
-/// Connections that wait for a step of this or a later turn. A queue may name a connection that has
-/// closed since; each step looks it up in the hub.
+/// Connections that wait for a step of this or a later turn. A queued connection may have been
+/// closed since, so each step looks it up in the hub.
 #[derive(Default)]
 pub(super) struct Queues {
     /// Connections whose TLS handshake can proceed, in the order they became ready.
@@ -16,7 +15,7 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Renames the connections; `new_id` returns nothing for a connection that is gone.
+    /// Replaces the ids by new ones; `new_id` returns `None` for a closed connection.
     pub(super) fn rename(&mut self, new_id: impl Fn(&ConnId) -> Option<ConnId>) {
         self.handshakes = self.handshakes.iter().filter_map(&new_id).collect();
         self.to_close = self.to_close.iter().filter_map(&new_id).collect();

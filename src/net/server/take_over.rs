@@ -1,5 +1,5 @@
-//! Constructing a server from what another process has handed over: its listening sockets, its
-//! connections and the state of its hub.
+//! Constructs a server from the listening sockets, connections and hub state that the predecessor
+//! of this process has handed over.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::net::successor::HandedOver;
 use crate::net::sys::{self, Inherited};
 
 impl Server {
-    /// A server that continues where another process has stopped.
+    /// Constructs a server that continues where its predecessor stopped.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Server {
     }
 }
 
-/// The listening sockets that were handed over, with the metrics port as this configuration has it.
+/// The listening sockets that were handed over. The metrics port follows the new configuration.
 fn listens(
     handed: &HandedOver,
     inherited: &mut Inherited,
@@ -80,10 +80,12 @@ fn listens(
     listens.retain(|listen| !listen.is_for_metrics || is_wanted(listen.address()));
     let is_bound = listens.iter().any(|listen| listen.is_for_metrics);
     if let Some(address) = metrics.filter(|_| !is_bound) {
-        // The clients are connected already, so the server serves them without metrics.
+        // An error here must not disconnect clients, so the server runs without metrics.
         match Listen::bind_metrics(address) {
             Ok(listen) => listens.push(listen),
-            Err(error) => log::error!("cannot serve metrics on {address}: {error}"),
+            Err(error) => log::error!(
+                "cannot serve metrics on {address}: {error}; the server runs without them"
+            ),
         }
     }
     Ok(listens)

@@ -1,13 +1,13 @@
-//! The one module with unsafe code: inherited descriptors, signals and the allocator, for which there
-//! is no safe library. Each function is a few lines, safe to call, and says why it is sound.
+//! The only module with unsafe code: inherited descriptors, signals and the allocator, for which no
+//! safe library exists. Each function is short, safe to call, and states why it is sound.
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
-/// The descriptors this process has inherited and not taken yet. A process can make only one such
-/// value.
+/// The inherited descriptors that this process has not taken yet. Only one such value can be
+/// created in a process.
 ///
 /// The standard library, mio and this module set the close-on-exec flag of every descriptor they
 /// open. A descriptor without the flag is therefore inherited and has no owner; taking it sets the
@@ -35,12 +35,12 @@ impl Inherited {
         }
     }
 
-    /// Takes the descriptor with this number; an `exec` closes it from now on.
+    /// Takes the descriptor with this number, and sets its close-on-exec flag.
     ///
     /// # Errors
     ///
-    /// The number is not an open descriptor, or it is a standard stream, or this process has opened
-    /// the descriptor or taken it before.
+    /// The descriptor is not open, is a standard stream, was opened by this process, or was taken
+    /// before.
     pub fn take(&mut self, descriptor: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: the call takes only numbers, and fails if the descriptor is not open.
         let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
@@ -62,11 +62,11 @@ impl Drop for Inherited {
     }
 }
 
-/// Sets whether an `exec` leaves a descriptor open.
+/// Sets whether a descriptor survives `exec`.
 ///
 /// # Errors
 ///
-/// The system's, or [`Inherited`] is in use.
+/// The descriptor is not open, or an [`Inherited`] exists.
 pub fn set_inheritable(descriptor: &impl AsRawFd, on: bool) -> io::Result<()> {
     let order = Ordering::SeqCst;
     if on && INHERITED.compare_exchange(NOT_MADE, GONE, order, order) == Err(IN_USE) {
@@ -82,7 +82,7 @@ pub fn hold_signals(on: bool) -> io::Result<()> {
     // SAFETY: all zeroes is a valid value of this C struct of numbers, which the calls then fill.
     let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
     let how = if on { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
-    // SAFETY: the pointers are to that local, or to nothing where the calls take that.
+    // SAFETY: the pointers are to that local, or null where the calls allow it.
     unsafe {
         libc::sigemptyset(&raw mut signals);
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2] {
@@ -92,8 +92,8 @@ pub fn hold_signals(on: bool) -> io::Result<()> {
     }
 }
 
-/// Makes writes to a closed connection fail instead of ending the process. Rust programs begin like
-/// this; `exec` resets it, also when it fails.
+/// Ignores SIGPIPE, so that a write to a closed connection fails instead of ending the process.
+/// Rust programs start with SIGPIPE ignored; `exec` resets that, even if it fails.
 pub fn ignore_broken_pipes() {
     // SAFETY: no handler is set, and the call may be made at any time.
     unsafe {
@@ -101,8 +101,8 @@ pub fn ignore_broken_pipes() {
     }
 }
 
-/// Makes each of these signals write one byte, its number, to this descriptor, which stays open until
-/// the process ends.
+/// Makes each of these signals write its number, as one byte, to this descriptor, which is never
+/// closed.
 pub fn write_on_signals(descriptor: OwnedFd, signals: &[libc::c_int]) -> io::Result<()> {
     SIGNAL_DESCRIPTOR.store(descriptor.into_raw_fd(), Ordering::SeqCst);
     for &signal in signals {
@@ -130,11 +130,12 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
-/// Makes the C library map tables of a megabyte and more separately, for good: they grow without a
-/// copy, and leave no hole when freed. By default the library does so only until the first of them
-/// is freed, and a second wave of connections then takes half as much memory again as the first.
+/// Makes the C library map allocations of a megabyte and more separately, so that they grow without
+/// a copy and leave no hole when freed. By default the library stops doing so once the first of
+/// them is freed; a second wave of connections would then take one and a half times the memory of
+/// the first.
 ///
-/// Returns whether that was done. It is not if there is another thread, or no way to find out.
+/// Returns whether this was done. It is not if another thread runs or might run.
 #[cfg(target_env = "gnu")]
 pub fn keep_tables_apart() -> bool {
     if !is_only_thread() {
@@ -151,7 +152,7 @@ pub fn keep_tables_apart() -> bool {
     true
 }
 
-/// Other C libraries have no such setting.
+/// Does nothing: other C libraries have no such setting.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_tables_apart() -> bool {
     false

@@ -1,5 +1,6 @@
-//! What new TLS sessions begin with: certificates, versions, suites. They are loaded at the start, and
-//! again when a file has changed or on SIGHUP. Open sessions keep what they began with.
+//! The configuration of new TLS sessions: certificates, versions, cipher suites. Certificates are
+//! loaded at the start, and again when a file has changed or on SIGHUP. Open sessions are not
+//! affected.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,9 +27,9 @@ use crate::hub::{LogThrottle, Now, Policy};
 pub(in crate::net) struct TlsAcceptor {
     settings: config::Tls,
     current: Arc<ServerConfig>,
-    /// When the first certificate expires; `None` once that was logged.
+    /// When the first certificate expires; `None` once the expiry was logged.
     until: Option<Timestamp>,
-    /// The state of the files before they were last read.
+    /// The stamps of the files, taken before they were last read.
     stamps: Stamps,
     check_ms: u32,
     next_check_ms: u64,
@@ -104,7 +105,7 @@ impl TlsAcceptor {
         }
     }
 
-    /// Logs why a session failed. Returns whether it did.
+    /// Logs why a session failed, if it did. Returns whether it did.
     pub(in crate::net) fn log_failure(&mut self, session: &Tls, now: Now) -> bool {
         if let Some(reason) = session.failure() {
             let name = session.server_name();
@@ -151,8 +152,8 @@ fn stamps(settings: &config::Tls) -> Stamps {
         .collect()
 }
 
-/// Reads all files, and builds what new sessions begin with. Returns when the first certificate
-/// expires.
+/// Reads all files and builds the configuration of new sessions. Also returns when the first
+/// certificate expires.
 pub(super) fn build(
     settings: &config::Tls,
     now: Timestamp,
@@ -182,13 +183,13 @@ pub(super) fn build(
     config.alpn_protocols =
         settings.alpn_protocols.iter().map(|name| name.clone().into_bytes()).collect();
     config.ignore_client_order = settings.honor_cipher_order;
-    // Sessions are resumed from tickets, which take no memory here. A reload creates new keys for
-    // them, so that no session outlives the authority that its client was verified with.
+    // Sessions are resumed from tickets, which take no memory in the server. A reload creates new
+    // ticket keys, so a client must present its certificate again after its authority was removed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if !settings.no_ticket {
         config.ticketer = ring::Ticketer::new().map_err(unusable)?;
-        // A client gets a new one with each connection.
+        // One ticket is enough, because a client gets a new one with each connection.
         config.send_tls13_tickets = 1;
     }
     Ok((Arc::new(config), until))
@@ -203,7 +204,7 @@ fn provider(settings: &config::Tls) -> CryptoProvider {
     if wanted.is_empty() {
         return provider;
     }
-    // The library's names for the suites of TLS 1.3 differ.
+    // The library has other names than IANA for the suites of TLS 1.3.
     let place = |suite: &rustls::SupportedCipherSuite| {
         let name = suite.suite().as_str().map(|name| name.replace("TLS13_", "TLS_"));
         wanted.iter().position(|wanted| name.as_deref() == Some(wanted))

@@ -1,6 +1,6 @@
-//! TLS to a server to which this process is the client: Redis, and what `reverb check` connects to.
-//! The settings that sessions begin with are loaded at the start and on SIGHUP; a session is bytes
-//! in, bytes out. Sessions with clients are in `tls`.
+//! The client side of TLS: connections to Redis, and those of `reverb check`. Certificates are
+//! loaded at the start and on SIGHUP, and apply to new sessions. The sessions of the server's own
+//! clients are in `tls`.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
@@ -22,7 +22,7 @@ use crate::config::{Error, RedisTls};
 use crate::hub::Now;
 use crate::net::io::{Answer, Duplex};
 
-/// What sessions begin with: the certificates that are trusted, and the one this process shows.
+/// The configuration of new sessions: the trusted authorities, and the client certificate.
 pub(in crate::net) struct Connector {
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis reloads it"))]
     settings: RedisTls,
@@ -36,7 +36,7 @@ impl Connector {
         let name = settings.peer_name.clone().unwrap_or_default();
         let name = ServerName::try_from(name).map_err(|_| {
             let key = "servers.reverb.scaling.server.tls.peer_name";
-            Error::new("configuration", key, "is no name that a certificate can have")
+            Error::new("configuration", key, "is not a valid host name or address")
         })?;
         let config = Arc::new(build(settings, now)?);
         Ok(Connector { settings: settings.clone(), name, config })
@@ -84,7 +84,7 @@ fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
 
 const OPTIONS: &str = "servers.reverb.scaling.server.tls";
 
-/// The certificate that this process shows.
+/// Loads the client certificate and its key.
 fn identity(
     settings: &RedisTls,
     provider: &CryptoProvider,
@@ -98,35 +98,36 @@ fn identity(
     Ok(Arc::new(SingleCertAndKey::from(key)))
 }
 
-/// The authorities that may have issued the server's certificate.
+/// Loads the authorities that may have issued the server's certificate.
 fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
-    let systems = || SYSTEMS.iter().map(Path::new).find(|file| file.is_file());
-    let Some(file) = settings.cafile.as_deref().or_else(systems) else {
+    let system_bundle = || SYSTEM_BUNDLES.iter().map(Path::new).find(|file| file.is_file());
+    let Some(file) = settings.cafile.as_deref().or_else(system_bundle) else {
         let reason = format!(
-            "needs cafile (REDIS_TLS_CAFILE), the authorities to trust: this system has none of {}",
-            SYSTEMS.join(", ")
+            "needs cafile (REDIS_TLS_CAFILE), because none of the usual files with trusted \
+             authorities exists: {}",
+            SYSTEM_BUNDLES.join(", ")
         );
         return Err(Error::new("configuration", OPTIONS, reason));
     };
     let mut store = RootCertStore::empty();
     // A system's bundle may contain old certificates that the library cannot parse.
-    let (understood, _) = store.add_parsable_certificates(files::certificates(file, "cafile")?);
-    match understood {
+    let (added, _) = store.add_parsable_certificates(files::certificates(file, "cafile")?);
+    match added {
         0 => Err(Error::new(file.display(), "cafile", "has no certificate that can be parsed")),
         _ => Ok(store),
     }
 }
 
-/// Where systems keep all authorities in one file: Debian, Alpine and Arch; Fedora and RHEL;
-/// SUSE; the BSDs and macOS.
-const SYSTEMS: [&str; 4] = [
+/// The files in which systems store all trusted authorities: Debian, Alpine and Arch; Fedora and
+/// RHEL; SUSE; the BSDs and macOS.
+const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
 
-/// A session. It encrypts up to [`AHEAD_BYTES`] ahead of the socket.
+/// A session. It buffers up to [`AHEAD_BYTES`] of encrypted output.
 pub(in crate::net) struct ClientSession(ClientConnection);
 
 impl ClientSession {
@@ -185,7 +186,7 @@ impl ClientSession {
             }
         };
         if let Err(error) = self.0.process_new_packets() {
-            // Redis logs the alert that says why.
+            // Sends the alert with the reason, which Redis logs.
             let _ = self.flush(socket);
             return Err(error.into());
         }
@@ -198,8 +199,8 @@ impl ClientSession {
         self.0.wants_write()
     }
 
-    /// Encrypts as much of the slices as there is room for, and writes what the socket takes.
-    /// Returns how many bytes of the slices were encrypted.
+    /// Writes what earlier calls have encrypted, then encrypts as much of the slices as the buffer
+    /// has room for. Returns how many bytes of the slices were encrypted.
     pub(in crate::net) fn write(
         &mut self,
         socket: &mut dyn Duplex,
@@ -208,8 +209,8 @@ impl ClientSession {
         if !self.flush(socket)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // The outbox lets go of these bytes now. The next call finds out if the socket is full, and
-        // the next read if it is broken.
+        // The caller removes these bytes from the outbox. A full socket shows in the next write, a
+        // broken one in the next read.
         self.0.writer().write_vectored(slices)
     }
 
@@ -241,7 +242,7 @@ pub(crate) struct SessionError {
     remedy: Option<Remedy>,
 }
 
-/// The option of the client that may remove the cause of an error.
+/// The kind of setting that may fix an error.
 #[derive(Debug, Clone, Copy)]
 enum Remedy {
     Authorities,
@@ -259,10 +260,10 @@ impl SessionError {
     pub(in crate::net) fn for_redis(&self) -> String {
         let advice = match self.remedy {
             None => "",
-            Some(Remedy::Authorities) => "; REDIS_TLS_CAFILE names a file with it",
-            Some(Remedy::PeerName) => "; REDIS_TLS_PEER_NAME names the one it is for",
+            Some(Remedy::Authorities) => "; set REDIS_TLS_CAFILE to a file with that issuer",
+            Some(Remedy::PeerName) => "; set REDIS_TLS_PEER_NAME to a name in the certificate",
             Some(Remedy::OwnCertificate) => {
-                "; if it asks for a certificate, REDIS_TLS_LOCAL_CERT names one"
+                "; if it requires a client certificate, set REDIS_TLS_LOCAL_CERT"
             }
         };
         format!("{}{advice}", self.reason)
@@ -302,8 +303,8 @@ impl From<rustls::Error> for SessionError {
     }
 }
 
-/// Accepts every certificate, as `verify_peer` false wants, but verifies signatures: the server
-/// must have the certificate's key.
+/// Accepts every certificate, for `verify_peer` false. Signatures are still verified: the server
+/// must have the private key of its certificate.
 #[derive(Debug)]
 struct AnyCertificate(WebPkiSupportedAlgorithms);
 
@@ -344,6 +345,6 @@ impl ServerCertVerifier for AnyCertificate {
 
 const CLOSED_EARLY: &str =
     "it closed the connection in the middle of the TLS handshake; does it speak TLS on this port?";
-/// Bytes that are encrypted ahead of the socket: a few records. The rest stays in the outbox, where
-/// it counts against the limit.
+/// The most bytes that a session encrypts before the socket can take them: a few records. The rest
+/// stays in the outbox, where it counts against the limit.
 const AHEAD_BYTES: usize = 65_536;

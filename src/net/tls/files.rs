@@ -1,8 +1,8 @@
-//! PEM files to certificates and keys. Every error names the file, the option that names it, and what
-//! is wrong; none shows the contents of a file.
+//! Reads certificates and keys from PEM files. Every error names the file, its option and the
+//! reason; none contains text of a file.
 //!
-//! Files are read at the start, and again when they have changed. They have a few kilobytes each, so
-//! the event loop may read them; anything but a regular file, which could block it, is not opened.
+//! The event loop reads the files again when they have changed. They have a few kilobytes each.
+//! Only regular files are opened, because others could block the event loop.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -28,7 +28,7 @@ pub(super) struct Pair<'a> {
     pub passphrase: Option<&'a str>,
 }
 
-/// Reads a certificate and its key. Returns until when it is valid.
+/// Reads a certificate and its key. Also returns when the certificate expires.
 pub(super) fn identity(
     pair: &Pair<'_>,
     provider: &CryptoProvider,
@@ -133,7 +133,7 @@ fn private_key(text: &[u8], passphrase: Option<&str>) -> Result<PrivateKeyDer<'s
                     `openssl pkcs8 -topk8 -in OLD -out NEW`"
             .into());
     }
-    // Only the label shows that a key is encrypted, and the library skips such sections.
+    // The library skips sections of encrypted keys. Only the label differs, so it is replaced here.
     let is_encrypted = contains(text, ENCRYPTED);
     let relabelled = String::from_utf8_lossy(text).replace("BEGIN ENCRYPTED ", "BEGIN ");
     let relabelled = relabelled.replace("END ENCRYPTED ", "END ");
@@ -149,7 +149,7 @@ fn private_key(text: &[u8], passphrase: Option<&str>) -> Result<PrivateKeyDer<'s
     }
     let passphrase = passphrase.ok_or("is encrypted and needs passphrase")?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(key.secret_der())
-        .map_err(|_| "is encrypted in a way that is not supported; PBES2 with AES is")?;
+        .map_err(|_| "has an unsupported encryption; encrypt it with PBES2 and AES")?;
     let der =
         encrypted.decrypt(passphrase).map_err(|_| "cannot be decrypted: wrong passphrase?")?;
     Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec())))
@@ -158,7 +158,7 @@ fn private_key(text: &[u8], passphrase: Option<&str>) -> Result<PrivateKeyDer<'s
 fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, &'static str> {
     let sections: Result<Vec<_>, _> = PemObject::pem_slice_iter(text).collect();
     match sections {
-        // The error of the library may quote the file.
+        // The library's error is not shown, because it may quote the file.
         Err(_) => Err("is broken PEM: a section has no end, or is not base64"),
         Ok(sections) if sections.is_empty() && !contains(text, b"-----BEGIN ") => {
             Err("is not PEM: no line begins with -----BEGIN")

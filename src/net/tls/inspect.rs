@@ -1,5 +1,5 @@
-//! Checks a certificate as clients will, without a connection: whether it can be used, for which host
-//! name, and for how long.
+//! Checks the server's certificates without a connection: whether the files are usable, whether the
+//! host name matches, and how long they are valid.
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
@@ -10,27 +10,28 @@ use super::{acceptor, files};
 use crate::config::Tls;
 use crate::net::clock;
 
-/// Checks the certificates: they must be for this host name, if there is one, and valid for longer
-/// than a renewal may take. Returns until when they are valid.
+/// Checks that the certificates are valid for `name`, if given, and do not expire soon. Returns a
+/// sentence with the expiry of the first one.
 ///
 /// # Errors
 ///
-/// What is wrong with them, as a sentence.
+/// What is wrong, as a sentence for the user.
 pub(crate) fn check_certificate(settings: &Tls, name: Option<&str>) -> Result<String, String> {
     let now = clock::unix_s();
     let built = acceptor::build(settings, Timestamp::from_unix(now));
     let (_, until) = built.map_err(|error| error.to_string())?;
-    let is_of_another = |name: &&str| !settings.sni_server_certs.iter().any(|c| c.name == *name);
+    let has_no_sni_certificate =
+        |name: &&str| !settings.sni_server_certs.iter().any(|c| c.name == *name);
     if let Some(file) = &settings.local_cert
-        && let Some(name) = name.filter(is_of_another)
+        && let Some(name) = name.filter(has_no_sni_certificate)
     {
         let read = files::certificates(file, "local_cert").map_err(|error| error.to_string())?;
-        let is_for = read.first().is_some_and(|certificate| {
+        let is_valid_for_name = read.first().is_some_and(|certificate| {
             let parsed = ParsedCertificate::try_from(certificate);
             let name = ServerName::try_from(name);
             parsed.ok().zip(name.ok()).is_some_and(|(c, n)| verify_server_name(&c, &n).is_ok())
         });
-        if !is_for {
+        if !is_valid_for_name {
             let file = file.display();
             return Err(format!("{file}: is not valid for {name} (REVERB_HOST or --hostname)"));
         }
@@ -41,5 +42,6 @@ pub(crate) fn check_certificate(settings: &Tls, name: Option<&str>) -> Result<St
     }
 }
 
-/// Ten days. Tools renew certificates thirty days before their end.
+/// Ten days. Tools renew certificates thirty days before they expire, so a renewal has failed by
+/// then.
 const SOON_S: u64 = 10 * 86_400;

@@ -9,7 +9,8 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Timestamp(OffsetDateTime);
 
-/// The times between which a certificate is valid; `None` if the bytes are no certificate.
+/// The beginning and end of the validity of a certificate; `None` if the bytes are not a
+/// certificate.
 pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let ((_, certificate), _) = value(der, &[SEQUENCE])?;
     let ((_, mut fields), _) = value(certificate, &[SEQUENCE])?;
@@ -58,7 +59,7 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
 impl Timestamp {
-    /// Parses `YYMMDDhhmmssZ`, or the same with four digits of the year.
+    /// Parses `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
     fn read((tag, text): (u8, &[u8])) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
         if !text.bytes().all(|digit| digit.is_ascii_digit()) {

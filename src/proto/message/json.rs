@@ -1,5 +1,5 @@
-//! JSON texts, parsed only as far as the caller needs, and JSON strings, encoded. A value that is
-//! forwarded stays the same text. What a member means is known in `message`.
+//! Parses JSON only as far as the caller needs, and encodes JSON strings. A forwarded value stays
+//! the same text. The meaning of members is in `message`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -110,8 +110,8 @@ pub fn string(text: &str) -> Option<Cow<'_, str>> {
     is_string.then(|| serde_json::from_str(text).ok()).flatten().map(|Name(text)| text)
 }
 
-/// Whether this valid JSON text is a string that can be decoded. Only a `\u` escape needs a closer
-/// look: it may be half a surrogate pair, which `RawValue` accepts.
+/// Whether this valid JSON text is a string that can be decoded. Only `\u` escapes are checked:
+/// one may be half a surrogate pair, which `RawValue` accepts.
 pub fn is_string(json: &str) -> bool {
     json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
 }
@@ -119,7 +119,7 @@ pub fn is_string(json: &str) -> bool {
 /// Whether this valid JSON text is a string of white space only, or empty.
 pub fn is_blank_string(json: &str) -> bool {
     let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
-    // For most strings the first byte rules it out.
+    // The first byte suffices for most strings.
     let may_be = rest.is_some_and(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\');
     may_be && string(json).is_some_and(|text| text.trim().is_empty())
 }

@@ -56,7 +56,7 @@ impl Extent {
             match &mut self.at {
                 At::Kind => {
                     self.kind = self.kind.or(Some(first));
-                    // After an error no value is expected: any further byte is an error as well.
+                    // No value is expected after an error, so every further byte is an error.
                     self.values = self.values.checked_sub(1).ok_or(Malformed)?;
                     self.at = At::Line { kind: first, digits: Vec::new(), ends: false };
                     (self.bytes, rest) = (self.bytes + 1, others);
@@ -66,7 +66,7 @@ impl Extent {
                     let is_end = std::mem::replace(ends, first == b'\r') && first == b'\n';
                     (self.bytes, rest) = (self.bytes + 1, others);
                     if !is_end {
-                        // A longer line is no number, or one with too much space around it.
+                        // A longer line is not a number, or has too much white space around it.
                         if digits.len() < DIGITS_MAX {
                             digits.push(first);
                         }
@@ -120,7 +120,7 @@ impl Extent {
             }
             b'*' | b'~' | b'>' => count.unwrap_or(0),
             b'%' => count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?,
-            // The value that has the attributes follows them.
+            // The attributes precede the value to which they belong, which counts too.
             b'|' => {
                 let count = count.ok().and_then(|count| count.checked_mul(2)).ok_or(Malformed)?;
                 count.checked_add(1).ok_or(Malformed)?
@@ -132,7 +132,7 @@ impl Extent {
     }
 }
 
-/// Enough for the longest number with some white space.
+/// The most bytes stored of a line: the longest number with some white space.
 const DIGITS_MAX: usize = 64;
-/// Enough of an envelope to read its sender and sequence number.
+/// The bytes kept of a skipped text: enough of an envelope for its sender and sequence number.
 const HEAD_BYTES: usize = 128;

@@ -1,5 +1,5 @@
-//! The commands that log a connection in to Redis. Which replies mean what is decided by the owner
-//! of the connection.
+//! The commands that log a connection in to Redis. The owner of the connection interprets the
+//! replies.
 
 use super::command;
 
@@ -12,21 +12,21 @@ pub enum Protocol {
     Three,
 }
 
-/// What a connection logs in with.
+/// The credentials and the database for a login.
 #[derive(Debug, Clone, Copy)]
 pub struct Login<'a> {
     /// The user, if it is not the default user.
     pub username: Option<&'a str>,
-    /// The password, if Redis asks for one.
+    /// The password, if Redis requires one.
     pub password: Option<&'a str>,
     /// The database to select.
     pub database: u32,
 }
 
-/// The settings that the credentials come from.
+/// The settings with the credentials.
 pub const CREDENTIALS: &str = "REDIS_USERNAME and REDIS_PASSWORD";
 
-/// The commands in the order to send them, each with the setting to look at if it fails.
+/// The commands in the order to send them, each with the setting to check if it fails.
 pub fn login(login: Login<'_>, protocol: Protocol) -> Vec<(&'static str, Vec<u8>)> {
     let mut commands = Vec::new();
     let mut credentials: Vec<&[u8]> = Vec::new();

@@ -1,6 +1,6 @@
-//! Applies a new configuration to a running server: apps are added, removed and changed, and so are
-//! limits, while every connection stays open, with TLS as well. Settings that took effect when the
-//! server was bound stay as they were.
+//! Applies the apps and limits of a new configuration to a running server. Every connection stays
+//! open, including those with TLS, except the connections of removed apps. Settings that took
+//! effect when the server was bound are not changed.
 
 use mio::{Interest, Token};
 
@@ -48,16 +48,17 @@ impl Server {
         if config == *current {
             return log::info!("reload: the configuration has not changed");
         }
-        // The new hub would not know which connections are told to reconnect.
+        // Reconfiguring would lose the state of the drain in progress.
         if self.hub.is_draining() {
             return log::warn!(
-                "reload: the configuration stays as it was, because connections are being told to \
-                 reconnect for a stop or a reload; try again later"
+                "reload: the configuration stays as it was, because connections are being closed \
+                 for a stop or a reload; try again later"
             );
         }
         let Ok(names) = self.hub.reconfigure(&config, now) else {
             return log::error!(
-                "reload: the configuration could not be applied; all connections were closed (a bug)"
+                "reload: the configuration could not be applied, and all connections were closed; \
+                 please report this bug"
             );
         };
         self.rename(&names);
@@ -69,7 +70,7 @@ impl Server {
         self.configuration.current = config;
     }
 
-    /// Renames the connections: the new number of each is the index of the old one in `names`.
+    /// Gives the connections their new ids: the index in `names` of the old id.
     fn rename(&mut self, names: &[ConnId]) {
         let new = |old: &ConnId| names.binary_search(old).ok().map(|place| ConnId(place as u32));
         self.queues.rename(new);

@@ -1,7 +1,10 @@
-//! Handing the process over to a newer binary while clients stay connected. First the new binary
-//! runs as a child, to find out whether it would serve with the present configuration; then the
-//! connections that cannot be handed over disconnect; then it is executed in place of this one.
-//! Until then, and if a step fails, this one serves.
+//! Hands the process over to a newer binary while clients stay connected, in three steps:
+//!
+//! 1. The new binary runs as a child, to check that it can serve with the current configuration.
+//! 2. The connections that cannot be handed over are closed.
+//! 3. The process executes the new binary.
+//!
+//! Until then, and if a step fails, the old binary serves.
 
 use std::convert::Infallible;
 use std::io;
@@ -53,8 +56,8 @@ impl Server {
                 if now.ms >= end_ms || is_over {
                     self.replace(all, now);
                 } else if !all && self.hub.has_queued_closes() && !is_last {
-                    // Clients with TLS that reconnected since then disconnect as well. No further
-                    // connection is accepted: it waits in the backlog for the new binary.
+                    // Also closes TLS connections that were opened since. From now on new ones stay
+                    // in the backlog for the new binary.
                     let leaving = Leaving { left: self.tls_ids(), all, is_last: true, end_ms };
                     self.handover.stage = Some(Stage::Leaving(leaving));
                 }
@@ -62,15 +65,15 @@ impl Server {
         }
     }
 
-    /// The connections with TLS. The new binary could not continue their sessions.
+    /// The connections with TLS, whose sessions cannot be handed over.
     fn tls_ids(&mut self) -> Vec<ConnId> {
         let mut ids = self.hub.ids();
         ids.retain(|id| self.hub.io(*id).is_some_and(|socket| socket.tls.is_some()));
         ids
     }
 
-    /// Disconnects the connections that cannot be handed over: those with TLS, or all if the new
-    /// binary reads another version of the state.
+    /// Begins to close the connections that cannot be handed over: those with TLS, or all if the
+    /// new binary reads another version of the state.
     fn disconnect_some(&mut self, version: &str, now: Now) {
         let Limits { drain_window_ms, drain_linger_ms, close_timeout_ms, .. } =
             self.configuration.current.limits;
@@ -108,7 +111,7 @@ impl Server {
         }
     }
 
-    /// Saves the state and executes the new binary. Success does not return.
+    /// Saves the state and executes the new binary. Does not return on success.
     fn execute(&mut self, all: bool, now: Now) -> Result<Infallible, NotExecuted> {
         let Some(successor) = &self.handover.successor else {
             return Err(io::Error::other(NO_SUCCESSOR).into());
@@ -156,9 +159,9 @@ impl Server {
 
 /// Why the new binary was not executed.
 enum NotExecuted {
-    /// A stop was requested, and has begun.
+    /// A stop was requested, and the server has begun to stop.
     Stopping,
-    /// The system's error.
+    /// A system call failed.
     Failed(io::Error),
 }
 
