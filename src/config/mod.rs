@@ -1,7 +1,7 @@
 //! The configuration: parsed once, validated as a whole, immutable after that.
 //!
-//! This file has plain values only, so that the pure layers can use them. The other files of this
-//! module read them from files, environment and flags; only `commands` uses these.
+//! This file has plain values only, so that the pure layers can use them. `load` reads them from
+//! files, environment and flags.
 
 pub mod credentials;
 pub mod dotenv;
@@ -69,8 +69,8 @@ pub struct Server {
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
     pub max_request_size: usize,
-    /// How many of a million messages are recorded for the messages card of Laravel Pulse, if
-    /// enabled. `REVERB_SERVER_PULSE_SAMPLE_RATE`.
+    /// The share of messages recorded for the messages card of Laravel Pulse, in parts per million;
+    /// `None` if the card is not enabled. `REVERB_SERVER_PULSE_SAMPLE_RATE`.
     pub pulse_sample_ppm: Option<u32>,
     /// Seconds between two records for Pulse. `REVERB_PULSE_INGEST_INTERVAL`.
     pub pulse_interval_s: u32,
@@ -188,15 +188,16 @@ pub struct App {
     pub client_events_on_public_channels: bool,
     /// The rate limit for messages of one connection. `REVERB_APP_RATE_LIMIT*`.
     pub rate_limit: Option<RateLimit>,
-    /// Whether subscribers of channels other than presence channels receive their number (Pusher's
-    /// "subscription counting"). `REVERB_APP_SUBSCRIPTION_COUNT`; off by default.
+    /// Whether the server sends the subscription count of a channel to its subscribers (Pusher's
+    /// "subscription counting"), except on presence channels. `REVERB_APP_SUBSCRIPTION_COUNT`; off
+    /// by default.
     pub subscription_count: bool,
     /// Whether channel names with characters that Pusher does not allow are rejected.
     /// `REVERB_APP_STRICT_CHANNEL_NAMES`; off by default, because Laravel Reverb accepts any.
     pub strict_channel_names: bool,
     /// Whether the API returns an empty list for the users of a vacant presence channel, as Pusher
-    /// does. If off, the status is 404, as in Laravel Reverb, which all official libraries treat as
-    /// an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
+    /// does. If off, the status is 404, as in Laravel Reverb; all official libraries treat that
+    /// status as an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Writes a configuration as `reverb.json`, with every key. `reverb install` uses it, and tests
-//! that check that the file can express every configuration.
+//! Writes a configuration as `reverb.json`, with every key. Used by `reverb install`, and by tests
+//! and a fuzz target, which check that the file can express every configuration.
 
 use std::path::PathBuf;
 

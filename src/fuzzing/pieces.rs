@@ -9,7 +9,8 @@ pub(super) fn cuts(data: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(usize::from(first & 7).min(rest.len()))
 }
 
-/// Splits bytes into pieces of these lengths, repeatedly; without lengths there is one piece.
+/// Splits bytes into pieces of these lengths. After the last length the first one is used again;
+/// without lengths there is one piece.
 pub(super) fn pieces<'a>(lengths: &'a [u8], bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let whole = std::iter::once(bytes.len()).filter(|_| lengths.is_empty());
     let lengths = lengths.iter().cycle().map(|&length| usize::from(length) + 1);

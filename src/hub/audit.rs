@@ -1,6 +1,6 @@
-//! Consistency checks of the hub. Memberships are stored on both sides, and bytes are counted as
-//! they are added and removed; the audit counts everything again. It visits the whole state, for
-//! tests, simulation and fuzzing; a server never calls it.
+//! Consistency checks of the hub. Each membership is stored in its connection and in its channel,
+//! and counts are updated with each change; the audit compares the two, and counts again. It visits
+//! the whole state, for tests, simulation and fuzzing; a server never calls it.
 
 use super::Hub;
 use super::channel::Access;
@@ -56,8 +56,9 @@ impl<T> Hub<T> {
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)
     }
 
-    /// Checks that each membership of a connection is in its channel, at its index, and with its
-    /// user.
+    /// Checks each membership of a connection: its channel exists, has the connection at the
+    /// membership's index and, for a presence channel, contains the membership's user. Also checks
+    /// that the memberships are sorted, and the count of internal ones.
     fn audit_memberships(&self, id: ConnId, peer: &Peer<T>) -> Result<(), String> {
         let Phase::Open(subscriber) = &peer.phase else { return Ok(()) };
         let app = &self.pubsub.apps[subscriber.app];

@@ -13,8 +13,8 @@ use crate::proto::websocket::Frame;
 /// The cached events of an app; the oldest is dropped first.
 pub(crate) struct Cache {
     events: HashMap<Rc<str>, CachedEvent, Hashing>,
-    /// The stored events in order, by channel and number. Entries of replaced events stay until
-    /// they reach the front; their number no longer matches.
+    /// The channels and numbers of the stored events, oldest first. The entry of a replaced event
+    /// stays until it is at the front or `drop_replaced` removes it; its number no longer matches.
     order: VecDeque<(Rc<str>, u64)>,
     number: u64,
     bytes: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Cache {
 /// The last event of a channel.
 pub(crate) struct CachedEvent {
     pub frame: Frame,
-    /// Its number in the order of expiry.
+    /// Its number in `Cache::order`.
     number: u64,
     pub expires_ms: u64,
     pub version: Version,
@@ -123,15 +123,16 @@ impl Cache {
         self.events.values_mut().for_each(|event| event.version = (0, 0));
     }
 
-    /// Drops events that are too old or exceed the limit of bytes. Each event is visited once here,
-    /// and once more per replacement, so the amortized cost is that of storing it.
+    /// Drops events from the front of the order: expired ones, and others while the cache exceeds
+    /// its byte limit. The amortized cost per stored event is constant: its entry is removed once,
+    /// and `drop_replaced` visits at most two entries for each that it removes.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while let Some((channel, number)) = self.order.front() {
             let event = self.events.get(channel).filter(|event| event.number == *number);
             let stays = event.is_some_and(|event| event.expires_ms > now_ms);
             if stays && self.bytes <= self.bytes_max {
-                // Frequent events on one channel would otherwise fill the order with replaced
-                // entries after an entry that stays.
+                // Replaced entries of a busy channel collect after an entry that stays: drop them
+                // when they outnumber the stored events by more than 64.
                 if self.order.len() <= 2 * self.events.len() + 64 {
                     return;
                 }

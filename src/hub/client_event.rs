@@ -51,7 +51,8 @@ impl PubSub {
             let detail = "a public channel (client_events_on_public_channels is false)";
             return Err(ClientError::new(4009, ON_PUBLIC_CHANNEL, detail));
         }
-        // Only the app may send to a reserved channel. The channel may exist at another node only.
+        // Only the app may send to a reserved channel. The name decides, as the channel may exist
+        // at another node only.
         if Kind::of(&event.channel).is_reserved() {
             return Err(ClientError::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }

@@ -9,9 +9,9 @@ use super::staggered::Staggered;
 /// Work that the hub starts at a set time and not on input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deadline {
-    /// The earliest slot of the wheel expires. A connection in it may have a late request, may have
-    /// been silent for the ping interval or not have answered the ping, or may be closing and not
-    /// read its outbox.
+    /// The earliest slot of the wheel expires. The hub checks the connections in it: late requests,
+    /// idle HTTP connections, silent clients, unanswered pings, and closing connections whose
+    /// client does not read.
     Connections,
     /// A wave of leaves from a presence channel is over or has lasted for a second: the hub
     /// notifies the members.

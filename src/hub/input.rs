@@ -1,5 +1,5 @@
-//! Which connection is read from next, and input that was held. The lanes and budgets are in
-//! `connections/input` and `work`.
+//! Which connection is read from next. Held input (it was read, but its handling was postponed) is
+//! handled before more is read. The lanes and budgets are in `connections/input` and `work`.
 
 use super::Hub;
 use super::ids::{ConnId, Now};

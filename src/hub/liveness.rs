@@ -47,7 +47,7 @@ impl<T> Hub<T> {
                 let idle_ms =
                     peer.last_seen_ms + u64::from(self.connections.limits.keep_alive_timeout_ms);
                 if request.is_held && now.ms < idle_ms {
-                    // The request may be complete: its deadline is checked when the hub resumes it.
+                    // The held request may be complete, so its own deadline does not apply yet.
                     return self.connections.arm(id, idle_ms.min(now.ms + HELD_CHECK_MS));
                 }
                 if request.is_held {

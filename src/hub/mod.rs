@@ -238,10 +238,13 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
-    /// Rejects a client whose first bytes the owner cannot decode: responds with status 400 and
-    /// `text`.
+    /// Rejects a client whose bytes the owner cannot decode: responds with status 400 and `text`. A
+    /// WebSocket is closed at once, as no HTTP response may follow its handshake.
     pub fn reject(&mut self, id: ConnId, text: &str, now: Now) {
-        self.connections.refuse(id, HttpError::new(400, text), now);
+        match self.connections.subscriber(id) {
+            Some(_) => self.retire(id, CloseMode::Now, now),
+            None => self.connections.refuse(id, HttpError::new(400, text), now),
+        }
     }
 
     /// Removes a connection that has closed or must close at once. Returns the owner's value.

@@ -122,8 +122,8 @@ fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
     }
 }
 
-/// The key of a valid handshake. The versions are checked first, so that the error response states
-/// the right one.
+/// The key of a valid handshake. It is checked last, so that an unsupported version of HTTP or
+/// WebSocket is reported rather than a missing or invalid key.
 fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
     if !head.method.eq_ignore_ascii_case("GET") {
         return Err(Response::text(405, "Method not allowed.").with_header("Allow", "GET"));
@@ -188,7 +188,7 @@ fn matches_wildcard(pattern: &str, text: &str) -> bool {
         if pieces.peek().is_none() {
             return text.ends_with(piece);
         }
-        // The first match is as good as any: the following pieces can only gain from a longer rest.
+        // The earliest match is enough: it leaves the longest rest for the following pieces.
         match text.find(piece) {
             Some(at) => text = &text[at + piece.len()..],
             None => return false,

@@ -1,10 +1,11 @@
-//! The clocks of the event loop. Nothing else in the crate reads the time, except commands.
+//! The clocks of the event loop. The hub and the protocol code read no clock: the event loop passes
+//! the time to the hub as [`Now`].
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hub::Now;
 
-/// The monotonic clock since this instant, and the wall clock.
+/// Reads the monotonic clock, counted from the instant stored here, and the wall clock.
 pub(super) struct Clock(pub Instant);
 
 impl Clock {

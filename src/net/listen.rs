@@ -1,5 +1,5 @@
-//! A listening socket: bound with a long backlog, and kept when descriptors run out. Connections
-//! that were accepted are in `socket`.
+//! A listening socket. It has a long backlog, and stays open when descriptors run out. Accepted
+//! connections are in `socket`.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ use crate::hub::{LogThrottle, Policy};
 /// A listening socket.
 pub(super) struct Listen {
     socket: Socket,
-    /// Whether connections can request metrics only.
+    /// Whether this is the socket of the metrics port, which serves nothing else.
     pub is_for_metrics: bool,
     /// Whether connections may be pending. The poller is edge-triggered and reports that once.
     pub ready: bool,

@@ -55,7 +55,7 @@ impl TlsAcceptor {
     }
 }
 
-/// Returns the error that the server would report at its start.
+/// Reports that this build cannot use a certificate.
 pub(crate) fn check_certificate(_: &config::Tls, _: Option<&str>) -> Result<String, String> {
     Err(format!("the certificate has no effect: {}", config::Tls::MISSING))
 }

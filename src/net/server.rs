@@ -1,7 +1,7 @@
 //! The event loop: one thread, one poller, one read buffer.
 //!
 //! A turn waits until a socket is ready or a deadline passes, reads within the hub's budget (at
-//! most one buffer per connection and visit), fires deadlines, writes outboxes within
+//! most one buffer per visit of a connection), fires deadlines, writes outboxes within
 //! `flush_bytes_per_turn` and `flushes_per_turn`, and closes sockets. Sockets are closed in one
 //! place, at the end of a turn, so that no key is reused while an event may still name it. Each
 //! socket is registered once, for both directions.
@@ -67,7 +67,7 @@ pub struct Server {
     redis: Option<Redis>,
     /// What the server does for systemd and Laravel.
     integrations: Integrations,
-    /// The pipe through which signals and stoppers send requests.
+    /// The pipe through which signal handlers and each `Stopper` send requests.
     control: ControlPipe,
     /// The configuration in use, and how to read it again.
     configuration: Configuration,
@@ -102,7 +102,8 @@ impl Server {
         self.listeners.metrics_address()
     }
 
-    /// The maximum number of connections: as configured, or as the open-file limit allows.
+    /// The maximum number of connections: `limits.connections`, or, if that is configured as 0, as
+    /// many as the open-file limit allows.
     pub fn connections_max(&self) -> u32 {
         self.configuration.current.limits.connections
     }
@@ -229,7 +230,8 @@ impl Server {
         }
     }
 
-    /// Queues a connection to be read: during its TLS handshake in `handshakes`, later in the hub.
+    /// Queues a connection for reading: in `handshakes` until its TLS handshake is complete, then
+    /// in the hub.
     fn queue_to_read(&mut self, id: ConnId) {
         let Some(socket) = self.hub.io(id) else { return };
         match socket.is_handshaking() {
@@ -239,8 +241,8 @@ impl Server {
         }
     }
 
-    /// Continues TLS handshakes, up to `tls_handshakes_per_turn`, because they are the most
-    /// expensive step per connection.
+    /// Continues at most `tls_handshakes_per_turn` TLS handshakes. The limit exists because a
+    /// handshake is the most expensive step of a connection.
     fn shake_hands(&mut self, now: Now) {
         for _ in 0..self.configuration.current.limits.tls_handshakes_per_turn {
             let Some(id) = self.queues.handshakes.pop_front() else { return };
@@ -280,8 +282,8 @@ impl Server {
             }
             Received::Broken => {
                 socket.ended = true;
-                // Leaving the channels counts toward the budget of this turn; `close_queued` only
-                // closes the socket.
+                // Removes the memberships here, so that the work counts toward the budget of this
+                // turn's reads. `close_queued` then only closes the socket.
                 self.hub.finished(id, now);
                 self.queues.to_close.push(id);
             }
@@ -299,8 +301,8 @@ impl Server {
     }
 
     /// Writes outboxes with new output, within the limits of one turn. An event for ten thousand
-    /// clients therefore does not delay an event for a single client, and an outbox that is left
-    /// for a later turn is written together with bytes queued until then.
+    /// clients therefore does not delay an event for a single client. If an outbox must wait for a
+    /// later turn, output that is queued before that turn is written with it.
     fn flush(&mut self, now: Now) {
         let bytes_max = self.configuration.current.limits.write_bytes_per_turn as usize;
         let mut left = self.configuration.current.limits.flush_bytes_per_turn as usize;
@@ -377,9 +379,9 @@ const TLS_ON_PLAIN: &str = "sent TLS to a port that speaks plain HTTP: use http:
                             or give the server a certificate (options.tls)";
 const PLAIN_ON_TLS: &str = "This port speaks TLS: use https:// or wss://.";
 /// Milliseconds from the last close until memory is returned. By then the wheel has also dropped
-/// the deadlines of the first requests, which are ten seconds.
+/// the entries for `request_timeout_ms`, which is ten seconds by default.
 const TRIM_PAUSE_MS: u64 = 12_000;
 /// The most events of one poll. Even a mass disconnect takes only a few turns.
 const EVENTS: usize = 4_096;
-/// The most bytes read from a connection in one turn.
+/// The size of the read buffer, and so the most bytes read in one visit of a connection.
 const BUFFER_BYTES: usize = 65_536;

@@ -1,10 +1,10 @@
 //! Decodes WebSocket frames (RFC 6455 section 5); `frame` encodes them.
 //!
 //! A [`Reader`] turns the bytes of a client into complete messages and control frames. A frame that
-//! is complete in the input is unmasked in place and returned without a copy. Only incomplete frames
-//! and messages are stored, so a connection between two messages has no buffer. Violations are
-//! detected at the first possible byte: a message that will be too long at its header, invalid UTF-8
-//! at the first wrong byte.
+//! is complete in the input is unmasked in place and returned without a copy. Only incomplete
+//! frames and messages are stored, so a reader holds no buffer between two messages. Violations are
+//! detected at the first possible byte: a message that will be too long at its header, invalid
+//! UTF-8 at the first wrong byte.
 
 mod frame;
 mod snapshot;

@@ -1,6 +1,6 @@
 //! What happens at the deadline of a connection (protocol section 3.2): a late request is rejected,
-//! a silent client is pinged, a closing connection whose client does not read is dropped. When a
-//! deadline has passed is determined by `wheel`.
+//! a silent client is pinged, a closing connection whose client does not read is dropped. `wheel`
+//! finds the connections to check.
 
 use super::Connections;
 use crate::hub::ids::{ConnId, Now, Tick};
