@@ -7,6 +7,7 @@ use super::ids::{ConnId, Now};
 use super::peer::{CloseMode, Subscriber};
 use super::pubsub::PubSub;
 use super::work::MEMBERSHIP_UNITS;
+use crate::proto::message;
 
 impl PubSub {
     /// Begins to close a connection, and removes its memberships.
@@ -22,7 +23,8 @@ impl PubSub {
         }
     }
 
-    /// Closes a connection with one of Pusher's codes, and removes its memberships.
+    /// Closes a connection with one of Pusher's close codes. An error event precedes the close
+    /// frame, for clients that cannot see the code of a close frame (protocol section 4.1).
     pub(super) fn close_with<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -31,12 +33,11 @@ impl PubSub {
         message: &str,
         now: Now,
     ) {
-        if let Some(subscriber) = connections.close_with(id, code, message, now) {
-            self.remove_subscriber(connections, id, subscriber, now);
-        }
+        connections.queue(id, message::error(code, message));
+        self.send_close(connections, id, code, message, now);
     }
 
-    /// Closes a connection with a close frame but no error event, and removes its memberships.
+    /// Closes a connection with a close frame alone, and waits for that of the client.
     pub(super) fn send_close<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -45,9 +46,8 @@ impl PubSub {
         reason: &str,
         now: Now,
     ) {
-        if let Some(subscriber) = connections.send_close(id, code, reason, now) {
-            self.remove_subscriber(connections, id, subscriber, now);
-        }
+        connections.queue_close(id, code, reason);
+        self.retire(connections, id, CloseMode::AfterPeer { half_closed: false }, now);
     }
 
     /// Closes this node's connections of a user: connections that are signed in as this user, and

@@ -1,53 +1,12 @@
 //! Replaces `resp` in a build without Redis. The hub's session with Redis compiles but is never
 //! connected: a configuration with several nodes is rejected at the start.
 
+#[path = "resp/incoming.rs"]
+mod incoming;
 #[path = "resp/login.rs"]
 pub mod login;
 
-/// A message that Redis has sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// A published message on a channel that this connection is subscribed to.
-    Message(Vec<u8>),
-    /// The subscription of this connection is confirmed.
-    Subscribed,
-    /// The reply to a command. Replies arrive in the order of the commands.
-    Reply,
-    /// A reply that is a number: for PUBLISH, the number of subscribers that received the message.
-    Number(i64),
-    /// The reply to HELLO, if it contains the role of the server.
-    Greeting(Greeting),
-    /// The error of a command that failed, in the words of Redis.
-    Error(String),
-    /// A message over the limit. Everything except the beginning of its text was skipped.
-    TooLong {
-        /// The length of the whole message.
-        bytes: u64,
-        /// The beginning of its text.
-        head: Vec<u8>,
-    },
-    /// An unsolicited message that does not matter here.
-    Other,
-}
-
-/// The role of a server, as the server reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Greeting {
-    /// Whether the server is a replica of a master.
-    pub is_replica: bool,
-    /// Whether the server is part of a Redis Cluster, which delivers a message published at any server to
-    /// the subscribers at all of them.
-    pub is_cluster: bool,
-}
-
-/// Why the connection cannot be used any more.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ProtocolError {
-    /// The bytes do not follow the Redis protocol.
-    Malformed,
-    /// A reply is longer than this many bytes.
-    TooLong(usize),
-}
+pub use incoming::{Greeting, Incoming, ProtocolError};
 
 /// Stands in for the reader; it reads nothing.
 pub struct Reader;

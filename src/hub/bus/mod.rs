@@ -222,7 +222,7 @@ impl Bus {
         self.unfinished.is_some() || self.early.due().is_some() || self.session.has_held()
     }
 
-    /// The next deadline: of the session, of the heartbeat, or of a node's lease.
+    /// The next deadline: of the Redis session, of the heartbeat, or of a node's lease.
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         let next_alive_ms = self.session.is_up().then_some(self.next_alive_ms);
         let live = self.nodes.iter().filter(|(_, node)| node.is_live);

@@ -80,9 +80,9 @@ impl Bus {
         let Some(node) = self.nodes.get(at) else { return SequenceCheck::Ignored };
         let next = match node.next {
             Some(next) => next,
-            // In its first session this node has missed nothing. Later, the other node may have
-            // started during an outage, so all of its envelopes are needed: the age in its next
-            // `Alive` decides.
+            // On its first connection to Redis this node has missed nothing. Later, the other node
+            // may have started during an outage, so all of its envelopes are needed: the age in its
+            // next `Alive` decides.
             None if is_first_session => seq,
             None => return SequenceCheck::Ignored,
         };

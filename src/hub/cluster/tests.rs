@@ -21,6 +21,17 @@ fn numbers(output: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Two nodes with a member of `presence-a` each, `1` and `2`, whose output so far is discarded.
+fn two_members() -> (Cluster, ConnId, ConnId) {
+    let mut cluster = Cluster::new(2);
+    let a = cluster.member(0, "presence-a", "1");
+    let b = cluster.member(1, "presence-a", "2");
+    cluster.settle();
+    cluster.output(0, a);
+    cluster.output(1, b);
+    (cluster, a, b)
+}
+
 #[test]
 fn an_event_reaches_every_subscriber_of_every_node_once() {
     let mut cluster = Cluster::new(3);
@@ -80,12 +91,7 @@ fn a_late_node_receives_the_whole_state() {
 
 #[test]
 fn a_lost_connection_loses_no_event_and_removes_no_member() {
-    let mut cluster = Cluster::new(2);
-    let a = cluster.member(0, "presence-a", "1");
-    let b = cluster.member(1, "presence-a", "2");
-    cluster.settle();
-    cluster.output(0, a);
-    cluster.output(1, b);
+    let (mut cluster, a, b) = two_members();
     for n in 0..50 {
         match n % 10 {
             3 => cluster.cut(0),
@@ -106,12 +112,7 @@ fn a_lost_connection_loses_no_event_and_removes_no_member() {
 
 #[test]
 fn nodes_agree_again_after_a_long_outage() {
-    let mut cluster = Cluster::new(2);
-    let a = cluster.member(0, "presence-a", "1");
-    let b = cluster.member(1, "presence-a", "2");
-    cluster.settle();
-    cluster.output(0, a);
-    cluster.output(1, b);
+    let (mut cluster, a, b) = two_members();
     cluster.stop_redis();
     cluster.pass(10_000);
     assert_eq!(cluster.output(0, a).matches("member_removed").count(), 1);

@@ -6,7 +6,7 @@ use crate::hub::drain::{DEFER_MAX_MS, Drain};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber};
 use crate::hub::work::Lane;
-use crate::proto::{message, websocket};
+use crate::proto::websocket;
 
 impl<T> Connections<T> {
     /// Whether the close frames of all connections are queued.
@@ -136,31 +136,9 @@ impl<T> Connections<T> {
         debug_assert!(ended.is_none(), "a WebSocket must be closed together with its memberships");
     }
 
-    /// Closes a WebSocket with one of Pusher's close codes. An error event precedes the close
-    /// frame, for clients that cannot see the code of a close frame (protocol section 4.1).
-    #[must_use]
-    pub(in crate::hub) fn close_with(
-        &mut self,
-        id: ConnId,
-        code: u16,
-        message: &str,
-        now: Now,
-    ) -> Option<Subscriber> {
-        self.queue(id, message::error(code, message));
-        self.send_close(id, code, message, now)
-    }
-
-    /// Queues a close frame, and waits for that of the client.
-    #[must_use]
-    pub(in crate::hub) fn send_close(
-        &mut self,
-        id: ConnId,
-        code: u16,
-        reason: &str,
-        now: Now,
-    ) -> Option<Subscriber> {
+    /// Queues a close frame, and counts its code.
+    pub(in crate::hub) fn queue_close(&mut self, id: ConnId, code: u16, reason: &str) {
         self.counters.closes.count(code);
         self.queue(id, websocket::close(code, reason));
-        self.retire(id, CloseMode::AfterPeer { half_closed: false }, now)
     }
 }

@@ -1,4 +1,4 @@
-//! The state of message delivery on this session. A Redis replica accepts PUBLISH but delivers only
+//! Whether Redis delivers what this node publishes. A Redis replica accepts PUBLISH but delivers only
 //! to its own subscribers: nodes connected to the master receive nothing, and no command fails. The
 //! checks are in `delivery`.
 
