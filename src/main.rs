@@ -34,7 +34,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Prints a text. An error here, such as a closed pipe, is ignored.
+/// Prints a text. A closed pipe is not an error: its reader has read enough.
 fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     match writeln!(out, "{}", text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_work(error)),

@@ -161,7 +161,7 @@ limits! {
     /// Bytes of messages published to other nodes, kept until these acknowledge them, and of
     /// messages received from other nodes ahead of missing ones. Redis disconnects a node for which
     /// 32 MiB wait (`client-output-buffer-limit`): 48 MiB outlast that. Beyond the limit the oldest
-    /// are dropped.
+    /// published messages are dropped; received ones are not held, and are requested again.
     bus_queue_bytes: u32 = 50_331_648, 65_536..=2_147_483_648;
     /// Bytes of one message from Redis. The limit must exceed what a client or publisher may send,
     /// as the server forwards that to other nodes. A node skips a longer message and counts it as

@@ -130,7 +130,7 @@ impl Bus {
                 let (ttl_ms, version) = (small * small * small, (small, small));
                 Item::Cached { app, channel, message: r#"{"event":"k"}"#, ttl_ms, version }
             }
-            9 => Item::SyncBegin { kept: small.is_multiple_of(2) },
+            9 => Item::SyncBegin { with_cache: small.is_multiple_of(2) },
             10 => Item::SyncEnd,
             11 => Item::Goodbye,
             12 if count > 1 => Item::Suspect { node, silent_ms: small * small * small },
@@ -140,7 +140,7 @@ impl Bus {
             }
             14 => Item::Ack { node, next: small },
             _ if count > 1 => Item::Nack { node, next: small },
-            _ => Item::SyncRequest { node, kept: count > 0 },
+            _ => Item::SyncRequest { node, with_cache: count > 0 },
         }
     }
 }

@@ -121,7 +121,7 @@ impl PubSub {
                 413,
             ));
         }
-        let user = connections.get(id).and_then(|peer| peer.subscriber()?.user.as_ref());
+        let user = connections.subscriber(id).and_then(|subscriber| subscriber.user.as_ref());
         let member = match (data, user) {
             (Some(data), _) => Member::parse(data),
             (None, Some(user)) => Some(Member { id: Rc::clone(&user.id), info: user.info.clone() }),

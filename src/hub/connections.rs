@@ -2,8 +2,8 @@
 //! be read and written, and how they close. Other files decide which messages are queued; nothing
 //! in this file or its submodules knows a channel.
 //!
-//! A connection is in one phase, has one valid entry in the wheel, and is in at most one lane of
-//! each kind. [`Connections::retire`] ends the WebSocket phase and returns the subscriber: its
+//! A connection is in one phase, has at most one valid entry in the wheel, and is in at most one lane
+//! of input. [`Connections::retire`] ends the WebSocket phase and returns the subscriber: its
 //! memberships are still in the channels, and the caller must remove them at once.
 
 mod addresses;

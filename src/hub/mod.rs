@@ -12,31 +12,34 @@
 //!
 //! Methods for events return no error: the error message for a client is in its outbox. No call
 //! blocks, and each does a bounded amount of work unless its documentation says otherwise. `now.ms`
-//! must not decrease between calls. A [`ConnId`] is valid until [`Hub::close`] returns.
+//! must not decrease between calls. A [`ConnId`] is valid until [`Hub::close`] or
+//! [`Hub::reconfigure`] returns.
 //!
 //! # The order of calls
 //!
 //! In each turn, the event loop calls in this order:
 //!
-//! 1. [`Hub::begin_turn`], once: it resets the budget of work.
-//! 2. *Events*, in any order, each preceded by [`Hub::begin_visit`] if it is about a connection:
-//!    [`Hub::open`] for an accepted connection (then [`Hub::serve_metrics`] on the metrics port),
-//!    [`Hub::ready`] for a readable one, [`Hub::touch`] for a writable one, [`Hub::finished`],
-//!    [`Hub::reject`] and [`Hub::close`]; [`Hub::bus_connected`], [`Hub::bus_lost`] and
-//!    [`Hub::bus_receive`] for the socket to Redis.
+//! 1. *Events*, in any order: [`Hub::open`] for an accepted connection (then
+//!    [`Hub::serve_metrics`] on the metrics port), [`Hub::ready`] for a readable one,
+//!    [`Hub::touch`] for a writable one. Bytes that the owner reads without [`Hub::next_read`], such
+//!    as those after a TLS handshake, go to [`Hub::receive`] after [`Hub::begin_visit`].
+//! 2. [`Hub::begin_turn`], once, after the calls of [`Hub::ready`]: it resets the budget of work. A
+//!    connection that becomes ready later may have to wait for the next turn.
 //! 3. [`Hub::next_read`] until it returns `None`: read at most the returned number of bytes and
-//!    pass them to [`Hub::receive`]. Then [`Hub::bus_resume`].
+//!    pass them to [`Hub::receive`], or call [`Hub::finished`] or [`Hub::reject`].
 //! 4. [`Hub::tick`], if [`Hub::is_tick_due`].
-//! 5. [`Hub::next_dirty`] until it returns `None` or the owner has written enough for one turn. For
+//! 5. [`Hub::bus_resume`]; then, unless [`Hub::bus_has_input`], [`Hub::bus_connected`],
+//!    [`Hub::bus_receive`] or [`Hub::bus_lost`] for the socket to Redis.
+//! 6. [`Hub::next_dirty`] until it returns `None` or the owner has written enough for one turn. For
 //!    each connection: write from [`Hub::outbox`], call [`Hub::written`], then do what
-//!    [`Hub::next_action`] returns.
-//! 6. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
-//! 7. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
+//!    [`Hub::next_action`] returns. Then [`Hub::close`] for each connection that has ended.
+//! 7. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
+//! 8. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
 //!    [`Hub::bus_has_input`].
 //!
 //! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
 //! [`Hub::save`], [`Hub::restore`] and [`Hub::reconfigure`] move the state to another process or
-//! configuration. They may be called between two turns. The other methods may be called at any
+//! configuration. They may be called between any two steps. The other methods may be called at any
 //! time.
 
 mod address;
@@ -241,10 +244,11 @@ impl<T> Hub<T> {
     /// Rejects a client whose bytes the owner cannot decode: responds with status 400 and `text`. A
     /// WebSocket is closed at once, as no HTTP response may follow its handshake.
     pub fn reject(&mut self, id: ConnId, text: &str, now: Now) {
-        match self.connections.subscriber(id) {
-            Some(_) => self.retire(id, CloseMode::Now, now),
-            None => self.connections.refuse(id, HttpError::new(400, text), now),
+        match self.connections.get(id).map(|peer| &peer.phase) {
+            Some(Phase::Request(_)) => self.connections.refuse(id, HttpError::new(400, text), now),
+            _ => self.retire(id, CloseMode::Now, now),
         }
+        self.drop_slow(now);
     }
 
     /// Removes a connection that has closed or must close at once. Returns the owner's value.

@@ -18,8 +18,6 @@ impl<T> Hub<T> {
     /// Whether a connection belongs to a removed app.
     pub(super) fn is_orphan(&self, id: ConnId) -> bool {
         let app = self.connections.subscriber(id).map(|s| s.app);
-        app.is_some_and(|app| {
-            self.pubsub.by_id.get(&self.pubsub.apps[app].settings.id) != Some(&app)
-        })
+        app.is_some_and(|app| !self.pubsub.is_served(app))
     }
 }

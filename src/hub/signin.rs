@@ -194,9 +194,8 @@ impl PubSub {
         for user in watched {
             let name = format!("{WATCHING}{user}");
             let place = self.apps[app].place(&name);
-            let subscriber = connections.subscriber(id);
             let is_watching =
-                place.zip(subscriber).is_some_and(|(place, s)| s.membership(place).is_some());
+                place.is_some_and(|place| connections.membership(id, place).is_some());
             if !is_watching {
                 self.join_internal(connections, id, app, &name);
             }

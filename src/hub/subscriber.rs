@@ -84,7 +84,7 @@ impl<T> Hub<T> {
     }
 
     fn bounds(&self, id: ConnId) -> Option<Bounds> {
-        let subscriber = self.connections.get(id)?.subscriber()?;
+        let subscriber = self.connections.subscriber(id)?;
         let app_max = self.pubsub.apps[subscriber.app].settings.max_message_size;
         let server_max = self.connections.limits.message_bytes as usize;
         let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };

@@ -67,8 +67,7 @@ impl PubSub {
                 continue;
             }
             ids.extend(channel.members.iter().copied().filter(|&id| {
-                let subscriber = connections.subscriber(id);
-                let membership = subscriber.and_then(|s| s.membership(place as u32));
+                let membership = connections.membership(id, place as u32);
                 membership.is_some_and(|membership| membership.user.as_deref() == Some(user))
             }));
         }

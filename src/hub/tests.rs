@@ -273,3 +273,15 @@ fn nothing_is_left_after_all_connections_have_closed() {
     assert_eq!(world.hub.pubsub.apps[0].connections, 0);
     assert!(world.hub.next_dirty(world.now).is_none());
 }
+
+#[test]
+fn a_rejected_websocket_leaves_its_channels() {
+    let mut world = World::new(|_, _| {});
+    let (id, _) = world.connect();
+    world.subscribe(id, "a");
+    world.take(id);
+    world.hub.reject(id, "", world.now);
+    assert_eq!((world.take(id).as_str(), world.hub.next_action(id)), ("", IoAction::Drop));
+    assert!(world.hub.pubsub.apps[0].channels.is_empty());
+    assert_eq!(world.hub.audit(), Ok(()));
+}

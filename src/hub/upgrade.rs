@@ -48,8 +48,7 @@ impl<T> Hub<T> {
             Ok(app) => self.open_websocket(id, app, now),
             Err(AdmitError { code, message, limit }) => {
                 if let Some((limit, value)) = limit {
-                    let address = self.connections.get(id).and_then(|peer| peer.address);
-                    self.connections.limit_exceeded_from(limit, value, address, now);
+                    self.connections.limit_exceeded_by(id, limit, value, now);
                 }
                 log::debug!("rejected a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);

@@ -59,17 +59,21 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    const LETTERS: [(Purpose, char); 3] =
-        [(Purpose::Clients, 's'), (Purpose::ClientsOwnFile, 'f'), (Purpose::Metrics, 'm')];
-
     pub(super) fn letter(self) -> char {
-        Self::LETTERS.iter().find(|(purpose, _)| *purpose == self).map_or('s', |(_, it)| *it)
+        match self {
+            Purpose::Clients => 's',
+            Purpose::ClientsOwnFile => 'f',
+            Purpose::Metrics => 'm',
+        }
     }
 
     /// The purpose with this letter. An unknown letter, from a newer version, means `Clients`.
     pub(super) fn from_letter(letter: char) -> Self {
-        let known = Self::LETTERS.iter().find(|(_, it)| *it == letter);
-        known.map_or(Purpose::Clients, |(purpose, _)| *purpose)
+        match letter {
+            'f' => Purpose::ClientsOwnFile,
+            'm' => Purpose::Metrics,
+            _ => Purpose::Clients,
+        }
     }
 }
 

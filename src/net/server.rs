@@ -183,7 +183,7 @@ impl Server {
     /// How long the poller may wait: zero if work is left, `None` if there is no deadline.
     fn sleep_for(&mut self) -> Option<Duration> {
         let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
-        let reads = self.hub.has_work() || !self.queues.handshakes.is_empty();
+        let reads = self.has_input();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks {
             return Some(Duration::ZERO);

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `type` names the version. Receivers ignore unknown kinds of items and values after the known
-//! ones, so nodes of two releases work together. Laravel Reverb ignores all of them. An envelope
+//! ones, so nodes of two releases work together. Laravel Reverb ignores every envelope. An envelope
 //! without `seq` is not part of its node's sequence. What a node does with an item is in the hub.
 
 use std::borrow::Cow;
@@ -78,8 +78,7 @@ pub fn parse(text: &[u8]) -> Result<Envelope<'_>, ParseError> {
     let node = field("node").and_then(self::text).and_then(|text| NodeId::parse(&text));
     let items = field("say").and_then(message::array);
     let (Some(node), Some(items)) = (node, items) else { return Err(ParseError::NotAnEnvelope) };
-    let seq =
-        field("seq").map(number).map(|seq| seq.ok_or(ParseError::NotAnEnvelope)).transpose()?;
+    let seq = field("seq").map(|raw| number(raw).ok_or(ParseError::NotAnEnvelope)).transpose()?;
     Ok(Envelope { node, seq, items })
 }
 
@@ -118,17 +117,16 @@ pub enum Item<'a> {
     Left { app: Text<'a>, channel: Text<'a>, user: Text<'a> },
     /// The cached message of a channel, as JSON text. The message with the greater version wins.
     Cached { app: Text<'a>, channel: Text<'a>, message: &'a str, ttl_ms: u64, version: Version },
-    /// A full sync begins: the sender publishes its state again, up to [`Item::SyncEnd`]. `kept` says
-    /// whether cached messages are part of it.
-    SyncBegin { kept: bool },
+    /// The sender publishes its state again, up to [`Item::SyncEnd`]; with cached messages or not.
+    SyncBegin { with_cache: bool },
     /// The full sync is complete.
     SyncEnd,
     /// The sender stops.
     Goodbye,
-    /// The sender has started: each receiver answers with [`Item::Alive`].
+    /// Asks each receiver for a heartbeat, [`Item::Alive`].
     Hello,
-    /// A heartbeat. `next` is the number of the next envelope, `first` that of the oldest envelope
-    /// that can be retransmitted, `end` that of the envelope after those that wait to be sent.
+    /// A heartbeat. `first` is the oldest envelope that can be retransmitted, `next` the next one to
+    /// be sent, `end` the one after all that wait; the sender has been running for `up_ms`.
     Alive { first: u64, next: u64, up_ms: u64, end: u64 },
     /// The sender has received all envelopes of this node before `next`.
     Ack { node: NodeId, next: u64 },
@@ -136,8 +134,8 @@ pub enum Item<'a> {
     Suspect { node: NodeId, silent_ms: u64 },
     /// This node should retransmit its envelopes from `next` on.
     Nack { node: NodeId, next: u64 },
-    /// This node should start a full sync; `kept` asks for cached messages too.
-    SyncRequest { node: NodeId, kept: bool },
+    /// This node should start a full sync; `with_cache` asks for cached messages too.
+    SyncRequest { node: NodeId, with_cache: bool },
 }
 
 /// An event for the subscribers of some channels; `name` and `data` are JSON texts.
@@ -197,7 +195,7 @@ impl Item<'_> {
                 row.text("kept").text(app).text(channel).raw(message);
                 row.number(*ttl_ms).number(*clock).number(*node)
             }
-            Item::SyncBegin { kept } => row.text("begin").number((*kept).into()),
+            Item::SyncBegin { with_cache } => row.text("begin").number((*with_cache).into()),
             Item::SyncEnd => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
@@ -207,7 +205,9 @@ impl Item<'_> {
             Item::Ack { node, next } => row.text("heard").node(*node).number(*next),
             Item::Suspect { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
             Item::Nack { node, next } => row.text("again").node(*node).number(*next),
-            Item::SyncRequest { node, kept } => row.text("tell").node(*node).number((*kept).into()),
+            Item::SyncRequest { node, with_cache: it } => {
+                row.text("tell").node(*node).number((*it).into())
+            }
         };
         row.out.push(']');
     }
@@ -235,7 +235,7 @@ impl Item<'_> {
                 let (ttl_ms, version) = (count(4)?, (count(5)?, count(6)?));
                 Item::Cached { app: text(1)?, channel: text(2)?, message, ttl_ms, version }
             }
-            "begin" => Item::SyncBegin { kept: count(1)? != 0 },
+            "begin" => Item::SyncBegin { with_cache: count(1)? != 0 },
             "whole" => Item::SyncEnd,
             "goodbye" => Item::Goodbye,
             "hello" => Item::Hello,
@@ -246,7 +246,7 @@ impl Item<'_> {
             "heard" => Item::Ack { node: node(1)?, next: count(2)? },
             "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },
             "again" => Item::Nack { node: node(1)?, next: count(2)? },
-            "tell" => Item::SyncRequest { node: node(1)?, kept: count(2)? != 0 },
+            "tell" => Item::SyncRequest { node: node(1)?, with_cache: count(2)? != 0 },
             _ => return None,
         })
     }
@@ -378,7 +378,7 @@ mod tests {
                 ttl_ms: 5,
                 version: (6, 7),
             },
-            Item::SyncBegin { kept: true },
+            Item::SyncBegin { with_cache: true },
             Item::SyncEnd,
             Item::Goodbye,
             Item::Hello,
@@ -386,7 +386,7 @@ mod tests {
             Item::Ack { node, next: 1 },
             Item::Suspect { node, silent_ms: 3 },
             Item::Nack { node, next: 2 },
-            Item::SyncRequest { node, kept: true },
+            Item::SyncRequest { node, with_cache: true },
         ]
     }
 
@@ -424,7 +424,7 @@ mod tests {
             (r#"{"type":"message","application":"O:26:","payload":{}}"#, NotAnEnvelope),
             (r#"{"type":"reverb.1","payload":{"node":"7","say":[]}}"#, NotAnEnvelope),
             (
-                r#"{"type":"reverb.1","payload":{"node":"g000000000000000","say":[]}}"#,
+                r#"{"type":"reverb.1","payload":{"node":"+000000000000007","say":[]}}"#,
                 NotAnEnvelope,
             ),
             (r#"{"type":"reverb.1","payload":{"node":"0000000000000007"}}"#, NotAnEnvelope),

@@ -244,6 +244,10 @@ mod tests {
         for garbage in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x16\x03\x01", b"*x\r\n"] {
             assert_eq!(Reader::new(1_000).next(&mut &garbage[..]), Err(ProtocolError::Malformed));
         }
+        let mut reader = Reader::new(1_000);
+        for bytes in [&b"*x\r\n"[..], b"+OK\r\n"] {
+            assert_eq!(reader.next(&mut &bytes[..]), Err(ProtocolError::Malformed));
+        }
     }
 
     #[test]

@@ -140,7 +140,10 @@ impl Module {
                     }
                 }
                 at = end;
-            } else if ["crate", "super"].contains(&code[at].as_str()) && before != "in" {
+            } else if is_name(&code[at])
+                && code.get(at + 1..at + 3).is_some_and(|signs| signs == [":", ":"])
+                && ![":", "in"].contains(&before)
+            {
                 let mut named = vec![code[at].clone()];
                 while code.get(at + 1..at + 3).is_some_and(|signs| signs == [":", ":"])
                     && code.get(at + 3).is_some_and(|name| is_name(name))
@@ -245,4 +248,6 @@ fn a_circle_is_found_and_named() {
     let imports = ("src/a/b.rs", "mod c; use c::{C, x::{Y}};");
     assert_eq!(circles(&[imports, child]).len(), 1);
     assert_eq!(circles(&[("src/a/b.rs", "use std::c;"), child]), BTreeSet::new());
+    let calls = ("src/a/b.rs", "mod c; pub struct B; fn f() { c::g(); }");
+    assert_eq!(circles(&[calls, child]).len(), 1);
 }

@@ -25,7 +25,7 @@ impl Report<'_> {
 
     /// Prints a line. An error here, such as a closed pipe, is ignored: the exit code has the
     /// result.
-    pub(super) fn line(&mut self, mark: &str, text: &str) {
+    fn line(&mut self, mark: &str, text: &str) {
         let _ = writeln!(self.out, "{mark}{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! The sequence of envelopes between this node and the other nodes, and the session with the Redis
 //! that relays them. The meaning of the items in an envelope, and which state of the hub is sent,
-//! is in `cluster`; this module knows no channel and no client.
+//! is in `cluster`; this module stores names and indexes of channels for it, and does not use them.
 //!
 //! Each node numbers its envelopes and keeps them until all other nodes have acknowledged them. A
 //! node that misses a number requests a retransmission from that number on, and drops duplicates.
@@ -88,8 +88,8 @@ pub(in crate::hub) struct Bus {
     pub(in crate::hub) warnings: LogThrottle,
 }
 
-/// Whether a bus can exist. In a build without Redis it cannot, and the compiler leaves out what
-/// only a bus needs.
+/// Whether a bus can exist: without Redis, [`Bus::new`] never returns one. Other checks change
+/// nothing; they let the compiler leave out the largest parts that only a bus needs.
 pub(in crate::hub) const HAS_REDIS: bool = cfg!(feature = "redis");
 
 /// A received envelope, and how many of its items were handled.

@@ -29,7 +29,7 @@ pub(in crate::hub) struct Node {
     /// Whether a full sync of this node is being received.
     pub is_syncing: bool,
     pub last_seen_ms: u64,
-    /// When its advertised sequence first fell below ours.
+    /// Since when it has advertised fewer envelopes than were received from it.
     pub regressed_ms: Option<u64>,
     /// It has received all envelopes of this node before this number.
     pub acknowledged: u64,

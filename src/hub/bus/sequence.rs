@@ -20,7 +20,7 @@ impl Bus {
             return true;
         }
         self.counters.foreign += 1;
-        let text = format!(
+        let text = format_args!(
             "the clock of node {from} is more than a day ahead of this machine's: its events are \
              cached in the order of arrival; correct the clocks of both machines"
         );
@@ -37,7 +37,7 @@ impl Bus {
         now_ms: u64,
     ) -> Option<usize> {
         let Some(at) = self.nodes.find(id).or_else(|| self.nodes.add(id, now_ms)) else {
-            let text = format!(
+            let text = format_args!(
                 "there are more than {NODES_MAX} other nodes: the messages of node {id} are ignored; \
                  run fewer and larger nodes"
             );
@@ -58,7 +58,7 @@ impl Bus {
             (self.hello_pending, self.alive_pending) = (true, true);
             log::info!("node {id} connected; other nodes: {}", self.nodes.live_count());
             if at >= PLACES {
-                let text = format!(
+                let text = format_args!(
                     "there are more than {PLACES} other nodes: events of node {id} are delivered, \
                      but its connections and users do not count; run fewer and larger nodes"
                 );
@@ -156,7 +156,7 @@ impl Bus {
         self.early.advance(id);
         if missing > 0 {
             self.counters.missing = self.counters.missing.saturating_add(missing);
-            let text = format!(
+            let text = format_args!(
                 "{missing} envelopes of node {id} are lost: it dropped them before they were \
                  received; raise its limits.bus_queue_bytes or REDIS_TIMEOUT"
             );

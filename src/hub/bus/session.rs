@@ -12,10 +12,11 @@ use super::super::log_throttle::{LogThrottle, Policy};
 use super::super::outbox::Outbox;
 use super::super::random::Random;
 use crate::config::{Limits, RedisTarget};
+use crate::proto::resp::login::CREDENTIALS;
 use crate::proto::resp::{self, Incoming, ProtocolError, Reader};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
-use login::{CREDENTIALS, login};
+use login::login;
 use reach::Reach;
 
 /// What the owner of the socket to Redis must do.

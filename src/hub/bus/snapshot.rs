@@ -48,7 +48,7 @@ impl Bus {
         let syncing = self.full_sync.as_ref().map(|full_sync| full_sync.with_cache);
         let mut with_cache = match (syncing, self.next_full_sync) {
             (None, again) => again,
-            (Some(kept), again) => Some(kept || again == Some(true)),
+            (Some(current), next) => Some(current || next == Some(true)),
         };
         c.option(&mut with_cache, Codec::flag)?;
         if c.reads() {

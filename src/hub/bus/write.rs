@@ -59,7 +59,7 @@ impl Bus {
                 items.push(Item::Suspect { node: node.id, silent_ms });
             }
             if requests.full_sync {
-                items.push(Item::SyncRequest { node: node.id, kept: node.wants_cache });
+                items.push(Item::SyncRequest { node: node.id, with_cache: node.wants_cache });
             }
         }
         if items.is_empty() {

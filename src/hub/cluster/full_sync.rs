@@ -22,7 +22,7 @@ impl PubSub {
             && let Some(mut full_sync) = bus.full_sync.take()
         {
             if !std::mem::replace(&mut full_sync.has_begun, true) {
-                bus.publish(&Item::SyncBegin { kept: full_sync.with_cache });
+                bus.publish(&Item::SyncBegin { with_cache: full_sync.with_cache });
             }
             if let Some(app) = self.apps.get(full_sync.app) {
                 if sync_app(&mut bus, app, &mut full_sync, now) {

@@ -21,9 +21,6 @@ impl<T> Hub<T> {
     /// What the owner must do with the socket to Redis; [`BusWant::Nothing`] for a single node.
     /// Also fills [`Hub::bus_outbox`], so call it at the end of every turn.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
-        if !HAS_REDIS {
-            return BusWant::Nothing;
-        }
         self.pubsub.publish_changes();
         self.pubsub.continue_full_sync(now);
         let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };

@@ -121,7 +121,7 @@ impl<T> Hub<T> {
                     self.pubsub.end_connections(&mut self.connections, app, &user, now);
                 }
             }
-            Item::SyncBegin { kept: with_cache } => {
+            Item::SyncBegin { with_cache } => {
                 if self.begin_sync(at, with_cache) {
                     self.pubsub.mark_stale(at);
                 }
@@ -208,14 +208,12 @@ impl<T> Hub<T> {
             Item::Suspect { node, .. } if node == bus.id => bus.session.ask_role(now.ms),
             Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
             Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
-            Item::SyncRequest { node, kept: with_cache } if node == bus.id => {
-                match &bus.full_sync {
-                    Some(_) => {
-                        bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));
-                    }
-                    None => bus.full_sync = Some(FullSync::new(with_cache)),
+            Item::SyncRequest { node, with_cache } if node == bus.id => match &bus.full_sync {
+                Some(_) => {
+                    bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));
                 }
-            }
+                None => bus.full_sync = Some(FullSync::new(with_cache)),
+            },
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ impl PubSub {
     pub(in crate::hub) fn skip_message(&mut self, bytes: u64, head: &[u8], now: Now) {
         let max = self.limits.redis_reply_bytes;
         let Some(bus) = &mut self.bus else { return };
-        let text = format!(
+        let text = format_args!(
             "a message of {bytes} bytes from Redis was skipped: limits.redis_reply_bytes is {max}; \
              raise it here to what the other nodes have, or lower their max_request_size"
         );

@@ -2,6 +2,7 @@
 //! thousand clients that exceed a limit together cause one log line, and so does a single client
 //! that exceeds it again and again. The limits are checked elsewhere.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use super::Connections;
@@ -18,7 +19,10 @@ impl<T> Connections<T> {
         now: Now,
     ) {
         self.counters.limits_exceeded[kind as usize] += 1;
-        let address = address.map_or("a client".to_owned(), |address| address.to_string());
+        let address: &dyn Display = match &address {
+            Some(address) => address,
+            None => &"a client",
+        };
         let (description, setting) = (kind.description(), kind.setting());
         let text = format_args!("{address} {description} ({setting} is {value})");
         self.limit_log[kind as usize].warn(now.ms, text);

@@ -2,9 +2,8 @@
 //! The recorded layouts are tested in `cluster/tests/state`.
 
 use super::*;
+use crate::hub::bus::HAS_REDIS;
 use crate::proto::snapshot::DecodeError;
-
-const HAS_REDIS: bool = cfg!(feature = "redis");
 
 /// The configuration of [`World::new`], with these apps.
 fn config(ids: &[&str]) -> Config {
@@ -39,10 +38,10 @@ fn busy(has_bus: bool) -> World {
         let auth = Signer::new(SECRET).sign(&[socket_id, ":presence-a:", &data]);
         let data = crate::proto::message::json_string(&data);
         let channel = r#""channel":"presence-a""#;
-        let output = format!(
+        let message = format!(
             r#"{{"event":"pusher:subscribe","data":{{{channel},"auth":"key:{auth}","channel_data":{data}}}}}"#
         );
-        world.send_text(*id, &output);
+        world.send_text(*id, &message);
     }
     let (writer, _) = ids[0];
     world.take(writer);
@@ -181,8 +180,8 @@ fn a_paused_client_is_resumed_after_a_reload_with_any_limit() {
         assert_eq!(world.hub.next_read(world.now), None, "it has responses to read");
         let mut config = config_of(&world);
         config.limits.pipelined_requests = limit;
-        let names = world.hub.reconfigure(&config, world.now).unwrap();
-        assert_eq!(names, [id]);
+        let old_ids = world.hub.reconfigure(&config, world.now).unwrap();
+        assert_eq!(old_ids, [id]);
         let is_read = world.hub.next_read(world.now).is_some();
         assert_eq!(is_read, limit > 10, "{limit}");
         assert_eq!(world.take(id).matches("200 OK").count(), 11);
@@ -203,4 +202,17 @@ fn a_frame_queued_for_many_connections_is_saved_once() {
     world.send_text(ids[0], &event);
     let state = save(&mut world);
     assert!((9_000..20_000).contains(&state.len()), "{} bytes", state.len());
+}
+
+#[test]
+fn a_single_node_keeps_nothing_of_the_nodes_that_a_state_names() {
+    let digits = include_str!("../../../tests/state/5-c77f9c772d447339.hex");
+    let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let state: Vec<u8> = digits.chunks(2).map(byte).collect();
+    let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+    let mut hub = Hub::new(&config(&["1", "2"]), [1; 32], now);
+    hub.restore(state, now, |_| Some(())).unwrap();
+    assert!(hub.pubsub.known_places().is_empty());
+    hub.audit().unwrap();
 }

@@ -58,17 +58,18 @@ impl Server {
                             (LimitKind::AcceptsPerTurn, address.map(|address| address.ip()));
                         self.hub.limit_exceeded_from(limit, per_turn.into(), ip, now);
                     }
-                    self.open_websocket(stream, address, now);
+                    self.open_connection(stream, address, now);
                 }
                 Accepted::Exhausted(error) => {
                     self.hub.counters_mut().process.accept_failures += 1;
-                    let text = format_args!(
-                        "accept failed with {connections} connections open: {error}; new \
-                         connections stay in the backlog until some are closed: raise the \
-                         open-file limit (LimitNOFILE= of systemd, `ulimit -n`) or lower \
-                         limits.connections"
-                    );
-                    listen.exhausted.warn(now.ms, text);
+                    if let Some(retries) = listen.exhausted.admit(now.ms) {
+                        log::error!(
+                            "accept failed with {connections} connections open: {error}; new \
+                             connections stay in the backlog until some are closed: raise the \
+                             open-file limit (LimitNOFILE= of systemd, `ulimit -n`) or lower \
+                             limits.connections ({retries} more failures since the last such line)"
+                        );
+                    }
                 }
                 Accepted::NonePending => return,
             }
@@ -78,7 +79,7 @@ impl Server {
 
     /// Opens a client's connection. Connections to Unix sockets never use TLS, because the client
     /// is on this machine.
-    fn open_websocket(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
+    fn open_connection(&mut self, stream: TcpStream, address: Option<SocketAddr>, now: Now) {
         let tls = self.tls.as_ref().zip(address);
         let tls = tls.map(|(tls, address)| Box::new(tls.session(address)));
         self.open(stream, address, tls, now);

@@ -1,5 +1,6 @@
-//! The only module with unsafe code: inherited descriptors, signals and the allocator, for which no
-//! safe library exists. Each function is short, safe to call, and states why it is sound.
+//! The only module with unsafe code: inherited descriptors, signals and the allocator, for which
+//! neither the standard library nor rustix has safe calls. Each function is short, safe to call, and
+//! states why it is sound.
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 /// The inherited descriptors that this process has not taken yet. Only one such value can be
 /// created in a process.
 ///
-/// The standard library, mio and this module set the close-on-exec flag of every descriptor they
+/// The standard library, mio and `net::sys` set the close-on-exec flag of every descriptor they
 /// open. A descriptor without the flag is therefore inherited and has no owner; taking it sets the
 /// flag. [`set_inheritable`] clears the flag of descriptors that have an owner, and therefore fails
 /// while this value lives.

@@ -1,5 +1,6 @@
 //! Detects that Redis does not deliver the messages of this node: the node does not receive its own
-//! messages, Redis is a replica, or other nodes send no acknowledgements. The state is in `reach`.
+//! messages, or Redis is a replica. Missing acknowledgements are found in `bus/reach`, which reports
+//! them here. The state is in `reach`.
 
 use super::{Purpose, RedisSession};
 use crate::proto::resp::{self, Greeting};
@@ -63,7 +64,7 @@ impl RedisSession {
         let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);
         if self.is_up() && !self.reach.is_cluster && !is_recent {
             self.reach.asked_ms = Some(now_ms);
-            let hello = resp::command(&[&b"HELLO"[..], b"3"]);
+            let hello = resp::command(&[b"HELLO", b"3"]);
             self.send(hello.into(), Purpose::Role, now_ms);
         }
     }

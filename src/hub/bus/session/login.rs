@@ -12,6 +12,3 @@ pub(in crate::hub) fn login(target: &RedisTarget, channel: &str) -> Vec<(&'stati
     commands.push(("REVERB_SCALING_CHANNEL", subscribe));
     commands.into_iter().map(|(setting, command)| (setting, command.into())).collect()
 }
-
-/// The settings that the log names if Redis rejects the credentials.
-pub(in crate::hub) use login::CREDENTIALS;
