@@ -66,7 +66,9 @@ impl Server {
         self.tls.iter_mut().for_each(|tls| tls.check_every(limits.certificate_check_ms, now));
         self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
         self.integrations.set_limits(limits);
-        log::info!("reload: applied the configuration, for {} apps", config.apps.len());
+        let apps = config.apps.len();
+        let plural = if apps == 1 { "" } else { "s" };
+        log::info!("reload: applied the configuration, for {apps} app{plural}");
         self.configuration.current = config;
     }
 
