@@ -102,7 +102,7 @@ fn close_frames_are_counted_by_code_and_requests_by_status() {
     let mut world = World::new();
     let id = world.open();
     world.handle(id, &mut b"GET /nothing HTTP/1.1\r\n\r\nbroken\r\n\r\n".to_vec());
-    // A binary message; a close frame with code 864, which is reserved.
+    // A binary message; a close frame with the invalid code 864.
     for (first, payload) in [(0x82, ""), (0x88, "\u{3}\u{60}")] {
         let id = world.subscriber("c");
         let mut bytes = frame(payload);
