@@ -16,7 +16,7 @@ use std::cell::Cell;
 use reverb::hub::{ConnId, Now};
 use world::{NOW, World, frame, publish_request, request};
 
-/// The system's allocator, which counts what each thread asks of it.
+/// The system's allocator, which counts the allocations of each thread.
 struct Counting;
 
 #[global_allocator]
@@ -26,19 +26,19 @@ thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, bytes: 0, kept: 0 }) };
 }
 
-/// What was asked of the allocator.
+/// Allocations and their bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Counts {
-    /// Allocations, those that grew included.
+    /// Allocations and reallocations.
     calls: i64,
     /// Bytes of all of them.
     bytes: i64,
-    /// Bytes that have not been given back.
+    /// Bytes that have not been freed.
     kept: i64,
 }
 
 fn count(calls: i64, bytes: usize, freed: usize) {
-    // A thread that ends allocates after its counters have gone; nobody asks for those.
+    // A thread that ends allocates after its counters are dropped; no test needs those.
     let _ = COUNTS.try_with(|counts| {
         let Counts { calls: c, bytes: b, kept } = counts.get();
         let (bytes, freed) = (bytes as i64, freed as i64);
@@ -46,7 +46,7 @@ fn count(calls: i64, bytes: usize, freed: usize) {
     });
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size(), 0);
@@ -67,7 +67,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What is allocated meanwhile.
+/// What is allocated during `act`.
 fn counted(act: impl FnOnce()) -> Counts {
     let before = COUNTS.get();
     act();
@@ -87,9 +87,9 @@ fn publish(subscribers: usize, size: usize) -> Counts {
     }
     let publisher = world.open();
     let mut bytes = publish_request("c", size);
-    // The first time pays for the list of those who must be looked at, which stays.
-    assert_eq!(world.hear(publisher, &mut bytes), subscribers + 1);
-    counted(|| _ = world.hear(publisher, &mut bytes))
+    // The first publish allocates the list of dirty connections, which stays.
+    assert_eq!(world.handle(publisher, &mut bytes), subscribers + 1);
+    counted(|| _ = world.handle(publisher, &mut bytes))
 }
 
 #[test]
@@ -114,13 +114,13 @@ fn a_signed_request_allocates_a_few_times() {
     let mut world = World::new();
     let client = world.open();
     let mut bytes = request("GET", "/apps/1/connections", "");
-    world.hear(client, &mut bytes);
-    let cost = counted(|| _ = world.hear(client, &mut bytes));
+    world.handle(client, &mut bytes);
+    let cost = counted(|| _ = world.handle(client, &mut bytes));
     assert!(cost.calls <= 6, "{cost:?}");
     assert_eq!(cost.kept, 0);
 }
 
-/// What one client event costs with so many others in the channel.
+/// What one client event costs with so many other subscribers of the channel.
 fn client_event(others: usize) -> Counts {
     let mut world = World::new();
     let sender = world.subscriber("c");
@@ -130,12 +130,12 @@ fn client_event(others: usize) -> Counts {
     let data = "x".repeat(200);
     let text = format!(r#"{{"event":"client-e","channel":"c","data":{{"text":"{data}"}}}}"#);
     let mut bytes = frame(&text);
-    assert_eq!(world.hear(sender, &mut bytes), others);
-    counted(|| _ = world.hear(sender, &mut bytes))
+    assert_eq!(world.handle(sender, &mut bytes), others);
+    counted(|| _ = world.handle(sender, &mut bytes))
 }
 
 #[test]
-fn a_client_event_allocates_the_same_for_one_other_and_for_a_thousand() {
+fn a_client_event_allocates_the_same_for_one_recipient_and_for_a_thousand() {
     let one = client_event(1);
     assert_eq!(client_event(1_000), one);
     assert!(one.calls <= 3, "{one:?}");
@@ -143,15 +143,15 @@ fn a_client_event_allocates_the_same_for_one_other_and_for_a_thousand() {
 }
 
 #[test]
-fn a_ping_of_either_kind_allocates_little() {
+fn a_ping_message_and_a_ping_frame_allocate_little() {
     let mut world = World::new();
     let client = world.subscriber("c");
     let mut message = frame(r#"{"event":"pusher:ping","data":{}}"#);
     let mut control = vec![0x89, 0x80, 0, 0, 0, 0];
-    world.hear(client, &mut message);
-    let cost = counted(|| _ = world.hear(client, &mut message));
+    world.handle(client, &mut message);
+    let cost = counted(|| _ = world.handle(client, &mut message));
     assert!(cost.calls <= 3, "{cost:?}");
-    let cost = counted(|| _ = world.hear(client, &mut control));
+    let cost = counted(|| _ = world.handle(client, &mut control));
     assert!(cost.calls <= 2, "{cost:?}");
 }
 
@@ -165,11 +165,11 @@ fn an_idle_subscriber_keeps_less_than_half_a_kilobyte() {
     });
     let each = cost.kept / 16_384;
     assert!(each <= 240, "{each} bytes each");
-    // A burst leaves nothing behind in those it reached.
+    // A burst leaves no memory allocated for its recipients.
     let publisher = world.open();
     let body = r#"{"name":"e","channel":"7","data":"x"}"#;
     let mut bytes = request("POST", "/apps/1/events", body);
-    world.hear(publisher, &mut bytes);
+    world.handle(publisher, &mut bytes);
     let burst = counted(|| {
         (0..50).for_each(|_| world.hub.receive(publisher, &mut bytes, NOW));
         world.write();
@@ -178,9 +178,9 @@ fn an_idle_subscriber_keeps_less_than_half_a_kilobyte() {
 }
 
 #[test]
-fn those_who_have_gone_leave_nothing_behind() {
+fn closed_connections_keep_no_memory() {
     let mut world = World::new();
-    // Tables of apps and slots have been used once.
+    // Allocate the tables of apps and slots first.
     let first = world.subscriber("c");
     world.hub.close(first, world.now);
     world.pass(200);
@@ -190,16 +190,16 @@ fn those_who_have_gone_leave_nothing_behind() {
             world.hub.close(id, world.now);
         }
         world.write();
-        // Their deadlines are forgotten when they come round.
+        // Their deadlines are removed when they expire.
         world.pass(200);
     });
     assert_eq!(world.hub.connections(), 0);
-    // The list of those who must be looked at keeps its room: four bytes each.
+    // The list of dirty connections keeps its capacity: four bytes each.
     assert!(cost.kept.abs() <= 5_000 * 4, "{cost:?}");
 }
 
 #[test]
-fn those_who_have_gone_leave_little_behind_beside_one_who_stays() {
+fn closed_connections_keep_little_memory_while_a_subscriber_stays() {
     let mut world = World::new();
     let _stays = world.subscriber("c");
     let cost = counted(|| {
@@ -214,8 +214,8 @@ fn those_who_have_gone_leave_little_behind_beside_one_who_stays() {
 }
 
 #[test]
-fn a_presence_channel_costs_each_who_comes_or_goes_a_bounded_number_of_allocations() {
-    let come_and_go = |others: usize| {
+fn a_join_and_leave_of_a_presence_channel_allocate_a_bounded_number_of_times() {
+    let join_and_leave = |others: usize| {
         let mut world = World::new();
         for user in 0..others {
             world.member(user);
@@ -229,15 +229,15 @@ fn a_presence_channel_costs_each_who_comes_or_goes_a_bounded_number_of_allocatio
             world.write();
         })
     };
-    let (few, many) = (come_and_go(10), come_and_go(300));
-    // The list of members a newcomer is told grows by doubling, and its bytes with its length.
+    let (few, many) = (join_and_leave(10), join_and_leave(300));
+    // The list of members in the response grows by doubling, and its bytes with its length.
     assert!(many.calls <= few.calls + 24, "{few:?} {many:?}");
     assert!(few.calls <= 71, "{few:?}");
     assert_eq!(many.kept, 0, "{many:?}");
 }
 
 #[test]
-fn a_mass_disconnect_costs_as_much_as_its_length() {
+fn a_mass_disconnect_allocates_in_proportion_to_its_size() {
     let leave_together = |members: usize| {
         let mut world = World::new();
         let watcher = world.member(99_999);
@@ -247,7 +247,7 @@ fn a_mass_disconnect_costs_as_much_as_its_length() {
             for &id in &ids {
                 world.hub.close(id, NOW);
             }
-            // It is told of so many when no more have left for a while.
+            // The events about many leaves are sent when no more members have left for a while.
             assert_eq!(world.hub.next_dirty(NOW), None);
             let later = Now { ms: NOW.ms + 50, ..NOW };
             world.hub.tick(later);

@@ -10,9 +10,9 @@ fn event(name: &str, channel: &str, data: &str) -> Value {
     json!({"event": name, "channel": channel, "data": data})
 }
 
-/// Fails unless this publish is refused with this 422 body.
+/// Fails unless this publish is rejected with this 422 body.
 #[track_caller]
-fn refused(server: &Server, path: &str, body: Value, errors: Value) {
+fn rejected(server: &Server, path: &str, body: Value, errors: Value) {
     server.post(path, body).is(422, errors);
 }
 
@@ -52,7 +52,7 @@ fn the_text_of_data_is_relayed_to_the_byte() {
 }
 
 #[test]
-fn an_event_may_go_to_several_channels() {
+fn an_event_may_be_published_to_several_channels() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("a");
@@ -68,7 +68,7 @@ fn an_event_may_go_to_several_channels() {
 }
 
 #[test]
-fn the_connection_named_by_socket_id_is_left_out() {
+fn an_event_is_not_sent_to_the_connection_of_its_socket_id() {
     let server = Server::start();
     let mut sender = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -89,25 +89,25 @@ fn the_connection_named_by_socket_id_is_left_out() {
 }
 
 #[test]
-fn info_tells_of_every_channel_named() {
+fn the_response_has_the_info_of_every_channel_of_the_event() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
     client.join("presence-p", "1");
     let channels = ["c", "presence-p", "nobody"];
-    let ask = |info: &str| {
+    let send = |info: &str| {
         server.post(EVENTS, json!({"name": "e", "channels": channels, "data": "d", "info": info}))
     };
-    ask("user_count,subscription_count").is(
+    send("user_count,subscription_count").is(
         200,
         json!({"channels": {
             "c": {"subscription_count": 1}, "presence-p": {"user_count": 1}, "nobody": {},
         }}),
     );
-    ask("occupied").is(200, json!({"channels": {
+    send("occupied").is(200, json!({"channels": {
         "c": {"occupied": true}, "presence-p": {"occupied": true}, "nobody": {"occupied": false},
     }}));
-    ask("nonsense").is(200, json!({"channels": {"c": {}, "presence-p": {}, "nobody": {}}}));
+    send("nonsense").is(200, json!({"channels": {"c": {}, "presence-p": {}, "nobody": {}}}));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_body_in_another_encoding_is_a_bad_request() {
 }
 
 #[test]
-fn an_event_that_lacks_something_is_told_what_in_reverbs_words() {
+fn an_invalid_event_gets_the_validation_errors_of_laravel_reverb() {
     let server = Server::start();
     let name = "The name field is required.";
     let data = "The data field is required.";
@@ -147,16 +147,16 @@ fn an_event_that_lacks_something_is_told_what_in_reverbs_words() {
     for body in
         [json!({}), json!([]), json!([1]), json!({"name": "", "data": null, "channel": " "})]
     {
-        refused(&server, EVENTS, body, all.clone());
+        rejected(&server, EVENTS, body, all.clone());
     }
     let body = json!({"name": "x", "channel": "c"});
-    refused(&server, EVENTS, body, json!({"data": [data]}));
+    rejected(&server, EVENTS, body, json!({"data": [data]}));
     for nowhere in
         [json!({}), json!({"channel": null}), json!({"channels": []}), json!({"channels": {}})]
     {
         let mut body = json!({"name": "x", "data": "d"});
         body.as_object_mut().unwrap().extend(nowhere.as_object().unwrap().clone());
-        refused(&server, EVENTS, body, json!({"channels": [channels], "channel": [channel]}));
+        rejected(&server, EVENTS, body, json!({"channels": [channels], "channel": [channel]}));
     }
     let wrong = json!({
         "name": 1, "channels": "c", "channel": 2, "data": {"a": 1}, "socket_id": 4, "info": ["x"],
@@ -169,11 +169,11 @@ fn an_event_that_lacks_something_is_told_what_in_reverbs_words() {
         "socket_id": ["The socket id field must be a string."],
         "info": ["The info field must be a string."],
     });
-    refused(&server, EVENTS, wrong, errors);
+    rejected(&server, EVENTS, wrong, errors);
 }
 
 #[test]
-fn an_event_has_limits_and_nothing_of_one_beyond_them_is_sent() {
+fn an_event_over_a_limit_is_rejected_and_not_delivered() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c0");
@@ -196,7 +196,7 @@ fn an_event_has_limits_and_nothing_of_one_beyond_them_is_sent() {
 }
 
 #[test]
-fn a_large_event_passes_by_default() {
+fn a_large_event_is_delivered_by_default() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -206,7 +206,7 @@ fn a_large_event_passes_by_default() {
 }
 
 #[test]
-fn a_batch_is_answered_by_position_where_it_asks() {
+fn a_batch_response_has_the_info_of_each_event_by_position() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -228,7 +228,7 @@ fn a_batch_is_answered_by_position_where_it_asks() {
 }
 
 #[test]
-fn a_batch_with_one_bad_event_sends_none() {
+fn a_batch_with_one_invalid_event_is_rejected_whole() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -239,13 +239,13 @@ fn a_batch_with_one_bad_event_sends_none() {
         "batch.1.channel": ["The batch.1.channel field is required when channels is not present."],
         "batch.1.socket_id": ["The batch.1.socket_id field must be a string."],
     });
-    refused(&server, BATCH, json!({"batch": [good, bad]}), errors);
+    rejected(&server, BATCH, json!({"batch": [good, bad]}), errors);
     let required = json!({"batch": ["The batch field is required."]});
     for body in [json!({}), json!({"batch": []}), json!([good])] {
-        refused(&server, BATCH, body, required.clone());
+        rejected(&server, BATCH, body, required.clone());
     }
     let array = json!({"batch": ["The batch field must be an array."]});
-    refused(&server, BATCH, json!({"batch": "x"}), array);
+    rejected(&server, BATCH, json!({"batch": "x"}), array);
     let eleven = server.post(BATCH, json!({"batch": vec![good.clone(); 11]}));
     assert_eq!(eleven.status, 422);
     assert!(eleven.json()["batch"][0].is_string(), "{}", eleven.text());
@@ -298,7 +298,7 @@ fn the_occupied_channels_are_listed() {
 }
 
 #[test]
-fn one_channel_is_described() {
+fn the_state_of_one_channel_is_returned() {
     let server = Server::start();
     let get = |channel: &str, params: &str| {
         server.get(&format!("/apps/app-id/channels/{channel}"), params)
@@ -339,25 +339,25 @@ fn the_users_of_a_presence_channel_are_listed() {
 }
 
 #[test]
-fn the_404_of_laravel_reverb_can_be_had_for_the_users_of_a_vacant_channel() {
+fn a_setting_restores_the_404_for_the_users_of_a_vacant_channel() {
     let server = Server::with(&[("REVERB_APP_EMPTY_USERS_OK", "false")]);
     let get = |channel: &str| server.get(&format!("/apps/app-id/channels/{channel}/users"), "");
     get("presence-nobody").is(404, json!({}));
 }
 
 #[test]
-fn the_route_comes_before_the_app_and_the_app_before_the_signature() {
+fn the_route_is_checked_before_the_app_and_the_app_before_the_signature() {
     let server = Server::start();
-    let ask = |request: &str| {
+    let send = |request: &str| {
         let (method, path) = request.split_once(' ').unwrap();
         server.request(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"))
     };
-    ask("GET /apps/nope/events").is_error(405);
-    ask("POST /apps/nope/nope").is_error(404);
+    send("GET /apps/nope/events").is_error(405);
+    send("POST /apps/nope/nope").is_error(404);
     for request in
         ["POST /apps/nope/events", "GET /apps/nope/channels", "GET /apps/nope/connections"]
     {
-        assert_eq!(ask(request).is_error(404), "No matching application for ID [nope].");
+        assert_eq!(send(request).is_error(404), "No matching application for ID [nope].");
     }
     for request in [
         "POST /apps/app-id/events",
@@ -368,12 +368,12 @@ fn the_route_comes_before_the_app_and_the_app_before_the_signature() {
         "GET /apps/app-id/channels/c",
         "POST /apps/app-id/users/1/terminate_connections",
     ] {
-        ask(request).is_error(401);
+        send(request).is_error(401);
     }
 }
 
 #[test]
-fn every_route_answers_with_the_prefix_and_without() {
+fn every_route_responds_with_the_prefix_and_without() {
     for setting in ["ws", "/ws", "/ws/"] {
         let server = Server::with(&[("REVERB_SERVER_PATH", setting)]);
         for prefix in ["", "/ws"] {
@@ -393,7 +393,7 @@ fn every_route_answers_with_the_prefix_and_without() {
 }
 
 #[test]
-fn a_prefix_may_be_deep_or_come_from_the_command_line() {
+fn a_prefix_may_have_several_segments_or_be_set_by_a_flag() {
     let server = Server::with(&[("REVERB_SERVER_PATH", "/a/b")]);
     server.request("GET /a/b/up HTTP/1.1\r\nHost: x\r\n\r\n").is(200, json!({"health": "OK"}));
     server.request("GET /a/up HTTP/1.1\r\nHost: x\r\n\r\n").is_error(404);
@@ -402,7 +402,7 @@ fn a_prefix_may_be_deep_or_come_from_the_command_line() {
 }
 
 #[test]
-fn origins_do_not_matter_to_the_api() {
+fn the_api_ignores_the_origin_header() {
     let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "allowed.test")]);
     let target = signed(&APP, "GET", "/apps/app-id/connections", "", b"");
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.test\r\n\r\n");

@@ -6,8 +6,10 @@ use serde_json::json;
 const TWO: App = App { id: "id2", key: "key2", secret: "secret2" };
 
 fn server() -> Server {
-    let settings = json!({"activity_timeout": 77, "max_connections": 2, "accept_client_events_from": "all",
-               "client_events_on_public_channels": true});
+    let settings = json!({
+        "activity_timeout": 77, "max_connections": 2, "accept_client_events_from": "all",
+        "client_events_on_public_channels": true,
+    });
     Setup::bare().apps(&[(&APP, json!({})), (&TWO, settings)]).start()
 }
 
@@ -62,7 +64,7 @@ fn cached_events_are_separate() {
 }
 
 #[test]
-fn client_events_stay_in_their_app() {
+fn client_events_are_delivered_within_their_app_only() {
     let server = server();
     let mut one = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -120,8 +122,8 @@ fn each_app_has_its_own_settings_and_counts() {
 #[test]
 fn an_unknown_app_is_named_in_the_error() {
     let server = server();
-    let nobody = App { id: "x", key: "x", secret: "x" };
-    let response = server.get_as(&nobody, "/apps/x/channels", "");
+    let unknown = App { id: "x", key: "x", secret: "x" };
+    let response = server.get_as(&unknown, "/apps/x/channels", "");
     assert_eq!(response.is_error(404), "No matching application for ID [x].");
     let mut client = Client::open(&server, "/app/id2", "");
     client.error(4001, "Application does not exist");

@@ -4,12 +4,12 @@
 use crate::support::{APP, Client, Got, Http, Server, Setup, frame, signed};
 use serde_json::{Value, json};
 
-/// Starts a server with this bound, has a client hit it three times, and fails unless the log has
-/// one line for it, with the setting and its value.
+/// Starts a server with this limit, makes a client exceed it three times, and fails unless the log
+/// has one line for it, with the setting and its value.
 #[track_caller]
-fn is_told_once(variable: &str, value: u32, setting: &str, hit: impl Fn(&Server)) {
+fn is_logged_once(variable: &str, value: u32, setting: &str, exceed: impl Fn(&Server)) {
     let server = Setup::new().env(variable, value).start();
-    (0..3).for_each(|_| hit(&server));
+    (0..3).for_each(|_| exceed(&server));
     let named = format!("({setting} is {value})");
     server.logs(&named);
     server.is_up();
@@ -20,14 +20,14 @@ fn is_told_once(variable: &str, value: u32, setting: &str, hit: impl Fn(&Server)
 
 /// The same for a limit, by its name.
 #[track_caller]
-fn limit_is_told_once(name: &str, value: u32, hit: impl Fn(&Server)) {
+fn limit_is_logged_once(name: &str, value: u32, exceed: impl Fn(&Server)) {
     let variable = format!("REVERB_LIMIT_{}", name.to_uppercase());
-    is_told_once(&variable, value, &format!("limits.{name}"), hit);
+    is_logged_once(&variable, value, &format!("limits.{name}"), exceed);
 }
 
-/// A request that is answered with this status and a sentence that names the setting.
+/// Fails unless the request gets this status and an error that names the setting.
 #[track_caller]
-fn refused(server: &Server, request: &str, status: u16, setting: &str) {
+fn rejected(server: &Server, request: &str, status: u16, setting: &str) {
     let mut http = Http::connect(server);
     http.send(request);
     let response = http.response();
@@ -35,55 +35,55 @@ fn refused(server: &Server, request: &str, status: u16, setting: &str) {
     assert!(text.contains(setting), "{text}");
 }
 
-/// A publish that is answered with 422 and names the setting.
+/// Fails unless the publish gets 422 and an error that names the setting.
 #[track_caller]
-fn publish_refused(server: &Server, path: &str, body: Value, setting: &str) {
+fn publish_rejected(server: &Server, path: &str, body: Value, setting: &str) {
     let response = server.post(path, body);
     assert_eq!(response.status, 422);
     assert!(response.text().contains(setting), "{}", response.text());
 }
 
-/// Takes `pusher:error` and `pusher:subscription_error`, the latter with the setting.
+/// Receives `pusher:error` and `pusher:subscription_error`, the latter with the setting.
 #[track_caller]
-fn subscription_refused(client: &mut Client, setting: &str) {
+fn subscription_rejected(client: &mut Client, setting: &str) {
     assert_eq!(client.event()["event"], "pusher:error");
     let event = client.event();
     assert_eq!(event["event"], "pusher:subscription_error");
     assert!(event["data"].to_string().contains(setting), "{event}");
 }
 
-/// Takes a close frame with code 1009 and a reason that names the setting.
+/// Receives a close frame with code 1009 and a reason that names the setting.
 #[track_caller]
 fn too_big(client: &mut Client, setting: &str) {
     match client.receive() {
         Got::Close(Some(1009), reason) => assert!(reason.contains(setting), "{reason}"),
-        other => panic!("{other:?} came"),
+        other => panic!("received {other:?}"),
     }
 }
 
 #[test]
-fn bounds_of_a_request() {
-    limit_is_told_once("request_head_bytes", 2_000, |server| {
+fn a_request_over_a_limit_is_rejected_and_logged_once() {
+    limit_is_logged_once("request_head_bytes", 2_000, |server| {
         let request = format!("GET /up HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(2_000));
-        refused(server, &request, 431, "limits.request_head_bytes");
+        rejected(server, &request, 431, "limits.request_head_bytes");
     });
-    limit_is_told_once("request_headers", 3, |server| {
+    limit_is_logged_once("request_headers", 3, |server| {
         server.request("GET /up HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n").is(200, up());
         let request = "GET /up HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n";
-        refused(server, request, 431, "limits.request_headers");
+        rejected(server, request, 431, "limits.request_headers");
     });
-    limit_is_told_once("request_headers", 256, |server| {
+    limit_is_logged_once("request_headers", 256, |server| {
         let headers = |count: usize| "A: b\r\n".repeat(count);
         server.request(&format!("GET /up HTTP/1.1\r\n{}\r\n", headers(256))).is(200, up());
         let request = format!("GET /up HTTP/1.1\r\n{}\r\n", headers(257));
-        refused(server, &request, 431, "limits.request_headers");
+        rejected(server, &request, 431, "limits.request_headers");
     });
-    is_told_once("REVERB_MAX_REQUEST_SIZE", 1_500, "max_request_size", |server| {
+    is_logged_once("REVERB_MAX_REQUEST_SIZE", 1_500, "max_request_size", |server| {
         let body = json!({"name": "e", "channel": "c", "data": "d".repeat(2_000)});
         let response = server.post("/apps/app-id/events", body);
         assert!(response.is_error(413).contains("max_request_size"));
     });
-    limit_is_told_once("request_timeout_ms", 100, |server| {
+    limit_is_logged_once("request_timeout_ms", 100, |server| {
         let mut http = Http::connect(server);
         http.send("GET /up HT");
         assert!(http.response().is_error(408).contains("limits.request_timeout_ms"));
@@ -95,7 +95,7 @@ fn up() -> Value {
 }
 
 #[test]
-fn connections_that_never_speak_are_closed_and_that_is_told() {
+fn connections_without_a_request_are_closed_and_logged_once() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 100).start();
     let mut silent: Vec<Http> = (0..50).map(|_| Http::connect(&server)).collect();
     silent.iter_mut().for_each(|http| http.ended());
@@ -104,18 +104,18 @@ fn connections_that_never_speak_are_closed_and_that_is_told() {
 }
 
 #[test]
-fn bounds_of_a_message() {
-    is_told_once("REVERB_APP_MAX_MESSAGE_SIZE", 100, "max_message_size", |server| {
+fn a_message_over_a_limit_is_rejected_and_logged_once() {
+    is_logged_once("REVERB_APP_MAX_MESSAGE_SIZE", 100, "max_message_size", |server| {
         let mut client = Client::connect(server);
         client.text(&"a".repeat(101));
         too_big(&mut client, "100 bytes (max_message_size)");
     });
-    limit_is_told_once("message_bytes", 1_024, |server| {
+    limit_is_logged_once("message_bytes", 1_024, |server| {
         let mut client = Client::connect(server);
         client.text(&"a".repeat(1_025));
         too_big(&mut client, "1024 bytes (limits.message_bytes)");
     });
-    limit_is_told_once("message_fragments", 3, |server| {
+    limit_is_logged_once("message_fragments", 3, |server| {
         let mut client = Client::connect(server);
         client.frame(0x01, b"{");
         (0..3).for_each(|_| client.frame(0x00, b" "));
@@ -124,62 +124,62 @@ fn bounds_of_a_message() {
 }
 
 #[test]
-fn bounds_of_a_subscription() {
-    limit_is_told_once("channels_per_connection", 2, |server| {
+fn a_subscription_over_a_limit_is_rejected_and_logged_once() {
+    limit_is_logged_once("channels_per_connection", 2, |server| {
         let mut client = Client::connect(server);
         client.subscribe("a");
         client.subscribe("b");
         client.send(json!({"event": "pusher:subscribe", "data": {"channel": "c"}}));
-        subscription_refused(&mut client, "limits.channels_per_connection");
+        subscription_rejected(&mut client, "limits.channels_per_connection");
         client.unsubscribe("a");
         client.subscribe("c");
     });
-    limit_is_told_once("channel_name_length", 5, |server| {
+    limit_is_logged_once("channel_name_length", 5, |server| {
         let mut client = Client::connect(server);
         client.send(json!({"event": "pusher:subscribe", "data": {"channel": "éééééé"}}));
-        subscription_refused(&mut client, "limits.channel_name_length");
+        subscription_rejected(&mut client, "limits.channel_name_length");
         client.subscribe("ééééé");
     });
-    limit_is_told_once("presence_members", 1, |server| {
+    limit_is_logged_once("presence_members", 1, |server| {
         let (mut one, mut two) = (Client::connect(server), Client::connect(server));
         one.join("presence-a", "1");
         two.ask_to_join("presence-a", r#"{"user_id":"2"}"#);
-        subscription_refused(&mut two, "limits.presence_members");
+        subscription_rejected(&mut two, "limits.presence_members");
         one.unsubscribe("presence-a");
         one.nothing();
     });
-    limit_is_told_once("presence_bytes", 1_024, |server| {
+    limit_is_logged_once("presence_bytes", 1_024, |server| {
         let (mut one, mut two) = (Client::connect(server), Client::connect(server));
         one.join("presence-a", &"1".repeat(400));
         two.ask_to_join("presence-a", &json!({"user_id": "2".repeat(700)}).to_string());
-        subscription_refused(&mut two, "limits.presence_bytes");
+        subscription_rejected(&mut two, "limits.presence_bytes");
         one.unsubscribe("presence-a");
         one.nothing();
     });
-    limit_is_told_once("presence_data_bytes", 64, |server| {
+    limit_is_logged_once("presence_data_bytes", 64, |server| {
         let mut client = Client::connect(server);
         client.ask_to_join("presence-a", &json!({"user_id": "1".repeat(64)}).to_string());
-        subscription_refused(&mut client, "limits.presence_data_bytes");
+        subscription_rejected(&mut client, "limits.presence_data_bytes");
     });
 }
 
 #[test]
-fn bounds_of_a_publish() {
+fn a_publish_over_a_limit_is_rejected_and_logged_once() {
     const EVENTS: &str = "/apps/app-id/events";
-    limit_is_told_once("event_name_length", 5, |server| {
+    limit_is_logged_once("event_name_length", 5, |server| {
         let body = json!({"name": "abcdef", "channel": "c", "data": "d"});
-        publish_refused(server, EVENTS, body, "limits.event_name_length");
+        publish_rejected(server, EVENTS, body, "limits.event_name_length");
     });
-    limit_is_told_once("channels_per_event", 2, |server| {
+    limit_is_logged_once("channels_per_event", 2, |server| {
         let body = json!({"name": "e", "channels": ["a", "b", "c"], "data": "d"});
-        publish_refused(server, EVENTS, body, "limits.channels_per_event");
+        publish_rejected(server, EVENTS, body, "limits.channels_per_event");
     });
-    limit_is_told_once("events_per_batch", 1, |server| {
+    limit_is_logged_once("events_per_batch", 1, |server| {
         let event = json!({"name": "e", "channel": "c", "data": "d"});
         let body = json!({"batch": [event, event]});
-        publish_refused(server, "/apps/app-id/batch_events", body, "limits.events_per_batch");
+        publish_rejected(server, "/apps/app-id/batch_events", body, "limits.events_per_batch");
     });
-    limit_is_told_once("api_requests", 1, |server| {
+    limit_is_logged_once("api_requests", 1, |server| {
         let half = format!(
             "POST {} HTTP/1.1\r\nContent-Length: 2\r\n\r\n{{",
             signed(&APP, "POST", EVENTS, "", b"{}")
@@ -187,21 +187,21 @@ fn bounds_of_a_publish() {
         let mut first = Http::connect(server);
         first.send(half.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"));
         assert_eq!(first.response().status, 100);
-        refused(server, &half, 503, "limits.api_requests");
+        rejected(server, &half, 503, "limits.api_requests");
         first.send("}");
         assert_eq!(first.response().status, 422);
-        // Whoever has gone or was answered is not on its way any more.
-        let mut gone = Http::connect(server);
-        gone.send(half.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"));
-        assert_eq!(gone.response().status, 100);
-        gone.finish();
-        gone.ended();
+        // A request that was answered, or whose client disconnected, no longer counts.
+        let mut closed = Http::connect(server);
+        closed.send(half.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"));
+        assert_eq!(closed.response().status, 100);
+        closed.finish();
+        closed.ended();
     });
 }
 
 #[test]
-fn bounds_of_connections() {
-    limit_is_told_once("connections", 2, |server| {
+fn connections_over_a_limit_are_logged_once() {
+    limit_is_logged_once("connections", 2, |server| {
         let mut inside = [Client::connect(server), Client::connect(server)];
         let mut client = Client::open(server, "/app/app-key", "");
         client.error(4100, "Server is over capacity");
@@ -209,18 +209,18 @@ fn bounds_of_connections() {
         inside.iter_mut().for_each(Client::nothing);
         let [one, two] = inside;
         for client in [one, two] {
-            leave(client);
+            close(client);
         }
     });
-    is_told_once("REVERB_APP_MAX_CONNECTIONS", 1, "max_connections", |server| {
+    is_logged_once("REVERB_APP_MAX_CONNECTIONS", 1, "max_connections", |server| {
         let inside = Client::connect(server);
         let mut client = Client::open(server, "/app/app-key", "");
         client.error(4004, "Application is over connection quota");
         client.closed(4004);
-        leave(inside);
+        close(inside);
     });
-    limit_is_told_once("accepts_per_turn", 1, |server| {
-        // A process that is held sees all of them in one turn.
+    limit_is_logged_once("accepts_per_turn", 1, |server| {
+        // A suspended process accepts all of them in one turn.
         server.signal("STOP");
         let mut several: Vec<Http> = (0..5).map(|_| Http::connect(server)).collect();
         several.iter_mut().for_each(|http| http.send("GET /up HTTP/1.1\r\n\r\n"));
@@ -229,16 +229,16 @@ fn bounds_of_connections() {
     });
 }
 
-/// Closes in order, so that the server has forgotten the client when this returns.
+/// Does the close handshake, so that the server has removed the client when this returns.
 #[track_caller]
-fn leave(mut client: Client) {
+fn close(mut client: Client) {
     client.frame(0x88, &1000_u16.to_be_bytes());
     assert!(matches!(client.receive(), Got::Close(Some(1000), _)));
     client.ended();
 }
 
 #[test]
-fn a_client_over_its_rate_is_told_in_the_log_as_well() {
+fn a_client_over_its_rate_limit_is_logged_once() {
     let limits =
         [("REVERB_APP_RATE_LIMITING_ENABLED", "true"), ("REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS", "1")];
     let server = Server::with(&limits);
@@ -253,8 +253,8 @@ fn a_client_over_its_rate_is_told_in_the_log_as_well() {
 }
 
 #[test]
-fn whoever_does_not_read_the_answers_is_not_read_and_loses_nothing() {
-    limit_is_told_once("pipelined_requests", 5, |server| {
+fn the_server_pauses_a_client_that_reads_no_responses_and_loses_nothing() {
+    limit_is_logged_once("pipelined_requests", 5, |server| {
         let mut bystander = Client::connect(server);
         bystander.subscribe("c");
         let mut client = Client::connect(server);
@@ -262,7 +262,7 @@ fn whoever_does_not_read_the_answers_is_not_read_and_loses_nothing() {
         let payload = [b'x'; 125];
         let pings = frame(0x89, &payload).repeat(4_000);
         let (mut sent, mut rounds) = (0, 0);
-        // Full is what takes nothing although the server had every chance to read.
+        // The socket is full once it accepts no bytes although the server had time to read.
         loop {
             let taken = client.send_some(&pings[sent % 131..]);
             sent += taken;
@@ -279,11 +279,11 @@ fn whoever_does_not_read_the_answers_is_not_read_and_loses_nothing() {
             match client.receive() {
                 Got::Pong(echo) if echo == payload => pongs += 1,
                 Got::Text(text) if text.contains(r#""event":"e""#) => events += 1,
-                other => panic!("{other:?} came"),
+                other => panic!("received {other:?}"),
             }
         }
         assert_eq!(events, 1);
-        // The ping that was cut off is answered as well, and nothing else has come.
+        // The ping that was cut off gets its pong as well, and no other frame arrives.
         client.raw(&pings[sent % 131..131]);
         assert_eq!(client.receive(), Got::Pong(payload.to_vec()));
         client.nothing();

@@ -11,7 +11,7 @@ fn event(channel: &str, name: &str, data: &str) -> Value {
     json!({"event": name, "channel": channel, "data": data})
 }
 
-/// The kept event of a channel, as the API tells it.
+/// The kept event of a channel, as the API returns it.
 #[track_caller]
 fn kept(server: &Server, channel: &str) -> Value {
     let answer = server.get(&format!("/apps/app-id/channels/{channel}"), "info=cache").json();
@@ -19,7 +19,7 @@ fn kept(server: &Server, channel: &str) -> Value {
 }
 
 #[test]
-fn a_newcomer_gets_the_last_event_after_the_answer_or_is_told_there_is_none() {
+fn a_new_subscriber_receives_the_last_event_or_a_cache_miss() {
     let server = Server::start();
     let mut first = Client::connect(&server);
     first.subscribe("cache-c");
@@ -36,7 +36,7 @@ fn a_newcomer_gets_the_last_event_after_the_answer_or_is_told_there_is_none() {
 }
 
 #[test]
-fn every_cache_prefix_keeps_and_no_other() {
+fn only_channels_with_a_cache_prefix_keep_an_event() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in ["cache-a", "private-cache-a", "private-encrypted-cache-a", "presence-cache-a"] {
@@ -77,7 +77,7 @@ fn the_cache_needs_no_subscriber_and_outlives_the_last_one() {
 }
 
 #[test]
-fn subscribing_again_brings_the_kept_event_again() {
+fn a_repeated_subscription_receives_the_kept_event_again() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("cache-c");
@@ -91,7 +91,7 @@ fn subscribing_again_brings_the_kept_event_again() {
 }
 
 #[test]
-fn an_event_that_leaves_somebody_out_and_one_of_a_batch_are_kept_too() {
+fn events_with_a_socket_id_and_events_of_a_batch_are_kept() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("cache-c");
@@ -129,7 +129,7 @@ fn only_published_events_are_kept() {
 }
 
 #[test]
-fn the_api_shows_the_kept_event_and_how_long_it_will_be() {
+fn the_api_returns_the_kept_event_and_its_ttl() {
     let server = Server::start();
     assert_eq!(kept(&server, "cache-c"), Value::Null);
     server.publish("cache-c", "e", "{\"é\":\"/\"}");
@@ -143,7 +143,7 @@ fn the_api_shows_the_kept_event_and_how_long_it_will_be() {
 }
 
 #[test]
-fn the_kept_event_is_forgotten_after_its_time() {
+fn a_kept_event_expires_after_the_cache_ttl() {
     let server = Setup::new().env("REVERB_LIMIT_CACHE_TTL_S", 1).start();
     server.publish("cache-c", "e", "d");
     let mut client = Client::connect(&server);
@@ -151,14 +151,14 @@ fn the_kept_event_is_forgotten_after_its_time() {
     client.expect(event("cache-c", "e", "d"));
     let started = std::time::Instant::now();
     while kept(&server, "cache-c") != Value::Null {
-        assert!(started.elapsed() < crate::support::DEADLINE, "it is kept for ever");
+        assert!(started.elapsed() < crate::support::DEADLINE, "the event never expires");
     }
     client.subscribe("cache-c");
     client.expect(miss("cache-c"));
 }
 
 #[test]
-fn the_caches_of_an_app_have_a_size_and_the_oldest_goes_first() {
+fn an_app_over_its_cache_size_drops_the_oldest_event() {
     let server = Setup::new().env("REVERB_LIMIT_CACHE_BYTES", 3_000).start();
     let data = "d".repeat(1_000);
     for channel in ["cache-1", "cache-2", "cache-3", "cache-4"] {
@@ -169,7 +169,7 @@ fn the_caches_of_an_app_have_a_size_and_the_oldest_goes_first() {
 }
 
 #[test]
-fn a_kept_event_is_shown_to_those_who_may_subscribe_only() {
+fn a_rejected_subscriber_does_not_receive_the_kept_event() {
     let server = Server::start();
     server.publish("private-cache-c", "e", "secret");
     let mut client = Client::connect(&server);

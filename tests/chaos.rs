@@ -27,21 +27,21 @@ use world::{LEASE_MS, World};
 const STORM_MAX: Duration = Duration::from_secs(40);
 
 #[test]
-fn nothing_is_lost_doubled_or_out_of_order_and_there_are_no_ghosts() {
+fn clients_receive_every_event_once_in_order_and_know_the_members() {
     let seed = variable("CHAOS_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(variable("CHAOS_S").unwrap_or(45));
     let mut world = World::new(seed);
     (0..3).for_each(|_| world.start_node());
-    world.peace();
+    world.recover();
     let mut storms = 0;
     while Instant::now() < end {
         world.storm();
-        world.peace();
+        world.recover();
         storms += 1;
     }
     let listeners = world.nodes.iter().flat_map(|node| &node.listeners);
     let deliveries = world.deliveries + listeners.map(|listener| listener.count()).sum::<usize>();
-    println!("seed {seed}: {storms} storms, {deliveries} deliveries, all as promised");
+    println!("seed {seed}: {storms} storms, {deliveries} deliveries, no violations");
     assert!(storms > 0 && deliveries > 1_000);
 }
 
@@ -83,8 +83,8 @@ impl World {
             14..=15 => self.fail_over(),
             16 if self.running() > 2 => self.stop(at, true),
             17 if self.running() > 2 => {
-                let asks = self.below(2) == 0;
-                self.end_node(at, asks);
+                let is_graceful = self.below(2) == 0;
+                self.end_node(at, is_graceful);
             }
             18 if self.nodes.len() < 4 => self.start_node(),
             _ if self.nodes[at].listeners.len() < 4 => self.connect(at),
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Ends all faults; the cluster must then recover in time.
-    fn peace(&mut self) {
+    fn recover(&mut self) {
         let redis = &self.redis[self.master];
         redis.go_on();
         if !redis.is_running() {
@@ -153,8 +153,12 @@ impl World {
         (0..self.nodes.len()).for_each(|at| self.mend(at));
         let clients = self.clients();
         for at in 0..self.nodes.len() {
-            let is_so = self.until(DEADLINE, |world| world.knows(at, clients));
-            assert!(is_so, "node {} never knows all {clients} connections", self.nodes[at].name);
+            let is_complete = self.until(DEADLINE, |world| world.knows(at, clients));
+            assert!(
+                is_complete,
+                "node {} never knows all {clients} connections",
+                self.nodes[at].name
+            );
         }
         self.traffic(1);
         let alive: Vec<usize> = self.nodes.iter().map(|node| node.name).collect();
@@ -171,7 +175,7 @@ impl World {
             faults.extend(listener.faults(&self.published, &alive));
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
-        self.look_for_ghosts();
+        self.check_members();
         for node in &mut self.nodes {
             node.met.clone_from(&alive);
             for listener in &mut node.listeners {
@@ -183,17 +187,17 @@ impl World {
     }
 
     /// Fails unless all nodes and clients know the connected members, and no others.
-    fn look_for_ghosts(&self) {
+    fn check_members(&self) {
         let listeners = self.nodes.iter().flat_map(|node| &node.listeners);
-        let there: BTreeSet<String> = listeners.map(|listener| listener.user.clone()).collect();
+        let connected: BTreeSet<String> = listeners.map(|listener| listener.user.clone()).collect();
         for node in &self.nodes {
-            let what = format!("node {} knows {there:?}", node.name);
+            let what = format!("node {} knows {connected:?}", node.name);
             until(&what, || {
-                users(&node.server, ROOM).into_iter().collect::<BTreeSet<_>>() == there
+                users(&node.server, ROOM).into_iter().collect::<BTreeSet<_>>() == connected
             });
             for listener in &node.listeners {
-                let what = format!("{} knows {there:?}", listener.user);
-                until(&what, || listener.members() == there);
+                let what = format!("{} knows {connected:?}", listener.user);
+                until(&what, || listener.members() == connected);
             }
         }
     }

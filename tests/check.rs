@@ -12,11 +12,11 @@ use crate::support::{APP, Server, Setup};
 #[cfg(all(feature = "redis", feature = "tls"))]
 use crate::tls::certificates::Folder;
 
-/// The folder of a Laravel app, gone with the test.
+/// The folder of a Laravel app, removed after the test.
 struct LaravelApp(PathBuf);
 
 impl LaravelApp {
-    /// One whose `.env` is that of `reverb install` for this port, and these further lines.
+    /// A folder whose `.env` is that of `reverb install` for this port, with these further lines.
     fn new(port: u16, further: &str) -> LaravelApp {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl LaravelApp {
         LaravelApp(folder)
     }
 
-    /// What is said, and the exit code.
+    /// The output and the exit code.
     fn check(&self) -> (String, i32) {
         let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
             .arg("check")
@@ -54,7 +54,7 @@ impl LaravelApp {
         (out, output.status.code().unwrap())
     }
 
-    /// Fails unless all is in order.
+    /// Fails unless `reverb check` finds no problem.
     #[track_caller]
     fn is_fine(&self) -> String {
         let (out, code) = self.check();
@@ -63,7 +63,7 @@ impl LaravelApp {
         out
     }
 
-    /// Fails unless one thing is not in order, and all of this is said of it.
+    /// Fails unless `reverb check` reports a problem in a line with all these parts.
     #[track_caller]
     fn is_wrong(&self, parts: &[&str]) {
         let (out, code) = self.check();
@@ -84,7 +84,7 @@ impl Drop for LaravelApp {
 }
 
 #[test]
-fn an_app_and_its_server_that_are_in_order_are_called_so() {
+fn check_reports_no_problem_for_a_working_app_and_server() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "");
     let out = app.is_fine();
@@ -98,11 +98,11 @@ fn an_app_and_its_server_that_are_in_order_are_called_so() {
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
-    assert!(server.stderr().is_empty(), "nobody is disturbed: {}", server.stderr());
+    assert!(server.stderr().is_empty(), "the server logged: {}", server.stderr());
 }
 
 #[test]
-fn a_server_that_is_not_started_yet_is_told_and_the_rest_is_looked_at() {
+fn a_server_that_does_not_run_is_reported_and_the_other_checks_run() {
     let app = LaravelApp::new(1, "VITE_REVERB_APP_KEY=other");
     app.is_wrong(&["no server listens at 127.0.0.1:1", "`reverb start`"]);
     app.is_wrong(&["VITE_REVERB_APP_KEY differs from REVERB_APP_KEY"]);
@@ -110,7 +110,7 @@ fn a_server_that_is_not_started_yet_is_told_and_the_rest_is_looked_at() {
 }
 
 #[test]
-fn each_variable_that_is_wrong_is_named() {
+fn each_wrong_variable_is_named() {
     let server = Server::start();
     let port = server.address().port();
     for (line, parts) in [
@@ -143,14 +143,14 @@ fn each_variable_that_is_wrong_is_named() {
 }
 
 #[test]
-fn an_answer_that_is_a_sentence_goes_on_in_the_same_sentence() {
+fn the_advice_continues_the_sentence_of_the_response() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "REVERB_APP_ID=other");
     app.is_wrong(&["No matching application for ID [other]; if the server runs with an older"]);
 }
 
 #[test]
-fn a_page_whose_origin_is_not_allowed_is_told() {
+fn an_origin_that_is_not_allowed_is_reported() {
     let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "shop.example")]);
     let port = server.address().port();
     LaravelApp::new(port, "").is_wrong(&["browsers connect to", "4009"]);
@@ -158,7 +158,7 @@ fn a_page_whose_origin_is_not_allowed_is_told() {
 }
 
 #[test]
-fn an_app_that_is_in_two_places_is_compared() {
+fn the_app_in_the_environment_is_compared_with_the_file() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "");
     let json = |secret: &str| {
@@ -175,26 +175,26 @@ fn an_app_that_is_in_two_places_is_compared() {
 }
 
 #[test]
-fn what_cannot_be_read_ends_as_everywhere() {
+fn an_invalid_configuration_exits_with_status_2() {
     let (out, code) = LaravelApp::new(1, "REVERB_APP_PING_INTERVAL=x").check();
     assert_eq!(code, 2, "{out}");
     assert!(out.starts_with("reverb: .env:") && out.contains("REVERB_APP_PING_INTERVAL"), "{out}");
 }
 
 #[test]
-fn whoever_else_has_the_port_is_named() {
+fn another_process_on_the_port_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // It says nothing, as a server of another protocol might, and goes.
+    // It closes each connection without a response, as a server of another protocol might.
     std::thread::spawn(move || listener.incoming().for_each(drop));
     LaravelApp::new(port, "").is_wrong(&[" listens at 127.0.0.1:", &process::id().to_string()]);
 }
 
 #[test]
-fn an_address_of_ipv6_is_one_like_others() {
+fn a_server_on_an_ipv6_address_is_checked() {
     let server = Setup::new().host("127.0.0.1,::1").start();
-    let (_, behind) = server.announced().split_once("[::1]:").unwrap();
-    let port = behind.split_once(' ').unwrap().0.parse().unwrap();
+    let (_, after) = server.announced().split_once("[::1]:").unwrap();
+    let port = after.split_once(' ').unwrap().0.parse().unwrap();
     let app = LaravelApp::new(port, "REVERB_SERVER_HOST=::1\nREVERB_HOST=::1");
     let out = app.is_fine();
     assert!(out.contains(&format!("ok     http://[::1]:{port} answers")), "{out}");
@@ -202,7 +202,7 @@ fn an_address_of_ipv6_is_one_like_others() {
 }
 
 #[test]
-fn a_socket_file_is_asked_as_well() {
+fn a_unix_socket_is_checked() {
     let file = env::temp_dir().join(format!("reverb-check-{}.sock", process::id()));
     let hosts = format!("127.0.0.1,{}", file.display());
     let server = Setup::new().host(Box::leak(hosts.clone().into_boxed_str())).start();
@@ -216,13 +216,14 @@ fn a_too_low_limit_for_messages_between_nodes_is_reported() {
     let lines = "REVERB_SCALING_ENABLED=true\nREVERB_MAX_REQUEST_SIZE=40000000";
     let (out, code) = LaravelApp::new(1, lines).check();
     assert_eq!(code, 2, "{out}");
-    let told = "redis_reply_bytes: is 33554432, but max_request_size allows messages of 40081920";
-    assert!(out.contains(told), "{out}");
+    let expected =
+        "redis_reply_bytes: is 33554432, but max_request_size allows messages of 40081920";
+    assert!(out.contains(expected), "{out}");
 }
 
 #[cfg(feature = "redis")]
 #[test]
-fn redis_is_tried_with_its_credentials() {
+fn check_connects_to_redis_with_the_configured_credentials() {
     let redis = Redis::with_password("hush");
     let server = Server::start();
     let lines = |password: &str| {
@@ -247,7 +248,7 @@ fn redis_is_tried_with_its_credentials() {
 
 #[cfg(all(feature = "redis", feature = "tls"))]
 #[test]
-fn a_server_with_tls_is_tried_with_the_trust_of_a_browser() {
+fn check_verifies_the_certificate_as_a_browser_does() {
     let folder = Folder::new();
     let config = |certificate: &str| {
         let (file, key) = (folder.path(certificate), folder.path("server.key"));

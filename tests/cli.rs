@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// An empty directory for one test, gone with it.
+/// An empty directory for one test, removed after it.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -49,10 +49,10 @@ impl Run {
         }
     }
 
-    /// It ended with status 2 and this text, which is one line, on standard error.
-    fn was_refused(&self, told: &str) {
+    /// Fails unless the run ended with status 2 and one line with this text on standard error.
+    fn was_rejected(&self, expected: &str) {
         assert_eq!(self.status, Some(2), "{}{}", self.out, self.err);
-        assert!(self.err.contains(told), "{}\nhas no\n{told}", self.err);
+        assert!(self.err.contains(expected), "{}\nhas no\n{expected}", self.err);
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
         assert_eq!(self.out, "");
     }
@@ -61,7 +61,7 @@ impl Run {
 const CREDENTIALS: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s3cr3t\n";
 
 #[test]
-fn help_and_version_go_to_standard_output() {
+fn help_and_version_are_written_to_standard_output() {
     let dir = Dir::new(&[]);
     for args in [&["--help"][..], &["-h"], &["help"]] {
         let run = dir.run(args, &[]);
@@ -81,7 +81,7 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn without_a_command_the_help_goes_to_standard_error() {
+fn without_a_command_the_help_is_written_to_standard_error() {
     let run = Dir::new(&[]).run(&[], &[]);
     assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
     assert!(run.err.contains("a command is missing"), "{}", run.err);
@@ -89,54 +89,54 @@ fn without_a_command_the_help_goes_to_standard_error() {
 }
 
 #[test]
-fn a_mistyped_command_or_flag_is_told_with_the_one_that_was_meant() {
+fn a_mistyped_command_or_flag_gets_a_suggestion() {
     let dir = Dir::new(&[]);
-    dir.run(&["strat"], &[]).was_refused("unknown command strat; did you mean start?");
+    dir.run(&["strat"], &[]).was_rejected("unknown command strat; did you mean start?");
     let run = dir.run(&["start", "--prot", "9000"], &[]);
-    run.was_refused("unknown flag --prot; did you mean --port?");
+    run.was_rejected("unknown flag --prot; did you mean --port?");
     let run = dir.run(&["start", "--port", "ninety"], &[]);
-    run.was_refused("--port \"ninety\" is not a port (0 to 65535)");
+    run.was_rejected("--port \"ninety\" is not a port (0 to 65535)");
 }
 
 #[test]
-fn a_wrong_variable_stops_the_start_with_its_file_and_line() {
+fn an_invalid_variable_is_reported_with_its_file_and_line() {
     let env = format!("{CREDENTIALS}REVERB_APP_PING_INTERVAL=abc\n");
     let run = Dir::new(&[(".env", env.as_str())]).run(&["start"], &[]);
-    run.was_refused(".env:4: REVERB_APP_PING_INTERVAL: \"abc\" is not a whole number");
+    run.was_rejected(".env:4: REVERB_APP_PING_INTERVAL: \"abc\" is not a whole number");
     assert!(!run.err.contains("s3cr3t"), "{}", run.err);
 }
 
 #[test]
-fn a_wrong_value_in_the_environment_is_told_as_such() {
+fn an_invalid_value_in_the_environment_is_reported() {
     let run = Dir::new(&[]).run(&["start"], &[("REVERB_SERVER_PORT", "99999")]);
-    run.was_refused("environment: REVERB_SERVER_PORT: 99999 is not between 0 and 65535");
+    run.was_rejected("environment: REVERB_SERVER_PORT: 99999 is not between 0 and 65535");
 }
 
 #[test]
 fn a_missing_credential_is_named() {
     let run = Dir::new(&[(".env", "REVERB_APP_ID=1\nREVERB_APP_KEY=k\n")]).run(&["start"], &[]);
-    run.was_refused(".env:1: REVERB_APP_SECRET: is missing, although REVERB_APP_ID is set");
+    run.was_rejected(".env:1: REVERB_APP_SECRET: is missing, although REVERB_APP_ID is set");
 }
 
 #[test]
-fn a_wrong_key_in_the_file_is_told_with_its_path() {
+fn an_unknown_key_in_the_file_is_reported_with_its_path() {
     let file = r#"{"apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t","pin_interval":1}]}}"#;
     let dir = Dir::new(&[("reverb.json", file), ("other.json", "{\n  \"apps\": {]\n}")]);
-    let told = "reverb.json: apps.apps[0].pin_interval: is not a known key; did you mean \
+    let expected = "reverb.json: apps.apps[0].pin_interval: is not a known key; did you mean \
                 ping_interval?";
     let run = dir.run(&["start"], &[]);
-    run.was_refused(told);
+    run.was_rejected(expected);
     assert!(!run.err.contains("s3cr3t"), "{}", run.err);
     let run = dir.run(&["start", "--config=other.json"], &[]);
-    run.was_refused("other.json:2:12: key must be a string");
+    run.was_rejected("other.json:2:12: key must be a string");
     let run = dir.run(&["start", "--config=no.json"], &[]);
-    run.was_refused("no.json: cannot be read: No such file or directory");
+    run.was_rejected("no.json: cannot be read: No such file or directory");
 }
 
 #[test]
-fn a_server_without_an_app_is_not_opened_to_others() {
+fn a_server_without_an_app_rejects_a_public_address() {
     let run = Dir::new(&[]).run(&["start", "--host", "0.0.0.0", "--port=0"], &[]);
-    run.was_refused("no app for 0.0.0.0: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET");
+    run.was_rejected("no app for 0.0.0.0: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn install_prepares_a_laravel_app_once() {
     assert!(env.starts_with("APP_NAME=Shop\nBROADCAST_CONNECTION=log\n\nREVERB_APP_ID="), "{env}");
 
     let run = dir.run(&["install", "--config", "reverb.json"], &[]);
-    run.was_refused("reverb.json: exists already; it was not changed");
+    run.was_rejected("reverb.json: exists already; it was not changed");
     let run = dir.run(&["install"], &[]);
     assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
     assert!(run.out.starts_with(".env: nothing is missing\n"), "{}", run.out);

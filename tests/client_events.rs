@@ -7,11 +7,11 @@ const FROM: &str = "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM";
 const ON_PUBLIC: &str = "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS";
 const CHANNEL: &str = "private-a";
 
-fn said(channel: &str, data: Value) -> Value {
+fn client_event(channel: &str, data: Value) -> Value {
     json!({"event": "client-ev", "channel": channel, "data": data})
 }
 
-fn two_on(server: &Server, channel: &str) -> (Client, Client) {
+fn two_subscribers(server: &Server, channel: &str) -> (Client, Client) {
     let mut sender = Client::connect(server);
     let mut other = Client::connect(server);
     sender.subscribe_private(channel);
@@ -20,48 +20,48 @@ fn two_on(server: &Server, channel: &str) -> (Client, Client) {
 }
 
 #[test]
-fn a_member_is_heard_by_the_others_and_not_by_itself() {
+fn a_client_event_is_delivered_to_the_other_members_only() {
     let server = Server::with(&[(ON_PUBLIC, "true")]);
     for channel in ["pub", "private-a", "private-encrypted-a"] {
-        let (mut sender, mut other) = two_on(&server, channel);
-        sender.send(said(channel, json!({"x": 1})));
-        other.expect(said(channel, json!({"x": 1})));
+        let (mut sender, mut other) = two_subscribers(&server, channel);
+        sender.send(client_event(channel, json!({"x": 1})));
+        other.expect(client_event(channel, json!({"x": 1})));
         sender.nothing();
         other.nothing();
     }
 }
 
 #[test]
-fn who_is_not_a_member_is_told_so_and_heard_by_nobody() {
+fn a_client_event_of_a_non_member_is_rejected_and_not_delivered() {
     let server = Server::start();
-    let (_, mut other) = two_on(&server, CHANNEL);
+    let (_, mut other) = two_subscribers(&server, CHANNEL);
     let mut outside = Client::connect(&server);
     for channel in [CHANNEL, "pub", "presence-a", "nobody"] {
-        outside.send(said(channel, json!({"x": 1})));
+        outside.send(client_event(channel, json!({"x": 1})));
         outside.error(4009, "The client is not a member of the specified channel.");
     }
     outside.subscribe_private(CHANNEL);
     outside.unsubscribe(CHANNEL);
-    outside.send(said(CHANNEL, json!({})));
+    outside.send(client_event(CHANNEL, json!({})));
     outside.error(4009, "The client is not a member of the specified channel.");
     outside.nothing();
     other.nothing();
 }
 
 #[test]
-fn an_app_that_wants_none_says_so() {
+fn an_app_with_client_events_disabled_rejects_them() {
     let server = Server::with(&[(FROM, "none")]);
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
-    sender.send(said(CHANNEL, json!({"x": 1})));
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
+    sender.send(client_event(CHANNEL, json!({"x": 1})));
     sender.error(4301, "The app does not have client messaging enabled.");
     sender.nothing();
     other.nothing();
 }
 
 #[test]
-fn data_is_relayed_as_it_was_written() {
+fn data_is_relayed_unchanged() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     for data in [
         "{}",
         "[]",
@@ -95,7 +95,7 @@ fn data_is_relayed_as_it_was_written() {
 #[test]
 fn an_event_without_data_is_relayed() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     sender.send(json!({"event": "client-ev", "channel": CHANNEL}));
     let event = other.event();
     assert_eq!((&event["event"], &event["channel"]), (&json!("client-ev"), &json!(CHANNEL)));
@@ -103,22 +103,22 @@ fn an_event_without_data_is_relayed() {
 }
 
 #[test]
-fn nothing_else_of_the_message_is_relayed() {
+fn other_fields_of_the_message_are_not_relayed() {
     for from in ["members", "all"] {
         let server = Server::with(&[(FROM, from)]);
-        let (mut sender, mut other) = two_on(&server, CHANNEL);
+        let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
         other.subscribe("pub");
         sender.send(json!({
             "event": "client-ev", "channel": CHANNEL, "data": {"x": 1}, "user_id": "spoof",
             "socket_id": "1.1", "channels": ["pub"], "foo": "bar",
         }));
-        other.expect(said(CHANNEL, json!({"x": 1})));
+        other.expect(client_event(CHANNEL, json!({"x": 1})));
         other.nothing();
     }
 }
 
 #[test]
-fn the_user_id_comes_from_the_presence_subscription_alone() {
+fn the_user_id_is_that_of_the_presence_subscription() {
     let server = Server::with(&[(ON_PUBLIC, "true")]);
     let mut sender = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -128,47 +128,47 @@ fn the_user_id_comes_from_the_presence_subscription_alone() {
     sender.send(
         json!({"event": "client-ev", "channel": "presence-a", "data": {}, "user_id": "spoof"}),
     );
-    let mut expected = said("presence-a", json!({}));
+    let mut expected = client_event("presence-a", json!({}));
     expected["user_id"] = json!("1");
     other.expect(expected);
     let data = json!({"channel": "pub", "channel_data": "{\"user_id\":\"admin\"}"});
     sender.send(json!({"event": "pusher:subscribe", "data": data}));
     sender.subscribed("pub");
     other.subscribe("pub");
-    sender.send(said("pub", json!({})));
-    other.expect(said("pub", json!({})));
+    sender.send(client_event("pub", json!({})));
+    other.expect(client_event("pub", json!({})));
 }
 
 #[test]
-fn where_all_may_speak_membership_is_not_asked_for() {
+fn with_all_a_client_needs_no_membership_to_send_client_events() {
     let server = Server::with(&[(FROM, "all")]);
-    let (mut first, mut second) = two_on(&server, CHANNEL);
+    let (mut first, mut second) = two_subscribers(&server, CHANNEL);
     let mut outside = Client::connect(&server);
-    outside.send(said(CHANNEL, json!({"x": 1})));
-    outside.send(said("private-nobody", json!({"x": 1})));
+    outside.send(client_event(CHANNEL, json!({"x": 1})));
+    outside.send(client_event("private-nobody", json!({"x": 1})));
     outside.nothing();
-    first.expect(said(CHANNEL, json!({"x": 1})));
-    second.expect(said(CHANNEL, json!({"x": 1})));
-    first.send(said(CHANNEL, json!("plain")));
-    second.expect(said(CHANNEL, json!("plain")));
+    first.expect(client_event(CHANNEL, json!({"x": 1})));
+    second.expect(client_event(CHANNEL, json!({"x": 1})));
+    first.send(client_event(CHANNEL, json!("plain")));
+    second.expect(client_event(CHANNEL, json!("plain")));
     first.nothing();
 }
 
 #[test]
-fn a_client_event_to_a_name_that_no_channel_may_have_is_refused() {
+fn a_client_event_with_an_invalid_channel_name_is_rejected() {
     let server = Server::with(&[(FROM, "all")]);
     let mut outside = Client::connect(&server);
-    outside.send(said(&format!("private-{}", "é".repeat(192)), json!({})));
+    outside.send(client_event(&format!("private-{}", "é".repeat(192)), json!({})));
     outside.nothing();
-    outside.send(said(&format!("private-{}", "x".repeat(193)), json!({})));
+    outside.send(client_event(&format!("private-{}", "x".repeat(193)), json!({})));
     outside.error(4200, "Invalid message format");
     outside.nothing();
 }
 
 #[test]
-fn the_name_of_a_client_event_has_its_length_as_that_of_any_event() {
+fn the_limit_on_event_names_applies_to_client_events() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     let named = |len| json!({"event": format!("client-{}", "é".repeat(len)), "channel": CHANNEL});
     sender.send(named(193));
     other.event();
@@ -179,9 +179,9 @@ fn the_name_of_a_client_event_has_its_length_as_that_of_any_event() {
 }
 
 #[test]
-fn a_client_event_needs_the_name_of_a_channel() {
+fn a_client_event_without_a_channel_name_is_rejected() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     for message in [
         json!({"event": "client-ev", "data": {}}),
         json!({"event": "client-ev", "channel": 5}),
@@ -197,9 +197,9 @@ fn a_client_event_needs_the_name_of_a_channel() {
 }
 
 #[test]
-fn the_name_of_the_event_is_kept_to_the_byte() {
+fn the_event_name_is_relayed_unchanged() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     for name in ["client-", "client-é \"\\/\u{7f}", "client-client-x"] {
         sender.send(json!({"event": name, "channel": CHANNEL, "data": 1}));
         other.expect(json!({"event": name, "channel": CHANNEL, "data": 1}));
@@ -207,27 +207,27 @@ fn the_name_of_the_event_is_kept_to_the_byte() {
 }
 
 #[test]
-fn a_public_channel_takes_none_unless_it_is_set() {
+fn a_public_channel_rejects_client_events_by_default() {
     let server = Server::start();
-    let (mut sender, mut other) = two_on(&server, "pub");
-    let refusal = "Client events are only accepted on private and presence channels.";
-    sender.send(said("pub", json!({})));
-    sender.error(4009, refusal);
+    let (mut sender, mut other) = two_subscribers(&server, "pub");
+    let error = "Client events are only accepted on private and presence channels.";
+    sender.send(client_event("pub", json!({})));
+    sender.error(4009, error);
     other.nothing();
     sender.subscribe_private(CHANNEL);
     other.subscribe_private(CHANNEL);
-    sender.send(said(CHANNEL, json!({})));
-    other.expect(said(CHANNEL, json!({})));
+    sender.send(client_event(CHANNEL, json!({})));
+    other.expect(client_event(CHANNEL, json!({})));
 }
 
 #[test]
-fn more_events_than_the_rate_are_refused_and_the_connection_stays() {
+fn client_events_over_the_rate_are_rejected_and_the_connection_stays() {
     let server = Server::with(&[("REVERB_LIMIT_CLIENT_EVENTS_PER_SECOND", "5")]);
-    let (mut sender, mut other) = two_on(&server, CHANNEL);
+    let (mut sender, mut other) = two_subscribers(&server, CHANNEL);
     // Twenty events at once fall into at most two seconds of five events each: at least ten are too
     // many.
     for n in 0..20 {
-        let mut event = said(CHANNEL, json!(n)).to_string();
+        let mut event = client_event(CHANNEL, json!(n)).to_string();
         if n % 2 == 1 {
             // An escaped event name must not evade the limit.
             event = event.replace("client-ev", "\\u0063lient-ev");
@@ -235,24 +235,24 @@ fn more_events_than_the_rate_are_refused_and_the_connection_stays() {
         sender.text(&event);
     }
     sender.frame(0x89, b"end");
-    let mut refused = 0;
+    let mut rejected = 0;
     loop {
         match sender.receive() {
             Got::Pong(_) => break,
             Got::Text(text) => {
                 assert!(text.contains("4301"), "{text}");
                 assert!(text.contains("limits.client_events_per_second"), "{text}");
-                refused += 1;
+                rejected += 1;
             }
             got => panic!("{got:?}"),
         }
     }
-    assert!((10..=15).contains(&refused), "{refused}");
-    for _ in refused..20 {
+    assert!((10..=15).contains(&rejected), "{rejected}");
+    for _ in rejected..20 {
         other.event();
     }
     other.nothing();
     let log = server.killed();
-    let told = log.matches("limits.client_events_per_second is 5").count();
-    assert_eq!(told, 1, "{log}");
+    let logged = log.matches("limits.client_events_per_second is 5").count();
+    assert_eq!(logged, 1, "{log}");
 }

@@ -1,16 +1,16 @@
-//! Clocks that jump. Deadlines use a monotonic clock; the wall clock is used only for the timestamps
-//! of signatures and for `Date`. Both are arguments of the hub, so tests can change them.
+//! Clocks that jump. Deadlines use a monotonic clock; the wall clock is used only for the
+//! timestamps of signatures and for `Date`. Both are arguments of the hub, so tests can change them.
 
 use crate::world::{NOW, World, request};
 use reverb::hub::{ConnId, IoAction};
 
-/// The status of the answer to a request that was signed at [`NOW`], and its `Date`.
-fn ask(world: &mut World, publisher: ConnId) -> (String, String) {
+/// The status of the response to a request that was signed at [`NOW`], and its `Date`.
+fn request_channels(world: &mut World, publisher: ConnId) -> (String, String) {
     world.hub.receive(publisher, &mut request("GET", "/apps/1/channels", ""), world.now);
-    let said = world.waiting(publisher);
+    let response = world.waiting(publisher);
     world.write();
-    let date = said.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap();
-    (said[9..12].to_owned(), date.to_owned())
+    let date = response.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap();
+    (response[9..12].to_owned(), date.to_owned())
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_jump_of_the_wall_clock_affects_only_signatures() {
     let expect = |world: &mut World, unix_s, status: &str, year: &str| {
         world.now.unix_s = unix_s;
         world.hub.tick(world.now);
-        let (got, date) = ask(world, publisher);
+        let (got, date) = request_channels(world, publisher);
         assert_eq!(got, status, "{unix_s}");
         assert!(date.contains(year), "{date}");
         assert_eq!(world.hub.next_action(subscriber), IoAction::Stay);
@@ -30,7 +30,7 @@ fn a_jump_of_the_wall_clock_affects_only_signatures() {
     expect(&mut world, NOW.unix_s, "200", "2026");
     expect(&mut world, NOW.unix_s + 3_600, "401", "2026");
     expect(&mut world, NOW.unix_s - 3_600, "401", "2026");
-    // What a machine without a battery believes when it starts, and what a broken one may.
+    // The times of a machine that starts without a clock battery, and of a broken clock.
     expect(&mut world, 0, "401", "1970");
     expect(&mut world, 253_402_300_800, "401", "9999");
     expect(&mut world, NOW.unix_s + 599, "200", "2026");
@@ -39,7 +39,7 @@ fn a_jump_of_the_wall_clock_affects_only_signatures() {
 }
 
 #[test]
-fn a_clock_that_leaps_asks_every_client_before_it_gives_one_up() {
+fn after_a_clock_jump_every_client_is_pinged_before_any_is_disconnected() {
     let mut world = World::new();
     let clients: Vec<ConnId> = (0..10).map(|_| world.subscriber("c")).collect();
     world.now.ms += 30 * 86_400_000;
@@ -49,14 +49,14 @@ fn a_clock_that_leaps_asks_every_client_before_it_gives_one_up() {
     }
     world.write();
     assert_eq!(world.hub.connections(), 10);
-    // Those who answer stay, and those who do not are given up in their time.
+    // The client that answers stays; the others time out.
     world.hub.receive(clients[0], &mut [0x8A, 0x80, 0, 0, 0, 0], world.now);
     world.pass(40);
     assert_eq!(world.hub.connections(), 1);
 }
 
 #[test]
-fn a_monotonic_clock_that_went_back_would_do_no_harm() {
+fn a_monotonic_clock_that_runs_backwards_does_no_harm() {
     let mut world = World::new();
     world.pass(1_000);
     let silent = world.open();
@@ -68,14 +68,14 @@ fn a_monotonic_clock_that_went_back_would_do_no_harm() {
         world.now.ms = ms;
         world.hub.tick(world.now);
         world.write();
-        world.hear(client, &mut [0x89, 0x80, 0, 0, 0, 0]);
-        assert_eq!(ask(&mut world, publisher).0, "200");
+        world.handle(client, &mut [0x89, 0x80, 0, 0, 0, 0]);
+        assert_eq!(request_channels(&mut world, publisher).0, "200");
         world.subscriber("d");
     }
     assert_eq!(world.hub.connections(), 3 + 5);
     world.now.ms = ahead_ms;
     world.pass(15);
-    // Those who had nothing to ask have run out of time, and no WebSocket has.
+    // The connections without a request have timed out, and no WebSocket has.
     assert!(world.hub.outbox(silent).is_none());
     assert_eq!(world.hub.connections(), 1 + 5);
 }

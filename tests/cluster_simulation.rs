@@ -21,7 +21,7 @@ use reverb::proto::auth::Signer;
 use serde_json::{Value, json};
 
 use crate::simulation::variable;
-use client::{Client, Published, Seat};
+use client::{Client, Published, Subscription};
 use node::Node;
 use redis::{Connection, Redis};
 use wires::Wire;
@@ -31,20 +31,20 @@ const CHANNELS: [&str; 6] =
     ["news", "cache-c", "private-p", "private-cache-q", "presence-a", "presence-b"];
 const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 
-/// Places for nodes: a node that comes takes one that is free.
+/// Places for nodes: a new node gets a free one.
 const PLACES: usize = 4;
 
 /// Longer than every lease, pause, timeout and backoff together.
-const PEACE_MS: u64 = 40_000;
+const SETTLE_MS: u64 = 40_000;
 
 #[test]
-fn all_nodes_agree_when_there_is_peace_whatever_the_seed() {
+fn all_nodes_agree_once_the_faults_end() {
     if let Some(seed) = variable("SIM_SEED") {
         return World::new(seed).run();
     }
     for seed in 1..=variable("SIM_SEEDS").unwrap_or(100) {
         let run = std::panic::catch_unwind(|| World::new(seed).run());
-        assert!(run.is_ok(), "play it again with SIM_SEED={seed}");
+        assert!(run.is_ok(), "repeat it with SIM_SEED={seed}");
     }
 }
 
@@ -59,7 +59,7 @@ struct World {
     connections: Vec<Option<Connection>>,
     clients: Vec<Client>,
     published: Vec<Published>,
-    /// Nodes there ever were.
+    /// The number of nodes that were ever started.
     count: usize,
     /// The queues are so small that events are lost.
     is_lossy: bool,
@@ -68,7 +68,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut app = App::new("1", "key", SECRET);
-        // Clients here never answer a ping; whether they are pinged is the other simulation's.
+        // Clients here never answer a ping; `simulation.rs` tests the pings.
         app.ping_interval_s = 86_400;
         let mut config = Config { apps: vec![app], ..Config::default() };
         config.server.scaling.enabled = true;
@@ -97,28 +97,28 @@ impl World {
             self.start_node();
         }
         for _ in 0..3 {
-            self.peace();
+            self.settle();
             for _ in 0..60 {
                 self.storm();
                 let ms = self.below(10) * self.below(10) * self.below(10);
                 self.pass(ms as u64);
-                self.look();
+                self.check_members();
             }
         }
-        self.peace();
+        self.settle();
         self.clients.clear();
     }
 
-    /// One thing happens.
+    /// Performs one random operation, or causes one fault.
     fn storm(&mut self) {
         match self.below(24) {
             0..=3 => self.connect(),
             4..=8 => self.with_client(Self::subscribe),
             9 => self.with_client(Self::unsubscribe),
             10 => self.with_client(Self::disconnect),
-            11..=12 => self.with_client(Self::whisper),
+            11..=12 => self.with_client(Self::send_client_event),
             13..=18 => self.publish(),
-            19..=21 => self.break_something(),
+            19..=21 => self.cause_fault(),
             22 => self.start_node(),
             _ => self.end_node(),
         }
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// The places of nodes that are there.
+    /// The places of the running nodes.
     fn places(&self) -> Vec<usize> {
         (0..PLACES).filter(|at| self.nodes[*at].is_some()).collect()
     }
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// A node ends, with or without a word; its clients are gone.
+    /// Ends a node, with or without a goodbye, and its clients.
     fn end_node(&mut self) {
         if self.places().len() < 2 {
             return;
@@ -181,7 +181,7 @@ impl World {
     fn connect(&mut self) {
         let (at, now) = (self.any_place(), self.now);
         let (id, socket_id) = self.node(at).connect(now);
-        self.clients.push(Client { node: at, id, socket_id, seats: BTreeMap::new() });
+        self.clients.push(Client { node: at, id, socket_id, subscriptions: BTreeMap::new() });
     }
 
     fn disconnect(&mut self, n: usize) {
@@ -190,15 +190,15 @@ impl World {
         self.node(client.node).hub.close(client.id, now);
     }
 
-    fn say(&mut self, n: usize, message: &Value) {
+    fn send_message(&mut self, n: usize, message: &Value) {
         let (at, id, now) = (self.clients[n].node, self.clients[n].id, self.now);
-        self.node(at).hear(id, message, now);
-        self.listen(n);
+        self.node(at).receive(id, message, now);
+        self.receive(n);
     }
 
     fn subscribe(&mut self, n: usize) {
         let channel = CHANNELS[self.below(CHANNELS.len())];
-        if self.clients[n].seats.contains_key(channel) {
+        if self.clients[n].subscriptions.contains_key(channel) {
             return;
         }
         let user = USERS[self.below(USERS.len())];
@@ -213,26 +213,26 @@ impl World {
         }
         let signed: Vec<&str> = signed.iter().map(String::as_str).collect();
         data["auth"] = format!("key:{}", Signer::new(SECRET).sign(&signed)).into();
-        self.listen(n);
+        self.receive(n);
         let at = self.clients[n].node;
         let met = self.node(at).met.clone();
-        let seat = Seat::new(user, self.published.len(), met);
-        self.clients[n].seats.insert(channel, seat);
-        self.say(n, &json!({"event": "pusher:subscribe", "data": data}));
+        let subscription = Subscription::new(user, self.published.len(), met);
+        self.clients[n].subscriptions.insert(channel, subscription);
+        self.send_message(n, &json!({"event": "pusher:subscribe", "data": data}));
     }
 
     fn unsubscribe(&mut self, n: usize) {
         let channel = CHANNELS[self.below(CHANNELS.len())];
-        self.say(n, &json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
-        if let Some(seat) = self.clients[n].seats.remove(channel) {
+        self.send_message(n, &json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
+        if let Some(subscription) = self.clients[n].subscriptions.remove(channel) {
             let socket_id = &self.clients[n].socket_id;
-            seat.check(channel, socket_id, &self.published, None, self.is_lossy);
+            subscription.check(channel, socket_id, &self.published, None, self.is_lossy);
         }
     }
 
     fn publish(&mut self) {
         let (at, now) = (self.any_place(), self.now);
-        // What the lossy queues hold is a few dozen of these.
+        // The lossy queues hold a few dozen of these.
         let padding = "x".repeat(if self.is_lossy { 2_000 } else { 1 });
         let mut batch = Vec::new();
         for _ in 0..1 + self.below(3) {
@@ -254,57 +254,63 @@ impl World {
             self.published.push(Published { node, channel, except });
         }
         let body = json!({"batch": batch}).to_string();
-        self.node(at).ask("POST", "/apps/1/batch_events", "", &body, now);
+        self.node(at).request("POST", "/apps/1/batch_events", "", &body, now);
     }
 
-    /// A client tells the others on its channel.
-    fn whisper(&mut self, n: usize) {
+    /// A client sends an event to the other subscribers of a channel.
+    fn send_client_event(&mut self, n: usize) {
         let channel = ["private-p", "presence-a"][self.below(2)];
-        if !self.clients[n].seats.contains_key(channel) {
+        if !self.clients[n].subscriptions.contains_key(channel) {
             return;
         }
         let (at, except) = (self.clients[n].node, Some(self.clients[n].socket_id.clone()));
         let node = self.node(at).number;
         let data = json!({"n": self.published.len()});
         self.published.push(Published { node, channel, except });
-        self.say(n, &json!({"event": "client-e", "channel": channel, "data": data}));
+        self.send_message(n, &json!({"event": "client-e", "channel": channel, "data": data}));
     }
 
-    /// Hands a client what it was sent.
-    fn listen(&mut self, n: usize) {
+    /// A client receives the messages that its node has sent.
+    fn receive(&mut self, n: usize) {
         let (at, id, now) = (self.clients[n].node, self.clients[n].id, self.now);
-        for message in self.node(at).told(id, now) {
+        for message in self.node(at).take_messages(id, now) {
             let channel = message["channel"].as_str().unwrap_or_else(|| panic!("{message}"));
-            let seat = self.clients[n].seats.get_mut(channel);
-            seat.unwrap_or_else(|| panic!("it is not on {channel}")).hear(&message, channel);
+            let subscription = self.clients[n].subscriptions.get_mut(channel);
+            subscription
+                .unwrap_or_else(|| panic!("no subscription of {channel}"))
+                .receive(&message, channel);
         }
     }
 
-    /// Every client hears what it was sent, and knows whom its node knows.
-    fn look(&mut self) {
+    /// Every client receives its messages, and must know the members that its node knows.
+    fn check_members(&mut self) {
         let now = self.now;
         for n in 0..self.clients.len() {
-            self.listen(n);
+            self.receive(n);
         }
         for at in self.places() {
             for channel in ["presence-a", "presence-b"] {
-                let there = self.clients.iter().filter(|client| client.node == at);
-                let seats: Vec<_> = there.filter_map(|it| it.seats.get(channel)).collect();
-                if seats.is_empty() {
+                let local = self.clients.iter().filter(|client| client.node == at);
+                let subscriptions: Vec<_> =
+                    local.filter_map(|it| it.subscriptions.get(channel)).collect();
+                if subscriptions.is_empty() {
                     continue;
                 }
                 let node = self.nodes[at].as_mut().unwrap();
                 let known = node.users(channel, now);
-                assert!(seats.iter().all(|seat| seat.users == known), "{channel}: {known:?}");
+                assert!(
+                    subscriptions.iter().all(|subscription| subscription.users == known),
+                    "{channel}: {known:?}"
+                );
             }
         }
     }
 
-    /// Nothing happens for a long time, after which all must be well.
-    fn peace(&mut self) {
+    /// Ends all faults and lets time pass; all nodes must then agree.
+    fn settle(&mut self) {
         self.mend();
-        self.pass(PEACE_MS);
-        self.look();
+        self.pass(SETTLE_MS);
+        self.check_members();
         let (now, places) = (self.now, self.places());
         let alive: BTreeSet<usize> = places.iter().map(|at| self.node(*at).number).collect();
         for &at in &places {
@@ -318,32 +324,35 @@ impl World {
             self.compare(channel, &places);
         }
         for client in &self.clients {
-            for (channel, seat) in &client.seats {
+            for (channel, subscription) in &client.subscriptions {
                 let (published, alive) = (&self.published, Some(&alive));
-                seat.check(channel, &client.socket_id, published, alive, self.is_lossy);
+                subscription.check(channel, &client.socket_id, published, alive, self.is_lossy);
             }
         }
     }
 
-    /// Fails unless every node says of a channel what is so.
+    /// Fails unless every node returns the right state of a channel.
     fn compare(&mut self, channel: &'static str, places: &[usize]) {
         let now = self.now;
-        let seats: Vec<_> =
-            self.clients.iter().filter_map(|client| client.seats.get(channel)).collect();
-        let users: BTreeSet<String> =
-            seats.iter().filter_map(|seat| seat.user).map(str::to_owned).collect();
-        let mut expected = json!({"occupied": !seats.is_empty()});
-        if !seats.is_empty() {
+        let subscriptions: Vec<_> =
+            self.clients.iter().filter_map(|client| client.subscriptions.get(channel)).collect();
+        let users: BTreeSet<String> = subscriptions
+            .iter()
+            .filter_map(|subscription| subscription.user)
+            .map(str::to_owned)
+            .collect();
+        let mut expected = json!({"occupied": !subscriptions.is_empty()});
+        if !subscriptions.is_empty() {
             match channel.starts_with("presence-") {
                 true => expected["user_count"] = users.len().into(),
-                false => expected["subscription_count"] = seats.len().into(),
+                false => expected["subscription_count"] = subscriptions.len().into(),
             }
         }
         let mut kept = BTreeSet::new();
         for &at in places {
             let (path, info) =
                 (format!("/apps/1/channels/{channel}"), "subscription_count,user_count,cache");
-            let mut got = self.node(at).ask("GET", &path, &format!("&info={info}"), "", now);
+            let mut got = self.node(at).request("GET", &path, &format!("&info={info}"), "", now);
             let cache = got.as_object_mut().unwrap().remove("cache");
             kept.insert(cache.map(|cache| cache["data"].as_str().unwrap().to_owned()));
             assert_eq!(got, expected, "{channel}");
@@ -351,7 +360,7 @@ impl World {
                 assert_eq!(self.node(at).users(channel, now), users, "{channel}");
             }
         }
-        // What died with the node it was published at may have reached some and not others.
+        // An event of a node that died may have reached some nodes and not others.
         let numbers: Vec<usize> = kept.iter().flatten().map(|data| number(data)).collect();
         let alive: Vec<usize> = places.iter().map(|at| self.node(*at).number).collect();
         let is_orphan = |n: &usize| !alive.contains(&self.published[*n].node);

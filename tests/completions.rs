@@ -6,7 +6,7 @@ fn reverb(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_reverb")).args(args).output().unwrap()
 }
 
-/// What bash offers behind these words, of which the last is being typed.
+/// The completions that bash offers for these words, of which the last is being typed.
 fn offered(words: &[&str]) -> Vec<String> {
     let script = String::from_utf8(reverb(&["completions", "bash"]).stdout).unwrap();
     let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
@@ -39,7 +39,7 @@ fn other_shells_are_supported_and_unknown_ones_rejected() {
     for wrong in [&["completions"][..], &["completions", "tcsh"]] {
         let output = reverb(wrong);
         assert_eq!(output.status.code(), Some(2));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("bash, zsh or fish"), "{told}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("bash, zsh or fish"), "{error}");
     }
 }

@@ -42,11 +42,12 @@ fn the_manual_has_every_variable() {
 }
 
 #[test]
-fn the_manual_has_no_variable_of_its_own() {
+fn the_manual_has_no_unknown_variable() {
     let entries = COMMAND_MANUAL.lines().filter_map(|line| line.strip_prefix(".It Ev "));
-    // What is Laravel's own names no setting of the server.
-    let is_ours = |name: &&str| !name.starts_with("REVERB_LIMIT_") && !name.starts_with("LARAVEL_");
-    for name in entries.filter(is_ours) {
+    // Variables of Laravel are no settings of the server.
+    let is_setting =
+        |name: &&str| !name.starts_with("REVERB_LIMIT_") && !name.starts_with("LARAVEL_");
+    for name in entries.filter(is_setting) {
         assert!(variables::names().any(|known| known == name), "{name}");
     }
 }
@@ -94,7 +95,7 @@ fn the_example_of_the_manual_is_a_configuration() {
 }
 
 #[test]
-fn the_manuals_are_good_mdoc() {
+fn the_manuals_pass_the_lint_of_mandoc() {
     let man = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man");
     let pages = std::fs::read_dir(&man).unwrap().map(|entry| entry.unwrap().file_name());
     // mandoc finds the pages they refer to only from the directory they are in.
@@ -103,7 +104,7 @@ fn the_manuals_are_good_mdoc() {
         .args(pages)
         .current_dir(man)
         .output()
-        .expect("mandoc is installed: it is among what the tests need");
-    let told = String::from_utf8_lossy(&lint.stdout).into_owned();
-    assert!(lint.status.success() && told.is_empty(), "{told}");
+        .expect("mandoc is installed, as the tests require");
+    let output = String::from_utf8_lossy(&lint.stdout).into_owned();
+    assert!(lint.status.success() && output.is_empty(), "{output}");
 }

@@ -33,46 +33,46 @@ fn replay(name: &str) {
         let bytes = fs::read(&file).unwrap();
         let run = std::panic::catch_unwind(|| target(&bytes));
         assert!(run.is_ok(), "{}", file.display());
-        // What is nearly the input is another one: cut short it must fail as little.
+        // A truncated input is another input, which must not fail either.
         let shorter = std::panic::catch_unwind(|| target(&bytes[..bytes.len() * 2 / 3]));
         assert!(shorter.is_ok(), "two thirds of {}", file.display());
     }
 }
 
 #[test]
-fn configuration_is_read_as_it_is_written() {
+fn configuration_is_read_as_it_was_written() {
     replay("config");
 }
 
 #[cfg(feature = "redis")]
 #[test]
-fn what_nodes_say_is_read_as_it_is_written() {
+fn envelopes_are_decoded_as_they_were_encoded() {
     replay("envelope");
 }
 
 #[test]
-fn frames_are_read_as_tungstenite_reads_them_wherever_they_are_cut() {
+fn frames_in_any_pieces_are_decoded_as_by_tungstenite() {
     replay("frames");
 }
 
 #[test]
-fn requests_are_answered_in_pieces_as_they_are_whole() {
+fn requests_in_any_pieces_get_the_same_responses() {
     replay("http");
 }
 
 #[test]
-fn nothing_is_left_of_a_hub_when_everybody_has_gone() {
+fn a_hub_keeps_no_state_after_all_clients_disconnect() {
     replay("hub");
 }
 
 #[test]
-fn messages_that_are_written_again_say_the_same() {
+fn messages_keep_their_meaning_when_serialized_again() {
     replay("message");
 }
 
 #[cfg(feature = "redis")]
 #[test]
-fn what_redis_says_is_the_same_in_any_pieces() {
+fn replies_of_redis_in_any_pieces_are_decoded_the_same() {
     replay("resp");
 }
 

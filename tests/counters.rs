@@ -7,7 +7,7 @@ use crate::world::{World, frame, request};
 use reverb::config::LimitKind;
 use reverb::hub::{AppCounters, ConnId, CounterVec};
 
-/// What was counted of the app meanwhile.
+/// What the counters of the app count during `act`.
 fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {
     let before = world.hub.counters().apps[0];
     act(world);
@@ -76,7 +76,7 @@ fn an_api_event_is_counted_once_for_each_of_its_channels() {
     let publisher = world.open();
     let body = r#"{"name":"e","channels":["a","nobody"],"data":"x"}"#;
     let mut publish = request("POST", "/apps/1/events", body);
-    let counted = counted(&mut world, |world| _ = world.hear(publisher, &mut publish));
+    let counted = counted(&mut world, |world| _ = world.handle(publisher, &mut publish));
     assert_eq!((counted.api_events, counted.messages_out), (2, 1));
     assert_eq!((counted.messages_in, counted.client_events), (0, 0));
 }
@@ -84,12 +84,15 @@ fn an_api_event_is_counted_once_for_each_of_its_channels() {
 #[test]
 fn a_connection_is_counted_once_its_app_has_accepted_it() {
     let mut world = World::new();
-    let taken = counted(&mut world, |world| _ = world.subscriber("c"));
-    // What is told are `connection_established` and `subscription_succeeded`.
-    assert_eq!((taken.connections_opened, taken.messages_in, taken.messages_out), (1, 1, 2));
+    let accepted = counted(&mut world, |world| _ = world.subscriber("c"));
+    // The two messages sent are `connection_established` and `subscription_succeeded`.
+    assert_eq!(
+        (accepted.connections_opened, accepted.messages_in, accepted.messages_out),
+        (1, 1, 2)
+    );
     let plain = counted(&mut world, |world| {
         let id = world.open();
-        world.hear(id, &mut b"GET /up HTTP/1.1\r\n\r\n".to_vec());
+        world.handle(id, &mut b"GET /up HTTP/1.1\r\n\r\n".to_vec());
     });
     assert_eq!(plain, AppCounters::default());
 }
@@ -98,23 +101,23 @@ fn a_connection_is_counted_once_its_app_has_accepted_it() {
 fn close_frames_are_counted_by_code_and_requests_by_status() {
     let mut world = World::new();
     let id = world.open();
-    world.hear(id, &mut b"GET /nothing HTTP/1.1\r\n\r\nbroken\r\n\r\n".to_vec());
-    // A binary message; a close frame with code 864, which none may have.
+    world.handle(id, &mut b"GET /nothing HTTP/1.1\r\n\r\nbroken\r\n\r\n".to_vec());
+    // A binary message; a close frame with the invalid code 864.
     for (first, payload) in [(0x82, ""), (0x88, "\u{3}\u{60}")] {
         let id = world.subscriber("c");
         let mut bytes = frame(payload);
         bytes[0] = first;
-        world.hear(id, &mut bytes);
+        world.handle(id, &mut bytes);
     }
-    assert_eq!((answers(&world, 404), answers(&world, 400)), (1, 1));
+    assert_eq!((responses(&world, 404), responses(&world, 400)), (1, 1));
     let counters = world.hub.counters();
     assert_eq!((times(&counters.closes, 1003), times(&counters.closes, 1002)), (1, 1));
     assert_eq!(counters.closes.iter().map(|(_, times)| times).sum::<u64>(), 2);
     assert_eq!(counters.closes.others, 0);
 }
 
-/// How many requests of any route were answered with this status.
-fn answers(world: &World, status: u16) -> u64 {
+/// How many requests of any route got this status.
+fn responses(world: &World, status: u16) -> u64 {
     world.hub.counters().requests.iter().map(|tally| times(tally, status)).sum()
 }
 
@@ -126,29 +129,29 @@ fn a_request_that_is_rejected_by_its_head_is_counted_by_status() {
     publish.pop();
     for mut bytes in [publish.clone(), publish, WITH_BODY.to_vec()] {
         let id = world.open();
-        world.hear(id, &mut bytes);
+        world.handle(id, &mut bytes);
     }
-    assert_eq!((answers(&world, 503), answers(&world, 400)), (1, 1));
+    assert_eq!((responses(&world, 503), responses(&world, 400)), (1, 1));
 }
 
 const WITH_BODY: &[u8] = b"GET /app/key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\n";
 
-/// Whether a WebSocket from this address is let in, as opposed to told 4100.
-fn enters(world: &mut World, address: &str) -> bool {
+/// Whether a WebSocket from this address is accepted, as opposed to rejected with 4100.
+fn is_accepted(world: &mut World, address: &str) -> bool {
     let id = world.open_from(address.parse().unwrap());
-    let said = world.waiting(id);
-    assert!(said.contains("connection_established") != said.contains("4100"), "{said}");
-    said.contains("connection_established")
+    let sent = world.waiting(id);
+    assert!(sent.contains("connection_established") != sent.contains("4100"), "{sent}");
+    sent.contains("connection_established")
 }
 
 #[test]
 fn one_address_gets_at_most_half_of_the_connections() {
     let mut world = World::with(|limits| limits.connections = 20);
-    assert!((0..10).all(|_| enters(&mut world, "203.0.113.5")));
-    assert!(!enters(&mut world, "203.0.113.5"));
-    assert!(enters(&mut world, "203.0.113.6"));
+    assert!((0..10).all(|_| is_accepted(&mut world, "203.0.113.5")));
+    assert!(!is_accepted(&mut world, "203.0.113.5"));
+    assert!(is_accepted(&mut world, "203.0.113.6"));
     assert_eq!(world.hub.counters().limits_exceeded[LimitKind::ConnectionsPerAddress as usize], 1);
 }
 
@@ -156,7 +159,7 @@ fn one_address_gets_at_most_half_of_the_connections() {
 fn clients_behind_a_private_proxy_are_not_counted_together() {
     let mut world = World::with(|limits| limits.connections_per_address = 1);
     for address in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
-        assert!((0..3).all(|_| enters(&mut world, address)), "{address}");
+        assert!((0..3).all(|_| is_accepted(&mut world, address)), "{address}");
     }
 }
 
@@ -165,13 +168,13 @@ fn an_address_below_its_limit_is_accepted_again() {
     let mut world = World::with(|limits| limits.connections_per_address = 2);
     let address: IpAddr = "2001:db8::1".parse().unwrap();
     let first = world.open_from(address);
-    assert!(enters(&mut world, "2001:db8::2"));
-    assert!(!enters(&mut world, "2001:db8::3"));
-    // The one that was refused goes as well: its close frame was written.
+    assert!(is_accepted(&mut world, "2001:db8::2"));
+    assert!(!is_accepted(&mut world, "2001:db8::3"));
+    // The rejected connection is removed as well: its close frame was written.
     world.write();
     world.hub.close(first, world.now);
     world.pass(20);
-    assert!(enters(&mut world, "2001:db8::3"));
+    assert!(is_accepted(&mut world, "2001:db8::3"));
 }
 
 #[test]
@@ -187,7 +190,7 @@ fn an_address_far_over_its_limit_gets_no_response() {
     assert_eq!(dropped, 1_000 - 2 - 64);
     world.write();
     assert_eq!(world.hub.connections(), 2 + 64);
-    // Within a second those who say nothing are gone.
+    // The rejected connections, which send nothing, time out.
     world.pass(6);
     assert_eq!(world.hub.connections(), 2);
 }
@@ -198,11 +201,11 @@ fn a_forwarded_address_replaces_that_of_the_proxy() {
     let client: IpAddr = "203.0.113.5".parse().unwrap();
     let id = world.open_from("127.0.0.1".parse().unwrap());
     world.hub.set_address(id, client);
-    assert!(!enters(&mut world, "203.0.113.5"));
+    assert!(!is_accepted(&mut world, "203.0.113.5"));
     world.write();
     world.hub.close(id, world.now);
     world.pass(20);
-    assert!(enters(&mut world, "203.0.113.5"));
+    assert!(is_accepted(&mut world, "203.0.113.5"));
 }
 
 #[test]
@@ -210,8 +213,8 @@ fn members_that_leave_together_get_no_events_about_each_other() {
     let mut world = World::new();
     let watcher = world.member(99_999);
     let members: Vec<ConnId> = (0..300).map(|user| world.member(user)).collect();
-    let told = counted(&mut world, |world| {
-        // Their ends are seen a few at a time, as a loop sees them.
+    let leaves = counted(&mut world, |world| {
+        // The hub sees a few ends at a time, as the event loop reports them.
         for some in members.chunks(10) {
             some.iter().for_each(|&id| world.hub.finished(id, world.now));
             world.write();
@@ -220,16 +223,16 @@ fn members_that_leave_together_get_no_events_about_each_other() {
         world.pass(2);
     });
     assert_eq!(world.hub.connections(), 1);
-    // The watcher is told of all 300, and the others of the first 64 at most, though there are
-    // 45,000 pairs of them.
-    assert!((300..300 + 65 * 300).contains(&told.messages_out), "{}", told.messages_out);
+    // The watcher receives all 300 events, and each other member those of the first 64 leaves at
+    // most, although there are 45,000 pairs of members.
+    assert!((300..300 + 65 * 300).contains(&leaves.messages_out), "{}", leaves.messages_out);
     let few = counted(&mut world, |world| {
         world.member(1);
         let id = world.member(2);
         world.hub.finished(id, world.now);
         world.write();
     });
-    // Two who come and one who leaves, each told at once: to the watcher and to each other.
+    // Two joins and one leave, each sent at once to the watcher and to the other member.
     assert_eq!(few.messages_out, 2 + 2 + 3 + 2);
     let _ = watcher;
 }

@@ -20,7 +20,7 @@ struct Echo {
 impl Echo {
     fn start() -> Self {
         let (sender, receiver) = channel();
-        // A server stays on the thread it was made on.
+        // A server stays on the thread that created it.
         thread::spawn(move || {
             let server = server::bind(0).unwrap();
             sender.send((server.local_address().unwrap(), server.stopper().unwrap())).unwrap();
@@ -81,7 +81,7 @@ fn next(stream: &mut TcpStream) -> (u8, Vec<u8>) {
 }
 
 #[test]
-fn what_is_said_comes_back_as_what_it_was_and_nothing_before_it() {
+fn the_server_echoes_each_message_with_its_type_and_sends_nothing_first() {
     let echo = Echo::start();
     for path in ["/", "/app/echo", "/anything?x=y"] {
         let mut stream = echo.open(path);
@@ -95,7 +95,7 @@ fn what_is_said_comes_back_as_what_it_was_and_nothing_before_it() {
 }
 
 #[test]
-fn the_longest_message_and_the_most_fragments_come_back() {
+fn the_longest_message_and_the_most_fragments_are_echoed() {
     let echo = Echo::start();
     let mut stream = echo.open("/");
     let long = vec![b'x'; 16 << 20];
@@ -112,18 +112,18 @@ fn the_longest_message_and_the_most_fragments_come_back() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_told_before_its_frame_has_ended() {
+fn invalid_utf8_closes_the_connection_before_the_frame_ends() {
     let echo = Echo::start();
     let mut stream = echo.open("/");
     let whole = frame(0x81, b"\xce\xba\xe1\xbd\xb9\xf4\x90\x80\x80edited");
-    // Up to the first byte with which it cannot be a character any more.
+    // Up to the first byte that makes the character invalid.
     stream.write_all(&whole[..14 + 7]).unwrap();
     let (first, payload) = next(&mut stream);
     assert_eq!((first, &payload[..2]), (0x88, &1007_u16.to_be_bytes()[..]));
 }
 
 #[test]
-fn the_server_ends_the_connection_once_both_have_said_so() {
+fn the_server_closes_the_connection_after_the_close_handshake() {
     let echo = Echo::start();
     let mut stream = echo.open("/");
     stream.write_all(&frame(0x88, b"\x03\xe8")).unwrap();

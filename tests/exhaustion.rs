@@ -1,5 +1,5 @@
-//! Exhausted resources: descriptors, memory, output streams, processor time. The server survives, and
-//! works as before once the resources are available again.
+//! Exhausted resources: descriptors, memory, output streams, processor time. The server survives,
+//! and works as before once the resources are available again.
 
 use crate::support::{APP, Client, DEADLINE, Got, Http, Server, Setup, frame, signed};
 use serde_json::json;
@@ -11,7 +11,7 @@ const UP: &str = "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn without_descriptors_publishes_succeed_and_new_clients_wait() {
-    // Told that there is room for more, it has to find out.
+    // The limit is above the descriptors, so the server reaches the end of them.
     let server = Setup::new().descriptors(40).env("REVERB_LIMIT_CONNECTIONS", 1_000).start();
     let mut subscriber = Client::connect(&server);
     subscriber.subscribe("c");
@@ -48,21 +48,21 @@ fn without_descriptors_publishes_succeed_and_new_clients_wait() {
 
 #[test]
 fn clients_that_never_read_or_finish_fit_into_little_memory() {
-    // The server itself takes a quarter of it. What eight clients could make a server keep that bounds each
-    // of them at 4 MiB of answers is 32 MiB; what 20 publishers that never finish could, 20 MiB.
+    // The server itself uses a quarter of it. Eight clients with 4 MiB of responses each would take
+    // 32 MiB, and 20 publishers that never finish 20 MiB.
     let server = Setup::new().memory_kb(40_000).start();
     let mut bystander = Client::connect(&server);
     bystander.subscribe("c");
     let ping = frame(0x89, &[b'x'; 125]);
     let pings = ping.repeat(5_000);
     let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(&server)).collect();
-    let mut strangers: Vec<Http> = (0..20).map(|_| Http::connect(&server)).collect();
+    let mut publishers: Vec<Http> = (0..20).map(|_| Http::connect(&server)).collect();
     let endless = format!(
         "POST /apps/app-id/events HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n{}",
         "x".repeat(500_000)
     );
     let (mut sent, mut idle_rounds) = ([0; 8], 0);
-    // Until nobody can send more, although the server had every chance to read it.
+    // Until no client can send more, although the server had time to read.
     while idle_rounds < 20 {
         idle_rounds += 1;
         for (client, sent) in clients.iter_mut().zip(&mut sent) {
@@ -72,11 +72,11 @@ fn clients_that_never_read_or_finish_fit_into_little_memory() {
                 idle_rounds = 0;
             }
         }
-        strangers.iter_mut().for_each(|http| _ = http.send_some(endless.as_bytes()));
+        publishers.iter_mut().for_each(|http| _ = http.send_some(endless.as_bytes()));
         server.publish("c", "e", "d");
         bystander.expect(json!({"event": "e", "channel": "c", "data": "d"}));
     }
-    drop((clients, strangers));
+    drop((clients, publishers));
     bystander.nothing();
     server.is_up();
 }
@@ -117,8 +117,7 @@ fn clients_leave_descriptors_for_the_metrics_port() {
     assert!(figures.text().contains("reverb_accept_failures_total"), "{figures:?}");
 }
 
-/// Another server, in the directory of this one, with its streams as the shell is told; it listens
-/// on a port that was free a moment ago.
+/// A server whose output streams the shell redirects. It listens on a port that was free before.
 struct Bare(Child, u16);
 
 impl Bare {
@@ -142,20 +141,20 @@ impl Bare {
         Bare(child, port)
     }
 
-    /// Fails unless it answers, again and again.
+    /// Fails unless the server answers many requests.
     #[track_caller]
     fn serves(&mut self) {
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.1)).is_err() {
-            assert!(started.elapsed() < DEADLINE, "it does not listen");
-            assert!(self.0.try_wait().unwrap().is_none(), "it has ended");
+            assert!(started.elapsed() < DEADLINE, "the server does not listen");
+            assert!(self.0.try_wait().unwrap().is_none(), "the server has ended");
         }
         for _ in 0..50 {
             let mut http = Http::connect_to(SocketAddr::from(([127, 0, 0, 1], self.1)));
             http.send(UP);
             http.response().is(200, json!({"health": "OK"}));
         }
-        assert!(self.0.try_wait().unwrap().is_none(), "it has ended");
+        assert!(self.0.try_wait().unwrap().is_none(), "the server has ended");
     }
 }
 
@@ -185,7 +184,7 @@ fn output_streams_may_be_closed_while_the_server_runs() {
 
 #[test]
 fn a_suspended_process_disconnects_no_client_when_it_continues() {
-    // To those within, a stop is a clock that jumps forward: every deadline has passed at once.
+    // A suspended process sees its clock jump forward: every deadline has passed when it continues.
     let server = Server::with(&[("REVERB_APP_PING_INTERVAL", "1")]);
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
     clients.iter_mut().for_each(|client| client.subscribe("c"));

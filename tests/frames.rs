@@ -5,7 +5,7 @@ use serde_json::json;
 
 const PING: &[u8] = br#"{"event":"pusher:ping"}"#;
 
-/// Sends these bytes on a connection of their own and expects it closed with this code.
+/// Sends these bytes on a new connection, which the server must close with this code.
 #[track_caller]
 fn closes(server: &Server, bytes: &[u8], code: u16) {
     let mut client = Client::connect(server);
@@ -19,7 +19,7 @@ fn pong(client: &mut Client) {
 }
 
 #[test]
-fn a_message_may_come_in_fragments() {
+fn a_message_may_be_sent_in_fragments() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.frame(0x01, b"{\"eve");
@@ -40,7 +40,7 @@ fn a_message_may_come_in_fragments() {
 }
 
 #[test]
-fn control_frames_may_stand_between_fragments() {
+fn control_frames_may_be_sent_between_fragments() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.frame(0x01, b"{\"eve");
@@ -64,7 +64,7 @@ fn fragments_out_of_order_are_a_protocol_error() {
 }
 
 #[test]
-fn a_message_of_too_many_fragments_is_refused() {
+fn a_message_of_too_many_fragments_is_rejected() {
     let server = Setup::new().env("REVERB_LIMIT_MESSAGE_FRAGMENTS", 3).start();
     let mut client = Client::connect(&server);
     client.frame(0x01, b"{\"eve");
@@ -95,7 +95,7 @@ fn a_ping_is_answered_with_its_payload_and_a_pong_not_at_all() {
 }
 
 #[test]
-fn control_frames_are_short_and_whole() {
+fn a_long_or_fragmented_control_frame_is_a_protocol_error() {
     let server = Server::start();
     for opcode in [0x8, 0x9, 0xA] {
         closes(&server, &frame(0x80 | opcode, &[b'x'; 126]), 1002);
@@ -132,7 +132,7 @@ fn binary_frames_are_not_supported() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_refused() {
+fn text_that_is_not_utf_8_is_rejected() {
     let server = Server::start();
     for bad in [
         &b"\xFF\xFE\xFD"[..],
@@ -148,7 +148,7 @@ fn text_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn a_character_may_be_cut_between_fragments() {
+fn a_character_may_be_split_between_fragments() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.frame(0x01, b"{\"event\":\"pusher:ping\",\"data\":[\"\xF0\x9F");
@@ -158,7 +158,7 @@ fn a_character_may_be_cut_between_fragments() {
 }
 
 #[test]
-fn a_bad_byte_in_a_frame_that_is_still_coming_closes_at_once() {
+fn an_invalid_byte_in_an_incomplete_frame_closes_the_connection() {
     let server = Server::start();
     let whole = frame(0x81, &[b"{\"event\":\"\xFF".as_slice(), &[b'x'; 100]].concat());
     closes(&server, &whole[..20], 1007);
@@ -168,7 +168,7 @@ fn a_bad_byte_in_a_frame_that_is_still_coming_closes_at_once() {
 }
 
 #[test]
-fn a_message_at_the_limit_passes_and_one_byte_more_does_not() {
+fn a_message_at_the_limit_is_accepted_and_one_byte_more_is_not() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let fill = |length: usize| [PING, &vec![b' '; length - PING.len()]].concat();
@@ -184,7 +184,7 @@ fn a_message_at_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn a_message_that_will_be_too_long_is_refused_by_its_head() {
+fn an_oversized_message_is_rejected_by_its_frame_header() {
     let server = Server::start();
     closes(&server, &frame(0x81, &[b'x'; 20_000])[..8], 1009);
     closes(&server, b"\x81\xFF\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1009);
@@ -196,7 +196,7 @@ fn a_message_that_will_be_too_long_is_refused_by_its_head() {
 }
 
 #[test]
-fn the_close_frame_arrives_although_the_client_is_still_sending() {
+fn a_client_that_still_sends_receives_the_close_frame() {
     let server = Server::start();
     closes(&server, &frame(0x81, &vec![b'x'; 5_000_000]), 1009);
     closes(&server, &[frame(0x82, b"x"), vec![b'x'; 5_000_000]].concat(), 1003);
@@ -209,7 +209,7 @@ fn a_length_with_the_top_bit_set_is_a_protocol_error() {
 }
 
 #[test]
-fn the_apps_message_size_may_be_larger_or_without_a_limit() {
+fn the_message_size_of_an_app_may_be_raised_or_unlimited() {
     let server = Server::with(&[("REVERB_APP_MAX_MESSAGE_SIZE", "100000")]);
     let mut client = Client::connect(&server);
     let fill = |length: usize| [PING, &vec![b' '; length - PING.len()]].concat();
@@ -238,7 +238,7 @@ fn a_close_frame_is_answered_with_its_code_and_the_connection_ends() {
 }
 
 #[test]
-fn close_codes_no_client_may_send_are_a_protocol_error() {
+fn close_codes_that_no_client_may_send_are_a_protocol_error() {
     let server = Server::start();
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
         closes(&server, &frame(0x88, &u16::to_be_bytes(code)), 1002);
@@ -263,7 +263,7 @@ fn the_reason_of_a_close_frame_must_be_utf_8() {
 }
 
 #[test]
-fn nothing_is_handled_after_a_close_or_an_error() {
+fn frames_after_a_close_or_an_error_are_ignored() {
     let server = Server::start();
     closes(&server, &[frame(0x88, &1000u16.to_be_bytes()), frame(0x89, b"x")].concat(), 1000);
     closes(&server, &[frame(0x81, b"\xFF"), frame(0x81, PING)].concat(), 1007);
@@ -271,7 +271,7 @@ fn nothing_is_handled_after_a_close_or_an_error() {
 }
 
 #[test]
-fn a_client_that_never_answers_the_close_frame_is_let_go() {
+fn a_client_that_never_answers_the_close_frame_is_disconnected() {
     let server = Setup::new().env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 100).start();
     let mut client = Client::connect(&server);
     client.frame(0x82, b"x");
@@ -295,7 +295,7 @@ fn messages_in_one_segment_are_all_handled_in_order() {
 }
 
 #[test]
-fn every_kind_of_frame_may_come_byte_by_byte() {
+fn every_kind_of_frame_may_be_sent_byte_by_byte() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let long = [PING, &[b' '; 200]].concat();

@@ -80,7 +80,7 @@ replayed! {
 }
 
 #[test]
-fn every_recorded_scenario_is_replayed_or_says_why_not() {
+fn every_recorded_scenario_is_replayed_or_has_a_reason() {
     let (table, scenarios) = (table(), scenarios());
     assert_eq!(table.len(), 75);
     for (name, (verdict, why)) in &table {
@@ -97,7 +97,7 @@ fn every_recorded_scenario_is_replayed_or_says_why_not() {
 }
 
 #[test]
-fn every_answer_that_differs_says_why_and_no_other_does() {
+fn only_responses_that_differ_have_a_reason() {
     let table = table();
     for (name, scenario) in scenarios() {
         let fixed = scenario.steps.iter().any(|step| step.get("why").is_some());

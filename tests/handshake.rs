@@ -4,22 +4,22 @@ use crate::support::{Client, Got, HANDSHAKE, Http, Response, Server, Setup, fram
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
 
-/// The answer to a request for `/app/app-key` with these header lines.
+/// The response to a request for `/app/app-key` with these header lines.
 #[track_caller]
-fn answer(server: &Server, headers: &str) -> Response {
+fn get(server: &Server, headers: &str) -> Response {
     server.request(&format!("GET /app/app-key HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
 }
 
-/// Opens a connection that is told this code and closed with it.
+/// Opens a connection that the server rejects with this code.
 #[track_caller]
-fn turned_away(server: &Server, target: &str, code: u16, message: &str) {
+fn rejected(server: &Server, target: &str, code: u16, message: &str) {
     let mut client = Client::open(server, target, "");
     client.error(code, message);
     client.closed(code);
 }
 
 #[test]
-fn the_answer_derives_the_accept_key_and_says_what_reverb_says() {
+fn the_response_has_the_accept_key_and_the_headers_of_laravel_reverb() {
     let server = Server::start();
     for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "/+/+/+/+/+/+/+/+/+/+/w=="]
     {
@@ -38,7 +38,7 @@ fn the_answer_derives_the_accept_key_and_says_what_reverb_says() {
 }
 
 #[test]
-fn the_first_frame_is_connection_established_with_a_socket_id_of_its_own() {
+fn the_first_frame_is_connection_established_with_a_unique_socket_id() {
     let server = Server::start();
     let mut ids = Vec::new();
     for _ in 0..20 {
@@ -87,7 +87,7 @@ fn upgrade_and_connection_are_lists_of_tokens_in_any_case() {
 }
 
 #[test]
-fn a_token_that_only_contains_the_word_does_not_count() {
+fn a_request_without_the_exact_upgrade_tokens_is_rejected() {
     let server = Server::start();
     let rest = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
     for fields in [
@@ -98,19 +98,19 @@ fn a_token_that_only_contains_the_word_does_not_count() {
         "Upgrade: h2c\r\nConnection: Upgrade\r\n",
         "",
     ] {
-        let response = answer(&server, &format!("{fields}{rest}"));
+        let response = get(&server, &format!("{fields}{rest}"));
         response.is_error(426);
         assert_eq!(response.header("Upgrade"), Some("websocket"), "{fields}");
     }
 }
 
 #[test]
-fn another_version_is_told_which_one_is_spoken() {
+fn an_unsupported_version_gets_426_with_the_supported_one() {
     let server = Server::start();
     let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for version in ["Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 14\r\n", ""] {
-        let response = answer(&server, &format!("{fields}{version}"));
+        let response = get(&server, &format!("{fields}{version}"));
         response.is_error(426);
         assert_eq!(response.header("Sec-WebSocket-Version"), Some("13"), "{version:?}");
     }
@@ -129,7 +129,7 @@ fn a_key_that_is_not_sixteen_bytes_in_base64_is_a_bad_request() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n",
         "Sec-WebSocket-Key: dGhl!HNhbXBsZSBub25jZQ==\r\n",
     ] {
-        answer(&server, &format!("{fields}{key}")).is_error(400);
+        get(&server, &format!("{fields}{key}")).is_error(400);
     }
 }
 
@@ -165,7 +165,7 @@ fn a_handshake_with_a_body_is_a_bad_request_however_it_arrives() {
 }
 
 #[test]
-fn subprotocols_and_extensions_are_passed_over_in_silence() {
+fn subprotocols_and_extensions_are_ignored() {
     let server = Server::start();
     for offer in [
         "Sec-WebSocket-Protocol: pusher\r\n",
@@ -199,7 +199,7 @@ fn frames_in_the_segment_of_the_handshake_are_handled() {
 }
 
 #[test]
-fn a_handshake_may_come_byte_by_byte_and_after_other_requests() {
+fn a_handshake_may_be_sent_byte_by_byte_and_after_other_requests() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     http.send("GET /up HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -211,7 +211,7 @@ fn a_handshake_may_come_byte_by_byte_and_after_other_requests() {
 }
 
 #[test]
-fn the_query_of_the_connection_is_not_looked_at() {
+fn the_query_of_the_connection_is_ignored() {
     let server = Server::start();
     for query in ["", "?", "?protocol=99", "?protocol=x&client=&version=%00", "?a=b&a[]=c"] {
         Client::connect_to(&server, &format!("/app/app-key{query}")).nothing();
@@ -225,15 +225,15 @@ fn the_key_may_be_percent_encoded() {
 }
 
 #[test]
-fn an_unknown_key_is_told_4001_after_the_upgrade() {
+fn an_unknown_key_is_rejected_with_4001_after_the_upgrade() {
     let server = Server::start();
     for target in ["/app/nope", "/app/APP-KEY", "/app/app-id", "/app/app-key2?protocol=7"] {
-        turned_away(&server, target, 4001, "Application does not exist");
+        rejected(&server, target, 4001, "Application does not exist");
     }
 }
 
 #[test]
-fn a_wrong_path_is_told_4005_after_the_upgrade() {
+fn a_wrong_path_is_rejected_with_4005_after_the_upgrade() {
     let server = Server::start();
     for target in ["/", "/nope", "/app", "/app/", "/app/app-key/more", "/apps/app-key"] {
         let mut client = Client::open(&server, target, "");
@@ -246,7 +246,7 @@ fn a_wrong_path_is_told_4005_after_the_upgrade() {
 }
 
 #[test]
-fn an_upgrade_to_something_else_is_ignored() {
+fn an_upgrade_to_another_protocol_is_ignored() {
     let server = Server::start();
     let upgrade = "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMA\r\n";
     server
@@ -269,11 +269,11 @@ fn an_upgrade_to_something_else_is_ignored() {
 }
 
 #[test]
-fn an_app_takes_no_more_connections_than_it_allows() {
+fn an_app_over_its_connection_quota_rejects_clients() {
     let server = Server::with(&[("REVERB_APP_MAX_CONNECTIONS", "2")]);
     let mut first = Client::connect(&server);
     let mut second = Client::connect(&server);
-    turned_away(&server, "/app/app-key", 4004, "Application is over connection quota");
+    rejected(&server, "/app/app-key", 4004, "Application is over connection quota");
     first.nothing();
     second.frame(0x88, &1000u16.to_be_bytes());
     second.closed(1000);
@@ -281,13 +281,13 @@ fn an_app_takes_no_more_connections_than_it_allows() {
 }
 
 #[test]
-fn a_quota_of_zero_turns_everybody_away() {
+fn a_connection_quota_of_zero_rejects_all_clients() {
     let server = Server::with(&[("REVERB_APP_MAX_CONNECTIONS", "0")]);
-    turned_away(&server, "/app/app-key", 4004, "Application is over connection quota");
+    rejected(&server, "/app/app-key", 4004, "Application is over connection quota");
 }
 
 #[test]
-fn past_the_servers_own_limit_clients_are_told_to_come_back() {
+fn clients_over_the_limit_of_the_server_are_rejected_with_4100() {
     let server = Setup::new().env("REVERB_LIMIT_CONNECTIONS", 2).start();
     let mut first = Client::connect(&server);
     let mut second = Client::connect(&server);

@@ -12,7 +12,7 @@ fn with_limits(limits: Value) -> Value {
     json!({"servers": {"reverb": {"limits": limits}}, "apps": {"apps": [app]}})
 }
 
-/// Makes a server read a configuration with these limits.
+/// Makes a server reload a configuration with these limits.
 #[track_caller]
 fn change(server: &Server, limits: Value) {
     let file = server.directory().join("reverb.json");
@@ -21,7 +21,7 @@ fn change(server: &Server, limits: Value) {
 }
 
 #[test]
-fn a_limit_that_is_taken_out_is_its_default_again() {
+fn a_removed_limit_returns_to_its_default() {
     let config = with_limits(json!({"connections": 3, "event_name_length": 3}));
     let setup = Setup::bare().config(config).descriptors(200).arg("--metrics=127.0.0.1:0");
     let mut server = setup.start();
@@ -62,7 +62,7 @@ fn a_hangup_while_the_server_stops_is_logged() {
 }
 
 #[test]
-fn the_looks_at_reverb_restart_change() {
+fn a_reload_changes_the_interval_of_restart_checks() {
     let limits = json!({"restart_check_ms": 86_400_000});
     let setup = Setup::bare().config(with_limits(limits));
     let storage = std::env::temp_dir().join(format!("reverb-hangup-{}", std::process::id()));
@@ -79,7 +79,7 @@ fn the_looks_at_reverb_restart_change() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn what_redis_may_take_changes() {
+fn a_reload_changes_the_reply_timeout_of_redis() {
     use crate::redis::{cluster::scaled, daemon::Redis};
 
     let redis = Redis::start();

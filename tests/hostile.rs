@@ -1,4 +1,4 @@
-//! Malicious clients: none of them can crash the process, harm another client, or use up the memory.
+//! Malicious clients: none of them can crash the process, harm another client, or exhaust memory.
 
 use crate::support::{Client, Got, HANDSHAKE, Http, Server, Setup, frame};
 use serde_json::json;
@@ -32,7 +32,7 @@ pub fn memory(server: &Server) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Another client that must not notice anything.
+/// Another client, which the attack must not disturb.
 struct Bystander(Client);
 
 impl Bystander {
@@ -52,20 +52,20 @@ impl Bystander {
 }
 
 #[test]
-fn random_bytes_instead_of_a_request() {
+fn random_bytes_instead_of_a_request_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for _ in 0..200 {
         let length = random.below(2_000);
         let mut http = Http::connect(&server);
-        http.send_what_goes(&random.bytes(length));
+        http.try_send(&random.bytes(length));
     }
     bystander.is_well(&server);
 }
 
 #[test]
-fn requests_with_random_damage() {
+fn requests_with_random_damage_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut random = Random(0xD1B5_4A32_D192_ED03);
@@ -83,13 +83,13 @@ fn requests_with_random_damage() {
                 _ => bytes.insert(at, random.next() as u8),
             }
         }
-        Http::connect(&server).send_what_goes(&bytes);
+        Http::connect(&server).try_send(&bytes);
     }
     bystander.is_well(&server);
 }
 
 #[test]
-fn half_requests_that_are_never_finished() {
+fn unfinished_requests_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let halves: Vec<Http> = [
@@ -113,20 +113,20 @@ fn half_requests_that_are_never_finished() {
 }
 
 #[test]
-fn random_bytes_instead_of_frames() {
+fn random_bytes_instead_of_frames_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut random = Random(0xA076_1D64_78BD_642F);
     for _ in 0..200 {
         let mut client = Client::connect(&server);
         let length = 1 + random.below(500);
-        client.raw_what_goes(&random.bytes(length));
+        client.try_raw(&random.bytes(length));
     }
     bystander.is_well(&server);
 }
 
 #[test]
-fn frames_of_random_kinds_and_contents() {
+fn frames_of_random_kinds_and_contents_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut random = Random(0xE703_7ED1_A0B4_28DB);
@@ -135,7 +135,7 @@ fn frames_of_random_kinds_and_contents() {
         for _ in 0..5 {
             let first = [0x81, 0x01, 0x00, 0x80, 0x89, 0x8A, 0x82, 0x88][random.below(8)];
             let length = random.below(300);
-            if !client.raw_what_goes(&frame(first, &random.bytes(length))) {
+            if !client.try_raw(&frame(first, &random.bytes(length))) {
                 break;
             }
         }
@@ -144,7 +144,7 @@ fn frames_of_random_kinds_and_contents() {
 }
 
 #[test]
-fn messages_with_random_damage() {
+fn messages_with_random_damage_disturb_no_client() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut random = Random(0x8EBC_6AF0_9C88_C6E3);
@@ -178,7 +178,7 @@ fn messages_with_random_damage() {
 }
 
 #[test]
-fn deeply_nested_messages() {
+fn deeply_nested_messages_disturb_no_client() {
     let server = Setup::new().env("REVERB_APP_MAX_MESSAGE_SIZE", 0).start();
     let mut bystander = Bystander::new(&server);
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
@@ -199,7 +199,7 @@ fn deeply_nested_messages() {
 }
 
 #[test]
-fn lengths_that_are_announced_and_never_sent_cost_no_memory() {
+fn announced_lengths_without_data_use_no_memory() {
     let server = Setup::new()
         .env("REVERB_APP_MAX_MESSAGE_SIZE", 0)
         .env("REVERB_MAX_REQUEST_SIZE", 16_000_000)
@@ -226,7 +226,7 @@ fn lengths_that_are_announced_and_never_sent_cost_no_memory() {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_is_closed_and_the_others_go_on() {
+fn a_slow_client_is_disconnected_and_the_others_stay_connected() {
     let server = Setup::new().env("REVERB_LIMIT_OUTBOX_BYTES", 65_536).start();
     let mut bystander = Bystander::new(&server);
     let mut slow = Client::connect(&server);
@@ -241,14 +241,14 @@ fn a_reader_that_is_too_slow_is_closed_and_the_others_go_on() {
         fast.expect(event.clone());
         answer["channels"]["loud"]["subscription_count"] == 1
     });
-    assert!(closed, "a client that does not read is kept for ever");
+    assert!(closed, "a client that does not read is never disconnected");
     fast.nothing();
     bystander.is_well(&server);
     slow.drain();
 }
 
 #[test]
-fn clients_that_ask_and_never_read_the_answers() {
+fn clients_that_never_read_their_responses_use_little_memory() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let before = memory(&server);
@@ -261,14 +261,14 @@ fn clients_that_ask_and_never_read_the_answers() {
         publishers.iter_mut().for_each(|http| _ = http.send_some(requests.as_bytes()));
         bystander.is_well(&server);
     }
-    // What one read more than allowed asked for has been answered: at most 1,500 pongs or 200
-    // answers, which take about 100 KB and 50 KB, whatever they go on to send.
+    // The server answers at most one read more than allowed: 1,500 pongs or 200 responses, which
+    // take about 100 KB and 50 KB, however much the clients send.
     let grown = memory(&server).saturating_sub(before);
     assert!(grown < 10_000, "{grown} kB more");
 }
 
 #[test]
-fn more_connections_than_descriptors() {
+fn connections_without_a_descriptor_wait_in_the_backlog() {
     let server = Setup::new().descriptors(30).start();
     let mut bystander = Client::connect(&server);
     let mut waiting: Vec<Http> = (0..60).map(|_| Http::connect(&server)).collect();
@@ -284,7 +284,7 @@ fn more_connections_than_descriptors() {
 }
 
 #[test]
-fn connections_that_come_and_go_leave_nothing_behind() {
+fn closed_connections_leave_no_state() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     for round in 0..300 {
@@ -305,7 +305,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn refused_subscriptions_leave_nothing_behind() {
+fn rejected_subscriptions_leave_no_state() {
     let server = Server::start();
     let mut bystander = Bystander::new(&server);
     let mut client = Client::connect(&server);

@@ -1,4 +1,4 @@
-//! HTTP itself: framing, connections, methods, limits. What the routes answer is in `api.rs`.
+//! HTTP itself: framing, connections, methods, limits. The responses of the routes are in `api.rs`.
 
 use crate::support::{APP, Http, Response, Server, signed};
 use serde_json::json;
@@ -18,7 +18,7 @@ fn healthy(response: &Response) {
 }
 
 #[test]
-fn a_connection_is_kept_for_the_next_request() {
+fn a_connection_stays_open_for_the_next_request() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     for _ in 0..50 {
@@ -49,7 +49,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_connection_ends_when_the_client_wants_it_so() {
+fn a_connection_closes_when_the_client_requests_it() {
     let server = Server::start();
     for request in [
         "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -67,7 +67,7 @@ fn a_connection_ends_when_the_client_wants_it_so() {
 }
 
 #[test]
-fn http_1_0_is_kept_when_it_asks_for_it() {
+fn a_connection_of_http_1_0_stays_open_with_keep_alive() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     for _ in 0..3 {
@@ -79,7 +79,7 @@ fn http_1_0_is_kept_when_it_asks_for_it() {
 }
 
 #[test]
-fn a_request_may_come_in_any_pieces() {
+fn a_request_may_be_sent_in_any_pieces() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     let request = format!("{}{EVENT}", publish(&format!("Content-Length: {}\r\n", EVENT.len())));
@@ -96,7 +96,7 @@ fn a_request_may_come_in_any_pieces() {
 }
 
 #[test]
-fn blank_lines_before_a_request_are_passed_over() {
+fn blank_lines_before_a_request_are_ignored() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     http.send(format!("\r\n{UP}"));
@@ -106,7 +106,7 @@ fn blank_lines_before_a_request_are_passed_over() {
 }
 
 #[test]
-fn a_client_that_has_finished_still_gets_its_answer() {
+fn a_half_closed_client_receives_its_response() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     http.send(format!("{}{EVENT}", publish(&format!("Content-Length: {}\r\n", EVENT.len()))));
@@ -116,7 +116,7 @@ fn a_client_that_has_finished_still_gets_its_answer() {
 }
 
 #[test]
-fn a_body_may_come_in_chunks() {
+fn a_body_may_be_sent_in_chunks() {
     let server = Server::start();
     let head = publish("Transfer-Encoding: chunked\r\n");
     for body in [
@@ -138,7 +138,7 @@ fn a_body_may_come_in_chunks() {
 }
 
 #[test]
-fn broken_chunks_are_a_bad_request() {
+fn invalid_chunks_are_a_bad_request() {
     let server = Server::start();
     let head = publish("Transfer-Encoding: chunked\r\n");
     for body in [
@@ -160,7 +160,7 @@ fn broken_chunks_are_a_bad_request() {
 }
 
 #[test]
-fn a_length_that_is_none_or_two_is_a_bad_request() {
+fn an_invalid_or_ambiguous_body_length_is_a_bad_request() {
     let server = Server::start();
     for fields in [
         "Content-Length: abc\r\n",
@@ -185,7 +185,7 @@ fn a_length_that_is_none_or_two_is_a_bad_request() {
 }
 
 #[test]
-fn a_client_that_asks_is_told_to_continue() {
+fn a_client_that_expects_100_continue_receives_it() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     let length = format!("Content-Length: {}\r\n", EVENT.len());
@@ -193,7 +193,7 @@ fn a_client_that_asks_is_told_to_continue() {
     assert_eq!(http.response().status, 100);
     http.send(EVENT);
     http.response().is(200, json!({}));
-    // One that does not wait may get the interim answer or not.
+    // A client that does not wait may or may not receive the interim response.
     http.send(format!("{}{EVENT}", publish(&format!("{length}Expect: 100-continue\r\n"))));
     let mut response = http.response();
     if response.status == 100 {
@@ -221,7 +221,7 @@ fn head_is_answered_like_get_without_the_body() {
 }
 
 #[test]
-fn another_method_is_told_which_one_is_allowed() {
+fn a_method_that_is_not_allowed_gets_405_with_the_allowed_one() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     for (path, methods, allowed) in [
@@ -246,7 +246,7 @@ fn another_method_is_told_which_one_is_allowed() {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_not_found() {
+fn an_unknown_path_is_not_found() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     for path in [
@@ -276,7 +276,7 @@ fn a_path_that_leads_nowhere_is_not_found() {
 }
 
 #[test]
-fn the_ways_to_write_the_same_path() {
+fn equivalent_targets_reach_the_same_route() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     for target in ["/up?x=1", "/up?", "//up", "/%75p", "http://localhost:8080/up", "/up?x=%zz"] {
@@ -288,7 +288,7 @@ fn the_ways_to_write_the_same_path() {
 }
 
 #[test]
-fn broken_requests_are_told_so_and_closed() {
+fn an_invalid_request_gets_400_and_closes_the_connection() {
     let server = Server::start();
     for request in [
         "FOO\r\n\r\n",
@@ -319,7 +319,7 @@ fn header_values_may_hold_any_bytes_but_controls() {
 }
 
 #[test]
-fn http_1_0_knows_no_chunks() {
+fn chunks_in_http_1_0_are_a_bad_request() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     http.send("GET /up HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 const UP: &str = "GET /up HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// The head of a publish with these header lines, signed for a body that does not come.
+/// The head of a publish with these header lines, signed for a body that is not sent.
 fn publish(fields: &str) -> String {
     let target = signed(&APP, "POST", "/apps/app-id/events", "", b"{}");
     format!("POST {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
 }
 
 #[test]
-fn a_body_is_not_waited_for_when_the_head_is_not_signed() {
+fn a_request_without_a_signature_is_rejected_before_its_body_arrives() {
     let server = Server::start();
     for (head, status) in [
         ("POST /apps/app-id/events HTTP/1.1\r\nContent-Length: 9000\r\n\r\n{", 401),
@@ -30,7 +30,7 @@ fn a_body_is_not_waited_for_when_the_head_is_not_signed() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_instead_of_continued() {
+fn an_oversized_request_is_rejected_instead_of_continued() {
     let server = Server::with(&[("REVERB_MAX_REQUEST_SIZE", "10000")]);
     let mut http = Http::connect(&server);
     http.send(publish("Content-Length: 20000\r\nExpect: 100-continue\r\n"));
@@ -39,7 +39,7 @@ fn what_is_too_large_is_refused_instead_of_continued() {
 }
 
 #[test]
-fn a_request_at_the_limit_passes_and_one_byte_more_does_not() {
+fn a_request_at_the_limit_is_accepted_and_one_byte_more_is_not() {
     let server = Server::with(&[("REVERB_MAX_REQUEST_SIZE", "10000")]);
     let request = |length: usize| {
         let bare = "GET /up HTTP/1.1\r\nHost: x\r\nX-Pad: \r\n\r\n".len();
@@ -52,7 +52,7 @@ fn a_request_at_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_told_its_size_the_limit_and_the_setting() {
+fn the_error_for_an_oversized_body_names_size_limit_and_setting() {
     let server = Server::with(&[("REVERB_MAX_REQUEST_SIZE", "10000")]);
     let mut http = Http::connect(&server);
     http.send(publish("Content-Length: 53412\r\n"));
@@ -69,12 +69,12 @@ fn a_body_that_is_too_large_is_told_its_size_the_limit_and_the_setting() {
 
     let mut http = Http::connect(&server);
     http.send(publish("Transfer-Encoding: chunked\r\n"));
-    http.send_what_goes(format!("5000\r\n{}", "a".repeat(0x5000)).as_bytes());
+    http.try_send(format!("5000\r\n{}", "a".repeat(0x5000)).as_bytes());
     assert!(http.response().is_error(413).contains("max_request_size"));
 }
 
 #[test]
-fn the_refusal_arrives_although_the_client_is_still_sending() {
+fn a_client_that_still_sends_receives_the_rejection() {
     let server = Server::start();
     let mut http = Http::connect(&server);
     http.send(publish("Content-Length: 5000000\r\n"));
@@ -84,7 +84,7 @@ fn the_refusal_arrives_although_the_client_is_still_sending() {
 }
 
 #[test]
-fn a_head_without_an_end_is_refused() {
+fn a_head_without_an_end_is_rejected() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_HEAD_BYTES", 2_000).start();
     let mut http = Http::connect(&server);
     http.send(format!("GET /up HTTP/1.1\r\nX-Pad: {}", "a".repeat(2_000)));
@@ -94,21 +94,21 @@ fn a_head_without_an_end_is_refused() {
 }
 
 #[test]
-fn chunks_that_say_more_than_they_carry_are_refused() {
+fn endless_chunk_headers_and_trailers_are_rejected() {
     let server = Server::with(&[("REVERB_MAX_REQUEST_SIZE", "10000")]);
     let head = publish("Transfer-Encoding: chunked\r\n");
     for endless in ["5;".to_owned() + &"a".repeat(200_000), "0".repeat(200_000)] {
         let mut http = Http::connect(&server);
-        http.send_what_goes(format!("{head}{endless}").as_bytes());
+        http.try_send(format!("{head}{endless}").as_bytes());
         http.response().is_error(400);
     }
     let mut http = Http::connect(&server);
-    http.send_what_goes(format!("{head}0\r\n{}", "A: b\r\n".repeat(50_000)).as_bytes());
+    http.try_send(format!("{head}0\r\n{}", "A: b\r\n".repeat(50_000)).as_bytes());
     http.response().is_error(400);
 }
 
 #[test]
-fn many_headers_are_no_reason_to_fail_silently() {
+fn a_request_with_many_headers_gets_a_response() {
     let server = Server::start();
     let fields: String = (0..60).map(|n| format!("X-Header-{n}: {n}\r\n")).collect();
     server
@@ -120,7 +120,7 @@ fn many_headers_are_no_reason_to_fail_silently() {
 }
 
 #[test]
-fn a_request_that_never_ends_is_cut_off() {
+fn an_unfinished_request_times_out() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 200).start();
     let half_body = publish("Content-Length: 10\r\n") + "123";
     for half in ["", "GET /up HT", &half_body] {
@@ -131,21 +131,21 @@ fn a_request_that_never_ends_is_cut_off() {
 }
 
 #[test]
-fn a_request_that_only_drips_is_cut_off_all_the_same() {
+fn a_request_sent_byte_by_byte_times_out() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 300).start();
     let mut http = Http::connect(&server);
     http.send("GET /up HTTP/1.1\r\nA: ");
     let started = Instant::now();
-    // Each drop follows an answer the server gave to somebody else.
+    // The server answers another client before each byte.
     while http.send_some(b"a") && !http.has_answer() {
         server.is_up();
-        assert!(started.elapsed() < DEADLINE, "it can go on for ever");
+        assert!(started.elapsed() < DEADLINE, "the request never times out");
     }
     assert!(started.elapsed().as_millis() >= 250, "{:?}", started.elapsed());
 }
 
 #[test]
-fn a_kept_connection_nobody_uses_is_closed() {
+fn an_idle_keep_alive_connection_is_closed() {
     let server = Setup::new().env("REVERB_LIMIT_KEEP_ALIVE_TIMEOUT_MS", 200).start();
     let mut http = Http::connect(&server);
     http.send(UP);

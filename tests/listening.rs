@@ -1,4 +1,4 @@
-//! Where the server listens: several addresses at once, Unix sockets, a port shared with others.
+//! The addresses of the server: several at the same time, Unix sockets, a port shared by servers.
 
 use crate::support::{Http, Server, Setup};
 use serde_json::json;
@@ -11,7 +11,7 @@ use std::{env, fs, process};
 
 const UP: &[u8] = b"GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// A file name of its own for one test. The path of a Unix socket may have about a hundred bytes.
+/// A new file name for one test. The path of a Unix socket may have about a hundred bytes.
 fn file() -> &'static str {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -19,7 +19,7 @@ fn file() -> &'static str {
     path.to_str().unwrap().to_owned().leak()
 }
 
-/// The answer to `GET /up` at the file.
+/// The response to `GET /up` at the Unix socket.
 #[track_caller]
 fn up(file: &str) -> String {
     let mut stream = UnixStream::connect(file).unwrap();
@@ -29,7 +29,7 @@ fn up(file: &str) -> String {
     answer
 }
 
-/// The addresses a server has said it listens at.
+/// The addresses that a server has announced.
 fn addresses(server: &Server) -> Vec<SocketAddr> {
     let (_, places) = server.announced().split_once("listening on ").unwrap();
     let (places, _) = places.split_once(" for ").unwrap();
@@ -37,7 +37,7 @@ fn addresses(server: &Server) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn several_addresses_and_a_file_are_one_server() {
+fn a_server_listens_on_several_addresses_and_a_unix_socket() {
     let file = file();
     let hosts = format!("127.0.0.1,[::1],{file}").leak();
     let mut server = Setup::new().host(hosts).start();
@@ -50,7 +50,7 @@ fn several_addresses_and_a_file_are_one_server() {
         http.response().is(200, json!({"health": "OK"}));
     }
     assert!(up(file).ends_with(r#"{"health":"OK"}"#));
-    // Several clients of a file, kept at the same time, and a WebSocket among them.
+    // Several WebSockets of a Unix socket at the same time.
     let mut held: Vec<UnixStream> = (0..3).map(|_| UnixStream::connect(file).unwrap()).collect();
     for stream in &mut held {
         stream
@@ -67,11 +67,11 @@ fn several_addresses_and_a_file_are_one_server() {
     drop(held);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    assert!(!Path::new(file).exists(), "the file goes with the server");
+    assert!(!Path::new(file).exists(), "the server removes its file");
 }
 
 #[test]
-fn all_addresses_of_both_kinds_can_be_asked_for() {
+fn a_server_listens_on_all_addresses_of_ipv4_and_ipv6() {
     let both = Setup::new().host("0.0.0.0,::").start();
     for address in addresses(&both) {
         let own = if address.is_ipv6() { "[::1]" } else { "127.0.0.1" };
@@ -79,7 +79,7 @@ fn all_addresses_of_both_kinds_can_be_asked_for() {
         http.send(UP);
         http.response().is(200, json!({"health": "OK"}));
     }
-    // Alone, the address of IPv6 stands for both.
+    // The unspecified address of IPv6 alone accepts clients of both.
     let mut command = both.command();
     command.args(["start", "--host", "::", "--port", "0"]);
     command.envs([("REVERB_APP_ID", "1"), ("REVERB_APP_KEY", "k"), ("REVERB_APP_SECRET", "s")]);
@@ -95,17 +95,17 @@ fn all_addresses_of_both_kinds_can_be_asked_for() {
 }
 
 #[test]
-fn a_file_left_behind_is_replaced_and_one_in_use_is_not() {
+fn a_stale_socket_file_is_replaced_and_one_in_use_is_not() {
     let file = file();
     let hosts = format!("127.0.0.1,{file}").leak();
-    // What is dropped without being removed is what a crash leaves.
+    // A listener that is dropped leaves its file, as a crash does.
     drop(UnixListener::bind(file).unwrap());
     let server = Setup::new().host(hosts).start();
     assert!(up(file).starts_with("HTTP/1.1 200"));
     let second = server.command().args(["start", "--host", file]).output().unwrap();
-    let told = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{told}");
-    assert!(told.contains(&format!("cannot listen on {file}: ")), "{told}");
+    let error = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{error}");
+    assert!(error.contains(&format!("cannot listen on {file}: ")), "{error}");
     assert!(up(file).starts_with("HTTP/1.1 200"));
     let plain = server.directory().join("plain");
     fs::write(&plain, "mine").unwrap();
@@ -115,7 +115,7 @@ fn a_file_left_behind_is_replaced_and_one_in_use_is_not() {
 }
 
 #[test]
-fn the_restart_command_finds_the_server_of_a_file() {
+fn the_restart_command_finds_the_server_of_a_unix_socket() {
     let file = file();
     let mut server = Setup::new().host(format!("127.0.0.1,{file}").leak()).start();
     let output = server.command().args(["restart", "--host", file]).output().unwrap();
@@ -124,7 +124,7 @@ fn the_restart_command_finds_the_server_of_a_file() {
 }
 
 #[test]
-fn servers_that_agree_to_it_share_a_port() {
+fn servers_with_reuse_port_share_a_port() {
     let shared = Setup::new().env("REVERB_SERVER_REUSE_PORT", "true").start();
     let port = shared.address().port().to_string();
     let start = |reuse: &str| {
@@ -137,16 +137,19 @@ fn servers_that_agree_to_it_share_a_port() {
     let mut second = start("true");
     let mut line = [0; 200];
     let length = second.stdout.take().unwrap().read(&mut line).unwrap();
-    let said = String::from_utf8_lossy(&line[..length]).into_owned();
-    // Both are told to go.
+    let announced = String::from_utf8_lossy(&line[..length]).into_owned();
+    // The command stops both.
     let mut shared = shared;
     let output = shared
         .command()
         .args(["restart", "--host", "127.0.0.1", "--port", &port])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(second.wait().unwrap().code(), Some(0), "{told}");
-    assert_eq!(shared.wait().code(), Some(0), "{told}");
-    assert!(said.contains("listening on") && told.lines().count() == 2, "{said}{told}");
+    let stopped = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(second.wait().unwrap().code(), Some(0), "{stopped}");
+    assert_eq!(shared.wait().code(), Some(0), "{stopped}");
+    assert!(
+        announced.contains("listening on") && stopped.lines().count() == 2,
+        "{announced}{stopped}"
+    );
 }

@@ -11,7 +11,7 @@ fn server() -> Server {
 fn control_ping(client: &mut Client) -> Vec<u8> {
     match client.receive() {
         Got::Ping(payload) => payload,
-        got => panic!("a control ping was expected, {got:?} came"),
+        got => panic!("expected a control ping, received {got:?}"),
     }
 }
 
@@ -50,7 +50,7 @@ fn a_client_without_a_subscription_is_pinged_as_well() {
 }
 
 #[test]
-fn a_control_pong_is_enough() {
+fn a_pong_frame_keeps_a_connection_alive() {
     let server = server();
     let mut client = Client::connect(&server);
     for _ in 0..2 {
@@ -61,7 +61,7 @@ fn a_control_pong_is_enough() {
 }
 
 #[test]
-fn any_message_is_enough() {
+fn any_message_keeps_a_connection_alive() {
     let server = server();
     let mut client = Client::connect(&server);
     control_ping(&mut client);

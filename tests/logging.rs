@@ -41,7 +41,7 @@ fn with_debug_the_stream_of_messages_is_logged_without_colors_into_a_pipe() {
 }
 
 #[test]
-fn what_clients_say_cannot_begin_a_line_of_the_log() {
+fn text_of_a_client_cannot_begin_a_line_of_the_log() {
     let mut server = Setup::new().arg("--debug").start();
     let mut client = Client::connect(&server);
     client.text("x\n2026-01-01 [ERROR] made up \u{1b}[2J\r");
@@ -56,11 +56,11 @@ fn what_clients_say_cannot_begin_a_line_of_the_log() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
+fn an_unread_log_does_not_block_the_server() {
     let server = Setup::new().arg("--debug").unread_log().start();
     let mut client = Client::connect(&server);
     let long = format!("{{\"event\":\"x\",\"channel\":\"{}\"}}", "c".repeat(2_000));
-    // A pipe takes 64 KiB; this is ten times that.
+    // A pipe holds 64 KiB; this is ten times as much.
     for _ in 0..300 {
         client.text(&long);
     }

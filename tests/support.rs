@@ -1,8 +1,8 @@
 //! The tools of the tests: the real server as a child process, a WebSocket client, an HTTP client,
 //! and the signatures of the protocol.
 //!
-//! Tests wait for events instead of sleeping; [`DEADLINE`] only limits the time of a failure. To show
-//! that a message does *not* arrive, a test sends a barrier: see `Client::nothing`.
+//! Tests wait for events instead of sleeping; [`DEADLINE`] only limits the time of a failure. To
+//! show that a message does *not* arrive, a test sends a barrier: see `Client::nothing`.
 
 mod http;
 mod json;

@@ -64,7 +64,7 @@ fn publish(times: u64, subscribers: usize, size: usize) {
     let publisher = world.open();
     let mut bytes = publish_request("c", size);
     for _ in 0..times {
-        assert_eq!(world.hear(publisher, &mut bytes), subscribers + 1);
+        assert_eq!(world.handle(publisher, &mut bytes), subscribers + 1);
     }
 }
 
@@ -76,7 +76,7 @@ fn client_event(times: u64) {
     let text = format!(r#"{{"event":"client-e","channel":"c","data":{{"text":"{data}"}}}}"#);
     let mut bytes = frame(&text);
     for _ in 0..times {
-        assert_eq!(world.hear(sender, &mut bytes), 1);
+        assert_eq!(world.handle(sender, &mut bytes), 1);
     }
 }
 

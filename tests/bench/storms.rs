@@ -90,7 +90,7 @@ fn flap(others: usize) -> f64 {
         |verb: &str| frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"c"}}}}"#));
     let pair = [say("subscribe"), say("unsubscribe")].concat();
     let rounds = 10_000;
-    timed(|| (0..rounds).for_each(|_| _ = world.hear(client, &mut pair.clone()))) / rounds as f64
+    timed(|| (0..rounds).for_each(|_| _ = world.handle(client, &mut pair.clone()))) / rounds as f64
 }
 
 fn many_channels(count: usize) -> f64 {
@@ -102,8 +102,8 @@ fn many_channels(count: usize) -> f64 {
         frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"channel-{n}"}}}}"#))
     };
     let spent = timed(|| {
-        (0..count).for_each(|n| _ = world.hear(client, &mut say("subscribe", n)));
-        (0..count).for_each(|n| _ = world.hear(client, &mut say("unsubscribe", n)));
+        (0..count).for_each(|n| _ = world.handle(client, &mut say("subscribe", n)));
+        (0..count).for_each(|n| _ = world.handle(client, &mut say("unsubscribe", n)));
     });
     spent / count as f64
 }

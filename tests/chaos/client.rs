@@ -19,12 +19,12 @@ pub struct Listener {
     pub user: String,
     /// For each node, the first of the events that the client must receive.
     pub due_from: Published,
-    heard: Arc<Mutex<Heard>>,
+    received: Arc<Mutex<Received>>,
 }
 
 /// What a client has received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     /// The numbers of events, by publisher.
     events: BTreeMap<usize, Vec<usize>>,
     /// The members of the presence channel, according to the messages received.
@@ -38,48 +38,49 @@ impl Listener {
     pub fn start(node: &Server, user: &str, due_from: Published) -> Self {
         let mut client = Client::connect(node);
         client.subscribe(TRAFFIC);
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        heard.lock().unwrap().enter(&join(&mut client, user));
-        let of_thread = Arc::clone(&heard);
-        thread::spawn(move || listen(client, &of_thread));
-        Listener { user: user.to_owned(), due_from, heard }
+        let received = Arc::new(Mutex::new(Received::default()));
+        received.lock().unwrap().set_members(&join(&mut client, user));
+        let of_thread = Arc::clone(&received);
+        thread::spawn(move || receive_all(client, &of_thread));
+        Listener { user: user.to_owned(), due_from, received }
     }
 
     /// The number of events received, over all nodes.
     pub fn count(&self) -> usize {
-        self.heard.lock().unwrap().events.values().map(Vec::len).sum()
+        self.received.lock().unwrap().events.values().map(Vec::len).sum()
     }
 
     /// Whether it has received the last event of each of these nodes.
     pub fn has_last(&self, nodes: &[usize], published: &Published) -> bool {
-        let heard = self.heard.lock().unwrap();
-        let last = |node: &usize| heard.events.get(node).and_then(|events| events.last()).copied();
+        let received = self.received.lock().unwrap();
+        let last =
+            |node: &usize| received.events.get(node).and_then(|events| events.last()).copied();
         nodes.iter().all(|node| last(node).map_or(0, |last| last + 1) == published[node])
     }
 
     pub fn members(&self) -> BTreeSet<String> {
-        self.heard.lock().unwrap().members.clone()
+        self.received.lock().unwrap().members.clone()
     }
 
     /// All faults in the events received. From nodes that are `alive`, every event must have
     /// arrived; from the others, every event up to the last that did.
     pub fn faults(&self, published: &Published, alive: &[usize]) -> Vec<String> {
-        let heard = self.heard.lock().unwrap();
-        let mut faults = heard.wrong.clone();
-        for (node, events) in &heard.events {
+        let received = self.received.lock().unwrap();
+        let mut faults = received.wrong.clone();
+        for (node, events) in &received.events {
             for pair in events.windows(2).filter(|pair| pair[0] >= pair[1]) {
-                let what = if pair[0] == pair[1] { "doubled" } else { "out of order" };
+                let what = if pair[0] == pair[1] { "duplicate" } else { "out of order" };
                 faults.push(format!("{what}: {} after {} of node {node}", pair[1], pair[0]));
             }
         }
         for (node, &from) in &self.due_from {
-            let events = heard.events.get(node).into_iter().flatten();
-            let came: BTreeSet<usize> = events.copied().filter(|n| *n >= from).collect();
+            let events = received.events.get(node).into_iter().flatten();
+            let arrived: BTreeSet<usize> = events.copied().filter(|n| *n >= from).collect();
             let end = match alive.contains(node) {
                 true => published[node],
-                false => came.last().map_or(from, |last| last + 1),
+                false => arrived.last().map_or(from, |last| last + 1),
             };
-            let lost: Vec<usize> = (from..end).filter(|n| !came.contains(n)).collect();
+            let lost: Vec<usize> = (from..end).filter(|n| !arrived.contains(n)).collect();
             if !lost.is_empty() {
                 faults.push(format!("lost: {lost:?} of node {node}"));
             }
@@ -102,25 +103,25 @@ fn join(client: &mut Client, user: &str) -> Value {
 }
 
 /// Handles all messages until the connection ends.
-fn listen(mut client: Client, heard: &Mutex<Heard>) {
+fn receive_all(mut client: Client, received: &Mutex<Received>) {
     while let Got::Text(text) = client.receive() {
         let message: Value = serde_json::from_str(&text).unwrap();
         if message["event"] == "pusher:ping" {
             client.send(json!({"event": "pusher:pong"}));
         } else {
-            heard.lock().unwrap().take(&message);
+            received.lock().unwrap().apply(&message);
         }
     }
 }
 
-impl Heard {
-    fn enter(&mut self, answer: &Value) {
+impl Received {
+    fn set_members(&mut self, answer: &Value) {
         let data: Value = serde_json::from_str(answer["data"].as_str().unwrap()).unwrap();
         let ids = data["presence"]["ids"].as_array().unwrap();
         self.members = ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
     }
 
-    fn take(&mut self, message: &Value) {
+    fn apply(&mut self, message: &Value) {
         let data = message["data"].as_str().unwrap_or_default();
         let user = || {
             let data: Value = serde_json::from_str(data).unwrap();
@@ -133,10 +134,10 @@ impl Heard {
                 self.events.entry(node.parse().unwrap()).or_default().push(number);
             }
             "pusher_internal:member_added" if !self.members.insert(user()) => {
-                self.wrong.push(format!("doubled: {} came twice", user()));
+                self.wrong.push(format!("duplicate: {} joined twice", user()));
             }
             "pusher_internal:member_removed" if !self.members.remove(&user()) => {
-                self.wrong.push(format!("doubled: {} left twice", user()));
+                self.wrong.push(format!("duplicate: {} left twice", user()));
             }
             _ => {}
         }

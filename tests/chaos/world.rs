@@ -110,10 +110,10 @@ impl World {
         node.listeners.push(Listener::start(&node.server, &user, due));
     }
 
-    /// Removes a node, by SIGTERM or, without `asks`, by killing it.
-    pub fn end_node(&mut self, at: usize, asks: bool) {
+    /// Removes a node: by SIGTERM if `is_graceful`, otherwise by SIGKILL.
+    pub fn end_node(&mut self, at: usize, is_graceful: bool) {
         let mut node = self.nodes.remove(at);
-        if asks {
+        if is_graceful {
             node.server.signal("TERM");
             node.server.wait();
         }
@@ -153,9 +153,9 @@ impl World {
     }
 
     /// Publishes until the condition holds; returns whether it held within the limit.
-    pub fn until(&mut self, limit: Duration, mut is_so: impl FnMut(&mut Self) -> bool) -> bool {
+    pub fn until(&mut self, limit: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
         let begin = Instant::now();
-        while !is_so(self) {
+        while !condition(self) {
             if begin.elapsed() > limit {
                 return false;
             }
@@ -174,7 +174,7 @@ impl World {
         connections(&self.nodes[at].server) == count as u64
     }
 
-    /// Opens and closes a connection, of which nothing may stay.
+    /// Opens and closes a connection, which must leave no state.
     pub fn visit(&self, at: usize) {
         drop(Client::connect(&self.nodes[at].server));
     }

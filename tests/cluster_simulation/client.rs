@@ -1,4 +1,4 @@
-//! A client in the model: what it has heard, and whether that can be.
+//! A client in the model: what it has received, and whether that is correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 /// An event that was published.
 pub struct Published {
-    /// The node it was published at: a number no other node ever had.
+    /// The node it was published at: a number that no other node ever had.
     pub node: usize,
     pub channel: &'static str,
-    /// The socket id that is left out.
+    /// The socket id that the event is not sent to.
     pub except: Option<String>,
 }
 
@@ -19,38 +19,39 @@ pub struct Client {
     pub node: usize,
     pub id: ConnId,
     pub socket_id: String,
-    pub seats: BTreeMap<&'static str, Seat>,
+    pub subscriptions: BTreeMap<&'static str, Subscription>,
 }
 
-/// A subscription, and what came of it.
-pub struct Seat {
+/// A subscription, and the messages received for it.
+pub struct Subscription {
     pub user: Option<&'static str>,
-    /// How many events had been published before.
+    /// How many events had been published before it.
     since: usize,
-    /// Nodes whose events it must hear from the beginning: they and its own have met.
+    /// Nodes whose events it must receive from the beginning: its own node knows them.
     met: BTreeSet<usize>,
-    /// The events that came, by their numbers.
+    /// The numbers of the events received.
     got: Vec<usize>,
-    /// Whether the answer has come, and what the cache channel keeps.
-    is_in: bool,
-    is_cache_told: bool,
-    /// The users it has been told are here.
+    /// Whether `subscription_succeeded` has arrived.
+    is_confirmed: bool,
+    /// Whether the kept event of the cache channel, or the cache miss, has arrived.
+    has_cache_event: bool,
+    /// The members, according to the messages received.
     pub users: BTreeSet<String>,
 }
 
-impl Seat {
+impl Subscription {
     pub fn new(user: Option<&'static str>, since: usize, met: BTreeSet<usize>) -> Self {
         let (got, users) = (Vec::new(), BTreeSet::new());
-        Seat { user, since, met, got, is_in: false, is_cache_told: false, users }
+        Subscription { user, since, met, got, is_confirmed: false, has_cache_event: false, users }
     }
 
-    /// Takes a message of its channel.
-    pub fn hear(&mut self, message: &Value, channel: &str) {
+    /// Applies a message of its channel.
+    pub fn receive(&mut self, message: &Value, channel: &str) {
         let event = message["event"].as_str().unwrap();
         let user = || message["data"]["user_id"].as_str().unwrap().to_owned();
         match event {
             "pusher_internal:subscription_succeeded" => {
-                self.is_in = true;
+                self.is_confirmed = true;
                 self.users.clear();
                 if let Some(ids) = message["data"]["presence"]["ids"].as_array() {
                     let ids = ids.iter().map(|id| id.as_str().unwrap().to_owned());
@@ -58,23 +59,25 @@ impl Seat {
                 }
             }
             "pusher_internal:member_added" => {
-                assert!(self.users.insert(user()), "{} was here already", user());
+                assert!(self.users.insert(user()), "{} joined twice", user());
             }
             "pusher_internal:member_removed" => {
-                assert!(self.users.remove(&user()), "{} was not here", user());
+                assert!(self.users.remove(&user()), "{} left without a join", user());
             }
-            "pusher:cache_miss" => self.is_cache_told = true,
-            "e" if channel.contains("cache-") && !self.is_cache_told => self.is_cache_told = true,
+            "pusher:cache_miss" => self.has_cache_event = true,
+            "e" if channel.contains("cache-") && !self.has_cache_event => {
+                self.has_cache_event = true
+            }
             "e" | "client-e" => {
-                assert!(self.is_in, "an event came before the answer");
+                assert!(self.is_confirmed, "an event arrived before the response");
                 self.got.push(message["data"]["n"].as_u64().unwrap() as usize);
             }
-            other => panic!("{other} came on {channel}"),
+            other => panic!("unexpected {other} on {channel}"),
         }
     }
 
-    /// Fails unless what came of each node is what it published, in order, once, and without a
-    /// gap; to the last one, if `ends_at` has the node and nothing was dropped.
+    /// Fails unless the events received from each node are those it published, in order, once, and
+    /// without a gap; up to the last one, if `alive` has the node and nothing was dropped.
     pub fn check(
         &self,
         channel: &str,
@@ -100,10 +103,13 @@ impl Seat {
                 continue;
             }
             let due: Vec<usize> = all.into_iter().filter(|n| *n >= self.since).collect();
-            let came: Vec<usize> = got.into_iter().filter(|n| *n >= self.since).collect();
-            assert!(due.starts_with(&came), "of node {node} on {channel}: {came:?} of {due:?}");
+            let arrived: Vec<usize> = got.into_iter().filter(|n| *n >= self.since).collect();
+            assert!(
+                due.starts_with(&arrived),
+                "of node {node} on {channel}: {arrived:?} of {due:?}"
+            );
             if alive.is_some_and(|alive| alive.contains(&node)) {
-                assert_eq!(came, due, "of node {node} on {channel}");
+                assert_eq!(arrived, due, "of node {node} on {channel}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A node in the simulation: a hub without sockets, and what its clients say to it.
+//! A node in the simulation: a hub without sockets, and the messages of its clients.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crate::simulation::{messages, take};
 
 pub struct Node {
     pub hub: Hub<()>,
-    /// A number no other node ever had.
+    /// A number that no other node ever had.
     pub number: usize,
-    /// The nodes that have met this one in peace.
+    /// The nodes that this one has known while there were no faults.
     pub met: BTreeSet<usize>,
 }
 
@@ -39,8 +39,8 @@ impl Node {
         (id, socket_id)
     }
 
-    /// A client says this.
-    pub fn hear(&mut self, id: ConnId, message: &Value, now: Now) {
+    /// Receives a message of a client.
+    pub fn receive(&mut self, id: ConnId, message: &Value, now: Now) {
         let text = message.to_string();
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend((text.len() as u16).to_be_bytes());
@@ -49,8 +49,8 @@ impl Node {
         self.hub.receive(id, &mut frame, now);
     }
 
-    /// What the hub has sent a client since the last look.
-    pub fn told(&mut self, id: ConnId, now: Now) -> Vec<Value> {
+    /// The messages that the hub has sent to a client since the last call.
+    pub fn take_messages(&mut self, id: ConnId, now: Now) -> Vec<Value> {
         while self.hub.next_dirty(now).is_some() {}
         if self.hub.outbox(id).unwrap().1.is_empty() {
             return Vec::new();
@@ -58,8 +58,8 @@ impl Node {
         messages(&take(&mut self.hub, id))
     }
 
-    /// The answer of the API to a request on a connection of its own.
-    pub fn ask(&mut self, method: &str, path: &str, info: &str, body: &str, now: Now) -> Value {
+    /// The response of the API to a request on a new connection.
+    pub fn request(&mut self, method: &str, path: &str, info: &str, body: &str, now: Now) -> Value {
         let mut query = format!("auth_key=key&auth_timestamp={}&auth_version=1.0", now.unix_s);
         if !body.is_empty() {
             query += &format!("&body_md5={}", md5_hex(body.as_bytes()));
@@ -76,14 +76,14 @@ impl Node {
         let answer = String::from_utf8(take(&mut self.hub, id)).unwrap();
         self.hub.close(id, now);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        // 404 is the answer for the users of a channel where nobody is.
+        // 404 is the response for the users of a channel without members.
         let is_known = head.starts_with("HTTP/1.1 200 ") || head.starts_with("HTTP/1.1 404 ");
         assert!(is_known, "{answer}");
         serde_json::from_str(body).unwrap()
     }
 
     pub fn get(&mut self, path: &str, now: Now) -> Value {
-        self.ask("GET", path, "", "", now)
+        self.request("GET", path, "", "", now)
     }
 
     /// The users of a presence channel, sorted.

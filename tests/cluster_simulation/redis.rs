@@ -1,13 +1,13 @@
-//! A Redis in memory, and the connections of nodes to it: bytes in two directions, which pass in
-//! pieces, late, or not at all. It knows the few commands that nodes give.
+//! A Redis in memory, and the connections of nodes to it: bytes in two directions, which arrive in
+//! pieces, late, or not at all. It supports the few commands that nodes send.
 
-/// What the nodes speak through.
+/// The server that relays the messages of the nodes.
 #[derive(Default)]
 pub struct Redis {
     pub is_up: bool,
-    /// Commands lie unread until then.
+    /// Until then, commands stay unread.
     pub paused_until_ms: u64,
-    /// Every so many PUBLISH are heard twice.
+    /// If set to n, every nth PUBLISH is delivered twice.
     pub doubles: Option<usize>,
     pub published: usize,
 }
@@ -21,7 +21,7 @@ pub struct Connection {
 }
 
 impl Redis {
-    /// Reads the commands that have arrived whole, and answers.
+    /// Executes the commands that have arrived whole.
     pub fn serve(&mut self, connections: &mut [Option<Connection>]) {
         for at in 0..connections.len() {
             while let Some(parts) = connections[at].as_mut().and_then(Connection::command) {
@@ -45,17 +45,17 @@ impl Redis {
                 let is_double =
                     self.doubles.is_some_and(|every| self.published.is_multiple_of(every));
                 let message = [push(&[b"message", &parts[1]]), bulk(&parts[2])].concat();
-                let mut heard = 0;
+                let mut receivers = 0;
                 for connection in connections.iter_mut().flatten().filter(|it| it.is_subscribed) {
-                    heard += 1;
+                    receivers += 1;
                     for _ in 0..1 + usize::from(is_double) {
                         connection.to_node.extend(&message);
                     }
                 }
-                let reply = format!(":{heard}\r\n");
+                let reply = format!(":{receivers}\r\n");
                 connections[at].as_mut().unwrap().to_node.extend(reply.as_bytes());
             }
-            other => panic!("{} is no command of a node", String::from_utf8_lossy(other)),
+            other => panic!("{} is not a command that nodes send", String::from_utf8_lossy(other)),
         }
     }
 }

@@ -1,27 +1,27 @@
-//! The wires of the simulation: bytes go between hubs and the Redis in memory, and time passes. What
-//! breaks a wire stands here, too.
+//! The wires of the simulation: they move bytes between hubs and the Redis in memory, and advance
+//! the time. The faults of wires are here, too.
 
 use reverb::hub::{BusWant, Now};
 
 use super::World;
 use super::redis::Connection;
 
-/// One node's way to Redis.
+/// The network between one node and Redis.
 #[derive(Default)]
 pub struct Wire {
     /// When the attempt to connect that is under way succeeds or fails.
     pub dial_ms: Option<u64>,
     /// Attempts fail.
     pub is_closed: bool,
-    /// Bytes go nowhere, and nobody is told.
+    /// Bytes are held, without an error for the node.
     pub is_held: bool,
 }
 
 impl World {
-    /// Lets time pass, and everything happen that is due in it.
+    /// Lets time pass, and does everything that is due in it.
     pub fn pass(&mut self, ms: u64) {
         let end_ms = self.now.ms + ms;
-        // A hub that always wants something at once would hold the loop up.
+        // A hub that always has work due at once would block the loop.
         let (mut turns, mut turns_ms) = (0, self.now.ms);
         loop {
             let moved = self.turn();
@@ -45,7 +45,7 @@ impl World {
             if turns >= 10_000 {
                 let due: Vec<_> =
                     self.nodes.iter().flatten().map(|node| node.hub.next_tick_ms()).collect();
-                panic!("the hubs never rest: {:?} {moved} {due:?}", self.now);
+                panic!("the hubs always have work due: {:?} {moved} {due:?}", self.now);
             }
         }
     }
@@ -54,7 +54,7 @@ impl World {
         self.now = Now { ms, unix_s: 1_795_450_533 + ms / 1_000 };
     }
 
-    /// One turn of every node's loop, and of Redis. Says whether bytes were moved.
+    /// One turn of every node's loop, and of Redis. Returns whether bytes were moved.
     fn turn(&mut self) -> bool {
         let mut moved = false;
         for at in 0..self.nodes.len() {
@@ -95,7 +95,7 @@ impl World {
         self.send(at)
     }
 
-    /// Moves some of what a node has to say towards Redis.
+    /// Moves some of a node's bytes to Redis.
     fn send(&mut self, at: usize) -> bool {
         let most = 1 + self.below(30_000);
         let (Some(node), Some(connection)) = (&mut self.nodes[at], &mut self.connections[at])
@@ -115,7 +115,7 @@ impl World {
         true
     }
 
-    /// Moves some of what Redis has said to a node.
+    /// Moves some of the bytes of Redis to a node.
     fn deliver(&mut self, at: usize) -> bool {
         let most = 1 + self.below(30_000);
         let (Some(node), Some(connection)) = (&mut self.nodes[at], &mut self.connections[at])
@@ -131,8 +131,8 @@ impl World {
         true
     }
 
-    /// Something breaks, or is mended.
-    pub fn break_something(&mut self) {
+    /// Causes a random fault, or ends all faults.
+    pub fn cause_fault(&mut self) {
         let at = self.below(self.nodes.len());
         match self.below(9) {
             0..=2 => self.cut(at),
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Everything works from now on.
+    /// Ends all faults.
     pub fn mend(&mut self) {
         self.redis.is_up = true;
         self.redis.paused_until_ms = 0;
@@ -158,7 +158,7 @@ impl World {
         }
     }
 
-    /// Ends a node's connection; what is on its way is lost.
+    /// Ends a node's connection; bytes in transit are lost.
     pub fn cut(&mut self, at: usize) {
         if self.connections[at].take().is_some()
             && let Some(node) = &mut self.nodes[at]

@@ -1,22 +1,24 @@
-//! The recordings: one JSON object a line, made from what Laravel Reverb answers.
+//! The recordings: one JSON object a line, made from the responses of Laravel Reverb.
 //!
-//! First a table of all recorded scenarios: `keep` (the server answers the same), `fix` (some
-//! answers differ; each such step says `why`), `not replayed` (with the reason). Then the
+//! First a table of all recorded scenarios: `keep` (the responses are the same), `fix` (some
+//! responses differ; each such step has a `why`), `not replayed` (with the reason). Then the
 //! scenarios, each a line with its name, title and settings, followed by its steps:
 //!
-//! * `{"note"}`: what the next steps are about;
-//! * `{"open": "A"}`: a client connects, with another `target` or further `headers`, and is told
+//! * `{"note"}`: the subject of the next steps;
+//! * `{"open": "A"}`: a client connects, with another `target` or further `headers`, and receives
 //!   `first`, by default `connection_established`;
-//! * `{"A>": text}`, `{"A> frames": hex or [[first byte, text]]}`, `{"A> end"}`: it speaks or goes;
-//! * `{"A<": message}`: it is told this, or `nothing`, or it ends; also `{"close": code}`,
+//! * `{"A>": text}`, `{"A> frames": hex or [[first byte, text]]}`, `{"A> end"}`: it sends this, or
+//!   disconnects;
+//! * `{"A<": message}`: it receives this, or `nothing`, or the end; also `{"close": code}`,
 //!   `{"ping"}`, `{"pong"}` in hex, and `{"length"}` of a text;
 //! * `{"request": "POST /path", "params", "body"}`: a signed request, `{"raw": parts}`: any bytes,
-//!   each answered with a `status` and perhaps a JSON `answer`, and `more` on the same connection.
+//!   each with the `status` and perhaps the JSON `answer` of the response; `more` lists further
+//!   responses on the same connection.
 //!
 //! One difference applies to every scenario and is noted only here, D7: the `data` of
 //! `pusher:error` is an object, as Pusher documents, where the recordings have a string that holds
-//! it. The clients for Python and Swift cannot read the string, and reconnect for ever with a wrong
-//! key.
+//! it. The clients for Python and Swift cannot parse the string, and reconnect endlessly with a
+//! wrong key.
 //!
 //! A `why` begins with the number of a difference (`D2`) or of a section (`14.1`) of
 //! `man/reverb-protocol.7`, or with the RFC that gives the reason.
@@ -43,7 +45,7 @@ pub fn table() -> BTreeMap<String, (String, Option<String>)> {
         if let Some(name) = line["table"].as_str() {
             let why = line["why"].as_str().map(str::to_owned);
             let entry = (line["verdict"].as_str().unwrap().to_owned(), why);
-            assert_eq!(table.insert(name.to_owned(), entry), None, "{name} stands there twice");
+            assert_eq!(table.insert(name.to_owned(), entry), None, "{name} is listed twice");
         }
     }
     table
@@ -57,10 +59,7 @@ pub fn scenarios() -> BTreeMap<String, Scenario> {
         if let Some(name) = line["scenario"].as_str() {
             last = name.to_owned();
             let scenario = Scenario { head: line, steps: Vec::new() };
-            assert!(
-                scenarios.insert(last.clone(), scenario).is_none(),
-                "{last} stands there twice"
-            );
+            assert!(scenarios.insert(last.clone(), scenario).is_none(), "{last} is listed twice");
         } else if line.get("table").is_none() {
             scenarios.get_mut(&last).unwrap().steps.push(line);
         }

@@ -1,4 +1,4 @@
-//! Plays one scenario against a server of its own.
+//! Replays one scenario against a new server.
 
 use super::fixture::Scenario;
 use crate::support::{
@@ -12,40 +12,40 @@ use std::thread;
 const TARGET: &str = "/app/app-key?protocol=7&client=js&version=8.4.0&flash=false";
 const SECOND: App = App { id: "id2", key: "key2", secret: "secret2" };
 
-/// A client, and what has come for it but was not looked at.
+/// A client, and the frames it has received that no step has checked yet.
 struct Conn {
     client: Client,
     app: &'static App,
-    came: VecDeque<Got>,
+    pending: VecDeque<Got>,
 }
 
 impl Conn {
     #[track_caller]
     fn next(&mut self) -> Got {
-        self.came.pop_front().unwrap_or_else(|| self.client.receive())
+        self.pending.pop_front().unwrap_or_else(|| self.client.receive())
     }
 
-    /// Lets everything under way arrive: it comes before the pong to this ping. A control frame,
-    /// because it neither counts as a message nor is answered by the app.
+    /// Receives everything in transit: it arrives before the pong to this ping. A control frame,
+    /// because it counts as no message, and the app does not answer it.
     fn settle(&mut self) {
         self.client.frame(0x89, b"settle");
         loop {
             match self.client.receive() {
                 Got::Pong(payload) if payload == b"settle" => return,
-                got @ (Got::Close(..) | Got::End) => return self.came.push_back(got),
-                got => self.came.push_back(got),
+                got @ (Got::Close(..) | Got::End) => return self.pending.push_back(got),
+                got => self.pending.push_back(got),
             }
         }
     }
 }
 
-/// A scenario being played. When a step fails, says which.
+/// A scenario during its replay. Prints the step that fails.
 struct Replay<'s> {
     server: Server,
     conns: BTreeMap<String, Conn>,
     ids: BTreeMap<String, String>,
-    /// Who spoke last: what it said must have been handled before "nothing" means anything.
-    speaker: String,
+    /// The client that sent last. A step with `nothing` waits until the server has handled it.
+    sender: String,
     at: (String, &'s Value),
 }
 
@@ -68,7 +68,7 @@ fn with_public_events(apps: &Value) -> Value {
     apps
 }
 
-/// Plays a scenario from the first step to the last.
+/// Replays a scenario from the first step to the last.
 pub fn play(name: &str, scenario: &Scenario) {
     let mut setup = match scenario.head.get("apps") {
         Some(apps) => Setup::bare().config(json!({"apps": {"apps": with_public_events(apps)}})),
@@ -84,7 +84,7 @@ pub fn play(name: &str, scenario: &Scenario) {
         server: setup.start(),
         conns: BTreeMap::new(),
         ids: BTreeMap::new(),
-        speaker: String::new(),
+        sender: String::new(),
         at: (name.to_owned(), &scenario.head),
     };
     for step in &scenario.steps {
@@ -95,7 +95,7 @@ pub fn play(name: &str, scenario: &Scenario) {
         replay.step(step);
     }
     if scenario.head["partial"] != true {
-        replay.nothing_left();
+        replay.expect_nothing_more();
     }
     replay.server.is_up();
 }
@@ -121,11 +121,11 @@ impl Replay<'_> {
         }
         for (key, value) in step.as_object().unwrap() {
             if let Some(name) = key.strip_suffix('<') {
-                return self.told(name, value);
+                return self.expect_message(name, value);
             }
             if let Some((name, how)) = key.split_once('>') {
-                self.speaker = name.to_owned();
-                return self.says(name, how.trim(), value);
+                self.sender = name.to_owned();
+                return self.send(name, how.trim(), value);
             }
         }
         assert!(step.get("note").is_some(), "no such step");
@@ -145,10 +145,10 @@ impl Replay<'_> {
         let established = json!({"event": "pusher:connection_established", "data": data});
         let expected = self.fill(step.get("first").unwrap_or(&established));
         assert_same(&first, &with_error_object(expected));
-        self.conns.insert(name.to_owned(), Conn { client, app, came: VecDeque::new() });
+        self.conns.insert(name.to_owned(), Conn { client, app, pending: VecDeque::new() });
     }
 
-    fn says(&mut self, name: &str, how: &str, what: &Value) {
+    fn send(&mut self, name: &str, how: &str, what: &Value) {
         let what = self.fill(what);
         let conn = self.conns.get_mut(name).unwrap();
         match (how, &what) {
@@ -174,14 +174,14 @@ impl Replay<'_> {
         }
     }
 
-    fn told(&mut self, name: &str, what: &Value) {
+    fn expect_message(&mut self, name: &str, what: &Value) {
         let what = self.fill(what);
         if what == "nothing" {
-            return self.told_nothing(name);
+            return self.expect_nothing(name);
         }
         let conn = self.conns.get_mut(name).unwrap();
         if let Some(code) = what["close"].as_u64() {
-            assert!(conn.came.is_empty(), "{:?} came", conn.came);
+            assert!(conn.pending.is_empty(), "received {:?}", conn.pending);
             conn.client.closed(code as u16);
             self.conns.remove(name);
             return;
@@ -196,42 +196,42 @@ impl Replay<'_> {
             Got::Text(text) => {
                 assert_same(&serde_json::from_str(&text).unwrap(), &with_error_object(what));
             }
-            got => panic!("{got:?} came"),
+            got => panic!("received {got:?}"),
         }
     }
 
-    fn told_nothing(&mut self, name: &str) {
-        for name in [&self.speaker, name] {
+    fn expect_nothing(&mut self, name: &str) {
+        for name in [&self.sender, name] {
             if let Some(conn) = self.conns.get_mut(name) {
                 conn.settle();
             }
         }
-        let came = &self.conns[name].came;
-        assert!(came.is_empty(), "{came:?} came");
+        let pending = &self.conns[name].pending;
+        assert!(pending.is_empty(), "received {pending:?}");
     }
 
-    fn nothing_left(&mut self) {
+    fn expect_nothing_more(&mut self) {
         for (name, conn) in &mut self.conns {
             conn.settle();
-            assert!(conn.came.is_empty(), "{name} was told more: {:?}", conn.came);
+            assert!(conn.pending.is_empty(), "{name} received more: {:?}", conn.pending);
         }
     }
 
     fn http(&mut self, step: &Value) {
         let mut http = Http::connect(&self.server);
         let parts = self.request(step);
-        // What follows `Expect: 100-continue` waits for the answer to it.
+        // The body after `Expect: 100-continue` waits for the response to it.
         let (now, later) = parts.split_at(if step["status"] == 100 { 1 } else { parts.len() });
-        now.iter().for_each(|part| http.send_what_goes(part));
+        now.iter().for_each(|part| http.try_send(part));
         let head = parts[0].starts_with(b"HEAD ");
         check(&if head { http.head() } else { http.response() }, step, head);
-        later.iter().for_each(|part| http.send_what_goes(part));
+        later.iter().for_each(|part| http.try_send(part));
         for more in step["more"].as_array().into_iter().flatten() {
             check(&http.response(), more, false);
         }
     }
 
-    /// The bytes of a request, in the pieces they are sent in.
+    /// The bytes of a request, in the pieces in which they are sent.
     fn request(&self, step: &Value) -> Vec<Vec<u8>> {
         if let Some(hex) = step["raw hex"].as_str() {
             return vec![unhex(hex)];
@@ -267,7 +267,7 @@ impl Replay<'_> {
         raw.iter().map(signed).collect()
     }
 
-    /// The same with the socket ids filled in.
+    /// The value with the socket ids filled in.
     fn fill(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {
@@ -285,7 +285,7 @@ impl Replay<'_> {
     }
 }
 
-/// Fails unless the response has the status and says what is expected.
+/// Fails unless the response has the expected status and body.
 #[track_caller]
 fn check(response: &Response, expected: &Value, head: bool) {
     let body = String::from_utf8_lossy(&response.body);
@@ -293,11 +293,11 @@ fn check(response: &Response, expected: &Value, head: bool) {
     match expected.get("answer") {
         Some(answer) => assert_same(&response.json(), answer),
         None if head || response.status < 200 => assert!(response.body.is_empty()),
-        None => assert!(!response.body.is_empty(), "no reason is given"),
+        None => assert!(!response.body.is_empty(), "the response has no body"),
     }
 }
 
-/// What a raw request of these bytes signs when nothing is wrong with it.
+/// The text that a valid request of these bytes signs.
 fn to_sign(raw: &str) -> String {
     let mut words = raw.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -307,7 +307,7 @@ fn to_sign(raw: &str) -> String {
     format!("{method}\n{path}\n{}", pairs.join("&"))
 }
 
-/// A request as the client libraries send it.
+/// A signed request, as the client libraries send it.
 fn signed_request(app: &App, method: &str, path: &str, params: &str, body: &[u8]) -> Vec<u8> {
     let mut query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, now());
     if !params.is_empty() {
@@ -327,7 +327,7 @@ fn signed_request(app: &App, method: &str, path: &str, params: &str, body: &[u8]
     [head.as_bytes(), body].concat()
 }
 
-/// The same with the signatures filled in.
+/// The message with the signatures filled in.
 fn sign_subscription(text: &str, app: &App, id: Option<&String>) -> String {
     if !text.contains("$sign") && !text.contains("$bare") {
         return text.to_owned();

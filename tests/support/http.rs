@@ -16,7 +16,7 @@ impl Http {
         Http::connect_to(server.address())
     }
 
-    /// The same at another of the server's addresses.
+    /// Connects to another of the server's addresses.
     pub fn connect_to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -29,12 +29,12 @@ impl Http {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends what the server may refuse to read to the end.
-    pub fn send_what_goes(&mut self, bytes: &[u8]) {
+    /// Sends bytes that the server may stop reading.
+    pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Sends as much as the server takes at the moment; false when it takes no more.
+    /// Sends as much as the socket accepts now; false if it did not accept everything.
     pub fn send_some(&mut self, bytes: &[u8]) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let sent = self.stream.write_all(bytes).is_ok();
@@ -42,7 +42,7 @@ impl Http {
         sent
     }
 
-    /// Whether something has come, be it the end.
+    /// Whether a byte or the end of the connection has arrived.
     pub fn has_answer(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let answer = self.stream.peek(&mut [0]);
@@ -50,7 +50,7 @@ impl Http {
         !answer.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Says that no more requests will come.
+    /// Shuts down the sending half: no more requests follow.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -67,7 +67,7 @@ impl Http {
         match length {
             Some(length) => {
                 while self.buffer.len() < length {
-                    assert!(self.fill(), "the body of {response:?} is cut short");
+                    assert!(self.fill(), "the body of {response:?} is truncated");
                 }
                 response.body = self.buffer.drain(..length).collect();
             }
@@ -90,7 +90,7 @@ impl Http {
             let line = self.until(b"\r\n");
             let len = usize::from_str_radix(line.trim_end(), 16).unwrap();
             while self.buffer.len() < len + 2 {
-                assert!(self.fill(), "a chunk is cut short");
+                assert!(self.fill(), "a chunk is truncated");
             }
             body.extend(self.buffer.drain(..len));
             assert_eq!(self.until(b"\r\n"), "\r\n");
@@ -112,7 +112,7 @@ impl Http {
         }
     }
 
-    /// The next response up to the end of its head: all there is of an answer to HEAD.
+    /// The head of the next response: the whole response to HEAD.
     #[track_caller]
     pub fn head(&mut self) -> Response {
         let end = loop {
@@ -139,7 +139,7 @@ impl Http {
     /// Fails unless the server ends the connection without another byte.
     #[track_caller]
     pub fn ended(&mut self) {
-        assert!(!self.fill(), "more came: {:?}", String::from_utf8_lossy(&self.buffer));
+        assert!(!self.fill(), "received more: {:?}", String::from_utf8_lossy(&self.buffer));
     }
 
     /// Fails unless the server ends the connection, with an error of this status or without.
@@ -157,7 +157,7 @@ impl Http {
         while self.fill() {}
     }
 
-    /// What has been read and not taken, and the socket: for the other protocol.
+    /// The socket, and the bytes that were read but belong to no response: for WebSocket.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.buffer)
     }
@@ -173,7 +173,7 @@ impl Http {
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => {
-                panic!("no answer: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
+                panic!("no response: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
             }
         }
     }
@@ -229,7 +229,7 @@ impl Response {
     #[track_caller]
     pub fn is_error(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
-        assert!(self.text().len() > 3, "no reason is given: {self:?}");
+        assert!(self.text().len() > 3, "the response has no reason: {self:?}");
         self.text()
     }
 }

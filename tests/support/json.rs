@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-/// Whether both values mean the same. In `expected`, the text `$any` matches any value and `$number`
-/// any number.
+/// Whether both values mean the same. In `expected`, the text `$any` matches any value and
+/// `$number` any number.
 pub fn same(got: &Value, expected: &Value) -> bool {
     match (got, expected) {
         (_, Value::String(any)) if any == "$any" => true,

@@ -1,5 +1,5 @@
-//! The server as a child process: it starts in an empty directory with an empty environment on a free
-//! port, and ends with the test.
+//! The server as a child process: it starts in an empty directory with an empty environment on a
+//! free port, and ends with the test.
 
 use super::{DEADLINE, Http, Response, signed};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub struct App {
 /// The application of a [`Setup::new`].
 pub const APP: App = App { id: "app-id", key: "app-key", secret: "app-secret" };
 
-/// What a server is started with.
+/// The options with which a server starts.
 pub struct Setup {
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -37,13 +37,13 @@ pub struct Setup {
     program: PathBuf,
 }
 
-/// What becomes of the server's standard error.
+/// The destination of the server's standard error.
 enum Log {
-    /// It is read, for [`Server::stderr`].
+    /// A pipe that the test reads, for [`Server::stderr`].
     Read,
-    /// It is a pipe that nobody reads.
+    /// A pipe that the test does not read.
     Unread,
-    /// It is this file.
+    /// This file.
     File(&'static str),
 }
 
@@ -56,7 +56,7 @@ impl Setup {
             .env("REVERB_APP_SECRET", APP.secret)
     }
 
-    /// Nothing at all.
+    /// No application and no settings.
     pub fn bare() -> Self {
         Setup {
             env: Vec::new(),
@@ -74,7 +74,7 @@ impl Setup {
         self
     }
 
-    /// Where it listens; an address of IPv4 must come first.
+    /// The addresses to listen on; one of IPv4 must be the first.
     pub fn host(mut self, host: &'static str) -> Self {
         self.host = host;
         self
@@ -85,7 +85,7 @@ impl Setup {
         self
     }
 
-    /// Nobody reads what the server logs.
+    /// The test does not read the server's log.
     pub fn unread_log(mut self) -> Self {
         self.log = Log::Unread;
         self
@@ -97,7 +97,7 @@ impl Setup {
         self
     }
 
-    /// Another place of the binary.
+    /// Another path of the binary.
     pub fn program(mut self, program: &Path) -> Self {
         self.program = program.to_owned();
         self
@@ -192,7 +192,7 @@ impl Server {
         Setup::new().start()
     }
 
-    /// The same with these variables set.
+    /// Starts a server with these variables and [`APP`].
     #[track_caller]
     pub fn with(env: &[(&str, &str)]) -> Self {
         env.iter().fold(Setup::new(), |setup, (name, value)| setup.env(name, value)).start()
@@ -222,7 +222,7 @@ impl Server {
         self.ended().1
     }
 
-    /// The same; also returns the lines of standard output that have not been read.
+    /// Waits for the end of the process; also returns the unread lines of its standard output.
     #[track_caller]
     pub fn ended(&mut self) -> (Vec<String>, ExitStatus) {
         let mut lines = Vec::new();
@@ -269,14 +269,14 @@ impl Server {
         self.request(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
     }
 
-    /// Publishes one event and takes the `{}` for it.
+    /// Publishes one event and expects the response `{}`.
     #[track_caller]
     pub fn publish(&self, channel: &str, name: &str, data: &str) {
         let body = json!({"name": name, "channel": channel, "data": data});
         self.post("/apps/app-id/events", body).is(200, json!({}));
     }
 
-    /// One request on a connection of its own.
+    /// One request on a new connection.
     #[track_caller]
     pub fn request(&self, raw: &str) -> Response {
         let mut http = Http::connect(self);
@@ -309,7 +309,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Waits until this stands in what the server has written to its standard error.
+    /// Waits until the server has written this text to its standard error.
     #[track_caller]
     pub fn logs(&self, text: &str) {
         let started = Instant::now();
@@ -319,14 +319,14 @@ impl Server {
         }
     }
 
-    /// Ends the server at once, and returns all that it has written to its standard error.
+    /// Kills the server, and returns everything it has written to its standard error.
     pub fn killed(mut self) -> String {
         self.signal("KILL");
         self.wait();
         self.stderr()
     }
 
-    /// What the server has written to its standard error so far.
+    /// The text that the server has written to its standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -353,9 +353,9 @@ pub fn in_terminal(directory: &Path, last: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (lines, mut told) = (lines(terminal.stdout.take().unwrap()), String::new());
+    let (lines, mut output) = (lines(terminal.stdout.take().unwrap()), String::new());
     while let Ok(line) = lines.recv_timeout(DEADLINE) {
-        told += &format!("{line}\n");
+        output += &format!("{line}\n");
         if line.starts_with(last) {
             break;
         }
@@ -363,18 +363,18 @@ pub fn in_terminal(directory: &Path, last: &str) -> String {
     // The server ends with its terminal.
     let _ = terminal.kill();
     let _ = terminal.wait();
-    assert!(told.contains(&format!("\n{last}")), "{told}");
-    told
+    assert!(output.contains(&format!("\n{last}")), "{output}");
+    output
 }
 
-/// The binary, with nothing of our own environment.
+/// The binary with an empty environment.
 fn reverb(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).env_clear();
     command
 }
 
-/// The same with limits of the system, which only a shell can set.
+/// The binary with limits of the system, which only a shell can set.
 fn limited(program: &Path, directory: &Path, ulimits: &str) -> Command {
     if ulimits.is_empty() {
         return reverb(program, directory);

@@ -33,8 +33,8 @@ pub fn channel_auth(app: &App, socket_id: &str, channel: &str, data: &str) -> St
     format!("{}:{}", app.key, hmac_hex(app.secret, &text))
 }
 
-/// The target of a signed API request. `params` are the further parameters, as `a=b` pairs joined with
-/// `&`; they must not need decoding.
+/// The target of a signed API request. `params` are the further parameters, as `a=b` pairs joined
+/// with `&`; they must not need decoding.
 pub fn signed(app: &App, method: &str, path: &str, params: &str, body: &[u8]) -> String {
     let mut pairs = vec![
         format!("auth_key={}", app.key),

@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 pub const HANDSHAKE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
-/// What came from the server.
+/// A frame from the server, or the end of the connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Got {
     Text(String),
@@ -27,18 +27,18 @@ pub enum Got {
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// As given by `connection_established`.
+    /// The id from `connection_established`.
     pub socket_id: String,
 }
 
 impl Client {
-    /// Connects to [`APP`] and takes `connection_established`.
+    /// Connects to [`APP`] and receives `connection_established`.
     #[track_caller]
     pub fn connect(server: &Server) -> Self {
         Client::connect_to(server, "/app/app-key?protocol=7&client=js&version=8.4.0&flash=false")
     }
 
-    /// The same with another target.
+    /// Connects to another target and receives `connection_established`.
     #[track_caller]
     pub fn connect_to(server: &Server, target: &str) -> Self {
         let mut client = Client::open(server, target, "");
@@ -59,7 +59,7 @@ impl Client {
         client
     }
 
-    /// A handshake of these bytes, which may go wrong, and the answer to it.
+    /// Sends these bytes as a handshake, which may fail, and returns the response.
     #[track_caller]
     pub fn handshake(server: &Server, request: &[u8]) -> (Response, Self) {
         let mut http = Http::connect(server);
@@ -86,12 +86,12 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Sends what the server may refuse to read to the end; false when it did.
-    pub fn raw_what_goes(&mut self, bytes: &[u8]) -> bool {
+    /// Sends bytes that the server may stop reading; false if it did.
+    pub fn try_raw(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Sends as much as the server takes at the moment, and says how many bytes that was.
+    /// Sends as much as the socket accepts now, and returns the number of bytes.
     pub fn send_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.set_nonblocking(true).unwrap();
         let mut sent = 0;
@@ -102,12 +102,12 @@ impl Client {
         sent
     }
 
-    /// Says, in TCP alone, that no more will come.
+    /// Shuts down the sending half of the TCP connection, without a close frame.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Ends with a reset: a socket closed over bytes it has not read sends one.
+    /// Disconnects with a reset: a socket that is closed with unread bytes sends one.
     pub fn reset(mut self) {
         self.ping();
         self.stream.peek(&mut [0]).unwrap();
@@ -117,14 +117,14 @@ impl Client {
         self.send(json!({"event": "pusher:ping", "data": {}}));
     }
 
-    /// Subscribes to a public channel and takes the answer.
+    /// Subscribes to a public channel and receives the response.
     #[track_caller]
     pub fn subscribe(&mut self, channel: &str) {
         self.send(json!({"event": "pusher:subscribe", "data": {"channel": channel}}));
         self.subscribed(channel);
     }
 
-    /// Subscribes to a private channel of [`APP`] and takes the answer.
+    /// Subscribes to a private channel of [`APP`] and receives the response.
     #[track_caller]
     pub fn subscribe_private(&mut self, channel: &str) {
         let auth = channel_auth(&APP, &self.socket_id, channel, "");
@@ -138,7 +138,7 @@ impl Client {
         self.expect(json!({"event": event, "channel": channel, "data": "{}"}));
     }
 
-    /// Asks for a presence channel of [`APP`] with this `channel_data`.
+    /// Requests a presence channel of [`APP`] with this `channel_data`.
     pub fn ask_to_join(&mut self, channel: &str, data: &str) {
         let auth = channel_auth(&APP, &self.socket_id, channel, data);
         let data = json!({"channel": channel, "auth": auth, "channel_data": data});
@@ -153,7 +153,7 @@ impl Client {
         self.joined(channel)
     }
 
-    /// Takes the answer to a presence subscription; returns the members.
+    /// Receives the response to a presence subscription; returns the members.
     #[track_caller]
     pub fn joined(&mut self, channel: &str) -> Value {
         let event = self.event();
@@ -172,11 +172,11 @@ impl Client {
     pub fn event(&mut self) -> Value {
         match self.receive() {
             Got::Text(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("a message was expected, {other:?} came"),
+            other => panic!("expected a message, received {other:?}"),
         }
     }
 
-    /// Fails unless the next message says this.
+    /// Fails unless the next message means the same as this one.
     #[track_caller]
     pub fn expect(&mut self, message: Value) {
         let event = self.event();
@@ -190,7 +190,7 @@ impl Client {
         self.expect(json!({"event": "pusher:error", "data": data}));
     }
 
-    /// Fails unless the next two messages refuse a subscription.
+    /// Fails unless the next two messages reject a subscription.
     #[track_caller]
     pub fn refused(&mut self, channel: &str) {
         self.error(4009, "Connection is unauthorized");
@@ -200,7 +200,7 @@ impl Client {
         self.expect(json!({"event": event, "channel": channel, "data": data}));
     }
 
-    /// Fails if anything has come: all that was under way would come before this pong.
+    /// Fails if any message has arrived: everything in transit arrives before this pong.
     #[track_caller]
     pub fn nothing(&mut self) {
         self.ping();
@@ -215,7 +215,7 @@ impl Client {
                 assert_eq!(got, code, "{reason}");
                 let _ = self.stream.write_all(&frame(0x88, &code.to_be_bytes()));
             }
-            other => panic!("close {code} was expected, {other:?} came"),
+            other => panic!("expected close {code}, received {other:?}"),
         }
         self.ended();
     }
@@ -256,7 +256,7 @@ impl Client {
         }
     }
 
-    /// Takes whatever still comes until the connection ends, be it by a reset.
+    /// Discards everything received until the connection ends, also by a reset.
     pub fn drain(&mut self) {
         let mut chunk = [0; 65536];
         loop {
@@ -269,7 +269,7 @@ impl Client {
         }
     }
 
-    /// The first byte of the frame at hand, and where its payload starts and ends.
+    /// The first byte of the next whole frame, and where its payload starts and ends.
     fn whole_frame(&self) -> Option<(u8, usize, usize)> {
         let buffer = &self.buffer;
         let (first, second) = (*buffer.first()?, *buffer.get(1)?);

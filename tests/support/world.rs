@@ -52,13 +52,13 @@ impl World {
     /// A WebSocket connection, subscribed to a public channel.
     pub fn subscriber(&mut self, channel: &str) -> ConnId {
         let id = self.open();
-        self.hear(id, &mut UPGRADE.to_vec());
+        self.handle(id, &mut UPGRADE.to_vec());
         let text = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
-        self.hear(id, &mut frame(&text));
+        self.handle(id, &mut frame(&text));
         id
     }
 
-    /// A member of a presence channel, of which everybody has been told.
+    /// A member of a presence channel, after the others have received `member_added`.
     pub fn member(&mut self, user: usize) -> ConnId {
         let id = self.open();
         self.hub.receive(id, &mut UPGRADE.to_vec(), self.now);
@@ -71,13 +71,13 @@ impl World {
         let data =
             format!(r#"{{"channel":"presence-c","auth":"key:{auth}","channel_data":"{data}"}}"#);
         let text = format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#);
-        self.hear(id, &mut frame(&text));
+        self.handle(id, &mut frame(&text));
         id
     }
 
     fn socket_id(&mut self, id: ConnId) -> String {
         let waiting = self.waiting(id);
-        let start = waiting.find("socket_id").expect("the client is welcome") + 14;
+        let start = waiting.find("socket_id").expect("the server accepts the client") + 14;
         waiting[start..].split('\\').next().unwrap().to_owned()
     }
 
@@ -89,13 +89,13 @@ impl World {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Hands bytes to the hub and writes what they led to.
-    pub fn hear(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
+    /// Passes bytes to the hub and writes the outboxes; returns the number of connections written.
+    pub fn handle(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         self.hub.receive(id, bytes, self.now);
         self.write()
     }
 
-    /// Writes all outboxes as the loop does; says how many connections were written to.
+    /// Writes all outboxes as the loop does; returns how many connections were written to.
     pub fn write(&mut self) -> usize {
         let mut written = 0;
         loop {
@@ -117,7 +117,7 @@ impl World {
         }
     }
 
-    /// Lets so much time pass, and every deadline in it.
+    /// Lets this time pass, and every deadline in it expire.
     pub fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now.ms += 1_000;
