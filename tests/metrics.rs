@@ -112,7 +112,7 @@ fn the_metrics_port_serves_metrics_only() {
 }
 
 #[test]
-fn monitoring_does_not_use_the_connections_of_clients() {
+fn monitoring_does_not_use_the_connection_limit_of_clients() {
     let (server, address) = watched(Setup::new().env("REVERB_LIMIT_METRICS_CONNECTIONS", 2));
     let mut few = [Http::connect_to(address), Http::connect_to(address)];
     for http in &mut few {
@@ -131,7 +131,7 @@ fn monitoring_does_not_use_the_connections_of_clients() {
 }
 
 #[test]
-fn a_server_that_stops_is_not_ready() {
+fn a_stopping_server_is_not_ready() {
     let (mut server, address) = watched(
         Setup::new()
             .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000)

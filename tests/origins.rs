@@ -20,7 +20,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn the_host_of_the_origin_is_what_counts() {
+fn only_the_host_of_the_origin_is_compared() {
     let server = server();
     for origin in [
         "http://allowed.test",
@@ -34,7 +34,7 @@ fn the_host_of_the_origin_is_what_counts() {
 }
 
 #[test]
-fn another_host_is_told_4009_and_closed() {
+fn another_origin_gets_close_code_4009() {
     let server = server();
     for origin in [
         "http://evil.test",
@@ -54,7 +54,7 @@ fn another_host_is_told_4009_and_closed() {
 }
 
 #[test]
-fn without_a_proper_origin_only_a_star_lets_in() {
+fn without_a_valid_origin_only_a_star_admits_a_client() {
     let server = server();
     for origin in
         ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: \r\n", "Origin: http://\r\n"]
@@ -70,7 +70,7 @@ fn without_a_proper_origin_only_a_star_lets_in() {
 }
 
 #[test]
-fn a_star_among_others_lets_everybody_in() {
+fn a_star_among_other_entries_admits_every_origin() {
     let server = Setup::new().env("REVERB_APP_ALLOWED_ORIGINS", "allowed.test,*").start();
     enters(&server, "");
     enters(&server, "Origin: http://any.test\r\n");

@@ -51,7 +51,7 @@ fn the_client_address_comes_from_a_trusted_proxy() {
 }
 
 #[test]
-fn what_others_say_of_an_address_is_not_believed() {
+fn a_header_from_an_untrusted_peer_is_ignored() {
     for trusted in ["", "10.0.0.0/8"] {
         let server = setup(trusted).start();
         // Loopback is where a proxy would be, and is not counted.
@@ -61,7 +61,7 @@ fn what_others_say_of_an_address_is_not_believed() {
 }
 
 #[test]
-fn a_proxy_that_is_no_address_is_told() {
+fn an_invalid_proxy_address_is_an_error() {
     let output = Server::start()
         .command()
         .arg("start")

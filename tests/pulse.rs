@@ -52,7 +52,7 @@ fn time(entry: &str) -> &str {
 }
 
 #[test]
-fn an_entry_is_byte_for_byte_what_php_writes() {
+fn an_entry_equals_that_of_laravel_reverb_byte_for_byte() {
     let redis = Redis::start();
     let server = fed(&redis, &[]);
     // The first look is where it begins to count.
@@ -84,7 +84,7 @@ fn an_entry_is_byte_for_byte_what_php_writes() {
 }
 
 #[test]
-fn nothing_is_counted_twice_or_lost_while_redis_is_away() {
+fn no_message_is_lost_or_counted_twice_while_redis_is_down() {
     let redis = Redis::start();
     let server = fed(&redis, &[]);
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
@@ -106,7 +106,7 @@ fn nothing_is_counted_twice_or_lost_while_redis_is_away() {
 }
 
 #[test]
-fn the_share_and_the_place_are_those_of_the_app() {
+fn the_sample_rate_and_the_stream_are_those_of_the_app() {
     let redis = Redis::start();
     // An app of older days, whose stream is there already.
     let older = "my_shop_database_laravel:pulse:ingest";
@@ -128,7 +128,7 @@ fn the_share_and_the_place_are_those_of_the_app() {
 }
 
 #[test]
-fn a_server_that_is_not_told_to_writes_nothing_anywhere() {
+fn nothing_is_written_to_redis_unless_pulse_is_enabled() {
     let redis = Redis::start();
     let server = Setup::new()
         .env("REVERB_PULSE_INGEST_INTERVAL", 1)

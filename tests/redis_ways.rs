@@ -33,7 +33,7 @@ fn refused(variables: &[(&str, &str)]) -> String {
 
 #[cfg(not(feature = "redis"))]
 #[test]
-fn a_build_without_redis_does_not_pretend_to_be_one_of_several_nodes() {
+fn a_build_without_redis_does_not_start_with_scaling_enabled() {
     let told = refused(&[]);
     assert!(told.contains("REVERB_SCALING_ENABLED"), "{told}");
     assert!(told.contains("this build has no Redis"), "{told}");
@@ -41,7 +41,7 @@ fn a_build_without_redis_does_not_pretend_to_be_one_of_several_nodes() {
 
 #[cfg(all(feature = "redis", not(feature = "tls")))]
 #[test]
-fn a_build_without_tls_does_not_send_a_password_in_the_clear() {
+fn a_build_without_tls_does_not_connect_to_a_rediss_url() {
     let told = refused(&[("REDIS_URL", "rediss://:hush@localhost")]);
     assert!(told.contains("needs TLS, which this build lacks"), "{told}");
     assert!(!told.contains("hush"), "{told}");

@@ -160,7 +160,7 @@ fn the_page_on_monitoring_has_every_metric_and_no_other() {
 }
 
 #[test]
-fn citations_are_found_in_every_form() {
+fn the_parser_finds_every_form_of_citation() {
     for (text, expected) in [
         ("//! (protocol sections\n//! 6.2, 11.1 and 14.1), compared", &["6.2", "11.1", "14.1"][..]),
         ("/// it is (protocol section 13).", &["13"]),

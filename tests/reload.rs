@@ -79,7 +79,7 @@ fn number(event: &Value) -> u64 {
 }
 
 #[test]
-fn what_is_published_all_through_reloads_arrives_once_and_in_order() {
+fn events_published_during_reloads_arrive_once_and_in_order() {
     let server = Server::start();
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
     clients.iter_mut().for_each(|client| client.subscribe("news"));
@@ -107,7 +107,7 @@ fn what_is_published_all_through_reloads_arrives_once_and_in_order() {
 }
 
 #[test]
-fn whatever_was_half_done_is_gone_on_with() {
+fn incomplete_messages_handshakes_and_requests_survive_a_reload() {
     let limit = json!({"enabled": true, "max_attempts": 8, "decay_seconds": 600});
     let app = json!({"rate_limiting": limit});
     let server = Setup::bare().apps(&[(&APP, app)]).start();
@@ -165,7 +165,7 @@ fn whatever_was_half_done_is_gone_on_with() {
 }
 
 #[test]
-fn what_a_slow_reader_has_not_taken_is_not_lost() {
+fn the_backlog_of_a_slow_client_survives_a_reload() {
     let server = Server::start();
     let mut slow = Client::connect(&server);
     slow.subscribe("news");
@@ -182,7 +182,7 @@ fn what_a_slow_reader_has_not_taken_is_not_lost() {
 }
 
 #[test]
-fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving() {
+fn a_broken_binary_or_configuration_leaves_the_old_process_serving() {
     let copy = Copy::new("broken");
     let server = Setup::bare().program(&copy.0).apps(&[(&APP, json!({}))]).start();
     let mut client = Client::connect(&server);
@@ -221,7 +221,7 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
 }
 
 #[test]
-fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_reconnect() {
+fn an_incompatible_binary_gets_the_listening_socket_and_clients_reconnect() {
     let copy = Copy::new("other");
     let server = Setup::new().program(&copy.0).start();
     let mut client = Client::connect(&server);
@@ -243,7 +243,7 @@ fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_recon
 }
 
 #[test]
-fn clients_of_an_app_that_is_removed_are_told_to_go_and_a_new_one_is_there() {
+fn clients_of_a_removed_app_are_disconnected_and_an_added_app_accepts_clients() {
     const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
     const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
     let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
@@ -264,7 +264,7 @@ fn clients_of_an_app_that_is_removed_are_told_to_go_and_a_new_one_is_there() {
 }
 
 #[test]
-fn the_manager_hears_of_a_reload_and_the_watchdog_goes_on() {
+fn systemd_is_notified_of_a_reload_and_the_watchdog_continues() {
     let name = format!("reverb-{}-reload", process::id());
     let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -289,7 +289,7 @@ fn the_manager_hears_of_a_reload_and_the_watchdog_goes_on() {
 }
 
 #[test]
-fn a_socket_file_and_the_metrics_port_stay() {
+fn a_unix_socket_and_the_metrics_port_stay_open() {
     let file = env::temp_dir().join(format!("reverb-{}-reload.sock", process::id()));
     let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();
     let mut server = Setup::new().host(host).arg("--metrics=127.0.0.1:0").start();
@@ -314,7 +314,7 @@ fn address(line: &str) -> std::net::SocketAddr {
 }
 
 #[test]
-fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
+fn a_stop_signal_sent_with_a_reload_signal_stops_the_server() {
     let mut server = Server::start();
     let mut client = Client::connect(&server);
     server.signal("USR2");
@@ -339,7 +339,7 @@ fn refusal(server: &Server) -> String {
 }
 
 #[test]
-fn a_reload_of_a_server_that_stops_or_ends_is_told() {
+fn a_reload_reports_that_the_server_is_stopping_or_has_exited() {
     let copy = Copy::new("ends");
     let server = Setup::new().program(&copy.0).start();
     // The new binary passes the check, and then exits instead of serving.
@@ -358,7 +358,7 @@ fn a_reload_of_a_server_that_stops_or_ends_is_told() {
 }
 
 #[test]
-fn a_hangup_reads_the_configuration_anew_and_drops_nobody() {
+fn sighup_reloads_the_configuration_and_keeps_all_clients() {
     const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
     let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
     let server = Setup::bare().apps(&[(&APP, json!({}))]).start();

@@ -59,7 +59,7 @@ fn with_and_without_idle_clients() {
 }
 
 #[test]
-fn with_no_descriptor_left_and_after_clients_have_gone() {
+fn with_no_descriptor_left_and_after_clients_have_disconnected() {
     for waiting in [0, 20] {
         let (server, clients) = full(waiting);
         is_at_rest(&server, "full");
@@ -72,7 +72,7 @@ fn with_no_descriptor_left_and_after_clients_have_gone() {
 }
 
 #[test]
-fn while_it_stops_full_or_not() {
+fn while_it_stops_with_and_without_free_descriptors() {
     let (server, _clients) = full(20);
     server.signal("TERM");
     server.logs("stopping");
@@ -90,7 +90,7 @@ fn while_it_stops_full_or_not() {
 
 #[test]
 #[cfg(feature = "redis")]
-fn while_redis_is_away() {
+fn while_redis_is_down() {
     // A port on which nothing listens.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -81,7 +81,7 @@ fn a_restart_request_after_the_start_stops_the_server() {
 }
 
 #[test]
-fn the_storage_folder_may_be_elsewhere() {
+fn the_storage_folder_can_be_configured() {
     let app = LaravelApp::new();
     let mut server = Setup::new()
         .env("LARAVEL_STORAGE_PATH", app.0.join("storage").display())
@@ -148,7 +148,7 @@ fn a_restart_request_in_redis_stops_the_server() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn a_lost_or_emptied_cache_is_no_restart_request() {
+fn a_lost_or_empty_cache_does_not_restart_the_server() {
     let redis = Redis::start();
     let name = "laravel-database-laravel-cache-laravel:reverb:restart";
     restart(&redis, "1", name, "1718000000");

@@ -17,7 +17,7 @@ fn is_refused(client: &mut Client, channel: &str, auth: &str, data: &str, kind: 
 }
 
 #[test]
-fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
+fn a_signature_for_a_name_with_a_colon_fits_no_other_channel() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for (channel, data) in [
@@ -40,7 +40,7 @@ fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
 }
 
 #[test]
-fn a_signature_with_data_is_of_no_channel_whose_name_ends_with_the_data() {
+fn a_signature_with_data_fits_no_channel_whose_name_ends_with_the_data() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for name in [r#"private-chat:{"user_id":"7"}"#, r#"presence-a:b: {"a":{"b":":{}"}} "#] {

@@ -54,7 +54,7 @@ fn the_published_vector_of_the_user_signature_holds() {
 }
 
 #[test]
-fn a_user_signs_in_and_hears_what_is_sent_to_it() {
+fn a_client_signs_in_and_receives_events_for_its_user() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let mut tab = Client::connect(&server);
@@ -74,7 +74,7 @@ fn a_user_signs_in_and_hears_what_is_sent_to_it() {
 }
 
 #[test]
-fn the_channel_of_another_user_stays_closed() {
+fn the_channel_of_another_user_rejects_a_client() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42"}"#);
@@ -147,7 +147,7 @@ fn user_data_must_name_a_user() {
 }
 
 #[test]
-fn a_connection_is_one_user_for_good() {
+fn a_connection_cannot_change_its_user() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42"}"#);
@@ -161,7 +161,7 @@ fn a_connection_is_one_user_for_good() {
 }
 
 #[test]
-fn who_has_signed_in_needs_no_channel_data_for_presence() {
+fn a_signed_in_client_needs_no_channel_data_for_presence() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42","user_info":{"name":"Ann"}}"#);
@@ -173,7 +173,7 @@ fn who_has_signed_in_needs_no_channel_data_for_presence() {
 }
 
 #[test]
-fn terminating_closes_every_connection_of_the_user_and_no_other() {
+fn terminating_a_user_closes_only_its_connections() {
     let server = Server::start();
     let mut signed = Client::connect(&server);
     sign_in(&mut signed, r#"{"id":"42"}"#);
@@ -215,7 +215,7 @@ fn the_user_to_terminate_may_be_percent_encoded() {
 }
 
 #[test]
-fn a_watchlist_is_told_who_is_there_comes_and_goes() {
+fn a_watchlist_reports_users_that_are_or_become_online_or_offline() {
     let server = Server::start();
     let mut friend = Client::connect(&server);
     sign_in(&mut friend, r#"{"id":"1"}"#);
@@ -240,7 +240,7 @@ fn a_watchlist_is_told_who_is_there_comes_and_goes() {
 }
 
 #[test]
-fn a_watchlist_that_is_too_long_is_cut_and_told_so() {
+fn a_long_watchlist_is_truncated_with_an_error() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let ids: Vec<String> = (1000..1101).map(|id| id.to_string()).collect();
@@ -264,7 +264,7 @@ fn a_watchlist_that_is_too_long_is_cut_and_told_so() {
 }
 
 #[test]
-fn signing_in_and_watching_take_none_of_the_channels_a_connection_may_have() {
+fn signing_in_and_watching_do_not_count_towards_the_channel_limit() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 2).start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42","watchlist":["1","2","3"]}"#);

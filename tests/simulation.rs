@@ -26,7 +26,7 @@ const CHANNELS: [&str; 7] = [
 const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 
 #[test]
-fn the_hub_does_what_the_model_does_whatever_the_seed() {
+fn the_hub_matches_the_model_for_every_seed() {
     if let Some(seed) = variable("SIM_SEED") {
         return World::new(seed).run();
     }

@@ -36,7 +36,7 @@ fn bystander(server: &Server) -> Client {
 }
 
 #[test]
-fn ten_thousand_connections_that_are_opened_and_reset() {
+fn the_server_recovers_from_ten_thousand_resets() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let before = descriptors(&server);
@@ -55,7 +55,7 @@ fn ten_thousand_connections_that_are_opened_and_reset() {
 }
 
 #[test]
-fn slow_requests_by_the_hundred_are_all_cut_off() {
+fn hundreds_of_slow_requests_all_time_out() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 1_000).start();
     let mut bystander = bystander(&server);
     let mut slow: Vec<Http> = (0..300).map(|_| Http::connect(&server)).collect();
@@ -71,7 +71,7 @@ fn slow_requests_by_the_hundred_are_all_cut_off() {
 }
 
 #[test]
-fn a_publisher_that_sends_byte_by_byte_among_others() {
+fn a_publisher_that_sends_byte_by_byte_delays_no_other() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let body = json!({"name": "slow", "channel": "quiet", "data": "x"}).to_string();
@@ -89,7 +89,7 @@ fn a_publisher_that_sends_byte_by_byte_among_others() {
 }
 
 #[test]
-fn pipelined_garbage_is_answered_once_and_read_no_further() {
+fn pipelined_garbage_gets_one_error_and_the_rest_is_not_read() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     for garbage in ["\0\0\0\0", "GET\r\n\r\n", "GET /up HTTP/9.9\r\n\r\n", "{\"event\":1}\r\n\r\n"]
@@ -107,7 +107,7 @@ fn pipelined_garbage_is_answered_once_and_read_no_further() {
 }
 
 #[test]
-fn many_who_subscribe_and_leave_all_the_time() {
+fn many_clients_subscribe_and_unsubscribe_continuously() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let pair = |channel: &str| {
@@ -131,7 +131,7 @@ fn many_who_subscribe_and_leave_all_the_time() {
 }
 
 #[test]
-fn ten_thousand_channels_of_one_connection_and_not_one_more() {
+fn one_connection_may_have_ten_thousand_channels_and_no_more() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 10_000).start();
     let mut client = Client::connect(&server);
     for first in (0..10_000).step_by(100) {
@@ -159,7 +159,7 @@ fn ten_thousand_channels_of_one_connection_and_not_one_more() {
 }
 
 #[test]
-fn a_presence_channel_whose_members_all_leave_together_is_empty_and_its_watcher_knows() {
+fn the_departure_of_all_members_at_once_reaches_a_watcher() {
     let server = Server::start();
     let mut watcher = Client::connect(&server);
     watcher.join("presence-a", "watcher");
@@ -193,7 +193,7 @@ fn a_presence_channel_whose_members_all_leave_together_is_empty_and_its_watcher_
 }
 
 #[test]
-fn the_memory_of_a_subscriber_that_did_not_read_comes_back() {
+fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let slow: Vec<Client> = (0..4)

@@ -32,7 +32,7 @@ impl Manager {
 }
 
 #[test]
-fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
+fn systemd_is_notified_of_ready_reload_and_stop() {
     let (manager, place) = Manager::new("life");
     let mut server = Setup::new().env("NOTIFY_SOCKET", place).start();
     assert_eq!(manager.hears(), "READY=1");
@@ -50,7 +50,7 @@ fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
 }
 
 #[test]
-fn the_loop_shows_that_it_turns_as_often_as_it_is_asked_to() {
+fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
     let path = env::temp_dir().join(format!("reverb-{}-notify", process::id()));
     let manager = Manager(UnixDatagram::bind(&path).unwrap());
     manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -102,7 +102,7 @@ fn answer(mut stream: impl Read + Write) -> String {
 }
 
 #[test]
-fn a_socket_that_listens_already_is_taken_over_with_those_who_wait() {
+fn a_passed_listening_socket_is_used_with_its_backlog() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let early = TcpStream::connect(address).unwrap();
@@ -125,7 +125,7 @@ fn a_socket_that_listens_already_is_taken_over_with_those_who_wait() {
 }
 
 #[test]
-fn sockets_meant_for_another_process_are_left_alone() {
+fn sockets_for_another_process_are_not_used() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (mut child, line) = handed(listener.into(), "1");

@@ -165,7 +165,7 @@ fn none(places: &[String]) {
 }
 
 #[test]
-fn names_go_down_only() {
+fn layers_import_downwards_only() {
     let mut places = Vec::new();
     for (folder, above) in [
         ("proto", &["hub", "net", "commands", "args"][..]),
@@ -187,7 +187,7 @@ fn names_go_down_only() {
 }
 
 #[test]
-fn the_pure_layers_know_no_effects() {
+fn the_pure_layers_have_no_side_effects() {
     let effects: [&[&str]; 14] = [
         &["mio"],
         &["rustls"],
@@ -218,7 +218,7 @@ fn the_pure_layers_know_no_effects() {
 }
 
 #[test]
-fn a_socket_does_not_know_what_it_carries() {
+fn the_network_layer_does_not_parse_payloads() {
     none(&found(
         "net",
         &[&["httparse"], &["serde_json"], &["hmac"], &["sha2"], &["md5"], &["tungstenite"]],
@@ -226,7 +226,7 @@ fn a_socket_does_not_know_what_it_carries() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is_for() {
+fn every_file_opens_with_its_purpose() {
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {
         if !source.text.starts_with("//!") {
@@ -237,7 +237,7 @@ fn every_file_says_first_what_it_is_for() {
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn no_file_exceeds_the_line_limit() {
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {
         let lines = source.text.lines().count();
@@ -249,7 +249,7 @@ fn no_file_is_too_long_to_read() {
 }
 
 #[test]
-fn the_root_holds_what_belongs_there() {
+fn the_root_has_only_expected_entries() {
     let allowed = [
         "Cargo.toml",
         "Cargo.lock",
@@ -273,7 +273,7 @@ fn the_root_holds_what_belongs_there() {
 }
 
 #[test]
-fn the_reader_of_this_law_sees_code_alone() {
+fn the_tokenizer_ignores_comments_and_strings() {
     let text =
         "let a = b\"mio\\\"\"; // mio\n/* mio */ 'x' '\\'' r#\"mio\"# &'static str; mio::Poll";
     let found: Vec<String> = tokens(text);

@@ -199,7 +199,7 @@ fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId>
 }
 
 #[test]
-fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
+fn hundreds_of_unread_lists_delay_no_ping() {
     let mut world = Loop::new();
     // Escaped within a string, this is nearly twice as long.
     let info = format!("[{}\"\"]", "\"\",".repeat(200));
@@ -229,7 +229,7 @@ fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
 }
 
 #[test]
-fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() {
+fn client_events_of_a_hundred_clients_take_turns_and_arrive_in_order() {
     let mut world = Loop::new();
     let subscribers: Vec<ConnId> = (0..2_000).map(|_| world.subscriber("c")).collect();
     let senders: Vec<ConnId> = (0..20).map(|_| world.subscriber("d")).collect();
@@ -301,7 +301,7 @@ fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
 }
 
 #[test]
-fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
+fn an_event_for_twenty_thousand_subscribers_does_not_block_other_clients() {
     let mut world = Loop::new();
     let subscribers: Vec<ConnId> = (0..20_000).map(|_| world.subscriber("c")).collect();
     world.settle();
@@ -334,7 +334,7 @@ fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
 }
 
 #[test]
-fn leaving_and_joining_in_a_row_is_bounded_and_is_told_in_order() {
+fn leaving_and_joining_in_a_row_is_bounded_and_is_reported_in_order() {
     let mut world = Loop::new();
     let members = presence_channel(&mut world, 1_000, "1");
     let probe = world.connect();
@@ -365,7 +365,7 @@ fn leaving_and_joining_in_a_row_is_bounded_and_is_told_in_order() {
 }
 
 #[test]
-fn departures_of_one_channel_do_not_wait_for_another() {
+fn departures_in_one_channel_do_not_wait_for_another() {
     let mut world = Loop::new();
     let members = presence_channel(&mut world, 300, "1");
     let flapping = world.connect();

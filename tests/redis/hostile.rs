@@ -31,7 +31,7 @@ fn warnings(log: &str) -> usize {
 }
 
 #[test]
-fn what_is_no_envelope_is_passed_over_with_one_line() {
+fn an_invalid_envelope_is_ignored_and_logged_once() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -71,7 +71,7 @@ fn what_is_no_envelope_is_passed_over_with_one_line() {
 }
 
 #[test]
-fn a_message_over_the_buffer_of_redis_costs_only_the_connection() {
+fn a_message_over_the_output_buffer_of_redis_only_breaks_the_connection() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -82,7 +82,7 @@ fn a_message_over_the_buffer_of_redis_costs_only_the_connection() {
 }
 
 #[test]
-fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
+fn an_oversized_message_is_skipped_and_the_next_is_delivered() {
     let small = || {
         let setup = Setup::new().env("REVERB_MAX_REQUEST_SIZE", 20_000);
         setup.env("REVERB_LIMIT_REDIS_REPLY_BYTES", 200_000)
@@ -112,7 +112,7 @@ fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
 }
 
 #[test]
-fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood() {
+fn an_incompatible_version_is_ignored_and_unknown_fields_are_skipped() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -132,7 +132,7 @@ fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood
 }
 
 #[test]
-fn values_that_make_no_sense_are_passed_over() {
+fn invalid_values_are_ignored() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -183,7 +183,7 @@ fn values_that_make_no_sense_are_passed_over() {
 }
 
 #[test]
-fn requests_in_the_name_of_others_cost_no_event() {
+fn forged_requests_lose_no_event() {
     let cluster = Cluster::of(2);
     let mut recorder = cluster.redis.session();
     recorder.call(&["SUBSCRIBE", BUS]);
@@ -203,7 +203,7 @@ fn requests_in_the_name_of_others_cost_no_event() {
 }
 
 #[test]
-fn what_a_node_has_said_once_is_not_heard_again() {
+fn a_replayed_envelope_is_ignored() {
     let cluster = Cluster::of(2);
     let mut recorder = cluster.redis.session();
     recorder.call(&["SUBSCRIBE", BUS]);
@@ -227,7 +227,7 @@ fn what_a_node_has_said_once_is_not_heard_again() {
 }
 
 #[test]
-fn lies_about_a_node_do_not_silence_it() {
+fn forged_envelopes_do_not_silence_a_node() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut recorder = cluster.redis.session();

@@ -39,7 +39,7 @@ fn told(client: &mut Client, expected: &[&str]) {
 }
 
 #[test]
-fn the_members_of_a_node_that_is_killed_leave_once_everywhere() {
+fn the_members_of_a_killed_node_leave_once_on_every_node() {
     let mut cluster = Cluster::with_lease(3, LEASE_MS);
     let mut ann = member(&cluster, 0, "ann");
     let bob = member(&cluster, 1, "bob");
@@ -59,7 +59,7 @@ fn the_members_of_a_node_that_is_killed_leave_once_everywhere() {
 }
 
 #[test]
-fn the_members_of_a_node_that_stops_leave_at_once() {
+fn the_members_of_a_stopping_node_leave_immediately() {
     // Longer than this test may take: it is not the lease that ends.
     let setup = || {
         let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", 600_000);
@@ -78,7 +78,7 @@ fn the_members_of_a_node_that_stops_leave_at_once() {
 }
 
 #[test]
-fn a_node_that_has_said_goodbye_is_not_missed() {
+fn a_node_that_stopped_cleanly_is_not_reported_as_timed_out() {
     let setup = || {
         let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", LEASE_MS);
         setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0).env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)
@@ -99,7 +99,7 @@ fn a_node_that_has_said_goodbye_is_not_missed() {
 }
 
 #[test]
-fn a_node_that_is_started_again_takes_the_place_of_the_one_that_was_killed() {
+fn a_restarted_node_replaces_the_killed_one() {
     let mut cluster = Cluster::with_lease(2, LEASE_MS);
     let [mut ann, bob, cid] = three_members(&cluster);
     cluster.kill(1);
@@ -117,7 +117,7 @@ fn a_node_that_is_started_again_takes_the_place_of_the_one_that_was_killed() {
 }
 
 #[test]
-fn a_connection_that_is_cut_lets_nobody_leave() {
+fn a_broken_redis_connection_removes_no_member() {
     let cluster = Cluster::of(2);
     let [mut ann, mut bob, mut cid] = three_members(&cluster);
     for round in 0..5 {
@@ -128,7 +128,7 @@ fn a_connection_that_is_cut_lets_nobody_leave() {
 }
 
 #[test]
-fn a_redis_that_is_killed_and_comes_back_lets_nobody_leave() {
+fn a_restart_of_redis_removes_no_member() {
     let cluster = Cluster::of(2);
     let [mut ann, mut bob, mut cid] = three_members(&cluster);
     cluster.redis.kill();
@@ -147,13 +147,13 @@ fn a_redis_that_is_killed_and_comes_back_lets_nobody_leave() {
 }
 
 #[test]
-fn both_sides_of_a_split_agree_when_it_is_over() {
+fn both_sides_of_a_network_partition_agree_afterwards() {
     let cluster = Cluster::with_lease(2, LEASE_MS);
     split(&cluster, || cluster.proxy(1).refuse());
 }
 
 #[test]
-fn both_sides_of_a_silence_agree_when_it_is_over() {
+fn both_sides_of_a_stalled_connection_agree_afterwards() {
     let cluster = Cluster::with_lease(2, LEASE_MS);
     split(&cluster, || cluster.proxy(1).hold());
 }

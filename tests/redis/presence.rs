@@ -60,7 +60,7 @@ pub fn ids(members: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_member_sees_the_members_of_all_nodes() {
+fn a_member_receives_the_members_of_all_nodes() {
     let cluster = Cluster::of(3);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
@@ -84,7 +84,7 @@ fn a_member_sees_the_members_of_all_nodes() {
 }
 
 #[test]
-fn a_user_with_tabs_on_two_nodes_comes_once_and_leaves_once() {
+fn a_user_with_connections_on_two_nodes_joins_once_and_leaves_once() {
     let cluster = Cluster::of(2);
     let mut near = member(&cluster, 0, "near");
     let mut far = member(&cluster, 1, "far");
@@ -112,7 +112,7 @@ fn a_user_with_tabs_on_two_nodes_comes_once_and_leaves_once() {
 }
 
 #[test]
-fn all_nodes_say_the_same_of_a_user_whose_tabs_say_different_things() {
+fn all_nodes_agree_on_the_info_of_a_user_with_differing_connections() {
     let cluster = Cluster::of(2);
     let tab = |node: usize, name: &str| {
         let mut client = Client::connect(cluster.node(node));
@@ -130,7 +130,7 @@ fn all_nodes_say_the_same_of_a_user_whose_tabs_say_different_things() {
 }
 
 #[test]
-fn a_node_that_joins_late_knows_who_is_there() {
+fn a_node_that_joins_late_knows_the_members() {
     let mut cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
@@ -146,7 +146,7 @@ fn a_node_that_joins_late_knows_who_is_there() {
 }
 
 #[test]
-fn a_storm_of_comings_and_goings_leaves_all_nodes_with_the_same_list() {
+fn all_nodes_have_the_same_list_after_a_storm_of_joins_and_leaves() {
     const ROUNDS: usize = 40;
     let cluster = Cluster::of(3);
     let mut stay = thread::scope(|scope| {

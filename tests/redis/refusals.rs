@@ -55,7 +55,7 @@ fn serves_alone(node: &Server) {
 }
 
 #[test]
-fn a_wrong_password_is_told_and_not_shown_and_the_right_one_lets_in() {
+fn a_wrong_password_is_logged_without_its_text_until_it_is_right() {
     let redis = Redis::with_password("the-right-one");
     let node = node(&redis, &[("REDIS_PASSWORD", "pass-of-mine")]);
     is_shut_out_until(&redis, &node, &["WRONGPASS", "REDIS_PASSWORD"], || {
@@ -67,7 +67,7 @@ fn a_wrong_password_is_told_and_not_shown_and_the_right_one_lets_in() {
 }
 
 #[test]
-fn a_password_that_is_not_given_is_asked_for() {
+fn a_missing_password_is_logged() {
     let redis = Redis::with_password("secret-of-redis");
     let node = node(&redis, &[]);
     is_shut_out_until(&redis, &node, &["NOAUTH", "REDIS_PASSWORD"], || {
@@ -77,7 +77,7 @@ fn a_password_that_is_not_given_is_asked_for() {
 }
 
 #[test]
-fn a_user_who_may_not_use_the_channel_is_told() {
+fn a_redis_user_without_rights_to_the_channel_is_logged() {
     let redis = Redis::start();
     let rights = ["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", "resetchannels"];
     redis.call(&rights);
@@ -89,7 +89,7 @@ fn a_user_who_may_not_use_the_channel_is_told() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_told() {
+fn a_missing_database_is_logged() {
     let redis = Redis::start();
     let node = node(&redis, &[("REDIS_DB", "99")]);
     is_shut_out_until(&redis, &node, &["DB index is out of range", "REDIS_DB"], || {
@@ -98,14 +98,14 @@ fn a_database_that_is_not_there_is_told() {
 }
 
 #[test]
-fn a_redis_that_is_too_old_is_told() {
+fn a_redis_version_that_is_too_old_is_logged() {
     let redis = Redis::with(&["--rename-command", "HELLO", ""]);
     let node = node(&redis, &[]);
     is_shut_out_until(&redis, &node, &["older than version 6"], || redis.restart_with(&[]));
 }
 
 #[test]
-fn a_redis_that_is_a_replica_is_refused_until_it_is_promoted() {
+fn a_replica_is_rejected_until_it_is_promoted() {
     let master = Redis::start();
     let redis = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let node = node(&redis, &[]);
@@ -115,7 +115,7 @@ fn a_redis_that_is_a_replica_is_refused_until_it_is_promoted() {
 }
 
 #[test]
-fn a_redis_that_takes_no_more_clients_is_told() {
+fn a_redis_at_its_client_limit_is_logged() {
     let redis = Redis::start();
     let mut session = redis.session();
     session.call(&["CONFIG", "SET", "maxclients", "1"]);
@@ -127,7 +127,7 @@ fn a_redis_that_takes_no_more_clients_is_told() {
 }
 
 #[test]
-fn a_redis_that_does_not_listen_is_told() {
+fn a_redis_that_does_not_listen_is_logged() {
     let redis = Redis::start();
     redis.kill();
     let node = node(&redis, &[]);
@@ -138,7 +138,7 @@ fn a_redis_that_does_not_listen_is_told() {
 }
 
 #[test]
-fn a_host_name_that_does_not_resolve_is_told_and_holds_up_nobody() {
+fn an_unresolvable_host_name_is_logged_and_delays_no_client() {
     let redis = Redis::start();
     let node = node(&redis, &[("REDIS_HOST", "redis.invalid")]);
     serves_alone(&node);
@@ -147,7 +147,7 @@ fn a_host_name_that_does_not_resolve_is_told_and_holds_up_nobody() {
 }
 
 #[test]
-fn what_is_no_redis_is_told() {
+fn a_server_that_is_not_redis_is_logged() {
     let redis = Redis::start();
     let web = Server::start();
     let port = web.address().port().to_string();
@@ -158,7 +158,7 @@ fn what_is_no_redis_is_told() {
 }
 
 #[test]
-fn a_user_who_may_publish_no_more_is_told_and_so_is_that_it_may_again() {
+fn lost_and_regained_rights_to_publish_are_logged() {
     let redis = Redis::start();
     redis.call(&["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", &format!("&{BUS}")]);
     let node = node(&redis, &[("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "of-app")]);

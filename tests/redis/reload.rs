@@ -9,7 +9,7 @@ use crate::reload::reload;
 use crate::support::Client;
 
 #[test]
-fn nobody_is_seen_to_leave_or_come_and_later_changes_are_heard() {
+fn a_reload_sends_no_member_events_and_later_changes_arrive() {
     let cluster = Cluster::of(3);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
@@ -32,7 +32,7 @@ fn nobody_is_seen_to_leave_or_come_and_later_changes_are_heard() {
 }
 
 #[test]
-fn events_of_all_nodes_arrive_everywhere_once_and_in_order() {
+fn events_of_all_nodes_arrive_once_and_in_order_across_reloads() {
     let cluster = Cluster::of(2);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     clients.iter_mut().for_each(|client| client.subscribe("news"));

@@ -48,7 +48,7 @@ impl Node {
 }
 
 #[test]
-fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
+fn a_demotion_is_logged_once_and_nothing_is_lost() {
     let (old, new) = (Redis::start(), Redis::start());
     let mut nodes = [0, 1, 2].map(|_| Node::start(&old));
     until("the nodes know each other", || nodes.iter().all(|node| node.knows(2)));
@@ -89,7 +89,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_redis_that_delivers_nothing_counts_as_down() {
+fn a_redis_that_delivers_no_messages_counts_as_down() {
     let redis = Redis::start();
     redis.call(&["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", &format!("&{BUS}")]);
     let setup = Setup::new()

@@ -11,7 +11,7 @@ use crate::support::{APP, Client, Setup};
 use super::daemon::Redis;
 
 #[test]
-fn neither_secret_nor_key_nor_password_goes_over_the_channel() {
+fn no_secret_key_or_password_is_published_on_the_channel() {
     const PASSWORD: &str = "password-of-redis";
     let redis = Redis::with_password(PASSWORD);
     let mut recorder = redis.session();

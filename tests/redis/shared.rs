@@ -22,7 +22,7 @@ fn kept(cluster: &Cluster, node: usize, channel: &str) -> Value {
 }
 
 #[test]
-fn what_a_cache_channel_keeps_is_kept_on_every_node() {
+fn every_node_stores_the_last_event_of_a_cache_channel() {
     let mut cluster = Cluster::of(2);
     let mut far = Client::connect(cluster.node(1));
     far.subscribe("cache-a");
@@ -49,7 +49,7 @@ fn what_a_cache_channel_keeps_is_kept_on_every_node() {
 }
 
 #[test]
-fn the_last_event_wins_whichever_node_it_was_published_at() {
+fn the_last_event_wins_regardless_of_its_node() {
     let cluster = Cluster::of(2);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for client in &mut clients {
@@ -69,7 +69,7 @@ fn the_last_event_wins_whichever_node_it_was_published_at() {
 }
 
 #[test]
-fn the_most_connections_of_an_app_are_those_on_all_nodes() {
+fn the_connection_limit_of_an_app_counts_all_nodes() {
     let setup = || Setup::new().env("REVERB_APP_MAX_CONNECTIONS", 3);
     let cluster = Cluster::with(2, setup);
     let mut clients: Vec<Client> =
@@ -88,7 +88,7 @@ fn the_most_connections_of_an_app_are_those_on_all_nodes() {
 }
 
 #[test]
-fn the_api_counts_all_nodes_at_each_of_them() {
+fn the_api_of_each_node_counts_all_nodes() {
     let cluster = Cluster::of(3);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -124,7 +124,7 @@ fn the_api_counts_all_nodes_at_each_of_them() {
 }
 
 #[test]
-fn the_api_answers_while_a_node_is_gone_that_nobody_has_missed_yet() {
+fn the_api_answers_while_a_dead_node_has_not_timed_out() {
     // Longer than this test may take: the dead node is not missed while it runs.
     let setup = || Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", 600_000);
     let mut cluster = Cluster::with(3, setup);
@@ -139,7 +139,7 @@ fn the_api_answers_while_a_node_is_gone_that_nobody_has_missed_yet() {
 }
 
 #[test]
-fn the_api_answers_from_what_it_knows_and_asks_nobody() {
+fn the_api_answers_from_local_state_without_asking_other_nodes() {
     let cluster = Cluster::of(2);
     let _near = member(&cluster, 0, "near");
     let _far = member(&cluster, 1, "far");
@@ -153,7 +153,7 @@ fn the_api_answers_from_what_it_knows_and_asks_nobody() {
 }
 
 #[test]
-fn without_redis_a_node_answers_for_itself_says_so_and_is_up() {
+fn without_redis_a_node_logs_it_and_answers_for_itself() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut near = member(&cluster, 0, "near");
     let _far = member(&cluster, 1, "far");

@@ -29,7 +29,7 @@ fn subscriber(redis: &Redis) -> Session {
 }
 
 #[test]
-fn a_redis_comes_back_on_its_port() {
+fn a_redis_restarts_on_its_port() {
     let redis = Redis::start();
     redis.call(&["SET", "a", "1"]);
     redis.kill();
@@ -39,7 +39,7 @@ fn a_redis_comes_back_on_its_port() {
 }
 
 #[test]
-fn a_proxy_doubles_what_is_published_and_nothing_else() {
+fn a_proxy_duplicates_only_publishes() {
     let redis = Redis::start();
     let mut subscriber = subscriber(&redis);
     let proxy = Proxy::start(redis.port());
@@ -54,7 +54,7 @@ fn a_proxy_doubles_what_is_published_and_nothing_else() {
 }
 
 #[test]
-fn a_proxy_cuts_a_connection_in_the_middle() {
+fn a_proxy_cuts_a_connection_within_a_message() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.port());
     proxy.cut_after(1_000);
@@ -68,7 +68,7 @@ fn a_proxy_cuts_a_connection_in_the_middle() {
 }
 
 #[test]
-fn a_proxy_holds_refuses_and_says_what_it_is_told() {
+fn a_proxy_stalls_refuses_and_injects_bytes() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.port());
     let mut session = Session::tcp(proxy.port());

@@ -7,7 +7,7 @@ use crate::signin::{error_code, sign_in, watched};
 use crate::support::Client;
 
 #[test]
-fn what_is_sent_to_a_user_reaches_its_tabs_on_every_node_once() {
+fn an_event_for_a_user_reaches_each_connection_on_every_node_once() {
     let cluster = Cluster::of(2);
     let mut tabs: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for tab in &mut tabs {
@@ -28,7 +28,7 @@ fn what_is_sent_to_a_user_reaches_its_tabs_on_every_node_once() {
 }
 
 #[test]
-fn terminating_a_user_ends_its_connections_on_every_node_and_no_other() {
+fn terminating_a_user_closes_only_its_connections_on_every_node() {
     let cluster = Cluster::of(2);
     let mut witness = Client::connect(cluster.node(0));
     witness.join("presence-a", "7");
@@ -62,7 +62,7 @@ fn terminating_a_user_ends_its_connections_on_every_node_and_no_other() {
 }
 
 #[test]
-fn a_watchlist_is_told_of_users_on_every_node_once() {
+fn a_watchlist_reports_users_of_every_node_once() {
     let cluster = Cluster::of(2);
     let mut friend = Client::connect(cluster.node(0));
     sign_in(&mut friend, r#"{"id":"1"}"#);
@@ -94,7 +94,7 @@ fn a_watchlist_is_told_of_users_on_every_node_once() {
 }
 
 #[test]
-fn a_user_of_a_node_that_is_killed_is_offline_when_its_lease_ends() {
+fn a_user_of_a_killed_node_goes_offline_when_its_lease_ends() {
     let mut cluster = Cluster::with_lease(2, 3_000);
     let mut friend = Client::connect(cluster.node(1));
     sign_in(&mut friend, r#"{"id":"1"}"#);

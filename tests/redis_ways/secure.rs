@@ -17,7 +17,7 @@ fn redis(folder: &Folder, further: &[&str]) -> Redis {
 const ANYBODY: [&str; 2] = ["--tls-auth-clients", "no"];
 
 #[test]
-fn nodes_meet_over_tls_with_an_authority_that_is_named() {
+fn nodes_connect_over_tls_with_a_configured_authority() {
     let folder = Folder::new();
     let redis = redis(&folder, &ANYBODY);
     let (authority, port) = (folder.path("ca.pem"), redis.port().to_string());
@@ -29,7 +29,7 @@ fn nodes_meet_over_tls_with_an_authority_that_is_named() {
 }
 
 #[test]
-fn an_authority_that_nobody_knows_and_a_name_that_is_another_are_told() {
+fn an_unknown_authority_and_a_wrong_host_name_are_logged() {
     let folder = Folder::new();
     folder.issue("server", "ca", "DNS:redis.example", 30);
     folder.authority("stranger");
@@ -50,7 +50,7 @@ fn an_authority_that_nobody_knows_and_a_name_that_is_another_are_told() {
 }
 
 #[test]
-fn a_redis_that_asks_for_a_certificate_is_shown_one() {
+fn a_node_sends_its_certificate_to_a_redis_that_requires_one() {
     let folder = Folder::new();
     folder.issue("client", "ca", NAMES, 30);
     let redis = redis(&folder, &["--tls-auth-clients", "yes"]);
@@ -66,7 +66,7 @@ fn a_redis_that_asks_for_a_certificate_is_shown_one() {
 }
 
 #[test]
-fn sighup_loads_the_authority_anew() {
+fn sighup_reloads_the_authority() {
     let folder = Folder::new();
     folder.authority("stranger");
     folder.write("trusted.pem", folder.read("stranger.pem"));
@@ -84,7 +84,7 @@ fn sighup_loads_the_authority_anew() {
 }
 
 #[test]
-fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+fn a_mismatch_of_tls_on_either_side_is_logged() {
     let folder = Folder::new();
     let secure = redis(&folder, &ANYBODY);
     let told = logged(
@@ -104,7 +104,7 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
 }
 
 #[test]
-fn a_file_of_certificates_that_cannot_be_used_stops_the_start() {
+fn an_unusable_certificate_file_prevents_the_start() {
     let url = ("REDIS_URL", "rediss://localhost");
     let told = refused(&[url, ("REDIS_TLS_CAFILE", "/nowhere/ca.pem")]);
     assert_eq!(told, "/nowhere/ca.pem: cafile: does not exist");

@@ -5,7 +5,7 @@ use super::refused;
 use crate::support::Client;
 
 #[test]
-fn nodes_meet_at_a_socket_file_however_it_is_named() {
+fn nodes_connect_by_every_notation_of_a_unix_socket() {
     let redis = Redis::with(&["--port", "0", "--unixsocket", "{folder}/r.sock"]);
     let path = redis.path("r.sock");
     join(&[("REDIS_HOST", &path), ("REDIS_PORT", "0")]);
@@ -14,7 +14,7 @@ fn nodes_meet_at_a_socket_file_however_it_is_named() {
 }
 
 #[test]
-fn nodes_meet_at_an_address_or_a_name() {
+fn nodes_connect_by_address_or_host_name() {
     // `localhost` is an address of each kind on most systems; Redis listens at one of them.
     let redis = Redis::with(&["--port", "{port}"]);
     let port = redis.port().to_string();
@@ -25,7 +25,7 @@ fn nodes_meet_at_an_address_or_a_name() {
 }
 
 #[test]
-fn a_user_and_a_password_with_any_signs_log_in() {
+fn a_user_and_a_password_with_any_characters_log_in() {
     let acl = "user u/1 on >p@ss:w/rd?# ~* &* +@all";
     let mut arguments = vec!["--port", "{port}", "--requirepass", "other"];
     arguments
@@ -41,7 +41,7 @@ fn a_user_and_a_password_with_any_signs_log_in() {
 }
 
 #[test]
-fn a_way_that_leads_nowhere_is_told_with_where_it_was_to_lead() {
+fn a_failed_connection_is_logged_with_its_address() {
     for (variables, said) in [
         ([("REDIS_HOST", "/nowhere/r.sock")], "/nowhere/r.sock: No such file"),
         ([("REDIS_URL", "redis://:hush@127.0.0.1:1")], "127.0.0.1:1: Connection refused"),
@@ -62,7 +62,7 @@ fn a_way_that_leads_nowhere_is_told_with_where_it_was_to_lead() {
 }
 
 #[test]
-fn an_invalid_address_stops_the_start() {
+fn an_invalid_address_prevents_the_start() {
     for (name, value, said) in [
         ("REDIS_URL", "localhost:6379", "must begin with redis://"),
         ("REDIS_URL", "redis://:hu/sh@localhost", "write @ : / ? # % as"),

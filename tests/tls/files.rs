@@ -38,7 +38,7 @@ fn with(folder: &Folder, local_cert: &str, local_pk: &str) -> Value {
 }
 
 #[test]
-fn each_fault_of_a_certificate_is_told_with_its_file() {
+fn each_invalid_certificate_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.write("empty", "");
     folder.write("der", [0x30, 0x82, 1, 2]);
@@ -62,7 +62,7 @@ fn each_fault_of_a_certificate_is_told_with_its_file() {
 }
 
 #[test]
-fn each_fault_of_a_key_is_told_with_its_file() {
+fn each_invalid_key_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.issue("other", "ca", NAMES, 30);
     folder.write("empty", "");
@@ -100,7 +100,7 @@ fn each_fault_of_a_key_is_told_with_its_file() {
 }
 
 #[test]
-fn an_expired_certificate_is_told_with_its_date() {
+fn an_expired_certificate_is_reported_with_its_date() {
     let folder = Folder::new();
     folder.issue("old", "ca", NAMES, -1);
     let told = refused(&folder, with(&folder, "old.pem", "old.key"));
@@ -111,7 +111,7 @@ fn an_expired_certificate_is_told_with_its_date() {
 }
 
 #[test]
-fn a_fault_of_a_certificate_for_one_name_is_told() {
+fn an_invalid_certificate_for_one_host_name_is_reported() {
     let folder = Folder::new();
     let mut options = options(&folder);
     options["SNI_server_certs"] = json!({"a.test": folder.path("none")});
@@ -122,7 +122,7 @@ fn a_fault_of_a_certificate_for_one_name_is_told() {
 }
 
 #[test]
-fn a_fault_of_an_authority_is_told_with_its_file() {
+fn an_invalid_authority_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.write("empty/.keep", "");
     std::fs::remove_file(folder.path("empty/.keep")).unwrap();

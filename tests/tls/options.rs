@@ -69,7 +69,7 @@ fn an_encrypted_key_of_each_scheme_is_read() {
 }
 
 #[test]
-fn versions_are_limited_in_phps_ways() {
+fn protocol_versions_are_limited_by_every_option_of_php() {
     let folder = Folder::new();
     for (key, value, spoken) in [
         ("crypto_method", json!(120), [true, true]),
@@ -91,7 +91,7 @@ fn versions_are_limited_in_phps_ways() {
 }
 
 #[test]
-fn only_the_named_suites_are_spoken() {
+fn only_the_configured_cipher_suites_are_negotiated() {
     let folder = Folder::new();
     let list = "ECDHE-ECDSA-CHACHA20-POLY1305:TLS_AES_128_GCM_SHA256:!aNULL";
     let server = setup(with(&folder, "ciphers", json!(list)), json!({})).start();
@@ -106,7 +106,7 @@ fn only_the_named_suites_are_spoken() {
 }
 
 #[test]
-fn the_order_of_the_server_decides_when_it_is_told_to() {
+fn the_cipher_order_of_the_server_wins_if_configured() {
     let folder = Folder::new();
     let list = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
     for (honor, suite) in [
@@ -123,7 +123,7 @@ fn the_order_of_the_server_decides_when_it_is_told_to() {
 }
 
 #[test]
-fn a_protocol_is_agreed_on() {
+fn an_alpn_protocol_is_negotiated() {
     let folder = Folder::new();
     let server = setup(with(&folder, "alpn_protocols", json!("http/1.1")), json!({})).start();
     for (offered, agreed) in [
@@ -144,7 +144,7 @@ fn a_protocol_is_agreed_on() {
 }
 
 #[test]
-fn a_host_name_has_the_certificate_that_is_for_it() {
+fn each_host_name_gets_its_own_certificate() {
     let folder = Folder::new();
     folder.issue("one", "ca", "DNS:one.test", 30);
     folder.issue("wild", "ca", "DNS:*.wild.test", 30);
@@ -176,7 +176,7 @@ fn with_certificate(folder: &Folder, name: &str) -> ClientConfig {
 }
 
 #[test]
-fn clients_must_show_a_certificate_where_they_are_asked_to() {
+fn clients_must_send_a_certificate_if_the_server_requires_one() {
     let folder = Folder::new();
     folder.authority("clients");
     folder.issue("client", "clients", NAMES, 30);
@@ -201,7 +201,7 @@ fn clients_must_show_a_certificate_where_they_are_asked_to() {
 }
 
 #[test]
-fn the_certificate_of_herd_or_valet_makes_a_server_secure() {
+fn the_certificate_of_herd_or_valet_enables_tls() {
     let folder = Folder::new();
     folder.issue("shop.test", "ca", "DNS:shop.test", 30);
     let herd = "Library/Application Support/Herd/config/valet/Certificates";
@@ -251,7 +251,7 @@ fn first_line(home: &str, host: Option<&str>, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_given_wins_over_that_of_the_host_name() {
+fn a_configured_certificate_takes_precedence_over_that_of_the_host_name() {
     let folder = Folder::new();
     folder.issue("shop.test", "ca", "DNS:shop.test", 30);
     folder.write(".config/valet/Certificates/shop.test.crt", folder.read("shop.test.pem"));
@@ -262,7 +262,7 @@ fn a_certificate_that_is_given_wins_over_that_of_the_host_name() {
 }
 
 #[test]
-fn an_app_that_is_made_up_is_told_with_its_scheme() {
+fn a_generated_app_is_printed_with_its_scheme() {
     let folder = Folder::new();
     let config = json!({"servers": {"reverb": {"options": {"tls": options(&folder)}}}});
     folder.write("reverb.json", config.to_string());

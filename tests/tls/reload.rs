@@ -21,7 +21,7 @@ fn shown(server: &Server, folder: &Folder) -> Vec<u8> {
 }
 
 #[test]
-fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
+fn sighup_reloads_the_certificates_and_keeps_all_clients() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut early = Client::open(&server, &folder);
@@ -43,7 +43,7 @@ fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
 }
 
 #[test]
-fn files_that_change_are_loaded_anew() {
+fn changed_files_are_reloaded() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 100})).start();
     let mut early = Client::open(&server, &folder);
@@ -54,7 +54,7 @@ fn files_that_change_are_loaded_anew() {
 }
 
 #[test]
-fn how_often_files_are_looked_at_changes() {
+fn the_interval_of_file_checks_can_be_changed() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 86_400_000})).start();
     let file = server.directory().join("reverb.json");
@@ -68,7 +68,7 @@ fn how_often_files_are_looked_at_changes() {
 }
 
 #[test]
-fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
+fn an_invalid_new_file_is_logged_and_the_old_certificate_stays() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 100})).start();
     let mut early = Client::open(&server, &folder);
@@ -92,7 +92,7 @@ fn error_code(client: &mut Client) -> serde_json::Value {
 }
 
 #[test]
-fn a_newer_binary_has_sessions_come_back_and_keeps_plain_connections() {
+fn a_newer_binary_disconnects_tls_sessions_and_keeps_plain_connections() {
     let folder = Folder::new();
     let file = std::env::temp_dir().join(format!("reverb-{}-tls.sock", std::process::id()));
     let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();

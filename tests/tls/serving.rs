@@ -53,7 +53,7 @@ fn a_message_of_many_records_arrives_whole() {
 }
 
 #[test]
-fn frames_that_wait_together_go_in_one_record() {
+fn frames_queued_together_are_sent_in_one_record() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::open(&server, &folder);
@@ -75,7 +75,7 @@ fn frames_that_wait_together_go_in_one_record() {
 }
 
 #[test]
-fn what_was_decrypted_at_once_is_all_answered() {
+fn every_message_of_one_decrypted_batch_is_answered() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::open(&server, &folder);
@@ -109,7 +109,7 @@ fn a_client_that_reads_too_slowly_is_closed_at_the_limit() {
 }
 
 #[test]
-fn the_server_says_goodbye_in_tls_when_it_closes() {
+fn the_server_sends_close_notify_when_it_closes() {
     let folder = Folder::new();
     let server = start(&folder);
     for versions in [&[&TLS12], &[&TLS13]] {
@@ -124,7 +124,7 @@ fn the_server_says_goodbye_in_tls_when_it_closes() {
 }
 
 #[test]
-fn a_client_that_said_goodbye_is_still_answered() {
+fn a_client_that_sent_close_notify_is_still_answered() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::connect(&server, &folder);
@@ -136,7 +136,7 @@ fn a_client_that_said_goodbye_is_still_answered() {
 }
 
 #[test]
-fn a_client_that_leaves_without_a_word_takes_nothing_with_it() {
+fn a_client_that_disconnects_without_close_notify_harms_no_other() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::connect(&server, &folder);
@@ -148,7 +148,7 @@ fn a_client_that_leaves_without_a_word_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_server_that_stops_tells_its_clients_over_tls() {
+fn a_stopping_server_notifies_its_clients_over_tls() {
     let folder = Folder::new();
     let mut server = start(&folder);
     let mut client = Client::open(&server, &folder);

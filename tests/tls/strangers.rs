@@ -29,7 +29,7 @@ fn connect(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn plain_http_to_a_tls_port_is_told_so_in_plain() {
+fn plain_http_on_a_tls_port_gets_a_plain_error() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut http = Http::connect(&server);
@@ -42,7 +42,7 @@ fn plain_http_to_a_tls_port_is_told_so_in_plain() {
 }
 
 #[test]
-fn tls_to_a_plain_port_is_told_in_the_log() {
+fn tls_on_a_plain_port_is_logged() {
     let folder = Folder::new();
     let server = Server::start();
     let error = Client::with(&server, config(&folder, BOTH), "localhost").err().unwrap();
@@ -67,7 +67,7 @@ fn a_failed_handshake_is_logged_with_peer_name_and_reason() {
 }
 
 #[test]
-fn the_lines_of_one_cause_are_few() {
+fn repeated_failures_with_one_cause_are_logged_rarely() {
     let folder = Folder::new();
     let server = start(&folder);
     for _ in 0..50 {
@@ -82,7 +82,7 @@ fn the_lines_of_one_cause_are_few() {
 }
 
 #[test]
-fn half_a_handshake_ends_at_its_deadline() {
+fn an_incomplete_handshake_times_out() {
     let folder = Folder::new();
     let limits = json!({"request_timeout_ms": 300});
     let server = setup(options(&folder), limits).start();
@@ -107,7 +107,7 @@ fn half_a_handshake_ends_at_its_deadline() {
 }
 
 #[test]
-fn no_handshake_is_computed_for_a_client_that_has_gone() {
+fn no_handshake_is_computed_for_a_disconnected_client() {
     let folder = Folder::new();
     let server = start(&folder);
     let hello = hello(&folder);
@@ -130,7 +130,7 @@ fn no_handshake_is_computed_for_a_client_that_has_gone() {
 }
 
 #[test]
-fn a_flood_of_handshakes_does_not_hold_up_those_who_are_in() {
+fn a_flood_of_handshakes_does_not_delay_connected_clients() {
     let folder = Folder::new();
     let limits = json!({"tls_handshakes_per_turn": 1});
     let server = setup(options(&folder), limits).start();
@@ -160,7 +160,7 @@ fn a_flood_of_handshakes_does_not_hold_up_those_who_are_in() {
 }
 
 #[test]
-fn what_is_no_tls_at_all_is_refused() {
+fn bytes_that_are_not_tls_are_rejected() {
     let folder = Folder::new();
     let server = start(&folder);
     for said in [&b"\x16\x03\x01\xff\xff"[..], b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x00\x00\x00"]
