@@ -3,13 +3,13 @@
 use crate::support::{Client, Server, Setup};
 
 #[track_caller]
-fn enters(server: &Server, origin: &str) {
+fn is_accepted(server: &Server, origin: &str) {
     let mut client = Client::open(server, "/app/app-key", origin);
     assert_eq!(client.event()["event"], "pusher:connection_established", "{origin}");
 }
 
 #[track_caller]
-fn refused(server: &Server, origin: &str) {
+fn is_rejected(server: &Server, origin: &str) {
     let mut client = Client::open(server, "/app/app-key", origin);
     client.error(4009, "Origin not allowed");
     client.closed(4009);
@@ -29,7 +29,7 @@ fn only_the_host_of_the_origin_is_compared() {
         "https://a.b.wild.test:1",
         "capacitor://allowed.test",
     ] {
-        enters(&server, &format!("Origin: {origin}\r\n"));
+        is_accepted(&server, &format!("Origin: {origin}\r\n"));
     }
 }
 
@@ -49,7 +49,7 @@ fn another_origin_gets_close_code_4009() {
         "http://a.wild.test:80@evil.test",
         "http://awild.test",
     ] {
-        refused(&server, &format!("Origin: {origin}\r\n"));
+        is_rejected(&server, &format!("Origin: {origin}\r\n"));
     }
 }
 
@@ -59,19 +59,19 @@ fn without_a_valid_origin_only_a_star_admits_a_client() {
     for origin in
         ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: \r\n", "Origin: http://\r\n"]
     {
-        refused(&server, origin);
+        is_rejected(&server, origin);
     }
     let open = Server::start();
     for origin in
         ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: http://any.test\r\n"]
     {
-        enters(&open, origin);
+        is_accepted(&open, origin);
     }
 }
 
 #[test]
 fn a_star_among_other_entries_admits_every_origin() {
     let server = Setup::new().env("REVERB_APP_ALLOWED_ORIGINS", "allowed.test,*").start();
-    enters(&server, "");
-    enters(&server, "Origin: http://any.test\r\n");
+    is_accepted(&server, "");
+    is_accepted(&server, "Origin: http://any.test\r\n");
 }

@@ -15,12 +15,12 @@ fn from(server: &Server, forwarded_for: &str) -> Client {
 }
 
 #[track_caller]
-fn is_welcome(client: &mut Client) {
+fn is_accepted(client: &mut Client) {
     assert_eq!(client.event()["event"], "pusher:connection_established");
 }
 
 #[track_caller]
-fn is_put_off(client: &mut Client) {
+fn is_rejected(client: &mut Client) {
     let event = client.event();
     let data = &event["data"];
     assert_eq!((&event["event"], &data["code"]), (&"pusher:error".into(), &4100.into()), "{event}");
@@ -30,10 +30,10 @@ fn is_put_off(client: &mut Client) {
 fn the_client_address_comes_from_a_trusted_proxy() {
     let server = setup("10.0.0.0/8, 127.0.0.1").start();
     let mut first = from(&server, "203.0.113.5");
-    is_welcome(&mut first);
-    is_welcome(&mut from(&server, "203.0.113.6"));
+    is_accepted(&mut first);
+    is_accepted(&mut from(&server, "203.0.113.6"));
     // What a client made up stands before what the proxies have added.
-    is_put_off(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
+    is_rejected(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
     server.logs("203.0.113.5 has too many connections and was asked to retry");
     // Who has gone has made room for another of the same address.
     first.frame(0x88, &[]);
@@ -56,7 +56,7 @@ fn a_header_from_an_untrusted_peer_is_ignored() {
         let server = setup(trusted).start();
         // Loopback is where a proxy would be, and is not counted.
         let mut clients: Vec<Client> = (0..3).map(|_| from(&server, "203.0.113.5")).collect();
-        clients.iter_mut().for_each(is_welcome);
+        clients.iter_mut().for_each(is_accepted);
     }
 }
 
@@ -68,7 +68,10 @@ fn an_invalid_proxy_address_is_an_error() {
         .envs([("REVERB_SERVER_TRUSTED_PROXIES", "10.0.0.0/8,*")])
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(told.contains("REVERB_SERVER_TRUSTED_PROXIES: \"*\" is neither an address"), "{told}");
+    assert!(
+        error.contains("REVERB_SERVER_TRUSTED_PROXIES: \"*\" is neither an address"),
+        "{error}"
+    );
 }

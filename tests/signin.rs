@@ -7,7 +7,7 @@ fn user_auth(app: &App, socket_id: &str, user_data: &str) -> String {
     format!("{}:{}", app.key, hmac_hex(app.secret, &format!("{socket_id}::user::{user_data}")))
 }
 
-fn ask(client: &mut Client, auth: &str, user_data: &str) {
+fn send_signin(client: &mut Client, auth: &str, user_data: &str) {
     let data = json!({"auth": auth, "user_data": user_data});
     client.send(json!({"event": "pusher:signin", "data": data}));
 }
@@ -16,7 +16,7 @@ fn ask(client: &mut Client, auth: &str, user_data: &str) {
 #[track_caller]
 pub fn sign_in(client: &mut Client, user_data: &str) {
     let auth = user_auth(&APP, &client.socket_id, user_data);
-    ask(client, &auth, user_data);
+    send_signin(client, &auth, user_data);
     let event = client.event();
     assert_eq!(event["event"], "pusher:signin_success");
     let data = match &event["data"] {
@@ -114,7 +114,7 @@ fn a_wrong_signature_does_not_sign_in() {
         crate::support::channel_auth(&APP, &client.socket_id, data, ""),
         String::new(),
     ] {
-        ask(&mut client, &auth, data);
+        send_signin(&mut client, &auth, data);
         assert_eq!(error_code(&mut client), 4009, "{auth}");
     }
     client.nothing();
@@ -131,7 +131,7 @@ fn user_data_must_name_a_user() {
         ["", "{}", "null", "5", "[]", "{nope", r#"{"id":""}"#, r#"{"id":null}"#, r#"{"id":["x"]}"#]
     {
         let auth = user_auth(&APP, &client.socket_id, data);
-        ask(&mut client, &auth, data);
+        send_signin(&mut client, &auth, data);
         let code = error_code(&mut client);
         assert_eq!(code, 4200, "{data}");
     }
@@ -154,7 +154,7 @@ fn a_connection_cannot_change_its_user() {
     sign_in(&mut client, r#"{"id":"42","user_info":{"name":"again"}}"#);
     let data = r#"{"id":"43"}"#;
     let auth = user_auth(&APP, &client.socket_id, data);
-    ask(&mut client, &auth, data);
+    send_signin(&mut client, &auth, data);
     error_code(&mut client);
     client.nothing();
     client.subscribe("#server-to-user-42");

@@ -14,7 +14,7 @@ fn descriptors(server: &Server) -> usize {
 
 /// Fails unless the server comes to have no more descriptors open than this.
 #[track_caller]
-fn comes_down_to(server: &Server, most: usize) {
+fn wait_until_closed_to(server: &Server, most: usize) {
     let started = Instant::now();
     while descriptors(server) > most {
         assert!(started.elapsed() < DEADLINE, "{} are open", descriptors(server));
@@ -24,7 +24,7 @@ fn comes_down_to(server: &Server, most: usize) {
 
 /// Another client, who must be told what it is to be told.
 #[track_caller]
-fn hears(server: &Server, client: &mut Client) {
+fn receives_an_event(server: &Server, client: &mut Client) {
     server.publish("quiet", "e", "d");
     client.expect(json!({"event": "e", "channel": "quiet", "data": "d"}));
 }
@@ -47,11 +47,11 @@ fn the_server_recovers_from_ten_thousand_resets() {
         some.iter_mut().for_each(|http| while !http.has_answer() {});
         drop(some);
         if round % 10 == 0 {
-            hears(&server, &mut bystander);
+            receives_an_event(&server, &mut bystander);
         }
     }
-    comes_down_to(&server, before);
-    hears(&server, &mut bystander);
+    wait_until_closed_to(&server, before);
+    receives_an_event(&server, &mut bystander);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn hundreds_of_slow_requests_all_time_out() {
     // Each goes on, a byte at a time, for as long as it is let.
     while !slow.is_empty() {
         slow.retain_mut(|http| !http.has_answer() && http.send_some(b"a"));
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
         assert!(started.elapsed() < DEADLINE, "{} are still there", slow.len());
     }
 }
@@ -81,7 +81,7 @@ fn a_publisher_that_sends_byte_by_byte_delays_no_other() {
     for (n, byte) in request.bytes().enumerate() {
         publisher.send([byte]);
         if n % 50 == 0 {
-            hears(&server, &mut bystander);
+            receives_an_event(&server, &mut bystander);
         }
     }
     publisher.response().is(200, json!({}));
@@ -102,7 +102,7 @@ fn pipelined_garbage_gets_one_error_and_the_rest_is_not_read() {
         }
         http.response().is_error(400);
         http.end_or_reset();
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
     }
 }
 
@@ -121,7 +121,7 @@ fn many_clients_subscribe_and_unsubscribe_continuously() {
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(&server)).collect();
     for _ in 0..5 {
         clients.iter_mut().for_each(|client| client.raw(&storm));
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
         for client in &mut clients {
             (0..100).for_each(|_| client.subscribed("storm"));
             client.nothing();
@@ -203,7 +203,7 @@ fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
             client
         })
         .collect();
-    hears(&server, &mut bystander);
+    receives_an_event(&server, &mut bystander);
     let before = crate::hostile::memory(&server);
     let data = "d".repeat(200_000);
     // Each has a channel of its own, so that what waits for it is shared with nobody.
@@ -211,7 +211,7 @@ fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
         for _ in 0..60 {
             server.publish(&format!("loud-{n}"), "e", &data);
         }
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
     }
     let channels = server.get("/apps/app-id/channels", "");
     channels.is(200, json!({"channels": {"quiet": {}}}));

@@ -11,20 +11,20 @@ use std::process::{Command, Stdio};
 use std::{env, fs, process};
 
 /// Where notices arrive.
-struct Manager(UnixDatagram);
+struct Systemd(UnixDatagram);
 
-impl Manager {
+impl Systemd {
     /// One in the namespace that has no files.
-    fn new(name: &str) -> (Manager, String) {
+    fn new(name: &str) -> (Systemd, String) {
         let name = format!("reverb-{}-{name}", process::id());
         let socket =
             UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        (Manager(socket), format!("@{name}"))
+        (Systemd(socket), format!("@{name}"))
     }
 
     #[track_caller]
-    fn hears(&self) -> String {
+    fn next_notification(&self) -> String {
         let mut notice = [0; 4096];
         let length = self.0.recv(&mut notice).unwrap();
         String::from_utf8_lossy(&notice[..length]).into_owned()
@@ -33,16 +33,16 @@ impl Manager {
 
 #[test]
 fn systemd_is_notified_of_ready_reload_and_stop() {
-    let (manager, place) = Manager::new("life");
+    let (systemd, place) = Systemd::new("life");
     let mut server = Setup::new().env("NOTIFY_SOCKET", place).start();
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     server.signal("HUP");
-    let reloading = manager.hears();
+    let reloading = systemd.next_notification();
     let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
     assert!(since.parse::<u64>().unwrap() > 0);
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     server.signal("TERM");
-    let stopping = manager.hears();
+    let stopping = systemd.next_notification();
     let time = stopping.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").expect(&stopping);
     // 2 s of `drain_window_ms` and 3 s of `close_timeout_ms`, in microseconds.
     assert_eq!(time, "5000000");
@@ -52,25 +52,25 @@ fn systemd_is_notified_of_ready_reload_and_stop() {
 #[test]
 fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
     let path = env::temp_dir().join(format!("reverb-{}-notify", process::id()));
-    let manager = Manager(UnixDatagram::bind(&path).unwrap());
-    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    let systemd = Systemd(UnixDatagram::bind(&path).unwrap());
+    systemd.0.set_read_timeout(Some(DEADLINE)).unwrap();
     let server =
         Setup::new().env("NOTIFY_SOCKET", path.display()).env("WATCHDOG_USEC", 200_000).start();
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     for _ in 0..5 {
-        assert_eq!(manager.hears(), "WATCHDOG=1");
+        assert_eq!(systemd.next_notification(), "WATCHDOG=1");
     }
     // A loop that stands still shows nothing; what it had shown before is read first.
     server.signal("STOP");
-    manager.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
+    systemd.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
     let mut shown = 0;
-    while manager.0.recv(&mut [0; 64]).is_ok() {
+    while systemd.0.recv(&mut [0; 64]).is_ok() {
         shown += 1;
         assert!(shown < 100, "a server that stands still says it does not");
     }
     server.signal("CONT");
-    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
-    assert_eq!(manager.hears(), "WATCHDOG=1");
+    systemd.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(systemd.next_notification(), "WATCHDOG=1");
     fs::remove_file(path).unwrap();
 }
 
@@ -120,7 +120,7 @@ fn a_passed_listening_socket_is_used_with_its_backlog() {
     assert!(answer(early).starts_with("HTTP/1.1 200"));
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(path.exists(), "the file is the manager's");
+    assert!(path.exists(), "systemd owns the file");
     fs::remove_file(path).unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! Events reach each subscriber on every node once, in order, and leave out who is left out.
+//! Each subscriber on every node receives an event once and in order; an excluded connection does
+//! not.
 
 use serde_json::{Value, json};
 
@@ -144,7 +145,7 @@ fn an_excluded_connection_is_excluded_on_every_node() {
         ]});
         node.post("/apps/app-id/batch_events", batch).is(200, json!({}));
         clients[0].expect(event("a", "e", "3"));
-        // The only one that is for it, too, and the first it hears of.
+        // This is the first event that the excluded connection receives.
         all_expect(&mut clients, &event("a", "e", "4"));
     }
 }

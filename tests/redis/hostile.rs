@@ -1,5 +1,5 @@
-//! Whoever may publish on the nodes' channel may say anything. Nothing dies of it, nothing of it is
-//! delivered, and the log has a line, not a flood.
+//! Invalid and forged messages on the nodes' channel: no node fails, none is delivered to a client,
+//! and the log has a line, not a flood.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,17 +15,17 @@ use crate::support::{Client, Setup, logged, until};
 #[track_caller]
 fn publish(session: &mut Session, bytes: &[u8]) {
     match session.ask(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
-        Reply::Number(heard) => assert!(heard >= 2, "the nodes hear it"),
+        Reply::Number(receivers) => assert!(receivers >= 2, "the nodes receive it"),
         other => panic!("{other:?}"),
     }
 }
 
-/// An envelope of a node that does not exist.
+/// An envelope from a node that does not exist.
 fn envelope(node: &str, seq: Value, say: Value) -> String {
     json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": say}}).to_string()
 }
 
-/// How many lines of a node's log warn of what is on the channel.
+/// The number of warnings about the channel in a node's log.
 fn warnings(log: &str) -> usize {
     log.lines().filter(|line| line.contains("[WARN]") && line.contains("channel")).count()
 }
@@ -95,7 +95,7 @@ fn an_oversized_message_is_skipped_and_the_next_is_delivered() {
     let mut ann = member(&cluster, 0, "ann");
     let mut far = Client::connect(cluster.node(1));
     far.subscribe("news");
-    let visits = cluster.redis.visits();
+    let visits = cluster.redis.accepted_connections();
     for _ in 0..3 {
         cluster.node(0).publish("news", "long", &"x".repeat(600_000));
     }
@@ -108,7 +108,7 @@ fn an_oversized_message_is_skipped_and_the_next_is_delivered() {
     let log = cluster.node(1).stderr();
     assert_eq!(log.matches("was skipped").count(), 1, "{line}\n{log}");
     // Each call of `visits` makes a connection.
-    assert_eq!(cluster.redis.visits(), visits + 1, "{log}");
+    assert_eq!(cluster.redis.accepted_connections(), visits + 1, "{log}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn invalid_values_are_ignored() {
     ]);
     publish(&mut session, envelope(node, json!(0), items.clone()).as_bytes());
     publish(&mut session, envelope(node, Value::Null, items).as_bytes());
-    // Every item alone, with numbers that go nowhere.
+    // Every item alone, with invalid sequence numbers.
     for seq in [json!(u64::MAX), json!(u64::MAX - 1), json!(-1), json!(1.5), json!("1")] {
         let item = json!([["alive", u64::MAX, u64::MAX, u64::MAX], ["hello"]]);
         publish(&mut session, envelope(node, seq, item).as_bytes());
@@ -176,7 +176,7 @@ fn invalid_values_are_ignored() {
         publish(&mut session, item.to_string().as_bytes());
     }
     exchange(&cluster, 50, || {});
-    // Whatever was made of it goes with the lease of the node that does not exist.
+    // State of the node that does not exist is removed when its lease ends.
     cluster.users(ROOM, &["ann"]);
     cluster.count(1);
     quiet(&cluster, &mut [&mut ann]);
@@ -189,7 +189,7 @@ fn forged_requests_lose_no_event() {
     recorder.call(&["SUBSCRIBE", BUS]);
     let mut client = Client::connect(cluster.node(0));
     client.subscribe("traffic");
-    let nodes = nodes_heard(&mut recorder, 2);
+    let nodes = publishing_nodes(&mut recorder, 2);
     let mut session = cluster.redis.session();
     exchange(&cluster, 500, || {
         for (asker, asked) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
@@ -213,7 +213,7 @@ fn a_replayed_envelope_is_ignored() {
     for data in ["1", "2"] {
         ann.expect(json!({"event": "e", "channel": ROOM, "data": data}));
     }
-    // The last of it is the second event.
+    // The second event is the last message.
     let mut said = vec![text(&mut recorder)];
     while !said.last().unwrap().contains("\"e\",\"2\"") {
         said.push(text(&mut recorder));
@@ -235,8 +235,8 @@ fn forged_envelopes_do_not_silence_a_node() {
     let mut session = cluster.redis.session();
     for lie in [json!(["alive", u64::MAX, u64::MAX, 1]), json!(["goodbye"])] {
         cluster.node(0).publish("cache-a", "e", "before");
-        until("it is heard", || is_kept(&cluster, 1, "before"));
-        let (node, next) = last_said(&mut recorder, "before");
+        until("the event arrives", || is_stored(&cluster, 1, "before"));
+        let (node, next) = last_publisher(&mut recorder, "before");
         let seq = if lie[0] == "goodbye" { json!(next) } else { Value::Null };
         let mut lie = json!({"type": "reverb.1", "payload": {"node": node, "say": [lie]}});
         if !seq.is_null() {
@@ -244,10 +244,10 @@ fn forged_envelopes_do_not_silence_a_node() {
         }
         publish(&mut session, lie.to_string().as_bytes());
         let mut number = 0;
-        until("it is heard again", || {
+        until("later events arrive", || {
             number += 1;
             cluster.node(0).publish("cache-a", "e", &number.to_string());
-            is_kept(&cluster, 1, &number.to_string())
+            is_stored(&cluster, 1, &number.to_string())
         });
     }
     cluster.users(ROOM, &["ann"]);
@@ -256,17 +256,17 @@ fn forged_envelopes_do_not_silence_a_node() {
     quiet(&cluster, &mut [&mut ann]);
 }
 
-/// Whether this is what a node keeps of "cache-a".
+/// Whether this is the event that a node stores for "cache-a".
 #[track_caller]
-fn is_kept(cluster: &Cluster, node: usize, data: &str) -> bool {
+fn is_stored(cluster: &Cluster, node: usize, data: &str) -> bool {
     let mut client = Client::connect(cluster.node(node));
     client.subscribe("cache-a");
     client.event()["data"] == data
 }
 
-/// Who said this, and the number of what it says next.
+/// The node that sent this event, and its next sequence number.
 #[track_caller]
-fn last_said(recorder: &mut Session, data: &str) -> (String, u64) {
+fn last_publisher(recorder: &mut Session, data: &str) -> (String, u64) {
     loop {
         let said = text(recorder);
         let envelope: Value = serde_json::from_str(&said).unwrap();
@@ -285,9 +285,9 @@ fn text(recorder: &mut Session) -> String {
     }
 }
 
-/// The names of so many nodes that say something.
+/// The names of the first nodes that publish on the channel.
 #[track_caller]
-fn nodes_heard(recorder: &mut Session, count: usize) -> Vec<String> {
+fn publishing_nodes(recorder: &mut Session, count: usize) -> Vec<String> {
     let mut nodes: Vec<String> = Vec::new();
     while nodes.len() < count {
         let said: Value = serde_json::from_str(&text(recorder)).unwrap();

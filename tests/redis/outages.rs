@@ -1,5 +1,5 @@
-//! Redis and the way to it break. Those who are near are told at once, those who are far as soon as
-//! it is mended, and nobody twice.
+//! Outages of Redis and of the connection to it. Clients of the same node receive events at once,
+//! clients of other nodes after the outage, and none receives an event twice.
 
 use serde_json::json;
 
@@ -19,8 +19,8 @@ fn near_and_far(cluster: &Cluster) -> [Client; 2] {
     })
 }
 
-/// Both nodes publish while nothing gets from one to the other; what each publishes is heard there
-/// at once, and at the other after `mend`.
+/// Both nodes publish during an outage: clients of the same node receive each event at once,
+/// clients of the other node after `mend`.
 #[track_caller]
 fn nothing_is_lost_until(cluster: &Cluster, mend: impl FnOnce()) {
     let [mut near, mut far] = near_and_far(cluster);
@@ -134,8 +134,8 @@ fn nothing_is_lost_or_duplicated_when_another_redis_takes_over() {
     let other = Redis::start();
     let [mut near, mut far] = near_and_far(&cluster);
     cluster.proxy(0).lead_to(other.port());
-    until("the first node is there", || other.subscribers(BUS) == 1);
-    // One is at the old Redis still, the other at the new one.
+    until("the first node connects", || other.subscribers(BUS) == 1);
+    // One node is still connected to the old Redis server, the other to the new one.
     burst(cluster.node(0), "traffic", "near", 200);
     burst(cluster.node(1), "traffic", "far", 200);
     take(&mut near, "near", 200);
@@ -179,14 +179,14 @@ fn expired_events_are_dropped_with_a_log_line_and_the_state_recovers() {
     overflow(&Cluster::with(2, setup), "REDIS_TIMEOUT");
 }
 
-/// Publishes more than may wait; some of it is lost, nothing comes twice or out of order, and what
-/// is state, not event, arrives all the same.
+/// Publishes more than the queue holds: some events are lost, none is duplicated or out of order,
+/// and state is resynchronised.
 #[track_caller]
 fn overflow(cluster: &Cluster, limit: &str) {
     let [mut near, mut far] = near_and_far(cluster);
     let bob = member(cluster, 0, "bob");
     cluster.redis.kill();
-    // That he goes is told, and dropped with the rest.
+    // The queue drops his departure, too.
     drop(bob);
     burst(cluster.node(0), "traffic", "near", 2_000);
     take(&mut near, "near", 2_000);
@@ -197,7 +197,7 @@ fn overflow(cluster: &Cluster, limit: &str) {
     cluster.redis.restart();
     cluster.users(ROOM, &["ann"]);
     cluster.count(3);
-    until("the cached event is known", || {
+    until("the cached event arrives", || {
         let mut client = Client::connect(cluster.node(1));
         client.subscribe("cache-a");
         client.event()["data"] == "kept"
@@ -235,7 +235,7 @@ fn a_node_started_before_redis_serves_and_joins_later() {
     cluster.count(2);
     cluster.node(second).publish("traffic", "e", "together");
     far.expect(event("together"));
-    // Whether it hears of what was before it knew the other is not promised.
+    // An event published before the nodes connected may or may not arrive.
     let mut heard = near.event();
     if heard == event("alone") {
         heard = near.event();
@@ -248,7 +248,7 @@ fn a_node_started_before_redis_serves_and_joins_later() {
 fn a_node_that_joins_under_load_receives_each_later_event_once() {
     let mut cluster = Cluster::of(2);
     let late = cluster.join();
-    // It listens, and may not be connected to Redis yet.
+    // The late node listens, but may not be connected to Redis yet.
     let mut client = Client::connect(cluster.node(late));
     client.subscribe("traffic");
     exchange(&cluster, 500, || {});
@@ -257,7 +257,7 @@ fn a_node_that_joins_under_load_receives_each_later_event_once() {
         let event = client.event();
         let (tag, number) = event["data"].as_str().unwrap().split_once(' ').unwrap();
         let (tag, number): (usize, usize) = (tag.parse().unwrap(), number.parse().unwrap());
-        // What was published before it was there it may have missed; after the first, nothing.
+        // Events before the node connected may be missing; after the first one, none may.
         assert!(number == next[tag] || next[tag] == 0, "{number} of node {tag} after {next:?}");
         next[tag] = number + 1;
     }

@@ -1,4 +1,4 @@
-//! Presence is one list over all nodes.
+//! A presence channel has one member list on all nodes.
 
 use std::thread;
 
@@ -22,18 +22,18 @@ pub fn removed(client: &mut Client, user: &str) {
         .expect(json!({"event": "pusher_internal:member_removed", "channel": ROOM, "data": data}));
 }
 
-/// Joins on a node, and waits until all nodes that hear of it know.
+/// Joins on a node, and waits until all nodes list the user.
 #[track_caller]
 pub fn member(cluster: &Cluster, node: usize, user: &str) -> Client {
     let mut client = Client::connect(cluster.node(node));
     client.join(ROOM, user);
-    let told = format!("every node knows {user}");
-    until(&told, || cluster.nodes().all(|node| users(node, ROOM).contains(&user.to_owned())));
+    let what = format!("every node lists {user}");
+    until(&what, || cluster.nodes().all(|node| users(node, ROOM).contains(&user.to_owned())));
     client
 }
 
-/// Fails if one of those in the room has been told of anything: one event of each node comes
-/// after all that was.
+/// Fails if one of these members has received anything: one event from each node serves as a
+/// barrier.
 #[track_caller]
 pub fn quiet(cluster: &Cluster, everybody: &mut [&mut Client]) {
     let barrier = json!({"event": "barrier", "channel": ROOM, "data": "{}"});
@@ -123,10 +123,10 @@ fn all_nodes_agree_on_the_info_of_a_user_with_differing_connections() {
     };
     let (_first, _) = tab(0, "first");
     cluster.users(ROOM, &["ann"]);
-    let (_second, told) = tab(1, "second");
-    assert_eq!(told, json!({"name": "first"}), "the first tab speaks for the user");
-    let (_third, told) = tab(0, "third");
-    assert_eq!(told, json!({"name": "first"}));
+    let (_second, info) = tab(1, "second");
+    assert_eq!(info, json!({"name": "first"}), "the first connection sets the user's info");
+    let (_third, info) = tab(0, "third");
+    assert_eq!(info, json!({"name": "first"}));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn all_nodes_have_the_same_list_after_a_storm_of_joins_and_leaves() {
             .collect();
         storms.into_iter().flat_map(|storm| storm.join().unwrap()).collect::<Vec<_>>()
     });
-    // Each storm leaves one tab of a user of its own, and one of a user they share.
+    // Each storm leaves one connection of its own user and one of the shared user.
     cluster.users(ROOM, &["0", "1", "2", "all"]);
     cluster.count(6);
     cluster.agree("/apps/app-id/channels", "", &json!({"channels": {ROOM: {}}}));
@@ -167,7 +167,7 @@ fn all_nodes_have_the_same_list_after_a_storm_of_joins_and_leaves() {
     cluster.agree("/apps/app-id/channels", "", &json!({"channels": {}}));
 }
 
-/// Joins and leaves many times; returns who is there in the end.
+/// Joins and leaves many times; returns the clients that stay.
 fn storm(node: &crate::support::Server, number: usize, rounds: usize) -> Vec<Client> {
     let own = number.to_string();
     let mut stay = Vec::new();
@@ -184,7 +184,7 @@ fn storm(node: &crate::support::Server, number: usize, rounds: usize) -> Vec<Cli
             stay = clients;
         }
     }
-    // Its answer comes after everything it asked for.
+    // The response arrives after all earlier events.
     for client in &mut stay {
         let (mut joined, event) = (false, "pusher_internal:subscription_succeeded");
         while !joined {

@@ -1,4 +1,4 @@
-//! A node that is reloaded goes on as the same node.
+//! A node keeps its identity over a reload.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,7 +16,11 @@ fn a_reload_sends_no_member_events_and_later_changes_arrive() {
     added(&mut ann, "bob");
     reload(cluster.node(0));
     let mut early = Client::connect(cluster.node(0));
-    assert_eq!(ids(&early.join(ROOM, "early")), ["ann", "bob", "early"], "known from the first");
+    assert_eq!(
+        ids(&early.join(ROOM, "early")),
+        ["ann", "bob", "early"],
+        "the member list is complete at once"
+    );
     for client in [&mut ann, &mut bob] {
         added(client, "early");
     }

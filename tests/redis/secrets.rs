@@ -1,4 +1,4 @@
-//! What goes over Redis holds no secret.
+//! Messages between nodes contain no secret.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn no_secret_key_or_password_is_published_on_the_channel() {
     cluster.node(1).publish("private-a", "e", "1");
     let path = "/apps/app-id/users/42/terminate_connections";
     cluster.node(1).post(path, json!({})).is(200, json!({}));
-    // A node that comes late is told everything, and one that goes says goodbye.
+    // A late node receives the full state, and a stopping node sends its goodbye.
     let late = cluster.join();
     cluster.users("presence-room", &["ann", "bob"]);
     let mut stopping = cluster.take(late);
@@ -47,7 +47,7 @@ fn no_secret_key_or_password_is_published_on_the_channel() {
     }
 }
 
-/// All that was said on the channel, up to the message with this text.
+/// All messages on the channel, up to the one with this text.
 #[track_caller]
 fn everything(recorder: &mut Session, last: &str) -> String {
     let mut all = String::new();

@@ -1,4 +1,4 @@
-//! The tests' own Redis and proxy do what the other tests rely on.
+//! Tests of the Redis server and the proxy that the other tests use.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -9,12 +9,12 @@ use super::proxy::Proxy;
 use super::resp::{Reply, Session};
 use crate::support::until;
 
-/// Publishes a text through a proxy.
+/// Publishes a text.
 fn publish(session: &mut Session, text: &str) {
     assert!(matches!(session.call(&["PUBLISH", "c", text]), Reply::Number(_)));
 }
 
-/// The text of the next message a subscriber receives.
+/// The text of the next message that a subscriber receives.
 fn message(subscriber: &mut Session) -> String {
     match subscriber.reply() {
         Reply::List(parts) => parts[2].text().to_owned(),
