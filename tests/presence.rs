@@ -208,9 +208,9 @@ fn a_subscription_without_a_valid_user_id_is_rejected() {
     ] {
         client.ask_to_join(ROOM, data);
         client.error(4200, "Invalid message format");
-        let told = client.event();
-        assert_eq!(told["event"], "pusher:subscription_error", "{data}");
-        assert_eq!(told["channel"], ROOM);
+        let event = client.event();
+        assert_eq!(event["event"], "pusher:subscription_error", "{data}");
+        assert_eq!(event["channel"], ROOM);
     }
     client.nothing();
     inside.nothing();
@@ -323,9 +323,9 @@ fn a_full_channel_rejects_another_user() {
     let mut third = Client::connect(&server);
     third.ask_to_join(ROOM, &named("3").to_string());
     assert_eq!(third.event()["event"], "pusher:error");
-    let told = third.event();
+    let event = third.event();
     assert_eq!(
-        (&told["event"], &told["channel"]),
+        (&event["event"], &event["channel"]),
         (&json!("pusher:subscription_error"), &json!(ROOM))
     );
     third.nothing();

@@ -1,8 +1,8 @@
-//! Clients behind a proxy: the address that counts for limits.
+//! Clients behind a proxy: which address the limits apply to.
 
 use crate::support::{Client, Server, Setup};
 
-/// One connection of each address may be there.
+/// A server that accepts one connection from each address.
 fn setup(trusted: &str) -> Setup {
     Setup::new()
         .env("REVERB_SERVER_TRUSTED_PROXIES", trusted)
@@ -32,10 +32,10 @@ fn the_client_address_comes_from_a_trusted_proxy() {
     let mut first = from(&server, "203.0.113.5");
     is_accepted(&mut first);
     is_accepted(&mut from(&server, "203.0.113.6"));
-    // What a client made up stands before what the proxies have added.
+    // An address that the client has forged precedes those that the proxies have added.
     is_rejected(&mut from(&server, "203.0.113.7, 203.0.113.5, 10.1.2.3"));
     server.logs("203.0.113.5 has too many connections and was asked to retry");
-    // Who has gone has made room for another of the same address.
+    // A client that disconnects makes room for another from the same address.
     first.frame(0x88, &[]);
     first.closed(1000);
     drop(first);
@@ -54,7 +54,7 @@ fn the_client_address_comes_from_a_trusted_proxy() {
 fn a_header_from_an_untrusted_peer_is_ignored() {
     for trusted in ["", "10.0.0.0/8"] {
         let server = setup(trusted).start();
-        // Loopback is where a proxy would be, and is not counted.
+        // The limit does not apply to loopback, where a proxy runs.
         let mut clients: Vec<Client> = (0..3).map(|_| from(&server, "203.0.113.5")).collect();
         clients.iter_mut().for_each(is_accepted);
     }

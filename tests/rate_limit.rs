@@ -1,4 +1,4 @@
-//! The rate limit of client messages.
+//! The rate limit for client messages.
 
 use crate::support::{Client, DEADLINE, Got, Server};
 use serde_json::json;

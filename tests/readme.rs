@@ -8,10 +8,10 @@ use reverb::config::{App, Limits, Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const README: &str = include_str!("../README.md");
-/// The most words the README may have: a longer one would not be read.
+/// The maximum number of words in the README, so that it stays readable.
 const WORDS: usize = 2_000;
 
-/// Every text between `open` and `close`.
+/// All texts between `open` and `close`.
 fn between<'t>(text: &'t str, open: &str, close: char) -> Vec<&'t str> {
     text.split(open).skip(1).filter_map(|rest| rest.split_once(close)).map(|(it, _)| it).collect()
 }

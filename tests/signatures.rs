@@ -1,4 +1,4 @@
-//! Signatures of the HTTP API: the published vectors, and every way to get one wrong.
+//! Signatures of the HTTP API: the published vectors, and every kind of invalid signature.
 
 use crate::support::{APP, App, Response, Server, Setup, hmac_hex, md5_hex, now, signed};
 use serde_json::json;
@@ -19,13 +19,13 @@ fn get(server: &Server, query: &str, signed_over: &str) -> Response {
     request(server, "GET", &format!("{CHANNELS}?{query}&auth_signature={signature}"), "")
 }
 
-/// The three parameters every request has, in order, with a timestamp this far from now.
+/// The three parameters of every request, in order, with a timestamp this far from now.
 fn auth(offset: i64) -> String {
     let timestamp = i64::try_from(now()).unwrap() + offset;
     format!("auth_key=app-key&auth_timestamp={timestamp}&auth_version=1.0")
 }
 
-/// A publish of [`EVENT`] with exactly these parameters, rightly signed.
+/// Publishes [`EVENT`] with exactly these parameters and a valid signature.
 fn post(server: &Server, query: &str) -> Response {
     let signature = hmac_hex(APP.secret, &format!("POST\n{EVENTS}\n{query}"));
     request(server, "POST", &format!("{EVENTS}?{query}&auth_signature={signature}"), EVENT)
@@ -263,7 +263,7 @@ fn no_response_contains_the_secret() {
     let target =
         signed(&APP, "GET", CHANNELS, "", b"").replace("auth_version=1.0", "auth_version=1.1");
     let other = request(&server, "GET", &target, "").is_error(401).to_owned();
-    for told in [text, other, server.stderr()] {
-        assert!(!told.contains(APP.secret), "{told}");
+    for visible in [text, other, server.stderr()] {
+        assert!(!visible.contains(APP.secret), "{visible}");
     }
 }

@@ -12,7 +12,7 @@ fn send_signin(client: &mut Client, auth: &str, user_data: &str) {
     client.send(json!({"event": "pusher:signin", "data": data}));
 }
 
-/// Signs in and takes the answer, with `user_data` as the text it was sent as.
+/// Signs in and expects the confirmation, with the same text as `user_data`.
 #[track_caller]
 pub fn sign_in(client: &mut Client, user_data: &str) {
     let auth = user_auth(&APP, &client.socket_id, user_data);

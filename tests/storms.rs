@@ -1,18 +1,18 @@
-//! Bursts: thousands of clients that connect and disconnect, or send the same message all the time.
-//! `cargo bench -- storms` measures the cost; here the server must recover, with no state left and no
-//! harm to other clients.
+//! Bursts: thousands of clients that connect and disconnect, or repeat the same message.
+//! `cargo bench -- storms` measures the cost; here the server must recover, with no state left
+//! and no harm to other clients.
 
 use crate::support::{APP, Client, DEADLINE, Http, Server, Setup, frame, signed};
 use serde_json::json;
 use std::fs;
 use std::time::Instant;
 
-/// How many descriptors the server has open.
+/// The number of descriptors the server has open.
 fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
-/// Fails unless the server comes to have no more descriptors open than this.
+/// Waits until the server has at most this many descriptors open.
 #[track_caller]
 fn wait_until_closed_to(server: &Server, most: usize) {
     let started = Instant::now();
@@ -22,7 +22,7 @@ fn wait_until_closed_to(server: &Server, most: usize) {
     }
 }
 
-/// Another client, who must be told what it is to be told.
+/// Fails unless another client still receives an event.
 #[track_caller]
 fn receives_an_event(server: &Server, client: &mut Client) {
     server.publish("quiet", "e", "d");
@@ -43,7 +43,7 @@ fn the_server_recovers_from_ten_thousand_resets() {
     for round in 0..100 {
         let mut some: Vec<Http> = (0..100).map(|_| Http::connect(&server)).collect();
         some.iter_mut().for_each(|http| http.send("GET /up HTTP/1.1\r\n\r\n"));
-        // A socket that is closed over an answer it has not read resets the connection.
+        // Closing a socket with an unread response resets the connection.
         some.iter_mut().for_each(|http| while !http.has_answer() {});
         drop(some);
         if round % 10 == 0 {
@@ -62,7 +62,7 @@ fn hundreds_of_slow_requests_all_time_out() {
     let began = ["GET /up HTTP/1.1\r\nX: ", "GET /app/app-key HTTP/1.1\r\nUpgrade: web", "P"];
     slow.iter_mut().zip(began.iter().cycle()).for_each(|(http, begin)| http.send(begin));
     let started = Instant::now();
-    // Each goes on, a byte at a time, for as long as it is let.
+    // Each sends one byte at a time until the server closes it.
     while !slow.is_empty() {
         slow.retain_mut(|http| !http.has_answer() && http.send_some(b"a"));
         receives_an_event(&server, &mut bystander);
@@ -135,7 +135,7 @@ fn one_connection_may_have_ten_thousand_channels_and_no_more() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 10_000).start();
     let mut client = Client::connect(&server);
     for first in (0..10_000).step_by(100) {
-        // In an order that is that of no list.
+        // The order differs from that of every list in the server.
         let names = (first..first + 100).map(|n| format!("c-{}", n * 7_919 % 10_000));
         let names: Vec<String> = names.collect();
         for name in &names {
@@ -154,7 +154,7 @@ fn one_connection_may_have_ten_thousand_channels_and_no_more() {
     drop(client);
     let started = Instant::now();
     while server.get("/apps/app-id/channels", "").json() != json!({"channels": {}}) {
-        assert!(started.elapsed() < DEADLINE, "it is still in its channels");
+        assert!(started.elapsed() < DEADLINE, "the connection is still subscribed");
     }
 }
 
@@ -173,11 +173,11 @@ fn the_departure_of_all_members_at_once_reaches_a_watcher() {
     for _ in &members {
         assert_eq!(watcher.event()["event"], "pusher_internal:member_added");
     }
-    // All of them are gone when the server looks again.
+    // All members have disconnected before the server continues.
     server.signal("STOP");
     drop(members);
     server.signal("CONT");
-    let mut gone: Vec<u32> = (0..150)
+    let mut removed: Vec<u32> = (0..150)
         .map(|_| {
             let event = watcher.event();
             assert_eq!(event["event"], "pusher_internal:member_removed");
@@ -186,8 +186,8 @@ fn the_departure_of_all_members_at_once_reaches_a_watcher() {
             data["user_id"].as_str().unwrap().parse().unwrap()
         })
         .collect();
-    gone.sort_unstable();
-    assert_eq!(gone, (0..150).collect::<Vec<u32>>());
+    removed.sort_unstable();
+    assert_eq!(removed, (0..150).collect::<Vec<u32>>());
     let users = server.get("/apps/app-id/channels/presence-a/users", "");
     users.is(200, json!({"users": [{"id": "watcher"}]}));
 }
@@ -206,7 +206,7 @@ fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
     receives_an_event(&server, &mut bystander);
     let before = crate::hostile::memory(&server);
     let data = "d".repeat(200_000);
-    // Each has a channel of its own, so that what waits for it is shared with nobody.
+    // Each client has its own channel, so that no queued frame is shared.
     for n in 0..4 {
         for _ in 0..60 {
             server.publish(&format!("loud-{n}"), "e", &data);
@@ -216,7 +216,7 @@ fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
     let channels = server.get("/apps/app-id/channels", "");
     channels.is(200, json!({"channels": {"quiet": {}}}));
     let kept = crate::hostile::memory(&server).saturating_sub(before);
-    // One of them held 4 MiB of the server's memory, all of them 16 MiB, before it was closed.
+    // Each client held 4 MiB of the server's memory, all of them 16 MiB, before it was closed.
     assert!(kept < 6_000, "{kept} kB are kept");
     drop(slow);
 }

@@ -12,7 +12,7 @@ fn invalid(client: &mut Client) {
     client.error(4200, "Invalid message format");
 }
 
-/// The channels that are occupied, sorted.
+/// The occupied channels, sorted.
 #[track_caller]
 fn occupied(server: &Server) -> Vec<String> {
     let channels = server.get("/apps/app-id/channels", "").json()["channels"].clone();
@@ -145,9 +145,9 @@ fn a_channel_name_must_be_a_string_of_1_to_200_characters() {
     let long = "c".repeat(201);
     client.send(subscribe(json!({"channel": long})));
     invalid(&mut client);
-    let told = client.event();
-    assert_eq!(told["event"], "pusher:subscription_error");
-    assert_eq!(told["channel"], long.as_str());
+    let event = client.event();
+    assert_eq!(event["event"], "pusher:subscription_error");
+    assert_eq!(event["channel"], long.as_str());
     client.nothing();
     assert_eq!(occupied(&server).len(), 2);
 }
@@ -181,9 +181,9 @@ fn strict_names_reject_names_that_pusher_rejects() {
     for channel in ["a b", "a/b", "é", "a:b"] {
         client.send(subscribe(json!({"channel": channel})));
         invalid(&mut client);
-        let told = client.event();
+        let event = client.event();
         assert_eq!(
-            (&told["event"], &told["channel"]),
+            (&event["event"], &event["channel"]),
             (&json!("pusher:subscription_error"), &json!(channel))
         );
     }
@@ -352,9 +352,9 @@ fn the_channels_of_a_connection_are_limited() {
     client.subscribe("b");
     client.send(subscribe(json!({"channel": "c"})));
     assert_eq!(client.event()["event"], "pusher:error");
-    let told = client.event();
+    let event = client.event();
     assert_eq!(
-        (&told["event"], &told["channel"]),
+        (&event["event"], &event["channel"]),
         (&json!("pusher:subscription_error"), &json!("c"))
     );
     client.subscribe("b");

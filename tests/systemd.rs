@@ -1,4 +1,4 @@
-//! The server under systemd: notifications and socket activation. The test plays the part of systemd,
+//! The server under systemd: notifications and socket activation. The test acts as systemd,
 //! following `sd_notify(3)` and `sd_listen_fds(3)`.
 
 use crate::support::{DEADLINE, Setup};
@@ -10,11 +10,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::{env, fs, process};
 
-/// Where notices arrive.
+/// The socket that receives notifications.
 struct Systemd(UnixDatagram);
 
 impl Systemd {
-    /// One in the namespace that has no files.
+    /// A socket in the abstract namespace.
     fn new(name: &str) -> (Systemd, String) {
         let name = format!("reverb-{}-{name}", process::id());
         let socket =
@@ -60,13 +60,13 @@ fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
     for _ in 0..5 {
         assert_eq!(systemd.next_notification(), "WATCHDOG=1");
     }
-    // A loop that stands still shows nothing; what it had shown before is read first.
+    // A suspended event loop sends nothing; notifications from before are read first.
     server.signal("STOP");
     systemd.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
-    let mut shown = 0;
+    let mut received = 0;
     while systemd.0.recv(&mut [0; 64]).is_ok() {
-        shown += 1;
-        assert!(shown < 100, "a server that stands still says it does not");
+        received += 1;
+        assert!(received < 100, "a suspended server sends no watchdog notifications");
     }
     server.signal("CONT");
     systemd.0.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -74,8 +74,8 @@ fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
     fs::remove_file(path).unwrap();
 }
 
-/// Starts the server with this socket as its descriptor 3, and returns the line it says first.
-/// `exec` keeps the number of the process, which `LISTEN_PID` must name.
+/// Starts the server with this socket as its descriptor 3, and returns its first line of output.
+/// `exec` keeps the process id, which `LISTEN_PID` must name.
 fn handed(socket: OwnedFd, pid: &str) -> (process::Child, String) {
     let script = format!(r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec "$0" "$@" 3<&0"#);
     let mut child = Command::new("/bin/sh")

@@ -1,4 +1,4 @@
-//! What is wrong with files and options, error at the start.
+//! Invalid files and options, which the server reports at the start.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::certificates::{Folder, NAMES};
 use super::options;
 
-/// What a server with these options says before it ends.
+/// The error of a server that does not start with these options.
 #[track_caller]
 fn startup_error(folder: &Folder, options: Value) -> String {
     let config = json!({
@@ -23,13 +23,13 @@ fn startup_error(folder: &Folder, options: Value) -> String {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty(), "it does not listen");
+    assert!(output.stdout.is_empty(), "the server does not listen");
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(!error.contains("hush"), "{error}");
     error.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
 }
 
-/// The options of a folder with this file for a certificate and this for a key.
+/// The options with these files of a folder as certificate and key.
 fn with(folder: &Folder, local_cert: &str, local_pk: &str) -> Value {
     let mut options = options(folder);
     options["local_cert"] = json!(folder.path(local_cert));

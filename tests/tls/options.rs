@@ -1,4 +1,4 @@
-//! What the options of PHP's SSL context do.
+//! The effect of each option of PHP's SSL context.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::client::{BOTH, Client, UP, config};
 use super::{logged, options, setup};
 use crate::support::{Server, Setup, in_terminal};
 
-/// The options of a folder with one more.
+/// The options of a folder and one more.
 fn with(folder: &Folder, key: &str, value: Value) -> Value {
     let mut options = options(folder);
     options[key] = value;
@@ -161,7 +161,7 @@ fn each_host_name_gets_its_own_certificate() {
         let shown = client.tls.peer_certificates().unwrap();
         assert_eq!(shown[0], folder.certificate(certificate), "{name}");
     }
-    // One level below is not two.
+    // A wildcard covers one level, not two.
     assert!(Client::with(&server, config(&folder, BOTH), "a.b.wild.test").is_err());
 }
 
@@ -186,7 +186,7 @@ fn clients_must_send_a_certificate_if_the_server_requires_one() {
         let mut options = with(&folder, "verify_peer", json!(true));
         options[key] = json!(folder.path(path));
         let server = setup(options, json!({})).start();
-        // In TLS 1.3 the server refuses after the client believes it is done.
+        // In TLS 1.3 the server rejects the client after the client has finished the handshake.
         let status = |config| {
             let mut client = Client::with(&server, config, "localhost")?;
             client.send(UP);
@@ -222,7 +222,7 @@ fn the_certificate_of_herd_or_valet_enables_tls() {
             let mut client = Client::with(&server, config(&folder, BOTH), "shop.test").unwrap();
             assert_eq!(client.request(UP).0, 200);
         }
-        // A name without a certificate, or one that leads elsewhere, changes nothing.
+        // A name without a certificate, or one with a path to another folder, has no effect.
         for name in ["other.test", "../Certificates/shop.test"] {
             assert!(!first_line(&home, Some(name), &[]).contains("secure"));
             Setup::new().env("HOME", &home).env("REVERB_HOST", name).start().is_up();
@@ -266,6 +266,6 @@ fn a_generated_app_is_printed_with_its_scheme() {
     let folder = Folder::new();
     let config = json!({"servers": {"reverb": {"options": {"tls": options(&folder)}}}});
     folder.write("reverb.json", config.to_string());
-    let told = in_terminal(Path::new(&folder.path("")), "REVERB_SCHEME=");
-    assert!(told.ends_with("\nREVERB_SCHEME=https\n"), "{told}");
+    let printed = in_terminal(Path::new(&folder.path("")), "REVERB_SCHEME=");
+    assert!(printed.ends_with("\nREVERB_SCHEME=https\n"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! What goes over a TLS connection, and how it ends.
+//! Messages over a TLS connection, and how it ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -80,7 +80,7 @@ fn every_message_of_one_decrypted_batch_is_answered() {
     let server = start(&folder);
     let mut client = Client::open(&server, &folder);
     let ping = frame(0x81, br#"{"event":"pusher:ping","data":{}}"#);
-    // More than the loop reads of a connection in one turn, all there before it looks.
+    // More than the event loop reads from a connection in one turn, all sent before it reads.
     client.tls.writer().write_all(&ping.repeat(8_000)).unwrap();
     let sender = std::thread::spawn(move || {
         client.push();
@@ -119,7 +119,7 @@ fn the_server_sends_close_notify_when_it_closes() {
         assert_eq!(client.end(), Ok(()), "a close_notify");
         let mut rest = Vec::new();
         client.wire.stream.read_to_end(&mut rest).unwrap();
-        assert!(rest.is_empty(), "the socket is closed behind it");
+        assert!(rest.is_empty(), "the socket is closed after it");
     }
 }
 
@@ -197,7 +197,7 @@ fn without_tickets_no_session_is_resumed() {
 fn openssl_connects_and_resumes() {
     let folder = Folder::new();
     let server = start(&folder);
-    let client = |arguments: &str, said: &str| {
+    let client = |arguments: &str, input: &str| {
         let address = server.address();
         let mut child = Command::new("openssl")
             .args(["s_client", "-connect", &address.to_string(), "-servername", "localhost"])
@@ -208,20 +208,20 @@ fn openssl_connects_and_resumes() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     };
     let close = UP.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    let told = client("-tls1_2 -reconnect", &close);
-    assert_eq!(told.matches("Reused, TLSv1.2").count(), 5, "{told}");
+    let printed = client("-tls1_2 -reconnect", &close);
+    assert_eq!(printed.matches("Reused, TLSv1.2").count(), 5, "{printed}");
     let session = folder.path("session");
     for (version, kind) in [("TLSv1.2", "-tls1_2"), ("TLSv1.3", "-tls1_3")] {
-        let told = client(&format!("{kind} -sess_out {session}"), &close);
-        assert!(told.contains(&format!("New, {version}")), "{told}");
-        assert!(told.contains("{\"health\":\"OK\"}"), "{told}");
-        let told = client(&format!("{kind} -sess_in {session}"), &close);
-        assert!(told.contains(&format!("Reused, {version}")), "{told}");
-        assert!(told.contains("{\"health\":\"OK\"}"), "{told}");
+        let printed = client(&format!("{kind} -sess_out {session}"), &close);
+        assert!(printed.contains(&format!("New, {version}")), "{printed}");
+        assert!(printed.contains("{\"health\":\"OK\"}"), "{printed}");
+        let printed = client(&format!("{kind} -sess_in {session}"), &close);
+        assert!(printed.contains(&format!("Reused, {version}")), "{printed}");
+        assert!(printed.contains("{\"health\":\"OK\"}"), "{printed}");
     }
 }
 
@@ -236,8 +236,8 @@ fn curl_trusts_the_certificate() {
             .args(["-sS", "--fail", "-4", version, "--cacert", &ca, &url])
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.stdout, b"{\"health\":\"OK\"}", "{told}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.stdout, b"{\"health\":\"OK\"}", "{printed}");
     }
 }
 
