@@ -1,5 +1,5 @@
-//! Publishing to a channel nobody is in: what a request costs, against one that is answered
-//! without being understood.
+//! Publishing to a channel without subscribers: the cost of a request, against a server that
+//! responds without parsing it.
 
 use crate::Plan;
 use crate::event;
@@ -31,7 +31,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![table])
 }
 
-/// What a request costs that is answered without being understood, in µs.
+/// The cost of a request to a server that responds without parsing it, in µs.
 pub fn raw_request(plan: &Plan, size: usize) -> Result<f64, Fault> {
     let bare = Process::raw(plan, &["--raw-http"]);
     let mut askers = [Asker::new(&bare, size, 1)];
@@ -39,7 +39,7 @@ pub fn raw_request(plan: &Plan, size: usize) -> Result<f64, Fault> {
     Ok(askers[0].cost_us())
 }
 
-/// What is asked on kept connections, and the processor time it took.
+/// Sends requests on kept connections, and measures their processor time.
 struct Asker<'a> {
     process: &'a Process,
     swarm: Swarm,
@@ -49,7 +49,7 @@ struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    /// Publishes so many events in a request.
+    /// Publishes `events` events in each request.
     fn new(process: &'a Process, size: usize, events: u64) -> Self {
         let mut swarm = Swarm::new(process, 1);
         (1..CONNECTIONS).for_each(|_| swarm.add_lane());
@@ -75,15 +75,15 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// So that none has the better moments of the machine.
+/// The processes take turns, so that a change in the load of the machine affects all of them.
 fn ask_by_turns(plan: &Plan, askers: &mut [Asker<'_>]) -> Result<(), Fault> {
     let count = plan.scaled(100_000) / TURNS;
-    // The first pay for memory that stays.
+    // The first requests allocate memory that is reused.
     askers.iter_mut().try_for_each(|asker| asker.ask(count))?;
     askers.iter_mut().for_each(|asker| (asker.asked, asker.spent_ns) = (0, 0.0));
     (0..TURNS).try_for_each(|_| askers.iter_mut().try_for_each(|asker| asker.ask(count)))
 }
 
 const CONNECTIONS: usize = 16;
-/// In how many parts the requests are asked.
+/// The number of turns.
 const TURNS: u64 = 10;

@@ -1,4 +1,4 @@
-//! What others who do nothing cost those who do something.
+//! The effect of idle connections on active ones.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-// pusher-js and a server that goes away: the client comes back by itself and is where it was.
+// pusher-js and a server that stops: the client reconnects and resubscribes by itself.
 
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
@@ -16,7 +16,7 @@ import {
 /**
  * pusher-js retries at once after 4200, and a second later after 4100 or a broken connection. An
  * attempt that finds the port closed costs it fifteen seconds more. On a busy machine that can
- * happen between the two servers, so a test waits longer than that, and looks at the close codes.
+ * happen between the two servers, so a test waits longer than that, and checks the close codes.
  */
 const COMING_BACK = 40_000;
 
@@ -32,7 +32,7 @@ async function present(server, user_id) {
   return { pusher, channels };
 }
 
-/** Waits until the client is back in all its channels, and hears what is published there. */
+/** Waits until the client has resubscribed to all its channels and receives events there. */
 async function isBack({ pusher, channels }, server) {
   await pusher.states.event('connected', COMING_BACK);
   for (const channel of channels) await channel.inbox.event('pusher:subscription_succeeded');
@@ -42,7 +42,7 @@ async function isBack({ pusher, channels }, server) {
   }
 }
 
-test('few clients are told 4100, and are back a second after the server has ended', async () => {
+test('a few clients get close code 4100 and reconnect a second after the exit', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const ada = await present(first, 'ada');
@@ -56,21 +56,21 @@ test('few clients are told 4100, and are back a second after the server has ende
   await second.stop();
 });
 
-test('sixty clients are all back after a restart; the last are sent to the next server', async () => {
+test('sixty clients all reconnect after a restart, the last ones to the next server', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const all = await Promise.all(Array.from({ length: 60 }, () => connected(first)));
   await first.stop();
   const second = await startServer({ port });
   await Promise.all(all.map((pusher) => pusher.states.event('connected', COMING_BACK)));
-  // The last clients get 4100, not 4200: the server is about to end, so they must return later.
-  const told = new Set(all.map((pusher) => codes(pusher)[0]));
-  assert.deepEqual([...told].sort(), [4100, 4200]);
+  // The last clients get 4100, not 4200: the server is about to exit, so they must retry later.
+  const received = new Set(all.map((pusher) => codes(pusher)[0]));
+  assert.deepEqual([...received].sort(), [4100, 4200]);
   endClients();
   await second.stop();
 });
 
-test('a server that stops tells connections without a channel, too', async () => {
+test('a stopping server notifies connections without a channel, too', async () => {
   const server = await startServer();
   const pusher = await connected(server);
   await server.stop();
@@ -78,7 +78,7 @@ test('a server that stops tells connections without a channel, too', async () =>
   assert.equal(codes(pusher)[0], 4100);
 });
 
-test('after a server that was killed the client is back as soon as the next one runs', async () => {
+test('after its server was killed the client reconnects as soon as the next one runs', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const ada = await present(first, 'ada');
@@ -89,7 +89,7 @@ test('after a server that was killed the client is back as soon as the next one 
   await second.stop();
 });
 
-test('a server with nothing to do stops at once', async () => {
+test('an idle server stops at once', async () => {
   const server = await startServer();
   await server.stop();
   assert.deepEqual(await server.exited, { code: 0, signal: null });
