@@ -71,23 +71,23 @@ fn every_kind_of_disconnect_removes_the_member() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
-    let come = |ann: &mut Client| {
+    let join_bob = |ann: &mut Client| {
         let mut bob = Client::connect(&server);
         bob.join(ROOM, "2");
         added(ann, named("2"));
         bob
     };
-    let mut bob = come(&mut ann);
+    let mut bob = join_bob(&mut ann);
     bob.frame(0x88, &1000u16.to_be_bytes());
     removed(&mut ann, "2");
     bob.closed(1000);
-    drop(come(&mut ann));
+    drop(join_bob(&mut ann));
     removed(&mut ann, "2");
-    come(&mut ann).finish();
+    join_bob(&mut ann).finish();
     removed(&mut ann, "2");
-    come(&mut ann).reset();
+    join_bob(&mut ann).reset();
     removed(&mut ann, "2");
-    come(&mut ann).frame(0x82, b"x");
+    join_bob(&mut ann).frame(0x82, b"x");
     removed(&mut ann, "2");
     assert_eq!(users(&server), json!({"users": [{"id": "1"}]}));
 }

@@ -160,8 +160,8 @@ fn incomplete_messages_handshakes_and_requests_survive_a_reload() {
     server.post("/apps/app-id/users/7/terminate_connections", json!({})).is(200, json!({}));
     first.error(4009, "Connection terminated by the application");
     drop(first);
-    let gone = second.event();
-    assert_eq!(gone["event"], "pusher_internal:member_removed");
+    let left = second.event();
+    assert_eq!(left["event"], "pusher_internal:member_removed");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_broken_binary_or_configuration_leaves_the_old_process_serving() {
     client.nothing();
     fs::write(&config, good).unwrap();
     // The binary passes the check, and then cannot be executed.
-    let gone = format!("#!/bin/sh\necho reads state {}; rm \"$0\"\n", state_version());
+    let unexecutable = format!("#!/bin/sh\necho reads state {}; rm \"$0\"\n", state_version());
     for (text, why) in [
         ("garbage", "cannot run"),
         ("#!/bin/sh\nexit 3\n", "exit status: 3"),
@@ -205,7 +205,7 @@ fn a_broken_binary_or_configuration_leaves_the_old_process_serving() {
             "#!/bin/sh\necho reverb 9.9.9\n",
             "unexpected output from the new binary: \"reverb 9.9.9\"",
         ),
-        (&gone, "cannot execute the new binary"),
+        (&unexecutable, "cannot execute the new binary"),
     ] {
         copy.replace(text);
         reload_fails(&server, why);

@@ -1,7 +1,7 @@
-//! The law of the source tree: who may name whom, and what a file may look like.
+//! The rules of the source tree: which module may import which, and the form of a file.
 //!
-//! `net` may name `hub` and `proto`, `hub` may name `proto`, and nobody the other way round; the
-//! pure layers know no sockets, files, environment, clock or randomness.
+//! `net` may import `hub` and `proto`, `hub` may import `proto`, never the reverse; the pure layers
+//! use no sockets, files, environment, clock or randomness.
 
 mod imports;
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The longest a file may get before it has to be split by meaning.
+/// The maximum number of lines before a file has to be split by meaning.
 const LINES: usize = 450;
 
 /// One source file.
@@ -25,7 +25,7 @@ impl Source {
         self.name.starts_with(&format!("src/{folder}/")) || self.name == format!("src/{folder}.rs")
     }
 
-    /// The identifiers and punctuation of what is not a test, without comments and literals.
+    /// The identifiers and punctuation outside tests, without comments and literals.
     fn code(&self) -> Vec<String> {
         if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") {
             return Vec::new();
@@ -119,7 +119,7 @@ fn is_character(text: &str) -> bool {
     chars.next() == Some('\\') || chars.next() == Some('\'')
 }
 
-/// Every place where one of these runs of tokens stands in the code of a folder.
+/// Every place where one of these runs of tokens occurs in the code of a folder.
 fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
     let mut places = Vec::new();
     for source in sources("src").iter().filter(|source| source.is_in(folder)) {
@@ -133,7 +133,7 @@ fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
     places
 }
 
-/// The modules that stand directly behind `crate::`, also in a list of several.
+/// The modules that directly follow `crate::`, also in a list.
 fn modules(code: &[String]) -> Vec<&str> {
     let mut modules = Vec::new();
     for (at, window) in code.windows(4).enumerate() {
@@ -206,7 +206,7 @@ fn the_pure_layers_have_no_side_effects() {
     ];
     none(&found("proto", &effects));
     none(&found("hub", &effects));
-    // Their tests as well: what they need beside the code is part of the program (`include_str!`).
+    // Their tests, too: files that they need are part of the program (`include_str!`).
     let files_and_sockets = ["fs", "env", "TcpStream", "TcpListener", "UdpSocket", "SystemTime"];
     let mut places = Vec::new();
     for source in sources("src").iter().filter(|it| it.is_in("proto") || it.is_in("hub")) {

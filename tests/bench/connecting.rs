@@ -28,7 +28,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut rest = Table::new(format!("connecting: {count} connections"));
     rest.value("growth of resident memory under churn, per cent", drifts, Some(5.0));
     let back = of(|run| run.back_ms);
-    rest.value("all back at once after all have gone, none refused, ms", back, None);
+    rest.value("all reconnected at once after a disconnect of all, none rejected, ms", back, None);
     Ok(vec![table, rest])
 }
 

@@ -46,8 +46,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     }
     table.value("at the start, KiB", start, Some(4_096.0));
     table.value("growth for each connection, bytes", each, Some(512.0));
-    table.value("part of the growth that is left when all have gone", left, Some(0.1));
-    table.value("growth for each when they have come back, bytes", again, Some(512.0));
+    table.value("part of the growth that remains after all have disconnected", left, Some(0.1));
+    table.value("growth for each after they have reconnected, bytes", again, Some(512.0));
     table.value("of the system for each of its sockets, bytes", kernel, None);
     Ok(vec![table])
 }

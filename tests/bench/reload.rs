@@ -32,7 +32,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let of = |runs: &[[f64; 2]], at: usize| runs.iter().map(|run| run[at]).collect::<Vec<f64>>();
     table.ratio("due to delivered p50, ms", of(&with, 0), &of(&without, 0), None);
     table.ratio("due to delivered, longest, ms", of(&with, 1), &of(&without, 1), None);
-    table.value("from the signal to the new binary's word, ms", took, None);
+    table.value("from the signal to the result of the new binary, ms", took, None);
     Ok(vec![table])
 }
 

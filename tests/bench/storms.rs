@@ -18,7 +18,7 @@ use crate::world::{World, frame};
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut table =
-        Table::new("storms: server CPU in µs each, against a request answered without looking");
+        Table::new("storms: server CPU in µs each, against a request answered without parsing");
     let (mut raw, mut resets) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         raw.push(raw_request(plan, 200)?);
@@ -32,10 +32,10 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     ));
     type Storm = fn(usize) -> f64;
     let storms: [(&str, Storm, usize); 4] = [
-        ("subscribed and left again, beside so many on the channel", flap, few),
+        ("subscribe and unsubscribe, with so many on the channel", flap, few),
         // A connection may have a thousand channels by default.
-        ("channel of one connection that has a tenth of so many", many_channels, few / 10),
-        ("tab of one user that joins a presence channel beside so many", join_again, few),
+        ("channel of a connection with a tenth of so many", many_channels, few / 10),
+        ("connection of one user that joins a presence channel with so many", join_again, few),
         ("member of one presence channel that all leave together", leave_together, few),
     ];
     for (what, storm, few) in storms {
@@ -47,7 +47,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         growth.ratio(what, large, &small, Some(2.0));
     }
 
-    let mut rest = Table::new("storms: a server that has no descriptors left, 200 clients waiting");
+    let mut rest = Table::new("storms: a server without free descriptors, 200 clients waiting");
     let idle: Result<Vec<f64>, Fault> = (0..plan.runs).map(|_| exhausted(plan)).collect();
     rest.value("server CPU in a second, ms", idle?, Some(20.0));
     Ok(vec![table, growth, rest])

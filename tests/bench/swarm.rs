@@ -217,7 +217,7 @@ impl Swarm {
     }
 
     /// Keeps one of these requests in flight per publisher until `count` responses have arrived.
-    pub fn ask(&mut self, requests: &[Vec<u8>], count: u64) -> Result<(), Fault> {
+    pub fn send_requests(&mut self, requests: &[Vec<u8>], count: u64) -> Result<(), Fault> {
         let until = Instant::now() + PATIENCE;
         let mut waiting = requests.iter().cycle().take(count as usize);
         let mut answered: Vec<u64> = self.lanes.iter().map(|lane| lane.answered).collect();

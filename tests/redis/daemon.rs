@@ -43,10 +43,10 @@ impl Redis {
             let args: Vec<String> = args.iter().map(place).collect();
             match spawn(&folder, port, &args) {
                 Ok(child) => return Redis::of(child, folder, port, args),
-                Err(said) if said.contains("Address already in use") => {
+                Err(output) if output.contains("Address already in use") => {
                     let _ = fs::remove_dir_all(&folder);
                 }
-                Err(said) => panic!("redis-server did not start:\n{said}"),
+                Err(output) => panic!("redis-server did not start:\n{output}"),
             }
         }
     }
@@ -127,7 +127,7 @@ impl Redis {
         self.kill();
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         *self.child.lock().unwrap() = spawn(&self.folder, self.port, &args)
-            .unwrap_or_else(|said| panic!("redis-server did not restart:\n{said}"));
+            .unwrap_or_else(|output| panic!("redis-server did not restart:\n{output}"));
     }
 
     /// Whether the process runs: it was not killed, or was restarted.
@@ -188,15 +188,15 @@ fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
             let _ = sender.send(line);
         }
     });
-    let mut said = String::new();
+    let mut output = String::new();
     while let Ok(line) = receiver.recv_timeout(DEADLINE) {
         if line.contains("eady to accept connections") {
             return Ok(child);
         }
-        said += &line;
-        said += "\n";
+        output += &line;
+        output += "\n";
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err(said)
+    Err(output)
 }

@@ -118,9 +118,9 @@ fn a_client_event_on_a_presence_channel_names_its_user_on_every_node() {
     assert_eq!(ann.event()["event"], "pusher_internal:member_added");
     let typing = json!({"event": "client-typing", "channel": "presence-a", "data": {}});
     ann.send(typing.clone());
-    let mut heard = typing;
-    heard["user_id"] = "ann".into();
-    bob.expect(heard);
+    let mut expected = typing;
+    expected["user_id"] = "ann".into();
+    bob.expect(expected);
     ann.nothing();
 }
 

@@ -14,15 +14,15 @@ use crate::support::{Client, Setup, logged, until};
 /// Publishes bytes on the nodes' channel.
 #[track_caller]
 fn publish(session: &mut Session, bytes: &[u8]) {
-    match session.ask(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
+    match session.send_and_receive(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
         Reply::Number(receivers) => assert!(receivers >= 2, "the nodes receive it"),
         other => panic!("{other:?}"),
     }
 }
 
 /// An envelope from a node that does not exist.
-fn envelope(node: &str, seq: Value, say: Value) -> String {
-    json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": say}}).to_string()
+fn envelope(node: &str, seq: Value, items: Value) -> String {
+    json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": items}}).to_string()
 }
 
 /// The number of warnings about the channel in a node's log.
@@ -75,7 +75,7 @@ fn a_message_over_the_output_buffer_of_redis_only_breaks_the_connection() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
-    session.ask(&[b"PUBLISH", BUS.as_bytes(), &vec![b'x'; 80_000_000]]);
+    session.send_and_receive(&[b"PUBLISH", BUS.as_bytes(), &vec![b'x'; 80_000_000]]);
     exchange(&cluster, 50, || {});
     quiet(&cluster, &mut [&mut ann]);
     cluster.users(ROOM, &["ann"]);
@@ -119,9 +119,9 @@ fn an_incompatible_version_is_ignored_and_unknown_fields_are_skipped() {
     let later = json!({"type": "reverb.2", "payload": {"who": 7, "what": []}});
     publish(&mut session, later.to_string().as_bytes());
     let event = json!(["event", "app-id", "news", "of a later release", [ROOM], 0, null, null, 5]);
-    let say = json!([["what-is-not-known-yet", {"a": 1}], [], event]);
+    let items = json!([["what-is-not-known-yet", {"a": 1}], [], event]);
     let more = json!({"type": "reverb.1", "more": 1,
-        "payload": {"node": "00000000000000aa", "seq": 0, "say": say, "more": true}});
+        "payload": {"node": "00000000000000aa", "seq": 0, "say": items, "more": true}});
     publish(&mut session, more.to_string().as_bytes());
     let expected = json!({"event": "news", "channel": ROOM, "data": "of a later release"});
     ann.expect(expected);
@@ -192,11 +192,11 @@ fn forged_requests_lose_no_event() {
     let nodes = publishing_nodes(&mut recorder, 2);
     let mut session = cluster.redis.session();
     exchange(&cluster, 500, || {
-        for (asker, asked) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
+        for (from, to) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
             for next in [0, 5, 100, u64::MAX] {
-                let say = json!([["again", asked, next], ["tell", asked, 1], ["hello"]]);
-                let say = json!({"type": "reverb.1", "payload": {"node": asker, "say": say}});
-                publish(&mut session, say.to_string().as_bytes());
+                let items = json!([["again", to, next], ["tell", to, 1], ["hello"]]);
+                let items = json!({"type": "reverb.1", "payload": {"node": from, "say": items}});
+                publish(&mut session, items.to_string().as_bytes());
             }
         }
     });
@@ -214,12 +214,12 @@ fn a_replayed_envelope_is_ignored() {
         ann.expect(json!({"event": "e", "channel": ROOM, "data": data}));
     }
     // The second event is the last message.
-    let mut said = vec![text(&mut recorder)];
-    while !said.last().unwrap().contains("\"e\",\"2\"") {
-        said.push(text(&mut recorder));
+    let mut messages = vec![text(&mut recorder)];
+    while !messages.last().unwrap().contains("\"e\",\"2\"") {
+        messages.push(text(&mut recorder));
     }
     let mut session = cluster.redis.session();
-    for text in &said {
+    for text in &messages {
         publish(&mut session, text.as_bytes());
     }
     quiet(&cluster, &mut [&mut ann]);
@@ -268,9 +268,9 @@ fn is_stored(cluster: &Cluster, node: usize, data: &str) -> bool {
 #[track_caller]
 fn last_publisher(recorder: &mut Session, data: &str) -> (String, u64) {
     loop {
-        let said = text(recorder);
-        let envelope: Value = serde_json::from_str(&said).unwrap();
-        if let Some(seq) = envelope["payload"]["seq"].as_u64().filter(|_| said.contains(data)) {
+        let message = text(recorder);
+        let envelope: Value = serde_json::from_str(&message).unwrap();
+        if let Some(seq) = envelope["payload"]["seq"].as_u64().filter(|_| message.contains(data)) {
             return (envelope["payload"]["node"].as_str().unwrap().to_owned(), seq + 1);
         }
     }
@@ -290,8 +290,8 @@ fn text(recorder: &mut Session) -> String {
 fn publishing_nodes(recorder: &mut Session, count: usize) -> Vec<String> {
     let mut nodes: Vec<String> = Vec::new();
     while nodes.len() < count {
-        let said: Value = serde_json::from_str(&text(recorder)).unwrap();
-        let node = said["payload"]["node"].as_str().unwrap().to_owned();
+        let message: Value = serde_json::from_str(&text(recorder)).unwrap();
+        let node = message["payload"]["node"].as_str().unwrap().to_owned();
         if !nodes.contains(&node) {
             nodes.push(node);
         }

@@ -236,11 +236,11 @@ fn a_node_started_before_redis_serves_and_joins_later() {
     cluster.node(second).publish("traffic", "e", "together");
     far.expect(event("together"));
     // An event published before the nodes connected may or may not arrive.
-    let mut heard = near.event();
-    if heard == event("alone") {
-        heard = near.event();
+    let mut received = near.event();
+    if received == event("alone") {
+        received = near.event();
     }
-    assert_eq!(heard, event("together"));
+    assert_eq!(received, event("together"));
     near.nothing();
 }
 

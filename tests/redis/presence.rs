@@ -35,12 +35,12 @@ pub fn member(cluster: &Cluster, node: usize, user: &str) -> Client {
 /// Fails if one of these members has received anything: one event from each node serves as a
 /// barrier.
 #[track_caller]
-pub fn quiet(cluster: &Cluster, everybody: &mut [&mut Client]) {
+pub fn quiet(cluster: &Cluster, clients: &mut [&mut Client]) {
     let barrier = json!({"event": "barrier", "channel": ROOM, "data": "{}"});
     for node in cluster.nodes() {
         node.publish(ROOM, "barrier", "{}");
     }
-    for client in everybody {
+    for client in clients {
         for _ in cluster.nodes() {
             client.expect(barrier.clone());
         }

@@ -191,16 +191,16 @@ fn connect(shared: &Arc<Shared>, node: TcpStream) {
 
 /// Forwards bytes from the node to Redis, and duplicates publishes if that fault is set.
 fn there(shared: &Shared, node: TcpStream, redis: TcpStream, end: usize) {
-    let mut said = Vec::new();
+    let mut pending = Vec::new();
     let mut second: Option<TcpStream> = None;
     carry(shared, node, redis, end, |bytes, doubled| {
-        said.extend_from_slice(bytes);
-        while let Some((length, name)) = first_command(&said) {
+        pending.extend_from_slice(bytes);
+        while let Some((length, name)) = first_command(&pending) {
             if doubled && name == "PUBLISH" {
                 let second = second.get_or_insert_with(|| silent(shared.redis()));
-                let _ = second.write_all(&said[..length]);
+                let _ = second.write_all(&pending[..length]);
             }
-            said.drain(..length);
+            pending.drain(..length);
         }
     });
 }

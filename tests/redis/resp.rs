@@ -107,7 +107,7 @@ impl Session {
 
     /// Sends a command and returns the reply, which may be an error.
     #[track_caller]
-    pub fn ask(&mut self, parts: &[&[u8]]) -> Reply {
+    pub fn send_and_receive(&mut self, parts: &[&[u8]]) -> Reply {
         self.send(parts);
         self.reply()
     }
@@ -116,7 +116,7 @@ impl Session {
     #[track_caller]
     pub fn call(&mut self, parts: &[&str]) -> Reply {
         let bytes: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-        match self.ask(&bytes) {
+        match self.send_and_receive(&bytes) {
             Reply::Error(error) => panic!("{parts:?}: {error}"),
             reply => reply,
         }

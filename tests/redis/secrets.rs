@@ -40,10 +40,13 @@ fn no_secret_key_or_password_is_published_on_the_channel() {
     stopping.signal("TERM");
     stopping.wait();
     cluster.node(0).publish("last", "the last of all", "{}");
-    let said = everything(&mut recorder, "the last of all");
-    assert!(said.contains("private-a") && said.contains("bob"), "it was recorded: {said}");
+    let messages = everything(&mut recorder, "the last of all");
+    assert!(
+        messages.contains("private-a") && messages.contains("bob"),
+        "the recorder missed messages: {messages}"
+    );
     for secret in [APP.secret, APP.key, PASSWORD] {
-        assert!(!said.contains(secret), "{secret} is in {said}");
+        assert!(!messages.contains(secret), "{secret} is in {messages}");
     }
 }
 

@@ -63,7 +63,7 @@ fn a_proxy_cuts_a_connection_within_a_message() {
     session.send(&[b"SET", b"a", long.as_bytes()]);
     session.send(&[b"SET", b"b", long.as_bytes()]);
     let length = || redis.call(&["CLIENT", "LIST"]).text().lines().count();
-    until("the connection is gone", || length() == 1);
+    until("the connection closes", || length() == 1);
     assert_eq!(redis.call(&["GET", "b"]), Reply::Nil);
 }
 
