@@ -1,12 +1,12 @@
-//! Monitoring: the metrics port, and `/ready`. `tests/clients` checks the metrics with a parser of
-//! Prometheus.
+//! Monitoring: the metrics port and `/ready`. `tests/clients` checks the metrics with Prometheus'
+//! parser.
 
 use crate::support::{Client, DEADLINE, Http, Response, Server, Setup};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// A server with figures, and where they are.
+/// A server with a metrics port, and its address.
 pub fn watched(setup: Setup) -> (Server, SocketAddr) {
     let mut server = setup.arg("--metrics").arg("0").start();
     let line = server.line();
@@ -35,7 +35,7 @@ pub fn figure(figures: &str, sample: &str) -> f64 {
 #[test]
 fn metrics_count_clients_and_publishers() {
     let (server, address) = watched(Setup::new());
-    assert!(address.ip().is_loopback(), "a port alone is not for others: {address}");
+    assert!(address.ip().is_loopback(), "a port alone binds to loopback: {address}");
     let mut clients = [Client::connect(&server), Client::connect(&server)];
     for client in &mut clients {
         client.subscribe("c");
@@ -93,7 +93,7 @@ fn the_metrics_port_serves_metrics_only() {
         http.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         assert_eq!(http.head().status, 200);
     }
-    // Load balancers ask the port that clients come to.
+    // Load balancers send health checks to the port that clients connect to.
     let mut public = Http::connect(&server);
     for path in ["/up", "/ready"] {
         public.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -105,14 +105,14 @@ fn the_metrics_port_serves_metrics_only() {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     handshake.response().is_error(404);
-    // What is behind a head would be taken for a request: the connection ends.
+    // A body would be parsed as the next request, so the server closes the connection.
     let mut body = Http::connect_to(address);
     body.send("GET /up HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
     assert_eq!(body.response().header("Connection"), Some("close"));
 }
 
 #[test]
-fn monitoring_does_not_use_the_connections_of_clients() {
+fn monitoring_does_not_use_the_connection_limit_of_clients() {
     let (server, address) = watched(Setup::new().env("REVERB_LIMIT_METRICS_CONNECTIONS", 2));
     let mut few = [Http::connect_to(address), Http::connect_to(address)];
     for http in &mut few {
@@ -120,7 +120,7 @@ fn monitoring_does_not_use_the_connections_of_clients() {
     }
     Http::connect_to(address).ended();
     server.is_up();
-    // Whoever has gone has made room.
+    // A client that disconnects makes room for another.
     let [first, mut second] = few;
     drop(first);
     let started = Instant::now();
@@ -131,7 +131,7 @@ fn monitoring_does_not_use_the_connections_of_clients() {
 }
 
 #[test]
-fn a_server_that_stops_is_not_ready() {
+fn a_stopping_server_is_not_ready() {
     let (mut server, address) = watched(
         Setup::new()
             .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000)
@@ -159,7 +159,7 @@ fn a_server_that_stops_is_not_ready() {
 fn an_invalid_metrics_address_is_an_error() {
     let server = Server::start();
     let taken = server.address().to_string();
-    for (address, code, told) in [
+    for (address, code, expected) in [
         ("here", 2, "--metrics: \"here\" is neither a port nor an address"),
         (&*taken, 1, "cannot serve metrics on"),
     ] {
@@ -167,6 +167,6 @@ fn an_invalid_metrics_address_is_an_error() {
             server.command().args(["start", "--port", "0", "--metrics", address]).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{error}");
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }

@@ -3,13 +3,13 @@
 use crate::support::{Client, Server, Setup};
 
 #[track_caller]
-fn enters(server: &Server, origin: &str) {
+fn is_accepted(server: &Server, origin: &str) {
     let mut client = Client::open(server, "/app/app-key", origin);
     assert_eq!(client.event()["event"], "pusher:connection_established", "{origin}");
 }
 
 #[track_caller]
-fn refused(server: &Server, origin: &str) {
+fn is_rejected(server: &Server, origin: &str) {
     let mut client = Client::open(server, "/app/app-key", origin);
     client.error(4009, "Origin not allowed");
     client.closed(4009);
@@ -20,7 +20,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn the_host_of_the_origin_is_what_counts() {
+fn only_the_host_of_the_origin_is_compared() {
     let server = server();
     for origin in [
         "http://allowed.test",
@@ -29,12 +29,12 @@ fn the_host_of_the_origin_is_what_counts() {
         "https://a.b.wild.test:1",
         "capacitor://allowed.test",
     ] {
-        enters(&server, &format!("Origin: {origin}\r\n"));
+        is_accepted(&server, &format!("Origin: {origin}\r\n"));
     }
 }
 
 #[test]
-fn another_host_is_told_4009_and_closed() {
+fn another_origin_gets_close_code_4009() {
     let server = server();
     for origin in [
         "http://evil.test",
@@ -49,29 +49,29 @@ fn another_host_is_told_4009_and_closed() {
         "http://a.wild.test:80@evil.test",
         "http://awild.test",
     ] {
-        refused(&server, &format!("Origin: {origin}\r\n"));
+        is_rejected(&server, &format!("Origin: {origin}\r\n"));
     }
 }
 
 #[test]
-fn without_a_proper_origin_only_a_star_lets_in() {
+fn without_a_valid_origin_only_a_star_admits_a_client() {
     let server = server();
     for origin in
         ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: \r\n", "Origin: http://\r\n"]
     {
-        refused(&server, origin);
+        is_rejected(&server, origin);
     }
     let open = Server::start();
     for origin in
         ["", "Origin: null\r\n", "Origin: allowed.test\r\n", "Origin: http://any.test\r\n"]
     {
-        enters(&open, origin);
+        is_accepted(&open, origin);
     }
 }
 
 #[test]
-fn a_star_among_others_lets_everybody_in() {
+fn a_star_among_other_entries_admits_every_origin() {
     let server = Setup::new().env("REVERB_APP_ALLOWED_ORIGINS", "allowed.test,*").start();
-    enters(&server, "");
-    enters(&server, "Origin: http://any.test\r\n");
+    is_accepted(&server, "");
+    is_accepted(&server, "Origin: http://any.test\r\n");
 }

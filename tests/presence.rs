@@ -28,7 +28,7 @@ fn users(server: &Server) -> Value {
 }
 
 #[test]
-fn a_member_is_told_who_is_in_and_the_others_that_it_came() {
+fn a_new_member_receives_the_list_and_the_others_member_added() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     let alone = json!({"count": 1, "ids": ["1"], "hash": {"1": {"name": "1"}}});
@@ -47,7 +47,7 @@ fn a_member_is_told_who_is_in_and_the_others_that_it_came() {
 }
 
 #[test]
-fn a_user_with_two_connections_comes_once_and_leaves_once() {
+fn a_user_with_two_connections_joins_once_and_leaves_once() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
@@ -67,33 +67,33 @@ fn a_user_with_two_connections_comes_once_and_leaves_once() {
 }
 
 #[test]
-fn leaving_is_noticed_however_the_connection_ends() {
+fn every_kind_of_disconnect_removes_the_member() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
-    let come = |ann: &mut Client| {
+    let join_bob = |ann: &mut Client| {
         let mut bob = Client::connect(&server);
         bob.join(ROOM, "2");
         added(ann, named("2"));
         bob
     };
-    let mut bob = come(&mut ann);
+    let mut bob = join_bob(&mut ann);
     bob.frame(0x88, &1000u16.to_be_bytes());
     removed(&mut ann, "2");
     bob.closed(1000);
-    drop(come(&mut ann));
+    drop(join_bob(&mut ann));
     removed(&mut ann, "2");
-    come(&mut ann).finish();
+    join_bob(&mut ann).finish();
     removed(&mut ann, "2");
-    come(&mut ann).reset();
+    join_bob(&mut ann).reset();
     removed(&mut ann, "2");
-    come(&mut ann).frame(0x82, b"x");
+    join_bob(&mut ann).frame(0x82, b"x");
     removed(&mut ann, "2");
     assert_eq!(users(&server), json!({"users": [{"id": "1"}]}));
 }
 
 #[test]
-fn members_stand_in_the_order_they_came() {
+fn members_are_listed_in_the_order_of_joining() {
     let server = Server::start();
     let mut clients = Vec::new();
     for user in ["b", "a", "c", "a", "10", "9"] {
@@ -110,7 +110,7 @@ fn members_stand_in_the_order_they_came() {
 }
 
 #[test]
-fn the_hash_is_an_object_whatever_the_ids_are() {
+fn the_hash_is_an_object_for_every_kind_of_id() {
     let server = Server::start();
     let mut first = Client::connect(&server);
     let members = first.join(ROOM, "0");
@@ -124,7 +124,7 @@ fn the_hash_is_an_object_whatever_the_ids_are() {
 }
 
 #[test]
-fn numeric_ids_are_texts_on_the_way_out() {
+fn numeric_ids_are_sent_as_strings() {
     let server = Server::start();
     let mut number = Client::connect(&server);
     number.ask_to_join(ROOM, r#"{"user_id":5,"user_info":{"n":"x"}}"#);
@@ -143,7 +143,7 @@ fn numeric_ids_are_texts_on_the_way_out() {
 }
 
 #[test]
-fn user_info_may_be_missing_or_anything() {
+fn user_info_may_be_missing_or_any_value() {
     let server = Server::start();
     let mut first = Client::connect(&server);
     first.ask_to_join(ROOM, r#"{"user_id":"1"}"#);
@@ -183,7 +183,7 @@ fn user_info_passes_through_unchanged() {
 }
 
 #[test]
-fn a_member_without_a_proper_user_id_does_not_get_in() {
+fn a_subscription_without_a_valid_user_id_is_rejected() {
     let server = Server::start();
     let mut inside = Client::connect(&server);
     inside.join(ROOM, "1");
@@ -208,9 +208,9 @@ fn a_member_without_a_proper_user_id_does_not_get_in() {
     ] {
         client.ask_to_join(ROOM, data);
         client.error(4200, "Invalid message format");
-        let told = client.event();
-        assert_eq!(told["event"], "pusher:subscription_error", "{data}");
-        assert_eq!(told["channel"], ROOM);
+        let event = client.event();
+        assert_eq!(event["event"], "pusher:subscription_error", "{data}");
+        assert_eq!(event["channel"], ROOM);
     }
     client.nothing();
     inside.nothing();
@@ -218,7 +218,7 @@ fn a_member_without_a_proper_user_id_does_not_get_in() {
 }
 
 #[test]
-fn a_wrong_signature_does_not_get_in() {
+fn a_subscription_with_a_wrong_signature_is_rejected() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let data = r#"{"user_id":"1"}"#;
@@ -239,7 +239,7 @@ fn a_wrong_signature_does_not_get_in() {
 }
 
 #[test]
-fn joining_again_as_the_same_user_is_silent() {
+fn resubscribing_as_the_same_user_sends_no_member_events() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
@@ -256,7 +256,7 @@ fn joining_again_as_the_same_user_is_silent() {
 }
 
 #[test]
-fn leaving_and_coming_back_at_once_is_seen_in_that_order() {
+fn leaving_and_rejoining_at_once_is_reported_in_that_order() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
@@ -277,7 +277,7 @@ fn leaving_and_coming_back_at_once_is_seen_in_that_order() {
 }
 
 #[test]
-fn a_connection_that_joins_as_another_user_leaves_as_the_first() {
+fn resubscribing_as_another_user_removes_the_first_user() {
     let server = Server::start();
     let mut ann = Client::connect(&server);
     ann.join(ROOM, "1");
@@ -313,7 +313,7 @@ fn a_presence_channel_carries_events_and_the_senders_id_of_client_events() {
 }
 
 #[test]
-fn a_full_channel_takes_no_more_users() {
+fn a_full_channel_rejects_another_user() {
     let server = Setup::new().env("REVERB_LIMIT_PRESENCE_MEMBERS", 2).start();
     let mut first = Client::connect(&server);
     first.join(ROOM, "1");
@@ -323,9 +323,9 @@ fn a_full_channel_takes_no_more_users() {
     let mut third = Client::connect(&server);
     third.ask_to_join(ROOM, &named("3").to_string());
     assert_eq!(third.event()["event"], "pusher:error");
-    let told = third.event();
+    let event = third.event();
     assert_eq!(
-        (&told["event"], &told["channel"]),
+        (&event["event"], &event["channel"]),
         (&json!("pusher:subscription_error"), &json!(ROOM))
     );
     third.nothing();
@@ -334,7 +334,7 @@ fn a_full_channel_takes_no_more_users() {
 }
 
 #[test]
-fn channel_data_has_a_largest_size() {
+fn channel_data_over_the_limit_is_rejected() {
     let server = Setup::new().env("REVERB_LIMIT_PRESENCE_DATA_BYTES", 100).start();
     let mut client = Client::connect(&server);
     let data = |length: usize| {
@@ -349,7 +349,7 @@ fn channel_data_has_a_largest_size() {
 }
 
 #[test]
-fn nobody_but_members_hears_of_members() {
+fn only_members_receive_member_events() {
     let server = Server::start();
     let mut outside = Client::connect(&server);
     outside.subscribe("room");

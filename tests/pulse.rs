@@ -17,12 +17,12 @@ fn fed(redis: &Redis, variables: &[(&str, &str)]) -> Server {
     variables.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
 }
 
-/// What is in a stream: the one field of each entry.
+/// The entries of a stream, each as the value of its only field.
 fn entries(redis: &Redis, stream: &str) -> Vec<String> {
     entries_by(&mut redis.session(), stream)
 }
 
-/// The same by a session of any database.
+/// The same in the database of a session.
 fn entries_by(session: &mut Session, stream: &str) -> Vec<String> {
     let Reply::List(entries) = session.call(&["XRANGE", stream, "-", "+"]) else { panic!() };
     let fields = entries.into_iter().map(|entry| match entry {
@@ -38,24 +38,24 @@ fn entries_by(session: &mut Session, stream: &str) -> Vec<String> {
     fields.collect()
 }
 
-/// How many messages of a kind the entries count, as Pulse does: how often `count` is named.
+/// The number of messages of one kind in the entries, counted as Pulse does.
 fn counted(entries: &[String], kind: &str) -> usize {
     let of_kind =
         entries.iter().filter(|entry| entry.contains(&format!("reverb_message:{kind}\"")));
     of_kind.map(|entry| entry.matches("\"count\"").count() + entry.matches(";R:3;").count()).sum()
 }
 
-/// The number behind `i:` that is the time of an entry.
+/// The time of an entry: the number after `i:`.
 fn time(entry: &str) -> &str {
     let (_, behind) = entry.split_once("\"timestamp\";i:").unwrap();
     behind.split_once(';').unwrap().0
 }
 
 #[test]
-fn an_entry_is_byte_for_byte_what_php_writes() {
+fn an_entry_equals_that_of_laravel_reverb_byte_for_byte() {
     let redis = Redis::start();
     let server = fed(&redis, &[]);
-    // The first look is where it begins to count.
+    // Counting begins with the first read.
     let mut client = Client::connect(&server);
     until("an entry", || !entries(&redis, STREAM).is_empty());
     client.text(r#"{"event":"pusher:ping","data":{}}"#);
@@ -84,7 +84,7 @@ fn an_entry_is_byte_for_byte_what_php_writes() {
 }
 
 #[test]
-fn nothing_is_counted_twice_or_lost_while_redis_is_away() {
+fn no_message_is_lost_or_counted_twice_while_redis_is_down() {
     let redis = Redis::start();
     let server = fed(&redis, &[]);
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
@@ -99,16 +99,16 @@ fn nothing_is_counted_twice_or_lost_while_redis_is_away() {
     );
     server.publish("c", "e", "x");
     redis.restart();
-    // 20 answers and 20 deliveries, in one entry or several.
+    // 20 responses and 20 deliveries, in one or more entries.
     until("the rest", || counted(&entries(&redis, STREAM), "sent") == 40);
     assert_eq!(counted(&entries(&redis, STREAM), "received"), 20);
     assert_eq!(server.stderr().matches("gets no data").count(), 1, "{}", server.stderr());
 }
 
 #[test]
-fn the_share_and_the_place_are_those_of_the_app() {
+fn the_sample_rate_and_the_stream_are_those_of_the_app() {
     let redis = Redis::start();
-    // An app of older days, whose stream is there already.
+    // An app created with an older Laravel, whose stream exists already.
     let older = "my_shop_database_laravel:pulse:ingest";
     let mut session = redis.session();
     session.call(&["SELECT", "2"]);
@@ -121,14 +121,14 @@ fn the_share_and_the_place_are_those_of_the_app() {
     let mut sent = || counted(&entries_by(&mut session, older), "sent");
     let _clients = connect(45);
     until("a tenth of them", || sent() == 4);
-    // The half that was left over is not lost.
+    // The remainder of the first batch counts towards the next entry.
     let _clients = connect(5);
     until("a tenth of all", || sent() == 5);
     assert!(entries(&redis, STREAM).is_empty());
 }
 
 #[test]
-fn a_server_that_is_not_told_to_writes_nothing_anywhere() {
+fn nothing_is_written_to_redis_unless_pulse_is_enabled() {
     let redis = Redis::start();
     let server = Setup::new()
         .env("REVERB_PULSE_INGEST_INTERVAL", 1)
@@ -137,6 +137,8 @@ fn a_server_that_is_not_told_to_writes_nothing_anywhere() {
         .start();
     let fed = fed(&redis, &[("REDIS_PREFIX", "other:")]);
     let _clients = [Client::connect(&server), Client::connect(&fed)];
-    until("the other has written", || !entries(&redis, "other:laravel:pulse:ingest").is_empty());
+    until("the other server has written", || {
+        !entries(&redis, "other:laravel:pulse:ingest").is_empty()
+    });
     assert!(entries(&redis, STREAM).is_empty());
 }

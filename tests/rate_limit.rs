@@ -1,4 +1,4 @@
-//! The rate limit of client messages.
+//! The rate limit for client messages.
 
 use crate::support::{Client, DEADLINE, Got, Server};
 use serde_json::json;
@@ -15,7 +15,7 @@ fn exceeded(client: &mut Client) {
 }
 
 #[test]
-fn messages_beyond_the_limit_are_refused_and_the_connection_stays() {
+fn messages_over_the_limit_are_rejected_and_the_connection_stays() {
     let server = Server::with(&[ON, (ATTEMPTS, "3"), (DECAY, "60")]);
     let mut client = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -32,7 +32,7 @@ fn messages_beyond_the_limit_are_refused_and_the_connection_stays() {
 }
 
 #[test]
-fn every_message_counts_but_pongs_and_control_frames() {
+fn every_message_except_pongs_and_control_frames_counts() {
     let server = Server::with(&[ON, (ATTEMPTS, "3"), (DECAY, "60")]);
     let mut client = Client::connect(&server);
     for _ in 0..10 {
@@ -53,7 +53,7 @@ fn every_message_counts_but_pongs_and_control_frames() {
 }
 
 #[test]
-fn the_window_opens_again() {
+fn the_limit_resets_with_the_next_window() {
     let server = Server::with(&[ON, (ATTEMPTS, "1"), (DECAY, "1")]);
     let mut client = Client::connect(&server);
     let started = Instant::now();
@@ -70,7 +70,7 @@ fn the_window_opens_again() {
 }
 
 #[test]
-fn where_it_terminates_the_connection_is_closed_so_that_it_comes_back() {
+fn a_terminating_limit_closes_with_a_code_that_allows_reconnecting() {
     let server = Server::with(&[ON, (ATTEMPTS, "2"), (DECAY, "60"), TERMINATE]);
     let mut witness = Client::connect(&server);
     witness.join("presence-a", "2");
@@ -85,7 +85,7 @@ fn where_it_terminates_the_connection_is_closed_so_that_it_comes_back() {
 }
 
 #[test]
-fn there_is_none_unless_asked_for() {
+fn there_is_no_limit_by_default() {
     let server = Server::with(&[(ATTEMPTS, "1"), (DECAY, "60")]);
     let mut client = Client::connect(&server);
     for _ in 0..100 {

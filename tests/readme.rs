@@ -8,16 +8,16 @@ use reverb::config::{App, Limits, Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const README: &str = include_str!("../README.md");
-/// The most words the README may have: a longer one would not be read.
+/// The maximum number of words in the README, so that it stays readable.
 const WORDS: usize = 2_000;
 
-/// Every text between `open` and `close`.
+/// All texts between `open` and `close`.
 fn between<'t>(text: &'t str, open: &str, close: char) -> Vec<&'t str> {
     text.split(open).skip(1).filter_map(|rest| rest.split_once(close)).map(|(it, _)| it).collect()
 }
 
 #[test]
-fn it_is_short() {
+fn the_readme_is_short() {
     let words = README.split_whitespace().count();
     assert!(words <= WORDS, "{words} words");
 }
@@ -41,7 +41,7 @@ fn every_link_leads_to_a_file() {
 }
 
 #[test]
-fn every_page_of_the_manual_is_named_and_no_other() {
+fn the_readme_names_exactly_the_pages_of_the_manual() {
     let mut pages: Vec<String> = fs::read_dir(Path::new(ROOT).join("man"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -57,7 +57,7 @@ fn every_page_of_the_manual_is_named_and_no_other() {
 }
 
 #[test]
-fn the_table_of_limits_is_true() {
+fn the_table_of_limits_matches_the_code() {
     let (limits, app, server) = (Limits::default(), App::new("1", "k", "s"), Server::default());
     let mut checked = 0;
     for variable in between(README, "| `REVERB_", '`') {
@@ -81,7 +81,7 @@ fn the_table_of_limits_is_true() {
 }
 
 #[test]
-fn the_command_that_runs_all_tests_is_named_and_exists() {
+fn the_readme_names_the_command_that_runs_all_tests() {
     assert!(README.contains("$ tests/run"));
     assert!(Path::new(ROOT).join("tests/run").exists());
 }

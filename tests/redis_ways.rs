@@ -1,5 +1,5 @@
-//! Every kind of connection to a real Redis: Unix socket, address, name, TLS; and the errors for
-//! invalid settings. The messages between nodes are tested elsewhere.
+//! Every kind of connection to a real Redis: Unix socket, address, host name, TLS; and the errors
+//! for invalid settings. `tests/redis` tests the messages between nodes.
 
 #[cfg(feature = "redis")]
 mod daemon;
@@ -12,9 +12,9 @@ use std::process::Command;
 
 use crate::support::APP;
 
-/// What a server with these variables says before it ends.
+/// The error of a server that does not start with these variables.
 #[track_caller]
-fn refused(variables: &[(&str, &str)]) -> String {
+fn startup_error(variables: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
         .args(["start", "--host", "127.0.0.1", "--port", "0"])
         .current_dir(std::env::temp_dir())
@@ -24,25 +24,25 @@ fn refused(variables: &[(&str, &str)]) -> String {
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(output.stdout.is_empty(), "it does not listen");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    told.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty(), "the server does not listen");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
 }
 
 #[cfg(not(feature = "redis"))]
 #[test]
-fn a_build_without_redis_does_not_pretend_to_be_one_of_several_nodes() {
-    let told = refused(&[]);
-    assert!(told.contains("REVERB_SCALING_ENABLED"), "{told}");
-    assert!(told.contains("this build has no Redis"), "{told}");
+fn a_build_without_redis_does_not_start_with_scaling_enabled() {
+    let error = startup_error(&[]);
+    assert!(error.contains("REVERB_SCALING_ENABLED"), "{error}");
+    assert!(error.contains("this build has no Redis"), "{error}");
 }
 
 #[cfg(all(feature = "redis", not(feature = "tls")))]
 #[test]
-fn a_build_without_tls_does_not_send_a_password_in_the_clear() {
-    let told = refused(&[("REDIS_URL", "rediss://:hush@localhost")]);
-    assert!(told.contains("needs TLS, which this build lacks"), "{told}");
-    assert!(!told.contains("hush"), "{told}");
+fn a_build_without_tls_does_not_connect_to_a_rediss_url() {
+    let error = startup_error(&[("REDIS_URL", "rediss://:hush@localhost")]);
+    assert!(error.contains("needs TLS, which this build lacks"), "{error}");
+    assert!(!error.contains("hush"), "{error}");
 }

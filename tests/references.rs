@@ -1,6 +1,6 @@
-//! References to the pages of section 7 resolve: comments cite "protocol section 14.2", the recorded
-//! scenarios begin a reason with "14.2:" or "D12:", and `man/reverb-protocol.7` has these numbers.
-//! `man/reverb-monitoring.7` has every metric.
+//! References to the pages of section 7 resolve: comments cite "protocol section 14.2", reasons in
+//! the recorded scenarios begin with "14.2:" or "D12:", and `man/reverb-protocol.7` has these
+//! numbers. `man/reverb-monitoring.7` has every metric.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ const METRICS: &str = include_str!("../src/hub/metrics.rs");
 const COUNTERS: &str = include_str!("../src/hub/counters.rs");
 const SCENARIOS: &str = include_str!("golden/scenarios.jsonl");
 
-/// The numbers of the page: `14`, `14.2` and `D12`.
+/// The section numbers of the page, such as `14`, `14.2` and `D12`.
 fn numbers() -> BTreeSet<String> {
     let number = |line: &str| {
         let heading = [".Sh ", ".Ss ", ".It "].iter().find_map(|start| line.strip_prefix(start))?;
@@ -37,7 +37,7 @@ fn is_difference(word: &str) -> bool {
     word.strip_prefix('D').is_some_and(|number| is_section(number) && !number.contains('.'))
 }
 
-/// The text of comments and pages on one line: a citation may be broken over two.
+/// The text joined into one line: a citation may be broken over two.
 fn joined(text: &str) -> String {
     let mark = |word: &&str| !["//!", "///", "//", "#", "*", ".Xr"].contains(word);
     text.split_whitespace().filter(mark).collect::<Vec<_>>().join(" ")
@@ -69,7 +69,7 @@ fn cited(text: &str, phrase: &str) -> Vec<String> {
     found
 }
 
-/// Every text file of a folder of the root.
+/// All text files in a folder of the repository.
 fn texts(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(ROOT).join(folder)];
@@ -160,7 +160,7 @@ fn the_page_on_monitoring_has_every_metric_and_no_other() {
 }
 
 #[test]
-fn citations_are_found_in_every_form() {
+fn the_parser_finds_every_form_of_citation() {
     for (text, expected) in [
         ("//! (protocol sections\n//! 6.2, 11.1 and 14.1), compared", &["6.2", "11.1", "14.1"][..]),
         ("/// it is (protocol section 13).", &["13"]),

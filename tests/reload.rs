@@ -1,5 +1,5 @@
-//! Reloads: the real binary replaces itself while clients stay connected, some of them in the middle
-//! of a message.
+//! Reloads: the real binary replaces itself while clients stay connected, some of them within a
+//! message.
 
 use crate::support::{APP, DEADLINE};
 use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};
@@ -18,27 +18,27 @@ fn try_to_reload(server: &Server) -> Output {
     server.command().args(["reload", "--host", "127.0.0.1", "--port", &port]).output().unwrap()
 }
 
-/// Has this server reloaded, and waits until it is.
+/// Reloads this server, and waits until it has.
 #[track_caller]
 pub fn reload(server: &Server) {
     let output = try_to_reload(server);
     assert_eq!(output.status.code(), Some(0), "{output:?}\n{}", server.stderr());
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("Reloaded the server on "), "{said}");
+    let message = String::from_utf8(output.stdout).unwrap();
+    assert!(message.starts_with("Reloaded the server on "), "{message}");
 }
 
-/// Fails unless the server gives this as the reason why it was not reloaded.
+/// Fails unless the reload fails with this reason.
 #[track_caller]
-fn is_refused(server: &Server, why: &str) {
+fn reload_fails(server: &Server, why: &str) {
     let output = try_to_reload(server);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("was not reloaded") && said.contains(why), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("was not reloaded") && message.contains(why), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
     server.logs(why);
 }
 
-/// A copy of the binary in a folder of its own, which goes with it.
+/// A copy of the binary in its own folder, which is removed when it is dropped.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -50,9 +50,9 @@ impl Copy {
         copy
     }
 
-    /// Puts a program in its place, as a deployment does. Another process writes the file: one that
-    /// this process has open, a child of another test may have open as well for a moment, and then
-    /// it cannot be executed.
+    /// Replaces it with a program, as a deployment does. Another process writes the file: a child
+    /// of another test may briefly inherit a descriptor that this process has open, and the file
+    /// cannot be executed as long as it is open for writing.
     fn put(&self, program: &Path) {
         let new = self.0.with_extension("new");
         let install = Command::new("install").args([program, &new]).status().unwrap();
@@ -60,7 +60,7 @@ impl Copy {
         fs::rename(new, &self.0).unwrap();
     }
 
-    /// The same with a program of this text.
+    /// The same with a script of this text.
     fn replace(&self, text: &str) {
         let file = self.0.with_extension("text");
         fs::write(&file, text).unwrap();
@@ -79,7 +79,7 @@ fn number(event: &Value) -> u64 {
 }
 
 #[test]
-fn what_is_published_all_through_reloads_arrives_once_and_in_order() {
+fn events_published_during_reloads_arrive_once_and_in_order() {
     let server = Server::start();
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
     clients.iter_mut().for_each(|client| client.subscribe("news"));
@@ -107,7 +107,7 @@ fn what_is_published_all_through_reloads_arrives_once_and_in_order() {
 }
 
 #[test]
-fn whatever_was_half_done_is_gone_on_with() {
+fn incomplete_messages_handshakes_and_requests_survive_a_reload() {
     let limit = json!({"enabled": true, "max_attempts": 8, "decay_seconds": 600});
     let app = json!({"rate_limiting": limit});
     let server = Setup::bare().apps(&[(&APP, app)]).start();
@@ -120,7 +120,7 @@ fn whatever_was_half_done_is_gone_on_with() {
     crate::signin::sign_in(&mut first, &user);
     server.publish("cache-news", "kept", "kept");
 
-    // Half a message, half a frame of it; half a handshake; a request with half of its body.
+    // An incomplete message, frame, handshake and request body.
     let ping = br#"{"event":"pusher:ping","data":{}}"#;
     let whole = crate::support::frame(0x81, ping);
     second.raw(&whole[..20]);
@@ -150,26 +150,26 @@ fn whatever_was_half_done_is_gone_on_with() {
     second.send(json!({"event": "pusher:subscribe", "data": {"channel": "cache-news"}}));
     second.subscribed("cache-news");
     assert_eq!(second.event()["data"], "kept");
-    // Nobody was seen to leave or come; who leaves now is.
+    // The reload sent no member events; a later leave does.
     let users = server.get("/apps/app-id/channels/presence-a/users", "");
     assert_eq!(users.json()["users"], json!([{"id": "anna"}, {"id": "bert"}]));
-    // Three messages were counted before the reload, and go on counting.
+    // The three messages before the reload still count.
     (0..5).for_each(|_| first.nothing());
     first.ping();
     first.error(4301, "Rate limit exceeded");
     server.post("/apps/app-id/users/7/terminate_connections", json!({})).is(200, json!({}));
     first.error(4009, "Connection terminated by the application");
     drop(first);
-    let gone = second.event();
-    assert_eq!(gone["event"], "pusher_internal:member_removed");
+    let left = second.event();
+    assert_eq!(left["event"], "pusher_internal:member_removed");
 }
 
 #[test]
-fn what_a_slow_reader_has_not_taken_is_not_lost() {
+fn the_backlog_of_a_slow_client_survives_a_reload() {
     let server = Server::start();
     let mut slow = Client::connect(&server);
     slow.subscribe("news");
-    // More than the sockets' buffers take, and less than the limit of what may wait.
+    // More than the sockets' buffers hold, and less than the limit of the outbox.
     let data = "x".repeat(9_000);
     (0..800).for_each(|_| server.publish("news", "long", &data));
     reload(&server);
@@ -182,7 +182,7 @@ fn what_a_slow_reader_has_not_taken_is_not_lost() {
 }
 
 #[test]
-fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving() {
+fn a_broken_binary_or_configuration_leaves_the_old_process_serving() {
     let copy = Copy::new("broken");
     let server = Setup::bare().program(&copy.0).apps(&[(&APP, json!({}))]).start();
     let mut client = Client::connect(&server);
@@ -190,14 +190,14 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, good.replace("app-secret\"", "app-secret\", \"ping_interval\": \"no\""))
         .unwrap();
-    // The command reads it as well, to find the server: a signal asks without.
+    // The command reads the configuration, too, to find the server; a signal does not.
     assert_eq!(try_to_reload(&server).status.code(), Some(2));
     server.signal("USR2");
     server.logs("reload: reverb.json: apps.apps[0].ping_interval: ");
     client.nothing();
     fs::write(&config, good).unwrap();
-    // It would serve, and then cannot be executed.
-    let gone = format!("#!/bin/sh\necho reads state {}; rm \"$0\"\n", state_version());
+    // The binary passes the check, and then cannot be executed.
+    let unexecutable = format!("#!/bin/sh\necho reads state {}; rm \"$0\"\n", state_version());
     for (text, why) in [
         ("garbage", "cannot run"),
         ("#!/bin/sh\nexit 3\n", "exit status: 3"),
@@ -205,14 +205,14 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
             "#!/bin/sh\necho reverb 9.9.9\n",
             "unexpected output from the new binary: \"reverb 9.9.9\"",
         ),
-        (&gone, "cannot execute the new binary"),
+        (&unexecutable, "cannot execute the new binary"),
     ] {
         copy.replace(text);
-        is_refused(&server, why);
+        reload_fails(&server, why);
         client.nothing();
         server.is_up();
     }
-    // A signal alone asks for the same.
+    // A signal triggers the same reload.
     server.signal("USR2");
     server.logs("No such file");
     copy.put(Path::new(BINARY));
@@ -221,7 +221,7 @@ fn a_binary_or_a_configuration_that_would_not_serve_leaves_the_old_one_serving()
 }
 
 #[test]
-fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_reconnect() {
+fn an_incompatible_binary_gets_the_listening_socket_and_clients_reconnect() {
     let copy = Copy::new("other");
     let server = Setup::new().program(&copy.0).start();
     let mut client = Client::connect(&server);
@@ -243,19 +243,19 @@ fn a_binary_that_reads_another_state_gets_the_listening_socket_and_clients_recon
 }
 
 #[test]
-fn clients_of_an_app_that_is_removed_are_told_to_go_and_a_new_one_is_there() {
+fn clients_of_a_removed_app_are_disconnected_and_an_added_app_accepts_clients() {
     const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
     const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
     let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
     let server = Setup::bare().apps(&[(&OTHER, json!({})), (&APP, json!({}))]).start();
     let mut stays = Client::connect(&server);
     stays.subscribe("news");
-    let mut goes = Client::connect_to(&server, "/app/other-key");
+    let mut removed = Client::connect_to(&server, "/app/other-key");
     let config = json!({"apps": {"apps": [entry(&APP), entry(&NEW)]}});
     fs::write(server.directory().join("reverb.json"), config.to_string()).unwrap();
     reload(&server);
-    goes.error(4200, "Application was removed");
-    goes.closed(4200);
+    removed.error(4200, "Application was removed");
+    removed.closed(4200);
     let mut back = Client::open(&server, "/app/other-key", "");
     back.error(4001, "Application does not exist");
     server.publish("news", "e", "stays");
@@ -264,39 +264,42 @@ fn clients_of_an_app_that_is_removed_are_told_to_go_and_a_new_one_is_there() {
 }
 
 #[test]
-fn the_manager_hears_of_a_reload_and_the_watchdog_goes_on() {
+fn systemd_is_notified_of_a_reload_and_the_watchdog_continues() {
     let name = format!("reverb-{}-reload", process::id());
     let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
-    let hears = || {
+    let next_notification = || {
         let mut notice = [0; 256];
         let length = manager.recv(&mut notice).unwrap();
         String::from_utf8_lossy(&notice[..length]).into_owned()
     };
     let server =
         Setup::new().env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", 200_000).start();
-    let hears_next = || loop {
-        let notice = hears();
+    let next_except_watchdog = || loop {
+        let notice = next_notification();
         if notice != "WATCHDOG=1" {
             return notice;
         }
     };
-    assert_eq!(hears_next(), "READY=1");
+    assert_eq!(next_except_watchdog(), "READY=1");
     reload(&server);
-    assert!(hears_next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert_eq!(hears_next(), "READY=1");
-    while hears() != "WATCHDOG=1" {}
+    assert!(next_except_watchdog().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(next_except_watchdog(), "READY=1");
+    while next_notification() != "WATCHDOG=1" {}
 }
 
 #[test]
-fn a_socket_file_and_the_metrics_port_stay() {
+fn a_unix_socket_and_the_metrics_port_stay_open() {
     let file = env::temp_dir().join(format!("reverb-{}-reload.sock", process::id()));
     let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();
     let mut server = Setup::new().host(host).arg("--metrics=127.0.0.1:0").start();
     let metrics = server.line();
     let mut before = Http::connect_to(address(&metrics));
     reload(&server);
-    assert!(server.line().contains(&file.display().to_string()), "it listens at the same places");
+    assert!(
+        server.line().contains(&file.display().to_string()),
+        "the server listens at the same addresses"
+    );
     assert_eq!(server.line(), metrics);
     assert!(file.exists());
     for http in [&mut before, &mut Http::connect_to(address(&metrics))] {
@@ -305,16 +308,16 @@ fn a_socket_file_and_the_metrics_port_stay() {
     }
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    assert!(!file.exists(), "the file goes with the server");
+    assert!(!file.exists(), "the server removes its socket file");
 }
 
-/// Of `metrics at http://127.0.0.1:41234/metrics`.
+/// The address in `metrics at http://127.0.0.1:41234/metrics`.
 fn address(line: &str) -> std::net::SocketAddr {
     line.split('/').nth(2).unwrap().parse().unwrap()
 }
 
 #[test]
-fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
+fn a_stop_signal_sent_with_a_reload_signal_stops_the_server() {
     let mut server = Server::start();
     let mut client = Client::connect(&server);
     server.signal("USR2");
@@ -322,7 +325,7 @@ fn a_signal_to_stop_that_comes_with_one_to_reload_is_heard() {
     loop {
         match client.receive() {
             Got::Close(code, _) => break assert_eq!(code, Some(4100)),
-            Got::End => panic!("it ended without a word"),
+            Got::End => panic!("the connection ended without a close frame"),
             _ => {}
         }
     }
@@ -339,31 +342,31 @@ fn refusal(server: &Server) -> String {
 }
 
 #[test]
-fn a_reload_of_a_server_that_stops_or_ends_is_told() {
+fn a_reload_reports_that_the_server_is_stopping_or_has_exited() {
     let copy = Copy::new("ends");
     let server = Setup::new().program(&copy.0).start();
     // The new binary passes the check, and then exits instead of serving.
     let reads = format!("echo reads state {}", state_version());
     let program = format!("[ \"$1\" = successor ] && {reads}");
     copy.replace(&format!("#!/bin/sh\n{program}\n"));
-    let said = refusal(&server);
-    assert!(said.contains("has ended"), "{said}");
+    let message = refusal(&server);
+    assert!(message.contains("has ended"), "{message}");
 
     let server = Setup::new().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 600_000).start();
     let _clients: Vec<Client> = (0..50).map(|_| Client::connect(&server)).collect();
     server.signal("TERM");
     server.logs("stopping: ");
-    let said = refusal(&server);
-    assert!(said.contains("it was asked to stop"), "{said}");
+    let message = refusal(&server);
+    assert!(message.contains("it was asked to stop"), "{message}");
 }
 
 #[test]
-fn a_hangup_reads_the_configuration_anew_and_drops_nobody() {
+fn sighup_reloads_the_configuration_and_keeps_all_clients() {
     const NEW: App = App { id: "new-id", key: "new-key", secret: "new-secret" };
     let entry = |app: &App| json!({"app_id": app.id, "key": app.key, "secret": app.secret});
     let server = Setup::bare().apps(&[(&APP, json!({}))]).start();
     let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(&server)).collect();
-    // Names are used again, so that they are not in the order in which clients came.
+    // Connection ids are reused, so that they are not in the order of connecting.
     drop(clients.remove(1));
     clients.iter_mut().for_each(|client| client.subscribe("news"));
     let whole = crate::support::frame(0x81, br#"{"event":"pusher:ping","data":{}}"#);

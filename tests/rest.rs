@@ -1,5 +1,5 @@
-//! A server with nothing to do takes no processor time, regardless of its state: a deadline that
-//! stays in the past, or work that is never done, would make the event loop spin.
+//! An idle server uses no processor time, regardless of its state: a deadline that stays in the
+//! past, or work that never completes, would make the event loop spin.
 
 use crate::support::{Client, Http, Server, Setup, until};
 use std::fs;
@@ -15,8 +15,8 @@ fn ticks(server: &Server) -> u64 {
     user + system
 }
 
-/// Fails if the server works in a second in which nothing happens. A loop that spins takes all of a
-/// processor, or the share that other processes leave; a loop at rest wakes a few times.
+/// Fails if the server works during an idle second. A spinning loop uses a whole processor, or the
+/// share that other processes leave; an idle loop wakes up a few times.
 #[track_caller]
 fn is_at_rest(server: &Server, state: &str) {
     let before = ticks(server);
@@ -29,7 +29,7 @@ fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
-/// A server without descriptors left, its clients, and so many clients in the backlog.
+/// A server without free descriptors, its clients, and this many clients in the backlog.
 fn full(waiting: usize) -> (Server, Vec<Http>) {
     let server = Setup::new()
         .descriptors(40)
@@ -59,7 +59,7 @@ fn with_and_without_idle_clients() {
 }
 
 #[test]
-fn with_no_descriptor_left_and_after_clients_have_gone() {
+fn with_no_descriptor_left_and_after_clients_have_disconnected() {
     for waiting in [0, 20] {
         let (server, clients) = full(waiting);
         is_at_rest(&server, "full");
@@ -72,7 +72,7 @@ fn with_no_descriptor_left_and_after_clients_have_gone() {
 }
 
 #[test]
-fn while_it_stops_full_or_not() {
+fn while_it_stops_with_and_without_free_descriptors() {
     let (server, _clients) = full(20);
     server.signal("TERM");
     server.logs("stopping");
@@ -90,8 +90,8 @@ fn while_it_stops_full_or_not() {
 
 #[test]
 #[cfg(feature = "redis")]
-fn while_redis_is_away() {
-    // A port on which nothing listens.
+fn while_redis_is_down() {
+    // No process listens on this port.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -107,7 +107,7 @@ fn while_redis_is_away() {
 #[test]
 #[cfg(feature = "redis")]
 fn while_redis_does_not_answer() {
-    // It accepts connections, and never answers.
+    // This listener accepts connections, and never replies.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Setup::new()
         .env("REVERB_SCALING_ENABLED", "true")

@@ -1,5 +1,5 @@
-//! `php artisan reverb:restart` and `php artisan reload`: the server stops when their key appears in
-//! the file cache of Laravel or in Redis.
+//! `php artisan reverb:restart` and `php artisan reload`: the server stops when their key appears
+//! in Laravel's file cache or in Redis.
 
 #[cfg(feature = "redis")]
 use crate::redis::daemon::Redis;
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
-/// The folder of a Laravel app, gone with the test.
+/// The folder of a Laravel app, removed when it is dropped.
 struct LaravelApp(PathBuf);
 
 impl LaravelApp {
@@ -25,8 +25,8 @@ impl LaravelApp {
         LaravelApp(folder)
     }
 
-    /// `Cache::forever('laravel:reverb:restart', time())`: 9999999999 is when it expires, and
-    /// behind it stands the serialized time.
+    /// `Cache::forever('laravel:reverb:restart', time())`: the expiry time 9999999999, followed by
+    /// the serialized time.
     fn restart(&self, time: u32) {
         let file =
             self.0.join("storage/framework/cache/data").join(place("laravel:reverb:restart"));
@@ -68,7 +68,7 @@ fn place(key: &str) -> PathBuf {
 #[test]
 fn a_restart_request_after_the_start_stops_the_server() {
     let app = LaravelApp::new();
-    // The first server has never heard of a restart; for the second the first one's is old.
+    // The first server sees no earlier request; for the second, that of the first is old.
     for time in [1_718_000_000, 1_718_000_060] {
         let mut server = app.serve();
         let mut client = Client::connect(&server);
@@ -81,7 +81,7 @@ fn a_restart_request_after_the_start_stops_the_server() {
 }
 
 #[test]
-fn the_storage_folder_may_be_elsewhere() {
+fn the_storage_folder_can_be_configured() {
     let app = LaravelApp::new();
     let mut server = Setup::new()
         .env("LARAVEL_STORAGE_PATH", app.0.join("storage").display())
@@ -91,7 +91,7 @@ fn the_storage_folder_may_be_elsewhere() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A server whose app has its cache in this Redis.
+/// A server whose app has its cache in this Redis server.
 #[cfg(feature = "redis")]
 fn with_cache_in(redis: &Redis, variables: &[(&str, &str)]) -> Server {
     let setup = Setup::new()
@@ -105,11 +105,11 @@ fn with_cache_in(redis: &Redis, variables: &[(&str, &str)]) -> Server {
     variables.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
 }
 
-/// It has looked at the key once.
+/// The log line after the first read of the key.
 #[cfg(feature = "redis")]
 const WATCHES: &[&str] = &["for `php artisan reverb:restart`"];
 
-/// `Cache::forever('laravel:reverb:restart', time())` of phpredis and predis alike: digits.
+/// `Cache::forever('laravel:reverb:restart', time())`: phpredis and predis both write digits.
 #[cfg(feature = "redis")]
 fn restart(redis: &Redis, database: &str, name: &str, time: &str) {
     let mut session = redis.session();
@@ -122,7 +122,7 @@ fn restart(redis: &Redis, database: &str, name: &str, time: &str) {
 fn a_restart_request_in_redis_stops_the_server() {
     let redis = Redis::with_password("hush");
     let login = ("REDIS_PASSWORD", "hush");
-    // Apps of today and of Laravel 10, in the cache's own database; and one with names of its own.
+    // The default names, those of Laravel 10, and custom names.
     let name = "laravel-database-laravel-cache-laravel:reverb:restart";
     let shop = [login, ("APP_NAME", "My Shop")];
     let own = [("REDIS_PREFIX", "p:"), ("CACHE_PREFIX", "c:"), ("REDIS_CACHE_DB", "4"), login];
@@ -131,7 +131,7 @@ fn a_restart_request_in_redis_stops_the_server() {
         (&shop, "1", "my_shop_database_my_shop_cache_laravel:reverb:restart"),
         (&own, "4", "p:c:laravel:reverb:restart"),
     ] {
-        // For the second server the first one's is old.
+        // For the second server, the request to the first is old.
         for time in ["1718000000", "1718000060"] {
             let mut server = with_cache_in(&redis, variables);
             let mut client = Client::connect(&server);
@@ -148,7 +148,7 @@ fn a_restart_request_in_redis_stops_the_server() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn a_lost_or_emptied_cache_is_no_restart_request() {
+fn a_lost_or_empty_cache_does_not_restart_the_server() {
     let redis = Redis::start();
     let name = "laravel-database-laravel-cache-laravel:reverb:restart";
     restart(&redis, "1", name, "1718000000");
@@ -157,10 +157,10 @@ fn a_lost_or_emptied_cache_is_no_restart_request() {
     redis.kill();
     let lost = "has no effect until the key can be read";
     logged(&server, &[lost]);
-    // It comes back with nothing of what it knew, and then with what was there before.
+    // Redis restarts without data; then the key has its old value again.
     redis.restart();
     let found = || server.stderr().matches(WATCHES[0]).count();
-    until("it looks again", || found() == 2);
+    until("the server reads the key again", || found() == 2);
     restart(&redis, "1", name, "1718000000");
     server.is_up();
     assert_eq!(server.stderr().matches(lost).count(), 1, "{}", server.stderr());

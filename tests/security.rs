@@ -1,4 +1,4 @@
-//! Secrets that clients must not learn, and text of clients that must not reach responses and logs
+//! Secrets must not reach clients, and text from clients must not reach responses and logs
 //! unescaped. Signatures, origins and limits have their own files.
 
 use crate::support::{APP, App, Client, Http, Server, Setup, frame, in_terminal, signed};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
 
-/// A server with two apps, and a channel somebody is in in the other one.
+/// A server with two apps, the other of which has an occupied channel.
 fn two_apps() -> (Server, Client) {
     let server = Setup::bare().arg("--debug").apps(&[(&APP, json!({})), (&OTHER, json!({}))]);
     let server = server.start();
@@ -20,14 +20,14 @@ fn two_apps() -> (Server, Client) {
 #[test]
 fn responses_reveal_nothing_about_other_apps() {
     let (server, _client) = two_apps();
-    let told = |text: &str| assert!(!text.contains("other-"), "{text}");
+    let reveals_nothing = |text: &str| assert!(!text.contains("other-"), "{text}");
     let request = |method: &str, target: &str| {
         server.request(&format!("{method} {target} HTTP/1.1\r\nContent-Length: 0\r\n\r\n"))
     };
     for target in ["/up", "/", "/apps", "/apps/app-id/events", "/apps/nobody/events", "/app/x"] {
         for method in ["GET", "POST", "PUT"] {
             let response = request(method, target);
-            told(&format!("{response:?} {}", response.text()));
+            reveals_nothing(&format!("{response:?} {}", response.text()));
         }
     }
     for (path, params) in [
@@ -36,14 +36,14 @@ fn responses_reveal_nothing_about_other_apps() {
         ("/apps/app-id/connections", ""),
         ("/apps/app-id/channels/other%2Dchannel", "info=subscription_count"),
     ] {
-        told(server.get(path, params).text());
+        reveals_nothing(server.get(path, params).text());
     }
     server.get("/apps/app-id/connections", "").is(200, json!({"connections": 0}));
-    // Signed by one app for the other.
+    // A request that one app signed for the other.
     let target = signed(&APP, "GET", "/apps/other-id/channels", "", b"");
     let refusal = request("GET", &target);
     assert_eq!(refusal.status, 401);
-    told(refusal.text());
+    reveals_nothing(refusal.text());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn no_name_can_add_a_line_to_a_response() {
         let response = http.response();
         assert_eq!(response.header("X-Evil"), None, "{response:?}");
         assert!(!response.text().contains('\r') && !response.text().contains('\n'), "{response:?}");
-        // What follows is the next answer, or nothing.
+        // The next response or the end of the stream follows.
         http.try_send(b"GET /up HTTP/1.1\r\nConnection: close\r\n\r\n");
         if response.header("Connection") != Some("close") {
             http.response().is(200, json!({"health": "OK"}));
@@ -121,10 +121,10 @@ fn configuration_errors_contain_no_secrets() {
             .unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        let told = [output.stdout, output.stderr].concat();
-        let told = String::from_utf8(told).unwrap();
-        assert!(told.len() > 20, "{told}");
-        assert!(!told.contains(SECRET), "{told}");
+        let output = [output.stdout, output.stderr].concat();
+        let output = String::from_utf8(output).unwrap();
+        assert!(output.len() > 20, "{output}");
+        assert!(!output.contains(SECRET), "{output}");
     };
     let app = |app: Value| json!({"apps": {"apps": [app]}}).to_string();
     for text in [
@@ -155,7 +155,7 @@ fn other_users_cannot_see_secrets_of_the_process() {
     let (server, _client) = two_apps();
     let arguments = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).unwrap();
     assert!(arguments.contains("start") && !arguments.contains("secret"), "{arguments}");
-    // No other process is started, which would inherit the environment.
+    // The server starts no other process, which would inherit the environment.
     let children = format!("/proc/{0}/task/{0}/children", server.pid());
     assert_eq!(fs::read_to_string(children).unwrap(), "");
     let log = server.killed();
@@ -213,6 +213,6 @@ fn generated_credentials_are_printed_to_a_terminal_only() {
     let (rest, _) = server.ended();
     assert_eq!(rest, [""; 0]);
 
-    let told = in_terminal(server.directory(), "REVERB_APP_SECRET=");
-    assert!(told.contains("No app is configured"), "{told}");
+    let printed = in_terminal(server.directory(), "REVERB_APP_SECRET=");
+    assert!(printed.contains("No app is configured"), "{printed}");
 }

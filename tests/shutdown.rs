@@ -1,4 +1,4 @@
-//! Stopping a server: clients are asked to reconnect, and the process exits cleanly.
+//! Stopping a server: clients receive a code to reconnect, and the process exits cleanly.
 
 use crate::support::{Client, DEADLINE, HANDSHAKE, Http, Server, Setup, until};
 use serde_json::json;
@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Takes the farewell: the event 4200 and the close frame.
+/// Receives the event with code 4200 and the close frame.
 #[track_caller]
-fn told_to_come_back(client: &mut Client) {
+fn receives_4200(client: &mut Client) {
     let event = client.event();
     assert_eq!(event["event"], "pusher:error", "{event}");
     let data = &event["data"];
@@ -17,7 +17,7 @@ fn told_to_come_back(client: &mut Client) {
     client.closed(4200);
 }
 
-/// A server that says farewell quickly.
+/// A server that disconnects its clients quickly.
 fn quick() -> Setup {
     Setup::new()
         .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 100)
@@ -25,7 +25,7 @@ fn quick() -> Setup {
         .env("REVERB_LIMIT_CLOSE_TIMEOUT_MS", 300)
 }
 
-/// Waits until the server has taken notice of a signal.
+/// Waits until the server has handled a signal.
 #[track_caller]
 fn is_stopping(server: &Server) {
     let started = Instant::now();
@@ -49,7 +49,7 @@ fn every_client_gets_a_close_frame_and_the_exit_code_is_zero() {
         member.join("presence-a", "1");
         server.signal(signal);
         for client in [&mut idle, &mut subscriber, &mut member] {
-            told_to_come_back(client);
+            receives_4200(client);
         }
         assert_eq!(server.wait().code(), Some(0));
     }
@@ -87,10 +87,10 @@ fn disconnects_are_spread_over_the_window() {
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
     let started = Instant::now();
     server.signal("TERM");
-    let mut told: Vec<u128> = thread::scope(|scope| {
+    let mut times_ms: Vec<u128> = thread::scope(|scope| {
         let waits = clients.iter_mut().map(|client| {
             scope.spawn(move || {
-                told_to_come_back(client);
+                receives_4200(client);
                 started.elapsed().as_millis()
             })
         });
@@ -98,9 +98,9 @@ fn disconnects_are_spread_over_the_window() {
         waits.into_iter().map(|wait| wait.join().unwrap()).collect()
     });
     assert_eq!(server.wait().code(), Some(0));
-    told.sort_unstable();
-    // However slow the machine is, the first and the last are far apart.
-    assert!(told[19] - told[0] > 300, "{told:?}");
+    times_ms.sort_unstable();
+    // Even on a slow machine, the first and the last disconnect are far apart.
+    assert!(times_ms[19] - times_ms[0] > 300, "{times_ms:?}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_client_that_reconnects_too_early_gets_close_code_4100() {
     let mut server = quick().env("REVERB_LIMIT_DRAIN_WINDOW_MS", 60_000).start();
     let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(&server)).collect();
     server.signal("TERM");
-    told_to_come_back(&mut clients[0]);
+    receives_4200(&mut clients[0]);
     let mut early = Client::open(&server, "/app/app-key", "");
     let event = early.event();
     let data = &event["data"];
@@ -154,7 +154,7 @@ fn clients_that_keep_reconnecting_do_not_delay_the_end() {
         let returning: Vec<_> =
             (0..12).map(|_| scope.spawn(|| reconnect_forever(&server))).collect();
         let path = "/apps/app-id/connections";
-        until("they connect", || server.get(path, "").json()["connections"] == 12);
+        until("the clients connect", || server.get(path, "").json()["connections"] == 12);
         let started = Instant::now();
         server.signal("TERM");
         let connections: Vec<usize> = returning.into_iter().map(|it| it.join().unwrap()).collect();
@@ -193,19 +193,22 @@ fn the_restart_command_stops_the_server_gracefully() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    told_to_come_back(&mut client);
+    receives_4200(&mut client);
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
 fn the_restart_command_reports_a_missing_server() {
     let server = Server::start();
-    let mut gone = quick().start();
-    let port = gone.address().port().to_string();
-    gone.signal("TERM");
-    gone.wait();
-    let output =
-        gone.command().args(["restart", "--host", "127.0.0.1", "--port", &port]).output().unwrap();
+    let mut stopped = quick().start();
+    let port = stopped.address().port().to_string();
+    stopped.signal("TERM");
+    stopped.wait();
+    let output = stopped
+        .command()
+        .args(["restart", "--host", "127.0.0.1", "--port", &port])
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     server.is_up();
 }
@@ -218,7 +221,7 @@ fn a_pending_request_is_answered_before_the_stop() {
     server.publish("c", "e", "d");
     server.signal("TERM");
     client.expect(json!({"event": "e", "channel": "c", "data": "d"}));
-    told_to_come_back(&mut client);
+    receives_4200(&mut client);
     assert_eq!(server.wait().code(), Some(0));
 }
 
@@ -232,8 +235,8 @@ fn a_used_port_is_an_error_with_exit_code_1() {
         .envs([("REVERB_APP_ID", "a"), ("REVERB_APP_KEY", "k"), ("REVERB_APP_SECRET", "s")])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&port), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains(&port), "{error}");
     server.is_up();
 }

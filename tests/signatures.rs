@@ -1,4 +1,4 @@
-//! Signatures of the HTTP API: the published vectors, and every way to get one wrong.
+//! Signatures of the HTTP API: the published vectors, and every kind of invalid signature.
 
 use crate::support::{APP, App, Response, Server, Setup, hmac_hex, md5_hex, now, signed};
 use serde_json::json;
@@ -19,13 +19,13 @@ fn get(server: &Server, query: &str, signed_over: &str) -> Response {
     request(server, "GET", &format!("{CHANNELS}?{query}&auth_signature={signature}"), "")
 }
 
-/// The three parameters every request has, in order, with a timestamp this far from now.
+/// The three parameters of every request, in order, with a timestamp this far from now.
 fn auth(offset: i64) -> String {
     let timestamp = i64::try_from(now()).unwrap() + offset;
     format!("auth_key=app-key&auth_timestamp={timestamp}&auth_version=1.0")
 }
 
-/// A publish of [`EVENT`] with exactly these parameters, rightly signed.
+/// Publishes [`EVENT`] with exactly these parameters and a valid signature.
 fn post(server: &Server, query: &str) -> Response {
     let signature = hmac_hex(APP.secret, &format!("POST\n{EVENTS}\n{query}"));
     request(server, "POST", &format!("{EVENTS}?{query}&auth_signature={signature}"), EVENT)
@@ -54,7 +54,7 @@ fn the_published_vectors_are_accepted() {
 }
 
 #[test]
-fn the_signature_must_be_the_right_one() {
+fn a_wrong_signature_is_rejected() {
     let server = Server::start();
     let good = signed(&APP, "POST", EVENTS, "", EVENT.as_bytes());
     request(&server, "POST", &good, EVENT).is(200, json!({}));
@@ -111,7 +111,7 @@ fn the_timestamp_must_be_near_the_servers_clock() {
 }
 
 #[test]
-fn the_window_can_be_set_and_put_out_of_use() {
+fn the_window_can_be_set_and_disabled() {
     let server = Setup::new().env("REVERB_LIMIT_API_TIMESTAMP_WINDOW_S", 30).start();
     let query = auth(-20);
     get(&server, &query, &query).is(200, json!({"channels": {}}));
@@ -123,7 +123,7 @@ fn the_window_can_be_set_and_put_out_of_use() {
 }
 
 #[test]
-fn the_key_must_be_the_apps() {
+fn the_key_must_belong_to_the_app() {
     let server = Server::start();
     for key in ["other", "APP-KEY", "app-id", ""] {
         let query = auth(0).replace("app-key", key);
@@ -145,7 +145,7 @@ fn the_version_must_be_1_0() {
 }
 
 #[test]
-fn the_body_must_be_the_one_that_was_signed() {
+fn the_body_must_match_the_signature() {
     let server = Server::start();
     let right = md5_hex(EVENT.as_bytes());
     post(&server, &format!("{}&body_md5={right}", auth(0))).is(200, json!({}));
@@ -193,7 +193,7 @@ fn parameters_are_signed_sorted_lower_cased_and_decoded() {
 }
 
 #[test]
-fn lists_are_signed_in_either_way() {
+fn lists_are_signed_in_both_notations() {
     let server = Server::start();
     let auth = auth(0);
     for (query, text) in [
@@ -237,7 +237,7 @@ fn a_slash_within_a_name_is_percent_encoded_and_signed_so() {
 }
 
 #[test]
-fn a_prefix_may_be_signed_or_not() {
+fn a_path_prefix_may_be_signed_or_not() {
     let server = Server::with(&[("REVERB_SERVER_PATH", "/ws")]);
     let with = signed(&APP, "GET", "/ws/apps/app-id/channels", "", b"");
     request(&server, "GET", &with, "").is(200, json!({"channels": {}}));
@@ -248,7 +248,7 @@ fn a_prefix_may_be_signed_or_not() {
 }
 
 #[test]
-fn nothing_of_a_refused_request_is_done() {
+fn a_rejected_request_has_no_effect() {
     let server = Server::start();
     let mut client = crate::support::Client::connect(&server);
     client.subscribe("c");
@@ -257,13 +257,13 @@ fn nothing_of_a_refused_request_is_done() {
 }
 
 #[test]
-fn the_secret_is_never_told() {
+fn no_response_contains_the_secret() {
     let server = Setup::new().arg("--debug").start();
     let text = request(&server, "POST", EVENTS, EVENT).is_error(401).to_owned();
     let target =
         signed(&APP, "GET", CHANNELS, "", b"").replace("auth_version=1.0", "auth_version=1.1");
     let other = request(&server, "GET", &target, "").is_error(401).to_owned();
-    for told in [text, other, server.stderr()] {
-        assert!(!told.contains(APP.secret), "{told}");
+    for visible in [text, other, server.stderr()] {
+        assert!(!visible.contains(APP.secret), "{visible}");
     }
 }

@@ -6,18 +6,18 @@ use serde_json::json;
 /// Subscribes with this `auth` and `channel_data`. The server must reject that with an error of
 /// this `kind`, such as `InvalidData`.
 #[track_caller]
-fn is_refused(client: &mut Client, channel: &str, auth: &str, data: &str, kind: &str) {
+fn is_rejected(client: &mut Client, channel: &str, auth: &str, data: &str, kind: &str) {
     let data = json!({"channel": channel, "auth": auth, "channel_data": data});
     client.send(json!({"event": "pusher:subscribe", "data": data}));
     client.error(4200, "Invalid message format");
-    let told = client.event();
-    assert_eq!(told["event"], "pusher:subscription_error", "{channel}");
-    assert_eq!(told["channel"], channel);
-    assert!(told["data"].to_string().contains(kind), "{told}");
+    let event = client.event();
+    assert_eq!(event["event"], "pusher:subscription_error", "{channel}");
+    assert_eq!(event["channel"], channel);
+    assert!(event["data"].to_string().contains(kind), "{event}");
 }
 
 #[test]
-fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
+fn a_signature_for_a_name_with_a_colon_fits_no_other_channel() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for (channel, data) in [
@@ -30,7 +30,7 @@ fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
         ("private-cache-a", "null"),
     ] {
         let auth = channel_auth(&APP, &client.socket_id, &format!("{channel}:{data}"), "");
-        is_refused(&mut client, channel, &auth, data, "InvalidData");
+        is_rejected(&mut client, channel, &auth, data, "InvalidData");
     }
     client.nothing();
     client.subscribe_private("private-chat:42");
@@ -40,12 +40,12 @@ fn a_signature_of_a_name_with_a_colon_is_of_no_other_channel() {
 }
 
 #[test]
-fn a_signature_with_data_is_of_no_channel_whose_name_ends_with_the_data() {
+fn a_signature_with_data_fits_no_channel_whose_name_ends_with_the_data() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for name in [r#"private-chat:{"user_id":"7"}"#, r#"presence-a:b: {"a":{"b":":{}"}} "#] {
         let auth = channel_auth(&APP, &client.socket_id, name, "");
-        is_refused(&mut client, name, &auth, "", "InvalidName");
+        is_rejected(&mut client, name, &auth, "", "InvalidName");
     }
     client.subscribe(r#"chat:{"user_id":"7"}"#);
     client.nothing();

@@ -7,16 +7,16 @@ fn user_auth(app: &App, socket_id: &str, user_data: &str) -> String {
     format!("{}:{}", app.key, hmac_hex(app.secret, &format!("{socket_id}::user::{user_data}")))
 }
 
-fn ask(client: &mut Client, auth: &str, user_data: &str) {
+fn send_signin(client: &mut Client, auth: &str, user_data: &str) {
     let data = json!({"auth": auth, "user_data": user_data});
     client.send(json!({"event": "pusher:signin", "data": data}));
 }
 
-/// Signs in and takes the answer, with `user_data` as the text it was sent as.
+/// Signs in and expects the confirmation, with the same text as `user_data`.
 #[track_caller]
 pub fn sign_in(client: &mut Client, user_data: &str) {
     let auth = user_auth(&APP, &client.socket_id, user_data);
-    ask(client, &auth, user_data);
+    send_signin(client, &auth, user_data);
     let event = client.event();
     assert_eq!(event["event"], "pusher:signin_success");
     let data = match &event["data"] {
@@ -54,7 +54,7 @@ fn the_published_vector_of_the_user_signature_holds() {
 }
 
 #[test]
-fn a_user_signs_in_and_hears_what_is_sent_to_it() {
+fn a_client_signs_in_and_receives_events_for_its_user() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let mut tab = Client::connect(&server);
@@ -74,7 +74,7 @@ fn a_user_signs_in_and_hears_what_is_sent_to_it() {
 }
 
 #[test]
-fn the_channel_of_another_user_stays_closed() {
+fn the_channel_of_another_user_rejects_a_client() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42"}"#);
@@ -114,7 +114,7 @@ fn a_wrong_signature_does_not_sign_in() {
         crate::support::channel_auth(&APP, &client.socket_id, data, ""),
         String::new(),
     ] {
-        ask(&mut client, &auth, data);
+        send_signin(&mut client, &auth, data);
         assert_eq!(error_code(&mut client), 4009, "{auth}");
     }
     client.nothing();
@@ -131,7 +131,7 @@ fn user_data_must_name_a_user() {
         ["", "{}", "null", "5", "[]", "{nope", r#"{"id":""}"#, r#"{"id":null}"#, r#"{"id":["x"]}"#]
     {
         let auth = user_auth(&APP, &client.socket_id, data);
-        ask(&mut client, &auth, data);
+        send_signin(&mut client, &auth, data);
         let code = error_code(&mut client);
         assert_eq!(code, 4200, "{data}");
     }
@@ -147,21 +147,21 @@ fn user_data_must_name_a_user() {
 }
 
 #[test]
-fn a_connection_is_one_user_for_good() {
+fn a_connection_cannot_change_its_user() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42"}"#);
     sign_in(&mut client, r#"{"id":"42","user_info":{"name":"again"}}"#);
     let data = r#"{"id":"43"}"#;
     let auth = user_auth(&APP, &client.socket_id, data);
-    ask(&mut client, &auth, data);
+    send_signin(&mut client, &auth, data);
     error_code(&mut client);
     client.nothing();
     client.subscribe("#server-to-user-42");
 }
 
 #[test]
-fn who_has_signed_in_needs_no_channel_data_for_presence() {
+fn a_signed_in_client_needs_no_channel_data_for_presence() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42","user_info":{"name":"Ann"}}"#);
@@ -173,7 +173,7 @@ fn who_has_signed_in_needs_no_channel_data_for_presence() {
 }
 
 #[test]
-fn terminating_closes_every_connection_of_the_user_and_no_other() {
+fn terminating_a_user_closes_only_its_connections() {
     let server = Server::start();
     let mut signed = Client::connect(&server);
     sign_in(&mut signed, r#"{"id":"42"}"#);
@@ -215,7 +215,7 @@ fn the_user_to_terminate_may_be_percent_encoded() {
 }
 
 #[test]
-fn a_watchlist_is_told_who_is_there_comes_and_goes() {
+fn a_watchlist_reports_users_that_are_or_become_online_or_offline() {
     let server = Server::start();
     let mut friend = Client::connect(&server);
     sign_in(&mut friend, r#"{"id":"1"}"#);
@@ -240,7 +240,7 @@ fn a_watchlist_is_told_who_is_there_comes_and_goes() {
 }
 
 #[test]
-fn a_watchlist_that_is_too_long_is_cut_and_told_so() {
+fn a_long_watchlist_is_truncated_with_an_error() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let ids: Vec<String> = (1000..1101).map(|id| id.to_string()).collect();
@@ -264,7 +264,7 @@ fn a_watchlist_that_is_too_long_is_cut_and_told_so() {
 }
 
 #[test]
-fn signing_in_and_watching_take_none_of_the_channels_a_connection_may_have() {
+fn signing_in_and_watching_do_not_count_towards_the_channel_limit() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 2).start();
     let mut client = Client::connect(&server);
     sign_in(&mut client, r#"{"id":"42","watchlist":["1","2","3"]}"#);

@@ -1,9 +1,9 @@
-//! Random operations of many clients on a hub without sockets, with a simulated clock, compared with
-//! a simple model: lists that are searched linearly.
+//! Random operations of many clients on a hub without sockets, with a simulated clock, compared
+//! with a simple model: lists that are searched linearly.
 //!
-//! After every operation each client must have received exactly the messages of the model, in order,
-//! and the API must report the counts of the model. `SIM_SEED=7 cargo test simulation` runs one seed
-//! again; `SIM_SEEDS=5000` runs that many.
+//! After every operation each client must have received exactly the messages of the model, in
+//! order, and the API must report the counts of the model. `SIM_SEED=7 cargo test simulation`
+//! repeats one seed; `SIM_SEEDS=5000` runs that many.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -26,13 +26,13 @@ const CHANNELS: [&str; 7] = [
 const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 
 #[test]
-fn the_hub_does_what_the_model_does_whatever_the_seed() {
+fn the_hub_matches_the_model_for_every_seed() {
     if let Some(seed) = variable("SIM_SEED") {
         return World::new(seed).run();
     }
     for seed in 1..=variable("SIM_SEEDS").unwrap_or(200) {
         let run = std::panic::catch_unwind(|| World::new(seed).run());
-        assert!(run.is_ok(), "play it again with SIM_SEED={seed}");
+        assert!(run.is_ok(), "to reproduce: SIM_SEED={seed}");
     }
 }
 
@@ -44,9 +44,9 @@ pub fn variable(name: &str) -> Option<u64> {
 struct Client {
     id: ConnId,
     socket_id: String,
-    /// Its channels, and as whom it is in them.
+    /// Its channels, each with the user it has joined as.
     channels: Vec<(&'static str, Option<&'static str>)>,
-    /// What it should have been sent since the last look.
+    /// The messages it should have received since the last comparison.
     expected: Vec<Value>,
 }
 
@@ -56,11 +56,11 @@ struct World {
     random: u64,
     signer: Signer,
     clients: Vec<Client>,
-    /// An API client that stays.
+    /// A kept API connection.
     publisher: ConnId,
     /// The last event of each cache channel.
     kept: BTreeMap<&'static str, Value>,
-    /// The users of each presence channel, in the order in which they came.
+    /// The users of each presence channel, in the order of joining.
     users: BTreeMap<&'static str, Vec<&'static str>>,
     events: u64,
 }
@@ -70,7 +70,7 @@ impl World {
         let mut app = App::new("1", "key", SECRET);
         app.client_events_on_public_channels = true;
         let mut config = Config { apps: vec![app], ..Config::default() };
-        // So small that nearly all work is deferred once.
+        // Small enough that nearly all work is deferred once.
         config.limits.work_per_turn = 1_024;
         let now = Now { ms: 5_000, unix_s: 1_795_450_533 };
         let mut hub = Hub::new(&config, [seed as u8; 32], now);
@@ -104,11 +104,11 @@ impl World {
                 18 => self.with_client(Self::ping),
                 _ => self.count(),
             }
-            self.look();
+            self.compare();
         }
         let all = self.clients.len();
         self.leave(0, all);
-        self.look();
+        self.compare();
         self.count();
         assert_eq!(self.get("/apps/1/channels"), json!({"channels": {}}));
     }
@@ -157,7 +157,7 @@ impl World {
             let signature = self.signer.sign(&[socket_id, ":", channel]);
             data["auth"] = format!("key:{signature}").into();
         }
-        self.say(n, json!({"event": "pusher:subscribe", "data": data}));
+        self.send(n, json!({"event": "pusher:subscribe", "data": data}));
 
         let user = is_presence.then_some(user);
         let seat = self.clients[n].channels.iter().position(|(name, _)| *name == channel);
@@ -167,30 +167,30 @@ impl World {
                 let (_, before) = self.clients[n].channels.remove(at);
                 self.user_left(channel, before);
             }
-            self.user_came(n, channel, user);
+            self.user_joined(n, channel, user);
             self.clients[n].channels.push((channel, user));
         }
-        let told = match user {
+        let data = match user {
             Some(_) => json!({"presence": self.presence(channel)}),
             None => json!({}),
         };
         let event = "pusher_internal:subscription_succeeded";
         let expected = &mut self.clients[n].expected;
-        expected.push(json!({"event": event, "data": told, "channel": channel}));
+        expected.push(json!({"event": event, "data": data, "channel": channel}));
         if channel.contains("cache-") {
             let miss = json!({"event": "pusher:cache_miss", "channel": channel});
             expected.push(self.kept.get(channel).cloned().unwrap_or(miss));
         }
     }
 
-    /// What a new subscriber is told of those who are there; infos are compared elsewhere.
+    /// The member list for a new subscriber, without infos, which other tests compare.
     fn presence(&self, channel: &str) -> Value {
         let users = self.users.get(channel).cloned().unwrap_or_default();
         json!({"count": users.len(), "ids": users})
     }
 
-    /// Tells the others of a user's first connection, and remembers its place.
-    fn user_came(&mut self, n: usize, channel: &'static str, user: Option<&'static str>) {
+    /// Expects `member_added` for a user's first connection, and adds the user to the model.
+    fn user_joined(&mut self, n: usize, channel: &'static str, user: Option<&'static str>) {
         let Some(user) = user else { return };
         let users = self.users.entry(channel).or_default();
         if users.contains(&user) {
@@ -203,7 +203,7 @@ impl World {
         self.expect_all(channel, json!({"event": event, "data": data, "channel": channel}), None);
     }
 
-    /// Tells the others of a user's last connection; it has left the model's lists already.
+    /// Expects `member_removed` for a user's last connection, which the model has removed already.
     fn user_left(&mut self, channel: &'static str, user: Option<&'static str>) {
         let Some(user) = user else { return };
         let is_here = |client: &Client| client.channels.contains(&(channel, Some(user)));
@@ -227,7 +227,7 @@ impl World {
 
     fn unsubscribe(&mut self, n: usize) {
         let channel = CHANNELS[self.below(CHANNELS.len())];
-        self.say(n, json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
+        self.send(n, json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
         let seat = self.clients[n].channels.iter().position(|(name, _)| *name == channel);
         if let Some(at) = seat {
             let (_, user) = self.clients[n].channels.remove(at);
@@ -239,7 +239,7 @@ impl World {
         let channel = CHANNELS[self.below(CHANNELS.len())];
         let data = json!({"n": self.events, "odd": "\"\u{1}é"});
         let mut message = json!({"event": "client-x", "channel": channel, "data": data});
-        self.say(n, message.clone());
+        self.send(n, message.clone());
         match self.clients[n].channels.iter().find(|(name, _)| *name == channel) {
             Some((_, user)) => {
                 if let Some(user) = user {
@@ -282,12 +282,12 @@ impl World {
         }
     }
 
-    /// Several clients go in one turn: those who stay are told of all of them, in order.
+    /// Several clients disconnect in one turn: the others receive all departures, in order.
     fn leave(&mut self, first: usize, many: usize) {
         for _ in 0..many.min(self.clients.len() - first) {
             let client = self.clients.remove(first);
             self.hub.close(client.id, self.now);
-            // The hub leaves channels in the order of its own; each has its own order of events.
+            // The hub leaves channels in its own order; the order of events within each is fixed.
             for (channel, user) in client.channels {
                 self.user_left(channel, user);
             }
@@ -296,11 +296,11 @@ impl World {
 
     fn ping(&mut self, n: usize) {
         self.now.ms += self.below(5_000) as u64;
-        self.say(n, json!({"event": "pusher:ping", "data": {}}));
+        self.send(n, json!({"event": "pusher:ping", "data": {}}));
         self.clients[n].expected.push(json!({"event": "pusher:pong"}));
     }
 
-    /// Compares what the API counts.
+    /// Compares the counts of the API.
     fn count(&mut self) {
         assert_eq!(self.get("/apps/1/connections"), json!({"connections": self.clients.len()}));
         for channel in CHANNELS {
@@ -320,14 +320,14 @@ impl World {
         }
     }
 
-    /// Hands out what the hub has queued, and compares it.
-    fn look(&mut self) {
+    /// Compares the hub's queued output with the model.
+    fn compare(&mut self) {
         while self.hub.next_dirty(self.now).is_some() {}
         assert_eq!(self.hub.audit(), Ok(()));
         for client in &mut self.clients {
             let mut got = messages(&take(&mut self.hub, client.id));
             for message in &mut got {
-                // The model does not keep infos: the first connection's stays, as other tests see.
+                // The model has no infos; other tests compare them.
                 if let Some(presence) = message.pointer_mut("/data/presence") {
                     presence.as_object_mut().unwrap().remove("hash");
                 }
@@ -338,7 +338,7 @@ impl World {
         }
     }
 
-    fn say(&mut self, n: usize, message: Value) {
+    fn send(&mut self, n: usize, message: Value) {
         let (id, text) = (self.clients[n].id, message.to_string());
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend((text.len() as u16).to_be_bytes());
@@ -347,7 +347,7 @@ impl World {
         self.receive(id, &frame);
     }
 
-    /// Gives the hub bytes, cut where chance wants it.
+    /// Sends bytes to the hub in two parts, split at random.
     fn receive(&mut self, id: ConnId, bytes: &[u8]) {
         let at = self.below(bytes.len() + 1);
         for piece in [&bytes[..at], &bytes[at..]] {
@@ -370,7 +370,7 @@ impl World {
                 self.hub.ready(id);
             }
         }
-        assert!(bytes.is_empty(), "the connection is never read");
+        assert!(bytes.is_empty(), "the hub never reads the connection");
     }
 
     fn get(&mut self, path: &str) -> Value {
@@ -378,14 +378,14 @@ impl World {
     }
 
     fn get_with(&mut self, path: &str, info: &str) -> Value {
-        self.ask("GET", path, info, "")
+        self.call_api("GET", path, info, "")
     }
 
     fn request(&mut self, method: &str, path: &str, body: &str) -> Value {
-        self.ask(method, path, "", body)
+        self.call_api(method, path, "", body)
     }
 
-    fn ask(&mut self, method: &str, path: &str, info: &str, body: &str) -> Value {
+    fn call_api(&mut self, method: &str, path: &str, info: &str, body: &str) -> Value {
         let mut query = format!("auth_key=key&auth_timestamp={}&auth_version=1.0", self.now.unix_s);
         if !body.is_empty() {
             query += &format!("&body_md5={}", md5_hex(body.as_bytes()));
@@ -408,7 +408,7 @@ impl World {
     }
 }
 
-/// Takes what waits for a connection.
+/// Takes the queued output of a connection.
 pub fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
     let (_, outbox) = hub.outbox(id).unwrap();
     let mut slices = vec![IoSlice::new(&[]); 1_000];
@@ -419,7 +419,7 @@ pub fn take(hub: &mut Hub<()>, id: ConnId) -> Vec<u8> {
     bytes
 }
 
-/// The messages of a server's text frames, with `data` that is JSON in a string taken out of it.
+/// The messages in a server's text frames; `data` that is a string of JSON is decoded.
 pub fn messages(mut bytes: &[u8]) -> Vec<Value> {
     let mut messages = Vec::new();
     while let [0x81, short, rest @ ..] = bytes {
@@ -439,7 +439,7 @@ pub fn messages(mut bytes: &[u8]) -> Vec<Value> {
     messages
 }
 
-/// Sorts by channel, and leaves the order within each: between two channels there is none.
+/// Sorts by channel, keeping the order within each: the order across channels is not defined.
 fn by_channel(messages: &mut [Value]) {
     messages.sort_by_key(|message| message["channel"].to_string());
 }

@@ -1,20 +1,20 @@
-//! Bursts: thousands of clients that connect and disconnect, or send the same message all the time.
-//! `cargo bench -- storms` measures the cost; here the server must recover, with no state left and no
-//! harm to other clients.
+//! Bursts: thousands of clients that connect and disconnect, or repeat the same message.
+//! `cargo bench -- storms` measures the cost; here the server must recover, with no state left
+//! and no harm to other clients.
 
 use crate::support::{APP, Client, DEADLINE, Http, Server, Setup, frame, signed};
 use serde_json::json;
 use std::fs;
 use std::time::Instant;
 
-/// How many descriptors the server has open.
+/// The number of descriptors the server has open.
 fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
-/// Fails unless the server comes to have no more descriptors open than this.
+/// Waits until the server has at most this many descriptors open.
 #[track_caller]
-fn comes_down_to(server: &Server, most: usize) {
+fn wait_until_closed_to(server: &Server, most: usize) {
     let started = Instant::now();
     while descriptors(server) > most {
         assert!(started.elapsed() < DEADLINE, "{} are open", descriptors(server));
@@ -22,9 +22,9 @@ fn comes_down_to(server: &Server, most: usize) {
     }
 }
 
-/// Another client, who must be told what it is to be told.
+/// Fails unless another client still receives an event.
 #[track_caller]
-fn hears(server: &Server, client: &mut Client) {
+fn receives_an_event(server: &Server, client: &mut Client) {
     server.publish("quiet", "e", "d");
     client.expect(json!({"event": "e", "channel": "quiet", "data": "d"}));
 }
@@ -36,42 +36,42 @@ fn bystander(server: &Server) -> Client {
 }
 
 #[test]
-fn ten_thousand_connections_that_are_opened_and_reset() {
+fn the_server_recovers_from_ten_thousand_resets() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let before = descriptors(&server);
     for round in 0..100 {
         let mut some: Vec<Http> = (0..100).map(|_| Http::connect(&server)).collect();
         some.iter_mut().for_each(|http| http.send("GET /up HTTP/1.1\r\n\r\n"));
-        // A socket that is closed over an answer it has not read resets the connection.
+        // Closing a socket with an unread response resets the connection.
         some.iter_mut().for_each(|http| while !http.has_answer() {});
         drop(some);
         if round % 10 == 0 {
-            hears(&server, &mut bystander);
+            receives_an_event(&server, &mut bystander);
         }
     }
-    comes_down_to(&server, before);
-    hears(&server, &mut bystander);
+    wait_until_closed_to(&server, before);
+    receives_an_event(&server, &mut bystander);
 }
 
 #[test]
-fn slow_requests_by_the_hundred_are_all_cut_off() {
+fn hundreds_of_slow_requests_all_time_out() {
     let server = Setup::new().env("REVERB_LIMIT_REQUEST_TIMEOUT_MS", 1_000).start();
     let mut bystander = bystander(&server);
     let mut slow: Vec<Http> = (0..300).map(|_| Http::connect(&server)).collect();
     let began = ["GET /up HTTP/1.1\r\nX: ", "GET /app/app-key HTTP/1.1\r\nUpgrade: web", "P"];
     slow.iter_mut().zip(began.iter().cycle()).for_each(|(http, begin)| http.send(begin));
     let started = Instant::now();
-    // Each goes on, a byte at a time, for as long as it is let.
+    // Each sends one byte at a time until the server closes it.
     while !slow.is_empty() {
         slow.retain_mut(|http| !http.has_answer() && http.send_some(b"a"));
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
         assert!(started.elapsed() < DEADLINE, "{} are still there", slow.len());
     }
 }
 
 #[test]
-fn a_publisher_that_sends_byte_by_byte_among_others() {
+fn a_publisher_that_sends_byte_by_byte_delays_no_other() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let body = json!({"name": "slow", "channel": "quiet", "data": "x"}).to_string();
@@ -81,7 +81,7 @@ fn a_publisher_that_sends_byte_by_byte_among_others() {
     for (n, byte) in request.bytes().enumerate() {
         publisher.send([byte]);
         if n % 50 == 0 {
-            hears(&server, &mut bystander);
+            receives_an_event(&server, &mut bystander);
         }
     }
     publisher.response().is(200, json!({}));
@@ -89,7 +89,7 @@ fn a_publisher_that_sends_byte_by_byte_among_others() {
 }
 
 #[test]
-fn pipelined_garbage_is_answered_once_and_read_no_further() {
+fn pipelined_garbage_gets_one_error_and_the_rest_is_not_read() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     for garbage in ["\0\0\0\0", "GET\r\n\r\n", "GET /up HTTP/9.9\r\n\r\n", "{\"event\":1}\r\n\r\n"]
@@ -102,12 +102,12 @@ fn pipelined_garbage_is_answered_once_and_read_no_further() {
         }
         http.response().is_error(400);
         http.end_or_reset();
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
     }
 }
 
 #[test]
-fn many_who_subscribe_and_leave_all_the_time() {
+fn many_clients_subscribe_and_unsubscribe_continuously() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let pair = |channel: &str| {
@@ -121,7 +121,7 @@ fn many_who_subscribe_and_leave_all_the_time() {
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(&server)).collect();
     for _ in 0..5 {
         clients.iter_mut().for_each(|client| client.raw(&storm));
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
         for client in &mut clients {
             (0..100).for_each(|_| client.subscribed("storm"));
             client.nothing();
@@ -131,11 +131,11 @@ fn many_who_subscribe_and_leave_all_the_time() {
 }
 
 #[test]
-fn ten_thousand_channels_of_one_connection_and_not_one_more() {
+fn one_connection_may_have_ten_thousand_channels_and_no_more() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 10_000).start();
     let mut client = Client::connect(&server);
     for first in (0..10_000).step_by(100) {
-        // In an order that is that of no list.
+        // The order differs from that of every list in the server.
         let names = (first..first + 100).map(|n| format!("c-{}", n * 7_919 % 10_000));
         let names: Vec<String> = names.collect();
         for name in &names {
@@ -154,12 +154,12 @@ fn ten_thousand_channels_of_one_connection_and_not_one_more() {
     drop(client);
     let started = Instant::now();
     while server.get("/apps/app-id/channels", "").json() != json!({"channels": {}}) {
-        assert!(started.elapsed() < DEADLINE, "it is still in its channels");
+        assert!(started.elapsed() < DEADLINE, "the connection is still subscribed");
     }
 }
 
 #[test]
-fn a_presence_channel_whose_members_all_leave_together_is_empty_and_its_watcher_knows() {
+fn the_departure_of_all_members_at_once_reaches_a_watcher() {
     let server = Server::start();
     let mut watcher = Client::connect(&server);
     watcher.join("presence-a", "watcher");
@@ -173,11 +173,11 @@ fn a_presence_channel_whose_members_all_leave_together_is_empty_and_its_watcher_
     for _ in &members {
         assert_eq!(watcher.event()["event"], "pusher_internal:member_added");
     }
-    // All of them are gone when the server looks again.
+    // All members have disconnected before the server continues.
     server.signal("STOP");
     drop(members);
     server.signal("CONT");
-    let mut gone: Vec<u32> = (0..150)
+    let mut removed: Vec<u32> = (0..150)
         .map(|_| {
             let event = watcher.event();
             assert_eq!(event["event"], "pusher_internal:member_removed");
@@ -186,14 +186,14 @@ fn a_presence_channel_whose_members_all_leave_together_is_empty_and_its_watcher_
             data["user_id"].as_str().unwrap().parse().unwrap()
         })
         .collect();
-    gone.sort_unstable();
-    assert_eq!(gone, (0..150).collect::<Vec<u32>>());
+    removed.sort_unstable();
+    assert_eq!(removed, (0..150).collect::<Vec<u32>>());
     let users = server.get("/apps/app-id/channels/presence-a/users", "");
     users.is(200, json!({"users": [{"id": "watcher"}]}));
 }
 
 #[test]
-fn the_memory_of_a_subscriber_that_did_not_read_comes_back() {
+fn the_memory_of_a_subscriber_that_did_not_read_is_freed() {
     let server = Server::start();
     let mut bystander = bystander(&server);
     let slow: Vec<Client> = (0..4)
@@ -203,20 +203,20 @@ fn the_memory_of_a_subscriber_that_did_not_read_comes_back() {
             client
         })
         .collect();
-    hears(&server, &mut bystander);
+    receives_an_event(&server, &mut bystander);
     let before = crate::hostile::memory(&server);
     let data = "d".repeat(200_000);
-    // Each has a channel of its own, so that what waits for it is shared with nobody.
+    // Each client has its own channel, so that no queued frame is shared.
     for n in 0..4 {
         for _ in 0..60 {
             server.publish(&format!("loud-{n}"), "e", &data);
         }
-        hears(&server, &mut bystander);
+        receives_an_event(&server, &mut bystander);
     }
     let channels = server.get("/apps/app-id/channels", "");
     channels.is(200, json!({"channels": {"quiet": {}}}));
     let kept = crate::hostile::memory(&server).saturating_sub(before);
-    // One of them held 4 MiB of the server's memory, all of them 16 MiB, before it was closed.
+    // Each client held 4 MiB of the server's memory, all of them 16 MiB, before it was closed.
     assert!(kept < 6_000, "{kept} kB are kept");
     drop(slow);
 }

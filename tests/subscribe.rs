@@ -12,7 +12,7 @@ fn invalid(client: &mut Client) {
     client.error(4200, "Invalid message format");
 }
 
-/// The channels that are occupied, sorted.
+/// The occupied channels, sorted.
 #[track_caller]
 fn occupied(server: &Server) -> Vec<String> {
     let channels = server.get("/apps/app-id/channels", "").json()["channels"].clone();
@@ -32,7 +32,7 @@ fn a_public_channel_needs_no_signature_and_ignores_one() {
 }
 
 #[test]
-fn a_private_channel_takes_the_right_signature() {
+fn a_private_channel_accepts_the_right_signature() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in ["private-a", "private-encrypted-a", "private-", "private-cachefoo"] {
@@ -42,7 +42,7 @@ fn a_private_channel_takes_the_right_signature() {
 }
 
 #[test]
-fn a_wrong_signature_is_told_both_ways_and_keeps_the_connection() {
+fn a_wrong_signature_is_reported_by_both_events_and_the_connection_stays() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let right = channel_auth(&APP, &client.socket_id, "private-a", "");
@@ -78,7 +78,7 @@ fn a_wrong_signature_is_told_both_ways_and_keeps_the_connection() {
 }
 
 #[test]
-fn a_signature_counts_for_one_connection_only() {
+fn a_signature_is_valid_for_one_connection_only() {
     let server = Server::start();
     let first = Client::connect(&server);
     let mut second = Client::connect(&server);
@@ -88,7 +88,7 @@ fn a_signature_counts_for_one_connection_only() {
 }
 
 #[test]
-fn channel_data_is_part_of_what_is_signed_on_every_guarded_channel() {
+fn channel_data_is_part_of_the_signed_text_on_every_guarded_channel() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let data = r#"{"user_id":"x"}"#;
@@ -103,7 +103,7 @@ fn channel_data_is_part_of_what_is_signed_on_every_guarded_channel() {
 }
 
 #[test]
-fn the_kind_of_a_channel_is_its_prefix_with_the_hyphen() {
+fn the_prefix_with_its_hyphen_determines_the_kind_of_a_channel() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in
@@ -119,7 +119,7 @@ fn the_kind_of_a_channel_is_its_prefix_with_the_hyphen() {
 }
 
 #[test]
-fn data_may_be_a_string_that_holds_the_object() {
+fn data_may_be_a_string_with_the_object_as_json() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.send(subscribe(json!(r#"{"channel":"dbl"}"#)));
@@ -130,7 +130,7 @@ fn data_may_be_a_string_that_holds_the_object() {
 }
 
 #[test]
-fn a_channel_name_must_be_a_text_of_1_to_200_characters() {
+fn a_channel_name_must_be_a_string_of_1_to_200_characters() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in [json!(null), json!(5), json!(5.5), json!(true), json!(["a"]), json!({"a": 1})] {
@@ -145,9 +145,9 @@ fn a_channel_name_must_be_a_text_of_1_to_200_characters() {
     let long = "c".repeat(201);
     client.send(subscribe(json!({"channel": long})));
     invalid(&mut client);
-    let told = client.event();
-    assert_eq!(told["event"], "pusher:subscription_error");
-    assert_eq!(told["channel"], long.as_str());
+    let event = client.event();
+    assert_eq!(event["event"], "pusher:subscription_error");
+    assert_eq!(event["channel"], long.as_str());
     client.nothing();
     assert_eq!(occupied(&server).len(), 2);
 }
@@ -162,7 +162,7 @@ fn an_empty_channel_name_is_not_a_channel() {
 }
 
 #[test]
-fn odd_characters_in_a_channel_name_are_taken_as_they_are() {
+fn unusual_characters_in_a_channel_name_are_kept() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in ["a b", "a/b", "é", "a\nb", "a\0b", "a:b", "<script>", "😀", " x ", "\"", "\\"]
@@ -174,16 +174,16 @@ fn odd_characters_in_a_channel_name_are_taken_as_they_are() {
 }
 
 #[test]
-fn strict_names_refuse_what_pusher_refuses() {
+fn strict_names_reject_names_that_pusher_rejects() {
     let server = Server::with(&[("REVERB_APP_STRICT_CHANNEL_NAMES", "true")]);
     let mut client = Client::connect(&server);
     client.subscribe("A-Za-z0-9_-=@,.;");
     for channel in ["a b", "a/b", "é", "a:b"] {
         client.send(subscribe(json!({"channel": channel})));
         invalid(&mut client);
-        let told = client.event();
+        let event = client.event();
         assert_eq!(
-            (&told["event"], &told["channel"]),
+            (&event["event"], &event["channel"]),
             (&json!("pusher:subscription_error"), &json!(channel))
         );
     }
@@ -191,7 +191,7 @@ fn strict_names_refuse_what_pusher_refuses() {
 }
 
 #[test]
-fn names_that_start_with_a_hash_are_the_servers_own() {
+fn names_that_start_with_a_hash_are_reserved() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for channel in ["#x", "#", "#server-to-user-1", "#server-to-user-"] {
@@ -205,7 +205,7 @@ fn names_that_start_with_a_hash_are_the_servers_own() {
 }
 
 #[test]
-fn subscribing_again_is_answered_again_and_changes_nothing() {
+fn subscribing_again_is_confirmed_again_and_changes_nothing() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -219,7 +219,7 @@ fn subscribing_again_is_answered_again_and_changes_nothing() {
 }
 
 #[test]
-fn unsubscribing_is_not_answered_and_ends_the_events() {
+fn unsubscribing_gets_no_answer_and_ends_the_events() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");
@@ -234,7 +234,7 @@ fn unsubscribing_is_not_answered_and_ends_the_events() {
 }
 
 #[test]
-fn unsubscribing_without_a_channel_is_a_bad_message() {
+fn unsubscribing_without_a_channel_is_an_invalid_message() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for data in
@@ -247,7 +247,7 @@ fn unsubscribing_without_a_channel_is_a_bad_message() {
 }
 
 #[test]
-fn data_that_is_not_an_object_is_a_bad_message() {
+fn data_that_is_not_an_object_is_an_invalid_message() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for data in [json!(null), json!("my-channel"), json!(["my-channel"]), json!(7), json!(true)] {
@@ -262,7 +262,7 @@ fn data_that_is_not_an_object_is_a_bad_message() {
 }
 
 #[test]
-fn what_is_not_a_message_is_told_so_and_the_connection_stays() {
+fn an_invalid_message_gets_an_error_and_the_connection_stays() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for text in [
@@ -309,7 +309,7 @@ fn what_is_not_a_message_is_told_so_and_the_connection_stays() {
 }
 
 #[test]
-fn other_events_of_a_client_are_dropped_in_silence() {
+fn other_events_of_a_client_are_ignored() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     let mut other = Client::connect(&server);
@@ -323,7 +323,7 @@ fn other_events_of_a_client_are_dropped_in_silence() {
 }
 
 #[test]
-fn a_ping_is_answered_whatever_its_form() {
+fn every_form_of_a_ping_is_answered() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     for text in [
@@ -345,16 +345,16 @@ fn a_ping_is_answered_whatever_its_form() {
 }
 
 #[test]
-fn one_connection_cannot_subscribe_without_end() {
+fn the_channels_of_a_connection_are_limited() {
     let server = Setup::new().env("REVERB_LIMIT_CHANNELS_PER_CONNECTION", 2).start();
     let mut client = Client::connect(&server);
     client.subscribe("a");
     client.subscribe("b");
     client.send(subscribe(json!({"channel": "c"})));
     assert_eq!(client.event()["event"], "pusher:error");
-    let told = client.event();
+    let event = client.event();
     assert_eq!(
-        (&told["event"], &told["channel"]),
+        (&event["event"], &event["channel"]),
         (&json!("pusher:subscription_error"), &json!("c"))
     );
     client.subscribe("b");
@@ -363,7 +363,7 @@ fn one_connection_cannot_subscribe_without_end() {
 }
 
 #[test]
-fn subscribers_are_counted_for_those_who_want_it() {
+fn subscription_counts_are_sent_for_an_app_that_enables_them() {
     let server = Server::with(&[("REVERB_APP_SUBSCRIPTION_COUNT", "true")]);
     let count = |channel: &str, count: u32| {
         let data = json!({"subscription_count": count}).to_string();
@@ -384,7 +384,7 @@ fn subscribers_are_counted_for_those_who_want_it() {
 }
 
 #[test]
-fn subscribers_are_not_counted_unless_asked_for() {
+fn no_subscription_counts_are_sent_by_default() {
     let server = Server::start();
     let mut client = Client::connect(&server);
     client.subscribe("c");

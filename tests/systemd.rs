@@ -1,4 +1,4 @@
-//! The server under systemd: notifications and socket activation. The test plays the part of systemd,
+//! The server under systemd: notifications and socket activation. The test acts as systemd,
 //! following `sd_notify(3)` and `sd_listen_fds(3)`.
 
 use crate::support::{DEADLINE, Setup};
@@ -10,21 +10,21 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::{env, fs, process};
 
-/// Where notices arrive.
-struct Manager(UnixDatagram);
+/// The socket that receives notifications.
+struct Systemd(UnixDatagram);
 
-impl Manager {
-    /// One in the namespace that has no files.
-    fn new(name: &str) -> (Manager, String) {
+impl Systemd {
+    /// A socket in the abstract namespace.
+    fn new(name: &str) -> (Systemd, String) {
         let name = format!("reverb-{}-{name}", process::id());
         let socket =
             UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        (Manager(socket), format!("@{name}"))
+        (Systemd(socket), format!("@{name}"))
     }
 
     #[track_caller]
-    fn hears(&self) -> String {
+    fn next_notification(&self) -> String {
         let mut notice = [0; 4096];
         let length = self.0.recv(&mut notice).unwrap();
         String::from_utf8_lossy(&notice[..length]).into_owned()
@@ -32,17 +32,17 @@ impl Manager {
 }
 
 #[test]
-fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
-    let (manager, place) = Manager::new("life");
+fn systemd_is_notified_of_ready_reload_and_stop() {
+    let (systemd, place) = Systemd::new("life");
     let mut server = Setup::new().env("NOTIFY_SOCKET", place).start();
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     server.signal("HUP");
-    let reloading = manager.hears();
+    let reloading = systemd.next_notification();
     let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
     assert!(since.parse::<u64>().unwrap() > 0);
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     server.signal("TERM");
-    let stopping = manager.hears();
+    let stopping = systemd.next_notification();
     let time = stopping.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").expect(&stopping);
     // 2 s of `drain_window_ms` and 3 s of `close_timeout_ms`, in microseconds.
     assert_eq!(time, "5000000");
@@ -50,32 +50,32 @@ fn the_manager_hears_that_the_server_serves_reloads_and_stops() {
 }
 
 #[test]
-fn the_loop_shows_that_it_turns_as_often_as_it_is_asked_to() {
+fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
     let path = env::temp_dir().join(format!("reverb-{}-notify", process::id()));
-    let manager = Manager(UnixDatagram::bind(&path).unwrap());
-    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    let systemd = Systemd(UnixDatagram::bind(&path).unwrap());
+    systemd.0.set_read_timeout(Some(DEADLINE)).unwrap();
     let server =
         Setup::new().env("NOTIFY_SOCKET", path.display()).env("WATCHDOG_USEC", 200_000).start();
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(systemd.next_notification(), "READY=1");
     for _ in 0..5 {
-        assert_eq!(manager.hears(), "WATCHDOG=1");
+        assert_eq!(systemd.next_notification(), "WATCHDOG=1");
     }
-    // A loop that stands still shows nothing; what it had shown before is read first.
+    // A suspended event loop sends nothing; notifications from before are read first.
     server.signal("STOP");
-    manager.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
-    let mut shown = 0;
-    while manager.0.recv(&mut [0; 64]).is_ok() {
-        shown += 1;
-        assert!(shown < 100, "a server that stands still says it does not");
+    systemd.0.set_read_timeout(Some(std::time::Duration::from_millis(1_000))).unwrap();
+    let mut received = 0;
+    while systemd.0.recv(&mut [0; 64]).is_ok() {
+        received += 1;
+        assert!(received < 100, "a suspended server sends no watchdog notifications");
     }
     server.signal("CONT");
-    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
-    assert_eq!(manager.hears(), "WATCHDOG=1");
+    systemd.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(systemd.next_notification(), "WATCHDOG=1");
     fs::remove_file(path).unwrap();
 }
 
-/// Starts the server with this socket as its descriptor 3, and returns the line it says first.
-/// `exec` keeps the number of the process, which `LISTEN_PID` must name.
+/// Starts the server with this socket as its descriptor 3, and returns its first line of output.
+/// `exec` keeps the process id, which `LISTEN_PID` must name.
 fn handed(socket: OwnedFd, pid: &str) -> (process::Child, String) {
     let script = format!(r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec "$0" "$@" 3<&0"#);
     let mut child = Command::new("/bin/sh")
@@ -102,7 +102,7 @@ fn answer(mut stream: impl Read + Write) -> String {
 }
 
 #[test]
-fn a_socket_that_listens_already_is_taken_over_with_those_who_wait() {
+fn a_passed_listening_socket_is_used_with_its_backlog() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let early = TcpStream::connect(address).unwrap();
@@ -120,12 +120,12 @@ fn a_socket_that_listens_already_is_taken_over_with_those_who_wait() {
     assert!(answer(early).starts_with("HTTP/1.1 200"));
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(path.exists(), "the file is the manager's");
+    assert!(path.exists(), "systemd owns the file");
     fs::remove_file(path).unwrap();
 }
 
 #[test]
-fn sockets_meant_for_another_process_are_left_alone() {
+fn sockets_for_another_process_are_not_used() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (mut child, line) = handed(listener.into(), "1");

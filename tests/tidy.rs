@@ -1,7 +1,7 @@
-//! The law of the source tree: who may name whom, and what a file may look like.
+//! The rules of the source tree: which module may import which, and the form of a file.
 //!
-//! `net` may name `hub` and `proto`, `hub` may name `proto`, and nobody the other way round; the
-//! pure layers know no sockets, files, environment, clock or randomness.
+//! `net` may import `hub` and `proto`, `hub` may import `proto`, never the reverse; the pure layers
+//! use no sockets, files, environment, clock or randomness.
 
 mod imports;
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The longest a file may get before it has to be split by meaning.
+/// The maximum number of lines before a file has to be split by meaning.
 const LINES: usize = 450;
 
 /// One source file.
@@ -25,7 +25,7 @@ impl Source {
         self.name.starts_with(&format!("src/{folder}/")) || self.name == format!("src/{folder}.rs")
     }
 
-    /// The identifiers and punctuation of what is not a test, without comments and literals.
+    /// The identifiers and punctuation outside tests, without comments and literals.
     fn code(&self) -> Vec<String> {
         if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") {
             return Vec::new();
@@ -119,7 +119,7 @@ fn is_character(text: &str) -> bool {
     chars.next() == Some('\\') || chars.next() == Some('\'')
 }
 
-/// Every place where one of these runs of tokens stands in the code of a folder.
+/// Every place where one of these runs of tokens occurs in the code of a folder.
 fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
     let mut places = Vec::new();
     for source in sources("src").iter().filter(|source| source.is_in(folder)) {
@@ -133,7 +133,7 @@ fn found(folder: &str, runs: &[&[&str]]) -> Vec<String> {
     places
 }
 
-/// The modules that stand directly behind `crate::`, also in a list of several.
+/// The modules that directly follow `crate::`, also in a list.
 fn modules(code: &[String]) -> Vec<&str> {
     let mut modules = Vec::new();
     for (at, window) in code.windows(4).enumerate() {
@@ -165,7 +165,7 @@ fn none(places: &[String]) {
 }
 
 #[test]
-fn names_go_down_only() {
+fn layers_import_downwards_only() {
     let mut places = Vec::new();
     for (folder, above) in [
         ("proto", &["hub", "net", "commands", "args"][..]),
@@ -187,7 +187,7 @@ fn names_go_down_only() {
 }
 
 #[test]
-fn the_pure_layers_know_no_effects() {
+fn the_pure_layers_have_no_side_effects() {
     let effects: [&[&str]; 9] = [
         &["mio"],
         &["rustls"],
@@ -201,8 +201,7 @@ fn the_pure_layers_know_no_effects() {
     ];
     none(&found("proto", &effects));
     none(&found("hub", &effects));
-    // These in their tests as well: what a test needs beside the code is part of the program
-    // (`include_str!`).
+    // These in their tests, too: files that a test needs are part of the program (`include_str!`).
     let files_and_sockets = ["fs", "env", "TcpStream", "TcpListener", "UdpSocket", "SystemTime"];
     let mut places = Vec::new();
     for source in sources("src").iter().filter(|it| it.is_in("proto") || it.is_in("hub")) {
@@ -222,7 +221,7 @@ fn one_file_may_contain_unsafe_code() {
 }
 
 #[test]
-fn a_socket_does_not_know_what_it_carries() {
+fn the_network_layer_does_not_parse_payloads() {
     none(&found(
         "net",
         &[&["httparse"], &["serde_json"], &["hmac"], &["sha2"], &["md5"], &["tungstenite"]],
@@ -230,7 +229,7 @@ fn a_socket_does_not_know_what_it_carries() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is_for() {
+fn every_file_opens_with_its_purpose() {
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {
         if !source.text.starts_with("//!") {
@@ -241,7 +240,7 @@ fn every_file_says_first_what_it_is_for() {
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn no_file_exceeds_the_line_limit() {
     let mut places = Vec::new();
     for source in sources("src").iter().chain(&sources("tests")) {
         let lines = source.text.lines().count();
@@ -253,7 +252,7 @@ fn no_file_is_too_long_to_read() {
 }
 
 #[test]
-fn the_root_holds_what_belongs_there() {
+fn the_root_has_only_expected_entries() {
     let allowed = [
         "Cargo.toml",
         "Cargo.lock",
@@ -277,7 +276,7 @@ fn the_root_holds_what_belongs_there() {
 }
 
 #[test]
-fn the_reader_of_this_law_sees_code_alone() {
+fn the_tokenizer_ignores_comments_and_strings() {
     let text =
         "let a = b\"mio\\\"\"; // mio\n/* mio */ 'x' '\\'' r#\"mio\"# &'static str; mio::Poll";
     let found: Vec<String> = tokens(text);

@@ -1,5 +1,5 @@
-//! TLS, as `servers.reverb.options.tls` and a host name switch it on. The certificates are made by
-//! the `openssl` program; the clients are that program, `curl`, and rustls.
+//! TLS, enabled by `servers.reverb.options.tls` or a host name. The `openssl` program makes the
+//! certificates; the clients are that program, `curl`, and rustls.
 #![cfg(feature = "tls")]
 
 pub mod certificates;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{APP, Server, Setup, logged, until};
 use certificates::Folder;
 
-/// A server with [`APP`], these options of TLS, and these limits.
+/// A server with [`APP`], these TLS options, and these limits.
 fn setup(options: Value, limits: Value) -> Setup {
     let app = json!({"app_id": APP.id, "key": APP.key, "secret": APP.secret});
     Setup::bare().config(json!({

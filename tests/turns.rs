@@ -1,7 +1,7 @@
-//! What one turn of the event loop does: no more work than its budget and one step, regardless of
-//! what clients request; each connection in turn; and in an order that clients cannot distinguish
-//! from that of a loop without a budget. The test takes the part of the event loop: sockets are
-//! buffers, and time does not pass.
+//! One turn of the event loop does no more work than its budget and one step, regardless of what
+//! clients request; connections take turns; and clients cannot distinguish the order from that of a
+//! loop without a budget. The test acts as the event loop: sockets are buffers, and time does not
+//! pass.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::world::{NOW, frame, publish_request, request};
 /// The default of `limits.work_per_turn`.
 const BUDGET: u64 = 65_536;
 
-/// The event loop's side of a client.
+/// A client as the event loop sees it.
 #[derive(Default)]
 struct Socket {
     socket_id: String,
@@ -54,23 +54,23 @@ impl Loop {
         id
     }
 
-    /// Opens a WebSocket, and takes the welcome from its output.
+    /// Opens a WebSocket, and takes `connection_established` from its output.
     fn connect(&mut self) -> ConnId {
         let id = self.open();
         let upgrade = "GET /app/key HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
         self.send(id, upgrade.as_bytes());
         self.settle();
-        let said = String::from_utf8_lossy(&self.take(id)).into_owned();
-        let start = said.find("socket_id").expect("the client is welcome") + 14;
+        let received = String::from_utf8_lossy(&self.take(id)).into_owned();
+        let start = received.find("socket_id").expect("the server accepts the client") + 14;
         self.sockets.get_mut(&id).unwrap().socket_id =
-            said[start..].split('\\').next().unwrap().to_owned();
+            received[start..].split('\\').next().unwrap().to_owned();
         id
     }
 
     fn subscriber(&mut self, channel: &str) -> ConnId {
         let id = self.connect();
-        self.say(id, &subscription(channel));
+        self.send_text(id, &subscription(channel));
         id
     }
 
@@ -82,10 +82,10 @@ impl Loop {
         let data = data.replace('\\', "\\\\").replace('"', "\\\"");
         let data =
             format!(r#"{{"channel":"{channel}","auth":"key:{auth}","channel_data":"{data}"}}"#);
-        self.say(id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+        self.send_text(id, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
     }
 
-    fn say(&mut self, id: ConnId, text: &str) {
+    fn send_text(&mut self, id: ConnId, text: &str) {
         self.send(id, &frame(text));
     }
 
@@ -156,18 +156,18 @@ impl Loop {
         while self.hub.has_work() || self.hub.has_dirty() {
             most = most.max(self.turn());
             turns += 1;
-            assert!(turns < 100_000, "the loop never comes to rest");
+            assert!(turns < 100_000, "the loop never becomes idle");
         }
         (turns, most)
     }
 
-    /// Runs turns until this client has been sent something. Returns their number.
+    /// Runs turns until the server has sent something to this client. Returns their number.
     fn turns_until_answered(&mut self, id: ConnId) -> usize {
         let mut turns = 0;
         while self.sockets[&id].output.is_empty() {
             self.turn();
             turns += 1;
-            assert!(turns < 10_000, "the client is never answered");
+            assert!(turns < 10_000, "the client never receives a response");
         }
         turns
     }
@@ -187,7 +187,7 @@ fn subscription(channel: &str) -> String {
 
 const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 
-/// Makes a presence channel with so many members, each with this info.
+/// Makes a presence channel with this many members, each with this info.
 fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId> {
     let ids: Vec<ConnId> = (0..members).map(|_| world.connect()).collect();
     for (n, id) in ids.iter().enumerate() {
@@ -199,9 +199,9 @@ fn presence_channel(world: &mut Loop, members: usize, info: &str) -> Vec<ConnId>
 }
 
 #[test]
-fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
+fn hundreds_of_unread_lists_delay_no_ping() {
     let mut world = Loop::new();
-    // Escaped within a string, this is nearly twice as long.
+    // Escaping within a string makes this nearly twice as long.
     let info = format!("[{}\"\"]", "\"\",".repeat(200));
     presence_channel(&mut world, 400, &info);
     let probe = world.connect();
@@ -214,7 +214,7 @@ fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
     }
     let (mut turns, mut most, mut longest) = (0, 0, 0);
     while world.hub.has_work() {
-        world.say(probe, PING);
+        world.send_text(probe, PING);
         let before = turns;
         while world.sockets[&probe].output.is_empty() {
             most = most.max(world.turn());
@@ -229,7 +229,7 @@ fn hundreds_of_lists_that_nobody_reads_hold_up_no_ping() {
 }
 
 #[test]
-fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() {
+fn client_events_of_a_hundred_clients_take_turns_and_arrive_in_order() {
     let mut world = Loop::new();
     let subscribers: Vec<ConnId> = (0..2_000).map(|_| world.subscriber("c")).collect();
     let senders: Vec<ConnId> = (0..20).map(|_| world.subscriber("d")).collect();
@@ -237,30 +237,33 @@ fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() 
     world.take_all();
     let probe = world.connect();
     for (at, &sender) in senders.iter().enumerate() {
-        world.say(sender, &subscription("c"));
+        world.send_text(sender, &subscription("c"));
         for n in 0..50 {
             let data = at * 100 + n;
-            world.say(sender, &format!(r#"{{"event":"client-e","channel":"c","data":{data}}}"#));
+            world.send_text(
+                sender,
+                &format!(r#"{{"event":"client-e","channel":"c","data":{data}}}"#),
+            );
         }
     }
     let mut most = 0;
     while world.hub.has_work() || world.hub.has_dirty() {
-        world.say(probe, PING);
+        world.send_text(probe, PING);
         most = most.max(world.turn());
         world.turn();
         assert!(!world.take(probe).is_empty(), "a ping is answered within two turns");
     }
     assert!(most <= BUDGET + 2_100, "a turn took {most} units");
     for id in [subscribers[0], subscribers[1_999]] {
-        let said = messages(&world.take(id));
-        let events = said.iter().map(|message| message["data"].as_u64().unwrap() as usize);
+        let received = messages(&world.take(id));
+        let events = received.iter().map(|message| message["data"].as_u64().unwrap() as usize);
         let events: Vec<usize> = events.collect();
         assert_eq!(events.len(), 20 * 50);
         for at in 0..20 {
             let of_one = events.iter().filter(|event| **event / 100 == at);
             assert!(of_one.clone().is_sorted() && of_one.count() == 50, "{at}");
         }
-        // Each sender had its turn: none finished before all others had begun.
+        // The senders take turns: none finishes before all others have begun.
         let firsts = (0..20).map(|at| events.iter().position(|event| *event == at * 100).unwrap());
         let lasts = (0..20).map(|at| events.iter().position(|e| *e == at * 100 + 49).unwrap());
         assert!(firsts.max() < lasts.min(), "round robin");
@@ -271,7 +274,7 @@ fn client_events_of_a_hundred_at_once_wait_for_each_other_and_arrive_in_order() 
 fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
     let mut world = Loop::with(|limits| limits.channels_per_connection = 100_000);
     let owner = world.connect();
-    (0..100_000).for_each(|n| world.say(owner, &subscription(&format!("channel-{n}"))));
+    (0..100_000).for_each(|n| world.send_text(owner, &subscription(&format!("channel-{n}"))));
     world.settle();
     world.take_all();
     let probe = world.connect();
@@ -282,7 +285,7 @@ fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
         world.sockets.get_mut(&asker).unwrap().is_deaf = true;
     }
     for _ in 0..100 {
-        world.say(probe, PING);
+        world.send_text(probe, PING);
         assert!(world.turns_until_answered(probe) <= 2);
         world.take(probe);
         let waiting: usize =
@@ -294,14 +297,14 @@ fn a_list_of_a_hundred_thousand_channels_takes_many_turns_and_little_memory() {
     world.sockets.get_mut(&reader).unwrap().is_deaf = false;
     world.hub.touch(reader);
     world.settle();
-    let said = String::from_utf8(world.take(reader)).unwrap();
-    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 50);
-    assert_eq!(said.matches(r#""channel-99999":{}"#).count(), 50);
-    assert_eq!(said.matches("\r\n0\r\n\r\n").count(), 50);
+    let received = String::from_utf8(world.take(reader)).unwrap();
+    assert_eq!(received.matches("HTTP/1.1 200 OK").count(), 50);
+    assert_eq!(received.matches(r#""channel-99999":{}"#).count(), 50);
+    assert_eq!(received.matches("\r\n0\r\n\r\n").count(), 50);
 }
 
 #[test]
-fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
+fn an_event_for_twenty_thousand_subscribers_does_not_block_other_clients() {
     let mut world = Loop::new();
     let subscribers: Vec<ConnId> = (0..20_000).map(|_| world.subscriber("c")).collect();
     world.settle();
@@ -313,7 +316,7 @@ fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
     world.send(publisher, &publish_request("c", 1));
     world.send(publisher, &publish_request("c", 2));
     world.turn();
-    world.say(probe, PING);
+    world.send_text(probe, PING);
     world.send(other, &publish_request("d", 1));
     assert!(world.turns_until_answered(probe) <= 2);
     let reached =
@@ -322,41 +325,41 @@ fn an_event_for_twenty_thousand_lets_others_be_served_while_it_is_written() {
     world.turn();
     assert!(!world.take(other).is_empty() && !world.take(friend).is_empty());
     assert!(reached(&world) < 20_000);
-    assert!(world.take(publisher).is_empty(), "it publishes no faster than is written");
+    assert!(world.take(publisher).is_empty(), "publishing is no faster than writing");
     world.settle();
     for id in &subscribers {
-        let said = messages(&world.take(*id));
+        let received = messages(&world.take(*id));
         let texts: Vec<&str> =
-            said.iter().map(|message| message["data"]["text"].as_str().unwrap()).collect();
+            received.iter().map(|message| message["data"]["text"].as_str().unwrap()).collect();
         assert_eq!(texts, ["x", "xx"]);
     }
     assert_eq!(String::from_utf8(world.take(publisher)).unwrap().matches("200 OK").count(), 2);
 }
 
 #[test]
-fn leaving_and_joining_in_a_row_is_bounded_and_is_told_in_order() {
+fn leaving_and_joining_in_a_row_is_bounded_and_is_reported_in_order() {
     let mut world = Loop::new();
     let members = presence_channel(&mut world, 1_000, "1");
     let probe = world.connect();
     for (n, &id) in members[..20].iter().enumerate() {
         for _ in 0..20 {
             let unsubscribe = r#"{"event":"pusher:unsubscribe","data":{"channel":"presence-c"}}"#;
-            world.say(id, unsubscribe);
+            world.send_text(id, unsubscribe);
             world.join(id, "presence-c", &format!("{n:05}"), "1");
         }
     }
     let mut most = 0;
     while world.hub.has_work() || world.hub.has_dirty() {
-        world.say(probe, PING);
+        world.send_text(probe, PING);
         most = most.max(world.turn());
         world.turn();
         assert!(!world.take(probe).is_empty());
     }
     assert!(most <= BUDGET + 4_000, "a turn took {most} units");
-    let said = messages(&world.take(members[999]));
+    let received = messages(&world.take(members[999]));
     for n in 0..20 {
         let user = format!("{n:05}");
-        let of_user = said.iter().filter(|message| message["data"]["user_id"] == user.as_str());
+        let of_user = received.iter().filter(|message| message["data"]["user_id"] == user.as_str());
         let events: Vec<bool> =
             of_user.map(|m| m["event"] == "pusher_internal:member_added").collect();
         assert_eq!(events.len(), 40);
@@ -365,7 +368,7 @@ fn leaving_and_joining_in_a_row_is_bounded_and_is_told_in_order() {
 }
 
 #[test]
-fn departures_of_one_channel_do_not_wait_for_another() {
+fn departures_in_one_channel_do_not_wait_for_another() {
     let mut world = Loop::new();
     let members = presence_channel(&mut world, 300, "1");
     let flapping = world.connect();
@@ -378,8 +381,8 @@ fn departures_of_one_channel_do_not_wait_for_another() {
         world.join(flapping, "presence-d", &n.to_string(), "1");
         world.turn();
     }
-    let said = messages(&world.take(members[250]));
-    assert!(said.is_empty(), "the wave is not over: {} messages", said.len());
+    let received = messages(&world.take(members[250]));
+    assert!(received.is_empty(), "the departures are not over: {} messages", received.len());
 }
 
 #[test]
@@ -388,16 +391,16 @@ fn a_full_presence_list_reaches_a_client_that_reads_late_and_events_after_it() {
     let mut world = Loop::with(|limits| {
         (limits.presence_bytes, limits.outbox_bytes) = (314_572, 419_430);
     });
-    // Mostly quotes, which take twice the room in the message.
+    // Mostly quotes, which take twice the space in the message.
     let info = format!("[{}\"\"]", "\"\",".repeat(1_300));
     let mut members = 0;
     let refused = loop {
         let id = world.connect();
         world.join(id, "presence-c", &format!("{members:05}"), &info);
         world.settle();
-        let said = String::from_utf8_lossy(&world.take(id)).into_owned();
-        if said.contains("LimitReached") {
-            break said;
+        let received = String::from_utf8_lossy(&world.take(id)).into_owned();
+        if received.contains("LimitReached") {
+            break received;
         }
         members += 1;
     };
@@ -413,8 +416,12 @@ fn a_full_presence_list_reaches_a_client_that_reads_late_and_events_after_it() {
     world.sockets.get_mut(&late).unwrap().is_deaf = false;
     world.hub.touch(late);
     world.settle();
-    let said = String::from_utf8_lossy(&world.take(late)).into_owned();
-    let list = said.find("subscription_succeeded").expect("the list has come");
-    assert!(said.len() > world.limits.presence_bytes as usize * 9 / 10, "{} bytes", said.len());
-    assert_eq!(said[list..].matches(r#""event":"App\\Events\\E""#).count(), 20);
+    let received = String::from_utf8_lossy(&world.take(late)).into_owned();
+    let list = received.find("subscription_succeeded").expect("the list has arrived");
+    assert!(
+        received.len() > world.limits.presence_bytes as usize * 9 / 10,
+        "{} bytes",
+        received.len()
+    );
+    assert_eq!(received[list..].matches(r#""event":"App\\Events\\E""#).count(), 20);
 }

@@ -1,5 +1,5 @@
-//! Publishing to a channel nobody is in: what a request costs, against one that is answered
-//! without being understood.
+//! Publishing to a channel without subscribers: the cost of a request, against a server that
+//! responds without parsing it.
 
 use crate::Plan;
 use crate::event;
@@ -10,17 +10,20 @@ use crate::table::Table;
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut table = Table::new(
         "api: server CPU in µs per request on 16 kept connections, against one that answers \
-         without looking",
+         without parsing",
     );
     for size in [200, 2_000] {
         let mut costs = [(); 4].map(|()| Vec::new());
         for _ in 0..plan.runs {
             let (bare, server) = (Process::raw(plan, &["--raw-http"]), Process::server(plan));
             let hashing = Process::raw(plan, &["--raw-http", "hash"]);
-            let mut askers = [(&bare, 1), (&hashing, 1), (&server, 1), (&server, 10)]
-                .map(|(process, events)| Asker::new(process, size, events));
-            ask_by_turns(plan, &mut askers)?;
-            costs.iter_mut().zip(&askers).for_each(|(costs, asker)| costs.push(asker.cost_us()));
+            let mut requesters = [(&bare, 1), (&hashing, 1), (&server, 1), (&server, 10)]
+                .map(|(process, events)| Requester::new(process, size, events));
+            take_turns(plan, &mut requesters)?;
+            costs
+                .iter_mut()
+                .zip(&requesters)
+                .for_each(|(costs, requester)| costs.push(requester.cost_us()));
         }
         let [bare, hashing, one, ten] = costs;
         table.ratio(format!("POST events, {size} B"), one.clone(), &bare, Some(2.0));
@@ -31,25 +34,25 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![table])
 }
 
-/// What a request costs that is answered without being understood, in µs.
+/// The cost of a request to a server that responds without parsing it, in µs.
 pub fn raw_request(plan: &Plan, size: usize) -> Result<f64, Fault> {
     let bare = Process::raw(plan, &["--raw-http"]);
-    let mut askers = [Asker::new(&bare, size, 1)];
-    ask_by_turns(plan, &mut askers)?;
-    Ok(askers[0].cost_us())
+    let mut requesters = [Requester::new(&bare, size, 1)];
+    take_turns(plan, &mut requesters)?;
+    Ok(requesters[0].cost_us())
 }
 
-/// What is asked on kept connections, and the processor time it took.
-struct Asker<'a> {
+/// Sends requests on kept connections, and measures their processor time.
+struct Requester<'a> {
     process: &'a Process,
     swarm: Swarm,
     requests: Vec<Vec<u8>>,
-    asked: u64,
+    answered: u64,
     spent_ns: f64,
 }
 
-impl<'a> Asker<'a> {
-    /// Publishes so many events in a request.
+impl<'a> Requester<'a> {
+    /// Publishes `events` events in each request.
     fn new(process: &'a Process, size: usize, events: u64) -> Self {
         let mut swarm = Swarm::new(process, 1);
         (1..CONNECTIONS).for_each(|_| swarm.add_lane());
@@ -59,31 +62,33 @@ impl<'a> Asker<'a> {
             _ => event::publish_batch(signer, 0, number..number + events, size),
         });
         let requests = requests.collect();
-        Asker { process, swarm, requests, asked: 0, spent_ns: 0.0 }
+        Requester { process, swarm, requests, answered: 0, spent_ns: 0.0 }
     }
 
-    fn ask(&mut self, count: u64) -> Result<(), Fault> {
+    fn send_requests(&mut self, count: u64) -> Result<(), Fault> {
         let before = self.process.cpu_ns();
-        self.swarm.ask(&self.requests, count)?;
+        self.swarm.send_requests(&self.requests, count)?;
         self.spent_ns += self.process.cpu_ns() - before;
-        self.asked += count;
+        self.answered += count;
         Ok(())
     }
 
     fn cost_us(&self) -> f64 {
-        self.spent_ns / 1e3 / self.asked as f64
+        self.spent_ns / 1e3 / self.answered as f64
     }
 }
 
-/// So that none has the better moments of the machine.
-fn ask_by_turns(plan: &Plan, askers: &mut [Asker<'_>]) -> Result<(), Fault> {
+/// The processes take turns, so that a change in the load of the machine affects all of them.
+fn take_turns(plan: &Plan, requesters: &mut [Requester<'_>]) -> Result<(), Fault> {
     let count = plan.scaled(100_000) / TURNS;
-    // The first pay for memory that stays.
-    askers.iter_mut().try_for_each(|asker| asker.ask(count))?;
-    askers.iter_mut().for_each(|asker| (asker.asked, asker.spent_ns) = (0, 0.0));
-    (0..TURNS).try_for_each(|_| askers.iter_mut().try_for_each(|asker| asker.ask(count)))
+    // The first requests allocate memory that is reused.
+    requesters.iter_mut().try_for_each(|requester| requester.send_requests(count))?;
+    requesters.iter_mut().for_each(|requester| (requester.answered, requester.spent_ns) = (0, 0.0));
+    (0..TURNS).try_for_each(|_| {
+        requesters.iter_mut().try_for_each(|requester| requester.send_requests(count))
+    })
 }
 
 const CONNECTIONS: usize = 16;
-/// In how many parts the requests are asked.
+/// The number of turns.
 const TURNS: u64 = 10;

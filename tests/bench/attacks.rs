@@ -1,6 +1,6 @@
-//! Attacks that stay within the limits, one at a time, each on a server process of its own, with an
-//! honest probe: how long the probe waits, whether it loses anything, and how much memory the server
-//! takes.
+//! Attacks that stay within the limits, one at a time, each on its own server process, with an
+//! honest probe: how long the probe waits, whether it loses anything, and how much memory the
+//! server takes.
 
 mod crowd;
 mod list;
@@ -65,7 +65,7 @@ const HEADS: [&str; 7] = [
     "honest sockets disconnected",
 ];
 
-/// What one attack did.
+/// The result of one attack.
 struct Outcome {
     report: Report,
     costs: Costs,
@@ -132,7 +132,7 @@ impl Phase {
 
 /// The sockets are subscribed, and the attack has not begun.
 const QUIET: usize = 1;
-/// From the first byte of the attack until the attackers are gone and the server is idle.
+/// From the first byte of the attack until the attackers have disconnected and the server is idle.
 const UNDER_ATTACK: usize = 2;
 /// The probe stops sending.
 const OVER: usize = 3;
@@ -149,12 +149,12 @@ struct Scene<'a> {
     cpu_before_ns: f64,
 }
 
-/// What an attack costs the server and its honest clients.
+/// The cost of an attack for the server and its honest clients.
 struct Costs {
     /// Before the attack, at its peak, and after it.
     memory: [f64; 3],
-    /// Processor time of the attack: where other processes use the processor of the server as well, it
-    /// says more than the waits.
+    /// Processor time of the attack: if other processes use the processor of the server, too, it is
+    /// more reliable than the waits.
     cpu_ns: f64,
     /// Honest sockets that the server disconnected.
     disconnected: usize,
@@ -177,7 +177,7 @@ impl<'a> Scene<'a> {
         Ok(Costs { memory, cpu_ns, disconnected: self.crowd.disconnected() })
     }
 
-    /// So many sockets, or a tenth with `--quick`; no more than the open-file limit allows.
+    /// This many sockets, or a tenth with `--quick`; no more than the open-file limit allows.
     fn scaled(&self, count: usize) -> usize {
         self.plan.connections(self.plan.scaled(count as u64) as usize)
     }
@@ -224,7 +224,7 @@ const QUIET_FOR: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(200);
 /// The longest the server may be busy with one attack.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long after the attack memory is measured.
+/// The time after the attack at which memory is measured.
 const AFTER: Duration = Duration::from_secs(6);
 /// The same if most connections have closed: the server returns memory twelve seconds later.
 const TRIMS_WITHIN: Duration = Duration::from_secs(16);

@@ -1,5 +1,5 @@
-//! One WebSocket client: shakes hands, subscribes, and books every event it receives against the
-//! number it expects. It answers pings, and speaks with a mask of zeroes, which is one.
+//! One WebSocket client: completes the handshake, subscribes, and compares the number of every
+//! event with the expected one. It answers pings, and masks with zeroes, which is valid.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::event;
 use crate::lane::find;
 use crate::process::APP_KEY;
 
-/// How far a client is.
+/// The state of a client.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Phase {
     Closed,
@@ -22,40 +22,40 @@ pub enum Phase {
     Ready,
 }
 
-/// A client, which counts in a [`CounterVec`].
+/// A client. It records results in a [`CounterVec`].
 pub struct Client {
     pub stream: Option<TcpStream>,
     pub phase: Phase,
-    /// The place of its channel, if it wants one.
+    /// The index of its channel, if it has one.
     pub channel: Option<usize>,
-    /// The number of the event that is expected next.
+    /// The number of the next expected event.
     pub next: u64,
-    /// Leaves everything that arrives where it is.
+    /// Whether the client does not read.
     pub deaf: bool,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
 }
 
-/// What all clients have seen.
+/// The results of all clients.
 pub struct CounterVec {
     clock: Instant,
     /// Events published so far, by channel.
     pub published: Vec<u64>,
     pub received: u64,
-    /// Clients that are where they wanted to be.
+    /// Clients that are connected and subscribed.
     pub ready: usize,
-    /// Clients the server did not want, or let go.
+    /// Clients that the server rejected or disconnected.
     pub refused: u64,
     pub missing: u64,
-    /// Events that came twice, or after a later one.
+    /// Events that arrived twice, or after a later one.
     pub late: u64,
-    /// Answers to [`Client::ping`].
+    /// Responses to [`Client::ping`].
     pub pongs: u64,
-    /// When the events of the first channel were published, where latencies are wanted.
+    /// When the events of the first channel were published, if latencies are measured.
     pub sent_ns: Vec<u64>,
-    /// How long each of them took, in nanoseconds.
+    /// The latency of each of them, in nanoseconds.
     pub latencies: Vec<u64>,
-    /// When the bytes that are looked at were read.
+    /// When the bytes that are being parsed were read.
     read_ns: u64,
 }
 
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Begins on a fresh connection.
+    /// Starts on a new connection.
     pub fn begin(&mut self, stream: TcpStream) {
         self.stream = Some(stream);
         self.incoming = Vec::new();
@@ -103,7 +103,7 @@ impl Client {
         self.flush();
     }
 
-    /// Says goodbye and closes, as a browser does that leaves a page.
+    /// Sends a close frame and closes, as a browser does when it leaves a page.
     pub fn hang_up(&mut self, tally: &mut CounterVec) {
         if self.phase == Phase::Ready {
             tally.ready -= 1;
@@ -124,7 +124,7 @@ impl Client {
         self.outgoing = Vec::new();
     }
 
-    /// Reads what has come; all of it when the server has closed.
+    /// Reads available bytes; all of them if the server has closed.
     pub fn receive(&mut self, buffer: &mut [u8], to_the_end: bool, tally: &mut CounterVec) {
         while let Some(stream) = &mut self.stream
             && !self.deaf
@@ -145,7 +145,7 @@ impl Client {
         }
     }
 
-    /// The server has ended the connection, which nobody asked it to.
+    /// The server has closed the connection unexpectedly.
     fn lost(&mut self, tally: &mut CounterVec) {
         tally.ready -= usize::from(self.phase == Phase::Ready);
         tally.refused += u64::from(self.phase != Phase::Closed);
@@ -167,7 +167,7 @@ impl Client {
         self.incoming = held[used..].to_vec();
     }
 
-    /// Takes whole frames off the front, and says how many bytes they were.
+    /// Parses complete frames at the front, and returns their length.
     fn digest(&mut self, bytes: &[u8], tally: &mut CounterVec) -> usize {
         let mut at = 0;
         if self.phase == Phase::Upgrading {
@@ -196,29 +196,29 @@ impl Client {
         if let Some(number) = event::number(payload) {
             return self.book(number, tally);
         }
-        let said = |name: &str| find(payload, name.as_bytes()).is_some();
+        let has = |name: &str| find(payload, name.as_bytes()).is_some();
         match (self.phase, self.channel) {
-            (Phase::Greeting, None) if said("connection_established") => {
+            (Phase::Greeting, None) if has("connection_established") => {
                 self.phase = Phase::Ready;
                 tally.ready += 1;
             }
-            (Phase::Greeting, Some(channel)) if said("connection_established") => {
+            (Phase::Greeting, Some(channel)) if has("connection_established") => {
                 let channel = event::channel(channel);
                 let text = r#"{"event":"pusher:subscribe","data":{"channel":"CHANNEL"}}"#;
                 self.send(TEXT, text.replace("CHANNEL", &channel).as_bytes());
                 self.phase = Phase::Subscribing;
             }
-            (Phase::Subscribing, Some(channel)) if said("subscription_succeeded") => {
+            (Phase::Subscribing, Some(channel)) if has("subscription_succeeded") => {
                 self.phase = Phase::Ready;
                 self.next = tally.published[channel];
                 tally.ready += 1;
             }
-            (Phase::Ready, _) if said("pusher:pong") => tally.pongs += 1,
+            (Phase::Ready, _) if has("pusher:pong") => tally.pongs += 1,
             _ => self.lost(tally),
         }
     }
 
-    /// Sends a ping of the protocol, which the server answers.
+    /// Sends a `pusher:ping`, which the server answers.
     pub fn ping(&mut self) {
         self.send(TEXT, br#"{"event":"pusher:ping","data":{}}"#);
     }
@@ -243,18 +243,18 @@ impl Client {
     }
 }
 
-/// The request for a WebSocket.
+/// The handshake request.
 pub fn upgrade() -> Vec<u8> {
     UPGRADE.replace("KEY", APP_KEY).into_bytes()
 }
 
-/// The opcode of the frame at the front, and where its payload begins and ends, once it is whole.
+/// The opcode of the frame at the front, and the range of its payload, once it is complete.
 fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (opcode, start, len) = header(bytes)?;
     (bytes.len() >= start + len).then_some((opcode, start, start + len))
 }
 
-/// The opcode of the frame at the front, where its payload begins, and the payload's length.
+/// The opcode of the frame at the front, and the offset and length of its payload.
 pub fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (start, len) = match *bytes {
         [_, 127, a, b, c, d, e, f, g, h, ..] => {
@@ -271,7 +271,7 @@ const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 const PONG: u8 = 10;
-/// About what a browser sends.
+/// Similar to the request of a browser.
 const UPGRADE: &str = "GET /app/KEY?protocol=7&client=js&version=8.4.0&flash=false HTTP/1.1\r\n\
     Host: 127.0.0.1:8080\r\nConnection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0\r\n\

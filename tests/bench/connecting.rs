@@ -1,5 +1,5 @@
-//! Coming and going: what a connection costs from accept to subscription and to its end, whether
-//! churn leaves memory behind, and whether everybody can come back at once.
+//! Connecting and disconnecting: the cost of a connection from accept to subscription and to its
+//! end, whether churn leaks memory, and whether all clients can reconnect at once.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut rest = Table::new(format!("connecting: {count} connections"));
     rest.value("growth of resident memory under churn, per cent", drifts, Some(5.0));
     let back = of(|run| run.back_ms);
-    rest.value("all back at once after all have gone, none refused, ms", back, None);
+    rest.value("all reconnected at once after a disconnect of all, none rejected, ms", back, None);
     Ok(vec![table, rest])
 }
 
@@ -60,9 +60,9 @@ fn measure(plan: &Plan, count: usize) -> Result<Measured, Fault> {
     Ok(Measured { connect_us, churn_us, back_ms })
 }
 
-/// By how many per cent memory grows between the second and the last of some rounds in which a
-/// thousand clients go and come back. The deadlines of those who have gone are forgotten when
-/// their time comes: here after a second, so that the rounds see many of them go.
+/// The growth of memory in per cent between the second and the last of several rounds in which a
+/// thousand clients disconnect and reconnect. Deadlines of closed connections are freed when they
+/// expire: here after a second, so that many expire during the rounds.
 fn drift(plan: &Plan) -> Result<f64, Fault> {
     let soon = [("REVERB_APP_PING_INTERVAL", "1"), ("REVERB_LIMIT_REQUEST_TIMEOUT_MS", "1000")];
     let server = Process::server_with(plan, &soon);

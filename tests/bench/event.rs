@@ -1,5 +1,5 @@
-//! Numbered events: what is published, what arrives of it, and the request that publishes it.
-//! Nothing here has a socket.
+//! Numbered events: their frames, their numbers, and the requests that publish them. This module
+//! has no sockets.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,12 +8,12 @@ use reverb::proto::message::{self, KeyOrder};
 
 use crate::process::{APP_ID, APP_KEY};
 
-/// Stands before the number of an event, and nowhere else in what the server sends.
+/// Precedes the number of an event, and occurs nowhere else in the server's output.
 pub const MARK: u8 = b'#';
 /// Digits of a number.
 pub const NUMBER: usize = 10;
 
-/// The number of an event as it is written.
+/// The number of an event with leading zeroes.
 pub fn digits(number: u64) -> String {
     format!("{number:010}")
 }
@@ -25,7 +25,7 @@ fn data(number: u64, size: usize) -> String {
     data
 }
 
-/// The channel of this place.
+/// The channel of this index.
 pub fn channel(place: usize) -> String {
     format!("bench-{place:05}")
 }
@@ -36,7 +36,7 @@ pub fn frame(number: u64, size: usize) -> Vec<u8> {
     message::event("\"e\"", &channel(0), &data, None, KeyOrder::DataFirst).to_vec()
 }
 
-/// The number in an event that has arrived; `None` when it is no event.
+/// The number in a received event; `None` for any other message.
 pub fn number(payload: &[u8]) -> Option<u64> {
     let start = payload.iter().take(128).position(|&byte| byte == MARK)? + 1;
     let digits = payload.get(start..start + NUMBER)?;

@@ -1,5 +1,5 @@
-//! One event to many: what a delivery costs, against a bare loop of writes; and whether channels
-//! nobody publishes to cost anything.
+//! One event to many subscribers: the cost of a delivery, against a bare loop of writes; and
+//! whether channels without events have a cost.
 
 use crate::Plan;
 use crate::process::Process;
@@ -40,9 +40,9 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
 const SHARED: [(&str, By); 2] =
     [("16 pipelined", By::Requests(16)), ("batches of 10", By::Batch(10))];
 
-/// What a delivery costs a bare loop and the server. Both are there at the same time and write by
-/// turns, so that neither has the better moments of the machine. Their sockets see the same: those
-/// that have once been sent much at a time acknowledge less often ever after.
+/// The cost of a delivery for a bare loop and for the server. They take turns, so that a change in
+/// the load of the machine affects both. Their sockets have the same history: a socket that once
+/// received much at a time acknowledges less often from then on.
 fn one_in_flight(plan: &Plan, subscribers: usize, size: usize) -> Result<(f64, f64), Fault> {
     let (count, bytes) = (subscribers.to_string(), size.to_string());
     let writer = Process::raw(plan, &["--raw-writer", &count, &bytes]);
@@ -54,7 +54,7 @@ fn one_in_flight(plan: &Plan, subscribers: usize, size: usize) -> Result<(f64, f
 
     let (audience, mut spent) = (subscribers as u64, (0.0, 0.0));
     let events = (plan.scaled(DELIVERIES) / TURNS / audience).max(16);
-    // The first events pay for memory that stays.
+    // The first events allocate memory that is reused.
     bare.publish(By::Raw, events, audience, size)?;
     swarm.publish(By::Requests(1), events, audience, size)?;
     for _ in 0..TURNS {
@@ -115,7 +115,7 @@ fn cost_of_channels(plan: &Plan, channels: usize) -> Result<f64, Fault> {
 }
 
 const DELIVERIES: u64 = 500_000;
-/// In so many parts.
+/// The number of turns.
 const TURNS: u64 = 10;
 /// Clients that connect at the same time.
 pub const PARALLEL: usize = 64;

@@ -1,4 +1,4 @@
-//! What others who do nothing cost those who do something.
+//! The effect of idle connections on active ones.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
 
     let others = plan.connections(15_000) * 2 / 3;
     let title = format!(
-        "growth: a disconnect beside {others} connections, each on a channel of its own, \
+        "growth: a disconnect with {others} other connections, each on its own channel, \
                  against as many on one channel"
     );
     let mut disconnects = Table::new(title);

@@ -1,4 +1,4 @@
-//! Connections that do nothing: the memory each takes, and whether it comes back.
+//! Idle connections: the memory of each, and whether the server frees it.
 
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         let server = Process::server_with(plan, &[("REVERB_APP_PING_INTERVAL", "5")]);
         start.push(server.rss() / 1024.0);
         let mut swarm = Swarm::new(&server, 100);
-        // A few come and go first: what the program is made of is loaded when it is used.
+        // A few connect and disconnect first, so that the program's code is loaded.
         swarm.open(100, PARALLEL, Some)?;
         swarm.hang_up(0..100);
         server.settle(Duration::from_secs(1));
@@ -30,13 +30,13 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         swarm.open(count, PARALLEL, |n| Some(n % 100))?;
         server.settle(Duration::from_secs(2));
         let open = server.rss();
-        // Both ends are here.
+        // Both ends are on this machine.
         kernel.push((machine::kernel_bytes() - kernel_before) / 2.0 / count as f64);
         each.push((open - before) / count as f64);
         swarm.finish()?;
         swarm.hang_up(first..first + count);
-        // Deadlines are forgotten when their time comes, that of a request after ten seconds, and
-        // then what the allocator keeps is given back.
+        // The memory of deadlines is freed when they expire, that of a request after ten seconds;
+        // then the allocator returns unused memory.
         thread::sleep(Duration::from_secs(20));
         left.push((server.rss() - before) / (open - before));
         swarm.reopen(first..first + count, PARALLEL)?;
@@ -46,8 +46,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     }
     table.value("at the start, KiB", start, Some(4_096.0));
     table.value("growth for each connection, bytes", each, Some(512.0));
-    table.value("part of the growth that is left when all have gone", left, Some(0.1));
-    table.value("growth for each when they have come back, bytes", again, Some(512.0));
+    table.value("part of the growth that remains after all have disconnected", left, Some(0.1));
+    table.value("growth for each after they have reconnected, bytes", again, Some(512.0));
     table.value("of the system for each of its sockets, bytes", kernel, None);
     Ok(vec![table])
 }

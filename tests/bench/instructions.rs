@@ -1,8 +1,8 @@
 //! Instructions of the hub's hot paths, counted by valgrind: the same on every run and any
-//! machine of this kind, however busy. Nothing is measured where there is no valgrind.
+//! machine of this kind, however busy. Skipped if valgrind is not installed.
 //!
-//! The paths run in a process of their own, this executable again, a few times and many times:
-//! the difference is theirs alone.
+//! The paths run in a separate process of this executable, a few times and many times: the
+//! difference is the cost of the path alone.
 
 use std::env;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::swarm::Fault;
 use crate::table::Table;
 use crate::world::{World, frame, publish_request};
 
-/// What is driven so many times.
+/// A path, and how often it runs.
 type Path = fn(u64);
 
 const PATHS: [(&str, Path); 6] = [
@@ -37,7 +37,7 @@ pub fn run(_: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![table])
 }
 
-/// Runs a path, for valgrind to watch.
+/// Runs a path under valgrind.
 pub fn drive(name: &str, times: &str) {
     let path = PATHS.iter().find(|(known, _)| *known == name).unwrap().1;
     path(times.parse().unwrap());
@@ -50,10 +50,10 @@ fn instructions(name: &str, times: u64) -> Result<f64, Fault> {
         .args(["--drive", name, &times.to_string()])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let counted = said.lines().find_map(|line| line.split_once("Collected :"));
+    let output = String::from_utf8_lossy(&output.stderr);
+    let counted = output.lines().find_map(|line| line.split_once("Collected :"));
     let counted = counted.and_then(|(_, number)| number.trim().parse().ok());
-    counted.ok_or_else(|| format!("valgrind counted nothing: {said}"))
+    counted.ok_or_else(|| format!("valgrind counted nothing: {output}"))
 }
 
 fn publish(times: u64, subscribers: usize, size: usize) {

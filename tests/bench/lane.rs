@@ -1,11 +1,11 @@
-//! One HTTP connection that is kept: requests go out, one or many at a time, and their answers
-//! are counted. Whatever is not a 200 is a refusal.
+//! One kept HTTP connection: it sends requests, one or many at a time, and counts the responses.
+//! Any status but 200 is a failure.
 
 use std::io::{ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
 
-/// An HTTP connection, or the line to a raw writer, which never answers.
+/// An HTTP connection, or the connection to a raw writer, which never responds.
 pub struct Lane {
     pub stream: TcpStream,
     used: bool,
@@ -43,11 +43,11 @@ impl Lane {
         }
     }
 
-    /// Reads what has come, and counts the answers in it.
+    /// Reads available bytes, and counts the responses in them.
     pub fn receive(&mut self, buffer: &mut [u8]) {
         loop {
             match self.stream.read(buffer) {
-                // One that never asked for anything may be let go.
+                // The server may close a connection that has sent no request.
                 Ok(0) => return self.refused += u64::from(self.used),
                 Ok(len) => {
                     self.incoming.extend_from_slice(&buffer[..len]);
@@ -75,7 +75,7 @@ impl Lane {
     }
 }
 
-/// The length of the request or answer at the front of these bytes, once it is there whole.
+/// The length of the request or response at the front of these bytes, once it is complete.
 pub fn whole(bytes: &[u8]) -> Option<usize> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
     let body = match find(&bytes[..head], LENGTH) {

@@ -1,5 +1,5 @@
-//! How long an event takes at half the rate that is reached, one after the other and in shared
-//! writes, and whether one subscriber that does not read changes that for the others.
+//! The latency of events at half the maximum rate, one at a time and in shared writes, and whether
+//! one subscriber that does not read changes it for the others.
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![table, slow])
 }
 
-/// Half the rate at which events get through, so many at a time, and p50 and p99 at that rate, each
-/// event asked for when it is due.
+/// Half the maximum rate of events with this many in flight, and p50 and p99 at that rate, each
+/// measured from when the event was due.
 fn half_the_rate(plan: &Plan, by: By) -> Result<[f64; 3], Fault> {
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
@@ -58,7 +58,7 @@ fn half_the_rate(plan: &Plan, by: By) -> Result<[f64; 3], Fault> {
     Ok([rate, p(0.5), p(0.99)])
 }
 
-/// p50 and p99 of those who read, in µs.
+/// p50 and p99 of the subscribers that read, in µs.
 fn with_slow_one(plan: &Plan, slow: bool) -> Result<[f64; 2], Fault> {
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
@@ -67,8 +67,8 @@ fn with_slow_one(plan: &Plan, slow: bool) -> Result<[f64; 2], Fault> {
     swarm.open(1, 1, |_| Some(0))?;
     swarm.clients[19].deaf = slow;
     server.settle(Duration::from_millis(500));
-    // 2 MB a second: the kernel takes some 3 MB for the slow one, and the outbox 4 MiB, so that
-    // five seconds show it slow as well as let go.
+    // 2 MB a second: the kernel buffers some 3 MB for the slow subscriber, and the outbox 4 MiB, so
+    // that within five seconds it is first slow and then disconnected.
     swarm.publish_at(500.0, (500.0 * seconds(plan) * 2.5) as u64, 4_000)?;
     swarm.finish()?;
     let p = |part| percentile(&swarm.tally.latencies, part) / 1e3;

@@ -1,10 +1,10 @@
-//! Which machine it was: figures hold for that one, ratios for others as well.
+//! The machine of the run: values apply to that machine only, ratios to others, too.
 
 use std::fs;
 
 use crate::Plan;
 
-/// Memory of the kernel for what it knows by itself: sockets, files, and what waits for them.
+/// Memory of the kernel for its own objects: sockets, files and their buffers.
 pub fn kernel_bytes() -> f64 {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let slab = memory.lines().find_map(|line| line.strip_prefix("Slab:"));

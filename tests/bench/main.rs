@@ -1,9 +1,9 @@
-//! `cargo bench`: what the server costs, as ratios of what the machine allows at best.
+//! `cargo bench`: the cost of the server, as ratios to the best that the machine allows.
 //!
 //! The real binary runs on one processor, everything else on another. Processor time is that of
-//! the whole process; nothing is asserted about time. It fails when an event was missing, came
-//! twice or out of order, or when a client was refused. Each measurement is a fresh process; what
-//! is compared runs in turns.
+//! the whole process; nothing is asserted about time. It fails if an event is missing, duplicated
+//! or out of order, or if a client is rejected. Each measurement starts a new process; compared
+//! processes take turns.
 //!
 //! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short, `cargo bench
 //! -- fanout api` the named benchmarks, `cargo bench -- --runs 9` nine times. `attacks` runs once,
@@ -58,12 +58,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// This number, or a tenth where it must be quick.
+    /// This number, or a tenth with `--quick`.
     pub fn scaled(&self, number: u64) -> u64 {
         if self.quick { number / 10 } else { number }
     }
 
-    /// As many connections, if the limit on open files allows them.
+    /// This many connections, or as many as the limit on open files allows.
     pub fn connections(&self, wanted: usize) -> usize {
         wanted.min(self.connections_max)
     }
@@ -148,5 +148,5 @@ fn plan(arguments: &[String]) -> Option<(Plan, Vec<&str>)> {
     Some((plan, names))
 }
 
-/// Publishers, pollers, pipes: what a process has open beside its connections.
+/// The descriptors of a process besides its connections: publishers, pollers, pipes.
 const OTHER_FILES: usize = 100;

@@ -1,5 +1,5 @@
-//! The processes that are measured: the server, and the raw ones it is compared with, which are
-//! this executable again. Each has a processor to itself, and ends with its owner.
+//! The measured processes: the server, and the raw processes it is compared with, which run this
+//! executable. Each has its own processor, and ends with its owner.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV4;
@@ -25,14 +25,14 @@ pub struct Process {
     child: Child,
     directory: PathBuf,
     pub address: SocketAddrV4,
-    /// Whether it has a processor to itself.
+    /// Whether it has its own processor.
     pub alone: bool,
-    /// From the start of the process to the line that says where it listens.
+    /// The time from the start of the process to the line with its address.
     pub start: Duration,
 }
 
 impl Process {
-    /// The server with one app and every setting at its default.
+    /// The server with one app and default settings.
     pub fn server(plan: &Plan) -> Self {
         Self::server_with(plan, &[])
     }
@@ -46,7 +46,7 @@ impl Process {
         Self::start(plan, &mut command)
     }
 
-    /// The same with so many descriptors, and told that there is room for more connections.
+    /// The same with this many descriptors, and a higher connection limit.
     pub fn server_with_descriptors(plan: &Plan, most: u32) -> Self {
         let mut command = Command::new("/bin/sh");
         let script = format!(r#"ulimit -n {most}; exec "$0" start --host 127.0.0.1 --port 0"#);
@@ -69,7 +69,7 @@ impl Process {
         fs::create_dir_all(&directory).unwrap();
         command.current_dir(&directory).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::null());
-        // A process begins where the thread is that starts it.
+        // A process starts on the processor of the thread that starts it.
         sys::pin(plan.server_processor);
         let began = Instant::now();
         let mut child = command.spawn().unwrap();
@@ -114,7 +114,7 @@ impl Process {
         line.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1024.0
     }
 
-    /// Waits until the process has nothing more to do, for so long at most.
+    /// Waits until the process is idle, for this long at most.
     pub fn settle(&self, at_most: Duration) {
         let began = Instant::now();
         let mut before = self.cpu_ns();

@@ -1,6 +1,6 @@
-//! What the machine allows at best, as processes of their own: a bare loop that writes the frame
-//! the server would to as many sockets, and one that answers requests it does not understand, with or
-//! without the hash of the body that the protocol wants. No protocol, no state, no limits.
+//! The best that the machine allows, in separate processes: a bare loop that writes the server's
+//! frame to as many sockets, and a loop that responds to requests without parsing them, with or
+//! without the hash of the body that the protocol requires. No protocol, no state, no limits.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use reverb::proto::message;
 use crate::event::{self, NUMBER};
 use crate::lane;
 
-/// Runs the raw process these arguments ask for, if they do.
+/// Runs the raw process that these arguments name, if any.
 pub fn run(arguments: &[String]) -> bool {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -45,8 +45,8 @@ fn end_with_owner() {
     });
 }
 
-/// For each byte that comes on the first connection, writes an event to all others, which have been
-/// greeted as the server would.
+/// For each byte on the first connection, writes an event to all others, which have completed a
+/// handshake as with the server.
 fn write(subscribers: usize, size: usize) -> io::Result<()> {
     let _ = reverb::net::raise_open_files();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -75,25 +75,25 @@ fn write(subscribers: usize, size: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Says to a client what it waits for, whatever it said. TCP acknowledges otherwise on a connection
-/// whose client has sent something before, and over loopback the writer pays for that.
+/// Sends the messages a client waits for, regardless of its own. TCP acknowledges differently on a
+/// connection whose client has sent something before, and over loopback the writer pays for that.
 fn greet(socket: &mut std::net::TcpStream) -> io::Result<()> {
     let mut bytes = [0; 4_096];
     let mut len = 0;
     while lane::find(&bytes[..len], b"\r\n\r\n").is_none() {
         let read = socket.read(&mut bytes[len..])?;
-        assert!(read > 0, "a client has gone");
+        assert!(read > 0, "a client has disconnected");
         len += read;
     }
     socket
         .write_all(&[&switching_protocols(b"")[..], &message::established("1.1", 30)].concat())?;
-    // The subscription is a small frame, and comes as one piece.
+    // The subscription is a small frame, and arrives as one piece.
     len = socket.read(&mut bytes)?;
-    assert!(len > 0, "a client has gone");
+    assert!(len > 0, "a client has disconnected");
     socket.write_all(&message::subscription_succeeded(&event::channel(0), "{}"))
 }
 
-/// Answers every request of any number of connections, after a look at its body.
+/// Responds to every request of any number of connections, after `look` has read its body.
 fn answer(look: fn(&[u8])) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = MioListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -117,7 +117,7 @@ fn answer(look: fn(&[u8])) -> io::Result<()> {
             let stream = &mut streams[event.token().0];
             if let Ok(len @ 1..) = stream.read(&mut buffer) {
                 let request = &buffer[..len];
-                assert_eq!(lane::whole(request), Some(len), "a request came in parts");
+                assert_eq!(lane::whole(request), Some(len), "a request arrived in parts");
                 look(&request[lane::find(request, b"\r\n\r\n").unwrap() + 4..]);
                 stream.write_all(ANSWER)?;
             }
@@ -126,7 +126,7 @@ fn answer(look: fn(&[u8])) -> io::Result<()> {
 }
 
 const LISTENER: Token = Token(usize::MAX);
-/// As long as the server's.
+/// As long as the response of the server.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 16:15:33 GMT\r\n\
     Content-Type: application/json\r\nCache-Control: no-cache, private\r\n\
     Content-Length: 2\r\n\r\n{}";

@@ -1,5 +1,5 @@
-//! A newer binary in place of the one that runs, ten times, under everybody who is connected: what
-//! the longest wait is, and that nothing is missing, nothing comes twice, and nobody is let go.
+//! Ten reloads with connected clients: the longest latency of an event, and a check that no event
+//! is lost or duplicated and no client is disconnected.
 
 use std::os::unix::net::UnixDatagram;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::swarm::{Fault, Swarm};
 use crate::table::{Table, percentile};
 
 const RELOADS: usize = 10;
-/// Events a second.
+/// Events per second.
 const RATE: f64 = 10.0;
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
@@ -32,11 +32,11 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let of = |runs: &[[f64; 2]], at: usize| runs.iter().map(|run| run[at]).collect::<Vec<f64>>();
     table.ratio("due to delivered p50, ms", of(&with, 0), &of(&without, 0), None);
     table.ratio("due to delivered, longest, ms", of(&with, 1), &of(&without, 1), None);
-    table.value("from the signal to the new binary's word, ms", took, None);
+    table.value("from the signal to the result of the new binary, ms", took, None);
     Ok(vec![table])
 }
 
-/// How long deliveries took, at p50 and at most, in ms; and how long the reloads took, each.
+/// The latency of deliveries, p50 and maximum, and the time of each reload, all in ms.
 fn publish(plan: &Plan, clients: usize, reloads: usize) -> Result<([f64; 2], Vec<f64>), Fault> {
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
@@ -53,15 +53,15 @@ fn publish(plan: &Plan, clients: usize, reloads: usize) -> Result<([f64; 2], Vec
     Ok(([ms(0.5), ms(1.0)], took?))
 }
 
-/// Asks for a reload after a while, and waits for what becomes of it; how long that took, in ms.
+/// Triggers a reload after a pause, and waits for its result. Returns how long that took, in ms.
 fn reload(process: u32) -> Result<f64, Fault> {
-    let told = outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
-    let told = told.map_err(|error| error.to_string())?;
+    let outcome = outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
+    let outcome = outcome.map_err(|error| error.to_string())?;
     thread::sleep(Duration::from_millis(700));
     let began = Instant::now();
     send_signal(process as i32, libc::SIGUSR2).map_err(|error| error.to_string())?;
     let mut why_not = [0; 1_024];
-    match told.recv(&mut why_not) {
+    match outcome.recv(&mut why_not) {
         Ok(0) => Ok(began.elapsed().as_secs_f64() * 1e3),
         Ok(len) => Err(String::from_utf8_lossy(&why_not[..len]).into_owned()),
         Err(error) => Err(error.to_string()),

@@ -1,4 +1,4 @@
-//! How soon the server listens, and how large it is.
+//! The time until the server listens, and the size of its binary.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Many at once: what those cost who come and go by the thousand, and that it grows with their
-//! number and not with its square.
+//! Bursts: the cost of thousands of clients that connect and disconnect, and that it grows linearly
+//! with their number.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::world::{World, frame};
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut table =
-        Table::new("storms: server CPU in µs each, against a request answered without looking");
+        Table::new("storms: server CPU in µs each, against a request answered without parsing");
     let (mut raw, mut resets) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         raw.push(raw_request(plan, 200)?);
@@ -32,10 +32,10 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     ));
     type Storm = fn(usize) -> f64;
     let storms: [(&str, Storm, usize); 4] = [
-        ("subscribed and left again, beside so many on the channel", flap, few),
-        // A connection may have a thousand, unless it is configured otherwise.
-        ("channel of one connection that has a tenth of so many", many_channels, few / 10),
-        ("tab of one user that joins a presence channel beside so many", join_again, few),
+        ("subscribe and unsubscribe, with so many on the channel", flap, few),
+        // A connection may have a thousand channels by default.
+        ("channel of a connection with a tenth of so many", many_channels, few / 10),
+        ("connection of one user that joins a presence channel with so many", join_again, few),
         ("member of one presence channel that all leave together", leave_together, few),
     ];
     for (what, storm, few) in storms {
@@ -47,13 +47,13 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
         growth.ratio(what, large, &small, Some(2.0));
     }
 
-    let mut rest = Table::new("storms: a server that has no descriptors left, 200 clients waiting");
+    let mut rest = Table::new("storms: a server without free descriptors, 200 clients waiting");
     let idle: Result<Vec<f64>, Fault> = (0..plan.runs).map(|_| exhausted(plan)).collect();
     rest.value("server CPU in a second, ms", idle?, Some(20.0));
     Ok(vec![table, growth, rest])
 }
 
-/// Connections that ask, and reset over the answer they have not read.
+/// Connections that send a request, and reset with the response unread.
 fn reset_all(plan: &Plan) -> Result<f64, Fault> {
     let server = Process::server(plan);
     let count = plan.scaled(10_000);
@@ -86,9 +86,9 @@ fn flap(others: usize) -> f64 {
     let mut world = World::new();
     (0..others).for_each(|_| _ = world.subscriber("c"));
     let client = world.subscriber("d");
-    let say =
+    let message =
         |verb: &str| frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"c"}}}}"#));
-    let pair = [say("subscribe"), say("unsubscribe")].concat();
+    let pair = [message("subscribe"), message("unsubscribe")].concat();
     let rounds = 10_000;
     timed(|| (0..rounds).for_each(|_| _ = world.handle(client, &mut pair.clone()))) / rounds as f64
 }
@@ -96,25 +96,25 @@ fn flap(others: usize) -> f64 {
 fn many_channels(count: usize) -> f64 {
     let mut world = World::with(|limits| limits.channels_per_connection = count as u32 + 1);
     let client = world.subscriber("c");
-    let say = |verb: &str, n: usize| {
-        // In an order that is that of no list.
+    let message = |verb: &str, n: usize| {
+        // The order differs from that of every list in the hub.
         let n = n * 7_919 % count;
         frame(&format!(r#"{{"event":"pusher:{verb}","data":{{"channel":"channel-{n}"}}}}"#))
     };
     let spent = timed(|| {
-        (0..count).for_each(|n| _ = world.handle(client, &mut say("subscribe", n)));
-        (0..count).for_each(|n| _ = world.handle(client, &mut say("unsubscribe", n)));
+        (0..count).for_each(|n| _ = world.handle(client, &mut message("subscribe", n)));
+        (0..count).for_each(|n| _ = world.handle(client, &mut message("unsubscribe", n)));
     });
     spent / count as f64
 }
 
-/// What it is to join, but for the list of the members, who are one, and for telling them.
+/// The cost of a join without that of the member list and of member events: there is one user.
 fn join_again(tabs: usize) -> f64 {
     let mut world = World::new();
     timed(|| (0..tabs).for_each(|_| _ = world.member(7))) / tabs as f64
 }
 
-/// Their ends are seen a few at a time, as the loop sees them.
+/// The hub handles the disconnects in small groups, as it does in the event loop.
 fn leave_together(members: usize) -> f64 {
     let mut world = World::new();
     let ids: Vec<ConnId> = (0..members).map(|user| world.member(user)).collect();
@@ -130,11 +130,11 @@ fn leave_together(members: usize) -> f64 {
     spent / members as f64
 }
 
-/// What waiting costs a server that cannot accept.
+/// The cost of waiting for a server that cannot accept connections.
 fn exhausted(plan: &Plan) -> Result<f64, Fault> {
     let server = Process::server_with_descriptors(plan, 40);
     let _waiting: Vec<TcpStream> = (0..200).map(|_| connect(&server)).collect();
-    // Whoever is in first is answered, so the rest are in the backlog by then.
+    // Once the first client has a response, the rest are in the backlog.
     let mut first = &_waiting[0];
     first.write_all(b"GET /up HTTP/1.1\r\n\r\n").map_err(|error| error.to_string())?;
     first.read_exact(&mut [0]).map_err(|error| error.to_string())?;

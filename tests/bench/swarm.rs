@@ -1,5 +1,5 @@
 //! All clients and publishers of one measurement, around one poller on one thread: opens them,
-//! publishes at a pace, and says afterwards whether every event came once and in order.
+//! publishes at a rate, and checks that every event arrived once and in order.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
@@ -14,15 +14,15 @@ use crate::lane::Lane;
 use crate::process::{APP_SECRET, Process};
 use crate::sys;
 
-/// What went wrong that may not: an event or a client was lost.
+/// A failure: an event or a client was lost.
 pub type Fault = String;
 
 /// How events are published.
 #[derive(Clone, Copy, PartialEq)]
 pub enum By {
-    /// One request each, so many at a time.
+    /// One request each, this many in flight.
     Requests(u64),
-    /// One request for so many.
+    /// One request for this many events.
     Batch(u64),
     /// A byte to a raw writer, for one event at a time.
     Raw,
@@ -36,18 +36,18 @@ pub struct Swarm {
     target: SocketAddrV4,
     signer: Signer,
     dialed: u32,
-    /// Waits for nothing: waking the clients up would be charged to whoever writes to them, which
-    /// real clients, who sit on other machines, do not do to a server.
+    /// Polls without blocking: waking the clients up would be charged to the process that writes to
+    /// them; real clients run on other machines.
     awake: bool,
     pub clients: Vec<Client>,
     pub lanes: Vec<Lane>,
     pub tally: CounterVec,
-    /// What the kernel keeps for a client that does not read; its own choice if none.
+    /// The receive buffer of a client that does not read; the default of the kernel if none.
     pub receive_buffer: Option<i32>,
 }
 
 impl Swarm {
-    /// One publisher, and no clients yet; they will be on so many channels.
+    /// One publisher and no clients yet, which will use this many channels.
     pub fn new(process: &Process, channels: usize) -> Self {
         let mut swarm = Swarm {
             poll: Poll::new().unwrap(),
@@ -73,8 +73,8 @@ impl Swarm {
         self.lanes.push(Lane::new(stream));
     }
 
-    /// Adds this many clients and waits until each is where it wants to be; so many are on their
-    /// way at a time.
+    /// Adds this many clients and waits until each is connected and subscribed; `parallel` of them
+    /// connect at a time.
     pub fn open(
         &mut self,
         count: usize,
@@ -86,7 +86,7 @@ impl Swarm {
         self.reopen(first..first + count, parallel)
     }
 
-    /// Has these clients connect, whatever became of them before.
+    /// Connects these clients, regardless of their state.
     pub fn reopen(&mut self, range: Range<usize>, parallel: usize) -> Result<(), Fault> {
         let (already, count) = (self.tally.ready, range.len());
         let mut waiting = range;
@@ -105,7 +105,7 @@ impl Swarm {
     }
 
     fn dial(&mut self, index: usize) -> mio::net::TcpStream {
-        // 16 addresses have ports enough for all who have just left as well.
+        // 16 addresses have enough ports, also for connections that have just closed.
         self.dialed += 1;
         let source = Ipv4Addr::new(127, 0, 0, 2 + (self.dialed % 16) as u8);
         let mut stream = sys::connect_from(source, self.target, self.receive_buffer).unwrap();
@@ -119,8 +119,8 @@ impl Swarm {
         }
     }
 
-    /// Publishes `events` to one channel after the other, at most as many unanswered as `by`
-    /// says, and waits until all have arrived. Each channel has `audience` subscribers.
+    /// Publishes `events` to one channel after the other, with at most as many in flight as `by`
+    /// allows, and waits until all have arrived. Each channel has `audience` subscribers.
     pub fn publish(
         &mut self,
         by: By,
@@ -169,7 +169,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Publishes `events` to the first channel at this many a second, whatever the server does;
+    /// Publishes `events` to the first channel at this rate per second, regardless of the server;
     /// latency counts from the moment an event was due.
     pub fn publish_at(&mut self, rate: f64, events: u64, size: usize) -> Result<(), Fault> {
         let until = Instant::now() + PATIENCE;
@@ -196,7 +196,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// One event at a time to the first channel, each timed.
+    /// Publishes one event at a time to the first channel, and measures each.
     pub fn echo(&mut self, events: u64, size: usize) -> Result<(), Fault> {
         let until = Instant::now() + PATIENCE;
         let subscribers = self.clients.iter().filter(|c| c.channel == Some(0)).count() as u64;
@@ -216,8 +216,8 @@ impl Swarm {
         Ok(())
     }
 
-    /// Keeps one of these requests on its way on each publisher, until so many were answered.
-    pub fn ask(&mut self, requests: &[Vec<u8>], count: u64) -> Result<(), Fault> {
+    /// Keeps one of these requests in flight per publisher until `count` responses have arrived.
+    pub fn send_requests(&mut self, requests: &[Vec<u8>], count: u64) -> Result<(), Fault> {
         let until = Instant::now() + PATIENCE;
         let mut waiting = requests.iter().cycle().take(count as usize);
         let mut answered: Vec<u64> = self.lanes.iter().map(|lane| lane.answered).collect();
@@ -238,7 +238,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// A signer of the app, for requests made beforehand.
+    /// A signer of the app, for requests that are prepared in advance.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
@@ -253,7 +253,7 @@ impl Swarm {
         self.turn_within(if self.awake { Duration::ZERO } else { TURN });
     }
 
-    /// Handles events that are ready, or waits this long for the first.
+    /// Handles ready events, or waits this long for the first.
     pub fn turn_within(&mut self, timeout: Duration) {
         let _ = self.poll.poll(&mut self.events, Some(timeout));
         for event in &self.events {
@@ -281,7 +281,8 @@ impl Swarm {
         Ok(())
     }
 
-    /// Whether every event came to every subscriber once and in order, and nobody was let go.
+    /// Fails unless every event reached every subscriber once and in order, and the server
+    /// disconnected none.
     pub fn finish(&self) -> Result<(), Fault> {
         let CounterVec { late, refused, mut missing, .. } = self.tally;
         let listening = self.clients.iter().filter(|c| c.phase == Phase::Ready && !c.deaf);
@@ -298,7 +299,7 @@ impl Swarm {
 
 const FIRST_LANE: usize = 1 << 32;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-/// Where the clients have to leave their processor to the server.
+/// Whether the clients share their processor with the server.
 const TURN: Duration = Duration::from_millis(1);
-/// How long any one thing may take before it counts as lost.
+/// The longest wait before an event or a client counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);

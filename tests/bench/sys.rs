@@ -1,5 +1,5 @@
 //! Calls of the operating system that the standard library does not have: processors, processor
-//! time, and connections from a chosen address. Nothing here knows what is measured.
+//! time, and connections from a chosen address. This module is independent of what is measured.
 
 use std::io;
 use std::mem::size_of;
@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 /// The processors this process may run on.
 pub fn processors() -> Vec<usize> {
     // SAFETY: all zeroes is a valid value of this set of bits, and the call writes no more than
-    // the size it is told.
+    // the given size.
     let set = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
@@ -23,7 +23,7 @@ pub fn processors() -> Vec<usize> {
 
 /// Keeps this thread, and the processes it starts from now on, on one processor.
 pub fn pin(processor: usize) {
-    // SAFETY: as above; the call reads no more than the size it is told.
+    // SAFETY: as above; the call reads no more than the given size.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(processor, &mut set);
@@ -46,12 +46,12 @@ pub fn process_cpu_ns(pid: u32) -> u64 {
         libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) != 0
             || libc::clock_gettime(clock, &raw mut time) != 0
     };
-    assert!(!failed, "process {pid} has gone");
+    assert!(!failed, "process {pid} has exited");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Begins to connect from this address, so that more connections are possible than one address
-/// has ports. `receive_buffer` is what the kernel keeps for one who does not read.
+/// Starts to connect from this address, so that more connections are possible than one address
+/// has ports. `receive_buffer` is the size of the kernel's receive buffer.
 pub fn connect_from(
     source: Ipv4Addr,
     target: SocketAddrV4,

@@ -1,20 +1,20 @@
-//! Medians and Markdown. A ratio is the median of the ratios of pairs: two values measured in turns.
-//! Whether a target was met is printed; a missed target fails nothing.
+//! Medians and Markdown. A ratio is the median of the ratios of pairs: two values measured in
+//! turns. The table shows whether a target was met; a missed target does not fail the run.
 
 use std::fmt::Write;
 
-/// What one row says: measured values, those they are compared with, and the target.
+/// One row: measured values, their reference values, and the target.
 pub struct Row {
     pub what: String,
     pub ours: Vec<f64>,
     pub reference: Vec<f64>,
-    /// The most the ratio may be, or the value where there is no reference.
+    /// The maximum of the ratio, or of the value if there is no reference.
     pub target: Option<f64>,
 }
 
 /// A part of the report.
 pub struct Table {
-    /// What was measured, with its unit and what it is compared with.
+    /// The measured quantity, with its unit and its reference.
     pub title: String,
     pub rows: Vec<Row>,
     /// The printed lines of a table without comparisons, the heads first.
@@ -26,12 +26,12 @@ impl Table {
         Table { title: title.into(), rows: Vec::new(), lines: Vec::new() }
     }
 
-    /// A value on its own.
+    /// A value without a reference.
     pub fn value(&mut self, what: impl Into<String>, ours: Vec<f64>, target: Option<f64>) {
         self.rows.push(Row { what: what.into(), ours, reference: Vec::new(), target });
     }
 
-    /// A value against another.
+    /// A value compared with a reference.
     pub fn ratio(
         &mut self,
         what: impl Into<String>,
@@ -66,7 +66,7 @@ impl Table {
             let (judged, compared, ratio) = match reference.is_empty() {
                 true => (median(ours), "–".into(), "–".into()),
                 false => {
-                    // By pairs: what was measured at about the same time is compared.
+                    // By pairs: values measured at about the same time are compared.
                     let pairs = ours.iter().zip(reference).map(|(ours, other)| ours / other);
                     let ratio = median(&pairs.collect::<Vec<f64>>());
                     (ratio, spread(reference), format!("{ratio:.2}"))
@@ -84,7 +84,7 @@ impl Table {
     }
 }
 
-/// The value in the middle.
+/// The middle value.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -94,7 +94,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The value below which this part of all values lies.
+/// The value below which this part of all values is.
 pub fn percentile(values: &[u64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
@@ -102,7 +102,7 @@ pub fn percentile(values: &[u64], part: f64) -> f64 {
     sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |&value| value as f64)
 }
 
-/// The median, with the smallest and the largest where there were several.
+/// The median, with the smallest and the largest value if there are several.
 fn spread(values: &[f64]) -> String {
     let (least, most) =
         values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
@@ -112,7 +112,7 @@ fn spread(values: &[f64]) -> String {
     }
 }
 
-/// Three digits that count.
+/// Three significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),

@@ -1,4 +1,4 @@
-// pusher-js on cache channels: the last event is there for whoever comes later.
+// pusher-js on cache channels: a later subscriber receives the last event.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -28,7 +28,7 @@ const join = async (name, user_id = '7') =>
   subscribed(await connected(server, { member: { user_id } }), name);
 
 for (const kind of KINDS) {
-  test(`a ${kind} channel that has nothing to give says so, after the subscription`, async () => {
+  test(`a ${kind} channel without an event sends a cache miss after the subscription`, async () => {
     const channel = await join(`${kind}empty`);
     await channel.inbox.event('pusher:cache_miss');
     assert.deepEqual(
@@ -37,7 +37,7 @@ for (const kind of KINDS) {
     );
   });
 
-  test(`a ${kind} channel keeps its last event, also while nobody is there`, async () => {
+  test(`a ${kind} channel keeps its last event, also without subscribers`, async () => {
     const name = `${kind}prices`;
     await api.trigger(name, 'price', { cents: 1 });
     await api.trigger(name, 'price', { cents: 2 });
@@ -56,7 +56,7 @@ for (const kind of KINDS) {
   });
 }
 
-test('the kept event comes to the newcomer alone', async () => {
+test('only the new subscriber receives the kept event', async () => {
   await api.trigger('cache-alone', 'news', { n: 1 });
   const first = await join('cache-alone');
   await first.inbox.event('news');
@@ -81,7 +81,7 @@ test('neither client events nor members are kept', async () => {
   assert.deepEqual(late.inbox.dataOf('client-typing'), []);
 });
 
-test('an event for others is kept for the one it left out, too', async () => {
+test('an event is kept for the connection it excludes, too', async () => {
   const pusher = await connected(server);
   const channel = await subscribed(pusher, 'cache-others');
   await channel.inbox.event('pusher:cache_miss');

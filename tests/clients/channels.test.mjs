@@ -1,4 +1,4 @@
-// pusher-js on public and private channels: what is published, by whom, and who hears it.
+// pusher-js on public and private channels: publishing, client events, and their recipients.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -24,7 +24,7 @@ before(async () => {
 afterEach(endClients);
 after(() => server.stop());
 
-test('a public channel delivers what is published on it', async () => {
+test('a public channel delivers published events', async () => {
   const channel = await subscribed(await connected(server), 'orders');
   const order = { id: 7, note: 'naïve café 🚀 </script> \\ / "', price: 1.0, empty: {}, list: [] };
   await api.trigger('orders', 'App\\Events\\OrderShipped', order);
@@ -35,9 +35,9 @@ test('a public channel delivers what is published on it', async () => {
   assert.deepEqual(channel.inbox.dataOf('plain'), ['a text that is no JSON']);
 });
 
-test('the data of an event is passed on byte for byte', async () => {
+test('the data of an event is forwarded byte for byte', async () => {
   const socket = await rawConnected(server);
-  socket.say('pusher:subscribe', { channel: 'bytes' });
+  socket.sendEvent('pusher:subscribe', { channel: 'bytes' });
   await socket.inbox.event('pusher_internal:subscription_succeeded');
   const data = '{"a":1.0,"b":12345678901234567890,"c":{},"d":"\\u00e9/é"}';
   await api.trigger('bytes', 'exact', data);
@@ -45,7 +45,7 @@ test('the data of an event is passed on byte for byte', async () => {
   assert.deepEqual(event, { event: 'exact', channel: 'bytes', data });
 });
 
-test('two hundred events arrive in the order they were published', async () => {
+test('two hundred events arrive in the order of publishing', async () => {
   const channel = await subscribed(await connected(server), 'ordered');
   for (let n = 0; n < 200; n++) await api.trigger('ordered', 'n', { n });
   await barrier(api, channel);
@@ -62,7 +62,7 @@ test('an event on three channels reaches a client on two of them twice', async (
   assert.deepEqual(green.inbox.dataOf('paint'), [{ coat: 1 }]);
 });
 
-test('a channel that was left delivers nothing more', async () => {
+test('an unsubscribed channel delivers no more events', async () => {
   const pusher = await connected(server);
   const left = await subscribed(pusher, 'left');
   const kept = await subscribed(pusher, 'kept');
@@ -78,7 +78,7 @@ test('a channel that was left delivers nothing more', async () => {
   );
 });
 
-test('a channel that was left can be joined again', async () => {
+test('a client can resubscribe to a channel', async () => {
   const pusher = await connected(server);
   await subscribed(pusher, 'again');
   pusher.unsubscribe('again');
@@ -86,13 +86,13 @@ test('a channel that was left can be joined again', async () => {
   await barrier(api, channel);
 });
 
-test('a private channel admits a client that the app has signed for', async () => {
+test('a private channel accepts a client with a signature of the app', async () => {
   const channel = await subscribed(await connected(server), 'private-orders.7');
   await api.trigger('private-orders.7', 'shipped', { id: 7 });
   assert.deepEqual((await channel.inbox.event('shipped')).data, { id: 7 });
 });
 
-test('a wrong signature fires the subscription error of the channel, and nothing else breaks', async () => {
+test('a wrong signature fires the subscription error, and the connection stays', async () => {
   const signer = http(server, { app: { ...server.app, secret: 'not-the-secret' } });
   const pusher = await connected(server, { signer, member: { user_id: '1' } });
   for (const name of ['private-secret', 'presence-secret', 'private-encrypted-secret']) {
@@ -115,7 +115,7 @@ test('a wrong signature fires the subscription error of the channel, and nothing
   );
 });
 
-test('a signature for another connection or another channel admits nobody', async () => {
+test('a signature for another connection or another channel is rejected', async () => {
   const pusher = await connected(server);
   const socket = await rawConnected(server);
   const stolen = [
@@ -127,13 +127,13 @@ test('a signature for another connection or another channel admits nobody', asyn
     undefined,
   ];
   for (const auth of stolen) {
-    socket.say('pusher:subscribe', { channel: 'private-mine', auth });
+    socket.sendEvent('pusher:subscribe', { channel: 'private-mine', auth });
     const refused = await socket.inbox.event('pusher:subscription_error');
     assert.equal(refused.channel, 'private-mine', auth);
   }
 });
 
-test('an event for others leaves out the connection it names', async () => {
+test('an event is not sent to the connection it excludes', async () => {
   const [me, other] = [await connected(server), await connected(server)];
   const [mine, theirs] = [await subscribed(me, 'chat'), await subscribed(other, 'chat')];
   const { socket_id } = me.connection;
@@ -160,26 +160,26 @@ test('a client event on a private channel reaches the others but not its sender'
   );
 });
 
-test('a client event of somebody who is not in the channel reaches nobody', async () => {
+test('a client event from a client that is not subscribed is not delivered', async () => {
   const listener = await subscribed(await connected(server), 'private-closed');
   const stranger = await connected(server);
   stranger.send_event('client-knock', {}, 'private-closed');
-  await stranger.errors.take(() => true, 'the stranger is told');
+  await stranger.errors.take(() => true, 'the error');
   await barrier(api, listener);
   assert.deepEqual(listener.inbox.dataOf('client-knock'), []);
 });
 
-test('a channel whose name merely begins like a private one needs no signature', async () => {
+test('a public channel whose name begins like a private one needs no signature', async () => {
   const pusher = await connected(server);
   const socket = await rawConnected(server);
-  socket.say('pusher:subscribe', { channel: 'privateer' });
+  socket.sendEvent('pusher:subscribe', { channel: 'privateer' });
   await socket.inbox.event('pusher_internal:subscription_succeeded');
   const channel = await subscribed(pusher, 'cached-items');
   await barrier(api, channel);
   assert.deepEqual(channel.inbox.dataOf('pusher:cache_miss'), []);
 });
 
-test('subscribers are counted on request of the app', async () => {
+test('subscription counts are sent if the app enables them', async () => {
   const env = { REVERB_APP_SUBSCRIPTION_COUNT: 'true' };
   const own = await startServer({ env });
   try {
@@ -187,7 +187,7 @@ test('subscribers are counted on request of the app', async () => {
     assert.equal((await first.inbox.event('pusher:subscription_count')).data.subscription_count, 1);
     const socket = raw(own);
     await socket.inbox.event('pusher:connection_established');
-    socket.say('pusher:subscribe', { channel: 'counted' });
+    socket.sendEvent('pusher:subscribe', { channel: 'counted' });
     assert.equal((await first.inbox.event('pusher:subscription_count')).data.subscription_count, 2);
     socket.terminate();
     assert.equal((await first.inbox.event('pusher:subscription_count')).data.subscription_count, 1);

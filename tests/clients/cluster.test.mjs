@@ -1,4 +1,4 @@
-// Two nodes on one Redis behind nginx as a load balancer, as Laravel's documentation has it, with
+// Two nodes on one Redis server, with nginx as the load balancer as in Laravel's documentation, and
 // pusher-js and Laravel Echo on both.
 
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ import {
   subscribed,
 } from './support.mjs';
 
-/** See `restart.test.mjs`: an attempt that finds nobody listening costs pusher-js 15 s. */
+/** See `restart.test.mjs`: an attempt while no server listens costs pusher-js 15 s. */
 const COMING_BACK = 10_000;
 
 let redis;
@@ -36,14 +36,14 @@ after(async () => {
   await redis.stop();
 });
 
-/** Laravel Echo with a client of this server; `inbox` is what it hears of a room. */
+/** Laravel Echo with a client of this server; `inbox` has the events of a room. */
 async function echo(server, user_id, room) {
   const pusher = await connected(server, { member: { user_id, user_info: { name: user_id } } });
   const it = new Echo({ broadcaster: 'reverb', key: server.app.key, client: pusher });
   it.inbox = new Inbox(`the Echo of ${user_id}`);
-  const hear = (event) => (data) => it.inbox.push({ event, data });
-  it.room = it.join(room).here(hear('here')).joining(hear('joining')).leaving(hear('leaving'));
-  it.room.listen('.event', hear('event'));
+  const record = (event) => (data) => it.inbox.push({ event, data });
+  it.room = it.join(room).here(record('here')).joining(record('joining')).leaving(record('leaving'));
+  it.room.listen('.event', record('event'));
   const { data } = await it.inbox.event('here');
   it.here = data.map(({ name }) => name).sort();
   return it;
@@ -64,7 +64,7 @@ test('events published at either node reach the clients of both, once and in ord
   }
 });
 
-test('the sender is left out wherever the load balancer has put it', async () => {
+test('the sender is excluded on either node', async () => {
   const [one, two] = await Promise.all(nodes.map((node) => connected(node)));
   const channels = await Promise.all([one, two].map((pusher) => subscribed(pusher, 'others')));
   for (let n = 0; n < 10; n++) {
@@ -85,7 +85,7 @@ test('a client event reaches the clients of the other node', async () => {
 test('the API behind the load balancer counts the clients of both nodes', async () => {
   const pushers = await Promise.all([...nodes, ...nodes].map((node) => connected(node)));
   for (const pusher of pushers) await subscribed(pusher, 'counted');
-  // One of each node has heard an event of the other, and with it all that was before.
+  // A client of each node has received an event of the other node, and all messages before it.
   for (const node of nodes) await barrier(http(node), ...pushers.map((it) => it.channel('counted')));
   for (let n = 0; n < 4; n++) {
     const params = { info: 'subscription_count' };
@@ -94,7 +94,7 @@ test('the API behind the load balancer counts the clients of both nodes', async 
   }
 });
 
-test('Echo on both nodes sees everybody, and who comes and goes', async () => {
+test('Echo on both nodes receives all members, joins and leaves', async () => {
   const ada = await echo(nodes[0], 'ada', 'room');
   const grace = await echo(nodes[1], 'grace', 'room');
   await ada.inbox.event('joining');
@@ -118,12 +118,12 @@ test('Echo on both nodes sees everybody, and who comes and goes', async () => {
   }
 });
 
-test('a user with tabs on both nodes comes once and goes once', async () => {
+test('a user with connections on both nodes joins once and leaves once', async () => {
   const watcher = await echo(nodes[0], 'watcher', 'tabs');
   const first = await echo(nodes[0], 'ada', 'tabs');
   const second = await echo(nodes[1], 'ada', 'tabs');
   assert.deepEqual(second.here, ['ada', 'watcher']);
-  // When this has come from the other node, so has what it said of the second tab before.
+  // When this arrives from the other node, the earlier message about the second tab has arrived.
   await http(nodes[1]).trigger('presence-tabs', 'event', {});
   await watcher.inbox.event('event');
   await leave(first.connector.pusher.channel('presence-tabs'));
@@ -138,12 +138,12 @@ test('a user with tabs on both nodes comes once and goes once', async () => {
   ]);
 });
 
-test('the clients of a node that is killed come back on the other, and nobody sees them go', async () => {
+test('the clients of a killed node reconnect to the other without a member event', async () => {
   const [doomed] = await startNodes(1, redis, { REVERB_LIMIT_NODE_LEASE_MS: '6000' });
   const balancer = await startNginx(doomed, nodes[0]);
   const lost = new Inbox('connections that were lost');
   const all = [];
-  // One after the other, nginx gives each node every second one.
+  // nginx sends every second connection to each node.
   for (let n = 0; n < 6; n++) {
     const pusher = await connected(balancer, { member: { user_id: `user-${n}` } });
     pusher.connection.bind('connecting', () => lost.push(pusher));

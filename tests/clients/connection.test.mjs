@@ -1,4 +1,4 @@
-// pusher-js and the connection itself: the handshake, life signs, and being turned away.
+// pusher-js and the connection itself: the handshake, pings, and rejections.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -21,7 +21,7 @@ before(async () => (server = await startServer()));
 afterEach(endClients);
 after(() => server.stop());
 
-/** Runs `body` with a server of its own. */
+/** Runs `body` with its own server. */
 async function withServer(options, body) {
   const own = await startServer(options);
   try {
@@ -32,7 +32,7 @@ async function withServer(options, body) {
   }
 }
 
-test('a client connects and gets a socket id of two numbers', async () => {
+test('a client connects and receives a socket id of two numbers', async () => {
   const pusher = await connected(server);
   assert.match(pusher.connection.socket_id, /^\d+\.\d+$/);
   assert.equal(pusher.connection.activityTimeout, 30_000);
@@ -43,7 +43,7 @@ test('no two of fifty clients have the same socket id', async () => {
   assert.equal(new Set(all.map((pusher) => pusher.connection.socket_id)).size, 50);
 });
 
-test('a client with an unknown key is told 4001 and does not come back', async () => {
+test('a client with an unknown key gets close code 4001 and does not reconnect', async () => {
   const pusher = client(server, { key: 'no-such-key' });
   await pusher.states.event('disconnected');
   assert.deepEqual(codes(pusher), [4001]);
@@ -51,7 +51,7 @@ test('a client with an unknown key is told 4001 and does not come back', async (
   assert.ok(gaveUp(pusher));
 });
 
-test('an unknown key is told in an event first and then in the close frame', async () => {
+test('an unknown key is reported in an event first and then in the close frame', async () => {
   const socket = raw(server, { key: 'no-such-key' });
   const { data } = await socket.inbox.event('pusher:error');
   assert.equal(data.code, 4001);
@@ -72,16 +72,16 @@ test('a control ping is answered with the same bytes', async () => {
   assert.equal((await within(answer, 'the pong')).toString(), 'are you there');
 });
 
-test('a message that is no JSON is answered with an error and breaks nothing', async () => {
+test('a message that is not JSON gets an error, and the connection stays', async () => {
   const socket = await rawConnected(server);
   socket.send('{"event":');
   const { data } = await socket.inbox.event('pusher:error');
   assert.deepEqual(data, { code: 4200, message: 'Invalid message format' });
-  socket.say('pusher:ping', {});
+  socket.sendEvent('pusher:ping', {});
   await socket.inbox.event('pusher:pong');
 });
 
-test('a silent client pings after the time it was told, and is answered', async () => {
+test('a silent client pings after the activity timeout and receives a pong', async () => {
   await withServer({ env: { REVERB_APP_ACTIVITY_TIMEOUT: '1' } }, async (own) => {
     const pusher = await connected(own);
     assert.equal(pusher.connection.activityTimeout, 1000);
@@ -91,7 +91,7 @@ test('a silent client pings after the time it was told, and is answered', async 
   });
 });
 
-test('a client that answers control pings stays, and one that does not is told 4201', async () => {
+test('a client that ignores control pings gets close code 4201, and others stay', async () => {
   const env = { REVERB_APP_PING_INTERVAL: '1', REVERB_LIMIT_PONG_TIMEOUT_MS: '3000' };
   await withServer({ env }, async (own) => {
     const alive = await rawConnected(own);
@@ -101,19 +101,19 @@ test('a client that answers control pings stays, and one that does not is told 4
     const id = browser.connection.socket_id;
 
     const deaf = await rawConnected(own, { autoPong: false });
-    assert.equal((await within(deaf.closed, 'the deaf one is closed')).code, 4201);
+    assert.equal((await within(deaf.closed, 'the unresponsive client is closed')).code, 4201);
     const error = deaf.inbox.all.find(({ event }) => event === 'pusher:error');
     assert.equal(error.data.code, 4201);
 
-    assert.ok(pings.length > 0, 'the live one was pinged too');
-    alive.say('pusher:ping', {});
+    assert.ok(pings.length > 0, 'the responsive client received pings, too');
+    alive.sendEvent('pusher:ping', {});
     await alive.inbox.event('pusher:pong');
     assert.equal(browser.connection.state, 'connected');
     assert.equal(browser.connection.socket_id, id);
   });
 });
 
-test('a client over the quota is told 4004, and one that leaves makes room', async () => {
+test('a client over the quota gets close code 4004 until another disconnects', async () => {
   await withServer({ env: { REVERB_APP_MAX_CONNECTIONS: '1' } }, async (own) => {
     const first = await rawConnected(own);
 
@@ -130,7 +130,7 @@ test('a client over the quota is told 4004, and one that leaves makes room', asy
   });
 });
 
-test('only allowed origins connect, and the others are told 4009', async () => {
+test('only allowed origins connect, and others get close code 4009', async () => {
   const apps = [
     {
       app_id: '1',
@@ -156,7 +156,7 @@ test('only allowed origins connect, and the others are told 4009', async () => {
   });
 });
 
-test('apps on one server share nothing but the server', async () => {
+test('apps on one server do not receive the events of other apps', async () => {
   const apps = [
     { app_id: '1', key: 'key-1', secret: 'secret-1' },
     { app_id: '2', key: 'key-2', secret: 'secret-2' },
@@ -174,7 +174,7 @@ test('apps on one server share nothing but the server', async () => {
 
     const stranger = await rawConnected(own, { key: 'key-2' });
     const { auth } = one.authorizeChannel(stranger.id, 'private-room');
-    stranger.say('pusher:subscribe', { channel: 'private-room', auth });
+    stranger.sendEvent('pusher:subscribe', { channel: 'private-room', auth });
     await stranger.inbox.event('pusher:subscription_error');
   });
 });

@@ -1,5 +1,5 @@
-// The curl command: health checks, kept connections, and the corners of HTTP that scripts and load
-// balancers come along with.
+// The curl command: health checks, kept connections, and the features of HTTP that scripts and load
+// balancers use.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -23,7 +23,7 @@ before(async () => {
 afterEach(endClients);
 after(() => server.stop());
 
-/** Runs curl; what it printed, what it told on its way, and how it ended. */
+/** Runs curl; returns its output, its log and its exit code. */
 async function curl(args, input) {
   const common = ['--silent', '--show-error', '--verbose', '--max-time', String(DEADLINE / 1000)];
   const started = child('curl', [...common, '--noproxy', '*', ...args]);
@@ -51,14 +51,14 @@ const JSON_BODY = ['--header', 'Content-Type: application/json', '--data-binary'
 const STATUS = ['--write-out', '\n%{http_code} %{http_version} %{num_connects}\n'];
 const event = (data) => JSON.stringify({ name: 'event', channel: 'curl', data });
 
-test('the health check answers that all is well', async () => {
+test('the health check succeeds', async () => {
   const { stdout, stderr } = await curl([`${server.url}/up`, ...STATUS]);
   assert.equal(stdout, '{"health":"OK"}\n200 1.1 1\n');
   assert.match(stderr, /^< content-length: 15\r?$/im);
   assert.match(stderr, /^< content-type: application\/json/im);
 });
 
-test('the health check answers HEAD without a body, and the connection can be used again', async () => {
+test('the health check answers HEAD without a body and keeps the connection', async () => {
   const up = `${server.url}/up`;
   const { stdout, stderr } = await curl(['--head', ...STATUS, up, '--next', ...STATUS, up]);
   assert.match(stdout, /^HTTP\/1\.1 200 /);
@@ -67,7 +67,7 @@ test('the health check answers HEAD without a body, and the connection can be us
   assert.match(stderr, /re-using existing connection/i);
 });
 
-test('two requests go over one connection', async () => {
+test('two requests use one connection', async () => {
   const up = `${server.url}/up`;
   const { stdout } = await curl([up, up, ...STATUS]);
   assert.equal(stdout, '{"health":"OK"}\n200 1.1 1\n{"health":"OK"}\n200 1.1 0\n');
@@ -95,7 +95,7 @@ test('a signed event is published', async () => {
   assert.equal((await channel.inbox.event('event')).data, 'signed');
 });
 
-test('an event is published that comes in chunks', async () => {
+test('an event with a chunked body is published', async () => {
   const channel = await subscribed(await connected(server), 'curl');
   const body = event('chunk '.repeat(20_000));
   const chunked = ['--header', 'Transfer-Encoding: chunked'];
@@ -105,7 +105,7 @@ test('an event is published that comes in chunks', async () => {
   assert.equal((await channel.inbox.event('event')).data, 'chunk '.repeat(20_000));
 });
 
-test('a client that asks whether to go on is told so, and then its event is published', async () => {
+test('a client that expects 100-continue receives it, and its event is published', async () => {
   const channel = await subscribed(await connected(server), 'curl');
   const body = event('continue '.repeat(1_000));
   const expect = ['--header', 'Expect: 100-continue', '--expect100-timeout', '60'];
@@ -115,7 +115,7 @@ test('a client that asks whether to go on is told so, and then its event is publ
   assert.equal((await channel.inbox.event('event')).data, 'continue '.repeat(1_000));
 });
 
-test('a client that asks whether to go on with too much is refused before it does', async () => {
+test('a client that expects 100-continue for too large a body is rejected', async () => {
   const body = event('x'.repeat(8 << 20));
   const expect = ['--header', 'Expect: 100-continue', '--expect100-timeout', '60'];
   const { stdout, stderr } = await curl([...expect, ...JSON_BODY, signed(body), ...STATUS], body);
@@ -124,7 +124,7 @@ test('a client that asks whether to go on with too much is refused before it doe
   assert.match(stdout, /\n413 1\.1 1\n$/);
 });
 
-test('HTTP/1.0 is answered, and the connection ends', async () => {
+test('HTTP/1.0 is answered, and the connection closes', async () => {
   const up = `${server.url}/up`;
   const { stdout } = await curl(['--http1.0', up, up, ...STATUS]);
   const answers = stdout.trim().split('\n');
@@ -141,14 +141,14 @@ test('an event is published over HTTP/1.0', async () => {
   assert.equal((await channel.inbox.event('event')).data, 'old');
 });
 
-test('an unsigned request is refused with 401 and a sentence', async () => {
+test('an unsigned request is rejected with 401 and a reason', async () => {
   const address = `${server.url}/apps/${server.app.app_id}/events`;
   const { stdout, stderr } = await curl([...JSON_BODY, address, ...STATUS], event('unsigned'));
   assert.match(stdout, /[a-z]+.*\n401 1\.1 1\n$/is);
   assert.match(stderr, /^< content-length: [1-9]/im);
 });
 
-test('a path that does not exist and a method that does not fit are refused', async () => {
+test('an unknown path and a wrong method are rejected', async () => {
   const nothing = await curl([`${server.url}/nothing`, ...STATUS]);
   assert.match(nothing.stdout, /\n404 1\.1 1\n$/);
   const put = await curl(['--request', 'PUT', `${server.url}/up`, ...STATUS]);
@@ -156,7 +156,7 @@ test('a path that does not exist and a method that does not fit are refused', as
   assert.match(put.stderr, /^< allow: .*GET/im);
 });
 
-test('a page request for the WebSocket address is refused without harm', async () => {
+test('a plain request to the WebSocket path is rejected, and the server stays up', async () => {
   const address = `${server.url}/app/${server.app.key}`;
   const { stdout } = await curl([address, ...STATUS]);
   assert.match(stdout, /\n4\d\d 1\.1 1\n$/);

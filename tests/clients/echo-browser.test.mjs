@@ -6,7 +6,7 @@ import { chromium } from 'playwright-core';
 import { startSite } from './site.mjs';
 import { DEADLINE, fixedPort, http, Inbox, startServer } from './support.mjs';
 
-/** See `restart.test.mjs`: an attempt that finds nobody listening costs pusher-js 15 s. */
+/** See `restart.test.mjs`: an attempt while no server listens costs pusher-js 15 s. */
 const COMING_BACK = 10_000;
 
 const ARGUMENTS = [
@@ -47,7 +47,7 @@ after(async () => {
   await server.stop();
 });
 
-/** What runs in the page: the snippet of Laravel's documentation, with ears. */
+/** Runs in the page: the snippet of Laravel's documentation, with listeners. */
 function startEcho({ key, port, user }) {
   window.echo = new window.Echo.default({
     broadcaster: 'reverb',
@@ -63,13 +63,15 @@ function startEcho({ key, port, user }) {
       headers: { 'X-User': user },
     },
   });
-  window.hear = (event) => (data) => window.tell(event, data ?? null);
+  window.record = (event) => (data) => window.report(event, data ?? null);
   const { connection } = window.echo.connector.pusher;
-  connection.bind('state_change', ({ current }) => window.tell(current, null));
-  connection.bind('error', (error) => window.tell('connection error', (error.error ?? error).data));
+  connection.bind('state_change', ({ current }) => window.report(current, null));
+  connection.bind('error', (error) => {
+    window.report('connection error', (error.error ?? error).data);
+  });
 }
 
-/** A browser of its own for this user, with the page of the app open; `inbox` is what it hears. */
+/** A new browser for this user, with the page of the app open; `inbox` has its events. */
 async function open({ user = '1', host = 'localhost', at = server, key = at.app.key } = {}) {
   const context = await browser.newContext();
   contexts.add(context);
@@ -77,7 +79,7 @@ async function open({ user = '1', host = 'localhost', at = server, key = at.app.
   page.setDefaultTimeout(DEADLINE);
   page.inbox = new Inbox(`the page of user ${user}`);
   page.on('pageerror', (error) => page.inbox.push({ event: 'page error', data: String(error) }));
-  await page.exposeFunction('tell', (event, data) => page.inbox.push({ event, data }));
+  await page.exposeFunction('report', (event, data) => page.inbox.push({ event, data }));
   await page.goto(`http://${host}:${site.port}/`);
   await page.evaluate(startEcho, { key, port: at.port, user });
   return page;
@@ -106,14 +108,14 @@ test('Echo connects with the settings of the documentation', async () => {
   assert.match(socket, /^\d+\.\d+$/);
 });
 
-test('a page hears the events of a public channel', async () => {
+test('a page receives the events of a public channel', async () => {
   const page = await visit();
   await listen(page, () => {
     window.echo
       .channel('orders')
-      .listen('OrderShipped', window.hear('OrderShipped'))
-      .listen('.short.name', window.hear('short.name'))
-      .subscribed(window.hear('subscribed'));
+      .listen('OrderShipped', window.record('OrderShipped'))
+      .listen('.short.name', window.record('short.name'))
+      .subscribed(window.record('subscribed'));
   });
   await api.trigger('orders', 'App\\Events\\OrderShipped', { order: { id: 7, note: 'né 🚀' } });
   await api.trigger('orders', 'short.name', { n: 1 });
@@ -122,14 +124,14 @@ test('a page hears the events of a public channel', async () => {
   assert.deepEqual((await page.inbox.event('short.name')).data, { n: 1 });
 });
 
-test('a page hears the events and notifications of a private channel', async () => {
+test('a page receives the events and notifications of a private channel', async () => {
   const page = await visit();
   await listen(page, () => {
     window.echo
       .private('App.Models.User.1')
-      .listen('OrderShipped', window.hear('OrderShipped'))
-      .notification(window.hear('notification'))
-      .subscribed(window.hear('subscribed'));
+      .listen('OrderShipped', window.record('OrderShipped'))
+      .notification(window.record('notification'))
+      .subscribed(window.record('subscribed'));
   });
   const channel = 'private-App.Models.User.1';
   await api.trigger(channel, 'App\\Events\\OrderShipped', { id: 7 });
@@ -139,13 +141,13 @@ test('a page hears the events and notifications of a private channel', async () 
   assert.deepEqual((await page.inbox.event('notification')).data, { type: 'paid' });
 });
 
-test('pages of a presence channel hear who is here, who joins and who leaves', async () => {
+test('pages of a presence channel receive members, joins and leaves', async () => {
   const join = () => {
     window.echo
       .join('room.1')
-      .here(window.hear('subscribed'))
-      .joining(window.hear('joining'))
-      .leaving(window.hear('leaving'));
+      .here(window.record('subscribed'))
+      .joining(window.record('joining'))
+      .leaving(window.record('leaving'));
   };
   const one = await visit({ user: '1' });
   await one.evaluate(join);
@@ -171,13 +173,13 @@ test('pages of a presence channel hear who is here, who joins and who leaves', a
   assert.deepEqual((await one.inbox.event('leaving')).data, { id: 3, name: 'User 3' });
 });
 
-test('a whisper goes to the other page and not back', async () => {
+test('a whisper reaches the other page and not its sender', async () => {
   const enter = () => {
     window.echo
       .private('chat')
-      .listenForWhisper('typing', window.hear('typing'))
-      .listen('.end', window.hear('end'))
-      .subscribed(window.hear('subscribed'));
+      .listenForWhisper('typing', window.record('typing'))
+      .listen('.end', window.record('end'))
+      .subscribed(window.record('subscribed'));
   };
   const [one, two] = [await visit({ user: '1' }), await visit({ user: '2' })];
   await listen(one, enter);
@@ -189,12 +191,12 @@ test('a whisper goes to the other page and not back', async () => {
   assert.deepEqual(one.inbox.dataOf('typing'), []);
 });
 
-test('a whisper goes through a presence channel', async () => {
+test('a whisper reaches the members of a presence channel', async () => {
   const enter = () => {
     window.echo
       .join('table')
-      .here(window.hear('subscribed'))
-      .listenForWhisper('typing', window.hear('typing'));
+      .here(window.record('subscribed'))
+      .listenForWhisper('typing', window.record('typing'));
   };
   const [one, two] = [await visit({ user: '1' }), await visit({ user: '2' })];
   await listen(one, enter);
@@ -203,25 +205,25 @@ test('a whisper goes through a presence channel', async () => {
   assert.deepEqual((await one.inbox.event('typing')).data, { on: true });
 });
 
-test('a page reads the events of an encrypted channel', async () => {
+test('a page decrypts the events of an encrypted channel', async () => {
   const page = await visit();
   await listen(page, () => {
     window.echo
       .encryptedPrivate('vault')
-      .listen('Opened', window.hear('Opened'))
-      .subscribed(window.hear('subscribed'));
+      .listen('Opened', window.record('Opened'))
+      .subscribed(window.record('subscribed'));
   });
   await api.trigger('private-encrypted-vault', 'App\\Events\\Opened', { pin: 'né 🔑' });
   assert.deepEqual((await page.inbox.event('Opened')).data, { pin: 'né 🔑' });
 });
 
-test('a page hears that a cache channel is empty, and later its last event', async () => {
+test('a page receives a cache miss, and a later page the last event', async () => {
   const enter = () => {
     window.echo
       .channel('cache-prices')
-      .on('pusher:cache_miss', window.hear('cache miss'))
-      .listen('.price', window.hear('price'))
-      .subscribed(window.hear('subscribed'));
+      .on('pusher:cache_miss', window.record('cache miss'))
+      .listen('.price', window.record('price'))
+      .subscribed(window.record('subscribed'));
   };
   const early = await visit();
   await listen(early, enter);
@@ -235,12 +237,12 @@ test('a page hears that a cache channel is empty, and later its last event', asy
   assert.deepEqual(late.inbox.dataOf('cache miss'), []);
 });
 
-test('what a page broadcasts to others does not come back to it', async () => {
+test('a broadcast to others does not reach its sender', async () => {
   const enter = () => {
     window.echo
       .channel('toothers')
-      .listen('.message', window.hear('message'))
-      .subscribed(window.hear('subscribed'));
+      .listen('.message', window.record('message'))
+      .subscribed(window.record('subscribed'));
   };
   const [one, two] = [await visit(), await visit()];
   await listen(one, enter);
@@ -262,18 +264,20 @@ test('what a page broadcasts to others does not come back to it', async () => {
   assert.deepEqual(two.inbox.dataOf('message'), [{ n: 1 }, { n: 2 }]);
 });
 
-test('a page is told when the app refuses a private channel', async () => {
+test('a page receives an error if the app rejects a private channel', async () => {
   const page = await visit();
-  await page.evaluate(() => window.echo.private('forbidden').error(window.hear('refused')));
+  await page.evaluate(() => window.echo.private('forbidden').error(window.record('refused')));
   const { data } = await page.inbox.event('refused');
   assert.equal(data.type, 'AuthError');
   assert.equal(data.status, 403);
 });
 
-test('a page is told when the server refuses a private channel, and stays connected', async () => {
+test('a page receives an error and stays connected if the server rejects a channel', async () => {
   const page = await visit();
   for (const kind of ['private', 'join', 'encryptedPrivate']) {
-    await page.evaluate((kind) => window.echo[kind]('forged').error(window.hear('refused')), kind);
+    await page.evaluate((kind) => {
+      window.echo[kind]('forged').error(window.record('refused'));
+    }, kind);
     const { data } = await page.inbox.event('refused');
     assert.equal(data.type, 'AuthError', kind);
     assert.equal(data.status, 401, kind);
@@ -281,13 +285,13 @@ test('a page is told when the server refuses a private channel, and stays connec
   assert.equal(await page.evaluate(() => window.echo.connectionStatus()), 'connected');
 });
 
-test('a page signs in and hears what is sent to its user', async () => {
+test('a page signs in and receives the events for its user', async () => {
   const page = await visit({ user: '42' });
   await page.evaluate(() => {
     const { pusher } = window.echo.connector;
-    pusher.user.bind('letter', window.hear('letter'));
+    pusher.user.bind('letter', window.record('letter'));
     pusher.connection.bind('message', ({ event, channel }) => {
-      if (event === 'pusher_internal:subscription_succeeded') window.tell('subscribed', channel);
+      if (event === 'pusher_internal:subscription_succeeded') window.report('subscribed', channel);
     });
     window.echo.connector.signin();
   });
@@ -296,7 +300,7 @@ test('a page signs in and hears what is sent to its user', async () => {
   assert.deepEqual((await page.inbox.event('letter')).data, { n: 1 });
 });
 
-test('a page with an unknown key is told 4001 and stays away', async () => {
+test('a page with an unknown key gets close code 4001 and does not reconnect', async () => {
   const page = await open({ key: 'no-such-key' });
   assert.equal((await page.inbox.event('connection error')).data.code, 4001);
   await page.inbox.event('disconnected');
@@ -307,7 +311,7 @@ test('a page with an unknown key is told 4001 and stays away', async () => {
   assert.deepEqual({ state, planned }, { state: 'disconnected', planned: false });
 });
 
-test('a page connects from an allowed origin and is told 4009 from another', async () => {
+test('a page connects from an allowed origin and gets close code 4009 from another', async () => {
   const apps = [{ app_id: '1', key: 'strict', secret: 'secret', allowed_origins: ['localhost'] }];
   const strict = await startServer({ apps });
   await visit({ at: strict, host: 'localhost' });
@@ -324,15 +328,15 @@ for (const [how, end] of [
   ['was killed', (it) => it.kill()],
   ['has stopped', (it) => it.stop()],
 ]) {
-  test(`a page comes back by itself after its server ${how}`, async () => {
+  test(`a page reconnects by itself after its server ${how}`, async () => {
     const port = await fixedPort();
     const first = await startServer({ port });
     const page = await visit({ at: first });
     await listen(page, () => {
       window.echo
         .private('orders')
-        .listen('.shipped', window.hear('shipped'))
-        .subscribed(window.hear('subscribed'));
+        .listen('.shipped', window.record('shipped'))
+        .subscribed(window.record('subscribed'));
     });
     await http(first).trigger('private-orders', 'shipped', { n: 1 });
     await page.inbox.event('shipped');

@@ -1,5 +1,5 @@
 // pusher-js on encrypted channels: the official library encrypts, pusher-js decrypts, and the
-// server passes on what it cannot read.
+// server forwards data that it cannot decrypt.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -22,7 +22,7 @@ before(async () => {
 afterEach(endClients);
 after(() => server.stop());
 
-test('what the app encrypts the client reads', async () => {
+test('the client decrypts the events of the app', async () => {
   const channel = await subscribed(await connected(server), 'private-encrypted-vault');
   await api.trigger('private-encrypted-vault', 'secret', { pin: 'né 🔑' });
   await api.triggerBatch([
@@ -32,10 +32,10 @@ test('what the app encrypts the client reads', async () => {
   assert.deepEqual(channel.inbox.dataOf('secret'), [{ pin: 'né 🔑' }, { pin: 'batch' }]);
 });
 
-test('the server passes on nothing that can be read without the key', async () => {
+test('the server forwards no plain text', async () => {
   const socket = await rawConnected(server);
   const { auth } = api.authorizeChannel(socket.id, 'private-encrypted-raw');
-  socket.say('pusher:subscribe', { channel: 'private-encrypted-raw', auth });
+  socket.sendEvent('pusher:subscribe', { channel: 'private-encrypted-raw', auth });
   await socket.inbox.event('pusher_internal:subscription_succeeded');
   await api.trigger('private-encrypted-raw', 'secret', { pin: 'in the clear' });
   const { data } = await socket.inbox.event('secret');
@@ -43,7 +43,7 @@ test('the server passes on nothing that can be read without the key', async () =
   assert.ok(!JSON.stringify(socket.inbox.all).includes('in the clear'));
 });
 
-test('a client with another key reads nothing', async () => {
+test('a client with another key decrypts nothing', async () => {
   const other = http(server, {
     encryptionMasterKeyBase64: Buffer.alloc(32, 'another one').toString('base64'),
   });

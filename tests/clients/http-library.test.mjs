@@ -1,4 +1,4 @@
-// The official HTTP library for Node: what a backend asks of the server, and what it is told.
+// The official HTTP library for Node: the requests of a backend, and their responses.
 
 import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
@@ -24,7 +24,7 @@ after(() => server.stop());
 
 const get = async (path, params) => (await api.get({ path, params })).json();
 
-/** What the library throws for this request. */
+/** The error that the library throws for this request. */
 async function refused(request) {
   const answer = await request.then(
     (response) => assert.fail(`answered with ${response.status}`),
@@ -49,7 +49,7 @@ test('an event on a hundred channels reaches each of them', async () => {
   for (const channel of ends) assert.deepEqual((await channel.inbox.event('event')).data, { n: 1 });
 });
 
-test('a batch of ten events arrives whole and in order', async () => {
+test('a batch of ten events arrives completely and in order', async () => {
   const channel = await subscribed(await connected(server), 'batch');
   const batch = Array.from({ length: 10 }, (_, n) => ({ channel: 'batch', name: 'n', data: { n } }));
   const response = await api.triggerBatch(batch);
@@ -60,7 +60,7 @@ test('a batch of ten events arrives whole and in order', async () => {
   assert.deepEqual(channel.inbox.dataOf('n'), expected);
 });
 
-test('a batch with a bad event is refused whole', async () => {
+test('a batch with an invalid event is rejected completely', async () => {
   const channel = await subscribed(await connected(server), 'whole');
   const good = { channel: 'whole', name: 'good', data: '1' };
   const error = await refused(
@@ -71,7 +71,7 @@ test('a batch with a bad event is refused whole', async () => {
   assert.deepEqual(channel.inbox.dataOf('good'), []);
 });
 
-test('an event answers with the counts it is asked for', async () => {
+test('the response to an event has the requested counts', async () => {
   await subscribed(await connected(server), 'info');
   await subscribed(await connected(server, { member: { user_id: '1' } }), 'presence-info');
   const params = { info: 'user_count,subscription_count' };
@@ -82,14 +82,14 @@ test('an event answers with the counts it is asked for', async () => {
   assert.deepEqual(Object.keys(channels).sort(), ['info', 'nobody', 'presence-info']);
 });
 
-test('a batch answers with the counts it is asked for, by position', async () => {
+test('the response to a batch has the requested counts, by position', async () => {
   await subscribed(await connected(server), 'batch-info');
   const item = { channel: 'batch-info', name: 'event', data: {} };
   const response = await api.triggerBatch([{ ...item }, { ...item, info: 'subscription_count' }]);
   assert.deepEqual(await response.json(), { batch: [{}, { subscription_count: 1 }] });
 });
 
-test('the list of channels is an object also when it is empty', async () => {
+test('an empty list of channels is an object, too', async () => {
   const own = await startServer();
   const empty = { channels: {} };
   assert.deepEqual(await (await http(own).get({ path: '/channels' })).json(), empty);
@@ -97,7 +97,7 @@ test('the list of channels is an object also when it is empty', async () => {
   assert.deepEqual(await get('/channels', { filter_by_prefix: 'nothing-begins-so-' }), empty);
 });
 
-test('the list of channels can be narrowed to a prefix and count users', async () => {
+test('the list of channels can be filtered by prefix and count users', async () => {
   for (const user_id of ['1', '2', '2']) {
     const pusher = await connected(server, { member: { user_id } });
     await subscribed(pusher, 'presence-listed');
@@ -111,7 +111,7 @@ test('the list of channels can be narrowed to a prefix and count users', async (
   assert.deepEqual(all.channels['listed-too'], {});
 });
 
-test('one channel tells whether it is occupied, and by how many', async () => {
+test('a single channel reports whether it is occupied, and its counts', async () => {
   for (const user_id of ['1', '2', '2']) {
     await subscribed(await connected(server, { member: { user_id } }), 'presence-room');
   }
@@ -127,7 +127,7 @@ test('one channel tells whether it is occupied, and by how many', async () => {
   assert.deepEqual(await get('/channels/empty-room'), { occupied: false });
 });
 
-test('a slash within a name is asked for as %2F', async () => {
+test('a slash within a name is encoded as %2F', async () => {
   const pusher = await connected(server);
   await subscribed(pusher, 'one/two');
   const name = encodeURIComponent('one/two');
@@ -144,14 +144,14 @@ test('a presence channel lists each of its users once', async () => {
   });
 });
 
-test('a vacant presence channel has no users, and other channels are refused with 400 or 404', async () => {
+test('a vacant presence channel has no users, and other channels get 400 or 404', async () => {
   assert.deepEqual(await get('/channels/presence-empty/users'), { users: [] });
   await subscribed(await connected(server), 'no-users');
   assert.equal((await refused(api.get({ path: '/channels/no-users/users' }))).status, 400);
   assert.equal((await refused(api.get({ path: '/channels/empty/users' }))).status, 404);
 });
 
-test('Pulse is told the number of connections', async () => {
+test('the API reports the number of connections to Pulse', async () => {
   const own = await startServer();
   const pulse = http(own);
   const count = async () => (await pulse.get({ path: '/connections' })).json();
@@ -167,7 +167,7 @@ test('Pulse is told the number of connections', async () => {
   await own.stop();
 });
 
-test('a wrong secret is refused with 401 and a sentence', async () => {
+test('a wrong secret is rejected with 401 and a reason', async () => {
   const wrong = http(server, { app: { ...server.app, secret: 'not-the-secret' } });
   const requests = [() => wrong.trigger('one', 'event', {}), () => wrong.get({ path: '/channels' })];
   for (const request of requests) {
@@ -177,7 +177,7 @@ test('a wrong secret is refused with 401 and a sentence', async () => {
   }
 });
 
-test('the key of another app, an unknown app and an unknown path are refused', async () => {
+test('the key of another app, an unknown app and an unknown path are rejected', async () => {
   const key = http(server, { app: { ...server.app, key: 'another-key' } });
   assert.equal((await refused(key.get({ path: '/channels' }))).status, 401);
   const app = http(server, { app: { ...server.app, app_id: 'nobody' } });
@@ -187,7 +187,7 @@ test('the key of another app, an unknown app and an unknown path are refused', a
   assert.equal((await refused(api.get({ path: '/no/such/path' }))).status, 404);
 });
 
-test('a request that was signed half an hour ago is refused', async () => {
+test('a request signed half an hour ago is rejected', async () => {
   const query = (seconds) => {
     const now = Date.now;
     Date.now = () => now() - seconds * 1000;
@@ -209,13 +209,13 @@ test('a request that was signed half an hour ago is refused', async () => {
   assert.equal(await status(300), 200);
 });
 
-test('an event without a name is refused with 422 and the name of the field', async () => {
+test('an event without a name is rejected with 422 and the name of the field', async () => {
   const error = await refused(api.post({ path: '/events', body: { channel: 'one', data: '1' } }));
   assert.equal(error.status, 422);
   assert.ok('name' in JSON.parse(error.body), error.body);
 });
 
-test('a request over the limit is refused with 413, its size and the setting', async () => {
+test('a request over the limit is rejected with 413, its size and the setting', async () => {
   const own = await startServer({ env: { REVERB_MAX_REQUEST_SIZE: '10000' } });
   const small = http(own);
   assert.equal((await small.trigger('one', 'event', 'x'.repeat(8_000))).status, 200);
@@ -228,20 +228,20 @@ test('a request over the limit is refused with 413, its size and the setting', a
   await own.stop();
 });
 
-test('an answer of 413 arrives also when the request is many times too large', async () => {
+test('a response of 413 arrives even if the request is many times too large', async () => {
   const error = await refused(api.trigger('one', 'event', 'x'.repeat(8 << 20)));
   assert.equal(error.status, 413, error.error?.message);
   assert.match(error.body, /too large/i);
 });
 
-test('an event of half a megabyte arrives whole', async () => {
+test('an event of half a megabyte arrives completely', async () => {
   const channel = await subscribed(await connected(server), 'large');
   const text = 'é'.repeat(250_000);
   await api.trigger('large', 'event', { text });
   assert.equal((await channel.inbox.event('event')).data.text, text);
 });
 
-test('five hundred requests in a row go over one kept connection', async () => {
+test('five hundred sequential requests use one kept connection', async () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   let opened = 0;
   const { createConnection } = agent;

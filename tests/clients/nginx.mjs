@@ -1,5 +1,5 @@
-// A real nginx in a folder of its own, with the proxy block of man/reverb-deploy.7, which is that of
-// Laravel's documentation, for one server or for several.
+// A real nginx in its own folder, with the proxy block of man/reverb-deploy.7, which is that of
+// Laravel's documentation, for one or more servers.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ function location(target) {
   return block.replace('http://127.0.0.1:8080', `http://${target}`);
 }
 
-/** nginx in a folder of its own, in front of one server or several; resolves when it listens. */
+/** nginx in its own folder, in front of one or more servers; resolves when it listens. */
 export async function startNginx(first, ...others) {
   const prefix = folder('nginx');
   const port = await fixedPort();
@@ -56,13 +56,13 @@ ${location(target)}    }
     env: { PATH: path },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  const said = [];
+  const output = [];
   const exited = new Promise((resolve) => nginx.once('exit', resolve));
   const listening = new Promise((resolve, reject) => {
     nginx.once('error', reject);
-    exited.then((code) => reject(new Error(`nginx ended (${code}): ${said.join('\n')}`)));
+    exited.then((code) => reject(new Error(`nginx exited (${code}): ${output.join('\n')}`)));
     createInterface(nginx.stderr).on('line', (line) => {
-      said.push(line);
+      output.push(line);
       if (line.includes('start worker process ')) resolve();
     });
   });

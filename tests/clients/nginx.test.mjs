@@ -76,7 +76,7 @@ test('a hundred events published through nginx arrive in order', async () => {
   assert.deepEqual(direct.inbox.dataOf('n'), expected);
 });
 
-test('the HTTP library asks and publishes through nginx over one kept connection', async () => {
+test('the HTTP library queries and publishes through nginx over one kept connection', async () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const kept = http(proxy, { agent });
   const channel = await subscribed(await connected(proxy), 'kept');
@@ -97,7 +97,7 @@ test('an event of half a megabyte passes through nginx', async () => {
   assert.equal((await channel.inbox.event('event')).data.text, text);
 });
 
-test('a wrong secret is refused with 401 through nginx', async () => {
+test('a wrong secret is rejected with 401 through nginx', async () => {
   const wrong = http(proxy, { app: { ...proxy.app, secret: 'not-the-secret' } });
   await assert.rejects(wrong.trigger('one', 'event', {}), (error) => {
     assert.equal(error.status, 401);
@@ -106,21 +106,21 @@ test('a wrong secret is refused with 401 through nginx', async () => {
   });
 });
 
-test('close codes come through nginx: an unknown key is refused for good', async () => {
+test('close codes pass through nginx: an unknown key stops a client', async () => {
   const pusher = client(proxy, { key: 'no-such-key' });
   await pusher.states.event('disconnected');
   assert.deepEqual(codes(pusher), [4001]);
   assert.ok(gaveUp(pusher));
 });
 
-test('a client that goes away behind nginx leaves its presence channel', async () => {
+test('a client that disconnects from nginx leaves its presence channel', async () => {
   const ada = await subscribed(
     await connected(proxy, { member: { user_id: 'ada' } }),
     'presence-proxied',
   );
   const socket = await rawConnected(proxy);
   const signed = api.authorizeChannel(socket.id, 'presence-proxied', { user_id: 'grace' });
-  socket.say('pusher:subscribe', { channel: 'presence-proxied', ...signed });
+  socket.sendEvent('pusher:subscribe', { channel: 'presence-proxied', ...signed });
   assert.equal((await ada.inbox.event('pusher:member_added')).data.id, 'grace');
   socket.terminate();
   assert.equal((await ada.inbox.event('pusher:member_removed')).data.id, 'grace');

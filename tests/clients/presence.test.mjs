@@ -1,4 +1,4 @@
-// pusher-js on presence channels: who is here, who comes, who goes.
+// pusher-js on presence channels: member lists, joins and leaves.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -27,14 +27,14 @@ async function join(name, user_id, user_info) {
   return subscribed(await connected(server, { member: { user_id, user_info } }), name);
 }
 
-/** The members a channel knows, as plain values. */
+/** The members of a channel as plain values. */
 function members(channel) {
   const all = [];
   channel.members.each((member) => all.push([member.id, member.info]));
   return all.sort();
 }
 
-test('a newcomer is told who is here, himself included', async () => {
+test('a new member receives the list of members, itself included', async () => {
   await join('presence-here', 'ada', { name: 'Ada' });
   const grace = await join('presence-here', 'grace', { name: 'Grace' });
   assert.equal(grace.members.count, 2);
@@ -45,7 +45,7 @@ test('a newcomer is told who is here, himself included', async () => {
   assert.deepEqual(grace.members.me, { id: 'grace', info: { name: 'Grace' } });
 });
 
-test('the others are told who comes and who goes', async () => {
+test('the other members receive joins and leaves', async () => {
   const ada = await join('presence-both', 'ada', { name: 'Ada' });
   const grace = await join('presence-both', 'grace', { name: 'Grace' });
   const added = await ada.inbox.event('pusher:member_added');
@@ -58,29 +58,29 @@ test('the others are told who comes and who goes', async () => {
   assert.deepEqual(members(ada), [['ada', { name: 'Ada' }]]);
 });
 
-test('a connection that is cut off leaves its presence channels', async () => {
+test('a broken connection leaves its presence channels', async () => {
   const ada = await join('presence-cut', 'ada', {});
   const socket = await rawConnected(server);
   const { auth, channel_data } = api.authorizeChannel(socket.id, 'presence-cut', {
     user_id: 'grace',
     user_info: {},
   });
-  socket.say('pusher:subscribe', { channel: 'presence-cut', auth, channel_data });
+  socket.sendEvent('pusher:subscribe', { channel: 'presence-cut', auth, channel_data });
   await ada.inbox.event('pusher:member_added');
   socket.terminate();
   assert.equal((await ada.inbox.event('pusher:member_removed')).data.id, 'grace');
 });
 
-test('a user with two tabs comes once and goes once', async () => {
+test('a user with two tabs joins once and leaves once', async () => {
   const watcher = await join('presence-tabs', 'watcher', {});
   const first = await join('presence-tabs', '7', { tab: 1 });
   const second = await join('presence-tabs', '7', { tab: 2 });
   assert.equal(second.members.count, 2);
-  assert.deepEqual(second.members.get('7').info, { tab: 1 }, 'the first tab speaks for the user');
+  assert.deepEqual(second.members.get('7').info, { tab: 1 }, 'the info is that of the first tab');
 
   await leave(first);
   await barrier(api, watcher, second);
-  assert.equal(watcher.members.count, 2, 'the second tab keeps the user here');
+  assert.equal(watcher.members.count, 2, 'the second tab keeps the user in the channel');
   second.pusher.disconnect();
   await watcher.inbox.event('pusher:member_removed');
   await barrier(api, watcher);
@@ -133,40 +133,40 @@ test('a user without further information is a member like any other', async () =
   assert.equal((await ada.inbox.event('pusher:member_added')).data.id, 'grace');
 });
 
-test('a client event names the user who sent it, whatever its sender says', async () => {
+test('a client event names the user of its sender, even if the sender names another', async () => {
   const ada = await join('presence-chat', 'ada', {});
   const grace = await join('presence-chat', '7', {});
-  const heard = new Promise((resolve) => {
+  const received = new Promise((resolve) => {
     ada.bind('client-typing', (data, metadata) => resolve({ data, metadata }));
   });
   const { channel, ...forged } = { channel: 'presence-chat', user_id: 'eve' };
   grace.pusher.connection.send(
     JSON.stringify({ event: 'client-typing', channel, data: { on: true }, ...forged }),
   );
-  assert.deepEqual(await heard, { data: { on: true }, metadata: { user_id: '7' } });
+  assert.deepEqual(await received, { data: { on: true }, metadata: { user_id: '7' } });
   await barrier(api, grace);
   assert.deepEqual(grace.inbox.dataOf('client-typing'), []);
 });
 
 test('an event of the app names no user', async () => {
   const ada = await join('presence-app', 'ada', {});
-  const heard = new Promise((resolve) => {
+  const received = new Promise((resolve) => {
     ada.bind('news', (data, metadata) => resolve({ data, metadata }));
   });
   await api.trigger('presence-app', 'news', { n: 1 });
-  assert.deepEqual(await heard, { data: { n: 1 }, metadata: {} });
+  assert.deepEqual(await received, { data: { n: 1 }, metadata: {} });
 });
 
-test('channel data that was not signed admits nobody', async () => {
+test('a subscription with unsigned channel data is rejected', async () => {
   const socket = await rawConnected(server);
   const { auth } = api.authorizeChannel(socket.id, 'presence-forged', { user_id: 'ada' });
   const channel_data = JSON.stringify({ user_id: 'eve' });
-  socket.say('pusher:subscribe', { channel: 'presence-forged', auth, channel_data });
+  socket.sendEvent('pusher:subscribe', { channel: 'presence-forged', auth, channel_data });
   const refused = await socket.inbox.event('pusher:subscription_error');
   assert.equal(refused.channel, 'presence-forged');
 });
 
-test('thirty users who come and go at once leave the list right', async () => {
+test('the list is right after thirty users join and leave at once', async () => {
   const watcher = await join('presence-crowd', 'watcher', {});
   const crowd = await Promise.all(
     Array.from({ length: 30 }, (_, n) => join('presence-crowd', `user-${n}`, { n })),

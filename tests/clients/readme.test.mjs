@@ -1,5 +1,6 @@
-// The snippets of README.md, as pasted: a server from the shell, a listener and a publisher in Node.
-// Lines that install something are left out; the packages are those of this folder.
+// The snippets of README.md, as pasted: a server from the shell, a listener and a publisher in
+// Node.
+// The test skips lines that install something; the packages are those of this folder.
 
 import assert from 'node:assert/strict';
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -41,10 +42,11 @@ test('the snippets of the README run as pasted', async () => {
     REVERB_PORT: port,
   };
   const shell = (line) => {
-    const started = child('sh', ['-c', `exec ${line}`], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    started.said = new Inbox(line);
+    const stdio = ['ignore', 'pipe', 'pipe'];
+    const started = child('sh', ['-c', `exec ${line}`], { cwd, env, stdio });
+    started.output = new Inbox(line);
     for (const stream of [started.stdout, started.stderr]) {
-      createInterface(stream).on('line', (said) => started.said.push(said));
+      createInterface(stream).on('line', (text) => started.output.push(text));
     }
     started.ended = new Promise((resolve) => started.once('exit', resolve));
     return started;
@@ -53,14 +55,14 @@ test('the snippets of the README run as pasted', async () => {
   assert.deepEqual(commands, ['reverb install', 'reverb start']);
   assert.equal(await within(shell(commands[0]).ended, commands[0]), 0);
   const server = shell(commands[1]);
-  await server.said.take((line) => line.includes(' listening on '), 'the server listens');
+  await server.output.take((line) => line.includes(' listening on '), 'the server listens');
 
   const scripts = lines('node');
   assert.equal(scripts.length, 2);
   const listener = shell(scripts[0]);
-  await listener.said.take((line) => line === 'subscribed', 'the listener is subscribed');
+  await listener.output.take((line) => line === 'subscribed', 'the listener is subscribed');
   assert.equal(await within(shell(scripts[1]).ended, scripts[1]), 0);
-  const received = await listener.said.take((line) => line.startsWith('received'), 'the event');
+  const received = await listener.output.take((line) => line.startsWith('received'), 'the event');
   assert.equal(received, "received { to: 'everybody' }");
   listener.kill('SIGTERM');
   server.kill('SIGTERM');

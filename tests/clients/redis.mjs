@@ -1,4 +1,4 @@
-// A real redis-server in a folder of its own, and servers that are nodes on it.
+// A real redis-server in its own folder, and servers that use it as nodes.
 
 import { createInterface } from 'node:readline';
 import {
@@ -12,7 +12,7 @@ import {
   within,
 } from './support.mjs';
 
-/** redis-server on a port of the loopback; resolves when it takes connections. */
+/** redis-server on a loopback port; resolves when it accepts connections. */
 export async function startRedis() {
   const port = await fixedPort();
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
@@ -20,13 +20,13 @@ export async function startRedis() {
     cwd: folder('redis'),
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const said = [];
+  const output = [];
   const exited = new Promise((resolve) => redis.once('exit', resolve));
   const ready = new Promise((resolve, reject) => {
     redis.once('error', reject);
-    exited.then((code) => reject(new Error(`redis-server ended (${code}): ${said.join('\n')}`)));
+    exited.then((code) => reject(new Error(`redis-server exited (${code}): ${output.join('\n')}`)));
     createInterface(redis.stdout).on('line', (line) => {
-      said.push(line);
+      output.push(line);
       if (line.includes('eady to accept connections')) resolve();
     });
   });
@@ -38,7 +38,7 @@ export async function startRedis() {
   return { port, stop };
 }
 
-/** So many servers on one Redis that hear each other. */
+/** This many connected servers on one Redis server. */
 export async function startNodes(count, redis, env = {}) {
   const target = { REDIS_HOST: '127.0.0.1', REDIS_PORT: String(redis.port) };
   const start = () => startServer({ env: { REVERB_SCALING_ENABLED: 'true', ...target, ...env } });
@@ -49,11 +49,11 @@ export async function startNodes(count, redis, env = {}) {
   return nodes;
 }
 
-/** Waits until what is published at one node reaches a client of another. */
+/** Waits until an event published at one node reaches a client of another. */
 async function isHeard(from, to) {
   const pusher = await connected(to);
-  const channel = await subscribed(pusher, 'is-heard');
-  const publish = setInterval(() => http(from).trigger('is-heard', 'event', {}), 20);
+  const channel = await subscribed(pusher, 'is-received');
+  const publish = setInterval(() => http(from).trigger('is-received', 'event', {}), 20);
   await channel.inbox.event('event').finally(() => clearInterval(publish));
   pusher.disconnect();
 }

@@ -1,4 +1,4 @@
-// pusher-js and a server that goes away: the client comes back by itself and is where it was.
+// pusher-js and a server that stops: the client reconnects and resubscribes by itself.
 
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
@@ -15,7 +15,7 @@ import {
 /**
  * pusher-js retries at once after 4200, and a second later after 4100 or a broken connection. An
  * attempt that finds the port closed costs it fifteen seconds more. On a busy machine that can
- * happen between the two servers, so a test waits longer than that, and looks at the close codes.
+ * happen between the two servers, so a test waits longer than that, and checks the close codes.
  */
 const COMING_BACK = 40_000;
 
@@ -31,7 +31,7 @@ async function present(server, user_id) {
   return { pusher, channels };
 }
 
-/** Waits until the client is back in all its channels, and hears what is published there. */
+/** Waits until the client has resubscribed to all its channels and receives events there. */
 async function isBack({ pusher, channels }, server) {
   await pusher.states.event('connected', COMING_BACK);
   for (const channel of channels) await channel.inbox.event('pusher:subscription_succeeded');
@@ -41,7 +41,7 @@ async function isBack({ pusher, channels }, server) {
   }
 }
 
-test('few clients are told 4100, and come back to the next server', async () => {
+test('a few clients get close code 4100 and reconnect to the next server', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const ada = await present(first, 'ada');
@@ -55,24 +55,24 @@ test('few clients are told 4100, and come back to the next server', async () => 
   await second.stop();
 });
 
-test('sixty clients are all back after a restart; the last are sent to the next server', async () => {
+test('sixty clients all reconnect after a restart, the last ones to the next server', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const all = await Promise.all(Array.from({ length: 60 }, () => connected(first)));
   await first.stop();
   const second = await startServer({ port });
   await Promise.all(all.map((pusher) => pusher.states.event('connected', COMING_BACK)));
-  // The last clients get 4100, not 4200: the server is about to end, so they must return later.
-  const told = new Set(all.map((pusher) => codes(pusher)[0]));
-  assert.deepEqual([...told].sort(), [4100, 4200]);
-  // A client that was told 4200 came back to the stopping server, which kept it until the end.
+  // The last clients get 4100, not 4200: the server is about to exit, so they must retry later.
+  const received = new Set(all.map((pusher) => codes(pusher)[0]));
+  assert.deepEqual([...received].sort(), [4100, 4200]);
+  // A client that got 4200 reconnected to the stopping server, which deferred it until the end.
   const changes = (of) => of.filter((code, at) => code !== of[at - 1]).join();
   assert.ok(all.some((pusher) => changes(codes(pusher)) === '4200,4100'));
   endClients();
   await second.stop();
 });
 
-test('a server that stops tells connections without a channel, too', async () => {
+test('a stopping server notifies connections without a channel, too', async () => {
   const server = await startServer();
   const pusher = await connected(server);
   await server.stop();
@@ -80,7 +80,7 @@ test('a server that stops tells connections without a channel, too', async () =>
   assert.equal(codes(pusher)[0], 4100);
 });
 
-test('after a server that was killed the client comes back to the next one', async () => {
+test('after its server was killed the client reconnects to the next one', async () => {
   const port = await fixedPort();
   const first = await startServer({ port });
   const ada = await present(first, 'ada');
@@ -91,7 +91,7 @@ test('after a server that was killed the client comes back to the next one', asy
   await second.stop();
 });
 
-test('a server with nothing to do stops at once', async () => {
+test('an idle server stops at once', async () => {
   const server = await startServer();
   await server.stop();
   assert.deepEqual(await server.exited, { code: 0, signal: null });

@@ -1,5 +1,5 @@
 // The Laravel app of the browser tests: one page with Laravel Echo on it, `/broadcasting/auth` and
-// `/broadcasting/user-auth` signed by the official library, and an address that broadcasts.
+// `/broadcasting/user-auth` signed by the official library, and a route that broadcasts.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -25,10 +25,10 @@ function page() {
 <link rel="icon" href="data:,"><script src="/pusher.js"></script><script src="/echo.js"></script>`;
 }
 
-/** `routes/channels.php` of the app: who a user is, and where he may listen. */
+/** `routes/channels.php` of the app: the data of a user, and its permitted channels. */
 const userInfo = (user) => ({ id: user, name: `User ${user}` });
 
-/** Starts the app; `signer` and `forger` are the official library with a right and a wrong secret. */
+/** Starts the app; `signer` has the right secret, `forger` a wrong one. */
 export async function startSite({ signer, forger }) {
   const app = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://site');
@@ -47,7 +47,7 @@ export async function startSite({ signer, forger }) {
   return { port: app.address().port, stop };
 }
 
-/** Answers a form or a JSON body as the app's routes do. */
+/** Responds to a form or a JSON body as the app's routes do. */
 async function post(pathname, request, { signer, forger }) {
   const json = (status, value) => [status, 'application/json', JSON.stringify(value)];
   let text = '';

@@ -1,6 +1,5 @@
-// What every client test stands on: the real server as a child process, the real clients that
-// speak to it, and a way to wait for events. Nothing in it sleeps; `DEADLINE` only bounds how long
-// a failure takes.
+// The base of every client test: the real server as a child process, the real clients, and waiting
+// for events. It never sleeps; `DEADLINE` only limits the time of a failure.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,10 +13,10 @@ import Pusher from 'pusher-js';
 import PusherHttp from 'pusher';
 import WebSocket from 'ws';
 
-/** How long any one thing may take before the test that waits for it fails. */
+/** The longest time to wait for an event before a test fails. */
 export const DEADLINE = 15_000;
 
-/** The app of a server that is told of no other. */
+/** The default app of a server. */
 export const APP = { app_id: '1001', key: 'laravel-key', secret: 'laravel-secret' };
 
 /** The key that official libraries encrypt with; the server never sees it. */
@@ -25,17 +24,17 @@ export const MASTER_KEY = Buffer.alloc(32, 'an encryption key').toString('base64
 
 // Waiting -----------------------------------------------------------------------------------
 
-/** The promise, or an error that says what did not happen in time. */
+/** The promise, or an error that names what did not happen in time. */
 export function within(promise, what, milliseconds = DEADLINE) {
   let timer;
   const late = new Promise((_, reject) => {
-    const say = () => reject(new Error(`not within ${milliseconds} ms: ${what}`));
-    timer = setTimeout(say, milliseconds);
+    const fail = () => reject(new Error(`not within ${milliseconds} ms: ${what}`));
+    timer = setTimeout(fail, milliseconds);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Everything that arrived at one place, in order, and a way to wait for what has not yet. */
+/** Received items in order, and methods to wait for the next. */
 export class Inbox {
   all = [];
   #next = 0;
@@ -50,7 +49,7 @@ export class Inbox {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  /** The next item that matches; what stands before it is passed over. */
+  /** The next item that matches; earlier items are skipped. */
   async take(matches, what, milliseconds = DEADLINE) {
     const deadline = Date.now() + milliseconds;
     for (;;) {
@@ -73,7 +72,7 @@ export class Inbox {
     return this.take((item) => item.event === name, name, milliseconds);
   }
 
-  /** What arrived of this event, in order. */
+  /** The data of all received events of this name, in order. */
   dataOf(name) {
     return this.all.filter((item) => item.event === name).map((item) => item.data);
   }
@@ -89,7 +88,7 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
-/** A child process that does not outlive this one. */
+/** A child process that is killed with this one. */
 export function child(command, args, options) {
   const started = spawn(command, args, options);
   children.add(started);
@@ -97,7 +96,7 @@ export function child(command, args, options) {
   return started;
 }
 
-/** A fresh folder that does not outlive this process. */
+/** A new folder that is removed with this process. */
 export function folder(name) {
   const made = mkdtempSync(join(tmpdir(), `reverb-${name}-`));
   folders.add(made);
@@ -164,7 +163,7 @@ function configuration(apps) {
   };
 }
 
-/** The real server in a folder of its own; resolves when it listens. */
+/** The real server in its own folder; resolves when it listens. */
 export async function startServer({ env = {}, apps = null, port = 0 } = {}) {
   const cwd = folder('server');
   const variables = { PATH: process.env.PATH, HOME: cwd, ...env };
@@ -184,14 +183,14 @@ export async function startServer({ env = {}, apps = null, port = 0 } = {}) {
 
 class Server {
   port = 0;
-  #said = '';
+  #output = '';
   #stopping = false;
 
   constructor(process_, app, cwd) {
     this.process = process_;
     this.app = app;
     this.cwd = cwd;
-    process_.stderr.on('data', (bytes) => (this.#said += bytes));
+    process_.stderr.on('data', (bytes) => (this.#output += bytes));
     this.exited = new Promise((resolve) => {
       process_.once('exit', (code, signal) => resolve({ code, signal }));
     });
@@ -200,11 +199,11 @@ class Server {
         process_.stdout.resume();
         const found = /listening on 127\.0\.0\.1:(\d+)/.exec(line);
         if (found) resolve(Number(found[1]));
-        else reject(new Error(`the first line names no port: ${line}`));
+        else reject(new Error(`the first line has no port: ${line}`));
       });
       process_.once('error', reject);
       this.exited.then(({ code, signal }) => {
-        reject(new Error(`the server ended (${code ?? signal}): ${this.#said}`));
+        reject(new Error(`the server exited (${code ?? signal}): ${this.#output}`));
       });
     });
   }
@@ -213,21 +212,21 @@ class Server {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Asks it to stop, as a service manager does, and waits until it has. */
+  /** Stops the server as a service manager does, and waits until it has exited. */
   async stop() {
     if (!this.#stopping) this.process.kill('SIGTERM');
     this.#stopping = true;
     const { code, signal } = await within(this.exited, 'the server stops after SIGTERM');
     if (signal === 'SIGKILL' && this.killed) return;
-    if (code !== 0) throw new Error(`the server ended (${code ?? signal}): ${this.#said}`);
+    if (code !== 0) throw new Error(`the server exited (${code ?? signal}): ${this.#output}`);
   }
 
-  /** Ends it without a warning. */
+  /** Kills the server with SIGKILL. */
   async kill() {
     this.#stopping = true;
     this.killed = true;
     this.process.kill('SIGKILL');
-    await within(this.exited, 'the server is gone after SIGKILL');
+    await within(this.exited, 'the server exits after SIGKILL');
   }
 }
 
@@ -237,10 +236,10 @@ export async function reload(server) {
   const env = { PATH: process.env.PATH };
   const command = child(binary(), args, { cwd: server.cwd, env, stdio: 'ignore' });
   const [code] = await within(once(command, 'exit'), 'the reload');
-  if (code !== 0) throw new Error(`reverb reload ended with ${code}`);
+  if (code !== 0) throw new Error(`reverb reload exited with ${code}`);
 }
 
-/** A port to come back to: below those that the system hands out by itself, and free now. */
+/** A free port below the range that the system assigns by itself, so that it can be reused. */
 export async function fixedPort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
@@ -277,7 +276,7 @@ export function http(server, options = {}) {
   });
 }
 
-/** What a Laravel app's `/broadcasting/auth` does, with the official library. */
+/** Authorises channels as a Laravel app's `/broadcasting/auth` does, with the official library. */
 function authorizer(signer, member) {
   return {
     customHandler({ socketId, channelName }, callback) {
@@ -317,21 +316,21 @@ export function client(server, given = {}) {
   return pusher;
 }
 
-/** A pusher-js client that is connected. */
+/** A connected pusher-js client. */
 export async function connected(server, options) {
   const pusher = client(server, options);
   await pusher.states.event('connected');
   return pusher;
 }
 
-/** A pusher-js channel that is subscribed; its events are in `inbox`. */
+/** A subscribed pusher-js channel; its events are in `inbox`. */
 export async function subscribed(pusher, name) {
   const channel = pusher.channel(name) ?? subscribe(pusher, name);
   await channel.inbox.event('pusher:subscription_succeeded');
   return channel;
 }
 
-/** A pusher-js channel that asks to be subscribed. */
+/** A pusher-js channel that has requested its subscription. */
 export function subscribe(pusher, name) {
   const channel = pusher.subscribe(name);
   channel.inbox = new Inbox(name);
@@ -339,7 +338,7 @@ export function subscribe(pusher, name) {
   return channel;
 }
 
-/** Leaves a channel and waits until the server has let the client go. */
+/** Unsubscribes from a channel and waits until the server has removed the subscription. */
 export async function leave(channel) {
   const { pusher, name } = channel;
   pusher.unsubscribe(name);
@@ -347,18 +346,18 @@ export async function leave(channel) {
   await pusher.messages.event('pusher:pong');
 }
 
-/** The numbers of the official close codes a client was told, in order. */
+/** The official close codes that a client has received, in order. */
 export function codes(pusher) {
   return pusher.errors.all.map((error) => error.data?.code).filter((code) => code !== undefined);
 }
 
-/** Whether the client has given up: nothing is open, on its way or planned. */
+/** Whether the client has given up: it is not connected and plans no attempt. */
 export function gaveUp(pusher) {
   const { state, connection, runner, retryTimer } = pusher.connection;
   return state === 'disconnected' && !connection && !runner && !retryTimer?.isRunning();
 }
 
-/** Ends all clients of a test. */
+/** Disconnects all clients of a test. */
 export function endClients() {
   for (const pusher of clients) pusher.disconnect();
   for (const socket of sockets) socket.terminate();
@@ -369,8 +368,8 @@ export function endClients() {
 let numbers = 0;
 
 /**
- * Publishes an event and waits until it has arrived, and with it all that was sent before: what
- * is not in the inbox by then was not sent at all.
+ * Publishes an event and waits until it arrives. Earlier messages have arrived by then: one that
+ * is not in the inbox was never sent.
  */
 export async function barrier(api, ...channels) {
   for (const channel of channels) {
@@ -382,7 +381,7 @@ export async function barrier(api, ...channels) {
 
 // A bare WebSocket --------------------------------------------------------------------------
 
-/** A WebSocket of the `ws` package: `inbox` has the messages, `closed` the code in the end. */
+/** A WebSocket of the `ws` package: `inbox` has the messages, `closed` the close code. */
 export function raw(server, { key = server.app.key, ...options } = {}) {
   const url = `ws://127.0.0.1:${server.port}/app/${key}?protocol=7&client=js&version=8.6.0&flash=false`;
   const socket = new WebSocket(url, options);
@@ -393,11 +392,11 @@ export function raw(server, { key = server.app.key, ...options } = {}) {
   socket.closed = new Promise((resolve) => {
     socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }));
   });
-  socket.say = (event, data) => socket.send(JSON.stringify({ event, data }));
+  socket.sendEvent = (event, data) => socket.send(JSON.stringify({ event, data }));
   return socket;
 }
 
-/** A bare WebSocket that knows its socket id. */
+/** A bare WebSocket with its socket id. */
 export async function rawConnected(server, options) {
   const socket = raw(server, options);
   const { data } = await socket.inbox.event('pusher:connection_established');

@@ -1,6 +1,6 @@
 """The figures of the real server, read by Prometheus' own parser for Python.
 
-Run it as test_pusher_http.py, whose server it borrows.
+Run it as test_pusher_http.py, whose server class it uses.
 """
 
 import sys
@@ -30,7 +30,7 @@ class Figures(unittest.TestCase):
             self.assertTrue(family.documentation.endswith("."), family.name)
         published = families["reverb_api_events"].samples
         self.assertEqual([(s.labels, s.value) for s in published], [({"app": APP_ID}, 1.0)])
-        # Bounds that rise, counts that do not fall, and as many in all as in the last of them.
+        # Bounds increase, counts never decrease, and the last bucket has the total count.
         turns = families["reverb_loop_turn_seconds"].samples
         buckets = [s for s in turns if s.name.endswith("_bucket")]
         bounds = [float(s.labels["le"]) for s in buckets]

@@ -1,8 +1,8 @@
 """The official HTTP library for Python against the real server, with a Pysher client that listens.
 
-Run it with the Python of an environment that holds requirements.txt; the server's binary is
-REVERB_BIN, or the newest one that cargo has built. Nothing in it sleeps: DEADLINE only bounds how
-long a failure takes.
+Run it with the Python of an environment that has requirements.txt; the server's binary is
+REVERB_BIN, or the newest one that cargo has built. It never sleeps: DEADLINE only limits the time
+of a failure.
 """
 
 import atexit
@@ -43,7 +43,7 @@ def binary():
 
 
 class Server:
-    """The real server in a folder of its own."""
+    """The real server in its own folder."""
 
     def __init__(self, port=0, **variables):
         self.folder = tempfile.TemporaryDirectory(prefix="reverb-python-")
@@ -78,38 +78,38 @@ class Server:
         self.port = int(found[1])
         if "REVERB_SERVER_METRICS" in variables:
             self.metrics_port = int(re.search(r":(\d+)/metrics", self.process.stdout.readline())[1])
-        # What it says later is read by nobody, and must not stop it.
+        # Later output is not read, and must not block the server.
         self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.reader.start()
 
     def stop(self):
-        """Stops it in order."""
+        """Stops the server cleanly."""
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
-        said = self.clean_up()
+        log = self.clean_up()
         if code != 0:
-            raise RuntimeError(f"the server ended ({code}): {said!r}")
+            raise RuntimeError(f"the server exited ({code}): {log!r}")
 
     def kill(self):
-        """Ends it without a warning."""
+        """Kills the server with SIGKILL."""
         self.process.kill()
         self.process.wait()
         self.clean_up()
 
     def clean_up(self):
-        """Removes what an ended server leaves; returns its log."""
+        """Removes the files of a stopped server; returns its log."""
         atexit.unregister(self.process.kill)
         self.reader.join()
         self.process.stdout.close()
         self.log.seek(0)
-        said = self.log.read()
+        log = self.log.read()
         self.log.close()
         self.folder.cleanup()
-        return said
+        return log
 
     def reload(self):
         """Runs `reverb reload`."""
@@ -130,10 +130,10 @@ class Server:
 
 
 class Listener:
-    """A Pysher client; what it hears on channels is taken from it in order."""
+    """A Pysher client; `take` returns its channel events in order."""
 
     def __init__(self, server, user=None):
-        self.heard = queue.Queue()
+        self.received = queue.Queue()
         self.client = pysher.Pusher(
             KEY,
             secure=False,
@@ -141,11 +141,12 @@ class Listener:
             custom_host="127.0.0.1",
             port=server.port,
             user_data=user,
-            # Pysher logs a traceback when an error from the server ends it.
+            # Pysher logs a traceback when an error from the server stops it.
             log_level=logging.CRITICAL,
         )
         connection = self.client.connection
-        connection.event_handler = lambda event, data, channel: self.heard.put((event, data, channel))
+        put = self.received.put
+        connection.event_handler = lambda event, data, channel: put((event, data, channel))
         connected = threading.Event()
         connection.bind("pusher:connection_established", lambda _: connected.set())
         self.client.connect()
@@ -158,26 +159,26 @@ class Listener:
         return self
 
     def take(self, event, channel):
-        """The data of the next such event; what comes before it is an error."""
+        """The data of the next event, which must have this name and channel."""
         try:
-            got, data, of = self.heard.get(timeout=DEADLINE)
+            got, data, of = self.received.get(timeout=DEADLINE)
         except queue.Empty:
-            raise AssertionError(f"{event} on {channel} did not come") from None
+            raise AssertionError(f"{event} on {channel} did not arrive") from None
         if (got, of) != (event, channel):
-            raise AssertionError(f"{event} on {channel} was awaited, {got} on {of} came: {data}")
+            raise AssertionError(f"expected {event} on {channel}, received {got} on {of}: {data}")
         return data
 
     def ended(self):
-        """Waits until the server has ended the connection; Pysher does not come back."""
+        """Waits until the server has closed the connection; Pysher does not reconnect."""
         self.client.connection.join(DEADLINE)
         if self.client.connection.is_alive():
-            raise AssertionError("the connection is still there")
+            raise AssertionError("the connection is still open")
 
     def stay_away(self):
         self.client.connection.disconnect_called = True
 
     def close(self):
-        # Its own `disconnect` waits for seconds in a thread that does not see the end.
+        # Pysher's own `disconnect` waits for seconds in a thread that does not notice the close.
         self.stay_away()
         connection = self.client.connection
         if connection.socket.sock and connection.socket.sock.sock:
@@ -203,35 +204,35 @@ class PusherHttpLibrary(unittest.TestCase):
             listener.subscribe(channel)
         return listener
 
-    def test_an_event_on_one_channel_is_answered_with_an_empty_object_and_heard(self):
+    def test_an_event_on_one_channel_is_answered_with_an_empty_object_and_received(self):
         listener = self.listener("orders")
         order = {"id": 7, "note": "naïve café 🚀 / \\ \" </script>"}
         self.assertEqual(self.library.trigger("orders", "App\\Events\\OrderShipped", order), {})
         data = listener.take("App\\Events\\OrderShipped", "orders")
         self.assertEqual(json.loads(data), order)
 
-    def test_an_event_on_a_hundred_channels_is_heard_on_each_of_them(self):
+    def test_an_event_on_a_hundred_channels_is_received_on_each_of_them(self):
         names = [f"many-{n}" for n in range(100)]
         listener = self.listener(*names)
         self.library.trigger(names, "event", "a plain text")
         for name in names:
             self.assertEqual(listener.take("event", name), "a plain text")
 
-    def test_a_batch_of_ten_events_is_heard_whole_and_in_order(self):
+    def test_a_batch_of_ten_events_is_received_completely_and_in_order(self):
         listener = self.listener("batch")
         batch = [{"channel": "batch", "name": "n", "data": {"n": n}} for n in range(10)]
         self.assertEqual(self.library.trigger_batch(batch), {})
         for n in range(10):
             self.assertEqual(json.loads(listener.take("n", "batch")), {"n": n})
 
-    def test_two_hundred_events_are_heard_in_order(self):
+    def test_two_hundred_events_are_received_in_order(self):
         listener = self.listener("ordered")
         for n in range(200):
             self.library.trigger("ordered", "n", str(n))
         for n in range(200):
             self.assertEqual(listener.take("n", "ordered"), str(n))
 
-    def test_an_event_for_others_leaves_out_the_connection_it_names(self):
+    def test_an_event_is_not_sent_to_the_connection_it_excludes(self):
         me, other = self.listener("chat"), self.listener("chat")
         mine = me.client.connection.socket_id
         self.library.trigger("chat", "message", "for others", socket_id=mine)
@@ -240,7 +241,7 @@ class PusherHttpLibrary(unittest.TestCase):
         self.assertEqual(other.take("message", "chat"), "for others")
         self.assertEqual(other.take("message", "chat"), "for all")
 
-    def test_private_and_presence_channels_admit_a_client_that_signs(self):
+    def test_private_and_presence_channels_accept_a_signed_subscription(self):
         listener = self.listener("private-room", "presence-room", user={"user_id": "7"})
         self.library.trigger(["private-room", "presence-room"], "event", "in")
         self.assertEqual(listener.take("event", "private-room"), "in")
@@ -251,7 +252,7 @@ class PusherHttpLibrary(unittest.TestCase):
         one.client.channel("private-chat").trigger("client-typing", {"on": True})
         self.assertEqual(two.take("client-typing", "private-chat"), {"on": True})
 
-    def test_channels_can_be_narrowed_to_a_prefix_and_count_users(self):
+    def test_channels_can_be_filtered_by_prefix_and_count_users(self):
         self.listener("presence-listed", "listed", user={"user_id": 1})
         self.listener("presence-listed", "listed", user={"user_id": 2})
         self.listener("presence-listed", "listed", user={"user_id": 2})
@@ -260,7 +261,7 @@ class PusherHttpLibrary(unittest.TestCase):
         self.assertEqual(self.library.channels_info()["channels"]["listed"], {})
         self.assertEqual(self.library.channels_info("nothing-begins-so-"), {"channels": {}})
 
-    def test_one_channel_tells_whether_it_is_occupied(self):
+    def test_a_single_channel_reports_whether_it_is_occupied(self):
         self.listener("presence-one", user={"user_id": 1})
         self.listener("one")
         self.assertEqual(
@@ -279,19 +280,19 @@ class PusherHttpLibrary(unittest.TestCase):
         found = self.library.users_info("presence-users")
         self.assertEqual(found, {"users": [{"id": "ada"}, {"id": "grace"}]})
 
-    def test_a_vacant_presence_channel_has_no_users_and_other_channels_are_refused(self):
+    def test_a_vacant_presence_channel_has_no_users_and_other_channels_are_rejected(self):
         self.assertEqual(self.library.users_info("presence-empty"), {"users": []})
         self.listener("public")
         with self.assertRaises(PusherBadRequest):
             self.library.users_info("public")
 
-    def test_terminating_a_user_ends_his_connection(self):
+    def test_terminating_a_user_closes_its_connection(self):
         watcher = self.listener("presence-end", user={"user_id": "watcher"})
         banned = self.listener("presence-end", user={"user_id": "banned"})
         banned.stay_away()
         added = json.loads(watcher.take("pusher_internal:member_added", "presence-end"))
         self.assertEqual(added["user_id"], "banned")
-        # The library's own call leaves the app out of the path.
+        # The library's own method omits the app from the path.
         path = f"/apps/{APP_ID}/users/banned/terminate_connections"
         request = Request(self.library._pusher_client, POST, path, {})
         self.assertEqual(self.library._pusher_client.http.send_request(request), {})
@@ -333,9 +334,9 @@ class PusherHttpLibrary(unittest.TestCase):
 
 
 def main(module):
-    # Loopback is never reached by way of a proxy.
+    # Requests to loopback must not use a proxy.
     os.environ["NO_PROXY"] = "*"
-    # Whoever ends this run ends its servers with it.
+    # A signal that ends this run must stop its servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tests = unittest.defaultTestLoader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(tests)

@@ -1,6 +1,6 @@
-"""Pysher, a WebSocket client for Python: a wrong key ends it, and it comes back after a restart.
+"""Pysher, a WebSocket client for Python: a wrong key stops it, and it reconnects after a restart.
 
-Run it as test_pusher_http.py, whose server it borrows.
+Run it as test_pusher_http.py, whose server class it uses.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ CHANNEL = "private-orders"
 
 
 def fixed_port():
-    """A free port that the system does not assign by itself, so that a second server can reuse it."""
+    """A free port that the system does not assign by itself, so that it can be reused."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -28,7 +28,7 @@ def fixed_port():
 
 
 class Client:
-    """A Pysher client as its README has it: each new connection subscribes again."""
+    """A Pysher client as in its README: each new connection subscribes again."""
 
     def __init__(self, port, key=KEY):
         self.ids = queue.Queue()
@@ -41,7 +41,7 @@ class Client:
             custom_host="127.0.0.1",
             port=port,
             reconnect_interval=0.1,
-            # Pysher logs a traceback when an error from the server ends it.
+            # Pysher logs a traceback when an error from the server stops it.
             log_level=logging.CRITICAL,
         )
         self.connection = self.pusher.connection
@@ -91,7 +91,7 @@ class Pysher(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def test_a_wrong_key_ends_it(self):
+    def test_a_wrong_key_stops_it(self):
         server = self.start()
         client = self.client(server.port, key="no-such-key")
         error = take(client.errors, "the error")
@@ -101,7 +101,7 @@ class Pysher(unittest.TestCase):
         self.assertTrue(client.errors.empty(), "it came back")
         server.stop()
 
-    def test_it_comes_back_after_a_restart(self):
+    def test_it_reconnects_after_a_restart(self):
         port = fixed_port()
         first = self.start(port)
         client = self.client(port)
@@ -114,7 +114,7 @@ class Pysher(unittest.TestCase):
         client.close()
         second.stop()
 
-    def test_it_comes_back_after_the_server_was_killed(self):
+    def test_it_reconnects_after_the_server_was_killed(self):
         port = fixed_port()
         first = self.start(port)
         client = self.client(port)

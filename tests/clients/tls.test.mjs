@@ -1,5 +1,5 @@
 // The clients over TLS: pusher-js and the official library in Node, Laravel Echo in a real browser.
-// The server has the certificate that Valet would have made for its host name.
+// The server has a certificate for its host name as Valet makes it.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -31,13 +31,13 @@ function openssl(...args) {
   return execFileSync('openssl', args, { cwd: certificates, stdio: ['ignore', 'pipe', 'ignore'] });
 }
 
-/** Makes the authority that everything here trusts. */
+/** Makes the authority that all clients trust. */
 function makeAuthority() {
   mkdirSync(certificates, { recursive: true });
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const kept = ['-keyout', 'ca.key', '-out', 'ca.pem', '-days', '30', '-subj', '/CN=Valet CA'];
   openssl('req', '-x509', ...curve, ...kept);
-  // The clients read no list of authorities of their own; this is what Node hands them.
+  // The clients have no list of authorities; they use that of Node.
   const ca = readFileSync(file('ca.pem'));
   const { createSecureContext } = tls;
   tls.createSecureContext = (options) => {
@@ -47,7 +47,7 @@ function makeAuthority() {
   };
 }
 
-/** Makes a new certificate for `localhost` with the key that is there, or with a first one. */
+/** Makes a new certificate for `localhost` with the existing key, or with a new one. */
 function makeCertificate() {
   const curve = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'];
   openssl('genpkey', ...curve, '-out', 'new.key');
@@ -59,7 +59,7 @@ function makeCertificate() {
   renameSync(file('new.key'), file('localhost.key'));
 }
 
-/** What names the key of a certificate: its hash, as Chromium takes it. */
+/** The hash of a certificate's key, in the format of Chromium. */
 function fingerprint() {
   const key = openssl('x509', '-in', 'localhost.crt', '-pubkey', '-noout');
   const der = execFileSync('openssl', ['pkey', '-pubin', '-outform', 'der'], { input: key });
@@ -81,7 +81,7 @@ after(() => server?.stop());
 
 const secure = (options) => ({ ...SECURE, wssPort: server.port, signer: api, ...options });
 
-test('pusher-js connects over wss and hears what the official library publishes over https', async () => {
+test('pusher-js over wss receives events that the official library sends over https', async () => {
   const pusher = await connected(server, secure());
   const channel = await subscribed(pusher, 'private-orders');
   const { status } = await api.trigger('private-orders', 'shipped', { id: 7, note: 'né 🚀' });
@@ -90,35 +90,35 @@ test('pusher-js connects over wss and hears what the official library publishes 
   assert.deepEqual(data, { id: 7, note: 'né 🚀' });
 });
 
-/** Waits until a client has found no way in. */
+/** Waits until a client has failed to connect. */
 async function keptOut(options) {
   const pusher = client(server, { signer: api, unavailableTimeout: 500, ...options });
   await pusher.states.event('unavailable');
   assert.equal(pusher.connection.socket_id, undefined);
 }
 
-test('pusher-js refuses a certificate for another name', async () => {
+test('pusher-js rejects a certificate for another name', async () => {
   await keptOut(secure({ wsHost: '127.0.0.1' }));
 });
 
-test('pusher-js without TLS does not get in', async () => {
+test('pusher-js without TLS cannot connect', async () => {
   await keptOut({ wsHost: 'localhost' });
 });
 
-/** The serial number of the certificate that a new connection is shown. */
+/** The serial number of the certificate that a new connection gets. */
 function shown() {
   const options = { host: 'localhost', port: server.port, path: '/up', agent: false };
   const serial = new Promise((resolve, reject) => {
-    const asked = request(options, (response) => {
+    const sent = request(options, (response) => {
       resolve(response.socket.getPeerCertificate().serialNumber);
       response.resume();
     });
-    asked.once('error', reject).end();
+    sent.once('error', reject).end();
   });
   return within(serial, 'an answer over https');
 }
 
-test('a certificate is renewed under a connection that stays', async () => {
+test('a certificate is renewed while a connection stays', async () => {
   const pusher = await connected(server, secure());
   const channel = await subscribed(pusher, 'news');
   const socket = pusher.connection.socket_id;
@@ -132,7 +132,7 @@ test('a certificate is renewed under a connection that stays', async () => {
   assert.equal(pusher.connection.socket_id, socket);
 });
 
-test('Echo connects over wss in a browser and hears events', async () => {
+test('Echo connects over wss in a browser and receives events', async () => {
   const site = await startSite({ signer: api, forger: api });
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
@@ -141,7 +141,7 @@ test('Echo connects over wss in a browser and hears events', async () => {
       '--no-sandbox',
       '--disable-gpu',
       '--disable-background-networking',
-      // This key alone is trusted, whoever signed it.
+      // The browser trusts only this key, regardless of its issuer.
       `--ignore-certificate-errors-spki-list=${fingerprint()}`,
     ],
   });
@@ -150,7 +150,7 @@ test('Echo connects over wss in a browser and hears events', async () => {
     const inbox = new Inbox('the page');
     const frames = [];
     page.on('websocket', (socket) => frames.push(socket.url()));
-    await page.exposeFunction('tell', (event, data) => inbox.push({ event, data }));
+    await page.exposeFunction('report', (event, data) => inbox.push({ event, data }));
     await page.goto(`http://localhost:${site.port}/`);
     await page.evaluate(
       ({ key, port }) => {
@@ -164,12 +164,12 @@ test('Echo connects over wss in a browser and hears events', async () => {
           enabledTransports: ['ws', 'wss'],
           auth: { headers: { 'X-User': '1' } },
         });
-        const hear = (event) => (data) => window.tell(event, data ?? null);
+        const record = (event) => (data) => window.report(event, data ?? null);
         window.echo
           .private('orders')
-          .listen('.shipped', hear('shipped'))
-          .listenForWhisper('typing', hear('typing'))
-          .subscribed(hear('subscribed'));
+          .listen('.shipped', record('shipped'))
+          .listenForWhisper('typing', record('typing'))
+          .subscribed(record('subscribed'));
       },
       { key: server.app.key, port: server.port },
     );

@@ -1,5 +1,4 @@
-// pusher-js that signs in: events for one user, the end of all his connections, and who of those
-// he watches is online.
+// pusher-js that signs in: events for a user, termination of its connections, and watchlists.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -26,7 +25,7 @@ before(async () => {
 afterEach(endClients);
 after(() => server.stop());
 
-/** A client that is signed in and can be sent to; what it is sent is in `letters`. */
+/** A signed-in client; the events for its user are in `letters`. */
 async function signedIn(user, options) {
   const pusher = await connected(server, { user, ...options });
   pusher.letters = new Inbox(`letters to ${user.id}`);
@@ -43,12 +42,12 @@ async function signedIn(user, options) {
   return pusher;
 }
 
-test('a client signs in with what the app has signed', async () => {
+test('a client signs in with a signature of the app', async () => {
   const pusher = await signedIn({ id: '42', user_info: { name: 'Ada' } });
   assert.deepEqual(pusher.user.user_data, { id: '42', user_info: { name: 'Ada' } });
 });
 
-test('a wrong signature signs nobody in', async () => {
+test('a sign-in with a wrong signature is rejected', async () => {
   const signer = http(server, { app: { ...server.app, secret: 'not-the-secret' } });
   const pusher = await connected(server, { user: { id: '42' }, signer });
   pusher.signin();
@@ -56,7 +55,7 @@ test('a wrong signature signs nobody in', async () => {
   assert.equal(pusher.user.user_data, null);
 });
 
-test('an event for a user reaches all his connections and nobody else', async () => {
+test('an event for a user reaches only its connections', async () => {
   const tabs = [await signedIn({ id: 'grace' }), await signedIn({ id: 'grace' })];
   const other = await signedIn({ id: 'ada' });
   await api.sendToUser('grace', 'letter', { n: 1 });
@@ -66,23 +65,23 @@ test('an event for a user reaches all his connections and nobody else', async ()
   assert.deepEqual(other.letters.dataOf('letter'), [{ n: 2 }]);
 });
 
-test('nobody can listen to the events of another user', async () => {
+test('a client cannot subscribe to the events of another user', async () => {
   await signedIn({ id: 'victim' });
   const socket = await rawConnected(server);
-  socket.say('pusher:subscribe', { channel: '#server-to-user-victim' });
+  socket.sendEvent('pusher:subscribe', { channel: '#server-to-user-victim' });
   await socket.inbox.take(
     ({ event }) => event === 'pusher:error' || event === 'pusher:subscription_error',
     'the refusal',
   );
   await api.sendToUser('victim', 'letter', {});
-  socket.say('pusher:ping', {});
+  socket.sendEvent('pusher:ping', {});
   await socket.inbox.event('pusher:pong');
-  const heard = socket.inbox.all.map(({ event }) => event);
-  assert.ok(!heard.includes('letter'), heard.join());
-  assert.ok(!heard.includes('pusher_internal:subscription_succeeded'), heard.join());
+  const events = socket.inbox.all.map(({ event }) => event);
+  assert.ok(!events.includes('letter'), events.join());
+  assert.ok(!events.includes('pusher_internal:subscription_succeeded'), events.join());
 });
 
-test('the channel of a user does not show in the list of channels', async () => {
+test('the channel of a user is not in the list of channels', async () => {
   await signedIn({ id: 'hidden' });
   const { channels } = await (await api.get({ path: '/channels' })).json();
   assert.deepEqual(
@@ -91,7 +90,7 @@ test('the channel of a user does not show in the list of channels', async () => 
   );
 });
 
-test('terminating a user ends all his connections for good, and only his', async () => {
+test('terminating a user closes only its connections, which do not reconnect', async () => {
   const tabs = [await signedIn({ id: 'banned' }), await signedIn({ id: 'banned' })];
   const other = await signedIn({ id: 'guest' });
   const response = await api.terminateUserConnections('banned');
@@ -105,7 +104,7 @@ test('terminating a user ends all his connections for good, and only his', async
   await other.letters.event('letter');
 });
 
-test('terminating a user ends the connections he is a presence member with, too', async () => {
+test('terminating a user closes connections with the user as a presence member, too', async () => {
   const pusher = await connected(server, { member: { user_id: '7' } });
   await subscribed(pusher, 'public-first');
   await subscribed(pusher, 'presence-room');
@@ -131,15 +130,15 @@ test('a signed-in user needs no channel data on a presence channel', async () =>
   assert.deepEqual(added.data, { id: 'grace', info: { name: 'Grace' } });
 });
 
-test('a presence channel without channel data and without sign-in is refused', async () => {
+test('a presence channel without channel data and without sign-in is rejected', async () => {
   const socket = await rawConnected(server);
   const { auth } = api.authorizeChannel(socket.id, 'presence-nobody');
-  socket.say('pusher:subscribe', { channel: 'presence-nobody', auth });
+  socket.sendEvent('pusher:subscribe', { channel: 'presence-nobody', auth });
   const refused = await socket.inbox.event('pusher:subscription_error');
   assert.equal(refused.channel, 'presence-nobody');
 });
 
-test('a watchlist tells who is online and who has gone', async () => {
+test('a watchlist reports which users are online and offline', async () => {
   const early = await signedIn({ id: 'early' });
   const watcher = await signedIn({ id: 'watcher', watchlist: ['early', 'late'] });
   assert.deepEqual((await watcher.watched.event('online')).data.user_ids, ['early']);
@@ -163,7 +162,7 @@ test('a watchlist tells who is online and who has gone', async () => {
   );
 });
 
-test('a user who signs in is in his channels as before', async () => {
+test('signing in keeps the channels of a client', async () => {
   const pusher = await connected(server, { user: { id: 'same' } });
   const channel = subscribe(pusher, 'private-before');
   await channel.inbox.event('pusher:subscription_succeeded');

@@ -1,4 +1,4 @@
-// pusher-js 8 and pusher-js 7.4: what they have in common, and what a restart costs each of them.
+// pusher-js 8 and pusher-js 7.4: their common features, and the cost of a restart for each.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -17,7 +17,7 @@ import {
   subscribed,
 } from './support.mjs';
 
-/** Sooner than after an attempt that found the port closed, which costs pusher-js 15 seconds. */
+/** Less than after an attempt with the port closed, which costs pusher-js 15 seconds. */
 const COMING_BACK = 10_000;
 
 let server;
@@ -52,7 +52,7 @@ for (const [version, library] of [['pusher-js 7', Pusher7], ['pusher-js 8', Push
     assert.equal((await room.inbox.event('pusher:member_removed')).data.id, 'bob');
   });
 
-  test(`${version}: an unknown key ends it`, async () => {
+  test(`${version}: an unknown key stops it`, async () => {
     const pusher = client(server, { library, key: 'no-such-key' });
     await pusher.states.event('disconnected');
     assert.deepEqual(codes(pusher), [4001]);
@@ -60,7 +60,7 @@ for (const [version, library] of [['pusher-js 7', Pusher7], ['pusher-js 8', Push
     assert.ok(gaveUp(pusher));
   });
 
-  test(`${version}: it comes back after a restart`, async () => {
+  test(`${version}: it reconnects after a restart`, async () => {
     const port = await fixedPort();
     const first = await startServer({ port });
     const pusher = await connected(first, { library });
@@ -87,7 +87,7 @@ for (const [version, library] of [['pusher-js 7', Pusher7], ['pusher-js 8', Push
   });
 }
 
-test('pusher-js 8 comes back after two restarts in a row', async () => {
+test('pusher-js 8 reconnects after two restarts in a row', async () => {
   const port = await fixedPort();
   let own = await startServer({ port });
   const pusher = await connected(own);

@@ -1,7 +1,7 @@
 //! A WebSocket server that echoes, for conformance suites such as Autobahn's fuzzing client:
 //! `cargo run --release --example echo -- PORT`. It is the server's own loop, sockets, handshake,
-//! frames, queues and close code. It listens on 127.0.0.1, says so in its first line, and serves
-//! until it is killed.
+//! frames, queues and close code. It listens on 127.0.0.1, prints its address, and serves until it
+//! is killed.
 
 #![allow(clippy::unwrap_used, reason = "not part of the product")]
 

@@ -1,4 +1,4 @@
-//! Several real nodes on one real Redis, each with a proxy of its own in between.
+//! Several real nodes on one real Redis, each connected through its own proxy.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::daemon::Redis;
 use super::proxy::Proxy;
 use crate::support::{Client, Server, Setup, until};
 
-/// The channel on which the nodes of a [`Cluster`] speak.
+/// The channel on which the nodes of a [`Cluster`] publish.
 pub const BUS: &str = "reverb-of-a-test";
 
-/// Nodes that know of each other.
+/// Connected nodes.
 pub struct Cluster {
     nodes: Vec<Option<Server>>,
     proxies: Vec<Proxy>,
@@ -18,25 +18,25 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many nodes with every setting at its default.
+    /// This many nodes with default settings.
     #[track_caller]
     pub fn of(nodes: usize) -> Self {
         Cluster::with(nodes, Setup::new)
     }
 
-    /// The same, where a node is taken for dead after so many milliseconds.
+    /// The same with this node lease.
     #[track_caller]
     pub fn with_lease(nodes: usize, milliseconds: u32) -> Self {
         Cluster::with(nodes, move || Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", milliseconds))
     }
 
-    /// The same with these settings of each node.
+    /// The same with these settings for each node.
     #[track_caller]
     pub fn with(nodes: usize, setup: impl Fn() -> Setup + 'static) -> Self {
         Cluster::on(Redis::start(), nodes, setup)
     }
 
-    /// The same on this Redis.
+    /// The same on this Redis server.
     #[track_caller]
     pub fn on(redis: Redis, nodes: usize, setup: impl Fn() -> Setup + 'static) -> Self {
         let mut cluster =
@@ -44,11 +44,11 @@ impl Cluster {
         for _ in 0..nodes {
             cluster.join();
         }
-        cluster.together();
+        cluster.wait_until_connected();
         cluster
     }
 
-    /// One node more; returns its number.
+    /// Starts another node and returns its number.
     #[track_caller]
     pub fn join(&mut self) -> usize {
         let proxy = Proxy::start(self.redis.port());
@@ -60,32 +60,32 @@ impl Cluster {
 
     #[track_caller]
     pub fn node(&self, number: usize) -> &Server {
-        self.nodes[number].as_ref().expect("the node is there")
+        self.nodes[number].as_ref().expect("the node was neither killed nor taken")
     }
 
-    /// What stands between a node and Redis.
+    /// The proxy between a node and Redis.
     pub fn proxy(&self, number: usize) -> &Proxy {
         &self.proxies[number]
     }
 
-    /// All nodes that are there.
+    /// All running nodes.
     pub fn nodes(&self) -> impl Iterator<Item = &Server> {
         self.nodes.iter().flatten()
     }
 
-    /// Ends a node without a warning.
+    /// Kills a node with SIGKILL.
     pub fn kill(&mut self, number: usize) {
         self.nodes[number] = None;
     }
 
-    /// Takes a node out, to be stopped.
+    /// Removes a node from the cluster without stopping it.
     pub fn take(&mut self, number: usize) -> Server {
-        self.nodes[number].take().expect("the node is there")
+        self.nodes[number].take().expect("the node was neither killed nor taken")
     }
 
-    /// Waits until each node counts the connections of all: it then hears every other.
+    /// Waits until each node counts the connections of all: it then receives from every other node.
     #[track_caller]
-    pub fn together(&self) {
+    pub fn wait_until_connected(&self) {
         let before = connections(self.nodes().next().unwrap());
         let probes: Vec<Client> = self.nodes().map(Client::connect).collect();
         self.count(before + probes.len() as u64);
@@ -93,7 +93,7 @@ impl Cluster {
         self.count(before);
     }
 
-    /// Waits until each node counts so many connections on all nodes.
+    /// Waits until each node counts this many connections on all nodes.
     #[track_caller]
     pub fn count(&self, expected: u64) {
         for (number, node) in self.nodes().enumerate() {
@@ -102,7 +102,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until each node answers this to a GET.
+    /// Waits until each node responds with `expected` to a GET.
     #[track_caller]
     pub fn agree(&self, path: &str, params: &str, expected: &Value) {
         for (number, node) in self.nodes().enumerate() {
@@ -116,7 +116,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until each node knows these users of a presence channel, in any order.
+    /// Waits until each node lists these users of a presence channel, in any order.
     #[track_caller]
     pub fn users(&self, channel: &str, expected: &[&str]) {
         let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
@@ -128,7 +128,7 @@ impl Cluster {
                 0 => json!({"occupied": false}),
                 count => json!({"occupied": true, "user_count": count}),
             };
-            // Clients that were dropped may still be joining, and leave afterwards.
+            // A dropped client may still be joining, and leaves afterwards.
             until(&what, || {
                 users(node, channel) == expected
                     && node.get(&path, "info=user_count").json() == counted
@@ -137,7 +137,7 @@ impl Cluster {
     }
 }
 
-/// The settings of a node on the Redis of this port.
+/// The settings of a node that uses the Redis server on this port.
 pub fn scaled(setup: Setup, redis: u16) -> Setup {
     setup
         .env("REVERB_SCALING_ENABLED", "true")
@@ -146,13 +146,13 @@ pub fn scaled(setup: Setup, redis: u16) -> Setup {
         .env("REDIS_PORT", redis)
 }
 
-/// How many connections of the app a node counts on all nodes.
+/// The number of connections to the app on all nodes, as one node counts them.
 #[track_caller]
 pub fn connections(node: &Server) -> u64 {
     node.get("/apps/app-id/connections", "").json()["connections"].as_u64().unwrap()
 }
 
-/// The users of a presence channel as a node knows them, sorted.
+/// The users of a presence channel as one node lists them, sorted.
 #[track_caller]
 pub fn users(node: &Server, channel: &str) -> Vec<String> {
     let answer = node.get(&format!("/apps/app-id/channels/{channel}/users"), "");

@@ -1,5 +1,5 @@
-//! A real redis-server as a child process: started in an empty folder on a port that stays its own,
-//! and ended with the test. `REDIS_SERVER_BIN` names another than the one in the path.
+//! A real redis-server as a child process: it starts in an empty folder, keeps its port over
+//! restarts, and is killed with the test. `REDIS_SERVER_BIN` overrides the program from the path.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ pub struct Redis {
     folder: PathBuf,
     port: u16,
     args: Vec<String>,
-    /// The password [`Redis::session`] logs in with, if any.
+    /// The password that [`Redis::session`] logs in with, if any.
     password: Mutex<String>,
 }
 
 impl Redis {
-    /// One that listens on a port of the loopback, and asks for no password.
+    /// A server on a loopback port, without a password.
     #[track_caller]
     pub fn start() -> Self {
         Redis::with(&[])
     }
 
-    /// The same with these further arguments; `{folder}` in them is its folder, `{port}` its port.
+    /// The same with more arguments, in which `{folder}` is its folder and `{port}` its port.
     #[track_caller]
     pub fn with(args: &[&str]) -> Self {
         loop {
@@ -43,15 +43,15 @@ impl Redis {
             let args: Vec<String> = args.iter().map(place).collect();
             match spawn(&folder, port, &args) {
                 Ok(child) => return Redis::of(child, folder, port, args),
-                Err(said) if said.contains("Address already in use") => {
+                Err(output) if output.contains("Address already in use") => {
                     let _ = fs::remove_dir_all(&folder);
                 }
-                Err(said) => panic!("redis-server did not start:\n{said}"),
+                Err(output) => panic!("redis-server did not start:\n{output}"),
             }
         }
     }
 
-    /// One that wants this password of everybody.
+    /// A server that requires this password.
     #[track_caller]
     pub fn with_password(password: &str) -> Self {
         let redis = Redis::with(&["--requirepass", password]);
@@ -63,7 +63,7 @@ impl Redis {
         Redis { child: Mutex::new(child), folder, port, args, password: Mutex::default() }
     }
 
-    /// The password is another from now on.
+    /// Changes the password that new sessions log in with.
     pub fn log_in_with(&self, password: &str) {
         *self.password.lock().unwrap() = password.to_owned();
     }
@@ -72,7 +72,7 @@ impl Redis {
         self.port
     }
 
-    /// A connection of one's own.
+    /// A new connection.
     #[track_caller]
     pub fn session(&self) -> Session {
         let mut session = Session::tcp(self.port);
@@ -83,13 +83,13 @@ impl Redis {
         session
     }
 
-    /// One command on a connection of its own.
+    /// Sends one command on a new connection.
     #[track_caller]
     pub fn call(&self, parts: &[&str]) -> Reply {
         self.session().call(parts)
     }
 
-    /// How many connections are subscribed to a channel.
+    /// The number of connections that are subscribed to a channel.
     #[track_caller]
     pub fn subscribers(&self, channel: &str) -> i64 {
         match self.call(&["PUBSUB", "NUMSUB", channel]) {
@@ -98,23 +98,23 @@ impl Redis {
         }
     }
 
-    /// How many connections were ever made to it.
+    /// The number of connections accepted since the start.
     #[track_caller]
-    pub fn visits(&self) -> u64 {
+    pub fn accepted_connections(&self) -> u64 {
         let info = self.call(&["INFO", "stats"]);
         let name = "total_connections_received:";
         let line = info.text().lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().parse().unwrap()
     }
 
-    /// Ends it without a warning.
+    /// Kills the server with SIGKILL.
     pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// Starts it again, with nothing of what it knew.
+    /// Restarts the server without its data.
     #[track_caller]
     pub fn restart(&self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
@@ -127,15 +127,15 @@ impl Redis {
         self.kill();
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         *self.child.lock().unwrap() = spawn(&self.folder, self.port, &args)
-            .unwrap_or_else(|said| panic!("redis-server did not start again:\n{said}"));
+            .unwrap_or_else(|output| panic!("redis-server did not restart:\n{output}"));
     }
 
-    /// Whether the process runs: it was not killed, or was started again.
+    /// Whether the process runs: it was not killed, or was restarted.
     pub fn is_running(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_none()
     }
 
-    /// It stands still, with its connections open, until [`Redis::go_on`].
+    /// Suspends the process, with its connections open, until [`Redis::go_on`].
     pub fn stand_still(&self) {
         self.signal("STOP");
     }
@@ -160,14 +160,14 @@ impl Drop for Redis {
     }
 }
 
-/// A port below those that the system hands out by itself, so that it is free after a restart.
+/// A port below the range that the system assigns by itself, so that it is free after a restart.
 pub fn next_port() -> u16 {
     static COUNT: AtomicU16 = AtomicU16::new(0);
     let begin = (process::id() as u16).wrapping_mul(61);
     10_000 + begin.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % 10_000
 }
 
-/// Starts redis-server and waits until it listens; or what it said instead.
+/// Starts redis-server and waits until it listens. An error holds its output.
 fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
     let binary = env::var("REDIS_SERVER_BIN").unwrap_or("redis-server".into());
     let mut child = Command::new(binary)
@@ -182,21 +182,21 @@ fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
         .expect("redis-server is installed");
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (sender, receiver) = channel();
-    // It goes on reading when nobody listens any more, or a full pipe would hold up the server.
+    // Reads on after the receiver is dropped: a full pipe would block redis-server.
     thread::spawn(move || {
         for line in stdout.lines().map_while(Result::ok) {
             let _ = sender.send(line);
         }
     });
-    let mut said = String::new();
+    let mut output = String::new();
     while let Ok(line) = receiver.recv_timeout(DEADLINE) {
         if line.contains("eady to accept connections") {
             return Ok(child);
         }
-        said += &line;
-        said += "\n";
+        output += &line;
+        output += "\n";
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err(said)
+    Err(output)
 }

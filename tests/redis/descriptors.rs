@@ -6,7 +6,7 @@ use crate::exhaustion::flooded;
 use crate::support::{Setup, logged};
 
 #[test]
-fn redis_is_connected_again_whatever_descriptors_clients_have() {
+fn a_node_reconnects_to_redis_while_clients_use_all_descriptors() {
     let redis = Redis::start();
     let setup = Setup::new().env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 300);
     let (server, _idle) = flooded(scaled(setup, redis.port()).env("REDIS_HOST", "localhost"));

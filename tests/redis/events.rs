@@ -1,4 +1,5 @@
-//! Events reach each subscriber on every node once, in order, and leave out who is left out.
+//! Each subscriber on every node receives an event once and in order; an excluded connection does
+//! not.
 
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ fn all_expect(clients: &mut [Client], message: &Value) {
 }
 
 #[test]
-fn an_event_published_at_any_node_reaches_everybody_once() {
+fn an_event_published_at_any_node_reaches_each_subscriber_once() {
     let cluster = Cluster::of(3);
     let mut clients = listeners(&cluster, &["a", "b"]);
     for (number, node) in cluster.nodes().enumerate() {
@@ -62,7 +63,7 @@ fn an_event_published_at_any_node_reaches_everybody_once() {
 }
 
 #[test]
-fn what_is_sent_with_the_event_arrives_as_it_was_sent() {
+fn the_data_of_an_event_arrives_unchanged() {
     let cluster = Cluster::of(2);
     let mut far = Client::connect(cluster.node(1));
     far.subscribe("a");
@@ -78,13 +79,13 @@ fn what_is_sent_with_the_event_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn thousands_of_events_of_all_publishers_arrive_once_and_in_order() {
+fn thousands_of_events_from_all_nodes_arrive_once_and_in_order() {
     let cluster = Cluster::of(2);
     exchange(&cluster, 3_000, || {});
 }
 
 #[test]
-fn a_client_event_reaches_the_others_on_every_node_and_not_its_sender() {
+fn a_client_event_reaches_every_node_except_its_sender() {
     let cluster = Cluster::of(2);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     let mut near = Client::connect(cluster.node(0));
@@ -107,7 +108,7 @@ fn a_client_event_reaches_the_others_on_every_node_and_not_its_sender() {
 }
 
 #[test]
-fn a_client_event_on_a_presence_channel_says_who_sent_it_on_every_node() {
+fn a_client_event_on_a_presence_channel_names_its_user_on_every_node() {
     let cluster = Cluster::of(2);
     let mut ann = Client::connect(cluster.node(0));
     ann.join("presence-a", "ann");
@@ -117,14 +118,14 @@ fn a_client_event_on_a_presence_channel_says_who_sent_it_on_every_node() {
     assert_eq!(ann.event()["event"], "pusher_internal:member_added");
     let typing = json!({"event": "client-typing", "channel": "presence-a", "data": {}});
     ann.send(typing.clone());
-    let mut heard = typing;
-    heard["user_id"] = "ann".into();
-    bob.expect(heard);
+    let mut expected = typing;
+    expected["user_id"] = "ann".into();
+    bob.expect(expected);
     ann.nothing();
 }
 
 #[test]
-fn the_excluded_connection_is_left_out_wherever_it_is() {
+fn an_excluded_connection_is_excluded_on_every_node() {
     let cluster = Cluster::of(2);
     let mut clients = listeners(&cluster, &["a", "b"]);
     let left_out = clients[1].socket_id.clone();
@@ -144,13 +145,13 @@ fn the_excluded_connection_is_left_out_wherever_it_is() {
         ]});
         node.post("/apps/app-id/batch_events", batch).is(200, json!({}));
         clients[0].expect(event("a", "e", "3"));
-        // The only one that is for it, too, and the first it hears of.
+        // This is the first event that the excluded connection receives.
         all_expect(&mut clients, &event("a", "e", "4"));
     }
 }
 
 #[test]
-fn the_apps_of_a_cluster_do_not_hear_each_other() {
+fn apps_do_not_receive_the_events_of_other_apps() {
     const OTHER: App = App { id: "other-id", key: "other-key", secret: "other-secret" };
     let apps = || {
         let settings = json!({"allowed_origins": ["*"]});
@@ -172,7 +173,7 @@ fn the_apps_of_a_cluster_do_not_hear_each_other() {
 }
 
 #[test]
-fn clusters_with_channels_of_their_own_share_a_redis_and_nothing_else() {
+fn clusters_with_different_redis_channels_share_no_events() {
     let ours = Cluster::of(2);
     let theirs = super::cluster::scaled(Setup::new(), ours.redis.port())
         .env("REVERB_SCALING_CHANNEL", "another")

@@ -1,5 +1,5 @@
-//! Whoever may publish on the nodes' channel may say anything. Nothing dies of it, nothing of it is
-//! delivered, and the log has a line, not a flood.
+//! Invalid and forged messages on the nodes' channel: no node fails, none is delivered to a client,
+//! and the log has a line, not a flood.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,24 +14,24 @@ use crate::support::{Client, Setup, logged, until};
 /// Publishes bytes on the nodes' channel.
 #[track_caller]
 fn publish(session: &mut Session, bytes: &[u8]) {
-    match session.ask(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
-        Reply::Number(heard) => assert!(heard >= 2, "the nodes hear it"),
+    match session.send_and_receive(&[b"PUBLISH", BUS.as_bytes(), bytes]) {
+        Reply::Number(receivers) => assert!(receivers >= 2, "the nodes receive it"),
         other => panic!("{other:?}"),
     }
 }
 
-/// An envelope of a node that does not exist.
-fn envelope(node: &str, seq: Value, say: Value) -> String {
-    json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": say}}).to_string()
+/// An envelope from a node that does not exist.
+fn envelope(node: &str, seq: Value, items: Value) -> String {
+    json!({"type": "reverb.1", "payload": {"node": node, "seq": seq, "say": items}}).to_string()
 }
 
-/// How many lines of a node's log warn of what is on the channel.
+/// The number of warnings about the channel in a node's log.
 fn warnings(log: &str) -> usize {
     log.lines().filter(|line| line.contains("[WARN]") && line.contains("channel")).count()
 }
 
 #[test]
-fn what_is_no_envelope_is_passed_over_with_one_line() {
+fn an_invalid_envelope_is_ignored_and_logged_once() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -71,18 +71,18 @@ fn what_is_no_envelope_is_passed_over_with_one_line() {
 }
 
 #[test]
-fn a_message_over_the_buffer_of_redis_costs_only_the_connection() {
+fn a_message_over_the_output_buffer_of_redis_only_breaks_the_connection() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
-    session.ask(&[b"PUBLISH", BUS.as_bytes(), &vec![b'x'; 80_000_000]]);
+    session.send_and_receive(&[b"PUBLISH", BUS.as_bytes(), &vec![b'x'; 80_000_000]]);
     exchange(&cluster, 50, || {});
     quiet(&cluster, &mut [&mut ann]);
     cluster.users(ROOM, &["ann"]);
 }
 
 #[test]
-fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
+fn an_oversized_message_is_skipped_and_the_next_is_delivered() {
     let small = || {
         let setup = Setup::new().env("REVERB_MAX_REQUEST_SIZE", 20_000);
         setup.env("REVERB_LIMIT_REDIS_REPLY_BYTES", 200_000)
@@ -95,7 +95,7 @@ fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
     let mut ann = member(&cluster, 0, "ann");
     let mut far = Client::connect(cluster.node(1));
     far.subscribe("news");
-    let visits = cluster.redis.visits();
+    let visits = cluster.redis.accepted_connections();
     for _ in 0..3 {
         cluster.node(0).publish("news", "long", &"x".repeat(600_000));
     }
@@ -108,20 +108,20 @@ fn what_is_longer_than_a_message_may_be_is_skipped_and_nothing_else() {
     let log = cluster.node(1).stderr();
     assert_eq!(log.matches("was skipped").count(), 1, "{line}\n{log}");
     // Each call of `visits` makes a connection.
-    assert_eq!(cluster.redis.visits(), visits + 1, "{log}");
+    assert_eq!(cluster.redis.accepted_connections(), visits + 1, "{log}");
 }
 
 #[test]
-fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood() {
+fn an_incompatible_version_is_ignored_and_unknown_fields_are_skipped() {
     let cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
     let later = json!({"type": "reverb.2", "payload": {"who": 7, "what": []}});
     publish(&mut session, later.to_string().as_bytes());
     let event = json!(["event", "app-id", "news", "of a later release", [ROOM], 0, null, null, 5]);
-    let say = json!([["what-is-not-known-yet", {"a": 1}], [], event]);
+    let items = json!([["what-is-not-known-yet", {"a": 1}], [], event]);
     let more = json!({"type": "reverb.1", "more": 1,
-        "payload": {"node": "00000000000000aa", "seq": 0, "say": say, "more": true}});
+        "payload": {"node": "00000000000000aa", "seq": 0, "say": items, "more": true}});
     publish(&mut session, more.to_string().as_bytes());
     let expected = json!({"event": "news", "channel": ROOM, "data": "of a later release"});
     ann.expect(expected);
@@ -132,7 +132,7 @@ fn a_release_too_different_is_passed_over_and_one_with_more_to_say_is_understood
 }
 
 #[test]
-fn values_that_make_no_sense_are_passed_over() {
+fn invalid_values_are_ignored() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut session = cluster.redis.session();
@@ -165,7 +165,7 @@ fn values_that_make_no_sense_are_passed_over() {
     ]);
     publish(&mut session, envelope(node, json!(0), items.clone()).as_bytes());
     publish(&mut session, envelope(node, Value::Null, items).as_bytes());
-    // Every item alone, with numbers that go nowhere.
+    // Every item alone, with invalid sequence numbers.
     for seq in [json!(u64::MAX), json!(u64::MAX - 1), json!(-1), json!(1.5), json!("1")] {
         let item = json!([["alive", u64::MAX, u64::MAX, u64::MAX], ["hello"]]);
         publish(&mut session, envelope(node, seq, item).as_bytes());
@@ -176,34 +176,34 @@ fn values_that_make_no_sense_are_passed_over() {
         publish(&mut session, item.to_string().as_bytes());
     }
     exchange(&cluster, 50, || {});
-    // Whatever was made of it goes with the lease of the node that does not exist.
+    // State of the node that does not exist is removed when its lease ends.
     cluster.users(ROOM, &["ann"]);
     cluster.count(1);
     quiet(&cluster, &mut [&mut ann]);
 }
 
 #[test]
-fn requests_in_the_name_of_others_cost_no_event() {
+fn forged_requests_lose_no_event() {
     let cluster = Cluster::of(2);
     let mut recorder = cluster.redis.session();
     recorder.call(&["SUBSCRIBE", BUS]);
     let mut client = Client::connect(cluster.node(0));
     client.subscribe("traffic");
-    let nodes = nodes_heard(&mut recorder, 2);
+    let nodes = publishing_nodes(&mut recorder, 2);
     let mut session = cluster.redis.session();
     exchange(&cluster, 500, || {
-        for (asker, asked) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
+        for (from, to) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
             for next in [0, 5, 100, u64::MAX] {
-                let say = json!([["again", asked, next], ["tell", asked, 1], ["hello"]]);
-                let say = json!({"type": "reverb.1", "payload": {"node": asker, "say": say}});
-                publish(&mut session, say.to_string().as_bytes());
+                let items = json!([["again", to, next], ["tell", to, 1], ["hello"]]);
+                let items = json!({"type": "reverb.1", "payload": {"node": from, "say": items}});
+                publish(&mut session, items.to_string().as_bytes());
             }
         }
     });
 }
 
 #[test]
-fn what_a_node_has_said_once_is_not_heard_again() {
+fn a_replayed_envelope_is_ignored() {
     let cluster = Cluster::of(2);
     let mut recorder = cluster.redis.session();
     recorder.call(&["SUBSCRIBE", BUS]);
@@ -213,13 +213,13 @@ fn what_a_node_has_said_once_is_not_heard_again() {
     for data in ["1", "2"] {
         ann.expect(json!({"event": "e", "channel": ROOM, "data": data}));
     }
-    // The last of it is the second event.
-    let mut said = vec![text(&mut recorder)];
-    while !said.last().unwrap().contains("\"e\",\"2\"") {
-        said.push(text(&mut recorder));
+    // The second event is the last message.
+    let mut messages = vec![text(&mut recorder)];
+    while !messages.last().unwrap().contains("\"e\",\"2\"") {
+        messages.push(text(&mut recorder));
     }
     let mut session = cluster.redis.session();
-    for text in &said {
+    for text in &messages {
         publish(&mut session, text.as_bytes());
     }
     quiet(&cluster, &mut [&mut ann]);
@@ -227,7 +227,7 @@ fn what_a_node_has_said_once_is_not_heard_again() {
 }
 
 #[test]
-fn lies_about_a_node_do_not_silence_it() {
+fn forged_envelopes_do_not_silence_a_node() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut ann = member(&cluster, 0, "ann");
     let mut recorder = cluster.redis.session();
@@ -235,8 +235,8 @@ fn lies_about_a_node_do_not_silence_it() {
     let mut session = cluster.redis.session();
     for lie in [json!(["alive", u64::MAX, u64::MAX, 1]), json!(["goodbye"])] {
         cluster.node(0).publish("cache-a", "e", "before");
-        until("it is heard", || is_kept(&cluster, 1, "before"));
-        let (node, next) = last_said(&mut recorder, "before");
+        until("the event arrives", || is_stored(&cluster, 1, "before"));
+        let (node, next) = last_publisher(&mut recorder, "before");
         let seq = if lie[0] == "goodbye" { json!(next) } else { Value::Null };
         let mut lie = json!({"type": "reverb.1", "payload": {"node": node, "say": [lie]}});
         if !seq.is_null() {
@@ -244,10 +244,10 @@ fn lies_about_a_node_do_not_silence_it() {
         }
         publish(&mut session, lie.to_string().as_bytes());
         let mut number = 0;
-        until("it is heard again", || {
+        until("later events arrive", || {
             number += 1;
             cluster.node(0).publish("cache-a", "e", &number.to_string());
-            is_kept(&cluster, 1, &number.to_string())
+            is_stored(&cluster, 1, &number.to_string())
         });
     }
     cluster.users(ROOM, &["ann"]);
@@ -256,21 +256,21 @@ fn lies_about_a_node_do_not_silence_it() {
     quiet(&cluster, &mut [&mut ann]);
 }
 
-/// Whether this is what a node keeps of "cache-a".
+/// Whether this is the event that a node stores for "cache-a".
 #[track_caller]
-fn is_kept(cluster: &Cluster, node: usize, data: &str) -> bool {
+fn is_stored(cluster: &Cluster, node: usize, data: &str) -> bool {
     let mut client = Client::connect(cluster.node(node));
     client.subscribe("cache-a");
     client.event()["data"] == data
 }
 
-/// Who said this, and the number of what it says next.
+/// The node that sent this event, and its next sequence number.
 #[track_caller]
-fn last_said(recorder: &mut Session, data: &str) -> (String, u64) {
+fn last_publisher(recorder: &mut Session, data: &str) -> (String, u64) {
     loop {
-        let said = text(recorder);
-        let envelope: Value = serde_json::from_str(&said).unwrap();
-        if let Some(seq) = envelope["payload"]["seq"].as_u64().filter(|_| said.contains(data)) {
+        let message = text(recorder);
+        let envelope: Value = serde_json::from_str(&message).unwrap();
+        if let Some(seq) = envelope["payload"]["seq"].as_u64().filter(|_| message.contains(data)) {
             return (envelope["payload"]["node"].as_str().unwrap().to_owned(), seq + 1);
         }
     }
@@ -285,13 +285,13 @@ fn text(recorder: &mut Session) -> String {
     }
 }
 
-/// The names of so many nodes that say something.
+/// The names of the first nodes that publish on the channel.
 #[track_caller]
-fn nodes_heard(recorder: &mut Session, count: usize) -> Vec<String> {
+fn publishing_nodes(recorder: &mut Session, count: usize) -> Vec<String> {
     let mut nodes: Vec<String> = Vec::new();
     while nodes.len() < count {
-        let said: Value = serde_json::from_str(&text(recorder)).unwrap();
-        let node = said["payload"]["node"].as_str().unwrap().to_owned();
+        let message: Value = serde_json::from_str(&text(recorder)).unwrap();
+        let node = message["payload"]["node"].as_str().unwrap().to_owned();
         if !nodes.contains(&node) {
             nodes.push(node);
         }

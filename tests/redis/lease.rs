@@ -1,5 +1,5 @@
-//! The members of a node that is gone go, and those of a node that is only out of reach for a
-//! moment stay.
+//! Members of a dead node leave; members of a node that is unreachable for less than the lease
+//! stay.
 
 use serde_json::Value;
 
@@ -22,9 +22,9 @@ fn three_members(cluster: &Cluster) -> [Client; 3] {
     [ann, bob, cid]
 }
 
-/// Fails unless the next messages tell this of members, in any order.
+/// Fails unless the next messages are these member events, in any order.
 #[track_caller]
-fn told(client: &mut Client, expected: &[&str]) {
+fn expect_member_events(client: &mut Client, expected: &[&str]) {
     let mut got: Vec<String> = Vec::new();
     for _ in expected {
         let event = client.event();
@@ -39,14 +39,14 @@ fn told(client: &mut Client, expected: &[&str]) {
 }
 
 #[test]
-fn the_members_of_a_node_that_is_killed_leave_once_everywhere() {
+fn the_members_of_a_killed_node_leave_once_on_every_node() {
     let mut cluster = Cluster::with_lease(3, LEASE_MS);
     let mut ann = member(&cluster, 0, "ann");
     let bob = member(&cluster, 1, "bob");
     added(&mut ann, "bob");
     let mut cid = member(&cluster, 2, "cid");
     added(&mut ann, "cid");
-    // Ann has a tab on the node that is killed, and stays.
+    // Ann also has a connection to the killed node, and stays.
     let tab = member(&cluster, 1, "ann");
     cluster.count(4);
     cluster.kill(1);
@@ -59,8 +59,8 @@ fn the_members_of_a_node_that_is_killed_leave_once_everywhere() {
 }
 
 #[test]
-fn the_members_of_a_node_that_stops_leave_at_once() {
-    // Longer than this test may take: it is not the lease that ends.
+fn the_members_of_a_stopping_node_leave_immediately() {
+    // Longer than this test may take: the lease does not end within it.
     let setup = || {
         let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", 600_000);
         setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
@@ -69,7 +69,7 @@ fn the_members_of_a_node_that_stops_leave_at_once() {
     let [mut ann, bob, cid] = three_members(&cluster);
     let mut stopping = cluster.take(1);
     stopping.signal("TERM");
-    told(&mut ann, &["member_removed bob", "member_removed cid"]);
+    expect_member_events(&mut ann, &["member_removed bob", "member_removed cid"]);
     drop((bob, cid));
     assert_eq!(stopping.wait().code(), Some(0));
     cluster.users(ROOM, &["ann"]);
@@ -78,7 +78,7 @@ fn the_members_of_a_node_that_stops_leave_at_once() {
 }
 
 #[test]
-fn a_node_that_has_said_goodbye_is_not_missed() {
+fn a_node_that_stopped_cleanly_is_not_reported_as_timed_out() {
     let setup = || {
         let setup = Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", LEASE_MS);
         setup.env("REVERB_LIMIT_DRAIN_LINGER_MS", 0).env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)
@@ -87,7 +87,7 @@ fn a_node_that_has_said_goodbye_is_not_missed() {
     let mut stopping = cluster.take(1);
     stopping.signal("TERM");
     stopping.wait();
-    // The other is heard of later, so it is missed later.
+    // The other node's lease starts later, so it ends later.
     let mut client = Client::connect(cluster.node(0));
     client.subscribe("a");
     cluster.node(2).publish("a", "e", "{}");
@@ -99,14 +99,14 @@ fn a_node_that_has_said_goodbye_is_not_missed() {
 }
 
 #[test]
-fn a_node_that_is_started_again_takes_the_place_of_the_one_that_was_killed() {
+fn a_restarted_node_replaces_the_killed_one() {
     let mut cluster = Cluster::with_lease(2, LEASE_MS);
     let [mut ann, bob, cid] = three_members(&cluster);
     cluster.kill(1);
     drop((bob, cid));
     let next = cluster.join();
-    until("the next node knows the first", || connections(cluster.node(next)) > 0);
-    // Bob is back before anybody noticed that he was gone.
+    until("the new node has connected to the first", || connections(cluster.node(next)) > 0);
+    // Bob reconnects before the lease of the killed node ends.
     let bob = member(&cluster, next, "bob");
     removed(&mut ann, "cid");
     cluster.users(ROOM, &["ann", "bob"]);
@@ -117,7 +117,7 @@ fn a_node_that_is_started_again_takes_the_place_of_the_one_that_was_killed() {
 }
 
 #[test]
-fn a_connection_that_is_cut_lets_nobody_leave() {
+fn a_broken_redis_connection_removes_no_member() {
     let cluster = Cluster::of(2);
     let [mut ann, mut bob, mut cid] = three_members(&cluster);
     for round in 0..5 {
@@ -128,11 +128,11 @@ fn a_connection_that_is_cut_lets_nobody_leave() {
 }
 
 #[test]
-fn a_redis_that_is_killed_and_comes_back_lets_nobody_leave() {
+fn a_restart_of_redis_removes_no_member() {
     let cluster = Cluster::of(2);
     let [mut ann, mut bob, mut cid] = three_members(&cluster);
     cluster.redis.kill();
-    // What happens meanwhile is made up for.
+    // Changes during the outage are sent after it.
     let mut dot = Client::connect(cluster.node(1));
     dot.join(ROOM, "dot");
     added(&mut bob, "dot");
@@ -141,33 +141,33 @@ fn a_redis_that_is_killed_and_comes_back_lets_nobody_leave() {
     removed(&mut bob, "cid");
     removed(&mut dot, "cid");
     cluster.redis.restart();
-    told(&mut ann, &["member_added dot", "member_removed cid"]);
+    expect_member_events(&mut ann, &["member_added dot", "member_removed cid"]);
     quiet(&cluster, &mut [&mut ann, &mut bob, &mut dot]);
     cluster.users(ROOM, &["ann", "bob", "dot"]);
 }
 
 #[test]
-fn both_sides_of_a_split_agree_when_it_is_over() {
+fn both_sides_of_a_network_partition_agree_afterwards() {
     let cluster = Cluster::with_lease(2, LEASE_MS);
     split(&cluster, || cluster.proxy(1).refuse());
 }
 
 #[test]
-fn both_sides_of_a_silence_agree_when_it_is_over() {
+fn both_sides_of_a_stalled_connection_agree_afterwards() {
     let cluster = Cluster::with_lease(2, LEASE_MS);
     split(&cluster, || cluster.proxy(1).hold());
 }
 
-/// Parts the second node from the others for longer than the lease.
+/// Separates the second node from the first for longer than the lease.
 #[track_caller]
 fn split(cluster: &Cluster, part: impl Fn()) {
     let [mut ann, mut bob, mut cid] = three_members(cluster);
-    // Ann has a tab on the other side, and leaves neither.
+    // Ann also has a connection to the other node, and stays on both.
     let mut tab = member(cluster, 1, "ann");
     part();
-    told(&mut ann, &["member_removed bob", "member_removed cid"]);
-    until("the parted node counts itself alone", || connections(cluster.node(1)) == 3);
-    // One comes and one goes on the far side, one comes on the near side.
+    expect_member_events(&mut ann, &["member_removed bob", "member_removed cid"]);
+    until("the separated node counts only its own", || connections(cluster.node(1)) == 3);
+    // One member joins and one leaves on the second node, one joins on the first.
     let mut dot = Client::connect(cluster.node(1));
     assert_eq!(ids(&dot.join(ROOM, "dot")), ["ann", "bob", "cid", "dot"]);
     added(&mut cid, "dot");
@@ -183,11 +183,11 @@ fn split(cluster: &Cluster, part: impl Fn()) {
 
     cluster.proxy(1).mend();
     for client in [&mut ann, &mut eve] {
-        told(client, &["member_added bob", "member_added dot"]);
+        expect_member_events(client, &["member_added bob", "member_added dot"]);
     }
     added(&mut bob, "eve");
     added(&mut tab, "eve");
-    told(&mut dot, &["member_added eve", "member_removed cid"]);
+    expect_member_events(&mut dot, &["member_added eve", "member_removed cid"]);
     cluster.users(ROOM, &["ann", "bob", "dot", "eve"]);
     cluster.count(6);
     quiet(cluster, &mut [&mut ann, &mut bob, &mut dot, &mut eve, &mut tab]);

@@ -1,5 +1,5 @@
-//! Redis and the way to it break. Those who are near are told at once, those who are far as soon as
-//! it is mended, and nobody twice.
+//! Outages of Redis and of the connection to it. Clients of the same node receive events at once,
+//! clients of other nodes after the outage, and none receives an event twice.
 
 use serde_json::json;
 
@@ -19,8 +19,8 @@ fn near_and_far(cluster: &Cluster) -> [Client; 2] {
     })
 }
 
-/// Both nodes publish while nothing gets from one to the other; what each publishes is heard there
-/// at once, and at the other after `mend`.
+/// Both nodes publish during an outage: clients of the same node receive each event at once,
+/// clients of the other node after `mend`.
 #[track_caller]
 fn nothing_is_lost_until(cluster: &Cluster, mend: impl FnOnce()) {
     let [mut near, mut far] = near_and_far(cluster);
@@ -41,21 +41,21 @@ fn nothing_is_lost_until(cluster: &Cluster, mend: impl FnOnce()) {
 }
 
 #[test]
-fn nothing_is_lost_when_redis_is_killed_and_comes_back() {
+fn nothing_is_lost_when_redis_is_killed_and_restarted() {
     let cluster = Cluster::of(2);
     cluster.redis.kill();
     nothing_is_lost_until(&cluster, || cluster.redis.restart());
 }
 
 #[test]
-fn nothing_is_lost_while_redis_stands_still() {
+fn nothing_is_lost_while_redis_is_suspended() {
     let cluster = Cluster::of(2);
     cluster.redis.stand_still();
     nothing_is_lost_until(&cluster, || cluster.redis.go_on());
 }
 
 #[test]
-fn a_redis_that_stands_still_for_long_is_given_up_and_found_again() {
+fn a_node_reconnects_after_redis_was_suspended_for_long() {
     let setup = || Setup::new().env("REVERB_LIMIT_REDIS_REPLY_TIMEOUT_MS", 1_000);
     let cluster = Cluster::with(2, setup);
     cluster.redis.stand_still();
@@ -75,14 +75,14 @@ fn nothing_is_lost_while_redis_pauses_its_clients() {
 }
 
 #[test]
-fn nothing_is_lost_while_the_way_to_redis_is_closed() {
+fn nothing_is_lost_while_connections_to_redis_are_refused() {
     let cluster = Cluster::of(2);
     cluster.proxy(0).refuse();
     nothing_is_lost_until(&cluster, || cluster.proxy(0).mend());
 }
 
 #[test]
-fn nothing_is_lost_while_nothing_comes_back_from_redis() {
+fn nothing_is_lost_while_redis_is_unresponsive() {
     let cluster = Cluster::of(2);
     for number in 0..2 {
         cluster.proxy(number).hold();
@@ -95,7 +95,7 @@ fn nothing_is_lost_while_nothing_comes_back_from_redis() {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_redis_ends_connections() {
+fn nothing_is_lost_or_duplicated_when_redis_closes_connections() {
     let cluster = Cluster::of(2);
     let redis = &cluster.redis;
     exchange(&cluster, 2_000, || {
@@ -108,7 +108,7 @@ fn nothing_is_lost_or_doubled_when_redis_ends_connections() {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_connections_break_in_the_middle_of_messages() {
+fn nothing_is_lost_or_duplicated_when_connections_break_within_messages() {
     let setup = || Setup::new().env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 100);
     let cluster = Cluster::with(3, setup);
     for number in 0..3 {
@@ -119,7 +119,7 @@ fn nothing_is_lost_or_doubled_when_connections_break_in_the_middle_of_messages()
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_what_is_published_arrives_twice_and_late() {
+fn nothing_is_lost_or_duplicated_when_messages_arrive_twice_and_late() {
     let cluster = Cluster::of(3);
     for number in 0..3 {
         cluster.proxy(number).double();
@@ -129,13 +129,13 @@ fn nothing_is_lost_or_doubled_when_what_is_published_arrives_twice_and_late() {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_another_redis_takes_over() {
+fn nothing_is_lost_or_duplicated_when_another_redis_takes_over() {
     let cluster = Cluster::of(2);
     let other = Redis::start();
     let [mut near, mut far] = near_and_far(&cluster);
     cluster.proxy(0).lead_to(other.port());
-    until("the first node is there", || other.subscribers(BUS) == 1);
-    // One is at the old Redis still, the other at the new one.
+    until("the first node connects", || other.subscribers(BUS) == 1);
+    // One node is still connected to the old Redis server, the other to the new one.
     burst(cluster.node(0), "traffic", "near", 200);
     burst(cluster.node(1), "traffic", "far", 200);
     take(&mut near, "near", 200);
@@ -147,7 +147,7 @@ fn nothing_is_lost_or_doubled_when_another_redis_takes_over() {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_redis_answers_nonsense() {
+fn nothing_is_lost_or_duplicated_when_redis_sends_invalid_replies() {
     let cluster = Cluster::of(2);
     exchange(&cluster, 2_000, || {
         for nonsense in [
@@ -168,25 +168,25 @@ fn nothing_is_lost_or_doubled_when_redis_answers_nonsense() {
 }
 
 #[test]
-fn what_does_not_fit_the_queue_is_dropped_and_logged_and_the_lists_are_right_afterwards() {
+fn a_full_queue_drops_events_with_a_log_line_and_the_state_recovers() {
     let setup = || Setup::new().env("REVERB_LIMIT_BUS_QUEUE_BYTES", 65_536);
     overflow(&Cluster::with(2, setup), "bus_queue_bytes");
 }
 
 #[test]
-fn what_has_waited_too_long_is_dropped_and_logged_and_the_lists_are_right_afterwards() {
+fn expired_events_are_dropped_with_a_log_line_and_the_state_recovers() {
     let setup = || Setup::new().env("REDIS_TIMEOUT", 1);
     overflow(&Cluster::with(2, setup), "REDIS_TIMEOUT");
 }
 
-/// Publishes more than may wait; some of it is lost, nothing comes twice or out of order, and what
-/// is state, not event, arrives all the same.
+/// Publishes more than the queue holds: some events are lost, none is duplicated or out of order,
+/// and state is resynchronised.
 #[track_caller]
 fn overflow(cluster: &Cluster, limit: &str) {
     let [mut near, mut far] = near_and_far(cluster);
     let bob = member(cluster, 0, "bob");
     cluster.redis.kill();
-    // That he goes is told, and dropped with the rest.
+    // The queue drops his departure, too.
     drop(bob);
     burst(cluster.node(0), "traffic", "near", 2_000);
     take(&mut near, "near", 2_000);
@@ -197,7 +197,7 @@ fn overflow(cluster: &Cluster, limit: &str) {
     cluster.redis.restart();
     cluster.users(ROOM, &["ann"]);
     cluster.count(3);
-    until("the cached event is known", || {
+    until("the cached event arrives", || {
         let mut client = Client::connect(cluster.node(1));
         client.subscribe("cache-a");
         client.event()["data"] == "kept"
@@ -219,7 +219,7 @@ fn overflow(cluster: &Cluster, limit: &str) {
 }
 
 #[test]
-fn a_node_that_is_started_before_redis_serves_and_joins_when_redis_is_there() {
+fn a_node_started_before_redis_serves_and_joins_later() {
     let mut cluster = Cluster::of(1);
     cluster.redis.kill();
     let second = cluster.join();
@@ -235,20 +235,20 @@ fn a_node_that_is_started_before_redis_serves_and_joins_when_redis_is_there() {
     cluster.count(2);
     cluster.node(second).publish("traffic", "e", "together");
     far.expect(event("together"));
-    // Whether it hears of what was before it knew the other is not promised.
-    let mut heard = near.event();
-    if heard == event("alone") {
-        heard = near.event();
+    // An event published before the nodes connected may or may not arrive.
+    let mut received = near.event();
+    if received == event("alone") {
+        received = near.event();
     }
-    assert_eq!(heard, event("together"));
+    assert_eq!(received, event("together"));
     near.nothing();
 }
 
 #[test]
-fn a_node_that_joins_under_load_hears_every_event_from_then_on_once() {
+fn a_node_that_joins_under_load_receives_each_later_event_once() {
     let mut cluster = Cluster::of(2);
     let late = cluster.join();
-    // It listens, and may not be connected to Redis yet.
+    // The late node listens, but may not be connected to Redis yet.
     let mut client = Client::connect(cluster.node(late));
     client.subscribe("traffic");
     exchange(&cluster, 500, || {});
@@ -257,7 +257,7 @@ fn a_node_that_joins_under_load_hears_every_event_from_then_on_once() {
         let event = client.event();
         let (tag, number) = event["data"].as_str().unwrap().split_once(' ').unwrap();
         let (tag, number): (usize, usize) = (tag.parse().unwrap(), number.parse().unwrap());
-        // What was published before it was there it may have missed; after the first, nothing.
+        // Events before the node connected may be missing; after the first one, none may.
         assert!(number == next[tag] || next[tag] == 0, "{number} of node {tag} after {next:?}");
         next[tag] = number + 1;
     }
@@ -265,7 +265,7 @@ fn a_node_that_joins_under_load_hears_every_event_from_then_on_once() {
 }
 
 #[test]
-fn a_node_stops_while_redis_is_away() {
+fn a_node_stops_while_redis_is_down() {
     let setup = || {
         let setup = Setup::new().env("REVERB_LIMIT_DRAIN_LINGER_MS", 0);
         setup.env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0)

@@ -1,4 +1,4 @@
-//! Presence is one list over all nodes.
+//! A presence channel has one member list on all nodes.
 
 use std::thread;
 
@@ -22,25 +22,25 @@ pub fn removed(client: &mut Client, user: &str) {
         .expect(json!({"event": "pusher_internal:member_removed", "channel": ROOM, "data": data}));
 }
 
-/// Joins on a node, and waits until all nodes that hear of it know.
+/// Joins on a node, and waits until all nodes list the user.
 #[track_caller]
 pub fn member(cluster: &Cluster, node: usize, user: &str) -> Client {
     let mut client = Client::connect(cluster.node(node));
     client.join(ROOM, user);
-    let told = format!("every node knows {user}");
-    until(&told, || cluster.nodes().all(|node| users(node, ROOM).contains(&user.to_owned())));
+    let what = format!("every node lists {user}");
+    until(&what, || cluster.nodes().all(|node| users(node, ROOM).contains(&user.to_owned())));
     client
 }
 
-/// Fails if one of those in the room has been told of anything: one event of each node comes
-/// after all that was.
+/// Fails if one of these members has received anything: one event from each node serves as a
+/// barrier.
 #[track_caller]
-pub fn quiet(cluster: &Cluster, everybody: &mut [&mut Client]) {
+pub fn quiet(cluster: &Cluster, clients: &mut [&mut Client]) {
     let barrier = json!({"event": "barrier", "channel": ROOM, "data": "{}"});
     for node in cluster.nodes() {
         node.publish(ROOM, "barrier", "{}");
     }
-    for client in everybody {
+    for client in clients {
         for _ in cluster.nodes() {
             client.expect(barrier.clone());
         }
@@ -60,7 +60,7 @@ pub fn ids(members: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_member_sees_the_members_of_all_nodes() {
+fn a_member_receives_the_members_of_all_nodes() {
     let cluster = Cluster::of(3);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
@@ -84,7 +84,7 @@ fn a_member_sees_the_members_of_all_nodes() {
 }
 
 #[test]
-fn a_user_with_tabs_on_two_nodes_comes_once_and_leaves_once() {
+fn a_user_with_connections_on_two_nodes_joins_once_and_leaves_once() {
     let cluster = Cluster::of(2);
     let mut near = member(&cluster, 0, "near");
     let mut far = member(&cluster, 1, "far");
@@ -112,7 +112,7 @@ fn a_user_with_tabs_on_two_nodes_comes_once_and_leaves_once() {
 }
 
 #[test]
-fn all_nodes_say_the_same_of_a_user_whose_tabs_say_different_things() {
+fn all_nodes_agree_on_the_info_of_a_user_with_differing_connections() {
     let cluster = Cluster::of(2);
     let tab = |node: usize, name: &str| {
         let mut client = Client::connect(cluster.node(node));
@@ -123,14 +123,14 @@ fn all_nodes_say_the_same_of_a_user_whose_tabs_say_different_things() {
     };
     let (_first, _) = tab(0, "first");
     cluster.users(ROOM, &["ann"]);
-    let (_second, told) = tab(1, "second");
-    assert_eq!(told, json!({"name": "first"}), "the first tab speaks for the user");
-    let (_third, told) = tab(0, "third");
-    assert_eq!(told, json!({"name": "first"}));
+    let (_second, info) = tab(1, "second");
+    assert_eq!(info, json!({"name": "first"}), "the first connection sets the user's info");
+    let (_third, info) = tab(0, "third");
+    assert_eq!(info, json!({"name": "first"}));
 }
 
 #[test]
-fn a_node_that_joins_late_knows_who_is_there() {
+fn a_node_that_joins_late_knows_the_members() {
     let mut cluster = Cluster::of(2);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
@@ -146,7 +146,7 @@ fn a_node_that_joins_late_knows_who_is_there() {
 }
 
 #[test]
-fn a_storm_of_comings_and_goings_leaves_all_nodes_with_the_same_list() {
+fn all_nodes_have_the_same_list_after_a_storm_of_joins_and_leaves() {
     const ROUNDS: usize = 40;
     let cluster = Cluster::of(3);
     let mut stay = thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn a_storm_of_comings_and_goings_leaves_all_nodes_with_the_same_list() {
             .collect();
         storms.into_iter().flat_map(|storm| storm.join().unwrap()).collect::<Vec<_>>()
     });
-    // Each storm leaves one tab of a user of its own, and one of a user they share.
+    // Each storm leaves one connection of its own user and one of the shared user.
     cluster.users(ROOM, &["0", "1", "2", "all"]);
     cluster.count(6);
     cluster.agree("/apps/app-id/channels", "", &json!({"channels": {ROOM: {}}}));
@@ -167,7 +167,7 @@ fn a_storm_of_comings_and_goings_leaves_all_nodes_with_the_same_list() {
     cluster.agree("/apps/app-id/channels", "", &json!({"channels": {}}));
 }
 
-/// Joins and leaves many times; returns who is there in the end.
+/// Joins and leaves many times; returns the clients that stay.
 fn storm(node: &crate::support::Server, number: usize, rounds: usize) -> Vec<Client> {
     let own = number.to_string();
     let mut stay = Vec::new();
@@ -184,7 +184,7 @@ fn storm(node: &crate::support::Server, number: usize, rounds: usize) -> Vec<Cli
             stay = clients;
         }
     }
-    // Its answer comes after everything it asked for.
+    // The response arrives after all earlier events.
     for client in &mut stay {
         let (mut joined, event) = (false, "pusher_internal:subscription_succeeded");
         while !joined {

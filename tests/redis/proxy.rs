@@ -1,6 +1,5 @@
-//! What stands between a node and its Redis, and does to the connection what networks do: cuts it,
-//! in the middle of a message too, refuses it, holds it up, delays it, doubles what is published,
-//! and puts in bytes that nobody sent.
+//! A proxy between a node and Redis that injects network faults: it cuts connections, also within a
+//! message, refuses, stalls and delays them, duplicates publishes, and injects bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -29,15 +28,15 @@ struct Rules {
     held: bool,
     delay: Duration,
     doubled: bool,
-    /// Each direction of a connection carries about so many bytes before both are cut.
+    /// The mean number of bytes in one direction after which a connection is cut.
     cut_after_bytes: Option<usize>,
     random: u64,
-    /// The node's side of each connection, and Redis'.
+    /// Each connection: the socket to the node and the socket to Redis.
     open: Vec<(TcpStream, TcpStream)>,
     ended: bool,
 }
 
-/// How bytes pass at the moment.
+/// How bytes are forwarded at the moment.
 struct Passage {
     delay: Duration,
     is_doubled: bool,
@@ -67,57 +66,57 @@ impl Proxy {
         self.port
     }
 
-    /// Ends the connections there are. New ones lead to another Redis.
+    /// Cuts all connections. New ones lead to another Redis server.
     pub fn lead_to(&self, redis: u16) {
         self.lead_new_to(redis);
         self.cut();
     }
 
-    /// Leads new connections to another Redis. Existing connections stay.
+    /// Forwards new connections to another Redis server. Existing connections stay.
     pub fn lead_new_to(&self, redis: u16) {
         self.shared.redis.store(redis, Ordering::Relaxed);
     }
 
-    /// Ends the connections there are. New ones pass.
+    /// Cuts all connections. New ones are accepted.
     pub fn cut(&self) {
         self.shared.rules().cut();
     }
 
-    /// Ends the connections there are, and takes no more until [`Proxy::mend`].
+    /// Cuts all connections and refuses new ones until [`Proxy::mend`].
     pub fn refuse(&self) {
         let mut rules = self.shared.rules();
         rules.refused = true;
         rules.cut();
     }
 
-    /// Connections stay open, and nothing comes through until [`Proxy::mend`].
+    /// Keeps connections open, but forwards nothing until [`Proxy::mend`].
     pub fn hold(&self) {
         self.shared.rules().held = true;
     }
 
-    /// Everything arrives so much later.
+    /// Delays all bytes.
     pub fn delay(&self, milliseconds: u64) {
         self.shared.rules().delay = Duration::from_millis(milliseconds);
     }
 
-    /// Each PUBLISH is given a second time, by a connection of its own: before or after the next.
+    /// Sends each PUBLISH twice; the duplicate on its own connection, so that its order varies.
     pub fn double(&self) {
         self.shared.rules().doubled = true;
     }
 
-    /// Connections are cut, wherever a message stands then, after about so many bytes each way.
+    /// Cuts new connections after about this many bytes each way, also within a message.
     pub fn cut_after(&self, bytes: usize) {
         self.shared.rules().cut_after_bytes = Some(bytes);
     }
 
-    /// The node receives bytes that Redis has not sent.
+    /// Sends bytes to the node as if they were from Redis.
     pub fn say(&self, bytes: &[u8]) {
         for (node, _) in &self.shared.rules().open {
             let _ = (&*node).write_all(bytes);
         }
     }
 
-    /// From now on it only passes on.
+    /// Ends all faults: the proxy only forwards.
     pub fn mend(&self) {
         let mut rules = self.shared.rules();
         let open = std::mem::take(&mut rules.open);
@@ -146,7 +145,7 @@ impl Shared {
         self.redis.load(Ordering::Relaxed)
     }
 
-    /// Waits as long as nothing may pass; says how what passes does.
+    /// Waits while connections are stalled, then returns how bytes are forwarded.
     fn passage(&self) -> Passage {
         let rules = self.rules();
         let rules = self.changed.wait_while(rules, |rules| rules.held && !rules.ended).unwrap();
@@ -163,7 +162,7 @@ impl Rules {
         }
     }
 
-    /// After how many bytes a direction of a new connection ends.
+    /// The number of bytes after which one direction of a new connection is cut.
     fn end(&mut self) -> usize {
         let Some(mean) = self.cut_after_bytes else { return usize::MAX };
         self.random ^= self.random << 13;
@@ -173,7 +172,7 @@ impl Rules {
     }
 }
 
-/// Joins a node to Redis, or ends its connection when there is no way.
+/// Connects a node to Redis, or closes its connection if Redis is unreachable.
 fn connect(shared: &Arc<Shared>, node: TcpStream) {
     let mut rules = shared.rules();
     if rules.refused {
@@ -190,31 +189,31 @@ fn connect(shared: &Arc<Shared>, node: TcpStream) {
     thread::spawn(move || carry(&of_back, back, forth, ends[1], |_, _| {}));
 }
 
-/// Carries what the node says to Redis, and some of it twice.
+/// Forwards bytes from the node to Redis, and duplicates publishes if that fault is set.
 fn there(shared: &Shared, node: TcpStream, redis: TcpStream, end: usize) {
-    let mut said = Vec::new();
+    let mut pending = Vec::new();
     let mut second: Option<TcpStream> = None;
     carry(shared, node, redis, end, |bytes, doubled| {
-        said.extend_from_slice(bytes);
-        while let Some((length, name)) = first_command(&said) {
+        pending.extend_from_slice(bytes);
+        while let Some((length, name)) = first_command(&pending) {
             if doubled && name == "PUBLISH" {
                 let second = second.get_or_insert_with(|| silent(shared.redis()));
-                let _ = second.write_all(&said[..length]);
+                let _ = second.write_all(&pending[..length]);
             }
-            said.drain(..length);
+            pending.drain(..length);
         }
     });
 }
 
-/// A connection to Redis on which it does not answer.
+/// A connection on which Redis sends no replies.
 fn silent(redis: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", redis)).unwrap();
     stream.write_all(&command(&[b"CLIENT", b"REPLY", b"OFF"])).unwrap();
     stream
 }
 
-/// Carries bytes from one to the other until one of them ends; or until `end` bytes have passed,
-/// when connections are being cut.
+/// Forwards bytes until either socket closes, or until `end` bytes have passed if connections are
+/// cut.
 fn carry(
     shared: &Shared,
     mut from: TcpStream,

@@ -1,11 +1,11 @@
-//! A Redis that does not let a node in, or is none: one line says why, the node serves alone, asks
-//! again, and is in as soon as it may.
+//! A Redis server that rejects a node, or a server that is not Redis: one log line gives the
+//! reason, the node serves local clients, retries, and connects once it may.
 
 use super::cluster::{BUS, connections, scaled};
 use super::daemon::Redis;
 use crate::support::{Client, Server, Setup, logged, until};
 
-/// A node on this Redis with further settings.
+/// A node on this Redis server with more settings.
 #[track_caller]
 fn node(redis: &Redis, settings: &[(&str, &str)]) -> Server {
     let add = |setup: Setup, (name, value): &(&str, &str)| setup.env(name, value);
@@ -13,28 +13,28 @@ fn node(redis: &Redis, settings: &[(&str, &str)]) -> Server {
     settings.iter().fold(scaled(setup, redis.port()), add).start()
 }
 
-/// Fails unless the node, shut out, serves alone, says so in one line with all of these words,
-/// tries again without saying more, and is in after `mend`.
+/// Fails unless the rejected node serves local clients, logs one line with all of these words,
+/// retries without another line, and connects after `mend`.
 #[track_caller]
-fn is_shut_out_until(redis: &Redis, node: &Server, words: &[&str], mend: impl FnOnce()) {
-    says_once(node, words);
-    let before = redis.visits();
-    // Each look at the number is a visit, too.
-    let mut looks = 0;
-    until("it tries again", || {
-        looks += 1;
-        redis.visits() >= before + looks + 3
+fn is_rejected_until(redis: &Redis, node: &Server, words: &[&str], mend: impl FnOnce()) {
+    logs_once(node, words);
+    let before = redis.accepted_connections();
+    // Each query of the number is a connection, too.
+    let mut queries = 0;
+    until("the node retries", || {
+        queries += 1;
+        redis.accepted_connections() >= before + queries + 3
     });
-    says_once(node, words);
-    serves_alone(node);
+    logs_once(node, words);
+    serves_local_clients(node);
     mend();
-    until("it is in", || redis.subscribers(BUS) == 1);
+    until("the node connects", || redis.subscribers(BUS) == 1);
     node.is_up();
 }
 
 /// Fails unless the log has one line about Redis, with all of these words.
 #[track_caller]
-fn says_once(node: &Server, words: &[&str]) {
+fn logs_once(node: &Server, words: &[&str]) {
     logged(node, &["[WARN]", "Redis: "]);
     let log = node.stderr();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("Redis: ")).collect();
@@ -45,7 +45,7 @@ fn says_once(node: &Server, words: &[&str]) {
 }
 
 #[track_caller]
-fn serves_alone(node: &Server) {
+fn serves_local_clients(node: &Server) {
     node.is_up();
     let mut client = Client::connect(node);
     client.subscribe("a");
@@ -55,10 +55,10 @@ fn serves_alone(node: &Server) {
 }
 
 #[test]
-fn a_wrong_password_is_told_and_not_shown_and_the_right_one_lets_in() {
+fn a_wrong_password_is_logged_without_its_text_until_it_is_right() {
     let redis = Redis::with_password("the-right-one");
     let node = node(&redis, &[("REDIS_PASSWORD", "pass-of-mine")]);
-    is_shut_out_until(&redis, &node, &["WRONGPASS", "REDIS_PASSWORD"], || {
+    is_rejected_until(&redis, &node, &["WRONGPASS", "REDIS_PASSWORD"], || {
         redis.call(&["CONFIG", "SET", "requirepass", "pass-of-mine"]);
         redis.log_in_with("pass-of-mine");
     });
@@ -67,107 +67,107 @@ fn a_wrong_password_is_told_and_not_shown_and_the_right_one_lets_in() {
 }
 
 #[test]
-fn a_password_that_is_not_given_is_asked_for() {
+fn a_missing_password_is_logged() {
     let redis = Redis::with_password("secret-of-redis");
     let node = node(&redis, &[]);
-    is_shut_out_until(&redis, &node, &["NOAUTH", "REDIS_PASSWORD"], || {
+    is_rejected_until(&redis, &node, &["NOAUTH", "REDIS_PASSWORD"], || {
         redis.call(&["CONFIG", "SET", "requirepass", ""]);
         redis.log_in_with("");
     });
 }
 
 #[test]
-fn a_user_who_may_not_use_the_channel_is_told() {
+fn a_redis_user_without_rights_to_the_channel_is_logged() {
     let redis = Redis::start();
     let rights = ["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", "resetchannels"];
     redis.call(&rights);
     let login = [("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "of-app")];
     let node = node(&redis, &login);
-    is_shut_out_until(&redis, &node, &["NOPERM", "REVERB_SCALING_CHANNEL"], || {
+    is_rejected_until(&redis, &node, &["NOPERM", "REVERB_SCALING_CHANNEL"], || {
         redis.call(&["ACL", "SETUSER", "app", &format!("&{BUS}")]);
     });
 }
 
 #[test]
-fn a_database_that_is_not_there_is_told() {
+fn a_missing_database_is_logged() {
     let redis = Redis::start();
     let node = node(&redis, &[("REDIS_DB", "99")]);
-    is_shut_out_until(&redis, &node, &["DB index is out of range", "REDIS_DB"], || {
+    is_rejected_until(&redis, &node, &["DB index is out of range", "REDIS_DB"], || {
         redis.restart_with(&["--databases", "100"]);
     });
 }
 
 #[test]
-fn a_redis_that_is_too_old_is_told() {
+fn a_redis_version_that_is_too_old_is_logged() {
     let redis = Redis::with(&["--rename-command", "HELLO", ""]);
     let node = node(&redis, &[]);
-    is_shut_out_until(&redis, &node, &["older than version 6"], || redis.restart_with(&[]));
+    is_rejected_until(&redis, &node, &["older than version 6"], || redis.restart_with(&[]));
 }
 
 #[test]
-fn a_redis_that_is_a_replica_is_refused_until_it_is_promoted() {
+fn a_replica_is_rejected_until_it_is_promoted() {
     let master = Redis::start();
     let redis = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let node = node(&redis, &[]);
-    is_shut_out_until(&redis, &node, &["is a replica", "REDIS_HOST", "the master"], || {
+    is_rejected_until(&redis, &node, &["is a replica", "REDIS_HOST", "the master"], || {
         redis.call(&["REPLICAOF", "NO", "ONE"]);
     });
 }
 
 #[test]
-fn a_redis_that_takes_no_more_clients_is_told() {
+fn a_redis_at_its_client_limit_is_logged() {
     let redis = Redis::start();
     let mut session = redis.session();
     session.call(&["CONFIG", "SET", "maxclients", "1"]);
     let node = node(&redis, &[]);
-    says_once(&node, &["max number of clients reached"]);
-    serves_alone(&node);
+    logs_once(&node, &["max number of clients reached"]);
+    serves_local_clients(&node);
     session.call(&["CONFIG", "SET", "maxclients", "100"]);
-    until("it is in", || redis.subscribers(BUS) == 1);
+    until("the node connects", || redis.subscribers(BUS) == 1);
 }
 
 #[test]
-fn a_redis_that_does_not_listen_is_told() {
+fn a_redis_that_does_not_listen_is_logged() {
     let redis = Redis::start();
     redis.kill();
     let node = node(&redis, &[]);
-    says_once(&node, &["refused"]);
-    serves_alone(&node);
+    logs_once(&node, &["refused"]);
+    serves_local_clients(&node);
     redis.restart();
-    until("it is in", || redis.subscribers(BUS) == 1);
+    until("the node connects", || redis.subscribers(BUS) == 1);
 }
 
 #[test]
-fn a_host_name_that_does_not_resolve_is_told_and_holds_up_nobody() {
+fn an_unresolvable_host_name_is_logged_and_delays_no_client() {
     let redis = Redis::start();
     let node = node(&redis, &[("REDIS_HOST", "redis.invalid")]);
-    serves_alone(&node);
-    says_once(&node, &["redis.invalid"]);
-    serves_alone(&node);
+    serves_local_clients(&node);
+    logs_once(&node, &["redis.invalid"]);
+    serves_local_clients(&node);
 }
 
 #[test]
-fn what_is_no_redis_is_told() {
+fn a_server_that_is_not_redis_is_logged() {
     let redis = Redis::start();
     let web = Server::start();
     let port = web.address().port().to_string();
     let node = node(&redis, &[("REDIS_PORT", &port)]);
-    says_once(&node, &["does not speak Redis' protocol"]);
-    serves_alone(&node);
+    logs_once(&node, &["does not speak Redis' protocol"]);
+    serves_local_clients(&node);
     web.is_up();
 }
 
 #[test]
-fn a_user_who_may_publish_no_more_is_told_and_so_is_that_it_may_again() {
+fn lost_and_regained_rights_to_publish_are_logged() {
     let redis = Redis::start();
     redis.call(&["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", &format!("&{BUS}")]);
     let node = node(&redis, &[("REDIS_USERNAME", "app"), ("REDIS_PASSWORD", "of-app")]);
-    until("it is in", || redis.subscribers(BUS) == 1);
+    until("the node connects", || redis.subscribers(BUS) == 1);
     redis.call(&["ACL", "SETUSER", "app", "-publish"]);
     (0..3).for_each(|_| node.publish("a", "e", "{}"));
     let refused = ["[WARN]", "Redis rejects messages", "NOPERM", "REDIS_USERNAME"];
     logged(&node, &refused);
-    serves_alone(&node);
+    serves_local_clients(&node);
     redis.call(&["ACL", "SETUSER", "app", "+publish"]);
     node.publish("a", "e", "{}");
     logged(&node, &["[INFO]", "Redis accepts messages to other nodes again"]);

@@ -1,4 +1,4 @@
-//! A node that is reloaded goes on as the same node.
+//! A node keeps its identity over a reload.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,14 +9,18 @@ use crate::reload::reload;
 use crate::support::Client;
 
 #[test]
-fn nobody_is_seen_to_leave_or_come_and_later_changes_are_heard() {
+fn a_reload_sends_no_member_events_and_later_changes_arrive() {
     let cluster = Cluster::of(3);
     let mut ann = member(&cluster, 0, "ann");
     let mut bob = member(&cluster, 1, "bob");
     added(&mut ann, "bob");
     reload(cluster.node(0));
     let mut early = Client::connect(cluster.node(0));
-    assert_eq!(ids(&early.join(ROOM, "early")), ["ann", "bob", "early"], "known from the first");
+    assert_eq!(
+        ids(&early.join(ROOM, "early")),
+        ["ann", "bob", "early"],
+        "the member list is complete at once"
+    );
     for client in [&mut ann, &mut bob] {
         added(client, "early");
     }
@@ -32,7 +36,7 @@ fn nobody_is_seen_to_leave_or_come_and_later_changes_are_heard() {
 }
 
 #[test]
-fn events_of_all_nodes_arrive_everywhere_once_and_in_order() {
+fn events_of_all_nodes_arrive_once_and_in_order_across_reloads() {
     let cluster = Cluster::of(2);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     clients.iter_mut().for_each(|client| client.subscribe("news"));

@@ -12,7 +12,7 @@ use crate::support::{Client, Http, Server, Setup, logged, until};
 
 const LEASE_MS: u32 = 3_000;
 
-/// A node with a metrics port, a proxy to Redis that can switch servers, and a subscriber.
+/// A node with a metrics port, a proxy that can switch Redis servers, and a subscriber.
 struct Node {
     server: Server,
     figures: SocketAddr,
@@ -48,17 +48,17 @@ impl Node {
 }
 
 #[test]
-fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
+fn a_demotion_is_logged_once_and_nothing_is_lost() {
     let (old, new) = (Redis::start(), Redis::start());
     let mut nodes = [0, 1, 2].map(|_| Node::start(&old));
-    until("the nodes know each other", || nodes.iter().all(|node| node.knows(2)));
+    until("the nodes are connected", || nodes.iter().all(|node| node.knows(2)));
     // One node is connected to the new master before the old one becomes its replica.
     nodes[2].redis.lead_to(new.port());
-    until("it is there", || new.subscribers(BUS) == 1);
+    until("the third node connects", || new.subscribers(BUS) == 1);
     old.call(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
     for node in &nodes[..2] {
         logged(&node.server, &["[WARN]", "Redis: the server is a replica", "REDIS_HOST"]);
-        until("it is down", || node.figure("reverb_redis_up") == 0.0);
+        until("Redis counts as down", || node.figure("reverb_redis_up") == 0.0);
     }
     for (n, node) in nodes.iter().enumerate() {
         burst(&node.server, "traffic", &n.to_string(), 100);
@@ -81,7 +81,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
         }
         node.client.nothing();
     }
-    until("they know each other again", || nodes.iter().all(|node| node.knows(2)));
+    until("the nodes are connected again", || nodes.iter().all(|node| node.knows(2)));
     for node in &nodes[..2] {
         logged(&node.server, &["Redis is back"]);
         assert_eq!(node.warnings("Redis: the server is a replica"), 1, "{}", node.server.stderr());
@@ -89,7 +89,7 @@ fn a_demotion_is_noticed_with_one_warning_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_redis_that_delivers_nothing_counts_as_down() {
+fn a_redis_that_delivers_no_messages_counts_as_down() {
     let redis = Redis::start();
     redis.call(&["ACL", "SETUSER", "app", "on", ">of-app", "+@all", "~*", &format!("&{BUS}")]);
     let setup = Setup::new()
@@ -102,11 +102,11 @@ fn a_redis_that_delivers_nothing_counts_as_down() {
         let figures = get(&mut Http::connect_to(figures), "/metrics");
         figure(figures.text(), "reverb_redis_up") == 1.0
     };
-    until("it is up", is_up);
+    until("Redis is up", is_up);
     redis.call(&["ACL", "SETUSER", "app", "-publish"]);
     logged(&server, &["[WARN]", "Redis: this node has not received its own messages"]);
     assert!(!is_up());
     redis.call(&["ACL", "SETUSER", "app", "+publish"]);
-    until("it is up again", is_up);
+    until("Redis is up again", is_up);
     logged(&server, &["Redis is back"]);
 }

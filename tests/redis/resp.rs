@@ -1,11 +1,11 @@
-//! Just enough of Redis' protocol to give commands, read answers, and find commands in a stream.
+//! The part of Redis' protocol that sends commands, reads replies, and finds commands in a stream.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::support::DEADLINE;
 
-/// An answer.
+/// A reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     Text(String),
@@ -16,7 +16,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The text of it.
+    /// The text; fails for any other kind.
     #[track_caller]
     pub fn text(&self) -> &str {
         match self {
@@ -25,7 +25,7 @@ impl Reply {
         }
     }
 
-    /// The number of it.
+    /// The number; fails for any other kind.
     #[track_caller]
     pub fn number(&self) -> i64 {
         match self {
@@ -35,7 +35,7 @@ impl Reply {
     }
 }
 
-/// The bytes of a command.
+/// Encodes a command.
 pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
     for part in parts {
@@ -46,8 +46,8 @@ pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// The length of the first whole command, and its name in capitals. Only commands as libraries
-/// write them: lists of strings.
+/// The length of the first complete command, and its name in capitals. Supports only lists of
+/// strings, which is how libraries write commands.
 pub fn first_command(bytes: &[u8]) -> Option<(usize, String)> {
     let (reply, length) = parse(bytes)?;
     let Reply::List(parts) = reply else { return Some((length, String::new())) };
@@ -58,7 +58,7 @@ pub fn first_command(bytes: &[u8]) -> Option<(usize, String)> {
     Some((length, name))
 }
 
-/// The value at the start of the bytes, and how long it is there.
+/// The value at the start of the bytes, and its length.
 fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")?;
     let line = String::from_utf8_lossy(&bytes[1..end]).into_owned();
@@ -86,11 +86,11 @@ fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
             }
             Some((Reply::List(list), at))
         }
-        other => panic!("{:?} begins no answer", other as char),
+        other => panic!("{:?} begins no reply", other as char),
     }
 }
 
-/// A connection to a Redis.
+/// A connection to a Redis server.
 pub struct Session {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -105,18 +105,18 @@ impl Session {
         Session { stream, buffer: Vec::new() }
     }
 
-    /// Gives a command and takes the answer, which may be an error.
+    /// Sends a command and returns the reply, which may be an error.
     #[track_caller]
-    pub fn ask(&mut self, parts: &[&[u8]]) -> Reply {
+    pub fn send_and_receive(&mut self, parts: &[&[u8]]) -> Reply {
         self.send(parts);
         self.reply()
     }
 
-    /// Gives a command of texts and takes the answer, which must not be an error.
+    /// Sends a command and returns the reply, which must not be an error.
     #[track_caller]
     pub fn call(&mut self, parts: &[&str]) -> Reply {
         let bytes: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-        match self.ask(&bytes) {
+        match self.send_and_receive(&bytes) {
             Reply::Error(error) => panic!("{parts:?}: {error}"),
             reply => reply,
         }
@@ -136,7 +136,7 @@ impl Session {
             }
             let mut chunk = [0; 65536];
             let length = self.stream.read(&mut chunk).unwrap();
-            assert!(length > 0, "Redis ended the connection");
+            assert!(length > 0, "Redis closed the connection");
             self.buffer.extend_from_slice(&chunk[..length]);
         }
     }

@@ -1,4 +1,4 @@
-//! What goes over Redis holds no secret.
+//! Messages between nodes contain no secret.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::support::{APP, Client, Setup};
 use super::daemon::Redis;
 
 #[test]
-fn neither_secret_nor_key_nor_password_goes_over_the_channel() {
+fn no_secret_key_or_password_is_published_on_the_channel() {
     const PASSWORD: &str = "password-of-redis";
     let redis = Redis::with_password(PASSWORD);
     let mut recorder = redis.session();
@@ -33,21 +33,24 @@ fn neither_secret_nor_key_nor_password_goes_over_the_channel() {
     cluster.node(1).publish("private-a", "e", "1");
     let path = "/apps/app-id/users/42/terminate_connections";
     cluster.node(1).post(path, json!({})).is(200, json!({}));
-    // A node that comes late is told everything, and one that goes says goodbye.
+    // A late node receives the full state, and a stopping node sends its goodbye.
     let late = cluster.join();
     cluster.users("presence-room", &["ann", "bob"]);
     let mut stopping = cluster.take(late);
     stopping.signal("TERM");
     stopping.wait();
     cluster.node(0).publish("last", "the last of all", "{}");
-    let said = everything(&mut recorder, "the last of all");
-    assert!(said.contains("private-a") && said.contains("bob"), "it was recorded: {said}");
+    let messages = everything(&mut recorder, "the last of all");
+    assert!(
+        messages.contains("private-a") && messages.contains("bob"),
+        "the recorder missed messages: {messages}"
+    );
     for secret in [APP.secret, APP.key, PASSWORD] {
-        assert!(!said.contains(secret), "{secret} is in {said}");
+        assert!(!messages.contains(secret), "{secret} is in {messages}");
     }
 }
 
-/// All that was said on the channel, up to the message with this text.
+/// All messages on the channel, up to the one with this text.
 #[track_caller]
 fn everything(recorder: &mut Session, last: &str) -> String {
     let mut all = String::new();

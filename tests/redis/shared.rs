@@ -1,5 +1,5 @@
-//! What the nodes share beside events and members: what cache channels keep, how many connections
-//! an app may have, and what the API counts.
+//! State that nodes share besides events and members: the last events of cache channels, the
+//! connection limit of an app, and the counts of the API.
 
 use serde_json::{Value, json};
 
@@ -13,16 +13,16 @@ fn event(channel: &str, data: &str) -> Value {
     json!({"event": "e", "channel": channel, "data": data})
 }
 
-/// What a new subscriber of a cache channel on a node is told.
+/// The event that a new subscriber of a cache channel receives from a node.
 #[track_caller]
-fn kept(cluster: &Cluster, node: usize, channel: &str) -> Value {
+fn stored_event(cluster: &Cluster, node: usize, channel: &str) -> Value {
     let mut client = Client::connect(cluster.node(node));
     client.subscribe(channel);
     client.event()
 }
 
 #[test]
-fn what_a_cache_channel_keeps_is_kept_on_every_node() {
+fn every_node_stores_the_last_event_of_a_cache_channel() {
     let mut cluster = Cluster::of(2);
     let mut far = Client::connect(cluster.node(1));
     far.subscribe("cache-a");
@@ -31,25 +31,27 @@ fn what_a_cache_channel_keeps_is_kept_on_every_node() {
         cluster.node(0).publish("cache-a", "e", data);
         far.expect(event("cache-a", data));
     }
-    // Nobody is subscribed to this one.
+    // This channel has no subscriber.
     cluster.node(0).publish("cache-b", "e", "3");
     cluster.node(0).publish("cache-a", "e", "4");
     far.expect(event("cache-a", "4"));
     for node in 0..2 {
-        assert_eq!(kept(&cluster, node, "cache-a"), event("cache-a", "4"));
-        assert_eq!(kept(&cluster, node, "cache-b"), event("cache-b", "3"));
+        assert_eq!(stored_event(&cluster, node, "cache-a"), event("cache-a", "4"));
+        assert_eq!(stored_event(&cluster, node, "cache-b"), event("cache-b", "3"));
     }
-    // A node that comes later is told, too, also of what a node kept that is there no more.
+    // A late node receives the stored events, too, also those that a killed node published.
     cluster.kill(0);
     let late = cluster.join();
-    until("the late node knows", || kept(&cluster, late, "cache-b")["event"] == "e");
-    assert_eq!(kept(&cluster, late, "cache-b"), event("cache-b", "3"));
-    assert_eq!(kept(&cluster, late, "cache-a"), event("cache-a", "4"));
-    assert_eq!(kept(&cluster, late, "cache-c")["event"], "pusher:cache_miss");
+    until("the late node has the event", || {
+        stored_event(&cluster, late, "cache-b")["event"] == "e"
+    });
+    assert_eq!(stored_event(&cluster, late, "cache-b"), event("cache-b", "3"));
+    assert_eq!(stored_event(&cluster, late, "cache-a"), event("cache-a", "4"));
+    assert_eq!(stored_event(&cluster, late, "cache-c")["event"], "pusher:cache_miss");
 }
 
 #[test]
-fn the_last_event_wins_whichever_node_it_was_published_at() {
+fn the_last_event_wins_regardless_of_its_node() {
     let cluster = Cluster::of(2);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for client in &mut clients {
@@ -64,12 +66,12 @@ fn the_last_event_wins_whichever_node_it_was_published_at() {
         }
     }
     for node in 0..2 {
-        assert_eq!(kept(&cluster, node, "cache-a"), event("cache-a", "4"));
+        assert_eq!(stored_event(&cluster, node, "cache-a"), event("cache-a", "4"));
     }
 }
 
 #[test]
-fn the_most_connections_of_an_app_are_those_on_all_nodes() {
+fn the_connection_limit_of_an_app_counts_all_nodes() {
     let setup = || Setup::new().env("REVERB_APP_MAX_CONNECTIONS", 3);
     let cluster = Cluster::with(2, setup);
     let mut clients: Vec<Client> =
@@ -88,7 +90,7 @@ fn the_most_connections_of_an_app_are_those_on_all_nodes() {
 }
 
 #[test]
-fn the_api_counts_all_nodes_at_each_of_them() {
+fn the_api_of_each_node_counts_all_nodes() {
     let cluster = Cluster::of(3);
     let mut clients: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -124,8 +126,8 @@ fn the_api_counts_all_nodes_at_each_of_them() {
 }
 
 #[test]
-fn the_api_answers_while_a_node_is_gone_that_nobody_has_missed_yet() {
-    // Longer than this test may take: the dead node is not missed while it runs.
+fn the_api_answers_while_a_dead_node_has_not_timed_out() {
+    // Longer than this test may take: the dead node does not time out within it.
     let setup = || Setup::new().env("REVERB_LIMIT_NODE_LEASE_MS", 600_000);
     let mut cluster = Cluster::with(3, setup);
     let _near = member(&cluster, 0, "near");
@@ -139,11 +141,11 @@ fn the_api_answers_while_a_node_is_gone_that_nobody_has_missed_yet() {
 }
 
 #[test]
-fn the_api_answers_from_what_it_knows_and_asks_nobody() {
+fn the_api_answers_from_local_state_without_asking_other_nodes() {
     let cluster = Cluster::of(2);
     let _near = member(&cluster, 0, "near");
     let _far = member(&cluster, 1, "far");
-    // Who asked the others now would wait for ever.
+    // A request to another node would now wait for ever.
     cluster.redis.stand_still();
     for node in cluster.nodes() {
         assert_eq!(connections(node), 2);
@@ -153,7 +155,7 @@ fn the_api_answers_from_what_it_knows_and_asks_nobody() {
 }
 
 #[test]
-fn without_redis_a_node_answers_for_itself_says_so_and_is_up() {
+fn without_redis_a_node_logs_it_and_answers_for_itself() {
     let cluster = Cluster::with_lease(2, 3_000);
     let mut near = member(&cluster, 0, "near");
     let _far = member(&cluster, 1, "far");
@@ -162,7 +164,7 @@ fn without_redis_a_node_answers_for_itself_says_so_and_is_up() {
     assert_eq!(near.event()["event"], "pusher_internal:member_removed");
     for (number, node) in cluster.nodes().enumerate() {
         node.is_up();
-        until("it counts its own", || connections(node) == 1);
+        until("the node counts its own connections", || connections(node) == 1);
         let own = ["near", "far"][number];
         assert_eq!(super::cluster::users(node, "presence-room"), [own]);
         logged(node, &["[WARN]", "edis"]);

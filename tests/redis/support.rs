@@ -1,4 +1,4 @@
-//! The tests' own Redis and proxy do what the other tests rely on.
+//! Tests of the Redis server and the proxy that the other tests use.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -9,12 +9,12 @@ use super::proxy::Proxy;
 use super::resp::{Reply, Session};
 use crate::support::until;
 
-/// Publishes a text through a proxy.
+/// Publishes a text.
 fn publish(session: &mut Session, text: &str) {
     assert!(matches!(session.call(&["PUBLISH", "c", text]), Reply::Number(_)));
 }
 
-/// The text of the next message a subscriber receives.
+/// The text of the next message that a subscriber receives.
 fn message(subscriber: &mut Session) -> String {
     match subscriber.reply() {
         Reply::List(parts) => parts[2].text().to_owned(),
@@ -29,7 +29,7 @@ fn subscriber(redis: &Redis) -> Session {
 }
 
 #[test]
-fn a_redis_comes_back_on_its_port() {
+fn a_redis_restarts_on_its_port() {
     let redis = Redis::start();
     redis.call(&["SET", "a", "1"]);
     redis.kill();
@@ -39,7 +39,7 @@ fn a_redis_comes_back_on_its_port() {
 }
 
 #[test]
-fn a_proxy_doubles_what_is_published_and_nothing_else() {
+fn a_proxy_duplicates_only_publishes() {
     let redis = Redis::start();
     let mut subscriber = subscriber(&redis);
     let proxy = Proxy::start(redis.port());
@@ -54,7 +54,7 @@ fn a_proxy_doubles_what_is_published_and_nothing_else() {
 }
 
 #[test]
-fn a_proxy_cuts_a_connection_in_the_middle() {
+fn a_proxy_cuts_a_connection_within_a_message() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.port());
     proxy.cut_after(1_000);
@@ -63,12 +63,12 @@ fn a_proxy_cuts_a_connection_in_the_middle() {
     session.send(&[b"SET", b"a", long.as_bytes()]);
     session.send(&[b"SET", b"b", long.as_bytes()]);
     let length = || redis.call(&["CLIENT", "LIST"]).text().lines().count();
-    until("the connection is gone", || length() == 1);
+    until("the connection closes", || length() == 1);
     assert_eq!(redis.call(&["GET", "b"]), Reply::Nil);
 }
 
 #[test]
-fn a_proxy_holds_refuses_and_says_what_it_is_told() {
+fn a_proxy_stalls_refuses_and_injects_bytes() {
     let redis = Redis::start();
     let proxy = Proxy::start(redis.port());
     let mut session = Session::tcp(proxy.port());

@@ -1,4 +1,4 @@
-//! Events in numbers, from every node to every node, and the proof that each arrived once.
+//! Many events from every node to every node, and the check that each arrives once and in order.
 
 use std::thread;
 
@@ -7,10 +7,10 @@ use serde_json::json;
 use super::cluster::Cluster;
 use crate::support::{APP, Client, Http, Server, signed};
 
-/// Requests under way at a time on the connection of one publisher.
+/// Requests in flight on the connection of one publisher.
 const PIPELINED: usize = 50;
 
-/// Publishes `tag 0`, `tag 1` and so on, as fast as the node takes them.
+/// Publishes `tag 0`, `tag 1` and so on, as fast as the node accepts them.
 pub fn burst(node: &Server, channel: &str, tag: &str, count: usize) {
     let mut http = Http::connect(node);
     for first in (0..count).step_by(PIPELINED) {
@@ -31,7 +31,7 @@ fn request(channel: &str, data: &str) -> String {
     format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Takes the events `from..until` of one publisher, and nothing else.
+/// Receives the first `count` events of one publisher, and nothing else.
 #[track_caller]
 pub fn take(client: &mut Client, tag: &str, count: usize) {
     for number in 0..count {
@@ -40,7 +40,7 @@ pub fn take(client: &mut Client, tag: &str, count: usize) {
     }
 }
 
-/// Every node publishes so many events while `disturb` is done; each must reach a subscriber on
+/// Every node publishes `each` events while `disturb` runs; each event must reach a subscriber on
 /// every node once, and in the order of its publisher.
 #[track_caller]
 pub fn exchange(cluster: &Cluster, each: usize, disturb: impl FnOnce()) {
@@ -64,7 +64,7 @@ pub fn exchange(cluster: &Cluster, each: usize, disturb: impl FnOnce()) {
     });
 }
 
-/// Takes all events of all publishers.
+/// Receives all events of all publishers.
 fn take_all(mut client: Client, number: usize, publishers: usize, each: usize) {
     let mut next = vec![0; publishers];
     for _ in 0..publishers * each {

@@ -1,4 +1,4 @@
-//! Users who sign in are known on all nodes: what is sent to them, what ends them, who watches.
+//! Signed-in users on several nodes: events for a user, termination and watchlists.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::signin::{error_code, sign_in, watched};
 use crate::support::Client;
 
 #[test]
-fn what_is_sent_to_a_user_reaches_its_tabs_on_every_node_once() {
+fn an_event_for_a_user_reaches_each_connection_on_every_node_once() {
     let cluster = Cluster::of(2);
     let mut tabs: Vec<Client> = cluster.nodes().map(Client::connect).collect();
     for tab in &mut tabs {
@@ -28,7 +28,7 @@ fn what_is_sent_to_a_user_reaches_its_tabs_on_every_node_once() {
 }
 
 #[test]
-fn terminating_a_user_ends_its_connections_on_every_node_and_no_other() {
+fn terminating_a_user_closes_only_its_connections_on_every_node() {
     let cluster = Cluster::of(2);
     let mut witness = Client::connect(cluster.node(0));
     witness.join("presence-a", "7");
@@ -52,7 +52,7 @@ fn terminating_a_user_ends_its_connections_on_every_node_and_no_other() {
     witness.nothing();
     other.nothing();
     cluster.count(2);
-    // Who comes back afterwards is let in, on every node.
+    // A client of the user may reconnect afterwards, on every node.
     for node in cluster.nodes() {
         let mut again = Client::connect(node);
         sign_in(&mut again, r#"{"id":"42"}"#);
@@ -62,12 +62,12 @@ fn terminating_a_user_ends_its_connections_on_every_node_and_no_other() {
 }
 
 #[test]
-fn a_watchlist_is_told_of_users_on_every_node_once() {
+fn a_watchlist_reports_users_of_every_node_once() {
     let cluster = Cluster::of(2);
     let mut friend = Client::connect(cluster.node(0));
     sign_in(&mut friend, r#"{"id":"1"}"#);
-    // An event that came after it says that the other node has heard of the friend.
-    settled(&cluster, 0, 1);
+    // A later event shows that the other node has received the sign-in.
+    wait_until_received(&cluster, 0, 1);
     let mut watcher = Client::connect(cluster.node(1));
     sign_in(&mut watcher, r#"{"id":"42","watchlist":["1","2"]}"#);
     let events = watched(&mut watcher);
@@ -79,10 +79,10 @@ fn a_watchlist_is_told_of_users_on_every_node_once() {
     let mut second = Client::connect(cluster.node(0));
     sign_in(&mut second, r#"{"id":"2"}"#);
     assert_eq!(watched(&mut watcher), json!([{"name": "online", "user_ids": ["2"]}]));
-    // A tab on the other node keeps the friend online.
+    // A connection to the other node keeps the friend online.
     let mut tab = Client::connect(cluster.node(1));
     sign_in(&mut tab, r#"{"id":"1"}"#);
-    settled(&cluster, 1, 0);
+    wait_until_received(&cluster, 1, 0);
     drop(friend);
     cluster.count(3);
     watcher.nothing();
@@ -94,11 +94,11 @@ fn a_watchlist_is_told_of_users_on_every_node_once() {
 }
 
 #[test]
-fn a_user_of_a_node_that_is_killed_is_offline_when_its_lease_ends() {
+fn a_user_of_a_killed_node_goes_offline_when_its_lease_ends() {
     let mut cluster = Cluster::with_lease(2, 3_000);
     let mut friend = Client::connect(cluster.node(1));
     sign_in(&mut friend, r#"{"id":"1"}"#);
-    settled(&cluster, 1, 0);
+    wait_until_received(&cluster, 1, 0);
     let mut watcher = Client::connect(cluster.node(0));
     sign_in(&mut watcher, r#"{"id":"42","watchlist":["1"]}"#);
     assert_eq!(watched(&mut watcher), json!([{"name": "online", "user_ids": ["1"]}]));
@@ -107,9 +107,9 @@ fn a_user_of_a_node_that_is_killed_is_offline_when_its_lease_ends() {
     watcher.nothing();
 }
 
-/// Waits until one node has heard all that another has said so far.
+/// Waits until one node has received everything that another has published so far.
 #[track_caller]
-fn settled(cluster: &Cluster, from: usize, to: usize) {
+fn wait_until_received(cluster: &Cluster, from: usize, to: usize) {
     let mut client = Client::connect(cluster.node(to));
     client.subscribe("settled");
     cluster.node(from).publish("settled", "e", "{}");

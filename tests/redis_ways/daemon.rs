@@ -1,4 +1,4 @@
-//! A redis-server as a child process, in an empty folder, and servers that are to use it.
+//! A redis-server as a child process in an empty folder, and servers that use it.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -18,15 +18,15 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// One with these arguments beside those that make it small; `{folder}` in them is its
-    /// folder, `{port}` a port that was free. It listens where the arguments say.
+    /// Starts a server with these arguments, in which `{folder}` is its folder and `{port}` a free
+    /// port. The arguments must set the address.
     #[track_caller]
     pub fn with(arguments: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("reverb-ways-{}-{number}", process::id()));
         fs::create_dir_all(&folder).unwrap();
-        // Somebody may take the port before Redis does.
+        // Another process may bind the port before Redis does.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let place = |text: &&str| {
@@ -67,7 +67,8 @@ impl Drop for Redis {
     }
 }
 
-/// Whether it comes to listen. What it says later is read as well, or a full pipe would stop it.
+/// Whether the server listens before it exits. Later output is read, too: a full pipe would block
+/// it.
 fn listens(child: &mut Child) -> bool {
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut lines = stdout.lines().map_while(Result::ok);
@@ -76,16 +77,16 @@ fn listens(child: &mut Child) -> bool {
     listens
 }
 
-/// A server with these variables that is to be one of several nodes.
+/// A server with these variables and scaling enabled.
 #[track_caller]
 pub fn node(variables: &[(&str, &str)]) -> Server {
     let setup = Setup::new().env("REVERB_SCALING_ENABLED", "true").arg("--debug");
     variables.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
 }
 
-/// Fails unless two nodes with these variables pass on to each other what is published.
+/// Fails unless an event published at one of two nodes with these variables reaches the other.
 #[track_caller]
-pub fn join(variables: &[(&str, &str)]) {
+pub fn nodes_connect(variables: &[(&str, &str)]) {
     let nodes = [node(variables), node(variables)];
     for node in &nodes {
         logged(node, &["connected to Redis"]);
@@ -96,7 +97,7 @@ pub fn join(variables: &[(&str, &str)]) {
     assert_eq!(client.event()["event"], "hello");
 }
 
-/// Waits until a server has logged a line with all of these in it, and returns it.
+/// Waits until a server has logged a line with all of these parts, and returns it.
 #[track_caller]
 pub fn logged(server: &Server, parts: &[&str]) -> String {
     let begin = Instant::now();

@@ -1,10 +1,10 @@
-//! With TLS. The certificates are made by the `openssl` program.
+//! Connections with TLS. The `openssl` program makes the certificates.
 
-use super::daemon::{Redis, join, logged, node};
-use super::refused;
+use super::daemon::{Redis, logged, node, nodes_connect};
+use super::startup_error;
 use crate::tls::certificates::{Folder, NAMES};
 
-/// A Redis with the certificate `server` of a folder, and these further arguments.
+/// A Redis server with the certificate `server` of a folder, and these arguments.
 #[track_caller]
 fn redis(folder: &Folder, further: &[&str]) -> Redis {
     let files = ["server.pem", "server.key", "ca.pem"].map(|name| folder.path(name));
@@ -17,19 +17,19 @@ fn redis(folder: &Folder, further: &[&str]) -> Redis {
 const ANYBODY: [&str; 2] = ["--tls-auth-clients", "no"];
 
 #[test]
-fn nodes_meet_over_tls_with_an_authority_that_is_named() {
+fn nodes_connect_over_tls_with_a_configured_authority() {
     let folder = Folder::new();
     let redis = redis(&folder, &ANYBODY);
     let (authority, port) = (folder.path("ca.pem"), redis.port().to_string());
     let url = format!("rediss://localhost:{port}");
-    join(&[("REDIS_URL", &url), ("REDIS_TLS_CAFILE", &authority)]);
-    // An address is a name as well, and OpenSSL's variable is known.
+    nodes_connect(&[("REDIS_URL", &url), ("REDIS_TLS_CAFILE", &authority)]);
+    // An address is a valid name, too, and OpenSSL's variable is supported.
     let address = [("REDIS_HOST", "tls://127.0.0.1"), ("REDIS_PORT", port.as_str())];
-    join(&[address[0], address[1], ("SSL_CERT_FILE", &authority)]);
+    nodes_connect(&[address[0], address[1], ("SSL_CERT_FILE", &authority)]);
 }
 
 #[test]
-fn an_authority_that_nobody_knows_and_a_name_that_is_another_are_told() {
+fn an_unknown_authority_and_a_wrong_host_name_are_logged() {
     let folder = Folder::new();
     folder.issue("server", "ca", "DNS:redis.example", 30);
     folder.authority("stranger");
@@ -38,19 +38,19 @@ fn an_authority_that_nobody_knows_and_a_name_that_is_another_are_told() {
     let (authority, stranger) = (folder.path("ca.pem"), folder.path("stranger.pem"));
     let url = ("REDIS_URL", url.as_str());
 
-    let told = logged(&node(&[url, ("REDIS_TLS_CAFILE", &stranger)]), &["[WARN] Redis: "]);
-    assert!(told.contains("the issuer of its certificate is not trusted"), "{told}");
-    let told = logged(&node(&[url, ("REDIS_TLS_CAFILE", &authority)]), &["[WARN] Redis: "]);
-    assert!(told.contains("not valid for name \"localhost\""), "{told}");
-    assert!(told.contains("REDIS_TLS_PEER_NAME"), "{told}");
+    let line = logged(&node(&[url, ("REDIS_TLS_CAFILE", &stranger)]), &["[WARN] Redis: "]);
+    assert!(line.contains("the issuer of its certificate is not trusted"), "{line}");
+    let line = logged(&node(&[url, ("REDIS_TLS_CAFILE", &authority)]), &["[WARN] Redis: "]);
+    assert!(line.contains("not valid for name \"localhost\""), "{line}");
+    assert!(line.contains("REDIS_TLS_PEER_NAME"), "{line}");
 
     let name = ("REDIS_TLS_PEER_NAME", "redis.example");
-    join(&[url, ("REDIS_TLS_CAFILE", &authority), name]);
-    join(&[url, ("REDIS_TLS_VERIFY_PEER", "false")]);
+    nodes_connect(&[url, ("REDIS_TLS_CAFILE", &authority), name]);
+    nodes_connect(&[url, ("REDIS_TLS_VERIFY_PEER", "false")]);
 }
 
 #[test]
-fn a_redis_that_asks_for_a_certificate_is_shown_one() {
+fn a_node_sends_its_certificate_to_a_redis_that_requires_one() {
     let folder = Folder::new();
     folder.issue("client", "ca", NAMES, 30);
     let redis = redis(&folder, &["--tls-auth-clients", "yes"]);
@@ -59,14 +59,14 @@ fn a_redis_that_asks_for_a_certificate_is_shown_one() {
     let key = folder.path("client.key");
     let common = [("REDIS_URL", url.as_str()), ("REDIS_TLS_CAFILE", authority.as_str())];
 
-    let told = logged(&node(&common), &["[WARN] Redis: "]);
-    assert!(told.contains("REDIS_TLS_LOCAL_CERT"), "{told}");
+    let line = logged(&node(&common), &["[WARN] Redis: "]);
+    assert!(line.contains("REDIS_TLS_LOCAL_CERT"), "{line}");
     let shown = [("REDIS_TLS_LOCAL_CERT", certificate.as_str()), ("REDIS_TLS_LOCAL_PK", &key)];
-    join(&[common[0], common[1], shown[0], shown[1]]);
+    nodes_connect(&[common[0], common[1], shown[0], shown[1]]);
 }
 
 #[test]
-fn sighup_loads_the_authority_anew() {
+fn sighup_reloads_the_authority() {
     let folder = Folder::new();
     folder.authority("stranger");
     folder.write("trusted.pem", folder.read("stranger.pem"));
@@ -84,15 +84,15 @@ fn sighup_loads_the_authority_anew() {
 }
 
 #[test]
-fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+fn a_mismatch_of_tls_on_either_side_is_logged() {
     let folder = Folder::new();
     let secure = redis(&folder, &ANYBODY);
-    let told = logged(
+    let line = logged(
         &node(&[("REDIS_URL", &format!("redis://localhost:{}", secure.port()))]),
         &["[WARN] Redis: "],
     );
-    assert!(told.contains("if it requires TLS, its URL must begin with rediss://"), "{told}");
-    // To a Redis without TLS a hello looks like a command that has not come whole.
+    assert!(line.contains("if it requires TLS, its URL must begin with rediss://"), "{line}");
+    // A Redis server without TLS takes the ClientHello for an incomplete command.
     let plain = Redis::with(&["--port", "{port}"]);
     let url = format!("rediss://localhost:{}", plain.port());
     let variables = [
@@ -104,14 +104,14 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
 }
 
 #[test]
-fn a_file_of_certificates_that_cannot_be_used_stops_the_start() {
+fn an_unusable_certificate_file_prevents_the_start() {
     let url = ("REDIS_URL", "rediss://localhost");
-    let told = refused(&[url, ("REDIS_TLS_CAFILE", "/nowhere/ca.pem")]);
-    assert_eq!(told, "/nowhere/ca.pem: cafile: does not exist");
+    let line = startup_error(&[url, ("REDIS_TLS_CAFILE", "/nowhere/ca.pem")]);
+    assert_eq!(line, "/nowhere/ca.pem: cafile: does not exist");
     let folder = Folder::new();
     let authority = folder.path("ca.pem");
     let common = [url, ("REDIS_TLS_CAFILE", authority.as_str())];
     let certificate = folder.path("server.pem");
-    let told = refused(&[common[0], common[1], ("REDIS_TLS_LOCAL_CERT", &certificate)]);
-    assert!(told.starts_with(&format!("{certificate}: local_cert: has no private key")), "{told}");
+    let line = startup_error(&[common[0], common[1], ("REDIS_TLS_LOCAL_CERT", &certificate)]);
+    assert!(line.starts_with(&format!("{certificate}: local_cert: has no private key")), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Certificates for the tests, made by `openssl` in a folder of their own.
+//! Certificates for the tests, made by `openssl` in a temporary folder.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, id};
@@ -9,10 +9,10 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The host names of every certificate that is not told otherwise.
+/// The default host names of a certificate.
 pub const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 
-/// A folder with an authority, `ca`, and a certificate, `server`, that it has issued.
+/// A folder with an authority, `ca`, and a certificate that it has issued, `server`.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -45,21 +45,21 @@ impl Folder {
         fs::read_to_string(self.0.join(name)).unwrap()
     }
 
-    /// Runs `openssl` in the folder. The arguments stand in one text, with spaces between them.
+    /// Runs `openssl` in the folder. Spaces separate the arguments.
     #[track_caller]
     pub fn openssl(&self, arguments: &str) -> Output {
         let output =
             Command::new("openssl").args(arguments.split(' ')).current_dir(&self.0).output();
         let output = output.unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments}: {told}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl {arguments}: {printed}");
         output
     }
 
-    /// Makes `NAME.pem` and `NAME.key`, which signs itself and others.
+    /// Makes `NAME.pem` and `NAME.key`, a self-signed authority.
     #[track_caller]
     pub fn authority(&self, name: &str) {
-        // Two authorities of one name would be taken for each other.
+        // Two authorities of one name would be confused with each other.
         let folder = self.0.file_name().unwrap().to_str().unwrap();
         self.openssl(&format!(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key \
@@ -67,7 +67,7 @@ impl Folder {
         ));
     }
 
-    /// Makes `NAME.pem` and `NAME.key`, signed by an authority of the folder, for so many days.
+    /// Makes `NAME.pem` and `NAME.key`, signed by an authority of the folder, valid for `days`.
     #[track_caller]
     pub fn issue(&self, name: &str, authority: &str, host_names: &str, days: i32) {
         self.openssl(&format!(
@@ -92,7 +92,7 @@ impl Folder {
         }
     }
 
-    /// What a client trusts that trusts this authority alone.
+    /// The roots of a client that trusts only this authority.
     pub fn roots(&self, authority: &str) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate(authority)).unwrap();

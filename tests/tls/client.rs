@@ -1,4 +1,4 @@
-//! A client that speaks TLS with rustls, and WebSocket and HTTP over it as far as the tests need.
+//! A client for WebSocket and HTTP over TLS with rustls, as far as the tests need.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use crate::support::{DEADLINE, HANDSHAKE, Server, frame};
 
 pub const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
-/// What a client that trusts the authority `ca` of a folder begins with.
+/// The configuration of a client that trusts the authority `ca` of a folder.
 pub fn config(folder: &Folder, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
@@ -24,7 +24,7 @@ pub fn config(folder: &Folder, versions: &[&'static SupportedProtocolVersion]) -
         .with_no_client_auth()
 }
 
-/// The bytes that come over the wire, and the socket they come from.
+/// The socket, and the bytes received from it.
 pub struct Wire {
     pub stream: TcpStream,
     pub seen: Vec<u8>,
@@ -61,12 +61,12 @@ impl Client {
         Client::with(server, config(folder, BOTH), "localhost").unwrap()
     }
 
-    /// The same with other settings and for this host name; or what it failed with.
+    /// The same with another configuration and for this host name.
     pub fn with(server: &Server, config: ClientConfig, name: &str) -> Result<Self, String> {
         Client::with_shared(server, &Arc::new(config), name)
     }
 
-    /// The same with settings that hold the sessions of earlier connections.
+    /// The same with a configuration that holds the sessions of earlier connections.
     pub fn with_shared(
         server: &Server,
         config: &Arc<ClientConfig>,
@@ -82,7 +82,7 @@ impl Client {
         let mut wire = Wire { stream, seen: Vec::new() };
         while tls.is_handshaking() {
             if let Err(error) = tls.complete_io(&mut wire) {
-                // The server is told why.
+                // The server receives the alert.
                 while tls.wants_write() && tls.write_tls(&mut wire).is_ok() {}
                 return Err(error.to_string());
             }
@@ -90,7 +90,7 @@ impl Client {
         Ok(Client { tls, wire, buffer: Vec::new() })
     }
 
-    /// A WebSocket that has taken `connection_established`.
+    /// A WebSocket that has received `connection_established`.
     #[track_caller]
     pub fn open(server: &Server, folder: &Folder) -> Self {
         let mut client = Client::connect(server, folder);
@@ -115,30 +115,30 @@ impl Client {
         self.push();
     }
 
-    /// Writes what is encrypted.
+    /// Writes the encrypted bytes.
     pub fn push(&mut self) {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.wire).unwrap();
         }
     }
 
-    pub fn say(&mut self, event: &str, data: Value) {
+    pub fn send_event(&mut self, event: &str, data: Value) {
         self.send(frame(0x81, json!({"event": event, "data": data}).to_string().as_bytes()));
     }
 
     #[track_caller]
     pub fn subscribe(&mut self, channel: &str) {
-        self.say("pusher:subscribe", json!({"channel": channel}));
+        self.send_event("pusher:subscribe", json!({"channel": channel}));
         assert_eq!(self.event()["event"], "pusher_internal:subscription_succeeded");
     }
 
     #[track_caller]
     pub fn ping(&mut self) {
-        self.say("pusher:ping", json!({}));
+        self.send_event("pusher:ping", json!({}));
         assert_eq!(self.event()["event"], "pusher:pong");
     }
 
-    /// Reads once; how the connection ended, if it did. `Ok` stands for a `close_notify`.
+    /// Reads once. Returns how the connection ended, if it did: `Ok` stands for a `close_notify`.
     pub fn fill(&mut self) -> Option<Result<(), String>> {
         let mut chunk = [0; 16_384];
         loop {
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// Reads past everything up to the end, and says how that was.
+    /// Reads up to the end of the connection, and returns how it ended.
     pub fn end(&mut self) -> Result<(), String> {
         loop {
             if let Some(end) = self.fill() {
@@ -189,7 +189,7 @@ impl Client {
         (head[9..12].parse().unwrap(), head)
     }
 
-    /// The status of the next response, or how the connection ended in place of it.
+    /// The status of the next response, or how the connection ended before one.
     pub fn answer(&mut self) -> Result<u16, String> {
         match self.fill() {
             None => Ok(self.head().0),
@@ -197,7 +197,7 @@ impl Client {
         }
     }
 
-    /// One request, and the body of the answer to it.
+    /// Sends a request, and returns the status and body of the response.
     #[track_caller]
     pub fn request(&mut self, raw: &str) -> (u16, String) {
         self.send(raw);

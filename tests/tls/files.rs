@@ -1,4 +1,4 @@
-//! What is wrong with files and options, told at the start.
+//! Invalid files and options, which the server reports at the start.
 
 use std::process::Command;
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::certificates::{Folder, NAMES};
 use super::options;
 
-/// What a server with these options says before it ends.
+/// The error of a server that does not start with these options.
 #[track_caller]
-fn refused(folder: &Folder, options: Value) -> String {
+fn startup_error(folder: &Folder, options: Value) -> String {
     let config = json!({
         "servers": {"reverb": {"options": {"tls": options}}},
         "apps": {"apps": [{"app_id": "1", "key": "k", "secret": "s"}]},
@@ -21,15 +21,15 @@ fn refused(folder: &Folder, options: Value) -> String {
         .env_clear()
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(output.stdout.is_empty(), "it does not listen");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(!told.contains("hush"), "{told}");
-    told.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty(), "the server does not listen");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!error.contains("hush"), "{error}");
+    error.strip_prefix("reverb: ").unwrap().trim_end().to_owned()
 }
 
-/// The options of a folder with this file for a certificate and this for a key.
+/// The options with these files of a folder as certificate and key.
 fn with(folder: &Folder, local_cert: &str, local_pk: &str) -> Value {
     let mut options = options(folder);
     options["local_cert"] = json!(folder.path(local_cert));
@@ -38,7 +38,7 @@ fn with(folder: &Folder, local_cert: &str, local_pk: &str) -> Value {
 }
 
 #[test]
-fn each_fault_of_a_certificate_is_told_with_its_file() {
+fn each_invalid_certificate_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.write("empty", "");
     folder.write("der", [0x30, 0x82, 1, 2]);
@@ -56,13 +56,13 @@ fn each_fault_of_a_certificate_is_told_with_its_file() {
         ("garbage", "has a certificate that cannot be parsed"),
         ("server.key", "has no certificate: no line is -----BEGIN CERTIFICATE-----"),
     ] {
-        let told = refused(&folder, with(&folder, file, "server.key"));
-        assert_eq!(told, format!("{}: local_cert: {fault}", folder.path(file)));
+        let error = startup_error(&folder, with(&folder, file, "server.key"));
+        assert_eq!(error, format!("{}: local_cert: {fault}", folder.path(file)));
     }
 }
 
 #[test]
-fn each_fault_of_a_key_is_told_with_its_file() {
+fn each_invalid_key_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.issue("other", "ca", NAMES, 30);
     folder.write("empty", "");
@@ -87,42 +87,42 @@ fn each_fault_of_a_key_is_told_with_its_file() {
              OLD -out NEW`",
         ),
     ] {
-        let told = refused(&folder, with(&folder, "server.pem", file));
-        assert_eq!(told, format!("{}: local_pk: {fault}", folder.path(file)));
+        let error = startup_error(&folder, with(&folder, "server.pem", file));
+        assert_eq!(error, format!("{}: local_pk: {fault}", folder.path(file)));
     }
     let mut options = with(&folder, "server.pem", "sealed.key");
     options["passphrase"] = json!("hush");
-    let told = refused(&folder, options);
+    let error = startup_error(&folder, options);
     assert!(
-        told.ends_with("sealed.key: local_pk: cannot be decrypted: wrong passphrase?"),
-        "{told}"
+        error.ends_with("sealed.key: local_pk: cannot be decrypted: wrong passphrase?"),
+        "{error}"
     );
 }
 
 #[test]
-fn an_expired_certificate_is_told_with_its_date() {
+fn an_expired_certificate_is_reported_with_its_date() {
     let folder = Folder::new();
     folder.issue("old", "ca", NAMES, -1);
-    let told = refused(&folder, with(&folder, "old.pem", "old.key"));
+    let error = startup_error(&folder, with(&folder, "old.pem", "old.key"));
     let dates = folder.openssl("x509 -in old.pem -noout -enddate -dateopt iso_8601").stdout;
     let date = String::from_utf8(dates).unwrap();
     let date = date.trim().strip_prefix("notAfter=").unwrap().trim_end_matches('Z').to_owned();
-    assert_eq!(told, format!("{}: local_cert: expired on {date} UTC", folder.path("old.pem")));
+    assert_eq!(error, format!("{}: local_cert: expired on {date} UTC", folder.path("old.pem")));
 }
 
 #[test]
-fn a_fault_of_a_certificate_for_one_name_is_told() {
+fn an_invalid_certificate_for_one_host_name_is_reported() {
     let folder = Folder::new();
     let mut options = options(&folder);
     options["SNI_server_certs"] = json!({"a.test": folder.path("none")});
     assert_eq!(
-        refused(&folder, options),
+        startup_error(&folder, options),
         format!("{}: local_cert: does not exist", folder.path("none"))
     );
 }
 
 #[test]
-fn a_fault_of_an_authority_is_told_with_its_file() {
+fn an_invalid_authority_is_reported_with_its_file() {
     let folder = Folder::new();
     folder.write("empty/.keep", "");
     std::fs::remove_file(folder.path("empty/.keep")).unwrap();
@@ -137,9 +137,9 @@ fn a_fault_of_an_authority_is_told_with_its_file() {
         let mut options = options(&folder);
         options["verify_peer"] = json!(true);
         options[key] = json!(folder.path(file));
-        let told = refused(&folder, options);
+        let error = startup_error(&folder, options);
         let expected = format!("{}: {key}: {fault}", folder.path(at));
-        assert!(told.starts_with(&expected), "{told}");
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
 
@@ -159,16 +159,16 @@ fn an_option_without_effect_is_an_error() {
     ] {
         let mut options = options(&folder);
         options[key] = value;
-        let told = refused(&folder, options);
+        let error = startup_error(&folder, options);
         let place = "reverb.json: servers.reverb.options.tls";
         let expected = match fault {
             "" => format!("{place}: leave no supported version of TLS: only 1.2 and 1.3"),
             fault => format!("{place}.{key}: {fault}"),
         };
-        assert!(told.starts_with(&expected), "{told}");
+        assert!(error.starts_with(&expected), "{error}");
     }
-    let told = refused(&folder, json!({"local_pk": "a"}));
-    assert!(told.ends_with("options.tls.local_pk: needs local_cert as well"), "{told}");
-    let told = refused(&folder, json!({"passphrase": "hush"}));
-    assert!(told.contains("options.tls: needs local_cert, or a hostname"), "{told}");
+    let error = startup_error(&folder, json!({"local_pk": "a"}));
+    assert!(error.ends_with("options.tls.local_pk: needs local_cert as well"), "{error}");
+    let error = startup_error(&folder, json!({"passphrase": "hush"}));
+    assert!(error.contains("options.tls: needs local_cert, or a hostname"), "{error}");
 }

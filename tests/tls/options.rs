@@ -1,4 +1,4 @@
-//! What the options of PHP's SSL context do.
+//! The effect of each option of PHP's SSL context.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::client::{BOTH, Client, UP, config};
 use super::{logged, options, setup};
 use crate::support::{Server, Setup, in_terminal};
 
-/// The options of a folder with one more.
+/// The options of a folder and one more.
 fn with(folder: &Folder, key: &str, value: Value) -> Value {
     let mut options = options(folder);
     options[key] = value;
@@ -69,7 +69,7 @@ fn an_encrypted_key_of_each_scheme_is_read() {
 }
 
 #[test]
-fn versions_are_limited_in_phps_ways() {
+fn protocol_versions_are_limited_by_every_option_of_php() {
     let folder = Folder::new();
     for (key, value, spoken) in [
         ("crypto_method", json!(120), [true, true]),
@@ -91,7 +91,7 @@ fn versions_are_limited_in_phps_ways() {
 }
 
 #[test]
-fn only_the_named_suites_are_spoken() {
+fn only_the_configured_cipher_suites_are_negotiated() {
     let folder = Folder::new();
     let list = "ECDHE-ECDSA-CHACHA20-POLY1305:TLS_AES_128_GCM_SHA256:!aNULL";
     let server = setup(with(&folder, "ciphers", json!(list)), json!({})).start();
@@ -106,7 +106,7 @@ fn only_the_named_suites_are_spoken() {
 }
 
 #[test]
-fn the_order_of_the_server_decides_when_it_is_told_to() {
+fn the_cipher_order_of_the_server_wins_if_configured() {
     let folder = Folder::new();
     let list = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
     for (honor, suite) in [
@@ -123,7 +123,7 @@ fn the_order_of_the_server_decides_when_it_is_told_to() {
 }
 
 #[test]
-fn a_protocol_is_agreed_on() {
+fn an_alpn_protocol_is_negotiated() {
     let folder = Folder::new();
     let server = setup(with(&folder, "alpn_protocols", json!("http/1.1")), json!({})).start();
     for (offered, agreed) in [
@@ -144,7 +144,7 @@ fn a_protocol_is_agreed_on() {
 }
 
 #[test]
-fn a_host_name_has_the_certificate_that_is_for_it() {
+fn each_host_name_gets_its_own_certificate() {
     let folder = Folder::new();
     folder.issue("one", "ca", "DNS:one.test", 30);
     folder.issue("wild", "ca", "DNS:*.wild.test", 30);
@@ -161,7 +161,7 @@ fn a_host_name_has_the_certificate_that_is_for_it() {
         let shown = client.tls.peer_certificates().unwrap();
         assert_eq!(shown[0], folder.certificate(certificate), "{name}");
     }
-    // One level below is not two.
+    // A wildcard covers one level, not two.
     assert!(Client::with(&server, config(&folder, BOTH), "a.b.wild.test").is_err());
 }
 
@@ -176,7 +176,7 @@ fn with_certificate(folder: &Folder, name: &str) -> ClientConfig {
 }
 
 #[test]
-fn clients_must_show_a_certificate_where_they_are_asked_to() {
+fn clients_must_send_a_certificate_if_the_server_requires_one() {
     let folder = Folder::new();
     folder.authority("clients");
     folder.issue("client", "clients", NAMES, 30);
@@ -186,7 +186,7 @@ fn clients_must_show_a_certificate_where_they_are_asked_to() {
         let mut options = with(&folder, "verify_peer", json!(true));
         options[key] = json!(folder.path(path));
         let server = setup(options, json!({})).start();
-        // In TLS 1.3 the server refuses after the client believes it is done.
+        // In TLS 1.3 the server rejects the client after the client has finished the handshake.
         let status = |config| {
             let mut client = Client::with(&server, config, "localhost")?;
             client.send(UP);
@@ -201,7 +201,7 @@ fn clients_must_show_a_certificate_where_they_are_asked_to() {
 }
 
 #[test]
-fn the_certificate_of_herd_or_valet_makes_a_server_secure() {
+fn the_certificate_of_herd_or_valet_enables_tls() {
     let folder = Folder::new();
     folder.issue("shop.test", "ca", "DNS:shop.test", 30);
     let herd = "Library/Application Support/Herd/config/valet/Certificates";
@@ -222,7 +222,7 @@ fn the_certificate_of_herd_or_valet_makes_a_server_secure() {
             let mut client = Client::with(&server, config(&folder, BOTH), "shop.test").unwrap();
             assert_eq!(client.request(UP).0, 200);
         }
-        // A name without a certificate, or one that leads elsewhere, changes nothing.
+        // A name without a certificate, or one with a path to another folder, has no effect.
         for name in ["other.test", "../Certificates/shop.test"] {
             assert!(!first_line(&home, Some(name), &[]).contains("secure"));
             Setup::new().env("HOME", &home).env("REVERB_HOST", name).start().is_up();
@@ -251,7 +251,7 @@ fn first_line(home: &str, host: Option<&str>, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_given_wins_over_that_of_the_host_name() {
+fn a_configured_certificate_takes_precedence_over_that_of_the_host_name() {
     let folder = Folder::new();
     folder.issue("shop.test", "ca", "DNS:shop.test", 30);
     folder.write(".config/valet/Certificates/shop.test.crt", folder.read("shop.test.pem"));
@@ -262,10 +262,10 @@ fn a_certificate_that_is_given_wins_over_that_of_the_host_name() {
 }
 
 #[test]
-fn an_app_that_is_made_up_is_told_with_its_scheme() {
+fn a_generated_app_is_printed_with_its_scheme() {
     let folder = Folder::new();
     let config = json!({"servers": {"reverb": {"options": {"tls": options(&folder)}}}});
     folder.write("reverb.json", config.to_string());
-    let told = in_terminal(Path::new(&folder.path("")), "REVERB_SCHEME=");
-    assert!(told.ends_with("\nREVERB_SCHEME=https\n"), "{told}");
+    let printed = in_terminal(Path::new(&folder.path("")), "REVERB_SCHEME=");
+    assert!(printed.ends_with("\nREVERB_SCHEME=https\n"), "{printed}");
 }

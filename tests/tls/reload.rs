@@ -1,4 +1,4 @@
-//! Certificates are replaced while the server runs, and nobody who is connected notices.
+//! Certificates are replaced while the server runs, without an effect on connected clients.
 
 use serde_json::json;
 
@@ -7,13 +7,13 @@ use super::client::Client;
 use super::{logged, options, setup, start, until};
 use crate::support::Server;
 
-/// Waits until new connections are shown another certificate than this one.
+/// Waits until new connections get another certificate than this one.
 #[track_caller]
 fn until_renewed(server: &Server, folder: &Folder, old: &[u8]) {
     until("a new certificate", || shown(server, folder) != old);
 }
 
-/// The certificate a new connection is shown.
+/// The certificate that a new connection gets.
 #[track_caller]
 fn shown(server: &Server, folder: &Folder) -> Vec<u8> {
     let client = Client::connect(server, folder);
@@ -21,18 +21,18 @@ fn shown(server: &Server, folder: &Folder) -> Vec<u8> {
 }
 
 #[test]
-fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
+fn sighup_reloads_the_certificates_and_keeps_all_clients() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut early = Client::open(&server, &folder);
     let old = shown(&server, &folder);
     folder.renew();
-    assert_eq!(shown(&server, &folder), old, "nobody has looked yet");
+    assert_eq!(shown(&server, &folder), old, "the server has not checked yet");
     server.signal("HUP");
     until_renewed(&server, &folder, &old);
     assert_eq!(shown(&server, &folder), folder.certificate("server").to_vec());
     early.ping();
-    // A session goes on under another configuration as well.
+    // A session continues under a new configuration, too.
     let file = server.directory().join("reverb.json");
     let config = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, config.replace("\"app-secret\"", "\"new-secret\"")).unwrap();
@@ -43,7 +43,7 @@ fn a_signal_loads_the_certificates_anew_and_drops_nobody() {
 }
 
 #[test]
-fn files_that_change_are_loaded_anew() {
+fn changed_files_are_reloaded() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 100})).start();
     let mut early = Client::open(&server, &folder);
@@ -54,7 +54,7 @@ fn files_that_change_are_loaded_anew() {
 }
 
 #[test]
-fn how_often_files_are_looked_at_changes() {
+fn the_interval_of_file_checks_can_be_changed() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 86_400_000})).start();
     let file = server.directory().join("reverb.json");
@@ -68,7 +68,7 @@ fn how_often_files_are_looked_at_changes() {
 }
 
 #[test]
-fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
+fn an_invalid_new_file_is_logged_and_the_old_certificate_stays() {
     let folder = Folder::new();
     let server = setup(options(&folder), json!({"certificate_check_ms": 100})).start();
     let mut early = Client::open(&server, &folder);
@@ -78,13 +78,13 @@ fn a_bad_new_file_is_logged_and_the_old_certificate_stays() {
     assert!(line.contains("server.pem: local_cert: is not PEM"), "{line}");
     assert_eq!(shown(&server, &folder), old);
     early.ping();
-    // The next good files are taken all the same.
+    // The next valid files are loaded.
     folder.renew();
     until_renewed(&server, &folder, &old);
     early.ping();
 }
 
-/// Which code a client is closed with, as the event says it.
+/// The code in the error event that a client receives before it is closed.
 fn error_code(client: &mut Client) -> serde_json::Value {
     let event = client.event();
     assert_eq!(event["event"], "pusher:error", "{event}");
@@ -92,7 +92,7 @@ fn error_code(client: &mut Client) -> serde_json::Value {
 }
 
 #[test]
-fn a_newer_binary_has_sessions_come_back_and_keeps_plain_connections() {
+fn a_newer_binary_disconnects_tls_sessions_and_keeps_plain_connections() {
     let folder = Folder::new();
     let file = std::env::temp_dir().join(format!("reverb-{}-tls.sock", std::process::id()));
     let host: &'static str = format!("127.0.0.1,{}", file.display()).leak();

@@ -1,4 +1,4 @@
-//! What goes over a TLS connection, and how it ends.
+//! Messages over a TLS connection, and how it ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -53,7 +53,7 @@ fn a_message_of_many_records_arrives_whole() {
 }
 
 #[test]
-fn frames_that_wait_together_go_in_one_record() {
+fn frames_queued_together_are_sent_in_one_record() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::open(&server, &folder);
@@ -75,12 +75,12 @@ fn frames_that_wait_together_go_in_one_record() {
 }
 
 #[test]
-fn what_was_decrypted_at_once_is_all_answered() {
+fn every_message_of_one_decrypted_batch_is_answered() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::open(&server, &folder);
     let ping = frame(0x81, br#"{"event":"pusher:ping","data":{}}"#);
-    // More than the loop reads of a connection in one turn, all there before it looks.
+    // More than the event loop reads from a connection in one turn, all sent before it reads.
     client.tls.writer().write_all(&ping.repeat(8_000)).unwrap();
     let sender = std::thread::spawn(move || {
         client.push();
@@ -109,7 +109,7 @@ fn a_client_that_reads_too_slowly_is_closed_at_the_limit() {
 }
 
 #[test]
-fn the_server_says_goodbye_in_tls_when_it_closes() {
+fn the_server_sends_close_notify_when_it_closes() {
     let folder = Folder::new();
     let server = start(&folder);
     for versions in [&[&TLS12], &[&TLS13]] {
@@ -119,12 +119,12 @@ fn the_server_says_goodbye_in_tls_when_it_closes() {
         assert_eq!(client.end(), Ok(()), "a close_notify");
         let mut rest = Vec::new();
         client.wire.stream.read_to_end(&mut rest).unwrap();
-        assert!(rest.is_empty(), "the socket is closed behind it");
+        assert!(rest.is_empty(), "the socket is closed after it");
     }
 }
 
 #[test]
-fn a_client_that_said_goodbye_is_still_answered() {
+fn a_client_that_sent_close_notify_is_still_answered() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::connect(&server, &folder);
@@ -136,7 +136,7 @@ fn a_client_that_said_goodbye_is_still_answered() {
 }
 
 #[test]
-fn a_client_that_leaves_without_a_word_takes_nothing_with_it() {
+fn a_client_that_disconnects_without_close_notify_harms_no_other() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut client = Client::connect(&server, &folder);
@@ -148,7 +148,7 @@ fn a_client_that_leaves_without_a_word_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_server_that_stops_tells_its_clients_over_tls() {
+fn a_stopping_server_notifies_its_clients_over_tls() {
     let folder = Folder::new();
     let mut server = start(&folder);
     let mut client = Client::open(&server, &folder);
@@ -197,7 +197,7 @@ fn without_tickets_no_session_is_resumed() {
 fn openssl_connects_and_resumes() {
     let folder = Folder::new();
     let server = start(&folder);
-    let client = |arguments: &str, said: &str| {
+    let client = |arguments: &str, input: &str| {
         let address = server.address();
         let mut child = Command::new("openssl")
             .args(["s_client", "-connect", &address.to_string(), "-servername", "localhost"])
@@ -208,20 +208,20 @@ fn openssl_connects_and_resumes() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     };
     let close = UP.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    let told = client("-tls1_2 -reconnect", &close);
-    assert_eq!(told.matches("Reused, TLSv1.2").count(), 5, "{told}");
+    let printed = client("-tls1_2 -reconnect", &close);
+    assert_eq!(printed.matches("Reused, TLSv1.2").count(), 5, "{printed}");
     let session = folder.path("session");
     for (version, kind) in [("TLSv1.2", "-tls1_2"), ("TLSv1.3", "-tls1_3")] {
-        let told = client(&format!("{kind} -sess_out {session}"), &close);
-        assert!(told.contains(&format!("New, {version}")), "{told}");
-        assert!(told.contains("{\"health\":\"OK\"}"), "{told}");
-        let told = client(&format!("{kind} -sess_in {session}"), &close);
-        assert!(told.contains(&format!("Reused, {version}")), "{told}");
-        assert!(told.contains("{\"health\":\"OK\"}"), "{told}");
+        let printed = client(&format!("{kind} -sess_out {session}"), &close);
+        assert!(printed.contains(&format!("New, {version}")), "{printed}");
+        assert!(printed.contains("{\"health\":\"OK\"}"), "{printed}");
+        let printed = client(&format!("{kind} -sess_in {session}"), &close);
+        assert!(printed.contains(&format!("Reused, {version}")), "{printed}");
+        assert!(printed.contains("{\"health\":\"OK\"}"), "{printed}");
     }
 }
 
@@ -236,8 +236,8 @@ fn curl_trusts_the_certificate() {
             .args(["-sS", "--fail", "-4", version, "--cacert", &ca, &url])
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.stdout, b"{\"health\":\"OK\"}", "{told}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.stdout, b"{\"health\":\"OK\"}", "{printed}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clients that do not speak TLS, speak it wrongly, or never get to the end of the handshake.
+//! Clients that do not use TLS, violate its protocol, or never complete the handshake.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +13,7 @@ use super::client::{BOTH, Client, UP, config};
 use super::{logged, options, setup, start};
 use crate::support::{DEADLINE, Http, Server};
 
-/// What a client says first.
+/// The ClientHello of a client.
 fn hello(folder: &Folder) -> Vec<u8> {
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = ClientConnection::new(Arc::new(config(folder, BOTH)), name).unwrap();
@@ -29,7 +29,7 @@ fn connect(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn plain_http_to_a_tls_port_is_told_so_in_plain() {
+fn plain_http_on_a_tls_port_gets_a_plain_error() {
     let folder = Folder::new();
     let server = start(&folder);
     let mut http = Http::connect(&server);
@@ -42,7 +42,7 @@ fn plain_http_to_a_tls_port_is_told_so_in_plain() {
 }
 
 #[test]
-fn tls_to_a_plain_port_is_told_in_the_log() {
+fn tls_on_a_plain_port_is_logged() {
     let folder = Folder::new();
     let server = Server::start();
     let error = Client::with(&server, config(&folder, BOTH), "localhost").err().unwrap();
@@ -67,7 +67,7 @@ fn a_failed_handshake_is_logged_with_peer_name_and_reason() {
 }
 
 #[test]
-fn the_lines_of_one_cause_are_few() {
+fn repeated_failures_with_one_cause_are_logged_rarely() {
     let folder = Folder::new();
     let server = start(&folder);
     for _ in 0..50 {
@@ -82,17 +82,17 @@ fn the_lines_of_one_cause_are_few() {
 }
 
 #[test]
-fn half_a_handshake_ends_at_its_deadline() {
+fn an_incomplete_handshake_times_out() {
     let folder = Folder::new();
     let limits = json!({"request_timeout_ms": 300});
     let server = setup(options(&folder), limits).start();
     let hello = hello(&folder);
-    for said in [&[][..], &hello[..50], &hello] {
+    for bytes in [&[][..], &hello[..50], &hello] {
         let mut stream = connect(&server);
-        stream.write_all(said).unwrap();
+        stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert_eq!(answer.is_empty(), said.len() < hello.len());
+        assert_eq!(answer.is_empty(), bytes.len() < hello.len());
     }
     logged(
         &server,
@@ -102,19 +102,19 @@ fn half_a_handshake_ends_at_its_deadline() {
     stream.write_all(&hello[..50]).unwrap();
     drop(stream);
     logged(&server, &["TLS handshake failed", "disconnected in the middle of it"]);
-    // A whole handshake, and then nothing, ends as well.
+    // A complete handshake without a request after it times out, too.
     assert_eq!(Client::connect(&server, &folder).end(), Ok(()));
 }
 
 #[test]
-fn no_handshake_is_computed_for_a_client_that_has_gone() {
+fn no_handshake_is_computed_for_a_disconnected_client() {
     let folder = Folder::new();
     let server = start(&folder);
     let hello = hello(&folder);
     for first in [0, 50] {
         let mut stream = connect(&server);
         stream.write_all(&hello[..first]).unwrap();
-        // This answer shows that the server has accepted the connection before, and read from it.
+        // This response shows that the server has accepted the earlier connection and read from it.
         assert_eq!(Client::connect(&server, &folder).request(UP).0, 200);
         // The rest of the hello and the end of the stream arrive in one event.
         server.signal("STOP");
@@ -130,7 +130,7 @@ fn no_handshake_is_computed_for_a_client_that_has_gone() {
 }
 
 #[test]
-fn a_flood_of_handshakes_does_not_hold_up_those_who_are_in() {
+fn a_flood_of_handshakes_does_not_delay_connected_clients() {
     let folder = Folder::new();
     let limits = json!({"tls_handshakes_per_turn": 1});
     let server = setup(options(&folder), limits).start();
@@ -138,7 +138,7 @@ fn a_flood_of_handshakes_does_not_hold_up_those_who_are_in() {
     client.ping();
     let hello = hello(&folder);
     let mut flood: Vec<TcpStream> = (0..500).map(|_| connect(&server)).collect();
-    // All are accepted by the time one that came later is served.
+    // Once a later connection is served, the server has accepted all earlier ones.
     Client::connect(&server, &folder);
     for stream in &mut flood {
         stream.write_all(&hello).unwrap();
@@ -155,20 +155,21 @@ fn a_flood_of_handshakes_does_not_hold_up_those_who_are_in() {
     assert!(waiting > 50, "only {waiting} of the flood are still waiting");
     for stream in &mut flood {
         stream.set_nonblocking(false).unwrap();
-        assert_eq!(stream.read(&mut [0; 5]).unwrap(), 5, "the others are answered in the end");
+        assert_eq!(stream.read(&mut [0; 5]).unwrap(), 5, "the other handshakes complete later");
     }
 }
 
 #[test]
-fn what_is_no_tls_at_all_is_refused() {
+fn bytes_that_are_not_tls_are_rejected() {
     let folder = Folder::new();
     let server = start(&folder);
-    for said in [&b"\x16\x03\x01\xff\xff"[..], b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x00\x00\x00"]
+    for bytes in
+        [&b"\x16\x03\x01\xff\xff"[..], b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x00\x00\x00"]
     {
         let mut stream = connect(&server);
-        stream.write_all(said).unwrap();
+        stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
-        // An end or a reset: nothing that looks like an answer of HTTP.
+        // The connection ends or is reset; there is no HTTP response.
         let _ = stream.read_to_end(&mut answer);
         assert!(!answer.starts_with(b"HTTP"));
     }
