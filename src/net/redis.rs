@@ -1,5 +1,8 @@
-//! The socket to Redis: resolves, connects, reads and writes without blocking. The hub decides what
+//! The sockets to Redis: resolves, connects, reads and writes without blocking. The hub decides what
 //! is sent, how long anything may take and what is logged; it gets each error as one sentence.
+//!
+//! There are two connections, to the same address: one receives, the other publishes. They begin and
+//! end together.
 
 mod blocking;
 mod resolve;
@@ -8,22 +11,22 @@ mod stream;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 
-use mio::Registry;
 use mio::event::Event;
+use mio::{Registry, Token};
 
 use super::error::BindError;
 use super::io::Answer;
 use super::socket::Socket;
 use super::tls::Connector;
-use super::token::{REDIS, RESOLVED};
+use super::token::{REDIS_PUBLISHER, REDIS_SUBSCRIBER, RESOLVED};
 use crate::config::{Config, Limits, RedisTarget, Transport};
-use crate::hub::{BusWant, Hub, Now};
+use crate::hub::{BusLink, BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
 
 pub(crate) use blocking::BlockingRedis;
 
-/// The connection to the Redis that this node shares with others.
+/// The connections to the Redis that this node shares with others.
 pub(super) struct Redis {
     target: RedisTarget,
     /// Begins TLS sessions, if Redis speaks TLS.
@@ -33,13 +36,17 @@ pub(super) struct Redis {
     is_resolving: bool,
     /// The addresses that this attempt has not tried yet, the next one last.
     addresses: Vec<SocketAddr>,
+    /// The address that the attempt is trying; `None` for a Unix socket.
+    address: Option<SocketAddr>,
     /// How many addresses the next attempt tries last, because the hub has dropped connections to
     /// them.
     skip: usize,
-    stream: Option<Stream>,
-    /// Whether the connection is open and was reported to the hub.
+    subscriber: Option<Stream>,
+    /// Connected once the subscriber is open.
+    publisher: Option<Stream>,
+    /// Whether both connections are open and were reported to the hub.
     is_open: bool,
-    /// Whether Redis has sent anything on this connection.
+    /// Whether Redis has sent anything on these connections.
     has_received: bool,
     write_bytes_per_turn: usize,
 }
@@ -63,8 +70,10 @@ impl Redis {
             resolver: Resolver::new(registry, RESOLVED)?,
             is_resolving: false,
             addresses: Vec::new(),
+            address: None,
             skip: 0,
-            stream: None,
+            subscriber: None,
+            publisher: None,
             is_open: false,
             has_received: false,
             write_bytes_per_turn: config.limits.write_bytes_per_turn as usize,
@@ -73,12 +82,15 @@ impl Redis {
 
     /// Records what the poller reported.
     pub(super) fn on_event(&mut self, event: &Event) {
-        if let Some(stream) = self.stream.as_mut().filter(|_| event.token() == REDIS) {
-            stream.on_event(event);
-        }
+        let stream = match event.token() {
+            REDIS_SUBSCRIBER => &mut self.subscriber,
+            REDIS_PUBLISHER => &mut self.publisher,
+            _ => return,
+        };
+        stream.iter_mut().for_each(|stream| stream.on_event(event));
     }
 
-    /// Continues to connect, or reads once and passes the bytes to the hub.
+    /// Continues to connect, or reads once from each connection and passes the bytes to the hub.
     pub(super) fn read(
         &mut self,
         hub: &mut Hub<Socket>,
@@ -88,8 +100,11 @@ impl Redis {
     ) {
         hub.bus_resume(now);
         let read = match self.is_open {
-            true if hub.bus_has_input() => Ok(()),
-            true => self.receive(hub, buffer, now),
+            true => BusLink::ALL.into_iter().try_for_each(|link| {
+                // What the hub holds must be handled before more is read; replies never wait.
+                let waits = link == BusLink::Subscriber && hub.bus_has_input();
+                if waits { Ok(()) } else { self.receive(link, hub, buffer, now) }
+            }),
             false => self.continue_connecting(registry).map(|is_open| {
                 if is_open {
                     self.is_open = true;
@@ -115,13 +130,14 @@ impl Redis {
         let done = match hub.bus_wants(now) {
             BusWant::Nothing => Ok(()),
             BusWant::Drop => {
-                self.skip += usize::from(self.stream.is_some());
+                self.skip += usize::from(self.subscriber.is_some());
                 self.close();
                 Ok(())
             }
             BusWant::Connect => self.connect(registry),
         };
-        let done = done.and_then(|()| self.send(hub));
+        let done =
+            done.and_then(|()| BusLink::ALL.into_iter().try_for_each(|link| self.send(link, hub)));
         self.report(done, hub, now);
     }
 
@@ -130,9 +146,26 @@ impl Redis {
         if hub.bus_has_input() {
             return true;
         }
-        let Some(stream) = self.stream.as_ref().filter(|_| self.is_open) else { return false };
-        let has_output = stream.wants_write() || hub.bus_outbox().is_some_and(|o| !o.is_empty());
-        stream.readable || (stream.writable && has_output)
+        self.is_open
+            && BusLink::ALL.into_iter().any(|link| {
+                let Some(stream) = self.stream_of(link) else { return false };
+                let has_queued = hub.bus_outbox(link).is_some_and(|outbox| !outbox.is_empty());
+                stream.readable || (stream.writable && (stream.wants_write() || has_queued))
+            })
+    }
+
+    fn stream_of_mut(&mut self, link: BusLink) -> Option<&mut Stream> {
+        match link {
+            BusLink::Subscriber => self.subscriber.as_mut(),
+            BusLink::Publisher => self.publisher.as_mut(),
+        }
+    }
+
+    fn stream_of(&self, link: BusLink) -> Option<&Stream> {
+        match link {
+            BusLink::Subscriber => self.subscriber.as_ref(),
+            BusLink::Publisher => self.publisher.as_ref(),
+        }
     }
 
     /// Applies a new limit of the bytes written in a turn; the hub applies the other limits of
@@ -143,7 +176,7 @@ impl Redis {
 
     /// Whether Redis may have sent bytes that the server has not read.
     pub(super) fn has_arrived(&self) -> bool {
-        self.is_open && self.stream.as_ref().is_some_and(|stream| stream.readable)
+        self.is_open && self.subscriber.as_ref().is_some_and(|stream| stream.readable)
     }
 
     /// Whether the connection uses TLS, so that certificates can be reloaded.
@@ -163,8 +196,8 @@ impl Redis {
         self.close();
         match &self.target.transport {
             Transport::Unix(path) => {
-                let stream = Stream::unix(path, registry, REDIS);
-                self.stream = Some(stream.map_err(|error| error.to_string())?);
+                let stream = Stream::unix(path, registry, REDIS_SUBSCRIBER);
+                self.subscriber = Some(stream.map_err(|error| error.to_string())?);
                 Ok(())
             }
             Transport::Tcp { host, port } => {
@@ -198,44 +231,75 @@ impl Redis {
     /// Connects to the next untried address; `why` is the error if none is left.
     fn try_next(&mut self, registry: &Registry, why: &str) -> Result<(), String> {
         let mut why = why.to_owned();
-        self.stream = None;
+        self.subscriber = None;
         while let Some(address) = self.addresses.pop() {
-            let tls = self.tls.as_ref().map(Connector::session).transpose();
-            let tls = tls.map_err(|error| error.for_redis())?;
-            match Stream::tcp(address, tls, registry, REDIS) {
+            self.address = Some(address);
+            match self.open(address, registry, REDIS_SUBSCRIBER) {
                 Ok(stream) => {
-                    self.stream = Some(stream);
+                    self.subscriber = Some(stream);
                     return Ok(());
                 }
-                Err(error) => why = error.to_string(),
+                Err(error) => why = error,
             }
         }
         Err(why)
     }
 
-    /// Continues an attempt to connect. Returns whether the connection is open.
+    /// Begins to connect to an address.
+    fn open(
+        &self,
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Stream, String> {
+        let tls = self.tls.as_ref().map(Connector::session).transpose();
+        let tls = tls.map_err(|error| error.for_redis())?;
+        Stream::tcp(address, tls, registry, token).map_err(|error| error.to_string())
+    }
+
+    /// Continues an attempt to connect. Returns whether both connections are open.
     fn continue_connecting(&mut self, registry: &Registry) -> Result<bool, String> {
         self.take_answer(registry)?;
-        let Some(stream) = &mut self.stream else { return Ok(false) };
-        match stream.continue_connecting() {
-            Ok(is_open) => Ok(is_open),
+        if let Some(publisher) = &mut self.publisher {
+            return publisher.continue_connecting();
+        }
+        let Some(subscriber) = &mut self.subscriber else { return Ok(false) };
+        match subscriber.continue_connecting() {
+            Ok(true) => self.connect_publisher(registry).map(|()| false),
+            Ok(false) => Ok(false),
             Err(why) => self.try_next(registry, &why).map(|()| false),
         }
     }
 
+    /// Connects the publisher to the server of the subscriber.
+    fn connect_publisher(&mut self, registry: &Registry) -> Result<(), String> {
+        self.publisher = Some(match (&self.target.transport, self.address) {
+            (Transport::Unix(path), _) => {
+                let stream = Stream::unix(path, registry, REDIS_PUBLISHER);
+                stream.map_err(|error| error.to_string())?
+            }
+            (Transport::Tcp { .. }, Some(address)) => {
+                self.open(address, registry, REDIS_PUBLISHER)?
+            }
+            (Transport::Tcp { .. }, None) => return Err("no address".to_owned()),
+        });
+        Ok(())
+    }
+
     fn receive(
         &mut self,
+        link: BusLink,
         hub: &mut Hub<Socket>,
         buffer: &mut [u8],
         now: Now,
     ) -> Result<(), String> {
-        let Some(stream) = self.stream.as_mut().filter(|stream| stream.readable) else {
+        let Some(stream) = self.stream_of_mut(link).filter(|stream| stream.readable) else {
             return Ok(());
         };
         let why = match stream.read(buffer) {
             Ok(Answer::Bytes(len)) => {
                 self.has_received = true;
-                hub.bus_receive(&buffer[..len], now);
+                hub.bus_receive(link, &buffer[..len], now);
                 return Ok(());
             }
             Ok(Answer::Nothing) => return Ok(()),
@@ -247,13 +311,14 @@ impl Redis {
         Err(why + if self.has_received || self.tls.is_some() { "" } else { hint })
     }
 
-    fn send(&mut self, hub: &mut Hub<Socket>) -> Result<(), String> {
-        let Some(stream) = self.stream.as_mut().filter(|_| self.is_open) else { return Ok(()) };
-        let Some(outbox) = hub.bus_outbox() else { return Ok(()) };
+    fn send(&mut self, link: BusLink, hub: &mut Hub<Socket>) -> Result<(), String> {
+        let (is_open, bytes_max) = (self.is_open, self.write_bytes_per_turn);
+        let Some(stream) = self.stream_of_mut(link).filter(|_| is_open) else { return Ok(()) };
+        let Some(outbox) = hub.bus_outbox(link) else { return Ok(()) };
         let mut sent = 0;
-        while stream.writable && sent < self.write_bytes_per_turn {
+        while stream.writable && sent < bytes_max {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = outbox.slices(&mut slices, self.write_bytes_per_turn - sent);
+            let filled = outbox.slices(&mut slices, bytes_max - sent);
             if filled == 0 && !stream.wants_write() {
                 return Ok(());
             }
@@ -268,7 +333,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Reports an error to the hub, and closes the connection.
+    /// Reports an error to the hub, and closes the connections.
     fn report(&mut self, result: Result<(), String>, hub: &mut Hub<Socket>, now: Now) {
         if let Err(why) = result {
             self.close();
@@ -276,14 +341,15 @@ impl Redis {
         }
     }
 
-    /// Closes the connection or ends the attempt. The resolver continues; the next attempt takes its
+    /// Closes the connections or ends the attempt. The resolver continues; the next attempt takes its
     /// answer.
     fn close(&mut self) {
-        (self.stream, self.is_resolving) = (None, false);
+        (self.subscriber, self.publisher, self.is_resolving) = (None, None, false);
+        self.address = None;
         (self.is_open, self.has_received) = (false, false);
         self.addresses.clear();
     }
 }
 
-/// The most envelopes in one system call; see `SLICES` in `socket`.
-const SLICES: usize = 64;
+/// The most parts of commands in one system call, two for each envelope; see `SLICES` in `socket`.
+const SLICES: usize = 128;

@@ -20,6 +20,12 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
     command.get_packed_command()
 }
 
+/// Encodes a PUBLISH command up to the text, which has `len` bytes. The text and a line break must
+/// follow: many commands can then share one text.
+pub fn publish_head(channel: &str, len: usize) -> Vec<u8> {
+    format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${len}\r\n", channel.len()).into_bytes()
+}
+
 /// Decodes the bytes of a connection, split at any point.
 pub struct Reader {
     parser: Parser,

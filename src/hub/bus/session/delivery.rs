@@ -65,7 +65,7 @@ impl RedisSession {
         if self.is_up() && !self.reach.is_cluster && !is_recent {
             self.reach.asked_ms = Some(now_ms);
             let hello = resp::command(&[b"HELLO", b"3"]);
-            self.send(hello.into(), Purpose::Role, now_ms);
+            self.publisher.send([hello.into()], Purpose::Role, now_ms);
         }
     }
 

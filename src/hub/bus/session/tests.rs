@@ -10,8 +10,11 @@ fn rejected_commands_are_logged_once_an_episode_and_so_is_the_recovery() {
     let mut session = RedisSession::new(&target, "reverb", &config.limits);
     session.state = State::Up;
     let mut is_rejected = |reply: &[u8], now_ms| {
-        session.publish(b"text".as_slice().into(), now_ms);
-        assert!(matches!(session.next_event(&mut &reply[..], now_ms), Ok(Some(_))));
+        session.publish(b"text\r\n".as_slice().into(), now_ms);
+        assert!(matches!(
+            session.next_event(BusLink::Publisher, &mut &reply[..], now_ms),
+            Ok(Some(_))
+        ));
         session.is_rejected
     };
     let (refusal, other) = (b"-NOPERM no\r\n", b"-LOADING not yet\r\n");
