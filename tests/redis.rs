@@ -15,6 +15,8 @@ mod reload;
 mod replica;
 pub mod resp;
 mod secrets;
+pub mod sentinels;
+pub mod shards;
 mod shared;
 mod support;
 mod traffic;

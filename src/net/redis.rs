@@ -21,7 +21,7 @@ use crate::hub::{BusWant, Hub, Now};
 use resolve::Resolver;
 use stream::Stream;
 
-pub(crate) use blocking::BlockingRedis;
+pub(crate) use blocking::{BlockingRedis, ask_sentinel};
 
 /// The connection to the Redis that this node shares with others.
 pub(super) struct Redis {
@@ -167,6 +167,7 @@ impl Redis {
                 self.stream = Some(stream.map_err(|error| error.to_string())?);
                 Ok(())
             }
+            Transport::Sentinel(_) => Err("Sentinel is not supported".to_owned()),
             Transport::Tcp { host, port } => {
                 if let Ok(address) = host.parse::<IpAddr>() {
                     self.addresses = vec![SocketAddr::new(address, *port)];
@@ -200,7 +201,11 @@ impl Redis {
         let mut why = why.to_owned();
         self.stream = None;
         while let Some(address) = self.addresses.pop() {
-            let tls = self.tls.as_ref().map(Connector::session).transpose();
+            let host = match &self.target.transport {
+                Transport::Tcp { host, .. } => host.as_str(),
+                _ => "",
+            };
+            let tls = self.tls.as_ref().map(|tls| tls.session(host)).transpose();
             let tls = tls.map_err(|error| error.for_redis())?;
             match Stream::tcp(address, tls, registry, REDIS) {
                 Ok(stream) => {

@@ -1,11 +1,14 @@
 //! Replaces `resp` in a build without Redis. The hub's session with Redis compiles but is never
 //! connected: a configuration with several nodes is rejected at the start.
 
+#[path = "resp/cluster.rs"]
+pub mod cluster;
 #[path = "resp/incoming.rs"]
 mod incoming;
 #[path = "resp/login.rs"]
 pub mod login;
 
+pub use cluster::{ClusterNode, SlotRange};
 pub use incoming::{Greeting, Incoming, ProtocolError};
 
 /// Stands in for the reader; it reads nothing.

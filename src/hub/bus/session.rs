@@ -364,7 +364,10 @@ impl RedisSession {
             Some(Incoming::Reply) => Some(self.handle_success(None)),
             Some(Incoming::Number(number)) => Some(self.handle_success(Some(number))),
             Some(Incoming::Error(why)) => self.handle_error(&why, now_ms)?,
-            Some(Incoming::Other) => Some(SessionEvent::Nothing),
+            Some(Incoming::Slots(_)) => Some(self.handle_success(None)),
+            Some(Incoming::ShardMessage(_) | Incoming::ShardMoved | Incoming::Other) => {
+                Some(SessionEvent::Nothing)
+            }
         })
     }
 
