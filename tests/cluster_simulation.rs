@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::simulation::variable;
 use client::{Client, Published, Subscription};
 use node::Node;
-use redis::{Connection, Redis};
+use redis::{Pair, Redis};
 use wires::Wire;
 
 const SECRET: &str = "secret";
@@ -56,7 +56,7 @@ struct World {
     redis: Redis,
     nodes: Vec<Option<Node>>,
     wires: Vec<Wire>,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Pair>>,
     clients: Vec<Client>,
     published: Vec<Published>,
     /// The number of nodes that were ever started.

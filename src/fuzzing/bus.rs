@@ -2,8 +2,8 @@
 
 use super::pieces::pieces;
 use super::script::{CHANNELS, Script, USERS};
-use crate::hub::{BusWant, Hub, Now};
-use crate::proto::envelope::{Event, Item, NodeId, envelope};
+use crate::hub::{BusLink, BusWant, Hub, Now};
+use crate::proto::envelope::{AfterPart, Event, Item, NodeId, Transfer, envelope};
 use crate::proto::message::KeyOrder;
 
 /// Redis and the other nodes.
@@ -28,15 +28,18 @@ impl Bus {
         script: &mut Script<'_>,
         lengths: &[u8],
     ) {
-        let bytes = match script.byte().unwrap_or(0) % 8 {
+        let (link, bytes) = match script.byte().unwrap_or(0) % 8 {
             0 => return self.turn(hub, now),
             1 => return self.toggle(hub, now),
-            2 => script.bytes().to_vec(),
-            3 => b":2\r\n".repeat(usize::from(script.byte().unwrap_or(1) % 8)),
-            _ => self.publish(script),
+            2 => (script.choose(&BusLink::ALL), script.bytes().to_vec()),
+            3 => {
+                let replies = usize::from(script.byte().unwrap_or(1) % 8);
+                (BusLink::Publisher, b":2\r\n".repeat(replies))
+            }
+            _ => (BusLink::Subscriber, self.publish(script)),
         };
         for piece in pieces(lengths, &bytes) {
-            hub.bus_receive(piece, now);
+            hub.bus_receive(link, piece, now);
         }
         self.turn(hub, now);
     }
@@ -46,12 +49,13 @@ impl Bus {
         match hub.bus_wants(now) {
             BusWant::Connect if self.is_up => {
                 hub.bus_connected(now);
-                hub.bus_receive(WELCOME, now);
+                hub.bus_receive(BusLink::Subscriber, WELCOME, now);
+                hub.bus_receive(BusLink::Publisher, GREETING, now);
             }
             BusWant::Connect => hub.bus_lost("connection refused", now),
             BusWant::Drop | BusWant::Nothing => {}
         }
-        let Some(outbox) = hub.bus_outbox() else { return };
+        let Some(outbox) = hub.bus_outbox(BusLink::Publisher) else { return };
         while !outbox.is_empty() {
             let mut slices = [std::io::IoSlice::new(&[]); 16];
             let filled = outbox.slices(&mut slices, usize::MAX);
@@ -110,7 +114,8 @@ impl Bus {
         };
         let channel = if number & 0x40 == 0 { name } else { script.choose(&CHANNELS).into() };
         let node = script.choose(&[self.own, NodeId(1), NodeId(2), NodeId(9)]);
-        match script.byte().unwrap_or(0) % 16 {
+        let transfer = Transfer { id: small % 4, part: small / 4 % 4 };
+        match script.byte().unwrap_or(0) % 18 {
             0 => Item::Event(Event {
                 app,
                 name: r#""e""#,
@@ -136,15 +141,27 @@ impl Bus {
             12 if count > 1 => Item::Suspect { node, silent_ms: small * small * small },
             12 => Item::Hello,
             13 => {
-                Item::Alive { first: small / 16, next: small % 16, up_ms: small, end: small % 16 }
+                let (first, next, inbox) = (small / 16, small % 16, small > 127);
+                let sharded = small % 2 > 0;
+                Item::Alive { first, next, up_ms: small, end: next, inbox, sharded }
             }
             14 => Item::Ack { node, next: small },
-            _ if count > 1 => Item::Nack { node, next: small },
-            _ => Item::SyncRequest { node, with_cache: count > 0 },
+            15 if count > 1 => Item::Nack { node, next: small, inbox: small > 127 },
+            15 => {
+                let transfer = Some(transfer).filter(|_| small > 127);
+                Item::SyncRequest { node, with_cache: count > 0, transfer }
+            }
+            16 => Item::RetransmissionEnd { next: small },
+            _ => {
+                let then = [AfterPart::More, AfterPart::Pause, AfterPart::End, AfterPart::More];
+                Item::SyncPart { transfer, then: then[count as usize] }
+            }
         }
     }
 }
 
-/// The replies of Redis to the login.
-const WELCOME: &[u8] =
-    b"%1\r\n+server\r\n+redis\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n";
+/// The reply of Redis to HELLO.
+const GREETING: &[u8] = b"%1\r\n+server\r\n+redis\r\n";
+/// The replies of Redis to the login of a subscriber; those to SUBSCRIBE need no correct channel.
+const WELCOME: &[u8] = b"%1\r\n+server\r\n+redis\r\n\
+    >3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:2\r\n";

@@ -29,7 +29,7 @@
 //!    pass them to [`Hub::receive`], or call [`Hub::finished`] or [`Hub::reject`].
 //! 4. [`Hub::tick`], if [`Hub::is_tick_due`].
 //! 5. [`Hub::bus_resume`]; then, unless [`Hub::bus_has_input`], [`Hub::bus_connected`],
-//!    [`Hub::bus_receive`] or [`Hub::bus_lost`] for the socket to Redis.
+//!    [`Hub::bus_receive`] or [`Hub::bus_lost`] for the sockets to Redis.
 //! 6. [`Hub::next_dirty`] until it returns `None` or the owner has written enough for one turn. For
 //!    each connection: write from [`Hub::outbox`], call [`Hub::written`], then do what
 //!    [`Hub::next_action`] returns. Then [`Hub::close`] for each connection that has ended.
@@ -98,7 +98,7 @@ mod write_lanes;
 
 use std::net::IpAddr;
 
-pub use bus::{BusCounters, BusWant};
+pub use bus::{BusCounters, BusLink, BusWant};
 pub use counters::{AppCounters, CounterVec, Counters, Histogram};
 pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;

@@ -61,6 +61,10 @@ impl Redis {
         match *self {}
     }
 
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        match *self {}
+    }
+
     pub(super) fn has_arrived(&self) -> bool {
         match *self {}
     }

@@ -33,7 +33,7 @@ use super::redis::Redis;
 use super::socket::Socket;
 use super::sys;
 use super::tls::TlsAcceptor;
-use super::token::{self, CONTROL, REDIS, RESOLVED, TRIAL};
+use super::token::{self, CONTROL, REDIS_PUBLISHER, REDIS_SUBSCRIBER, RESOLVED, TRIAL};
 use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
 use configuration::Configuration;
 use descriptors::Descriptors;
@@ -198,7 +198,7 @@ impl Server {
             CONTROL => return self.control.is_ready = true,
             // Needs no record: every turn continues the handover.
             TRIAL => return,
-            REDIS | RESOLVED => {
+            REDIS_SUBSCRIBER | REDIS_PUBLISHER | RESOLVED => {
                 return self.redis.iter_mut().for_each(|redis| redis.on_event(event));
             }
             Token(key) => match token::listener_index(Token(key), self.listeners.sockets.len()) {

@@ -5,14 +5,16 @@ use mio::Token;
 
 /// The pipe through which signals and stoppers send requests.
 pub(super) const CONTROL: Token = Token(usize::MAX - 1);
-/// The socket to Redis.
-pub(super) const REDIS: Token = Token(usize::MAX - 2);
+/// The socket to Redis that receives the messages of the nodes.
+pub(super) const REDIS_SUBSCRIBER: Token = Token(usize::MAX - 2);
 /// The waker of the resolver.
 pub(super) const RESOLVED: Token = Token(usize::MAX - 3);
 /// The output of the new binary that is checked before a handover.
 pub(super) const TRIAL: Token = Token(usize::MAX - 4);
+/// The socket to Redis that publishes the messages of this node.
+pub(super) const REDIS_PUBLISHER: Token = Token(usize::MAX - 5);
 /// The first listening socket; the tokens of the others are below it.
-const LISTENERS: Token = Token(usize::MAX - 5);
+const LISTENERS: Token = Token(usize::MAX - 6);
 
 /// The token of the listening socket at this index.
 pub(super) fn listener(index: usize) -> Token {

@@ -20,6 +20,10 @@ pub const TYPE: &str = "reverb.1";
 /// An envelope with this many bytes of items is full; the last item may exceed it by any length.
 pub const ITEMS_BYTES: usize = 65_536;
 
+/// A node sends this many bytes of envelopes to an inbox, and then waits for the next request. The
+/// receiver so sets the pace, and a slow network holds no more than this at a time.
+pub const CHUNK_BYTES: usize = 524_288;
+
 /// The id of a node for the lifetime of its process; prints as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub u64);
@@ -88,15 +92,33 @@ pub fn envelope(node: NodeId, seq: Option<u64>, items: &str) -> String {
     format!(r#"{{"type":"{TYPE}","payload":{{"node":"{node}",{seq}"say":[{items}]}}}}"#)
 }
 
-/// The sender and the sequence number, from the beginning of an [`envelope`] that was cut off.
-pub fn parse_head(head: &[u8]) -> Option<(NodeId, u64)> {
+/// Encodes items, separated by commas.
+pub fn list(items: &[Item<'_>]) -> String {
+    let mut list = String::new();
+    items.iter().for_each(|item| push_item(&mut list, item));
+    list
+}
+
+/// Appends an item to a list of items.
+pub fn push_item(list: &mut String, item: &Item<'_>) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+    item.write(list);
+}
+
+/// The sender and the sequence number, if there is one, from the beginning of an [`envelope`] that was
+/// cut off.
+pub fn parse_head(head: &[u8]) -> Option<(NodeId, Option<u64>)> {
     let head =
         head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;
     let (node, rest) = head.split_at_checked(16)?;
-    let rest = rest.strip_prefix(br#"","seq":"#)?;
+    let node = NodeId::parse(std::str::from_utf8(node).ok()?)?;
+    let Some(rest) = rest.strip_prefix(br#"","seq":"#) else {
+        return rest.starts_with(br#"","say":"#).then_some((node, None));
+    };
     let end = rest.iter().position(|byte| *byte == b',')?;
-    let text = |bytes| std::str::from_utf8(bytes).ok();
-    Some((NodeId::parse(text(node)?)?, number(text(&rest[..end])?)?))
+    Some((node, Some(number(std::str::from_utf8(&rest[..end]).ok()?)?)))
 }
 
 /// An item of an envelope: a fact about its sender, or a part of the protocol between nodes.
@@ -126,16 +148,43 @@ pub enum Item<'a> {
     /// Asks each receiver for a heartbeat, [`Item::Alive`].
     Hello,
     /// A heartbeat. `first` is the oldest envelope that can be retransmitted, `next` the next one to
-    /// be sent, `end` the one after all that wait; the sender has been running for `up_ms`.
-    Alive { first: u64, next: u64, up_ms: u64, end: u64 },
+    /// be sent, `end` the one after all that wait; the sender has been running for `up_ms`. `inbox`
+    /// says that it has an inbox, `sharded` that it receives sharded messages of a Redis Cluster.
+    Alive { first: u64, next: u64, up_ms: u64, end: u64, inbox: bool, sharded: bool },
     /// The sender has received all envelopes of this node before `next`.
     Ack { node: NodeId, next: u64 },
     /// The sender has received nothing from this node for `silent_ms`.
     Suspect { node: NodeId, silent_ms: u64 },
-    /// This node should retransmit its envelopes from `next` on.
-    Nack { node: NodeId, next: u64 },
-    /// This node should start a full sync; `with_cache` asks for cached messages too.
-    SyncRequest { node: NodeId, with_cache: bool },
+    /// This node should retransmit its envelopes from `next` on; with `inbox` to the inbox of the
+    /// sender, and at most [`CHUNK_BYTES`] of them.
+    Nack { node: NodeId, next: u64, inbox: bool },
+    /// The sender has retransmitted the envelopes before `next` to this inbox.
+    RetransmissionEnd { next: u64 },
+    /// This node should start a full sync; `with_cache` asks for cached messages too. With a
+    /// `transfer`, it goes to the inbox of the sender.
+    SyncRequest { node: NodeId, with_cache: bool, transfer: Option<Transfer> },
+    /// The other items of this envelope are facts: a part of a full sync to an inbox.
+    SyncPart { transfer: Transfer, then: AfterPart },
+}
+
+/// A full sync to one node, and a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// The number that the receiver has given to this full sync; never 0.
+    pub id: u64,
+    /// The number of the part, from 0.
+    pub part: u64,
+}
+
+/// What follows a part of a full sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterPart {
+    /// The next part.
+    More,
+    /// The next part, once the receiver has requested it.
+    Pause,
+    /// Nothing: the full sync is complete.
+    End,
 }
 
 /// An event for the subscribers of some channels; `name` and `data` are JSON texts.
@@ -199,14 +248,23 @@ impl Item<'_> {
             Item::SyncEnd => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
-            Item::Alive { first, next, up_ms, end } => {
-                row.text("alive").number(*first).number(*next).number(*up_ms).number(*end)
+            Item::Alive { first, next, up_ms, end, inbox, sharded } => {
+                row.text("alive").number(*first).number(*next).number(*up_ms).number(*end);
+                row.number((*inbox).into()).number((*sharded).into())
             }
             Item::Ack { node, next } => row.text("heard").node(*node).number(*next),
             Item::Suspect { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
-            Item::Nack { node, next } => row.text("again").node(*node).number(*next),
-            Item::SyncRequest { node, with_cache: it } => {
-                row.text("tell").node(*node).number((*it).into())
+            Item::Nack { node, next, inbox } => {
+                row.text("again").node(*node).number(*next).number((*inbox).into())
+            }
+            Item::RetransmissionEnd { next } => row.text("until").number(*next),
+            Item::SyncRequest { node, with_cache, transfer } => {
+                row.text("tell").node(*node).number((*with_cache).into());
+                let Transfer { id, part } = transfer.unwrap_or(Transfer { id: 0, part: 0 });
+                row.number(id).number(part)
+            }
+            Item::SyncPart { transfer: Transfer { id, part }, then } => {
+                row.text("part").number(*id).number(*part).number(*then as u64)
             }
         };
         row.out.push(']');
@@ -241,12 +299,30 @@ impl Item<'_> {
             "hello" => Item::Hello,
             "alive" => {
                 let (first, next, up_ms) = (count(1)?, count(2)?, count(3)?);
-                Item::Alive { first, next, up_ms, end: count(4).unwrap_or(next) }
+                let flag = |at| count(at).is_some_and(|flag| flag != 0);
+                let (end, inbox, sharded) = (count(4).unwrap_or(next), flag(5), flag(6));
+                Item::Alive { first, next, up_ms, end, inbox, sharded }
             }
             "heard" => Item::Ack { node: node(1)?, next: count(2)? },
             "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },
-            "again" => Item::Nack { node: node(1)?, next: count(2)? },
-            "tell" => Item::SyncRequest { node: node(1)?, with_cache: count(2)? != 0 },
+            "again" => {
+                let inbox = count(3).is_some_and(|inbox| inbox != 0);
+                Item::Nack { node: node(1)?, next: count(2)?, inbox }
+            }
+            "until" => Item::RetransmissionEnd { next: count(1)? },
+            "tell" => {
+                let id = count(3).filter(|id| *id != 0);
+                let transfer = id.map(|id| Transfer { id, part: count(4).unwrap_or(0) });
+                Item::SyncRequest { node: node(1)?, with_cache: count(2)? != 0, transfer }
+            }
+            "part" => {
+                let then = match count(3)? {
+                    0 => AfterPart::More,
+                    1 => AfterPart::Pause,
+                    _ => AfterPart::End,
+                };
+                Item::SyncPart { transfer: Transfer { id: count(1)?, part: count(2)? }, then }
+            }
             _ => return None,
         })
     }

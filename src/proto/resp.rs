@@ -26,6 +26,13 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
     command.get_packed_command()
 }
 
+/// Encodes the command `name`, PUBLISH or SPUBLISH, up to the text, which has `len` bytes. The text
+/// and a line break must follow: many commands can then share one text.
+pub fn publish_head(name: &str, channel: &str, len: usize) -> Vec<u8> {
+    let (name_len, channel_len) = (name.len(), channel.len());
+    format!("*3\r\n${name_len}\r\n{name}\r\n${channel_len}\r\n{channel}\r\n${len}\r\n").into_bytes()
+}
+
 /// Decodes the bytes of a connection, split at any point.
 pub struct Reader {
     parser: Parser,

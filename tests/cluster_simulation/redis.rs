@@ -12,30 +12,35 @@ pub struct Redis {
     pub published: usize,
 }
 
-/// One node's connection.
+/// One node's two connections: the subscriber and the publisher.
+pub type Pair = [Connection; 2];
+
+/// A connection of a node.
 #[derive(Default)]
 pub struct Connection {
     pub to_redis: Vec<u8>,
     pub to_node: Vec<u8>,
-    is_subscribed: bool,
+    channels: Vec<Vec<u8>>,
 }
 
 impl Redis {
     /// Executes the commands that have arrived whole.
-    pub fn serve(&mut self, connections: &mut [Option<Connection>]) {
-        for at in 0..connections.len() {
-            while let Some(parts) = connections[at].as_mut().and_then(Connection::command) {
-                self.answer(at, &parts, connections);
+    pub fn serve(&mut self, pairs: &mut [Option<Pair>]) {
+        for at in 0..pairs.len() {
+            for link in 0..2 {
+                while let Some(parts) = pairs[at].as_mut().and_then(|pair| pair[link].command()) {
+                    self.answer(at, link, &parts, pairs);
+                }
             }
         }
     }
 
-    fn answer(&mut self, at: usize, parts: &[Vec<u8>], connections: &mut [Option<Connection>]) {
-        let connection = connections[at].as_mut().unwrap();
+    fn answer(&mut self, at: usize, link: usize, parts: &[Vec<u8>], pairs: &mut [Option<Pair>]) {
+        let connection = &mut pairs[at].as_mut().unwrap()[link];
         match &*parts[0] {
             b"HELLO" => connection.to_node.extend(b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
             b"SUBSCRIBE" => {
-                connection.is_subscribed = true;
+                connection.channels.push(parts[1].clone());
                 let push = push(&[b"subscribe", &parts[1]]);
                 connection.to_node.extend(push);
                 connection.to_node.extend(b":1\r\n");
@@ -46,14 +51,17 @@ impl Redis {
                     self.doubles.is_some_and(|every| self.published.is_multiple_of(every));
                 let message = [push(&[b"message", &parts[1]]), bulk(&parts[2])].concat();
                 let mut receivers = 0;
-                for connection in connections.iter_mut().flatten().filter(|it| it.is_subscribed) {
+                for connection in pairs.iter_mut().flatten().flatten() {
+                    if !connection.channels.contains(&parts[1]) {
+                        continue;
+                    }
                     receivers += 1;
                     for _ in 0..1 + usize::from(is_double) {
                         connection.to_node.extend(&message);
                     }
                 }
                 let reply = format!(":{receivers}\r\n");
-                connections[at].as_mut().unwrap().to_node.extend(reply.as_bytes());
+                pairs[at].as_mut().unwrap()[link].to_node.extend(reply.as_bytes());
             }
             other => panic!("{} is not a command that nodes send", String::from_utf8_lossy(other)),
         }

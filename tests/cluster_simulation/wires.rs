@@ -1,10 +1,10 @@
 //! The wires of the simulation: they move bytes between hubs and the Redis in memory, and advance
 //! the time. The faults of wires are here, too.
 
-use reverb::hub::{BusWant, Now};
+use reverb::hub::{BusLink, BusWant, Now};
 
 use super::World;
-use super::redis::Connection;
+use super::redis::Pair;
 
 /// The network between one node and Redis.
 #[derive(Default)]
@@ -64,7 +64,9 @@ impl World {
             self.redis.serve(&mut self.connections);
         }
         for at in 0..self.nodes.len() {
-            moved |= self.deliver(at);
+            for link in BusLink::ALL {
+                moved |= self.deliver(at, link);
+            }
         }
         moved
     }
@@ -86,23 +88,22 @@ impl World {
         if wire.dial_ms.is_some_and(|due_ms| now.ms >= due_ms) && !wire.is_held {
             wire.dial_ms = None;
             if self.redis.is_up && !wire.is_closed {
-                self.connections[at] = Some(Connection::default());
+                self.connections[at] = Some(Pair::default());
                 node.hub.bus_connected(now);
             } else {
                 node.hub.bus_lost("connection refused", now);
             }
         }
-        self.send(at)
+        BusLink::ALL.into_iter().fold(false, |moved, link| self.send(at, link) | moved)
     }
 
     /// Moves some of a node's bytes to Redis.
-    fn send(&mut self, at: usize) -> bool {
+    fn send(&mut self, at: usize, link: BusLink) -> bool {
         let most = 1 + self.below(30_000);
-        let (Some(node), Some(connection)) = (&mut self.nodes[at], &mut self.connections[at])
-        else {
+        let (Some(node), Some(pair)) = (&mut self.nodes[at], &mut self.connections[at]) else {
             return false;
         };
-        let Some(outbox) = node.hub.bus_outbox() else { return false };
+        let Some(outbox) = node.hub.bus_outbox(link) else { return false };
         if outbox.is_empty() || self.wires[at].is_held {
             return false;
         }
@@ -111,23 +112,23 @@ impl World {
         let mut bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
         bytes.truncate(most);
         outbox.consume(bytes.len());
-        connection.to_redis.extend(bytes);
+        pair[link as usize].to_redis.extend(bytes);
         true
     }
 
     /// Moves some of the bytes of Redis to a node.
-    fn deliver(&mut self, at: usize) -> bool {
+    fn deliver(&mut self, at: usize, link: BusLink) -> bool {
         let most = 1 + self.below(30_000);
-        let (Some(node), Some(connection)) = (&mut self.nodes[at], &mut self.connections[at])
-        else {
+        let (Some(node), Some(pair)) = (&mut self.nodes[at], &mut self.connections[at]) else {
             return false;
         };
+        let connection = &mut pair[link as usize];
         if connection.to_node.is_empty() || self.wires[at].is_held {
             return false;
         }
         let len = most.min(connection.to_node.len());
         let piece: Vec<u8> = connection.to_node.drain(..len).collect();
-        node.hub.bus_receive(&piece, self.now);
+        node.hub.bus_receive(link, &piece, self.now);
         true
     }
 

@@ -11,11 +11,13 @@
 mod early;
 mod full_sync;
 mod nodes;
+mod outgoing;
 mod queue;
 mod reach;
 mod sequence;
 mod session;
 mod snapshot;
+mod transfer;
 mod write;
 
 use std::ops::Range;
@@ -24,8 +26,8 @@ use std::rc::Rc;
 pub(in crate::hub) use full_sync::FullSync;
 pub(in crate::hub) use nodes::Node;
 pub(in crate::hub) use sequence::SequenceCheck;
-pub use session::BusWant;
 pub(in crate::hub) use session::SessionEvent;
+pub use session::{BusLink, BusWant};
 
 use super::counters::counters;
 use super::ids::Now;
@@ -33,10 +35,11 @@ use super::log_throttle::{LogThrottle, Policy};
 use super::random::Random;
 use crate::config::{Config, RedisTarget};
 use crate::proto::envelope::{self, ITEMS_BYTES, Item, NodeId, Version};
+use crate::proto::websocket::Frame;
 use early::Early;
 use nodes::Nodes;
 use queue::Queue;
-use session::RedisSession;
+use session::{LINE_END, RedisSession};
 
 /// The state that this node needs to exchange envelopes with the other nodes.
 pub(in crate::hub) struct Bus {
@@ -69,7 +72,9 @@ pub(in crate::hub) struct Bus {
     /// Whether another full sync follows the current one, because a node requested it in between;
     /// if so, whether it includes cached events.
     pub(in crate::hub) next_full_sync: Option<bool>,
-    /// The range that was last retransmitted, and when that began.
+    /// The index of the node to whose inbox a part of a full sync was last written.
+    pub(in crate::hub) synced_last: usize,
+    /// The range that was last retransmitted to all nodes, and when that began.
     pub(in crate::hub) last_retransmission: (Range<u64>, u64),
     /// Envelopes that arrived before a missing one that precedes them.
     pub(in crate::hub) early: Early,
@@ -86,6 +91,12 @@ pub(in crate::hub) struct Bus {
     pub(in crate::hub) drops: LogThrottle,
     /// Throttles the warnings about other publishers on the channel.
     pub(in crate::hub) warnings: LogThrottle,
+}
+
+/// The text of an envelope as the end of a command.
+fn line(mut text: String) -> Frame {
+    text.push_str(LINE_END);
+    text.into_bytes().into()
 }
 
 /// Whether a bus can exist: without Redis, [`Bus::new`] never returns one. Other checks change
@@ -144,6 +155,7 @@ impl Bus {
             next_alive_ms: now.ms,
             full_sync: None,
             next_full_sync: None,
+            synced_last: 0,
             last_retransmission: (0..0, 0),
             early: Early::new(limits.bus_queue_bytes as usize),
             has_left: false,
@@ -161,12 +173,19 @@ impl Bus {
         if self.has_left {
             return;
         }
-        if !self.pending.is_empty() {
-            self.pending.push(',');
-        }
-        item.write(&mut self.pending);
+        envelope::push_item(&mut self.pending, item);
         if self.pending.len() > ITEMS_BYTES {
             self.seal(self.now_ms);
+        }
+    }
+
+    /// Publishes items that are written already.
+    pub(in crate::hub) fn publish_text(&mut self, items: &str) {
+        if !self.has_left && !items.is_empty() {
+            if !self.pending.is_empty() {
+                self.pending.push(',');
+            }
+            self.pending.push_str(items);
         }
     }
 
@@ -200,8 +219,7 @@ impl Bus {
         // Free the capacity that a burst has left.
         self.pending.shrink_to(ITEMS_BYTES);
         self.counters.published += 1;
-        let command = self.session.command(&text);
-        let dropped = self.queue.push(command, now_ms);
+        let dropped = self.queue.push(line(text), now_ms);
         self.count_dropped(dropped, now_ms);
     }
 

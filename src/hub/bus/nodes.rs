@@ -2,7 +2,8 @@
 //! channels and users are stored in `pubsub`, by place.
 
 use super::super::node_set::PLACES;
-use crate::proto::envelope::NodeId;
+use super::outgoing::{OutgoingSync, Resend};
+use crate::proto::envelope::{NodeId, Transfer};
 use crate::proto::snapshot::{Codec, DecodeResult};
 
 /// The known nodes, each with a number below [`NODES_MAX`]. Only nodes with a number below
@@ -14,7 +15,6 @@ pub(in crate::hub) struct Nodes {
 }
 
 /// Another node.
-#[derive(Debug)]
 pub(in crate::hub) struct Node {
     pub id: NodeId,
     /// The sequence number that its next envelope must have; `None` until it is known.
@@ -43,6 +43,16 @@ pub(in crate::hub) struct Node {
     pub requests: Requests,
     /// Whether the full sync must include cached events.
     pub wants_cache: bool,
+    /// Whether it has an inbox, by its last heartbeat.
+    pub has_inbox: bool,
+    /// Whether it receives sharded messages of a Redis Cluster, by its last heartbeat.
+    pub is_sharded: bool,
+    /// The next part of the full sync that it sends to this node's inbox.
+    pub incoming: Option<Transfer>,
+    /// The full sync that this node sends to its inbox.
+    pub outgoing: Option<Box<OutgoingSync>>,
+    /// The envelopes that this node is retransmitting to its inbox.
+    pub resend: Resend,
     /// Number of its channels and users that are stored at this node.
     pub facts: u32,
     /// Whether some of its channels and users were rejected because there were too many; logged
@@ -69,6 +79,8 @@ pub(in crate::hub) struct Requests {
     /// Retransmit from the next expected envelope on.
     pub retransmission: bool,
     pub full_sync: bool,
+    /// The next part of the full sync in progress.
+    pub next_part: bool,
 }
 
 /// The most known nodes, live and silent: limits the memory that forged ids take. With more than a
@@ -92,6 +104,11 @@ impl Node {
             sync_request_ms: None,
             requests: Requests::default(),
             wants_cache: true,
+            has_inbox: false,
+            is_sharded: false,
+            incoming: None,
+            outgoing: None,
+            resend: Resend::default(),
             facts: 0,
             has_rejected_facts: false,
         }
@@ -102,6 +119,7 @@ impl Node {
         (self.is_live, self.is_synced, self.is_syncing) = (false, false, false);
         (self.has_left, self.acknowledged) = (true, u64::MAX);
         (self.requests, self.unacknowledged_ms) = (Requests::default(), None);
+        (self.outgoing, self.resend) = (None, Resend::default());
     }
 
     /// Whether, for the duration of a lease, more envelopes of it were received than it claims to
@@ -146,6 +164,15 @@ impl Node {
         if self.sync_request_ms.is_none_or(|at_ms| now_ms >= at_ms + pause_ms) {
             (self.sync_request_ms, self.requests.full_sync) = (Some(now_ms), true);
         }
+    }
+}
+
+impl MissingRange {
+    /// Records that a chunk has arrived and that `next` is the first missing number now. Returns
+    /// whether any is missing.
+    pub(in crate::hub) fn advance(&mut self, next: u64, now_ms: u64) -> bool {
+        (self.from, self.since_ms, self.wait_ms) = (next, now_ms, RETRANSMIT_PAUSE_MS);
+        next < self.end
     }
 }
 
@@ -239,6 +266,11 @@ impl Nodes {
         if let Some(node) = self.places.get_mut(at) {
             *node = None;
         }
+    }
+
+    /// All numbers, in use or not.
+    pub(in crate::hub) fn indexes(&self) -> std::ops::Range<usize> {
+        0..self.places.len()
     }
 
     /// All nodes with their numbers.

@@ -102,6 +102,13 @@ impl Queue {
         Some(frame)
     }
 
+    /// The text of a written envelope, if it is still kept.
+    pub(in crate::hub) fn text(&self, number: u64) -> Option<Frame> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let is_written = number < self.next_written;
+        self.entries.get(at).filter(|_| is_written).map(|entry| Frame::clone(&entry.frame))
+    }
+
     /// Marks all written envelopes from this number on for retransmission, if still kept.
     pub(in crate::hub) fn retransmit(&mut self, from: u64) {
         self.retransmit = from.max(self.first)..self.next_written;

@@ -13,6 +13,7 @@ impl Bus {
         // The heartbeat was not due while disconnected, so its deadline may be in the past.
         self.next_alive_ms = now_ms + self.lease_ms / 5;
         self.restart_acknowledgements(now_ms);
+        self.restart_transfers();
     }
 
     /// Checks to how many subscribers Redis delivered a message, this node included. If they are

@@ -164,12 +164,13 @@ impl Bus {
         }
     }
 
-    /// Retransmits the envelopes from this number on, unless they are being retransmitted already.
+    /// Retransmits the envelopes from this number on to all nodes, unless they are being retransmitted
+    /// already.
     pub(in crate::hub) fn retransmit(&mut self, from: u64, now_ms: u64) {
         let left = self.queue.retransmissions();
         let (before, at_ms) = &self.last_retransmission;
         // Several nodes may request the same envelopes before the first retransmission arrives.
-        let pause_ms = match left.is_empty() && !self.session.is_retransmitting() {
+        let pause_ms = match left.is_empty() && !self.session.is_resending() {
             true => RETRANSMIT_PAUSE_MS,
             false => RETRANSMIT_PAUSE_BUSY_MS,
         };

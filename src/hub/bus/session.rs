@@ -1,52 +1,79 @@
-//! The state machine of the connection to Redis: when to connect, the login, outstanding replies,
-//! timeouts and retries. The other files of `bus` and `cluster` decide which messages are published
-//! and handle received ones.
+//! The session with Redis: when to connect, the login, timeouts and retries. It has two connections,
+//! which begin and end together: the *subscriber* receives what nodes publish, and the *publisher*
+//! sends. With one connection, the replies to commands would wait behind all messages that Redis has
+//! yet to send, and a node behind a slow network could publish nothing. The other files of `bus` and
+//! `cluster` decide which messages are published and handle received ones.
 
+mod cluster;
 mod delivery;
+mod failover;
+mod inbox;
+mod inboxes;
+mod link;
 mod login;
+mod publish;
 mod reach;
-
-use std::collections::VecDeque;
+mod shards;
 
 use super::super::log_throttle::{LogThrottle, Policy};
 use super::super::outbox::Outbox;
 use super::super::random::Random;
-use crate::config::{Limits, RedisTarget};
-use crate::proto::resp::login::CREDENTIALS;
-use crate::proto::resp::{self, Incoming, ProtocolError, Reader};
+use crate::config::{Limits, RedisTarget, Transport};
+use crate::proto::envelope::NodeId;
+use crate::proto::resp::{self, Incoming, ProtocolError};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
-use login::login;
+use inbox::Inbox;
+use link::{Link, Purpose};
+use login::{SUBSCRIPTION, login};
 use reach::Reach;
+use shards::Shards;
 
-/// What the owner of the socket to Redis must do.
+/// What the owner of the sockets to Redis must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusWant {
     /// Nothing.
     Nothing,
-    /// Connect, and call [`Hub::bus_connected`](super::super::Hub::bus_connected) or
+    /// Connect both sockets to the same server, and call
+    /// [`Hub::bus_connected`](super::super::Hub::bus_connected) or
     /// [`Hub::bus_lost`](super::super::Hub::bus_lost).
     Connect,
-    /// Close the socket.
+    /// Close both sockets.
     Drop,
+}
+
+/// One of the two connections to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusLink {
+    /// Receives the messages of the nodes.
+    Subscriber,
+    /// Publishes the messages of this node.
+    Publisher,
+}
+
+impl BusLink {
+    /// Both connections.
+    pub const ALL: [BusLink; 2] = [BusLink::Subscriber, BusLink::Publisher];
 }
 
 /// The session with Redis.
 pub(in crate::hub) struct RedisSession {
     state: State,
-    outbox: Outbox,
-    reader: Reader,
-    /// Received bytes that are not parsed yet.
+    subscriber: Link,
+    publisher: Link,
+    /// Received bytes of the subscriber that are not parsed yet.
     held: Vec<u8>,
-    /// Commands without a reply, the oldest first.
-    unanswered: VecDeque<Unanswered>,
-    /// The unanswered commands that publish for the first time, and those that retransmit.
-    published: InFlight,
-    retransmitted: InFlight,
-    /// The login commands, each with the setting it depends on.
+    /// The login commands of each connection, each with the setting it depends on.
     login: Vec<(&'static str, Frame)>,
     channel: String,
-    /// Whether the owner must still close the socket of a session that was aborted.
+    /// The id of this node, from the first connection on.
+    node: NodeId,
+    inbox: Inbox,
+    /// The servers of a Redis Cluster, if Redis is one.
+    shards: Option<Shards>,
+    /// Whether sentinels name the server.
+    is_by_sentinel: bool,
+    /// Whether the owner must still close the sockets of a session that was aborted.
     must_close: bool,
     /// Attempts to connect since the last completed login.
     attempts: u32,
@@ -58,6 +85,8 @@ pub(in crate::hub) struct RedisSession {
     rejections: LogThrottle,
     /// Whether a rejection was logged and no success since.
     is_rejected: bool,
+    /// Whether it was logged that Redis does not permit inboxes.
+    is_refusal_logged: bool,
     limits: SessionLimits,
 }
 
@@ -74,7 +103,7 @@ struct SessionLimits {
 enum State {
     /// Not connected; `retry_ms` is the time of the next attempt.
     Down { retry_ms: u64 },
-    /// Waiting for the socket to be connected.
+    /// Waiting for the sockets to be connected.
     Connecting { since_ms: u64 },
     /// Connected, waiting for the replies to the login.
     LoggingIn { since_ms: u64 },
@@ -82,35 +111,9 @@ enum State {
     Up,
 }
 
-struct Unanswered {
-    at_ms: u64,
-    len: usize,
-    purpose: Purpose,
-}
-
-/// What a command is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Part of the login, with the setting it depends on.
-    Login(&'static str),
-    /// Publishes a message for the first time.
-    Publish,
-    /// Retransmits an envelope.
-    Retransmit,
-    /// Asks for the role of the server.
-    Role,
-}
-
-/// Commands whose replies are outstanding.
-#[derive(Debug, Default, Clone, Copy)]
-struct InFlight {
-    commands: usize,
-    bytes: usize,
-}
-
 /// The meaning of an input from Redis.
 pub(in crate::hub) enum SessionEvent {
-    /// A message on the channel.
+    /// A message on the channel or in the inbox.
     Message(Vec<u8>),
     /// A message that is too long: its length and the beginning of its text.
     TooLong(u64, Vec<u8>),
@@ -119,6 +122,8 @@ pub(in crate::hub) enum SessionEvent {
     /// Redis delivered a message to this many subscribers; `None` in a Redis Cluster, where the
     /// number counts those of one server only.
     Receivers(Option<usize>),
+    /// Redis does not permit messages to the inboxes of other nodes.
+    NoInboxes,
     /// Nothing to do.
     Nothing,
 }
@@ -134,20 +139,22 @@ impl RedisSession {
         };
         RedisSession {
             state: State::Down { retry_ms: 0 },
-            outbox: Outbox::default(),
-            reader: Reader::new(limits.reply_bytes),
+            subscriber: Link::new(limits.reply_bytes),
+            publisher: Link::new(limits.reply_bytes),
             held: Vec::new(),
-            unanswered: VecDeque::new(),
-            published: InFlight::default(),
-            retransmitted: InFlight::default(),
-            login: login(target, channel),
+            login: login(target),
             channel: channel.to_owned(),
+            node: NodeId(0),
+            inbox: Inbox::default(),
+            shards: Shards::new(target, channel),
+            is_by_sentinel: matches!(target.transport, Transport::Sentinel(_)),
             must_close: false,
             attempts: 0,
             logged: None,
             reach: Reach::default(),
             rejections: LogThrottle::new(Policy::ONE_AN_EPISODE),
             is_rejected: false,
+            is_refusal_logged: false,
             limits,
         }
     }
@@ -155,15 +162,23 @@ impl RedisSession {
     /// Takes over the limits of a session that is dropped afterwards.
     pub(in crate::hub) fn take_limits(&mut self, other: &mut RedisSession) {
         std::mem::swap(&mut self.limits, &mut other.limits);
-        self.reader.set_bytes_max(self.limits.reply_bytes);
+        self.subscriber.set_reply_bytes(self.limits.reply_bytes);
+        self.publisher.set_reply_bytes(self.limits.reply_bytes);
     }
 
     pub(in crate::hub) fn is_up(&self) -> bool {
         self.state == State::Up
     }
 
-    pub(in crate::hub) fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
+    pub(in crate::hub) fn outbox(&mut self, link: BusLink) -> &mut Outbox {
+        &mut self.link(link).outbox
+    }
+
+    fn link(&mut self, link: BusLink) -> &mut Link {
+        match link {
+            BusLink::Subscriber => &mut self.subscriber,
+            BusLink::Publisher => &mut self.publisher,
+        }
     }
 
     pub(in crate::hub) fn channel(&self) -> &str {
@@ -180,9 +195,8 @@ impl RedisSession {
                 self.state = State::Connecting { since_ms: now_ms };
                 return BusWant::Connect;
             }
-            State::Connecting { .. } | State::LoggingIn { .. } => {
-                (self.limits.connect_ms, "redis_connect_timeout_ms")
-            }
+            State::Connecting { .. } => (self.limits.connect_ms, "redis_connect_timeout_ms"),
+            State::LoggingIn { .. } => (self.login_ms(), "redis_connect_timeout_ms"),
             State::Up if self.is_echo_late(now_ms) => {
                 let echo_ms = self.limits.echo_ms;
                 let why = format!(
@@ -209,28 +223,29 @@ impl RedisSession {
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         match self.state {
             State::Down { retry_ms } => Some(retry_ms),
-            State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
-                Some(since_ms + self.limits.connect_ms)
-            }
+            State::Connecting { since_ms } => Some(since_ms + self.limits.connect_ms),
+            State::LoggingIn { since_ms } => Some(since_ms + self.login_ms()),
             State::Up => {
-                let reply_ms =
-                    self.unanswered.front().map(|command| command.at_ms + self.limits.reply_ms);
+                let links = [&self.subscriber, &self.publisher];
+                let sent_ms = links.into_iter().filter_map(Link::unanswered_ms).min();
+                let reply_ms = sent_ms.map(|sent_ms| sent_ms + self.limits.reply_ms);
                 [reply_ms, self.echo_due_ms()].into_iter().flatten().min()
             }
         }
     }
 
-    /// The socket is connected: logs in.
-    pub(in crate::hub) fn connected(&mut self, now_ms: u64) {
-        self.state = State::LoggingIn { since_ms: now_ms };
+    /// The sockets are connected: logs in. `node` is the id of this node.
+    pub(in crate::hub) fn connected(&mut self, node: NodeId, now_ms: u64) {
+        (self.state, self.node) = (State::LoggingIn { since_ms: now_ms }, node);
         for at in 0..self.login.len() {
-            let (about, frame) = &self.login[at];
-            let (about, frame) = (*about, Frame::clone(frame));
-            self.send(frame, Purpose::Login(about), now_ms);
+            let (setting, frame) = (self.login[at].0, Frame::clone(&self.login[at].1));
+            self.subscriber.send([Frame::clone(&frame)], Purpose::Login(setting), now_ms);
+            self.publisher.send([frame], Purpose::Login(setting), now_ms);
         }
+        self.subscribe(now_ms);
     }
 
-    /// The socket could not be connected, or was closed: schedules the next attempt.
+    /// A socket could not be connected, or was closed: schedules the next attempt.
     pub(in crate::hub) fn disconnected(&mut self, why: &str, random: &mut Random, now_ms: u64) {
         if let State::Down { .. } = self.state {
             return;
@@ -244,73 +259,20 @@ impl RedisSession {
         }
         // The pause starts at a quarter of a second and doubles with each attempt. Each node waits
         // for a random part of it, at least half, so that not all nodes connect at once.
-        let wait_ms =
-            250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.limits.retry_max_ms);
+        let wait_ms = 250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.retry_max_ms());
         let retry_ms = now_ms + wait_ms / 2 + random.below(wait_ms / 2 + 1);
         self.attempts += 1;
         self.state = State::Down { retry_ms };
-        self.outbox.clear();
-        self.unanswered.clear();
-        (self.published, self.retransmitted) = Default::default();
+        self.reset();
+    }
+
+    /// Drops everything that belongs to the connections.
+    fn reset(&mut self) {
+        self.subscriber = Link::new(self.limits.reply_bytes);
+        self.publisher = Link::new(self.limits.reply_bytes);
         self.reach.reset();
+        self.inbox = Inbox::default();
         self.held = Vec::new();
-        self.reader = Reader::new(self.limits.reply_bytes);
-    }
-
-    /// Whether the window has room to publish another envelope for the first time. With
-    /// `retransmits`, half of the window is reserved for retransmissions.
-    pub(in crate::hub) fn has_room(&self, retransmits: bool) -> bool {
-        let share = if retransmits { 2 } else { 1 };
-        self.is_up() && self.published.fits(share) && (retransmits || self.all_in_flight().fits(1))
-    }
-
-    /// Whether one more retransmission fits into half of the window.
-    pub(in crate::hub) fn has_room_to_retransmit(&self) -> bool {
-        self.is_up() && self.retransmitted.fits(2)
-    }
-
-    /// Whether replies to retransmissions are outstanding.
-    pub(in crate::hub) fn is_retransmitting(&self) -> bool {
-        self.retransmitted.commands > 0
-    }
-
-    fn all_in_flight(&self) -> InFlight {
-        InFlight {
-            commands: self.published.commands + self.retransmitted.commands,
-            bytes: self.published.bytes + self.retransmitted.bytes,
-        }
-    }
-
-    /// Sends a command that publishes for the first time.
-    pub(in crate::hub) fn publish(&mut self, command: Frame, now_ms: u64) {
-        self.send(command, Purpose::Publish, now_ms);
-    }
-
-    /// Sends a command that retransmits.
-    pub(in crate::hub) fn retransmit(&mut self, command: Frame, now_ms: u64) {
-        self.send(command, Purpose::Retransmit, now_ms);
-    }
-
-    /// The command that publishes a text.
-    pub(in crate::hub) fn command(&self, text: &str) -> Frame {
-        resp::command(&[b"PUBLISH", self.channel.as_bytes(), text.as_bytes()]).into()
-    }
-
-    fn send(&mut self, frame: Frame, purpose: Purpose, now_ms: u64) {
-        let len = frame.len();
-        self.unanswered.push_back(Unanswered { at_ms: now_ms, len, purpose });
-        if let Some(flight) = self.flight(purpose) {
-            (flight.commands, flight.bytes) = (flight.commands + 1, flight.bytes + len);
-        }
-        self.outbox.push(frame);
-    }
-
-    fn flight(&mut self, purpose: Purpose) -> Option<&mut InFlight> {
-        match purpose {
-            Purpose::Login(_) | Purpose::Role => None,
-            Purpose::Publish => Some(&mut self.published),
-            Purpose::Retransmit => Some(&mut self.retransmitted),
-        }
     }
 
     /// Holds received bytes until they are parsed.
@@ -326,17 +288,22 @@ impl RedisSession {
         std::mem::take(&mut self.held)
     }
 
-    /// Parses the next input from Redis; `None` once all bytes are parsed.
+    /// Parses the next input from a connection to Redis; `None` once all bytes are parsed.
     ///
     /// # Errors
     ///
-    /// Why the connection is unusable.
+    /// Why the session is unusable.
     pub(in crate::hub) fn next_event(
         &mut self,
+        link: BusLink,
         bytes: &mut &[u8],
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
-        let event = self.reader.next(bytes).map_err(|error| match error {
+        if let State::Down { .. } | State::Connecting { .. } = self.state {
+            // The session was ended or redirected, and these bytes belong to its last connections.
+            *bytes = &[];
+        }
+        let incoming = self.link(link).next(bytes).map_err(|error| match error {
             ProtocolError::Malformed => {
                 "the server does not speak Redis' protocol; check REDIS_HOST, \
                  REDIS_PORT and REDIS_URL"
@@ -346,36 +313,62 @@ impl RedisSession {
                 format!("a reply is longer than {max} bytes; raise limits.redis_reply_bytes")
             }
         })?;
-        Ok(match event {
-            None => None,
-            Some(Incoming::Message(text)) => Some(SessionEvent::Message(text)),
-            Some(Incoming::TooLong { bytes, head }) => Some(SessionEvent::TooLong(bytes, head)),
-            Some(Incoming::Subscribed) => {
-                self.pop_unanswered();
-                self.state = State::Up;
-                self.attempts = 0;
-                Some(SessionEvent::Up)
+        let Some(incoming) = incoming else { return Ok(None) };
+        let event = match incoming {
+            Incoming::Message(text) => {
+                self.reach.is_plain_copy = self.is_sharded();
+                SessionEvent::Message(text)
             }
-            Some(Incoming::Greeting(greeting)) => {
-                self.pop_unanswered();
+            Incoming::ShardMessage(text) => {
+                self.reach.is_plain_copy = false;
+                SessionEvent::Message(text)
+            }
+            Incoming::ShardMoved => {
+                self.subscription_ended(now_ms)?;
+                SessionEvent::Nothing
+            }
+            Incoming::Slots(ranges) => {
+                self.link(link).pop_unanswered();
+                self.take_slots(&ranges, now_ms)?;
+                SessionEvent::Nothing
+            }
+            Incoming::TooLong { bytes, head } => SessionEvent::TooLong(bytes, head),
+            Incoming::Subscribed => {
+                self.inbox.is_open |= self.link(link).pop_unanswered() == Some(Purpose::Inbox);
+                SessionEvent::Nothing
+            }
+            Incoming::Greeting(greeting) => {
+                self.link(link).pop_unanswered();
                 self.check_role(greeting)?;
-                Some(SessionEvent::Nothing)
+                self.check_shard(link, greeting.is_replica, now_ms);
+                SessionEvent::Nothing
             }
-            Some(Incoming::Reply) => Some(self.handle_success(None)),
-            Some(Incoming::Number(number)) => Some(self.handle_success(Some(number))),
-            Some(Incoming::Error(why)) => self.handle_error(&why, now_ms)?,
-            Some(Incoming::Slots(_)) => Some(self.handle_success(None)),
-            Some(Incoming::ShardMessage(_) | Incoming::ShardMoved | Incoming::Other) => {
-                Some(SessionEvent::Nothing)
-            }
-        })
+            Incoming::Reply => self.handle_success(link, None),
+            Incoming::Number(number) => self.handle_success(link, Some(number)),
+            Incoming::Error(why) => self.handle_error(link, &why, now_ms)?,
+            Incoming::Other => SessionEvent::Nothing,
+        };
+        Ok(Some(if self.complete_login() { SessionEvent::Up } else { event }))
+    }
+
+    /// Whether the login has just become complete: all of its commands are answered.
+    fn complete_login(&mut self) -> bool {
+        let is_logging_in = matches!(self.state, State::LoggingIn { .. });
+        let is_complete =
+            is_logging_in && self.subscriber.is_answered() && self.publisher.is_answered();
+        if is_complete {
+            (self.state, self.attempts) = (State::Up, 0);
+            self.shards.iter_mut().for_each(Shards::logged_in);
+        }
+        is_complete
     }
 
     /// Handles the success of a command; `number` is its reply if that is a number.
-    fn handle_success(&mut self, number: Option<i64>) -> SessionEvent {
-        let Some(Purpose::Publish | Purpose::Retransmit) = self.pop_unanswered() else {
-            return SessionEvent::Nothing;
-        };
+    fn handle_success(&mut self, link: BusLink, number: Option<i64>) -> SessionEvent {
+        match self.link(link).pop_unanswered() {
+            Some(Purpose::Publish | Purpose::Retransmit) => {}
+            _ => return SessionEvent::Nothing,
+        }
         if std::mem::take(&mut self.is_rejected) {
             log::info!("Redis accepts messages to other nodes again");
         }
@@ -383,52 +376,53 @@ impl RedisSession {
     }
 
     /// Handles the error reply to a command.
-    fn handle_error(&mut self, why: &str, now_ms: u64) -> Result<Option<SessionEvent>, String> {
-        let purpose = self.pop_unanswered();
+    fn handle_error(
+        &mut self,
+        link: BusLink,
+        why: &str,
+        now_ms: u64,
+    ) -> Result<SessionEvent, String> {
         let shown = shown(why, 200);
-        // If the query fails, the last known role stays valid.
-        if purpose == Some(Purpose::Role) {
-            return Ok(Some(SessionEvent::Nothing));
+        let purpose = self.link(link).pop_unanswered();
+        if let Some(node) = resp::cluster::moved(why).filter(|_| self.shards.is_some()) {
+            return self.moved(&node, now_ms).map(|()| SessionEvent::Nothing);
         }
-        if let Some(Purpose::Login(setting)) = purpose {
-            let code = why.split(' ').next().unwrap_or_default();
-            return Err(match code {
-                // HELLO exists since Redis 6.
-                "ERR" if setting == CREDENTIALS && why.contains("unknown command") => {
-                    format!("the server is older than version 6 ({shown}); upgrade it")
-                }
-                _ => format!("the login was rejected: {shown}; check {setting}"),
-            });
+        if why.starts_with("CLUSTERDOWN") {
+            return Err(format!("the Redis Cluster is down: {shown}"));
         }
-        let text = format_args!(
-            "Redis rejects messages to other nodes: {shown}; check the permissions of \
-             REDIS_USERNAME and the log of Redis"
-        );
-        self.is_rejected |= self.rejections.warn(now_ms, text);
-        Ok(Some(SessionEvent::Nothing))
-    }
-
-    /// Removes the oldest command without a reply, and returns its purpose.
-    fn pop_unanswered(&mut self) -> Option<Purpose> {
-        let Unanswered { len, purpose, .. } = self.unanswered.pop_front()?;
-        if let Some(flight) = self.flight(purpose) {
-            (flight.commands, flight.bytes) = (flight.commands - 1, flight.bytes - len);
+        match purpose {
+            // If the query fails, the last known role and the known servers stay valid.
+            Some(Purpose::Role | Purpose::Slots) => Ok(SessionEvent::Nothing),
+            Some(Purpose::Shard) if why.contains("unknown command") => {
+                self.go_on_without_shards(now_ms);
+                Ok(SessionEvent::Nothing)
+            }
+            Some(Purpose::Inbox) if why.contains("unknown command") => Ok(SessionEvent::Nothing),
+            Some(Purpose::Shard) => Err(login::rejected("REVERB_SCALING_CHANNEL", why)),
+            Some(Purpose::Login(setting)) => Err(login::rejected(setting, why)),
+            Some(Purpose::Inbox) => {
+                self.warn_of_inboxes(&shown);
+                Ok(SessionEvent::Nothing)
+            }
+            Some(Purpose::ToInbox) if why.starts_with("NOPERM") => {
+                self.warn_of_inboxes(&shown);
+                self.inbox.are_refused = true;
+                Ok(SessionEvent::NoInboxes)
+            }
+            _ => {
+                let text = format_args!(
+                    "Redis rejects messages to other nodes: {shown}; check the permissions of \
+                     REDIS_USERNAME and the log of Redis"
+                );
+                self.is_rejected |= self.rejections.warn(now_ms, text);
+                Ok(SessionEvent::Nothing)
+            }
         }
-        Some(purpose)
     }
 }
 
-impl InFlight {
-    /// Whether one more command fits into the window divided by `share`.
-    fn fits(self, share: usize) -> bool {
-        self.commands < WINDOW / share && self.bytes < WINDOW_BYTES / share
-    }
-}
-
-/// The most bytes and commands without a reply. The window keeps Redis busy over any network; more
-/// output waits in the queue, which is limited.
-const WINDOW_BYTES: usize = 1 << 20;
-const WINDOW: usize = 1_024;
+/// Ends a command, so that a queued text and its line break are one part of it.
+pub(in crate::hub) const LINE_END: &str = "\r\n";
 
 #[cfg(test)]
 #[cfg(feature = "redis")]

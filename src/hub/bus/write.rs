@@ -1,7 +1,7 @@
 //! Writes to Redis: new envelopes, retransmissions, and items outside the sequence. Queued
-//! envelopes are in `queue`.
+//! envelopes are in `queue`, what goes to a single node in `transfer`.
 
-use super::Bus;
+use super::{Bus, Node, line};
 use crate::proto::envelope::{self, Item};
 
 impl Bus {
@@ -11,28 +11,33 @@ impl Bus {
         // After a login, this node sends one heartbeat and waits until it receives it back. If it
         // receives nothing from Redis, further heartbeats would contain no new acknowledgements,
         // and the other nodes would conclude that their messages are lost, and reconnect.
-        if self.session.is_up()
-            && !self.session.awaits_first_echo()
-            && let Some(text) = self.take_unsequenced(now_ms)
-        {
-            let command = self.session.command(&text);
-            self.session.publish(command, now_ms);
-            self.session.expect_echo(now_ms);
+        if self.session.is_sharded() {
+            let is_plain = |(_, node): (usize, &Node)| node.is_live && !node.is_sharded;
+            self.session.set_has_plain_nodes(self.nodes.iter().any(is_plain));
         }
-        while self.session.has_room(!self.queue.retransmissions().is_empty()) {
-            let Some(command) = self.queue.take() else { break };
-            self.session.publish(command, now_ms);
+        if self.session.is_up() && !self.session.awaits_first_echo() {
+            self.write_requests(now_ms);
+            if let Some(text) = self.take_unsequenced(now_ms) {
+                self.session.announce(line(text), now_ms);
+                self.session.expect_echo(now_ms);
+            }
         }
-        while self.session.has_room_to_retransmit() {
-            let Some(command) = self.queue.take_retransmission() else { break };
-            self.session.retransmit(command, now_ms);
+        let resends = !self.queue.retransmissions().is_empty() || self.resends_to_inboxes();
+        while self.session.has_room(resends) {
+            let Some(text) = self.queue.take() else { break };
+            self.session.publish(text, now_ms);
         }
+        while self.session.has_room_to_resend() {
+            let Some(text) = self.queue.take_retransmission() else { break };
+            self.session.retransmit(text, now_ms);
+        }
+        self.write_resends(now_ms);
     }
 
     /// Takes the pending items that need no sequence number (heartbeat, acknowledgements,
     /// requests), as one envelope.
     pub(in crate::hub) fn take_unsequenced(&mut self, now_ms: u64) -> Option<String> {
-        let mut items = Vec::new();
+        let (mut items, opens_inbox) = (Vec::new(), self.session.has_inbox());
         if std::mem::take(&mut self.hello_pending) {
             items.push(Item::Hello);
         }
@@ -40,37 +45,26 @@ impl Bus {
         if is_heartbeat {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
-            items.push(Item::Alive { first, next, up_ms, end });
+            let sharded = self.session.is_sharded();
+            items.push(Item::Alive { first, next, up_ms, end, inbox: opens_inbox, sharded });
         }
         let mut silent = 0;
         for node in self.nodes.iter_mut() {
-            let requests = std::mem::take(&mut node.requests);
-            if let Some(next) = node.next {
-                if is_heartbeat && node.is_live {
-                    items.push(Item::Ack { node: node.id, next });
-                }
-                if requests.retransmission {
-                    items.push(Item::Nack { node: node.id, next });
-                }
+            if let Some(next) = node.next.filter(|_| is_heartbeat && node.is_live) {
+                items.push(Item::Ack { node: node.id, next });
             }
+            let opens_to_node = self.session.opens_inbox_to(node);
+            node.take_requests(opens_to_node, now_ms, &mut items);
             if is_heartbeat && !node.is_live && !node.has_left && silent < SILENT_MAX {
                 silent += 1;
                 let silent_ms = now_ms.saturating_sub(node.last_seen_ms);
                 items.push(Item::Suspect { node: node.id, silent_ms });
             }
-            if requests.full_sync {
-                items.push(Item::SyncRequest { node: node.id, with_cache: node.wants_cache });
-            }
         }
         if items.is_empty() {
             return None;
         }
-        let mut written = String::new();
-        for (n, item) in items.iter().enumerate() {
-            written.push_str(if n == 0 { "" } else { "," });
-            item.write(&mut written);
-        }
-        Some(envelope::envelope(self.id, None, &written))
+        Some(envelope::envelope(self.id, None, &envelope::list(&items)))
     }
 }
 

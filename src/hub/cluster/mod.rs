@@ -1,5 +1,5 @@
 //! The part of the hub that exchanges messages with other nodes, and the methods that the owner of
-//! the socket to Redis calls. The sequence of envelopes and the session with Redis are in `bus`.
+//! the sockets to Redis calls. The sequence of envelopes and the session with Redis are in `bus`.
 
 mod full_sync;
 mod receive;
@@ -11,18 +11,20 @@ mod tests;
 mod too_long;
 
 use super::Hub;
-use super::bus::{BusCounters, BusWant, HAS_REDIS, SessionEvent, Unfinished};
+use super::bus::{BusCounters, BusLink, BusWant, HAS_REDIS, SessionEvent, Unfinished};
 use super::ids::Now;
 use super::outbox::Outbox;
 use super::pubsub::PubSub;
+use crate::config::HostPort;
 use crate::proto::envelope::Item;
 
 impl<T> Hub<T> {
-    /// What the owner must do with the socket to Redis; [`BusWant::Nothing`] for a single node.
+    /// What the owner must do with the sockets to Redis; [`BusWant::Nothing`] for a single node.
     /// Also fills [`Hub::bus_outbox`], so call it at the end of every turn.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
         self.pubsub.publish_changes();
         self.pubsub.continue_full_sync(now);
+        self.pubsub.continue_transfers(now);
         let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };
         bus.now_ms = now.ms;
         bus.seal(now.ms);
@@ -30,23 +32,54 @@ impl<T> Hub<T> {
         bus.session.wants(&mut self.random, now.ms)
     }
 
-    /// The socket to Redis is connected.
+    /// The server to connect to, if it is another than the configured one: in a Redis Cluster the
+    /// owner of the channel, or one that may know it. Call it once for each [`BusWant::Connect`].
+    pub fn bus_server(&mut self) -> Option<HostPort> {
+        self.pubsub.bus.as_mut()?.session.next_server()
+    }
+
+    /// Both sockets to Redis are connected.
     pub fn bus_connected(&mut self, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
-            bus.session.connected(now.ms);
+            bus.session.connected(bus.id, now.ms);
         }
     }
 
-    /// The socket to Redis could not be connected, or was closed; `why` is a clause for the log.
+    /// A socket to Redis could not be connected, or was closed; `why` is a clause for the log.
     pub fn bus_lost(&mut self, why: &str, now: Now) {
         if let Some(bus) = &mut self.pubsub.bus {
             bus.session.disconnected(why, &mut self.random, now.ms);
         }
     }
 
-    /// Handles bytes from Redis. Input that exceeds this turn's budget is held: the caller must not
-    /// read more from Redis while [`Hub::bus_has_input`] is true.
-    pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
+    /// Handles bytes from Redis. Input of the subscriber that exceeds this turn's budget is held: the
+    /// caller must not read more from it while [`Hub::bus_has_input`] is true. The publisher receives
+    /// replies only, no more than commands were sent.
+    pub fn bus_receive(&mut self, link: BusLink, bytes: &[u8], now: Now) {
+        match link {
+            BusLink::Subscriber => self.receive_messages(bytes, now),
+            BusLink::Publisher => self.receive_replies(bytes, now),
+        }
+    }
+
+    fn receive_replies(&mut self, mut bytes: &[u8], now: Now) {
+        let Some(bus) = &mut self.pubsub.bus else { return };
+        bus.now_ms = now.ms;
+        loop {
+            match bus.session.next_event(BusLink::Publisher, &mut bytes, now.ms) {
+                Ok(None) => return,
+                Ok(Some(SessionEvent::Up)) => bus.begin_session(now.ms),
+                Ok(Some(SessionEvent::Receivers(count))) => bus.check_receivers(count, now.ms),
+                Ok(Some(SessionEvent::NoInboxes)) => bus.drop_transfers(),
+                // This connection has no subscription.
+                Ok(Some(SessionEvent::Message(_) | SessionEvent::TooLong(..))) => {}
+                Ok(Some(SessionEvent::Nothing)) => {}
+                Err(why) => return bus.session.abort(&why, &mut self.random, now.ms),
+            }
+        }
+    }
+
+    fn receive_messages(&mut self, mut bytes: &[u8], now: Now) {
         let work_end = self.connections.work.side_work_end();
         // The first message is handled even if the share is used up, so that input never stalls.
         let mut is_first = true;
@@ -66,7 +99,7 @@ impl<T> Hub<T> {
                 self.receive_envelope(text, 0, work_end, now);
                 continue;
             }
-            match bus.session.next_event(&mut bytes, now.ms) {
+            match bus.session.next_event(BusLink::Subscriber, &mut bytes, now.ms) {
                 Ok(None) => break,
                 Ok(Some(SessionEvent::Message(text))) => {
                     self.receive_envelope(text, 0, work_end, now)
@@ -75,7 +108,8 @@ impl<T> Hub<T> {
                     self.pubsub.skip_message(bytes, &head, now)
                 }
                 Ok(Some(SessionEvent::Up)) => bus.begin_session(now.ms),
-                Ok(Some(SessionEvent::Receivers(count))) => bus.check_receivers(count, now.ms),
+                // This connection publishes nothing.
+                Ok(Some(SessionEvent::Receivers(_) | SessionEvent::NoInboxes)) => {}
                 Ok(Some(SessionEvent::Nothing)) => {}
                 Err(why) => {
                     bus.session.abort(&why, &mut self.random, now.ms);
@@ -102,7 +136,7 @@ impl<T> Hub<T> {
             .filter(|bus| bus.has_input())
             .map(|bus| bus.session.take_held());
         if let Some(held) = held {
-            self.bus_receive(&held, now);
+            self.receive_messages(&held, now);
         }
     }
 
@@ -111,9 +145,9 @@ impl<T> Hub<T> {
         self.pubsub.bus.as_ref().is_some_and(|bus| bus.has_input())
     }
 
-    /// The output for Redis.
-    pub fn bus_outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.pubsub.bus.as_mut()?.session.outbox())
+    /// The output for one of the connections to Redis.
+    pub fn bus_outbox(&mut self, link: BusLink) -> Option<&mut Outbox> {
+        Some(self.pubsub.bus.as_mut()?.session.outbox(link))
     }
 
     /// Publishes this node's goodbye. The node publishes nothing afterwards.

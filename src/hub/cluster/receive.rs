@@ -7,10 +7,10 @@ use super::super::channel::{Access, Kind};
 use super::super::ids::{Now, SocketId};
 use super::super::node_set::PLACES;
 use super::super::publish::ChannelEvent;
-use crate::proto::envelope::{self, Event, Item, NodeId};
+use crate::proto::envelope::{self, AfterPart, Envelope, Event, Item, NodeId, Transfer};
 
 impl<T> Hub<T> {
-    /// Handles a message from the Redis channel. In an earlier call, its first `done` items were
+    /// Handles a message from the Redis channel or the inbox of this node. In an earlier call, its first `done` items were
     /// handled already. At least one item is handled; when the work has reached `work_end`, the
     /// others are held for the next turn.
     pub(in crate::hub) fn receive_envelope(
@@ -47,7 +47,12 @@ impl<T> Hub<T> {
                 SequenceCheck::Ignored => return,
             }
         }
-        for (handled, raw) in envelope.items.iter().enumerate().skip(done) {
+        let after_part = match part(&envelope) {
+            Some((part, _)) if done == 0 && !self.accept_part(at, part, now) => return,
+            part => part.map(|(_, then)| then),
+        };
+        let begin = done.max(usize::from(after_part.is_some()));
+        for (handled, raw) in envelope.items.iter().enumerate().skip(begin) {
             if handled > done && self.is_bus_share_over(work_end) {
                 drop(envelope);
                 return self.hold_envelope(text, handled);
@@ -57,10 +62,21 @@ impl<T> Hub<T> {
                 // and never again.
                 (Some(Item::Goodbye), Some(_)) => return self.receive_goodbye(at, now),
                 (Some(item), Some(_)) => self.handle_sequenced(at, item, now),
+                (Some(item), None) if after_part.is_some() => {
+                    self.pubsub.apply_fact(&mut self.connections, at, &item, now);
+                }
                 (Some(item), None) => self.handle_unsequenced(at, &item, now),
                 // A later release may have sent an item that this one does not know.
                 (None, _) => self.pubsub.bus.iter_mut().for_each(|bus| bus.counters.foreign += 1),
             }
+        }
+        match after_part {
+            Some(AfterPart::End) => self.receive_sync_end(at, now),
+            Some(AfterPart::Pause) => {
+                let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
+                node.into_iter().for_each(|node| node.requests.next_part = true);
+            }
+            Some(AfterPart::More) | None => {}
         }
         // The state of the node is incomplete: it is new, or envelopes of it are missing. Without a
         // place its state is not stored.
@@ -179,10 +195,21 @@ impl<T> Hub<T> {
         true
     }
 
+    /// Begins to handle a part of a full sync. Returns whether it is the next one.
+    fn accept_part(&mut self, at: usize, part: Transfer, now: Now) -> bool {
+        let Some(bus) = &mut self.pubsub.bus else { return false };
+        let is_next = bus.accept_part(at, part, now.ms);
+        if is_next && part.part == 0 {
+            self.pubsub.mark_stale(at);
+        }
+        is_next
+    }
+
     fn receive_sync_end(&mut self, at: usize, now: Now) {
         let Some(bus) = &mut self.pubsub.bus else { return };
         let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
         (node.is_synced, node.is_syncing, node.wants_cache) = (true, false, false);
+        node.incoming = None;
         self.pubsub.remove_stale_facts(&mut self.connections, at, now);
     }
 
@@ -191,7 +218,12 @@ impl<T> Hub<T> {
         let Some(bus) = &mut self.pubsub.bus else { return };
         match *item {
             Item::Hello => bus.alive_pending = true,
-            Item::Alive { first, next, up_ms, end } => {
+            Item::Alive { first, next, up_ms, end, inbox, sharded } => {
+                // Inboxes of the two kinds have different names.
+                let is_usable = inbox && sharded == bus.session.is_sharded();
+                if let Some(node) = bus.nodes.get(at) {
+                    (node.has_inbox, node.is_sharded) = (is_usable, sharded);
+                }
                 bus.expect_acknowledgement(at, now.ms);
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
             }
@@ -207,15 +239,36 @@ impl<T> Hub<T> {
             Item::Ack { node, .. } => bus.add_silent_node(node, 0, now.ms),
             Item::Suspect { node, .. } if node == bus.id => bus.session.ask_role(now.ms),
             Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
-            Item::Nack { node, next } if node == bus.id => bus.retransmit(next, now.ms),
-            Item::SyncRequest { node, with_cache } if node == bus.id => match &bus.full_sync {
-                Some(_) => {
-                    bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));
+            Item::Nack { node, next, inbox } if node == bus.id => {
+                let is_reached = bus.reaches_inbox_at(at);
+                match inbox && is_reached {
+                    true => bus.retransmit_to(at, next),
+                    false => bus.retransmit(next, now.ms),
                 }
-                None => bus.full_sync = Some(FullSync::new(with_cache)),
-            },
+            }
+            Item::RetransmissionEnd { .. } => {
+                bus.nodes.get(at).into_iter().for_each(|node| node.request_next_chunk(now.ms));
+            }
+            Item::SyncRequest { node, with_cache, transfer } if node == bus.id => {
+                let is_reached = bus.reaches_inbox_at(at);
+                match (transfer.filter(|_| is_reached), &bus.full_sync) {
+                    (Some(next), _) => bus.sync_to(at, with_cache, next),
+                    (None, Some(_)) => {
+                        bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));
+                    }
+                    (None, None) => bus.full_sync = Some(FullSync::new(with_cache)),
+                }
+            }
             _ => {}
         }
+    }
+}
+
+/// The part of a full sync that this envelope is, and what follows it.
+fn part(envelope: &Envelope<'_>) -> Option<(Transfer, AfterPart)> {
+    match envelope.seq.is_none().then(|| Item::read(envelope.items.first()?.get()))?? {
+        Item::SyncPart { transfer, then } => Some((transfer, then)),
+        _ => None,
     }
 }
 

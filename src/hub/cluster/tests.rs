@@ -3,6 +3,7 @@
 
 mod cluster;
 mod forged;
+mod inbox;
 mod places;
 mod reach;
 mod reloaded;

@@ -24,7 +24,8 @@ impl PubSub {
         if node == bus.id {
             return;
         }
-        let Some(at) = bus.identify_node(node, Some(seq), now.ms) else { return };
+        let Some(at) = bus.identify_node(node, seq, now.ms) else { return };
+        let Some(seq) = seq else { return bus.skip_part(at, now.ms) };
         if bus.check_sequence(at, seq, now.ms) != SequenceCheck::Next {
             return;
         }

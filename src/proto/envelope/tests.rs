@@ -38,11 +38,14 @@ fn items() -> Vec<Item<'static>> {
         Item::SyncEnd,
         Item::Goodbye,
         Item::Hello,
-        Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2 },
+        Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2, inbox: true, sharded: true },
         Item::Ack { node, next: 1 },
         Item::Suspect { node, silent_ms: 3 },
-        Item::Nack { node, next: 2 },
-        Item::SyncRequest { node, with_cache: true },
+        Item::Nack { node, next: 2, inbox: true },
+        Item::RetransmissionEnd { next: 3 },
+        Item::SyncRequest { node, with_cache: true, transfer: None },
+        Item::SyncRequest { node, with_cache: false, transfer: Some(Transfer { id: 4, part: 5 }) },
+        Item::SyncPart { transfer: Transfer { id: 6, part: 0 }, then: AfterPart::End },
     ]
 }
 
@@ -59,8 +62,9 @@ fn an_envelope_is_read_as_it_was_written() {
     let read: Vec<_> = read.items.iter().map(|raw| Item::read(raw.get()).unwrap()).collect();
     assert_eq!(read, items());
     assert_eq!(parse(envelope(NodeId(7), None, "").as_bytes()).unwrap().seq, None);
-    assert_eq!(parse_head(&text.as_bytes()[..128]), Some((NodeId(7), u64::MAX)));
-    assert_eq!(parse_head(envelope(NodeId(7), None, "").as_bytes()), None);
+    assert_eq!(parse_head(&text.as_bytes()[..128]), Some((NodeId(7), Some(u64::MAX))));
+    let unsequenced = envelope(NodeId(7), None, "");
+    assert_eq!(parse_head(unsequenced.as_bytes()), Some((NodeId(7), None)));
     assert_eq!(parse_head(&text.as_bytes()[..60]), None);
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use crate::config::{App as Settings, Config, Limits};
-use crate::hub::bus::{BusCounters, BusWant};
+use crate::hub::bus::{BusCounters, BusLink, BusWant};
 use crate::hub::{ConnId, Hub, Now, Outbox};
 use crate::proto::auth::Signer;
 
@@ -20,6 +20,8 @@ pub(super) struct Cluster {
     /// The role and mode that Redis reports.
     pub role: &'static str,
     pub mode: &'static str,
+    /// Whether Redis permits inboxes.
+    pub permits_inboxes: bool,
     /// How often nodes sent HELLO, and how often they connected.
     pub hellos: usize,
     pub connects: usize,
@@ -28,15 +30,18 @@ pub(super) struct Cluster {
 pub(super) struct Node {
     pub hub: Hub<()>,
     is_connected: bool,
-    is_subscribed: bool,
+    /// The channels it is subscribed to.
+    channels: Vec<Vec<u8>>,
+    /// Messages that Redis has delivered to it.
+    pub delivered: usize,
     /// Whether Redis delivers no message to it.
     is_cut_off: bool,
     /// Whether Redis delivers its messages to itself alone.
     pub is_one_way: bool,
-    /// Output of Redis that the node has not received.
-    replies: VecDeque<u8>,
-    /// Output of the node that Redis has not parsed.
-    commands: Vec<u8>,
+    /// Output of Redis that the node has not received, for each connection.
+    replies: [VecDeque<u8>; 2],
+    /// Output of the node that Redis has not parsed, of each connection.
+    commands: [Vec<u8>; 2],
 }
 
 impl Cluster {
@@ -47,8 +52,16 @@ impl Cluster {
     pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
         let (role, mode) = ("master", "standalone");
-        let (nodes, is_up, hellos, connects) = (Vec::new(), true, 0, 0);
-        let mut cluster = Cluster { nodes, now, is_up, role, mode, hellos, connects };
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            now,
+            is_up: true,
+            role,
+            mode,
+            permits_inboxes: true,
+            hellos: 0,
+            connects: 0,
+        };
         (0..count).for_each(|_| cluster.add(&limits));
         cluster.settle();
         cluster
@@ -59,12 +72,16 @@ impl Cluster {
         limits(&mut config.limits);
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
-        let (replies, commands) = (VecDeque::new(), Vec::new());
-        let (is_connected, is_subscribed, is_cut_off) = (false, false, false);
-        let is_one_way = false;
-        let node =
-            Node { hub, is_connected, is_subscribed, is_cut_off, is_one_way, replies, commands };
-        self.nodes.push(node);
+        self.nodes.push(Node {
+            hub,
+            is_connected: false,
+            channels: Vec::new(),
+            delivered: 0,
+            is_cut_off: false,
+            is_one_way: false,
+            replies: Default::default(),
+            commands: Default::default(),
+        });
     }
 
     /// Reloads a node: another process with another configuration takes over its state.
@@ -112,12 +129,15 @@ impl Cluster {
             BusWant::Connect => node.hub.bus_lost("connection refused", now),
             BusWant::Drop => self.forget_connection(at),
         }
-        let node = &mut self.nodes[at];
-        let output = take(node.hub.bus_outbox().unwrap());
-        let happened = !output.is_empty() || has_received;
-        if node.is_connected && is_up {
-            node.commands.extend(output);
-            self.redis(at);
+        let mut happened = has_received;
+        for link in BusLink::ALL {
+            let node = &mut self.nodes[at];
+            let output = take(node.hub.bus_outbox(link).unwrap());
+            happened |= !output.is_empty();
+            if node.is_connected && is_up {
+                node.commands[link as usize].extend(output);
+                self.redis(at, link);
+            }
         }
         happened
     }
@@ -125,16 +145,20 @@ impl Cluster {
     /// A node receives the pending output of Redis. Returns whether there was any.
     pub fn receive(&mut self, at: usize) -> bool {
         let (node, now) = (&mut self.nodes[at], self.now);
-        let replies: Vec<u8> = node.replies.drain(..).collect();
-        if !replies.is_empty() {
-            node.hub.bus_receive(&replies, now);
+        let mut has_received = false;
+        for link in BusLink::ALL {
+            let replies: Vec<u8> = node.replies[link as usize].drain(..).collect();
+            if !replies.is_empty() {
+                node.hub.bus_receive(link, &replies, now);
+                has_received = true;
+            }
         }
-        !replies.is_empty()
+        has_received
     }
 
     /// Redis handles the commands of a node.
-    fn redis(&mut self, at: usize) {
-        let bytes = std::mem::take(&mut self.nodes[at].commands);
+    fn redis(&mut self, at: usize, link: BusLink) {
+        let bytes = std::mem::take(&mut self.nodes[at].commands[link as usize]);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let words = command(&mut rest);
@@ -145,33 +169,43 @@ impl Cluster {
                     let greeting = "%3\r\n+proto\r\n:3\r\n";
                     format!("{greeting}+mode\r\n+{mode}\r\n+role\r\n+{role}\r\n").into_bytes()
                 }
+                b"SUBSCRIBE" | b"PUBLISH" if !self.permits_inboxes && words[1] != b"reverb" => {
+                    b"-NOPERM No permissions to access a channel\r\n".to_vec()
+                }
                 b"SUBSCRIBE" => {
-                    self.nodes[at].is_subscribed = true;
+                    self.nodes[at].channels.push(words[1].clone());
                     b">3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n".to_vec()
                 }
                 b"PUBLISH" if self.nodes[at].is_one_way => {
-                    self.push(at, &words[2]);
+                    self.push(at, &words[1], &words[2]);
                     b":1\r\n".to_vec()
                 }
-                b"PUBLISH" => format!(":{}\r\n", self.publish(&words[2])).into_bytes(),
+                b"PUBLISH" => {
+                    format!(":{}\r\n", self.publish_on(&words[1], &words[2])).into_bytes()
+                }
                 other => panic!("{:?}", String::from_utf8_lossy(other)),
             };
-            self.nodes[at].replies.extend(reply);
+            self.nodes[at].replies[link as usize].extend(reply);
         }
     }
 
     pub fn publish(&mut self, text: &[u8]) -> usize {
-        (0..self.nodes.len()).filter(|at| self.push(*at, text)).count()
+        self.publish_on(b"reverb", text)
     }
 
-    fn push(&mut self, at: usize, text: &[u8]) -> bool {
+    fn publish_on(&mut self, channel: &[u8], text: &[u8]) -> usize {
+        (0..self.nodes.len()).filter(|at| self.push(*at, channel, text)).count()
+    }
+
+    fn push(&mut self, at: usize, channel: &[u8], text: &[u8]) -> bool {
         let mut push = format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${}\r\n", text.len());
         push.push_str(std::str::from_utf8(text).unwrap());
         push.push_str("\r\n");
         let node = &mut self.nodes[at];
-        let reaches = node.is_subscribed && !node.is_cut_off;
+        let reaches = node.channels.iter().any(|name| name == channel) && !node.is_cut_off;
         if reaches {
-            node.replies.extend(push.bytes());
+            node.delivered += 1;
+            node.replies[BusLink::Subscriber as usize].extend(push.bytes());
         }
         reaches
     }
@@ -183,9 +217,9 @@ impl Cluster {
 
     pub fn forget_connection(&mut self, at: usize) {
         let node = &mut self.nodes[at];
-        (node.is_connected, node.is_subscribed) = (false, false);
-        node.replies.clear();
-        node.commands.clear();
+        node.is_connected = false;
+        node.channels.clear();
+        (node.replies, node.commands) = Default::default();
     }
 
     /// Closes a node's connection, with the loss of all data in transit.

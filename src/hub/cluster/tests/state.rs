@@ -25,7 +25,7 @@ use crate::proto::websocket::{Bounds, Frame, Reader};
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("5-c77f9c772d447339", include_str!("../../../../tests/state/5-c77f9c772d447339.hex")),
+    ("6-3b4ba7753bc27c06", include_str!("../../../../tests/state/6-3b4ba7753bc27c06.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
