@@ -1,6 +1,5 @@
 //! A real Redis Cluster of three masters and three replicas.
 
-use super::cluster::BUS;
 use super::daemon::Redis;
 use super::resp::Reply;
 use crate::support::until;
@@ -11,6 +10,9 @@ pub struct Shards {
     pub servers: Vec<Redis>,
     ids: Vec<String>,
 }
+
+/// The channel whose slot is failed over and moved.
+pub const CHANNEL: &str = "reverb-of-a-test";
 
 /// The number of slots of a Redis Cluster.
 const SLOTS: usize = 16_384;
@@ -88,7 +90,7 @@ impl Shards {
 
     fn slot(&self) -> String {
         let server = self.running().next().unwrap();
-        server.call(&["CLUSTER", "KEYSLOT", BUS]).number().to_string()
+        server.call(&["CLUSTER", "KEYSLOT", CHANNEL]).number().to_string()
     }
 
     /// The master of the slot of the nodes' channel, as one server knows it.
@@ -155,5 +157,14 @@ impl Shards {
         set(to, &["NODE", &self.ids[to]]);
         set(from, &["NODE", &self.ids[to]]);
         self.wait_for_owner(to);
+    }
+
+    /// How many connections are subscribed to a sharded channel at one server.
+    #[track_caller]
+    pub fn subscribers(&self, at: usize, channel: &str) -> i64 {
+        match self.servers[at].call(&["PUBSUB", "SHARDNUMSUB", channel]) {
+            Reply::List(parts) => parts[1].number(),
+            other => panic!("{other:?}"),
+        }
     }
 }
