@@ -51,8 +51,14 @@ impl Cluster {
     /// Starts another node and returns its number.
     #[track_caller]
     pub fn join(&mut self) -> usize {
+        self.join_with((self.setup)())
+    }
+
+    /// Starts another node with these settings, and returns its number.
+    #[track_caller]
+    pub fn join_with(&mut self, setup: Setup) -> usize {
         let proxy = Proxy::start(self.redis.port());
-        let node = scaled((self.setup)(), proxy.port()).start();
+        let node = scaled(setup, proxy.port()).start();
         self.nodes.push(Some(node));
         self.proxies.push(proxy);
         self.nodes.len() - 1
@@ -86,7 +92,8 @@ impl Cluster {
     /// Waits until each node counts the connections of all: it then receives from every other node.
     #[track_caller]
     pub fn wait_until_connected(&self) {
-        let before = connections(self.nodes().next().unwrap());
+        let Some(first) = self.nodes().next() else { return };
+        let before = connections(first);
         let probes: Vec<Client> = self.nodes().map(Client::connect).collect();
         self.count(before + probes.len() as u64);
         drop(probes);
