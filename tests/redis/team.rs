@@ -1,7 +1,7 @@
 //! Nodes that find Redis by Sentinel or in a Redis Cluster, with members of a presence channel.
 
 use super::cluster::{connections, users};
-use super::presence::{ROOM, added};
+use super::presence::{ROOM, added, removed};
 use super::sentinels::Sentinels;
 use super::shards::{CHANNEL, Shards};
 use super::traffic::exchange_between;
@@ -28,7 +28,8 @@ pub fn by_shard(shards: &Shards, setup: Setup, seed: usize) -> Setup {
 /// Connected nodes, each with a member of the presence channel.
 pub struct Team {
     pub nodes: Vec<Server>,
-    members: Vec<Client>,
+    /// The names of the members, and their clients.
+    members: Vec<(String, Client)>,
 }
 
 impl Team {
@@ -44,8 +45,8 @@ impl Team {
             until("every node lists the user", || {
                 team.nodes.iter().all(|node| users(node, ROOM).contains(&user))
             });
-            team.members.iter_mut().for_each(|member| added(member, &user));
-            team.members.push(client);
+            team.members.iter_mut().for_each(|(_, member)| added(member, &user));
+            team.members.push((user, client));
         }
         team
     }
@@ -66,6 +67,16 @@ impl Team {
     pub fn exchange(&mut self, each: usize, disturb: impl FnOnce()) {
         exchange_between(&self.nodes.iter().collect::<Vec<_>>(), each, disturb);
         self.wait_until_connected();
-        self.members.iter_mut().for_each(Client::nothing);
+        self.members.iter_mut().for_each(|(_, member)| member.nothing());
+    }
+
+    /// Stops a node; its member leaves.
+    #[track_caller]
+    pub fn stop(&mut self, at: usize) {
+        let mut node = self.nodes.remove(at);
+        node.signal("TERM");
+        let (user, _) = self.members.remove(at);
+        self.members.iter_mut().for_each(|(_, member)| removed(member, &user));
+        node.wait();
     }
 }
