@@ -8,6 +8,10 @@ use std::{env, fs};
 
 #[cfg(feature = "redis")]
 use crate::redis::daemon::Redis;
+#[cfg(feature = "redis")]
+use crate::redis::sentinels::Sentinels;
+#[cfg(feature = "redis")]
+use crate::redis::shards::Shards;
 use crate::support::{APP, Server, Setup};
 #[cfg(all(feature = "redis", feature = "tls"))]
 use crate::tls::certificates::Folder;
@@ -244,6 +248,52 @@ fn check_connects_to_redis_with_the_configured_credentials() {
     redis.kill();
     LaravelApp::new(port, &lines("hush"))
         .is_wrong(&["Connection refused", "(for Laravel's cache)"]);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn check_asks_the_sentinels_for_the_master_and_compares_their_patience_with_the_lease() {
+    let sentinels = Sentinels::with(5_000, &[], "hush");
+    let server = Server::start();
+    let app = |further: &str| {
+        let addresses = sentinels.addresses();
+        let lines = format!(
+            "CACHE_STORE=redis\nREVERB_SCALING_ENABLED=true\nREDIS_HOST=redis.invalid\n\
+             REVERB_SCALING_SENTINELS={addresses}\nREDIS_SENTINEL_PASSWORD=hush\n{further}"
+        );
+        LaravelApp::new(server.address().port(), &lines)
+    };
+    let out = app("").is_fine();
+    let master = format!("names the master 127.0.0.1:{}", sentinels.redis[0].port());
+    assert_eq!(out.matches(&master).count(), 3, "{out}");
+    assert!(out.contains("Redis mymaster (Sentinel 127.0.0.1:"), "{out}");
+    assert!(out.contains("answers, for nodes"), "{out}");
+    assert!(out.contains("answers, for Laravel's cache"), "{out}");
+
+    let down_after = "REVERB_LIMIT_NODE_LEASE_MS=8000";
+    app(down_after).is_wrong(&["down-after-milliseconds 4999", "NODE_LEASE_MS to more than 8000"]);
+    app("REVERB_LIMIT_NODE_LEASE_MS=8001").is_fine();
+    app("REDIS_SENTINEL_PASSWORD=hushed").is_wrong(&["WRONGPASS", "REDIS_SENTINEL_PASSWORD"]);
+    app("REDIS_SENTINEL_SERVICE=other").is_wrong(&["no master named", "REDIS_SENTINEL_SERVICE"]);
+    sentinels.sentinels[0].kill();
+    let first = format!("Sentinel 127.0.0.1:{}: Connection refused", sentinels.sentinels[0].port());
+    app("").is_wrong(&[&first]);
+    // The others are asked.
+    assert!(app("").check().0.contains("answers, for nodes"));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn check_follows_a_redis_cluster() {
+    let shards = Shards::start();
+    let server = Server::start();
+    let lines = format!(
+        "CACHE_STORE=redis\nREVERB_SCALING_ENABLED=true\nREVERB_SCALING_CLUSTER=true\n\
+         REDIS_HOST=127.0.0.1\nREDIS_PORT={}\nREDIS_CLUSTER=redis",
+        shards.servers[0].port()
+    );
+    let out = LaravelApp::new(server.address().port(), &lines).is_fine();
+    assert!(out.contains("answers, for Laravel's cache"), "{out}");
 }
 
 #[cfg(all(feature = "redis", feature = "tls"))]

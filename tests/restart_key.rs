@@ -2,7 +2,7 @@
 //! in Laravel's file cache or in Redis.
 
 #[cfg(feature = "redis")]
-use crate::redis::daemon::Redis;
+use crate::redis::{daemon::Redis, resp::Reply, sentinels::Sentinels, shards::Shards};
 use crate::support::{Client, Server, Setup};
 #[cfg(feature = "redis")]
 use crate::support::{logged, until};
@@ -177,4 +177,34 @@ fn unknown_names_in_redis_cause_a_warning() {
     let redis = Redis::start();
     let server = with_cache_in(&redis, &[("APP_NAME", "Öl")]);
     logged(&server, &["APP_NAME has letters", "set REDIS_PREFIX", "has no effect"]);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_restart_request_is_found_by_sentinel_and_in_a_redis_cluster() {
+    let name = "laravel-database-laravel-cache-laravel:reverb:restart";
+    let sentinels = Sentinels::start(1_000);
+    let addresses = sentinels.addresses();
+    let variables = [("REVERB_SCALING_SENTINELS", addresses.as_str()), ("REDIS_HOST", "x.invalid")];
+    let mut server = with_cache_in(&sentinels.redis[0], &variables);
+    logged(&server, WATCHES);
+    sentinels.redis[0].kill();
+    until("the replica is the master", || {
+        sentinels.redis[1].has_info("replication", "role:master")
+    });
+    restart(&sentinels.redis[1], "1", name, "1718000000");
+    assert_eq!(server.wait().code(), Some(0));
+
+    // The servers of the key and of the seed differ for at least two of three seeds.
+    let shards = Shards::start();
+    let seeds = &shards.servers[..3];
+    let cluster = [("REVERB_SCALING_CLUSTER", "true")];
+    let mut servers: Vec<_> = seeds.iter().map(|seed| with_cache_in(seed, &cluster)).collect();
+    servers.iter().for_each(|server| _ = logged(server, WATCHES));
+    let is_set = |seed: &Redis| {
+        let words: [&[u8]; 3] = [b"SET", name.as_bytes(), b"1718000000"];
+        matches!(seed.session().send_and_receive(&words), Reply::Text(_))
+    };
+    assert_eq!(seeds.iter().filter(|seed| is_set(seed)).count(), 1);
+    servers.iter_mut().for_each(|server| assert_eq!(server.wait().code(), Some(0)));
 }

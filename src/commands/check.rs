@@ -7,6 +7,7 @@
 mod laravel;
 mod probe;
 mod report;
+mod sentinel;
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use super::{Failure, restart};
 use crate::args::RestartArgs;
 use crate::config::laravel::RestartKey;
-use crate::config::{self, App, Config, Loaded, RedisTarget};
+use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
 use laravel::Place;
 use probe::Probe;
@@ -117,6 +118,12 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
         RestartKey::Redis(target, _) => Some(Ok((**target).clone())),
         RestartKey::Files(_) => None,
     };
+    if let Some(Ok(target)) = nodes.as_ref().or(cache.as_ref())
+        && let Transport::Sentinel(sentinels) = &target.transport
+    {
+        let lease_ms = scaling.enabled.then_some(loaded.config.limits.node_lease_ms.into());
+        sentinel::check(report, sentinels, target, lease_ms, TIMEOUT);
+    }
     for (what, target) in [("nodes", nodes), ("Laravel's cache", cache)] {
         match target {
             None => {}

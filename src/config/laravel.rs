@@ -104,6 +104,8 @@ fn target(
     database: u32,
     redis_error: Option<Error>,
 ) -> Result<RedisTarget, String> {
+    // A Redis Cluster has one database, whatever the numbers in `config/database.php`.
+    let database = if scaling.cluster { 0 } else { database };
     let target = match redis_error {
         Some(error) => Err(error),
         None => RedisTarget::of(&Scaling { database, ..scaling.clone() }),

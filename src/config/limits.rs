@@ -167,13 +167,14 @@ limits! {
     /// as the server forwards that to other nodes. A node skips a longer message and counts it as
     /// missing. Redis itself disconnects a subscriber for which 32 MiB wait.
     redis_reply_bytes: u32 = 33_554_432, 65_536..=2_147_483_648;
-    /// Milliseconds for connecting to Redis and logging in.
+    /// Milliseconds for connecting to Redis and logging in. If another server may take over, as with
+    /// Sentinel, the login has less time at first.
     redis_connect_timeout_ms: u32 = 5_000, 100..=60_000;
     /// Milliseconds for a reply of Redis. Then the node reconnects, and publishes the messages without
     /// a reply again.
     redis_reply_timeout_ms: u32 = 5_000, 100..=60_000;
     /// The most milliseconds between two attempts to connect to Redis. The delay starts at a quarter of
-    /// a second and doubles.
+    /// a second and doubles; it is half a second at most if another server may take over.
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;

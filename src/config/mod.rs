@@ -3,6 +3,7 @@
 //! This file has plain values only, so that the pure layers can use them. `load` reads them from
 //! files, environment and flags.
 
+mod address;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -17,6 +18,7 @@ pub mod load;
 mod network;
 pub mod redis;
 pub mod render;
+mod sentinel;
 mod settings;
 pub mod tls;
 mod values;
@@ -24,12 +26,14 @@ pub mod variables;
 
 use std::net::SocketAddr;
 
+pub use address::HostPort;
 pub use error::Error;
 pub use limit_kind::LimitKind;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
 pub use network::Network;
 pub use redis::{RedisTarget, RedisTls, Transport};
+pub use sentinel::Sentinels;
 pub use tls::Tls;
 
 /// The version of this program.
@@ -111,6 +115,17 @@ pub struct Scaling {
     pub enabled: bool,
     /// The Redis channel that the nodes share. `REVERB_SCALING_CHANNEL`.
     pub channel: String,
+    /// The addresses of the sentinels that know the master; empty without Sentinel.
+    /// `REVERB_SCALING_SENTINELS`.
+    pub sentinels: Vec<HostPort>,
+    /// The name under which the sentinels monitor the master. `REDIS_SENTINEL_SERVICE`.
+    pub sentinel_service: String,
+    /// `REDIS_SENTINEL_USERNAME`.
+    pub sentinel_username: Option<String>,
+    /// `REDIS_SENTINEL_PASSWORD`.
+    pub sentinel_password: Option<String>,
+    /// Whether Redis is a Redis Cluster. `REVERB_SCALING_CLUSTER`.
+    pub cluster: bool,
     /// `REDIS_URL`; its parts take precedence over the following values. [`RedisTarget::of`] combines
     /// them.
     pub url: Option<String>,
@@ -137,6 +152,11 @@ impl Default for Scaling {
         Scaling {
             enabled: false,
             channel: "reverb".into(),
+            sentinels: Vec::new(),
+            sentinel_service: sentinel::DEFAULT_SERVICE.into(),
+            sentinel_username: None,
+            sentinel_password: None,
+            cluster: false,
             url: None,
             scheme: None,
             host: "127.0.0.1".into(),

@@ -4,9 +4,10 @@
 //! one may be the password.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
+use super::address::{NO_HOST, WRONG_HOST, host_name, split_port};
+use super::sentinel::Sentinels;
 use super::{Error, Scaling};
 use crate::proto::query::{Query, decode_percent};
 use crate::proto::resp::login::Login;
@@ -16,7 +17,8 @@ use crate::proto::resp::login::Login;
 pub struct RedisTarget {
     /// The address.
     pub transport: Transport,
-    /// The TLS options, with `peer_name` set; `None` without TLS.
+    /// The TLS options; `None` without TLS. Their `peer_name` is set unless another server names the
+    /// host: a sentinel or a node of a Redis Cluster.
     pub tls: Option<RedisTls>,
     /// The ACL user, only with a password; `None` is the user `default` of Redis.
     pub username: Option<String>,
@@ -24,9 +26,11 @@ pub struct RedisTarget {
     pub password: Option<String>,
     /// The database. Pub/sub ignores it, but permissions may depend on it.
     pub database: u32,
+    /// Whether the server is part of a Redis Cluster.
+    pub is_cluster: bool,
 }
 
-/// A TCP or Unix socket address.
+/// Where Redis is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transport {
     /// A host, by name or address (IPv6 without brackets), and a port.
@@ -38,6 +42,8 @@ pub enum Transport {
     },
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// The master that these sentinels name at each attempt to connect.
+    Sentinel(Sentinels),
 }
 
 /// The TLS options for Redis, named after those of PHP's SSL contexts.
@@ -107,24 +113,90 @@ impl RedisTarget {
         }
         let Some(address) = endpoint.address else { return Err(error("host", NO_HOST.into())) };
         let mut tls = endpoint.tls.unwrap_or_default().then(|| scaling.tls.clone());
+        let (has_sentinels, is_cluster) = (!scaling.sentinels.is_empty(), scaling.cluster);
         let transport = match (address, &mut tls) {
+            (Address::File(_), _) if has_sentinels => {
+                return Err(error("host", format!("is a Unix socket{NO_SENTINELS}")));
+            }
+            (Address::File(_), _) if is_cluster => {
+                return Err(error("host", format!("is a Unix socket{NO_CLUSTER}")));
+            }
             (Address::File(_), Some(_)) => {
                 return Err(error("host", "is a Unix socket, which does not support TLS".into()));
             }
             (Address::File(path), None) => Transport::Unix(path),
+            (Address::Host(_), _) if has_sentinels => Transport::Sentinel(sentinels(scaling)),
             (Address::Host(host), tls) => {
-                if let Some(tls) = tls {
+                if let Some(tls) = tls.as_mut().filter(|_| !is_cluster) {
                     tls.peer_name.get_or_insert_with(|| host.clone());
                 }
                 Transport::Tcp { host, port: endpoint.port.unwrap_or(DEFAULT_PORT) }
             }
         };
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let password = given(endpoint.password);
-        // A user without a password cannot log in, so Laravel ignores it.
-        let username = given(endpoint.username).filter(|_| password.is_some());
+        let (username, password) = credentials(endpoint.username, endpoint.password);
         let database = endpoint.database.unwrap_or_default();
-        Ok(RedisTarget { transport, tls, username, password, database })
+        if is_cluster {
+            check_cluster(scaling, database)?;
+        }
+        Ok(RedisTarget { transport, tls, username, password, database, is_cluster })
+    }
+}
+
+/// A user and a password. A user without a password cannot log in, so Laravel ignores it.
+fn credentials(
+    username: Option<String>,
+    password: Option<String>,
+) -> (Option<String>, Option<String>) {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let password = given(password);
+    (given(username).filter(|_| password.is_some()), password)
+}
+
+fn sentinels(scaling: &Scaling) -> Sentinels {
+    let Scaling { sentinels, sentinel_service, sentinel_username, sentinel_password, .. } = scaling;
+    let (username, password) = credentials(sentinel_username.clone(), sentinel_password.clone());
+    let service = sentinel_service.clone();
+    Sentinels { addresses: sentinels.clone(), service, username, password }
+}
+
+/// Rejects settings that a Redis Cluster does not support.
+fn check_cluster(scaling: &Scaling, database: u32) -> Result<(), Error> {
+    let (key, reason) = if !scaling.sentinels.is_empty() {
+        (
+            "cluster",
+            "cannot be true with Sentinel; remove REVERB_SCALING_SENTINELS for a Redis \
+                     Cluster, which replaces its masters itself",
+        )
+    } else if database > 0 {
+        (
+            "server.database",
+            "must be 0 in a Redis Cluster, which has no others; remove REDIS_DB, \
+                             or set REVERB_SCALING_CLUSTER to false",
+        )
+    } else if inbox_prefix(&scaling.channel).is_none() {
+        (
+            "channel",
+            "has a brace that is not part of a hash tag such as {reverb}, so a Redis \
+                     Cluster cannot keep the channels of all nodes on one server; change \
+                     REVERB_SCALING_CHANNEL",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new("configuration", format!("servers.reverb.scaling.{key}"), reason))
+}
+
+/// The beginning of the names of further channels that are on the same server of a Redis Cluster as
+/// this one; `None` if there are no such names.
+///
+/// The server depends on the hash tag, which is the text between the first brace and the next
+/// closing one, or on the whole name if it has no such text.
+pub fn inbox_prefix(channel: &str) -> Option<String> {
+    let tag = channel.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    match tag {
+        Some((tag, _)) if !tag.is_empty() => Some(channel.to_owned()),
+        None if !channel.contains('}') && !channel.is_empty() => Some(format!("{{{channel}}}")),
+        _ => None,
     }
 }
 
@@ -135,6 +207,7 @@ impl fmt::Display for RedisTarget {
             Transport::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Transport::Tcp { host, port } => write!(f, "{host}:{port}"),
             Transport::Unix(path) => path.display().fmt(f),
+            Transport::Sentinel(sentinels) => sentinels.fmt(f),
         }
     }
 }
@@ -255,32 +328,6 @@ pub(super) fn url(text: &str) -> Result<Endpoint, String> {
     })
 }
 
-/// Splits `host`, `host:port`, `[address]` or `[address]:port`.
-fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
-    let colon = address.rfind(':').filter(|at| !address[*at..].contains(']'));
-    let (name, port) = address.split_at(colon.unwrap_or(address.len()));
-    if name.is_empty() {
-        return Err(NO_HOST);
-    }
-    let name = host_name(name).ok_or(WRONG_HOST)?;
-    let port = match port.get(1..).unwrap_or_default() {
-        "" => None,
-        digits => match digits.parse() {
-            Ok(port @ 1..) => Some(port),
-            _ => return Err(WRONG_PORT),
-        },
-    };
-    Ok((name, port))
-}
-
-/// A host name or address, without brackets; `None` if it is neither.
-fn host_name(text: &str) -> Option<String> {
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    let is_name = inner.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
-    let is_host = !inner.is_empty() && (is_name || inner.parse::<Ipv6Addr>().is_ok());
-    is_host.then(|| inner.to_owned())
-}
-
 fn number_of_database(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(number @ 0..=DATABASE_MAX) => Ok(number),
@@ -291,10 +338,12 @@ fn number_of_database(text: &str) -> Result<u32, String> {
 const DEFAULT_PORT: u16 = 6379;
 /// The greatest number of a database in Redis.
 pub(super) const DATABASE_MAX: u32 = i32::MAX as u32;
+/// The end of the errors for a Unix socket.
+const NO_SENTINELS: &str =
+    ", so sentinels cannot name another server; remove REVERB_SCALING_SENTINELS";
+const NO_CLUSTER: &str = ", so no other server of the cluster can be reached; set \
+                          REVERB_SCALING_CLUSTER to false";
 const NO_SCHEME: &str = "must begin with redis://, rediss://, tcp://, tls:// or unix:/";
-const NO_HOST: &str = "has no host";
-const WRONG_HOST: &str = "has an invalid host; a port belongs in REDIS_PORT or a URL";
-const WRONG_PORT: &str = "has a port that is not between 1 and 65535";
 /// The reason for most invalid hosts and ports.
 const ESCAPED: &str = "; in the user and password of a URL, write @ : / ? # % as %40 %3A %2F %3F \
                        %23 %25";

@@ -94,6 +94,11 @@ fn server(server: &Server, limits: &Limits) -> Value {
 
 fn scaling(server: &Server) -> Value {
     let scaling = &server.scaling;
+    let sentinel = object([
+        ("service", plain(&*scaling.sentinel_service)),
+        ("username", plain(scaling.sentinel_username.as_deref())),
+        ("password", plain(scaling.sentinel_password.as_deref())),
+    ]);
     let redis = object([
         ("url", plain(scaling.url.as_deref())),
         ("scheme", plain(scaling.scheme.as_deref())),
@@ -103,11 +108,14 @@ fn scaling(server: &Server) -> Value {
         ("password", plain(scaling.password.as_deref())),
         ("database", plain(scaling.database)),
         ("timeout", plain(scaling.timeout_s)),
+        ("sentinel", sentinel),
         ("tls", redis_tls(&scaling.tls)),
     ]);
     object([
         ("enabled", plain(scaling.enabled)),
         ("channel", plain(&*scaling.channel)),
+        ("sentinels", joined(&scaling.sentinels, ",")),
+        ("cluster", plain(scaling.cluster)),
         ("server", redis),
     ])
 }
@@ -243,6 +251,11 @@ mod tests {
         (scaling.username, scaling.password) = (Some("u".into()), Some("p".into()));
         (scaling.database, scaling.timeout_s) = (3, 4);
         scaling.scheme = Some("tls".into());
+        scaling.sentinels = crate::config::sentinel::addresses("a:1,[::1]:2").unwrap();
+        scaling.sentinel_service = "s".into();
+        (scaling.sentinel_username, scaling.sentinel_password) =
+            (Some("v".into()), Some("q".into()));
+        scaling.cluster = true;
         scaling.tls = RedisTls {
             cafile: Some("/a".into()),
             verify_peer: false,

@@ -11,7 +11,7 @@ use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
     share_ppm, shown, url_safe, whole,
 };
-use super::{App, Config, RateLimit, redis};
+use super::{App, Config, RateLimit, redis, sentinel};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -143,6 +143,13 @@ pub const SERVER: &[Setting<Config>] = &[
         config.server.scaling.channel = channel.to_owned();
         Ok(())
     }),
+    text("scaling.sentinels", "REVERB_SCALING_SENTINELS", |config, list| {
+        config.server.scaling.sentinels = sentinel::addresses(list)?;
+        Ok(())
+    }),
+    boolean_value("scaling.cluster", "REVERB_SCALING_CLUSTER", |config, on| {
+        config.server.scaling.cluster = on;
+    }),
     text("scaling.server.url", "REDIS_URL", |config, url| {
         redis::url(url)?;
         config.server.scaling.url = Some(url.to_owned());
@@ -180,6 +187,18 @@ pub const SERVER: &[Setting<Config>] = &[
     ),
     whole_number("scaling.server.timeout", "REDIS_TIMEOUT", 0..=YEAR_S, |config, seconds| {
         config.server.scaling.timeout_s = seconds as u32;
+    }),
+    text("scaling.server.sentinel.service", "REDIS_SENTINEL_SERVICE", |config, name| {
+        config.server.scaling.sentinel_service = name.to_owned();
+        Ok(())
+    }),
+    text("scaling.server.sentinel.username", "REDIS_SENTINEL_USERNAME", |config, name| {
+        config.server.scaling.sentinel_username = Some(name.to_owned());
+        Ok(())
+    }),
+    text("scaling.server.sentinel.password", "REDIS_SENTINEL_PASSWORD", |config, password| {
+        config.server.scaling.sentinel_password = Some(password.to_owned());
+        Ok(())
     }),
     // OpenSSL, and therefore PHP, reads this variable. The next setting takes precedence.
     text("", "SSL_CERT_FILE", |config, file| {

@@ -148,6 +148,8 @@ mod tests {
             REDIS_SCHEME=tls\nREDIS_TLS_CAFILE=/a\nREDIS_TLS_VERIFY_PEER=false\n\
             REDIS_TLS_PEER_NAME=n\nREDIS_TLS_LOCAL_CERT=/c\nREDIS_TLS_LOCAL_PK=/k\n\
             REDIS_TLS_PASSPHRASE=p\nSSL_CERT_FILE=/other\n\
+            REVERB_SCALING_SENTINELS=a,b:2\nREVERB_SCALING_CLUSTER=true\nREDIS_SENTINEL_SERVICE=s\n\
+            REDIS_SENTINEL_USERNAME=v\nREDIS_SENTINEL_PASSWORD=q\nREDIS_CLUSTER=redis\n\
             REVERB_PULSE_INGEST_INTERVAL=30\nREVERB_SERVER_PULSE_SAMPLE_RATE=0.1\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
         let mut warnings = Vec::new();
@@ -166,6 +168,11 @@ mod tests {
         assert_eq!(scaling.password.as_deref(), Some("p"));
         assert_eq!((scaling.database, scaling.timeout_s), (2, 3));
         assert_eq!(scaling.scheme.as_deref(), Some("tls"));
+        let sentinels: Vec<String> = scaling.sentinels.iter().map(ToString::to_string).collect();
+        assert_eq!(sentinels, ["a:26379", "b:2"]);
+        assert_eq!((scaling.sentinel_service.as_str(), scaling.cluster), ("s", true));
+        assert_eq!(scaling.sentinel_username.as_deref(), Some("v"));
+        assert_eq!(scaling.sentinel_password.as_deref(), Some("q"));
         let tls = RedisTls {
             cafile: Some("/a".into()),
             verify_peer: false,

@@ -142,7 +142,8 @@ impl Bus {
             12 => Item::Hello,
             13 => {
                 let (first, next, inbox) = (small / 16, small % 16, small > 127);
-                Item::Alive { first, next, up_ms: small, end: next, inbox }
+                let sharded = small % 2 > 0;
+                Item::Alive { first, next, up_ms: small, end: next, inbox, sharded }
             }
             14 => Item::Ack { node, next: small },
             15 if count > 1 => Item::Nack { node, next: small, inbox: small > 127 },

@@ -3,7 +3,9 @@
 //! a reader without that limit does.
 
 use super::pieces::{cuts, pieces};
-use crate::proto::resp::{Incoming, ProtocolError, Reader, command};
+use crate::config::redis::inbox_prefix;
+use crate::proto::resp::cluster::{moved, slot};
+use crate::proto::resp::{Incoming, ProtocolError, Reader, SlotRange, command};
 
 /// Bytes from Redis.
 pub fn resp(data: &[u8]) {
@@ -27,6 +29,8 @@ pub fn resp(data: &[u8]) {
         assert!(whole.messages.starts_with(&limited.messages));
     }
     one_command(lengths, bytes);
+    whole.messages.iter().for_each(addresses);
+    sentinel(lengths, bytes);
 }
 
 const BYTES_MAX: usize = 100;
@@ -66,6 +70,39 @@ fn read(lengths: &[u8], bytes: &[u8], bytes_max: usize) -> Outcome {
         assert!(piece.is_empty(), "bytes were left although the reader needs more");
     }
     outcome
+}
+
+/// An address that a message contains can be written and read again, and names one server.
+fn addresses(message: &Incoming) {
+    let nodes = match message {
+        Incoming::Error(error) => moved(error).into_iter().collect(),
+        Incoming::Slots(ranges) => {
+            let nodes = |range: &SlotRange| [&range.replicas[..], range.master.as_slice()].concat();
+            ranges.iter().flat_map(nodes).collect()
+        }
+        _ => Vec::new(),
+    };
+    for node in nodes {
+        let host = node.host.as_deref().unwrap_or_default();
+        assert_eq!(moved(&format!("MOVED 1 {host}:{}", node.port)), Some(node));
+    }
+}
+
+/// Pieces yield the same address of a master as the whole, and a channel of a node has the slot of
+/// the shared channel.
+fn sentinel(lengths: &[u8], bytes: &[u8]) {
+    let [whole, cut] = [&[][..], lengths].map(|lengths| {
+        let mut reader = Reader::new(usize::MAX);
+        pieces(lengths, bytes).find_map(|mut piece| reader.master(&mut piece).transpose())
+    });
+    // In invalid bytes the parser may detect the error later.
+    if let Some(Ok(whole)) = whole {
+        assert_eq!(cut, Some(Ok(whole)));
+    }
+    let channel = String::from_utf8_lossy(bytes);
+    if let Some(prefix) = inbox_prefix(&channel) {
+        assert_eq!(slot(&format!("{prefix}:00c0ffee00c0ffee")), slot(&channel));
+    }
 }
 
 /// A command is one array, whatever its words contain.

@@ -48,9 +48,9 @@ impl BlockingStream {
         Ok(BlockingStream { socket: Box::new(stream), session: None, timeout })
     }
 
-    /// Begins a TLS session. Must be called before anything is sent.
-    pub(super) fn secure(&mut self, connector: &Connector) -> Result<(), StreamError> {
-        let mut session = connector.session()?;
+    /// Begins a TLS session with this host. Must be called before anything is sent.
+    pub(super) fn secure(&mut self, connector: &Connector, host: &str) -> Result<(), StreamError> {
+        let mut session = connector.session(host)?;
         match session.shake_hands(&mut *self.socket)? {
             true => self.session = Some(session),
             false => return Err(StreamError::TimedOut(self.timeout)),
@@ -74,7 +74,7 @@ impl BlockingStream {
         };
         let now = Now { ms: 0, unix_s: clock::unix_s() };
         let connector = Connector::load(&tls, now).map_err(|error| error.reason)?;
-        self.secure(&connector).map_err(|error| error.to_string())
+        self.secure(&connector, host).map_err(|error| error.to_string())
     }
 
     /// Writes all bytes.

@@ -30,7 +30,7 @@ pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;
 pub use control::Stopper;
 pub use error::BindError;
-pub(crate) use redis::BlockingRedis;
+pub(crate) use redis::{BlockingRedis, ask_sentinel};
 pub use server::Server;
 pub(crate) use server::connections_within;
 /// Public for the benchmark of a reload, which waits for its result.

@@ -8,7 +8,7 @@ use mio::event::Event;
 
 use super::error::BindError;
 use super::socket::Socket;
-use crate::config::{Config, Error, Limits, RedisTarget};
+use crate::config::{Config, Error, HostPort, Limits, RedisTarget, RedisTls, Sentinels};
 use crate::hub::{Hub, Now};
 
 /// Stands in for the connection to Redis; no value exists.
@@ -61,6 +61,10 @@ impl Redis {
         match *self {}
     }
 
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        match *self {}
+    }
+
     pub(super) fn has_arrived(&self) -> bool {
         match *self {}
     }
@@ -72,6 +76,24 @@ impl Redis {
     pub(super) fn reload(&mut self, _now: Now) {
         match *self {}
     }
+}
+
+/// Stands in for what a sentinel answers.
+pub(crate) struct SentinelAnswer {
+    /// The address of the master.
+    pub master: HostPort,
+    /// The milliseconds after which the sentinel considers the master down.
+    pub down_after_ms: Option<u64>,
+}
+
+/// Stands in for the question to a sentinel; always fails.
+pub(crate) fn ask_sentinel(
+    _address: &HostPort,
+    _sentinels: &Sentinels,
+    _tls: Option<&RedisTls>,
+    _timeout: Duration,
+) -> Result<SentinelAnswer, String> {
+    Err("this build has no Redis; build with the feature redis".to_owned())
 }
 
 /// Stands in for a blocking connection to Redis; no value exists.

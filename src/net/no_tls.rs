@@ -116,7 +116,7 @@ impl Connector {
         match *self {}
     }
 
-    pub(super) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
+    pub(super) fn session(&self, _host: &str) -> Result<Box<ClientSession>, SessionError> {
         match *self {}
     }
 }

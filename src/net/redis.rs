@@ -5,26 +5,29 @@
 //! end together.
 
 mod blocking;
+mod dial;
 mod resolve;
+mod sentinel;
 mod stream;
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
 
+use mio::Registry;
 use mio::event::Event;
-use mio::{Registry, Token};
 
 use super::error::BindError;
 use super::io::Answer;
 use super::socket::Socket;
 use super::tls::Connector;
 use super::token::{REDIS_PUBLISHER, REDIS_SUBSCRIBER, RESOLVED};
-use crate::config::{Config, Limits, RedisTarget, Transport};
+use crate::config::{Config, HostPort, Limits, RedisTarget, Transport};
 use crate::hub::{BusLink, BusWant, Hub, Now};
+use dial::{Dial, Dialled, Network};
 use resolve::Resolver;
+use sentinel::MasterQuery;
 use stream::Stream;
 
-pub(crate) use blocking::BlockingRedis;
+pub(crate) use blocking::{BlockingRedis, ask_sentinel};
 
 /// The connections to the Redis that this node shares with others.
 pub(super) struct Redis {
@@ -32,15 +35,18 @@ pub(super) struct Redis {
     /// Begins TLS sessions, if Redis speaks TLS.
     tls: Option<Connector>,
     resolver: Resolver,
-    /// Whether the attempt to connect is waiting for the resolver.
-    is_resolving: bool,
-    /// The addresses that this attempt has not tried yet, the next one last.
-    addresses: Vec<SocketAddr>,
-    /// The address that the attempt is trying; `None` for a Unix socket.
-    address: Option<SocketAddr>,
+    /// Asks the sentinels for the master, if there are any.
+    query: Option<MasterQuery>,
+    /// Whether the attempt to connect is waiting for the sentinels.
+    is_asking: bool,
+    /// The attempt to connect the subscriber, and when it ends if another server may take over.
+    dial: Option<Dial>,
+    dial_until_ms: Option<u64>,
     /// How many addresses the next attempt tries last, because the hub has dropped connections to
     /// them.
     skip: usize,
+    /// The time that the hub allows for an attempt to connect.
+    attempt_ms: u64,
     subscriber: Option<Stream>,
     /// Connected once the subscriber is open.
     publisher: Option<Stream>,
@@ -64,14 +70,22 @@ impl Redis {
         }
         let target = RedisTarget::of(&config.server.scaling).map_err(BindError::Redis)?;
         let tls = target.tls.as_ref().map(|tls| Connector::load(tls, now)).transpose();
+        let query = match &target.transport {
+            Transport::Sentinel(sentinels) => {
+                Some(MasterQuery::new(sentinels.clone(), REDIS_SUBSCRIBER))
+            }
+            _ => None,
+        };
         Ok(Some(Redis {
             tls: tls.map_err(BindError::Redis)?,
             target,
             resolver: Resolver::new(registry, RESOLVED)?,
-            is_resolving: false,
-            addresses: Vec::new(),
-            address: None,
+            query,
+            is_asking: false,
+            dial: None,
+            dial_until_ms: None,
             skip: 0,
+            attempt_ms: config.limits.redis_connect_timeout_ms.into(),
             subscriber: None,
             publisher: None,
             is_open: false,
@@ -87,7 +101,12 @@ impl Redis {
             REDIS_PUBLISHER => &mut self.publisher,
             _ => return,
         };
-        stream.iter_mut().for_each(|stream| stream.on_event(event));
+        match (stream, &mut self.query, &mut self.dial) {
+            (Some(stream), ..) => stream.on_event(event),
+            (None, Some(query), _) if self.is_asking => query.on_event(event),
+            (None, _, Some(dial)) => dial.on_event(event),
+            _ => {}
+        }
     }
 
     /// Continues to connect, or reads once from each connection and passes the bytes to the hub.
@@ -105,7 +124,7 @@ impl Redis {
                 let waits = link == BusLink::Subscriber && hub.bus_has_input();
                 if waits { Ok(()) } else { self.receive(link, hub, buffer, now) }
             }),
-            false => self.continue_connecting(registry).map(|is_open| {
+            false => self.continue_connecting(registry, now).map(|is_open| {
                 if is_open {
                     self.is_open = true;
                     hub.bus_connected(now);
@@ -130,11 +149,12 @@ impl Redis {
         let done = match hub.bus_wants(now) {
             BusWant::Nothing => Ok(()),
             BusWant::Drop => {
-                self.skip += usize::from(self.subscriber.is_some());
+                let has_begun = self.dial.as_ref().is_some_and(Dial::has_begun);
+                self.skip += usize::from(self.subscriber.is_some() || has_begun);
                 self.close();
                 Ok(())
             }
-            BusWant::Connect => self.connect(registry),
+            BusWant::Connect => self.connect(hub, registry, now),
         };
         let done =
             done.and_then(|()| BusLink::ALL.into_iter().try_for_each(|link| self.send(link, hub)));
@@ -172,6 +192,16 @@ impl Redis {
     /// Redis.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.write_bytes_per_turn = limits.write_bytes_per_turn as usize;
+        self.attempt_ms = limits.redis_connect_timeout_ms.into();
+    }
+
+    /// When [`Redis::read`] asks the next sentinel, or gives up connecting, if the server does not
+    /// answer before.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        match &self.query {
+            Some(query) if self.is_asking => query.next_ms(),
+            _ => self.dial_until_ms,
+        }
     }
 
     /// Whether Redis may have sent bytes that the server has not read.
@@ -192,98 +222,73 @@ impl Redis {
     }
 
     /// Begins an attempt to connect.
-    fn connect(&mut self, registry: &Registry) -> Result<(), String> {
+    fn connect(
+        &mut self,
+        hub: &mut Hub<Socket>,
+        registry: &Registry,
+        now: Now,
+    ) -> Result<(), String> {
         self.close();
         match &self.target.transport {
             Transport::Unix(path) => {
                 let stream = Stream::unix(path, registry, REDIS_SUBSCRIBER);
                 self.subscriber = Some(stream.map_err(|error| error.to_string())?);
-                Ok(())
             }
             Transport::Tcp { host, port } => {
-                if let Ok(address) = host.parse::<IpAddr>() {
-                    self.addresses = vec![SocketAddr::new(address, *port)];
-                    return self.try_next(registry, "no address");
-                }
-                let started = self.resolver.look_up(host, *port);
-                started.map_err(|error| format!("cannot look up the host name: {error}"))?;
-                self.is_resolving = true;
-                self.take_answer(registry)
+                let host = HostPort { host: host.clone(), port: *port };
+                let owner = hub.bus_server();
+                let skip = if owner.is_some() { 0 } else { self.skip };
+                self.dial_until_ms = owner.as_ref().map(|_| now.ms + self.attempt_ms / DIAL_SHARE);
+                self.dial = Some(Dial::new(owner.unwrap_or(host), REDIS_SUBSCRIBER, skip));
+            }
+            Transport::Sentinel(_) => {
+                self.is_asking = true;
+                self.query.iter_mut().for_each(|query| query.begin(self.attempt_ms));
             }
         }
-    }
-
-    /// Connects to the first address, once the resolver has found the addresses.
-    fn take_answer(&mut self, registry: &Registry) -> Result<(), String> {
-        if !self.is_resolving {
-            return Ok(());
-        }
-        let Some(answer) = self.resolver.take_answer() else { return Ok(()) };
-        self.is_resolving = false;
-        self.addresses =
-            answer.map_err(|error| format!("the host name cannot be resolved: {error}"))?;
-        let count = self.addresses.len().max(1);
-        self.addresses.rotate_left(self.skip % count);
-        self.addresses.reverse();
-        self.try_next(registry, "the host name has no address")
-    }
-
-    /// Connects to the next untried address; `why` is the error if none is left.
-    fn try_next(&mut self, registry: &Registry, why: &str) -> Result<(), String> {
-        let mut why = why.to_owned();
-        self.subscriber = None;
-        while let Some(address) = self.addresses.pop() {
-            self.address = Some(address);
-            match self.open(address, registry, REDIS_SUBSCRIBER) {
-                Ok(stream) => {
-                    self.subscriber = Some(stream);
-                    return Ok(());
-                }
-                Err(error) => why = error,
-            }
-        }
-        Err(why)
-    }
-
-    /// Begins to connect to an address.
-    fn open(
-        &self,
-        address: SocketAddr,
-        registry: &Registry,
-        token: Token,
-    ) -> Result<Stream, String> {
-        let tls = self.tls.as_ref().map(Connector::session).transpose();
-        let tls = tls.map_err(|error| error.for_redis())?;
-        Stream::tcp(address, tls, registry, token).map_err(|error| error.to_string())
+        self.continue_connecting(registry, now).map(|_| ())
     }
 
     /// Continues an attempt to connect. Returns whether both connections are open.
-    fn continue_connecting(&mut self, registry: &Registry) -> Result<bool, String> {
-        self.take_answer(registry)?;
+    fn continue_connecting(&mut self, registry: &Registry, now: Now) -> Result<bool, String> {
+        let (resolver, tls) = (&mut self.resolver, self.tls.as_ref());
+        let mut network = Network { resolver, tls, registry };
+        if let Some(query) = self.query.as_mut().filter(|_| self.is_asking) {
+            let Some(master) = query.advance(&mut network, now.ms)? else { return Ok(false) };
+            self.is_asking = false;
+            self.dial_until_ms = Some(now.ms + self.attempt_ms / DIAL_SHARE);
+            self.dial = Some(Dial::new(master, REDIS_SUBSCRIBER, 0));
+        }
+        if let Some(dial) = &mut self.dial {
+            let dialled = match self.dial_until_ms.is_some_and(|until_ms| now.ms >= until_ms) {
+                true => Err(format!("no answer within {} ms", self.attempt_ms / DIAL_SHARE)),
+                false => dial.advance(&mut network),
+            };
+            let dialled = dialled.map_err(|why| match (&self.query, self.target.is_cluster) {
+                (Some(_), _) => format!("the master {}: {why}", dial.host()),
+                (None, true) => format!("{}: {why}", dial.host()),
+                (None, false) => why,
+            })?;
+            let Some(Dialled { host, address, stream }) = dialled else { return Ok(false) };
+            self.dial_until_ms = None;
+            self.publisher = Some(network.open(address, &host.host, REDIS_PUBLISHER)?);
+            (self.subscriber, self.dial) = (Some(stream), None);
+            return Ok(false);
+        }
         if let Some(publisher) = &mut self.publisher {
             return publisher.continue_connecting();
         }
-        let Some(subscriber) = &mut self.subscriber else { return Ok(false) };
-        match subscriber.continue_connecting() {
-            Ok(true) => self.connect_publisher(registry).map(|()| false),
-            Ok(false) => Ok(false),
-            Err(why) => self.try_next(registry, &why).map(|()| false),
+        // The only connection that was begun without a `Dial` is that to a Unix socket.
+        let (Some(subscriber), Transport::Unix(path)) =
+            (&mut self.subscriber, &self.target.transport)
+        else {
+            return Ok(false);
+        };
+        if subscriber.continue_connecting()? {
+            let publisher = Stream::unix(path, registry, REDIS_PUBLISHER);
+            self.publisher = Some(publisher.map_err(|error| error.to_string())?);
         }
-    }
-
-    /// Connects the publisher to the server of the subscriber.
-    fn connect_publisher(&mut self, registry: &Registry) -> Result<(), String> {
-        self.publisher = Some(match (&self.target.transport, self.address) {
-            (Transport::Unix(path), _) => {
-                let stream = Stream::unix(path, registry, REDIS_PUBLISHER);
-                stream.map_err(|error| error.to_string())?
-            }
-            (Transport::Tcp { .. }, Some(address)) => {
-                self.open(address, registry, REDIS_PUBLISHER)?
-            }
-            (Transport::Tcp { .. }, None) => return Err("no address".to_owned()),
-        });
-        Ok(())
+        Ok(false)
     }
 
     fn receive(
@@ -344,12 +349,16 @@ impl Redis {
     /// Closes the connections or ends the attempt. The resolver continues; the next attempt takes its
     /// answer.
     fn close(&mut self) {
-        (self.subscriber, self.publisher, self.is_resolving) = (None, None, false);
-        self.address = None;
-        (self.is_open, self.has_received) = (false, false);
-        self.addresses.clear();
+        (self.subscriber, self.publisher, self.dial) = (None, None, None);
+        (self.is_open, self.has_received, self.is_asking) = (false, false, false);
+        self.dial_until_ms = None;
+        self.query.iter_mut().for_each(MasterQuery::end);
     }
 }
+
+/// The share of an attempt after which a server that another one has named counts as unreachable, so
+/// that the next attempt can ask again soon.
+const DIAL_SHARE: u64 = 4;
 
 /// The most parts of commands in one system call, two for each envelope; see `SLICES` in `socket`.
 const SLICES: usize = 128;

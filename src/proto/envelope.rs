@@ -149,8 +149,8 @@ pub enum Item<'a> {
     Hello,
     /// A heartbeat. `first` is the oldest envelope that can be retransmitted, `next` the next one to
     /// be sent, `end` the one after all that wait; the sender has been running for `up_ms`. `inbox`
-    /// says that it has an inbox.
-    Alive { first: u64, next: u64, up_ms: u64, end: u64, inbox: bool },
+    /// says that it has an inbox, `sharded` that it receives sharded messages of a Redis Cluster.
+    Alive { first: u64, next: u64, up_ms: u64, end: u64, inbox: bool, sharded: bool },
     /// The sender has received all envelopes of this node before `next`.
     Ack { node: NodeId, next: u64 },
     /// The sender has received nothing from this node for `silent_ms`.
@@ -248,9 +248,9 @@ impl Item<'_> {
             Item::SyncEnd => row.text("whole"),
             Item::Goodbye => row.text("goodbye"),
             Item::Hello => row.text("hello"),
-            Item::Alive { first, next, up_ms, end, inbox } => {
+            Item::Alive { first, next, up_ms, end, inbox, sharded } => {
                 row.text("alive").number(*first).number(*next).number(*up_ms).number(*end);
-                row.number((*inbox).into())
+                row.number((*inbox).into()).number((*sharded).into())
             }
             Item::Ack { node, next } => row.text("heard").node(*node).number(*next),
             Item::Suspect { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
@@ -299,8 +299,9 @@ impl Item<'_> {
             "hello" => Item::Hello,
             "alive" => {
                 let (first, next, up_ms) = (count(1)?, count(2)?, count(3)?);
-                let (end, inbox) = (count(4).unwrap_or(next), count(5).is_some_and(|it| it != 0));
-                Item::Alive { first, next, up_ms, end, inbox }
+                let flag = |at| count(at).is_some_and(|flag| flag != 0);
+                let (end, inbox, sharded) = (count(4).unwrap_or(next), flag(5), flag(6));
+                Item::Alive { first, next, up_ms, end, inbox, sharded }
             }
             "heard" => Item::Ack { node: node(1)?, next: count(2)? },
             "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },

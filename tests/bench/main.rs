@@ -25,11 +25,24 @@ mod instructions;
 mod lane;
 mod latency;
 mod machine;
+#[cfg(feature = "redis")]
+mod nodes;
 mod process;
 mod raw;
+#[cfg(feature = "redis")]
+#[path = "../redis"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod redis {
+    pub mod daemon;
+    pub mod resp;
+    pub mod sentinels;
+    pub mod shards;
+}
 mod reload;
 mod startup;
 mod storms;
+#[cfg(feature = "redis")]
+mod support;
 mod swarm;
 mod sys;
 mod table;
@@ -71,7 +84,7 @@ impl Plan {
 
 type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: &[(&str, Bench)] = &[
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
@@ -80,6 +93,8 @@ const BENCHES: [(&str, Bench); 12] = [
     ("growth", growth::run),
     ("connecting", connecting::run),
     ("latency", latency::run),
+    #[cfg(feature = "redis")]
+    ("nodes", nodes::run),
     ("storms", storms::run),
     ("reload", reload::run),
     ("instructions", instructions::run),
@@ -110,7 +125,7 @@ fn main() -> ExitCode {
     let mut failed = false;
     for (name, bench) in BENCHES {
         let is_named = names.iter().any(|wanted| name.contains(wanted));
-        if !is_named && (name == ATTACKS || !names.is_empty()) {
+        if !is_named && (*name == ATTACKS || !names.is_empty()) {
             continue;
         }
         match bench(&plan) {

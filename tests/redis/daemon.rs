@@ -32,10 +32,24 @@ impl Redis {
     /// The same with more arguments, in which `{folder}` is its folder and `{port}` its port.
     #[track_caller]
     pub fn with(args: &[&str]) -> Self {
+        Redis::start_with(args, None)
+    }
+
+    /// A sentinel with this configuration, which it changes itself.
+    #[track_caller]
+    pub fn sentinel(config: &str) -> Self {
+        Redis::start_with(&["--sentinel"], Some(config))
+    }
+
+    #[track_caller]
+    fn start_with(args: &[&str], config: Option<&str>) -> Self {
         loop {
             let port = next_port();
             let folder = env::temp_dir().join(format!("reverb-redis-{}-{port}", process::id()));
             fs::create_dir_all(&folder).unwrap();
+            if let Some(config) = config {
+                fs::write(folder.join(CONFIG), config).unwrap();
+            }
             let place = |arg: &&str| {
                 let arg = arg.replace("{folder}", folder.to_str().unwrap());
                 arg.replace("{port}", &port.to_string())
@@ -96,6 +110,16 @@ impl Redis {
             Reply::List(parts) => parts[1].number(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Whether a section of INFO, or the description of its cluster, has this line.
+    #[track_caller]
+    pub fn has_info(&self, section: &str, line: &str) -> bool {
+        let info = match section {
+            "cluster" => self.call(&["CLUSTER", "INFO"]),
+            section => self.call(&["INFO", section]),
+        };
+        info.text().lines().any(|one| one.trim() == line)
     }
 
     /// The number of connections accepted since the start.
@@ -167,10 +191,16 @@ pub fn next_port() -> u16 {
     10_000 + begin.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % 10_000
 }
 
+/// The configuration file of a sentinel.
+const CONFIG: &str = "sentinel.conf";
+
 /// Starts redis-server and waits until it listens. An error holds its output.
 fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
     let binary = env::var("REDIS_SERVER_BIN").unwrap_or("redis-server".into());
+    // A configuration file must be the first argument.
+    let config = folder.join(CONFIG);
     let mut child = Command::new(binary)
+        .args(config.exists().then_some(config))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
         .args(args)
@@ -190,7 +220,8 @@ fn spawn(folder: &Path, port: u16, args: &[String]) -> Result<Child, String> {
     });
     let mut output = String::new();
     while let Ok(line) = receiver.recv_timeout(DEADLINE) {
-        if line.contains("eady to accept connections") {
+        // A sentinel is ready when it monitors the first master.
+        if line.contains("eady to accept connections") || line.contains("+monitor master") {
             return Ok(child);
         }
         output += &line;

@@ -7,12 +7,19 @@ use serde_json::json;
 
 use super::cluster::Cluster;
 use super::presence::{ROOM, added, member, quiet, removed};
-use crate::support::{BINARY, Client, Setup};
+use super::shards::{CHANNEL, Shards};
+use super::team::{Team, by_shard};
+use crate::support::{BINARY, Client, Setup, until};
+
+/// The settings of a node of the older binary.
+fn older() -> Setup {
+    let before = std::env::var("REVERB_BEFORE_BIN").unwrap_or_else(|_| BINARY.to_owned());
+    Setup::new().program(Path::new(&before))
+}
 
 /// Starts a node of the older binary.
 fn join_older(cluster: &mut Cluster) -> usize {
-    let before = std::env::var("REVERB_BEFORE_BIN").unwrap_or_else(|_| BINARY.to_owned());
-    cluster.join_with(Setup::new().program(Path::new(&before)))
+    cluster.join_with(older())
 }
 
 /// Publishes at each node; the clients receive each event once and in order.
@@ -77,4 +84,22 @@ fn nodes_of_two_binaries_replace_each_other() {
     stopping.wait();
     cluster.users(ROOM, &["bob", "cid"]);
     exchange(&cluster, &mut [&mut bob, &mut cid], 3);
+}
+
+#[test]
+fn nodes_of_two_binaries_replace_each_other_on_a_redis_cluster() {
+    let shards = Shards::start();
+    let (owner, stranger) = (shards.owner(), shards.stranger());
+    // An older binary may not know the setting; without it, nodes use plain messages.
+    let older =
+        |seed| by_shard(&shards, older(), seed).env("REVERB_SCALING_CLUSTER", "false").start();
+    let newer = |seed| by_shard(&shards, Setup::new(), seed).start();
+    let mut team = Team::of(vec![older(owner), older(stranger), newer(stranger), newer(owner)]);
+    team.exchange(500, || {});
+    team.exchange(1_000, || shards.fail_over());
+    team.stop(1);
+    team.exchange(500, || {});
+    team.stop(0);
+    team.exchange(500, || shards.fail_over());
+    until("the nodes are at the owner", || shards.subscribers(shards.owner(), CHANNEL) == 2);
 }

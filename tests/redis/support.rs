@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::daemon::Redis;
 use super::proxy::Proxy;
 use super::resp::{Reply, Session};
+use super::sentinels::Sentinels;
+use super::shards::Shards;
 use crate::support::until;
 
 /// Publishes a text.
@@ -36,6 +38,30 @@ fn a_redis_restarts_on_its_port() {
     assert!(TcpStream::connect(("127.0.0.1", redis.port())).is_err());
     redis.restart();
     assert_eq!(redis.call(&["GET", "a"]), Reply::Nil);
+}
+
+#[test]
+fn sentinels_replace_a_killed_master() {
+    let sentinels = Sentinels::start(1_000);
+    assert_eq!(sentinels.master(), 0);
+    sentinels.fail_over();
+    until("the old master is a replica", || {
+        sentinels.redis[0].has_info("replication", "master_link_status:up")
+    });
+    sentinels.redis[1].kill();
+    until("the first server is the master again", || sentinels.master() == 0);
+}
+
+#[test]
+fn a_redis_cluster_fails_over_and_moves_slots() {
+    let shards = Shards::start();
+    let (owner, stranger) = (shards.owner(), shards.stranger());
+    shards.fail_over();
+    assert_eq!(shards.owner(), owner + 3);
+    shards.move_slot(stranger);
+    assert_eq!(shards.owner(), stranger);
+    shards.servers[stranger].kill();
+    shards.wait_for_owner(stranger + 3);
 }
 
 #[test]

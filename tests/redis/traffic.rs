@@ -44,8 +44,14 @@ pub fn take(client: &mut Client, tag: &str, count: usize) {
 /// every node once, and in the order of its publisher.
 #[track_caller]
 pub fn exchange(cluster: &Cluster, each: usize, disturb: impl FnOnce()) {
-    let listeners: Vec<Client> = cluster
-        .nodes()
+    exchange_between(&cluster.nodes().collect::<Vec<_>>(), each, disturb);
+}
+
+/// The same on these nodes.
+#[track_caller]
+pub fn exchange_between(nodes: &[&Server], each: usize, disturb: impl FnOnce()) {
+    let listeners: Vec<Client> = nodes
+        .iter()
         .map(|node| {
             let mut client = Client::connect(node);
             client.subscribe("traffic");
@@ -54,7 +60,7 @@ pub fn exchange(cluster: &Cluster, each: usize, disturb: impl FnOnce()) {
         .collect();
     let publishers = listeners.len();
     thread::scope(|scope| {
-        for (tag, node) in cluster.nodes().enumerate() {
+        for (tag, node) in nodes.iter().enumerate() {
             scope.spawn(move || burst(node, "traffic", &tag.to_string(), each));
         }
         for (number, client) in listeners.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use super::daemon::{Redis, logged, node, nodes_connect};
 use super::startup_error;
+use crate::redis::daemon::{self, next_port};
 use crate::tls::certificates::{Folder, NAMES};
 
 /// A Redis server with the certificate `server` of a folder, and these arguments.
@@ -114,4 +115,47 @@ fn an_unusable_certificate_file_prevents_the_start() {
     let certificate = folder.path("server.pem");
     let line = startup_error(&[common[0], common[1], ("REDIS_TLS_LOCAL_CERT", &certificate)]);
     assert!(line.starts_with(&format!("{certificate}: local_cert: has no private key")), "{line}");
+}
+
+#[test]
+fn sentinels_and_their_master_are_reached_over_tls() {
+    let folder = Folder::new();
+    let files = ["server.pem", "server.key", "ca.pem"].map(|name| folder.path(name));
+    let ports = [next_port(), next_port()].map(|port| port.to_string());
+    let options = |port: &str| {
+        let options = [("tls-port", port), ("tls-cert-file", &files[0])];
+        let more = [("tls-key-file", &files[1]), ("tls-ca-cert-file", &files[2])];
+        let switches = [("tls-auth-clients", "no"), ("tls-replication", "yes")];
+        let all = options.into_iter().chain(more.map(|(name, file)| (name, file.as_str())));
+        all.chain(switches).map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>()
+    };
+    let arguments: Vec<String> =
+        options(&ports[0]).iter().map(|line| format!("--{line}")).collect();
+    let arguments: Vec<&str> = arguments.iter().flat_map(|line| line.split(' ')).collect();
+    let _master = daemon::Redis::with(&arguments);
+    let monitor = format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", ports[0]);
+    let _sentinel = daemon::Redis::sentinel(&(monitor + &options(&ports[1]).join("\n") + "\n"));
+
+    // The certificate is valid for the name of the sentinel and for the address of the master.
+    let sentinels = format!("localhost:{}", ports[1]);
+    let variables = [
+        ("REVERB_SCALING_SENTINELS", sentinels.as_str()),
+        ("REDIS_SCHEME", "tls"),
+        ("REDIS_TLS_CAFILE", &files[2]),
+    ];
+    nodes_connect(&variables);
+    let node = node(&variables);
+    let mut check = node.command();
+    check.arg("check").envs(variables).env("REVERB_SCALING_ENABLED", "true");
+    let output = String::from_utf8(check.output().unwrap().stdout).unwrap();
+    let named = format!("Sentinel {sentinels} names the master 127.0.0.1:{}", ports[0]);
+    assert!(output.contains(&named), "{output}");
+    assert!(output.contains("answers, for nodes"), "{output}");
+
+    folder.authority("stranger");
+    let stranger = folder.path("stranger.pem");
+    let node = self::node(&[variables[0], variables[1], ("REDIS_TLS_CAFILE", &stranger)]);
+    logged(&node, &["[WARN] Redis: mymaster", &sentinels, "is not trusted"]);
+    let plain = self::node(&variables[..1]);
+    logged(&plain, &["[WARN] Redis: mymaster", &sentinels]);
 }

@@ -1,6 +1,8 @@
 //! Every form of an address of Redis, and the errors for invalid ones.
 
 use super::*;
+use crate::config::HostPort;
+use crate::config::address::WRONG_PORT;
 
 fn tcp(host: &str, port: u16) -> Transport {
     Transport::Tcp { host: host.into(), port }
@@ -190,4 +192,76 @@ fn the_log_shows_the_address_but_not_the_password() {
     assert_eq!(by_url("redis://[::1]").to_string(), "[::1]:6379");
     assert_eq!(by_url("unix:/r.sock").to_string(), "/r.sock");
     assert!(!format!("{target:?}").contains("hemlig"));
+}
+
+fn with_sentinels() -> Scaling {
+    let sentinel = |port| HostPort { host: "s".into(), port };
+    Scaling { sentinels: vec![sentinel(1), sentinel(2)], ..Scaling::default() }
+}
+
+#[test]
+fn sentinels_replace_the_host_but_not_the_login() {
+    let scaling = Scaling {
+        url: Some("rediss://u:p@h:7/3".into()),
+        sentinel_service: "cache".into(),
+        sentinel_username: Some("v".into()),
+        sentinel_password: Some("hemlig".into()),
+        ..with_sentinels()
+    };
+    let target = RedisTarget::of(&scaling).unwrap();
+    assert_eq!((target.username.as_deref(), target.password.as_deref()), (Some("u"), Some("p")));
+    assert_eq!((target.database, target.is_cluster), (3, false));
+    assert_eq!(target.tls.as_ref().unwrap().peer_name, None);
+    assert_eq!(target.to_string(), "cache (Sentinel s:1, s:2)");
+    assert!(!format!("{target:?}").contains("hemlig"));
+    let Transport::Sentinel(sentinels) = target.transport else { panic!("{target:?}") };
+    assert_eq!(sentinels.username.as_deref(), Some("v"));
+    assert_eq!(sentinels.password.as_deref(), Some("hemlig"));
+    let scaling = Scaling { sentinel_password: None, ..scaling };
+    let Transport::Sentinel(sentinels) = RedisTarget::of(&scaling).unwrap().transport else {
+        panic!()
+    };
+    assert_eq!((sentinels.username, sentinels.password), (None, None));
+}
+
+#[test]
+fn a_cluster_has_one_database() {
+    let scaling = Scaling { url: Some("tls://h".into()), cluster: true, ..Scaling::default() };
+    let target = RedisTarget::of(&scaling).unwrap();
+    assert!(target.is_cluster);
+    assert_eq!((target.transport, target.tls.unwrap().peer_name), (tcp("h", 6379), None));
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_rejected() {
+    let cluster = || Scaling { cluster: true, ..Scaling::default() };
+    let socket = || "/r.sock".to_owned();
+    for (scaling, key, parts) in [
+        (Scaling { host: socket(), ..with_sentinels() }, "server.host", "REVERB_SCALING_SENTINELS"),
+        (Scaling { host: socket(), ..cluster() }, "server.host", "REVERB_SCALING_CLUSTER"),
+        (Scaling { cluster: true, ..with_sentinels() }, "cluster", "REVERB_SCALING_SENTINELS"),
+        (Scaling { database: 1, ..cluster() }, "server.database", "REDIS_DB"),
+        (Scaling { url: Some("redis://h/1".into()), ..cluster() }, "server.database", "REDIS_DB"),
+        (Scaling { channel: "a}b".into(), ..cluster() }, "channel", "REVERB_SCALING_CHANNEL"),
+    ] {
+        let message = RedisTarget::of(&scaling).unwrap_err().to_string();
+        let place = format!("configuration: servers.reverb.scaling.{key}: ");
+        assert!(message.starts_with(&place) && message.contains(parts), "{message}");
+    }
+}
+
+#[test]
+fn the_inbox_of_a_node_has_the_hash_tag_of_the_channel() {
+    for (channel, prefix) in [
+        ("reverb", Some("{reverb}")),
+        ("{reverb}", Some("{reverb}")),
+        ("a{b}c{d}", Some("a{b}c{d}")),
+        ("a{b", Some("{a{b}")),
+        ("", None),
+        ("a}b", None),
+        ("a{}b", None),
+        ("}a{b", None),
+    ] {
+        assert_eq!(inbox_prefix(channel).as_deref(), prefix, "{channel}");
+    }
 }

@@ -45,6 +45,8 @@ pub(in crate::hub) struct Node {
     pub wants_cache: bool,
     /// Whether it has an inbox, by its last heartbeat.
     pub has_inbox: bool,
+    /// Whether it receives sharded messages of a Redis Cluster, by its last heartbeat.
+    pub is_sharded: bool,
     /// The next part of the full sync that it sends to this node's inbox.
     pub incoming: Option<Transfer>,
     /// The full sync that this node sends to its inbox.
@@ -103,6 +105,7 @@ impl Node {
             requests: Requests::default(),
             wants_cache: true,
             has_inbox: false,
+            is_sharded: false,
             incoming: None,
             outgoing: None,
             resend: Resend::default(),

@@ -4,25 +4,30 @@
 //! yet to send, and a node behind a slow network could publish nothing. The other files of `bus` and
 //! `cluster` decide which messages are published and handle received ones.
 
+mod cluster;
 mod delivery;
+mod failover;
 mod inbox;
 mod inboxes;
 mod link;
 mod login;
+mod publish;
 mod reach;
+mod shards;
 
 use super::super::log_throttle::{LogThrottle, Policy};
 use super::super::outbox::Outbox;
 use super::super::random::Random;
-use crate::config::{Limits, RedisTarget};
+use crate::config::{Limits, RedisTarget, Transport};
 use crate::proto::envelope::NodeId;
 use crate::proto::resp::{self, Incoming, ProtocolError};
 use crate::proto::shown::shown;
 use crate::proto::websocket::Frame;
 use inbox::Inbox;
-use link::{InFlight, Link, Purpose};
+use link::{Link, Purpose};
 use login::{SUBSCRIPTION, login};
 use reach::Reach;
+use shards::Shards;
 
 /// What the owner of the sockets to Redis must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +66,13 @@ pub(in crate::hub) struct RedisSession {
     /// The login commands of each connection, each with the setting it depends on.
     login: Vec<(&'static str, Frame)>,
     channel: String,
+    /// The id of this node, from the first connection on.
+    node: NodeId,
     inbox: Inbox,
+    /// The servers of a Redis Cluster, if Redis is one.
+    shards: Option<Shards>,
+    /// Whether sentinels name the server.
+    is_by_sentinel: bool,
     /// Whether the owner must still close the sockets of a session that was aborted.
     must_close: bool,
     /// Attempts to connect since the last completed login.
@@ -133,7 +144,10 @@ impl RedisSession {
             held: Vec::new(),
             login: login(target),
             channel: channel.to_owned(),
+            node: NodeId(0),
             inbox: Inbox::default(),
+            shards: Shards::new(target, channel),
+            is_by_sentinel: matches!(target.transport, Transport::Sentinel(_)),
             must_close: false,
             attempts: 0,
             logged: None,
@@ -181,9 +195,8 @@ impl RedisSession {
                 self.state = State::Connecting { since_ms: now_ms };
                 return BusWant::Connect;
             }
-            State::Connecting { .. } | State::LoggingIn { .. } => {
-                (self.limits.connect_ms, "redis_connect_timeout_ms")
-            }
+            State::Connecting { .. } => (self.limits.connect_ms, "redis_connect_timeout_ms"),
+            State::LoggingIn { .. } => (self.login_ms(), "redis_connect_timeout_ms"),
             State::Up if self.is_echo_late(now_ms) => {
                 let echo_ms = self.limits.echo_ms;
                 let why = format!(
@@ -210,9 +223,8 @@ impl RedisSession {
     pub(in crate::hub) fn next_ms(&self) -> Option<u64> {
         match self.state {
             State::Down { retry_ms } => Some(retry_ms),
-            State::Connecting { since_ms } | State::LoggingIn { since_ms } => {
-                Some(since_ms + self.limits.connect_ms)
-            }
+            State::Connecting { since_ms } => Some(since_ms + self.limits.connect_ms),
+            State::LoggingIn { since_ms } => Some(since_ms + self.login_ms()),
             State::Up => {
                 let links = [&self.subscriber, &self.publisher];
                 let sent_ms = links.into_iter().filter_map(Link::unanswered_ms).min();
@@ -224,16 +236,13 @@ impl RedisSession {
 
     /// The sockets are connected: logs in. `node` is the id of this node.
     pub(in crate::hub) fn connected(&mut self, node: NodeId, now_ms: u64) {
-        self.state = State::LoggingIn { since_ms: now_ms };
+        (self.state, self.node) = (State::LoggingIn { since_ms: now_ms }, node);
         for at in 0..self.login.len() {
             let (setting, frame) = (self.login[at].0, Frame::clone(&self.login[at].1));
             self.subscriber.send([Frame::clone(&frame)], Purpose::Login(setting), now_ms);
             self.publisher.send([frame], Purpose::Login(setting), now_ms);
         }
-        let subscribe = |channel: &str| resp::command(&[b"SUBSCRIBE", channel.as_bytes()]).into();
-        let inbox = inbox::channel(&self.channel, node);
-        self.subscriber.send([subscribe(&self.channel)], SUBSCRIPTION, now_ms);
-        self.subscriber.send([subscribe(&inbox)], Purpose::Inbox, now_ms);
+        self.subscribe(now_ms);
     }
 
     /// A socket could not be connected, or was closed: schedules the next attempt.
@@ -250,54 +259,20 @@ impl RedisSession {
         }
         // The pause starts at a quarter of a second and doubles with each attempt. Each node waits
         // for a random part of it, at least half, so that not all nodes connect at once.
-        let wait_ms =
-            250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.limits.retry_max_ms);
+        let wait_ms = 250_u64.saturating_mul(1 << self.attempts.min(16)).min(self.retry_max_ms());
         let retry_ms = now_ms + wait_ms / 2 + random.below(wait_ms / 2 + 1);
         self.attempts += 1;
         self.state = State::Down { retry_ms };
+        self.reset();
+    }
+
+    /// Drops everything that belongs to the connections.
+    fn reset(&mut self) {
         self.subscriber = Link::new(self.limits.reply_bytes);
         self.publisher = Link::new(self.limits.reply_bytes);
         self.reach.reset();
         self.inbox = Inbox::default();
         self.held = Vec::new();
-    }
-
-    /// Whether the window has room to publish another envelope for the first time. With `resends`,
-    /// half of the window is reserved for retransmissions and full syncs.
-    pub(in crate::hub) fn has_room(&self, resends: bool) -> bool {
-        let share = if resends { 2 } else { 1 };
-        let Link { published, resent, .. } = &self.publisher;
-        let all = InFlight {
-            commands: published.commands + resent.commands,
-            bytes: published.bytes + resent.bytes,
-        };
-        self.is_up() && published.fits(share) && (resends || all.fits(1))
-    }
-
-    /// Whether one more message that resends fits into half of the window.
-    pub(in crate::hub) fn has_room_to_resend(&self) -> bool {
-        self.is_up() && self.publisher.resent.fits(2)
-    }
-
-    /// Whether replies to messages that resend are outstanding.
-    pub(in crate::hub) fn is_resending(&self) -> bool {
-        self.publisher.resent.commands > 0
-    }
-
-    /// Publishes a message for the first time.
-    pub(in crate::hub) fn publish(&mut self, text: Frame, now_ms: u64) {
-        self.send(&self.channel.clone(), text, Purpose::Publish, now_ms);
-    }
-
-    /// Retransmits an envelope to all nodes.
-    pub(in crate::hub) fn retransmit(&mut self, text: Frame, now_ms: u64) {
-        self.send(&self.channel.clone(), text, Purpose::Retransmit, now_ms);
-    }
-
-    /// Publishes a message on a channel. The text ends with the line break that ends the command.
-    fn send(&mut self, channel: &str, text: Frame, purpose: Purpose, now_ms: u64) {
-        let head = resp::publish_head(channel, text.len().saturating_sub(LINE_END.len()));
-        self.publisher.send([head.into(), text], purpose, now_ms);
     }
 
     /// Holds received bytes until they are parsed.
@@ -324,6 +299,10 @@ impl RedisSession {
         bytes: &mut &[u8],
         now_ms: u64,
     ) -> Result<Option<SessionEvent>, String> {
+        if let State::Down { .. } | State::Connecting { .. } = self.state {
+            // The session was ended or redirected, and these bytes belong to its last connections.
+            *bytes = &[];
+        }
         let incoming = self.link(link).next(bytes).map_err(|error| match error {
             ProtocolError::Malformed => {
                 "the server does not speak Redis' protocol; check REDIS_HOST, \
@@ -336,7 +315,23 @@ impl RedisSession {
         })?;
         let Some(incoming) = incoming else { return Ok(None) };
         let event = match incoming {
-            Incoming::Message(text) => SessionEvent::Message(text),
+            Incoming::Message(text) => {
+                self.reach.is_plain_copy = self.is_sharded();
+                SessionEvent::Message(text)
+            }
+            Incoming::ShardMessage(text) => {
+                self.reach.is_plain_copy = false;
+                SessionEvent::Message(text)
+            }
+            Incoming::ShardMoved => {
+                self.subscription_ended(now_ms)?;
+                SessionEvent::Nothing
+            }
+            Incoming::Slots(ranges) => {
+                self.link(link).pop_unanswered();
+                self.take_slots(&ranges, now_ms)?;
+                SessionEvent::Nothing
+            }
             Incoming::TooLong { bytes, head } => SessionEvent::TooLong(bytes, head),
             Incoming::Subscribed => {
                 self.inbox.is_open |= self.link(link).pop_unanswered() == Some(Purpose::Inbox);
@@ -345,6 +340,7 @@ impl RedisSession {
             Incoming::Greeting(greeting) => {
                 self.link(link).pop_unanswered();
                 self.check_role(greeting)?;
+                self.check_shard(link, greeting.is_replica, now_ms);
                 SessionEvent::Nothing
             }
             Incoming::Reply => self.handle_success(link, None),
@@ -362,6 +358,7 @@ impl RedisSession {
             is_logging_in && self.subscriber.is_answered() && self.publisher.is_answered();
         if is_complete {
             (self.state, self.attempts) = (State::Up, 0);
+            self.shards.iter_mut().for_each(Shards::logged_in);
         }
         is_complete
     }
@@ -386,9 +383,22 @@ impl RedisSession {
         now_ms: u64,
     ) -> Result<SessionEvent, String> {
         let shown = shown(why, 200);
-        match self.link(link).pop_unanswered() {
-            // If the query fails, the last known role stays valid.
-            Some(Purpose::Role) => Ok(SessionEvent::Nothing),
+        let purpose = self.link(link).pop_unanswered();
+        if let Some(node) = resp::cluster::moved(why).filter(|_| self.shards.is_some()) {
+            return self.moved(&node, now_ms).map(|()| SessionEvent::Nothing);
+        }
+        if why.starts_with("CLUSTERDOWN") {
+            return Err(format!("the Redis Cluster is down: {shown}"));
+        }
+        match purpose {
+            // If the query fails, the last known role and the known servers stay valid.
+            Some(Purpose::Role | Purpose::Slots) => Ok(SessionEvent::Nothing),
+            Some(Purpose::Shard) if why.contains("unknown command") => {
+                self.go_on_without_shards(now_ms);
+                Ok(SessionEvent::Nothing)
+            }
+            Some(Purpose::Inbox) if why.contains("unknown command") => Ok(SessionEvent::Nothing),
+            Some(Purpose::Shard) => Err(login::rejected("REVERB_SCALING_CHANNEL", why)),
             Some(Purpose::Login(setting)) => Err(login::rejected(setting, why)),
             Some(Purpose::Inbox) => {
                 self.warn_of_inboxes(&shown);

@@ -68,12 +68,17 @@ impl Bus {
         for at in self.nodes.indexes() {
             let Some(node) = self.nodes.get(at).filter(|node| node.has_inbox) else { continue };
             let (id, mut items) = (node.id, Vec::new());
-            let opens_inbox = self.session.has_inbox();
+            let opens_inbox = self.session.opens_inbox_to(node);
             node.take_requests(opens_inbox, now_ms, &mut items);
             if !items.is_empty() {
                 self.write_to(id, &items, now_ms);
             }
         }
+    }
+
+    /// Whether this node may publish to the inbox of the node at this index.
+    pub(in crate::hub) fn reaches_inbox_at(&mut self, at: usize) -> bool {
+        self.nodes.get(at).is_some_and(|node| self.session.reaches_inbox_of(node))
     }
 
     /// Begins or continues a full sync to the inbox of the node at this index.

@@ -1,7 +1,7 @@
 //! Writes to Redis: new envelopes, retransmissions, and items outside the sequence. Queued
 //! envelopes are in `queue`, what goes to a single node in `transfer`.
 
-use super::{Bus, line};
+use super::{Bus, Node, line};
 use crate::proto::envelope::{self, Item};
 
 impl Bus {
@@ -11,10 +11,14 @@ impl Bus {
         // After a login, this node sends one heartbeat and waits until it receives it back. If it
         // receives nothing from Redis, further heartbeats would contain no new acknowledgements,
         // and the other nodes would conclude that their messages are lost, and reconnect.
+        if self.session.is_sharded() {
+            let is_plain = |(_, node): (usize, &Node)| node.is_live && !node.is_sharded;
+            self.session.set_has_plain_nodes(self.nodes.iter().any(is_plain));
+        }
         if self.session.is_up() && !self.session.awaits_first_echo() {
             self.write_requests(now_ms);
             if let Some(text) = self.take_unsequenced(now_ms) {
-                self.session.publish(line(text), now_ms);
+                self.session.announce(line(text), now_ms);
                 self.session.expect_echo(now_ms);
             }
         }
@@ -41,14 +45,16 @@ impl Bus {
         if is_heartbeat {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
-            items.push(Item::Alive { first, next, up_ms, end, inbox: opens_inbox });
+            let sharded = self.session.is_sharded();
+            items.push(Item::Alive { first, next, up_ms, end, inbox: opens_inbox, sharded });
         }
         let mut silent = 0;
         for node in self.nodes.iter_mut() {
             if let Some(next) = node.next.filter(|_| is_heartbeat && node.is_live) {
                 items.push(Item::Ack { node: node.id, next });
             }
-            node.take_requests(opens_inbox, now_ms, &mut items);
+            let opens_to_node = self.session.opens_inbox_to(node);
+            node.take_requests(opens_to_node, now_ms, &mut items);
             if is_heartbeat && !node.is_live && !node.has_left && silent < SILENT_MAX {
                 silent += 1;
                 let silent_ms = now_ms.saturating_sub(node.last_seen_ms);

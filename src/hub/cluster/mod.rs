@@ -15,6 +15,7 @@ use super::bus::{BusCounters, BusLink, BusWant, HAS_REDIS, SessionEvent, Unfinis
 use super::ids::Now;
 use super::outbox::Outbox;
 use super::pubsub::PubSub;
+use crate::config::HostPort;
 use crate::proto::envelope::Item;
 
 impl<T> Hub<T> {
@@ -29,6 +30,12 @@ impl<T> Hub<T> {
         bus.seal(now.ms);
         bus.write(now.ms);
         bus.session.wants(&mut self.random, now.ms)
+    }
+
+    /// The server to connect to, if it is another than the configured one: in a Redis Cluster the
+    /// owner of the channel, or one that may know it. Call it once for each [`BusWant::Connect`].
+    pub fn bus_server(&mut self) -> Option<HostPort> {
+        self.pubsub.bus.as_mut()?.session.next_server()
     }
 
     /// Both sockets to Redis are connected.

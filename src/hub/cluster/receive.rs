@@ -218,8 +218,12 @@ impl<T> Hub<T> {
         let Some(bus) = &mut self.pubsub.bus else { return };
         match *item {
             Item::Hello => bus.alive_pending = true,
-            Item::Alive { first, next, up_ms, end, inbox } => {
-                bus.nodes.get(at).into_iter().for_each(|node| node.has_inbox = inbox);
+            Item::Alive { first, next, up_ms, end, inbox, sharded } => {
+                // Inboxes of the two kinds have different names.
+                let is_usable = inbox && sharded == bus.session.is_sharded();
+                if let Some(node) = bus.nodes.get(at) {
+                    (node.has_inbox, node.is_sharded) = (is_usable, sharded);
+                }
                 bus.expect_acknowledgement(at, now.ms);
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
             }
@@ -236,7 +240,8 @@ impl<T> Hub<T> {
             Item::Suspect { node, .. } if node == bus.id => bus.session.ask_role(now.ms),
             Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
             Item::Nack { node, next, inbox } if node == bus.id => {
-                match inbox && bus.session.reaches_inboxes() {
+                let is_reached = bus.reaches_inbox_at(at);
+                match inbox && is_reached {
                     true => bus.retransmit_to(at, next),
                     false => bus.retransmit(next, now.ms),
                 }
@@ -245,7 +250,8 @@ impl<T> Hub<T> {
                 bus.nodes.get(at).into_iter().for_each(|node| node.request_next_chunk(now.ms));
             }
             Item::SyncRequest { node, with_cache, transfer } if node == bus.id => {
-                match (transfer.filter(|_| bus.session.reaches_inboxes()), &bus.full_sync) {
+                let is_reached = bus.reaches_inbox_at(at);
+                match (transfer.filter(|_| is_reached), &bus.full_sync) {
                     (Some(next), _) => bus.sync_to(at, with_cache, next),
                     (None, Some(_)) => {
                         bus.next_full_sync = Some(with_cache || bus.next_full_sync == Some(true));

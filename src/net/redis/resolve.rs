@@ -8,11 +8,13 @@ use std::thread;
 
 use mio::{Registry, Token, Waker};
 
+use crate::config::HostPort;
+
 /// Looks up one name at a time.
 pub(super) struct Resolver {
     waker: Arc<Waker>,
-    /// The lookup in progress, or its answer until [`Resolver::take_answer`] returns it.
-    pending: Option<Arc<OnceLock<Answer>>>,
+    /// The host that is being looked up, and its answer until [`Resolver::look_up`] returns it.
+    pending: Option<(HostPort, Arc<OnceLock<Answer>>)>,
 }
 
 /// The addresses, or why there are none.
@@ -24,32 +26,36 @@ impl Resolver {
         Ok(Resolver { waker: Arc::new(Waker::new(registry, token)?), pending: None })
     }
 
-    /// Begins a lookup of the addresses of a name, unless one is pending. A pending lookup belongs
-    /// to the previous attempt to connect, so its answer is recent enough.
-    pub(super) fn look_up(&mut self, host: &str, port: u16) -> io::Result<()> {
-        if self.pending.is_some() {
-            return Ok(());
+    /// The addresses of a host, once they are found; call it again when the poller was woken. A
+    /// pending lookup of the same host belongs to the previous attempt to connect, so its answer is
+    /// recent enough. If another host is being looked up, this one is next.
+    pub(super) fn look_up(&mut self, host: &HostPort) -> io::Result<Option<Answer>> {
+        if let Some((pending, answer)) = &self.pending {
+            let Some(answer) = answer.get() else { return Ok(None) };
+            if pending == host {
+                let answer = answer.clone();
+                self.pending = None;
+                return Ok(Some(answer));
+            }
         }
+        self.begin(host)?;
+        Ok(None)
+    }
+
+    fn begin(&mut self, host: &HostPort) -> io::Result<()> {
         let answer = Arc::new(OnceLock::new());
-        let (result, waker, host) = (Arc::clone(&answer), Arc::clone(&self.waker), host.to_owned());
+        let (result, waker, host) = (Arc::clone(&answer), Arc::clone(&self.waker), host.clone());
+        self.pending = Some((host.clone(), answer));
         let thread = thread::Builder::new().name("resolver".to_owned());
-        thread.spawn(move || {
-            let found = (host.as_str(), port).to_socket_addrs();
+        let spawned = thread.spawn(move || {
+            let found = (host.host.as_str(), host.port).to_socket_addrs();
             let found = found.map(|found| found.take(ADDRESSES_MAX).collect());
             // `set` cannot fail, because only this line calls it. `wake` fails if the event loop
             // has ended.
             let _ = result.set(found.map_err(|error| error.to_string()));
             let _ = waker.wake();
-        })?;
-        self.pending = Some(answer);
-        Ok(())
-    }
-
-    /// The answer, once it has arrived.
-    pub(super) fn take_answer(&mut self) -> Option<Answer> {
-        let answer = self.pending.as_ref()?.get()?.clone();
-        self.pending = None;
-        Some(answer)
+        });
+        spawned.map(|_| ()).inspect_err(|_| self.pending = None)
     }
 }
 

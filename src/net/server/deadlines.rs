@@ -4,6 +4,7 @@
 use super::Server;
 use crate::hub::Now;
 use crate::net::pulse::Pulse;
+use crate::net::redis::Redis;
 use crate::net::systemd::SdNotify;
 use crate::net::tls::TlsAcceptor;
 
@@ -25,12 +26,14 @@ pub(super) enum Deadline {
     Reload,
     /// A stopping server ends, even if connections are left.
     Stop,
+    /// The server asks the next sentinel, or gives up connecting to the server it has named.
+    Redis,
     /// The server returns the memory of closed connections to the system.
     Trim,
 }
 
 impl Deadline {
-    const ALL: [Deadline; 8] = [
+    const ALL: [Deadline; 9] = [
         Deadline::Hub,
         Deadline::Accept,
         Deadline::Certificates,
@@ -38,6 +41,7 @@ impl Deadline {
         Deadline::Pulse,
         Deadline::Reload,
         Deadline::Stop,
+        Deadline::Redis,
         Deadline::Trim,
     ];
 }
@@ -73,6 +77,7 @@ impl Server {
             Deadline::Pulse => self.integrations.pulse.as_ref().map(Pulse::next_ms),
             Deadline::Reload => self.handover.next_ms(),
             Deadline::Stop => self.end_ms,
+            Deadline::Redis => self.redis.as_ref().and_then(Redis::next_ms),
             Deadline::Trim => self.trim_ms,
         }
     }

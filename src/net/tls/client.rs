@@ -26,17 +26,18 @@ use crate::net::io::{Answer, Duplex};
 pub(in crate::net) struct Connector {
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis reloads it"))]
     settings: RedisTls,
-    name: ServerName<'static>,
+    /// The expected name, unless it is the host of each session.
+    name: Option<ServerName<'static>>,
     config: Arc<ClientConfig>,
 }
 
 impl Connector {
     /// Loads the certificates that the settings name.
     pub(in crate::net) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
-        let name = settings.peer_name.clone().unwrap_or_default();
-        let name = ServerName::try_from(name).map_err(|_| {
+        let name = settings.peer_name.clone().map(ServerName::try_from).transpose();
+        let name = name.map_err(|_| {
             let key = "servers.reverb.scaling.server.tls.peer_name";
-            Error::new("configuration", key, "is not a valid host name or address")
+            Error::new("configuration", key, NO_NAME)
         })?;
         let config = Arc::new(build(settings, now)?);
         Ok(Connector { settings: settings.clone(), name, config })
@@ -53,9 +54,14 @@ impl Connector {
         }
     }
 
-    /// A session for a new connection.
-    pub(in crate::net) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
-        let mut connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
+    /// A session for a new connection to this host.
+    pub(in crate::net) fn session(&self, host: &str) -> Result<Box<ClientSession>, SessionError> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned())
+                .map_err(|_| SessionError::new(format!("the host {host:?} {NO_NAME}")))?,
+        };
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name)?;
         connection.set_buffer_limit(Some(AHEAD_BYTES));
         Ok(Box::new(ClientSession(connection)))
     }
@@ -82,6 +88,7 @@ fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+const NO_NAME: &str = "is not a valid host name or address";
 const OPTIONS: &str = "servers.reverb.scaling.server.tls";
 
 /// Loads the client certificate and its key.

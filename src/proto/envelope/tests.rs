@@ -38,7 +38,7 @@ fn items() -> Vec<Item<'static>> {
         Item::SyncEnd,
         Item::Goodbye,
         Item::Hello,
-        Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2, inbox: true },
+        Item::Alive { first: 0, next: u64::MAX, up_ms: 1, end: 2, inbox: true, sharded: true },
         Item::Ack { node, next: 1 },
         Item::Suspect { node, silent_ms: 3 },
         Item::Nack { node, next: 2, inbox: true },

@@ -1,19 +1,28 @@
 //! What Redis sends, and why a connection to it fails: the values that a reader returns. A build
 //! without Redis has them, too.
 
+use super::cluster::SlotRange;
+
 /// A message that Redis has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A published message on a channel that this connection is subscribed to.
     Message(Vec<u8>),
-    /// The subscription of this connection is confirmed.
+    /// A published message on a sharded channel of a Redis Cluster.
+    ShardMessage(Vec<u8>),
+    /// A subscription of this connection is confirmed.
     Subscribed,
+    /// The server has ended the subscription of a sharded channel, because another server owns its
+    /// slot now.
+    ShardMoved,
     /// The reply to a command. Replies arrive in the order of the commands.
     Reply,
     /// A reply that is a number: for PUBLISH, the number of subscribers that received the message.
     Number(i64),
-    /// The reply to HELLO, if it contains the role of the server.
+    /// The reply to HELLO, if it contains the mode of the server.
     Greeting(Greeting),
+    /// The reply to CLUSTER SLOTS.
+    Slots(Vec<SlotRange>),
     /// The error of a command that failed, in the words of Redis.
     Error(String),
     /// A message over the limit. Everything except the beginning of its text was skipped.
@@ -35,6 +44,8 @@ pub struct Greeting {
     /// Whether the server is part of a Redis Cluster, which delivers a message published at any
     /// server to the subscribers at all of them.
     pub is_cluster: bool,
+    /// Whether the server is a sentinel, which only knows where the master is.
+    pub is_sentinel: bool,
 }
 
 /// Why the connection cannot be used any more.

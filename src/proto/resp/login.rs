@@ -2,6 +2,7 @@
 //! replies.
 
 use super::command;
+use crate::config::Sentinels;
 
 /// The protocol that a connection speaks after its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,26 @@ pub fn login(login: Login<'_>, protocol: Protocol) -> Vec<(&'static str, Vec<u8>
         commands.push((setting, command(&[b"SELECT", database.as_bytes()])));
     }
     commands
+}
+
+/// The settings with the credentials of sentinels.
+pub const SENTINEL_CREDENTIALS: &str = "REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD";
+
+/// The subcommand of SENTINEL that asks for the address of the master.
+pub const MASTER_QUESTION: &[u8] = b"get-master-addr-by-name";
+
+/// The command that logs in to a sentinel; `None` if it needs no login.
+pub fn sentinel(sentinels: &Sentinels) -> Option<Vec<u8>> {
+    let password = sentinels.password.as_deref()?.as_bytes();
+    Some(match &sentinels.username {
+        Some(username) => command(&[b"AUTH", username.as_bytes(), password]),
+        None => command(&[b"AUTH", password]),
+    })
+}
+
+/// The error of a sentinel that does not know the master.
+pub fn unknown_service(service: &str) -> String {
+    format!("it monitors no master named {service:?}; check REDIS_SENTINEL_SERVICE")
 }
 
 #[cfg(test)]

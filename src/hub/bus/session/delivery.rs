@@ -19,6 +19,10 @@ impl RedisSession {
 
     /// Redis has returned a message of this node.
     pub(in crate::hub) fn echoed(&mut self) {
+        // A plain copy does not prove that sharded messages are delivered.
+        if self.reach.is_plain_copy {
+            return;
+        }
         (self.reach.unechoed_ms, self.reach.is_echoed) = (None, true);
         self.log_if_delivering();
     }
@@ -62,7 +66,7 @@ impl RedisSession {
     /// command names protocol 3, as Redis 6.0 does not answer without it.
     pub(in crate::hub) fn ask_role(&mut self, now_ms: u64) {
         let is_recent = self.reach.asked_ms.is_some_and(|at_ms| now_ms < at_ms + ROLE_PAUSE_MS);
-        if self.is_up() && !self.reach.is_cluster && !is_recent {
+        if self.is_up() && (!self.reach.is_cluster || self.is_sharded()) && !is_recent {
             self.reach.asked_ms = Some(now_ms);
             let hello = resp::command(&[b"HELLO", b"3"]);
             self.publisher.send([hello.into()], Purpose::Role, now_ms);
@@ -73,10 +77,14 @@ impl RedisSession {
     ///
     /// # Errors
     ///
-    /// Redis is a replica: messages published there do not reach all nodes.
+    /// The server is a sentinel, or a replica: messages published there do not reach all nodes.
     pub(in crate::hub) fn check_role(&mut self, greeting: Greeting) -> Result<(), String> {
         self.reach.is_cluster = greeting.is_cluster;
+        if greeting.is_sentinel {
+            return Err(SENTINEL.to_owned());
+        }
         match greeting.is_replica && !greeting.is_cluster {
+            true if self.is_by_sentinel => Err(DEMOTED.to_owned()),
             true => Err(REPLICA.to_owned()),
             false => Ok(()),
         }
@@ -86,6 +94,13 @@ impl RedisSession {
 /// One text for the login and for later checks, so that it is logged once.
 const REPLICA: &str = "the server is a replica, so messages do not reach nodes that are connected \
     to its master; set REDIS_HOST or REDIS_URL to the master, or to a name that follows it";
+
+/// The same if a sentinel has named the server.
+const DEMOTED: &str = "the server that a sentinel named as the master is a replica, so messages do \
+    not reach nodes that are connected to the master; waiting for the sentinels to name it";
+
+const SENTINEL: &str = "the server is a sentinel, which relays no messages; set \
+    REVERB_SCALING_SENTINELS to its address, in place of REDIS_HOST or REDIS_URL";
 
 /// Minimum interval between queries of the role.
 const ROLE_PAUSE_MS: u64 = 1_000;

@@ -3,8 +3,6 @@
 //! permission for these channels; then everything goes over the shared channel. The session uses them
 //! in `inboxes`.
 
-use crate::proto::envelope::NodeId;
-
 /// Which inboxes this session can use.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Inbox {
@@ -12,9 +10,4 @@ pub(in crate::hub) struct Inbox {
     pub is_open: bool,
     /// Whether Redis has refused a message to the inbox of another node.
     pub are_refused: bool,
-}
-
-/// The name of a node's inbox.
-pub(in crate::hub) fn channel(shared: &str, node: NodeId) -> String {
-    format!("{shared}:{node}")
 }

@@ -29,6 +29,10 @@ struct Unanswered {
 pub(in crate::hub) enum Purpose {
     /// Part of the login, with the setting it depends on.
     Login(&'static str),
+    /// Subscribes to the sharded channel of a Redis Cluster.
+    Shard,
+    /// Asks for the servers of a Redis Cluster.
+    Slots,
     /// Subscribes to the inbox of this node.
     Inbox,
     /// Publishes a message for the first time.
@@ -108,6 +112,7 @@ impl Link {
     fn flight(&mut self, purpose: Purpose) -> Option<&mut InFlight> {
         match purpose {
             Purpose::Login(_) | Purpose::Inbox | Purpose::Role => None,
+            Purpose::Shard | Purpose::Slots => None,
             Purpose::Publish => Some(&mut self.published),
             Purpose::Retransmit | Purpose::ToInbox => Some(&mut self.resent),
         }

@@ -14,6 +14,8 @@ pub(in crate::hub) struct Reach {
     pub is_echoed: bool,
     /// Whether it was logged that the connection works.
     pub is_confirmed: bool,
+    /// Whether the last message received is a plain copy of a sharded one.
+    pub is_plain_copy: bool,
     /// When Redis was last asked for its role.
     pub asked_ms: Option<u64>,
     /// Whether other nodes are known not to receive this one, on this or an earlier connection.
