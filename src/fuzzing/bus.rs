@@ -10,6 +10,8 @@ use crate::proto::message::KeyOrder;
 pub(super) struct Bus {
     /// Whether Redis can be reached.
     pub is_up: bool,
+    /// Whether Redis is a cluster.
+    is_cluster: bool,
     /// The sequence numbers of the next envelopes of the other nodes.
     next: [u64; 3],
     /// The node id of the hub, once it has published it.
@@ -17,8 +19,8 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    pub(super) fn new() -> Self {
-        Bus { is_up: true, next: [1; 3], own: NodeId(0) }
+    pub(super) fn new(is_cluster: bool) -> Self {
+        Bus { is_up: true, is_cluster, next: [1; 3], own: NodeId(0) }
     }
 
     pub(super) fn step(
@@ -33,8 +35,10 @@ impl Bus {
             1 => return self.toggle(hub, now),
             2 => (script.choose(&BusLink::ALL), script.bytes().to_vec()),
             3 => {
-                let replies = usize::from(script.byte().unwrap_or(1) % 8);
-                (BusLink::Publisher, b":2\r\n".repeat(replies))
+                let byte = script.byte().unwrap_or(1);
+                let moves = MOVES.get(usize::from(byte >> 3)).filter(|_| self.is_cluster);
+                let &(link, reply) = moves.unwrap_or(&(BusLink::Publisher, b":2\r\n"));
+                (link, reply.repeat(usize::from(byte % 8)))
             }
             _ => (BusLink::Subscriber, self.publish(script)),
         };
@@ -48,8 +52,10 @@ impl Bus {
     pub(super) fn turn(&mut self, hub: &mut Hub<()>, now: Now) {
         match hub.bus_wants(now) {
             BusWant::Connect if self.is_up => {
+                assert_eq!(hub.bus_server().is_some(), self.is_cluster);
                 hub.bus_connected(now);
-                hub.bus_receive(BusLink::Subscriber, WELCOME, now);
+                let welcome = if self.is_cluster { CLUSTER_WELCOME } else { WELCOME };
+                hub.bus_receive(BusLink::Subscriber, welcome, now);
                 hub.bus_receive(BusLink::Publisher, GREETING, now);
             }
             BusWant::Connect => hub.bus_lost("connection refused", now),
@@ -96,8 +102,11 @@ impl Bus {
             }
         };
         let text = envelope(NodeId(node as u64 + 1), seq, &items);
-        let len = text.len();
-        format!(">3\r\n$7\r\nmessage\r\n$6\r\nreverb\r\n${len}\r\n{text}\r\n").into_bytes()
+        let (name, len) = match self.is_cluster && kind & 2 == 0 {
+            true => ("$8\r\nsmessage", text.len()),
+            false => ("$7\r\nmessage", text.len()),
+        };
+        format!(">3\r\n{name}\r\n$6\r\nreverb\r\n${len}\r\n{text}\r\n").into_bytes()
     }
 
     fn item<'t>(&self, script: &mut Script<'_>, text: &'t str) -> Item<'t> {
@@ -165,3 +174,17 @@ const GREETING: &[u8] = b"%1\r\n+server\r\n+redis\r\n";
 /// The replies of Redis to the login of a subscriber; those to SUBSCRIBE need no correct channel.
 const WELCOME: &[u8] = b"%1\r\n+server\r\n+redis\r\n\
     >3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nreverb\r\n:2\r\n";
+/// The same in a cluster, with the reply to CLUSTER SLOTS.
+const CLUSTER_WELCOME: &[u8] = b"%1\r\n+mode\r\n+cluster\r\n\
+    *1\r\n*4\r\n:0\r\n:16383\r\n*2\r\n+a\r\n:1\r\n*2\r\n+\r\n:2\r\n\
+    >3\r\n+ssubscribe\r\n+c\r\n:1\r\n>3\r\n+ssubscribe\r\n+i\r\n:2\r\n\
+    >3\r\n+subscribe\r\n+c\r\n:3\r\n";
+/// What the servers of a cluster send when a slot moves or a replica takes over.
+const MOVES: [(BusLink, &[u8]); 6] = [
+    (BusLink::Publisher, b"-MOVED 1 b:3\r\n"),
+    (BusLink::Subscriber, b"-MOVED 1 :4\r\n"),
+    (BusLink::Subscriber, b">3\r\n+sunsubscribe\r\n+c\r\n:0\r\n"),
+    (BusLink::Publisher, b"-CLUSTERDOWN The cluster is down\r\n"),
+    (BusLink::Publisher, b"%2\r\n+mode\r\n+cluster\r\n+role\r\n+replica\r\n"),
+    (BusLink::Publisher, b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n+b\r\n:3\r\n"),
+];

@@ -53,7 +53,7 @@ struct World<'a> {
 }
 
 /// A configuration with limits so low that a script reaches them.
-fn settings(has_bus: bool) -> Config {
+fn settings(has_bus: bool, is_cluster: bool) -> Config {
     let plain = App::new("1", "one", SECRET);
     let mut other = App::new("2", "two", SECRET);
     other.subscription_count = true;
@@ -65,7 +65,7 @@ fn settings(has_bus: bool) -> Config {
     other.rate_limit = Some(limit);
     let mut config = Config { apps: vec![plain, other], ..Config::default() };
     config.server.path = "/ws".into();
-    config.server.scaling.enabled = has_bus;
+    (config.server.scaling.enabled, config.server.scaling.cluster) = (has_bus, is_cluster);
     config.server.max_request_size = 4_096;
     config.apps[0].client_events_on_public_channels = true;
     let limits = &mut config.limits;
@@ -84,8 +84,10 @@ fn settings(has_bus: bool) -> Config {
 impl<'a> World<'a> {
     fn new(lengths: &'a [u8], has_bus: bool) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
+        // Redis is a cluster for every second number of lengths.
+        let is_cluster = lengths.len() % 2 == 1;
         World {
-            hub: Hub::new(&settings(has_bus), [0; 32], now),
+            hub: Hub::new(&settings(has_bus, is_cluster), [0; 32], now),
             now,
             signer: Signer::new(SECRET),
             clients: Vec::new(),
@@ -93,7 +95,7 @@ impl<'a> World<'a> {
             lengths,
             has_bus,
             #[cfg(feature = "redis")]
-            bus: Bus::new(),
+            bus: Bus::new(is_cluster),
         }
     }
 
@@ -335,7 +337,7 @@ impl<'a> World<'a> {
         self.turn();
         assert_eq!(self.hub.connections(), 0);
         // The longest deadline is that of a cached event.
-        self.advance(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
+        self.advance(u64::from(settings(self.has_bus, false).limits.cache_ttl_s) * 1_000 + 1);
         assert_eq!(self.hub.audit(), Ok(()));
         assert_eq!(self.hub.remains(), None);
     }

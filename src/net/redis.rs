@@ -42,6 +42,8 @@ pub(super) struct Redis {
     /// The attempt to connect the subscriber, and when it ends if another server may take over.
     dial: Option<Dial>,
     dial_until_ms: Option<u64>,
+    /// The server of a Redis Cluster of this or the last attempt, for the log.
+    server: Option<HostPort>,
     /// How many addresses the next attempt tries last, because the hub has dropped connections to
     /// them.
     skip: usize,
@@ -84,6 +86,7 @@ impl Redis {
             is_asking: false,
             dial: None,
             dial_until_ms: None,
+            server: None,
             skip: 0,
             attempt_ms: config.limits.redis_connect_timeout_ms.into(),
             subscriber: None,
@@ -239,6 +242,7 @@ impl Redis {
                 let owner = hub.bus_server();
                 let skip = if owner.is_some() { 0 } else { self.skip };
                 self.dial_until_ms = owner.as_ref().map(|_| now.ms + self.attempt_ms / DIAL_SHARE);
+                self.server.clone_from(&owner);
                 self.dial = Some(Dial::new(owner.unwrap_or(host), REDIS_SUBSCRIBER, skip));
             }
             Transport::Sentinel(_) => {
@@ -264,10 +268,9 @@ impl Redis {
                 true => Err(format!("no answer within {} ms", self.attempt_ms / DIAL_SHARE)),
                 false => dial.advance(&mut network),
             };
-            let dialled = dialled.map_err(|why| match (&self.query, self.target.is_cluster) {
-                (Some(_), _) => format!("the master {}: {why}", dial.host()),
-                (None, true) => format!("{}: {why}", dial.host()),
-                (None, false) => why,
+            let dialled = dialled.map_err(|why| match &self.query {
+                Some(_) => format!("the master {}: {why}", dial.host()),
+                None => why,
             })?;
             let Some(Dialled { host, address, stream }) = dialled else { return Ok(false) };
             self.dial_until_ms = None;
@@ -342,7 +345,11 @@ impl Redis {
     fn report(&mut self, result: Result<(), String>, hub: &mut Hub<Socket>, now: Now) {
         if let Err(why) = result {
             self.close();
-            hub.bus_lost(&format!("{}: {why}", self.target), now);
+            let why = match &self.server {
+                Some(server) => format!("{server}: {why}"),
+                None => format!("{}: {why}", self.target),
+            };
+            hub.bus_lost(&why, now);
         }
     }
 

@@ -45,7 +45,8 @@ pub(in crate::hub) struct Node {
     pub wants_cache: bool,
     /// Whether it has an inbox, by its last heartbeat.
     pub has_inbox: bool,
-    /// Whether it receives sharded messages of a Redis Cluster, by its last heartbeat.
+    /// Whether it receives sharded messages of a Redis Cluster, by its last heartbeat. Not saved:
+    /// after a reload everything is published in both kinds until the next heartbeat.
     pub is_sharded: bool,
     /// The next part of the full sync that it sends to this node's inbox.
     pub incoming: Option<Transfer>,
