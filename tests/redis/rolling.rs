@@ -75,7 +75,8 @@ fn nodes_of_two_binaries_replace_each_other() {
     }
     quiet(&cluster, &mut [&mut ann, &mut bob]);
     let mut cid = member(&cluster, newer, "cid");
-    (added(&mut ann, "cid"), added(&mut bob, "cid"));
+    added(&mut ann, "cid");
+    added(&mut bob, "cid");
     exchange(&cluster, &mut [&mut ann, &mut bob, &mut cid], 2);
     let mut stopping = cluster.take(older[0]);
     stopping.signal("TERM");
