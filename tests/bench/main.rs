@@ -38,6 +38,8 @@ mod redis {
     pub mod sentinels;
     pub mod shards;
 }
+#[cfg(feature = "redis")]
+mod recovery;
 mod reload;
 mod startup;
 mod storms;
@@ -95,6 +97,8 @@ const BENCHES: &[(&str, Bench)] = &[
     ("latency", latency::run),
     #[cfg(feature = "redis")]
     ("nodes", nodes::run),
+    #[cfg(feature = "redis")]
+    ("recovery", recovery::run),
     ("storms", storms::run),
     ("reload", reload::run),
     ("instructions", instructions::run),
