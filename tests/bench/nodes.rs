@@ -11,6 +11,7 @@ use reverb::proto::auth::Signer;
 use crate::Plan;
 use crate::event::{self, MARK, NUMBER};
 use crate::process::{APP_KEY, APP_SECRET, Process};
+use crate::redis::daemon::Redis;
 use crate::redis::sentinels::Sentinels;
 use crate::redis::shards::{CHANNEL, Shards};
 use crate::swarm::Fault;
@@ -20,29 +21,32 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![cluster(plan)?, outage(plan)?])
 }
 
-/// The latency from a node to another whose seed is another master.
+/// The latency from a node to another whose seed is another master, with sharded and with plain
+/// messages, and over one Redis.
 fn cluster(plan: &Plan) -> Result<Table, Fault> {
-    let shards = Shards::start();
-    let seeds = [shards.owner(), shards.stranger()].map(|at| shards.servers[at].port().to_string());
-    let mut measured = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+    let (shards, single) = (Shards::start(), Redis::start());
+    let seeds = [shards.owner(), shards.stranger()].map(|at| shards.servers[at].port());
+    let ways = [("true", seeds), ("false", seeds), ("false", [single.port(); 2])];
+    let mut measured = [const { [Vec::new(), Vec::new()] }; 3];
     for _ in 0..plan.runs {
-        for (is_sharded, [p50, p99]) in ["true", "false"].into_iter().zip(&mut measured) {
-            let nodes = seeds.each_ref().map(|port| {
-                let variables = [("REVERB_SCALING_CLUSTER", is_sharded), ("REDIS_PORT", port)];
-                node(plan, &variables)
+        for ((is_sharded, ports), [p50, p99]) in ways.iter().zip(&mut measured) {
+            let nodes = ports.map(|port| {
+                let port = port.to_string();
+                node(plan, &[("REVERB_SCALING_CLUSTER", is_sharded), ("REDIS_PORT", &port)])
             });
             let latencies = latencies(&nodes, plan.scaled(1_000), Duration::from_millis(5), || {})?;
             p50.push(percentile(&latencies, 0.5) / 1e6);
             p99.push(percentile(&latencies, 0.99) / 1e6);
         }
     }
-    let title = "nodes: one event to another node on a Redis Cluster, against plain messages, ms";
-    let mut table = Table::new(title);
-    let [[p50, p99], [plain50, plain99]] = measured;
+    let mut table = Table::new("nodes: one event to another node on a Redis Cluster, ms");
+    let [[p50, p99], plain, single] = measured;
     table.value("median", p50.clone(), Some(0.3));
     table.value("99 %", p99.clone(), Some(3.0));
-    table.ratio("median, against plain messages", p50, &plain50, None);
-    table.ratio("99 %, against plain messages", p99, &plain99, None);
+    for (what, [other50, other99]) in [("plain messages", plain), ("one Redis", single)] {
+        table.ratio(format!("median, against {what}"), p50.clone(), &other50, None);
+        table.ratio(format!("99 %, against {what}"), p99.clone(), &other99, None);
+    }
     Ok(table)
 }
 
@@ -83,7 +87,7 @@ fn latencies(
     let first = listen(nodes[1].address, 1);
     let mut number = 0;
     while !first.is_finished() {
-        publish(&mut publisher, &signer, number);
+        publish(&mut publisher, &event::publish(&signer, 0, number, 200));
         number += 1;
         thread::sleep(Duration::from_millis(20));
     }
@@ -99,9 +103,10 @@ fn latencies(
         {
             disturb();
         }
+        let request = event::publish(&signer, 0, number + n, 200);
         thread::sleep((pause * n as u32).saturating_sub(began.elapsed()));
         sent.push(Instant::now());
-        publish(&mut publisher, &signer, number + n);
+        publish(&mut publisher, &request);
     }
     let received = listener.join().map_err(|_| "the subscriber failed")??;
     let order = received.iter().enumerate().find(|(n, (got, _))| *got != number + *n as u64);
@@ -112,9 +117,9 @@ fn latencies(
     Ok(times.collect())
 }
 
-/// Publishes an event, and waits for the response.
-fn publish(stream: &mut TcpStream, signer: &Signer, number: u64) {
-    stream.write_all(&event::publish(signer, 0, number, 200)).unwrap();
+/// Sends a request that publishes an event, and waits for the response.
+fn publish(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).unwrap();
     let (mut response, mut chunk) = (Vec::new(), [0; 1_024]);
     while !response.ends_with(b"{}") {
         match stream.read(&mut chunk).unwrap() {
