@@ -81,7 +81,12 @@ impl World {
             config,
             now: Now { ms: 5_000, unix_s: 1_795_450_533 },
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            redis: Redis { is_up: true, ..Redis::default() },
+            redis: Redis {
+                is_up: true,
+                // In one world of three, some nodes have no inbox.
+                without_inboxes: if seed.is_multiple_of(3) { seed / 3 } else { 0 },
+                ..Redis::default()
+            },
             nodes: (0..PLACES).map(|_| None).collect(),
             wires: (0..PLACES).map(|_| Wire::default()).collect(),
             connections: (0..PLACES).map(|_| None).collect(),

@@ -10,6 +10,8 @@ pub struct Redis {
     /// If set to n, every nth PUBLISH is delivered twice.
     pub doubles: Option<usize>,
     pub published: usize,
+    /// The places of nodes that may not use inboxes, as bits.
+    pub without_inboxes: u64,
 }
 
 /// One node's two connections: the subscriber and the publisher.
@@ -37,6 +39,10 @@ impl Redis {
 
     fn answer(&mut self, at: usize, link: usize, parts: &[Vec<u8>], pairs: &mut [Option<Pair>]) {
         let connection = &mut pairs[at].as_mut().unwrap()[link];
+        let is_inbox = parts.get(1).is_some_and(|channel| channel.contains(&b':'));
+        if is_inbox && self.without_inboxes >> at & 1 == 1 {
+            return connection.to_node.extend(b"-NOPERM No permissions to access a channel\r\n");
+        }
         match &*parts[0] {
             b"HELLO" => connection.to_node.extend(b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
             b"SUBSCRIBE" => {
