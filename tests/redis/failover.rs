@@ -59,7 +59,7 @@ fn a_node_asks_the_next_sentinel_if_one_does_not_answer() {
     let sentinels = Sentinels::start(1_000);
     sentinels.sentinels[0].stand_still();
     sentinels.sentinels[1].kill();
-    let node = by_sentinel(&sentinels, setup()).start();
+    let node = by_sentinel(&sentinels, Setup::new().arg("--debug")).start();
     logged(&node, &["connected to Redis"]);
     let log = node.stderr();
     assert!(!log.contains("[WARN]"), "{log}");
