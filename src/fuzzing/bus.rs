@@ -155,7 +155,9 @@ impl Bus {
                 Item::Alive { first, next, up_ms: small, end: next, inbox, sharded }
             }
             14 => Item::Ack { node, next: small },
-            15 if count > 1 => Item::Nack { node, next: small, inbox: small > 127 },
+            15 if count > 1 => {
+                Item::Nack { node, next: small, inbox: Some(small).filter(|end| *end > 127) }
+            }
             15 => {
                 let transfer = Some(transfer).filter(|_| small > 127);
                 Item::SyncRequest { node, with_cache: count > 0, transfer }

@@ -155,9 +155,9 @@ pub enum Item<'a> {
     Ack { node: NodeId, next: u64 },
     /// The sender has received nothing from this node for `silent_ms`.
     Suspect { node: NodeId, silent_ms: u64 },
-    /// This node should retransmit its envelopes from `next` on; with `inbox` to the inbox of the
-    /// sender, and at most [`CHUNK_BYTES`] of them.
-    Nack { node: NodeId, next: u64, inbox: bool },
+    /// This node should retransmit its envelopes from `next` on. With `inbox`, it should send those
+    /// before that number to the inbox of the sender, and at most [`CHUNK_BYTES`] of them.
+    Nack { node: NodeId, next: u64, inbox: Option<u64> },
     /// The sender has retransmitted the envelopes before `next` to this inbox.
     RetransmissionEnd { next: u64 },
     /// This node should start a full sync; `with_cache` asks for cached messages too. With a
@@ -255,7 +255,7 @@ impl Item<'_> {
             Item::Ack { node, next } => row.text("heard").node(*node).number(*next),
             Item::Suspect { node, silent_ms } => row.text("silent").node(*node).number(*silent_ms),
             Item::Nack { node, next, inbox } => {
-                row.text("again").node(*node).number(*next).number((*inbox).into())
+                row.text("again").node(*node).number(*next).number(inbox.unwrap_or(0))
             }
             Item::RetransmissionEnd { next } => row.text("until").number(*next),
             Item::SyncRequest { node, with_cache, transfer } => {
@@ -306,7 +306,7 @@ impl Item<'_> {
             "heard" => Item::Ack { node: node(1)?, next: count(2)? },
             "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },
             "again" => {
-                let inbox = count(3).is_some_and(|inbox| inbox != 0);
+                let inbox = count(3).filter(|end| *end != 0);
                 Item::Nack { node: node(1)?, next: count(2)?, inbox }
             }
             "until" => Item::RetransmissionEnd { next: count(1)? },

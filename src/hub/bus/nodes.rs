@@ -169,6 +169,11 @@ impl Node {
 }
 
 impl MissingRange {
+    /// The first number after the missing ones.
+    pub(in crate::hub) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Records that a chunk has arrived and that `next` is the first missing number now. Returns
     /// whether any is missing.
     pub(in crate::hub) fn advance(&mut self, next: u64, now_ms: u64) -> bool {

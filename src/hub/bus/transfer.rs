@@ -9,14 +9,15 @@ use super::{Bus, line};
 use crate::proto::envelope::{self, AfterPart, CHUNK_BYTES, Item, NodeId, Transfer};
 
 impl Bus {
-    /// Retransmits a chunk of envelopes, from this number on, to the inbox of the node at this index.
-    pub(in crate::hub) fn retransmit_to(&mut self, at: usize, from: u64) {
+    /// Retransmits a chunk of envelopes, with numbers from `from` to before `end`, to the inbox of the
+    /// node at this index.
+    pub(in crate::hub) fn retransmit_to(&mut self, at: usize, from: u64, end: u64) {
         let (first, next) = self.queue.range();
         self.alive_pending |= from < first;
         let Some(node) = self.nodes.get(at) else { return };
         // The request is repeated: what it asks for is being written.
         if !node.resend.numbers.contains(&from) {
-            node.resend = Resend { numbers: from.max(first)..next, bytes: 0 };
+            node.resend = Resend { numbers: from.max(first)..next.min(end), bytes: 0 };
         }
     }
 
@@ -204,7 +205,9 @@ impl Node {
         let Requests { retransmission, full_sync, next_part } = std::mem::take(&mut self.requests);
         let (node, with_cache) = (self.id, self.wants_cache);
         if let Some(next) = self.next.filter(|_| retransmission) {
-            items.push(Item::Nack { node, next, inbox: opens_inbox });
+            // Those from the end on have arrived, and are held.
+            let end = self.missing_range.map_or(u64::MAX, |range| range.end());
+            items.push(Item::Nack { node, next, inbox: opens_inbox.then_some(end) });
         }
         if full_sync {
             // The time tells this full sync from earlier ones: they are requested at least a

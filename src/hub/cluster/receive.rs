@@ -241,9 +241,9 @@ impl<T> Hub<T> {
             Item::Suspect { node, silent_ms } => bus.add_silent_node(node, silent_ms, now.ms),
             Item::Nack { node, next, inbox } if node == bus.id => {
                 let is_reached = bus.reaches_inbox_at(at);
-                match inbox && is_reached {
-                    true => bus.retransmit_to(at, next),
-                    false => bus.retransmit(next, now.ms),
+                match inbox.filter(|_| is_reached) {
+                    Some(end) => bus.retransmit_to(at, next, end),
+                    None => bus.retransmit(next, now.ms),
                 }
             }
             Item::RetransmissionEnd { .. } => {
