@@ -13,9 +13,13 @@ mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis.rs"]
 mod redis;
+#[cfg(feature = "redis")]
+mod resolve;
 mod restart_key;
 mod server;
 mod socket;
+#[cfg(feature = "redis")]
+mod stream;
 pub(crate) mod successor;
 pub(crate) mod sys;
 pub(crate) mod systemd;

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
-use mio::{Interest, Poll};
+use mio::{Interest, Poll, Waker};
 
 use super::configuration::Configuration;
 use super::descriptors::Descriptors;
@@ -74,7 +75,8 @@ impl Server {
         let now = Clock(Instant::now()).now();
         TlsAcceptor::load(&config.server.tls, config.limits.certificate_check_ms, now)
             .map_err(BindError::Tls)?;
-        Redis::load(config, Poll::new()?.registry(), now).map(|_| ())
+        let waker = Arc::new(Waker::new(Poll::new()?.registry(), token::RESOLVED)?);
+        Redis::load(config, &waker, now).map(|_| ())
     }
 
     /// A server with this clock, on the sockets that `listens` returns. It is called once the
@@ -99,7 +101,8 @@ impl Server {
             poll.registry().register(listen.source(), token::listener(index), readable)?;
         }
         poll.registry().register(&mut control.reader, token::CONTROL, readable)?;
-        let redis = Redis::load(&config, poll.registry(), clock.now())?;
+        let waker = Arc::new(Waker::new(poll.registry(), token::RESOLVED)?);
+        let redis = Redis::load(&config, &waker, clock.now())?;
         Ok(Server {
             poll,
             buffer: vec![0; BUFFER_BYTES].into(),

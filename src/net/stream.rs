@@ -1,5 +1,6 @@
-//! A non-blocking connection to Redis, from the beginning of the attempt: TCP, with or without TLS,
-//! or a Unix socket. The poller is edge-triggered, so the stream remembers its readiness.
+//! A non-blocking connection to another server, from the beginning of the attempt: TCP, with or
+//! without TLS, or a Unix socket. The poller is edge-triggered, so the stream remembers its
+//! readiness. Connections of clients to this server are in `socket`.
 
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::SocketAddr;
@@ -9,10 +10,11 @@ use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::net::io::Answer;
-use crate::net::tls::ClientSession;
+use super::blocking_stream::StreamError;
+use super::io::Answer;
+use super::tls::ClientSession;
 
-/// A connection to Redis.
+/// A connection to another server.
 pub(super) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientSession>>,
@@ -20,7 +22,7 @@ pub(super) struct Stream {
     pub readable: bool,
     /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether the poller reported that Redis has closed its writing side. A short read must then
+    /// Whether the poller reported that the other side has closed its writing side. A short read must then
     /// be followed by another, which returns the end.
     read_closed: bool,
 }
@@ -63,16 +65,16 @@ impl Stream {
     }
 
     /// Continues to connect. Returns whether the connection is open.
-    pub(super) fn continue_connecting(&mut self) -> Result<bool, String> {
+    pub(super) fn continue_connecting(&mut self) -> Result<bool, StreamError> {
         if !self.readable && !self.writable {
             return Ok(false);
         }
-        if !self.socket.is_connected().map_err(|error| error.to_string())? {
+        if !self.socket.is_connected().map_err(StreamError::Io)? {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls
-            && !tls.shake_hands(&mut self.socket).map_err(|error| error.for_redis())?
+            && !tls.shake_hands(&mut self.socket)?
         {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
@@ -84,9 +86,9 @@ impl Stream {
     }
 
     /// Reads once, as much as fits in the buffer.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, String> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, StreamError> {
         let read = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.socket, buffer).map_err(|error| error.for_redis())?,
+            Some(tls) => tls.read(&mut self.socket, buffer)?,
             None => match self.socket.read(buffer) {
                 Ok(0) => Answer::End,
                 // A short read emptied the socket. The poller reports the last bytes and the end as
@@ -98,7 +100,7 @@ impl Stream {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => Answer::Nothing,
                     io::ErrorKind::Interrupted => return Ok(Answer::Nothing),
-                    _ => return Err(error.to_string()),
+                    _ => return Err(StreamError::Io(error)),
                 },
             },
         };
@@ -145,8 +147,7 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // Disables Nagle's algorithm: envelopes are written whole, so a delay gains
-                // nothing.
+                // Disables Nagle's algorithm: messages are written whole, so a delay gains nothing.
                 if let Socket::Tcp(socket) = self {
                     socket.set_nodelay(true)?;
                 }
