@@ -18,6 +18,7 @@ mod message;
 mod pieces;
 #[cfg(feature = "redis")]
 mod resp;
+mod response;
 mod script;
 
 pub use config::config;
@@ -29,6 +30,7 @@ pub use hub::hub;
 pub use message::message;
 #[cfg(feature = "redis")]
 pub use resp::resp;
+pub use response::response;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -44,4 +46,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message", message),
     #[cfg(feature = "redis")]
     ("resp", resp),
+    ("response", response),
 ];
