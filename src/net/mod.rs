@@ -1,10 +1,12 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: bytes are passed to the
 //! hub as they arrive.
 
+#[cfg(feature = "redis")]
 mod blocking_stream;
 mod clock;
 mod control;
 mod error;
+mod http_client;
 mod io;
 mod listen;
 mod pulse;
@@ -13,12 +15,10 @@ mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis.rs"]
 mod redis;
-#[cfg(feature = "redis")]
 mod resolve;
 mod restart_key;
 mod server;
 mod socket;
-#[cfg(feature = "redis")]
 mod stream;
 pub(crate) mod successor;
 pub(crate) mod sys;
@@ -30,10 +30,10 @@ mod tls;
 mod tls;
 mod token;
 
-pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;
 pub use control::Stopper;
 pub use error::BindError;
+pub(crate) use http_client::{Destination, Fetch, RequestError, fetch};
 pub(crate) use redis::BlockingRedis;
 pub use server::Server;
 pub(crate) use server::connections_within;

@@ -2,17 +2,18 @@
 //! without TLS, or a Unix socket. The poller is edge-triggered, so the stream remembers its
 //! readiness. Connections of clients to this server are in `socket`.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::blocking_stream::StreamError;
 use super::io::Answer;
-use super::tls::ClientSession;
+use super::tls::{ClientSession, SessionError};
 
 /// A connection to another server.
 pub(super) struct Stream {
@@ -180,5 +181,48 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Why a stream is no longer usable.
+pub(super) enum StreamError {
+    /// The other side did not send or receive for this long.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only blocking streams time out")
+    )]
+    TimedOut(Duration),
+    /// A system call failed.
+    Io(io::Error),
+    /// The TLS session failed.
+    Tls(SessionError),
+}
+
+impl StreamError {
+    /// The reason, with the setting to change if the server is Redis.
+    #[cfg(feature = "redis")]
+    pub(super) fn for_redis(&self) -> String {
+        match self {
+            StreamError::Tls(error) => error.for_redis(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::TimedOut(timeout) => {
+                write!(f, "no answer within {} ms", timeout.as_millis())
+            }
+            StreamError::Io(error) => error.fmt(f),
+            StreamError::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<SessionError> for StreamError {
+    fn from(error: SessionError) -> Self {
+        StreamError::Tls(error)
     }
 }
