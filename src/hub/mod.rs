@@ -92,6 +92,7 @@ mod terminate;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod webhooks;
 mod wheel;
 mod work;
 mod write_lanes;
@@ -104,6 +105,7 @@ pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use snapshot::{state_version, version_of};
+pub use webhooks::{EndpointId, WebhookOutcome, WebhookRequest};
 
 use crate::config::{Config, LimitKind};
 use crate::proto::http::HttpError;

@@ -19,4 +19,5 @@ pub mod resp;
 pub mod resp;
 pub mod shown;
 pub mod snapshot;
+pub mod spool;
 pub mod websocket;
