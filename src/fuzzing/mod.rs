@@ -20,6 +20,7 @@ mod pieces;
 mod resp;
 mod response;
 mod script;
+mod spool;
 
 pub use config::config;
 #[cfg(feature = "redis")]
@@ -31,6 +32,7 @@ pub use message::message;
 #[cfg(feature = "redis")]
 pub use resp::resp;
 pub use response::response;
+pub use spool::spool;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -47,4 +49,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "redis")]
     ("resp", resp),
     ("response", response),
+    ("spool", spool),
 ];
