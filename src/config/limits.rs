@@ -175,6 +175,10 @@ limits! {
     /// The most milliseconds between two attempts to connect to Redis. The delay starts at a quarter of
     /// a second and doubles.
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
+    /// Requests to webhooks under way at once, and connections to them that are kept. A URL has one
+    /// at most, so URLs that do not respond hold up others only when there are so many. Each takes
+    /// a descriptor.
+    webhook_connections: u32 = 512, 1..=65_536;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which

@@ -140,6 +140,18 @@ impl Connection {
         self.stream.iter_mut().for_each(|stream| stream.on_event(event));
     }
 
+    /// Whether there is no socket.
+    #[cfg(feature = "webhooks")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// Whether the connection waits for its host name to be resolved.
+    #[cfg(feature = "webhooks")]
+    pub(super) fn is_resolving(&self) -> bool {
+        self.stage == Stage::Resolving
+    }
+
     /// Whether there is work that the poller will not report.
     pub(super) fn has_work(&self) -> bool {
         let (Some(stream), Some(exchange)) = (&self.stream, &self.exchange) else { return false };

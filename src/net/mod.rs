@@ -29,6 +29,11 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 mod token;
+#[cfg(feature = "webhooks")]
+mod webhooks;
+#[cfg(not(feature = "webhooks"))]
+#[path = "no_webhooks.rs"]
+mod webhooks;
 
 pub(crate) use clock::unix_s;
 pub use control::Stopper;
