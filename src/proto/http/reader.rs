@@ -170,7 +170,8 @@ impl ResponseReader {
             }
             Err(_) => return Err(NOT_HTTP.to_owned()),
         };
-        let (Some(status), Some(minor)) = (response.code, response.version) else {
+        let status = response.code.filter(|status| *status >= 100);
+        let (Some(status), Some(minor)) = (status, response.version) else {
             return Err(NOT_HTTP.to_owned());
         };
         let framing = Framing::of(response.headers, minor)?;
