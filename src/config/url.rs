@@ -143,7 +143,7 @@ mod tests {
             ("http://a:+1", "has a port that is not between 1 and 65535"),
             ("http://a b", "has an invalid host: \"a b\""),
             ("http://[::x]", "has an invalid host: \"[::x]\""),
-            ("http://a\r\nX: y", "has an invalid host: \"a\\r\\nX: y\""),
+            ("http://a\r\nX", "has an invalid host: \"a\\r\\nX\""),
         ] {
             assert_eq!(Url::parse(text).unwrap_err(), reason, "{text}");
         }

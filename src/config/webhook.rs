@@ -1,6 +1,32 @@
 //! The webhooks of an app: where they are sent, which events and channels they cover, and when.
 
-use super::Url;
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::{Url, values};
+use crate::nearest::did_you_mean;
+
+/// Headers that a webhook cannot replace: those of the request itself, and those that the application
+/// trusts.
+const RESERVED_HEADERS: &[&str] = &[
+    "Content-Type",
+    "X-Pusher-Key",
+    "X-Pusher-Signature",
+    "X-Reverb-Delivery",
+    "User-Agent",
+    "Host",
+    "Connection",
+    "Content-Length",
+    "Content-Encoding",
+    "Transfer-Encoding",
+    "TE",
+    "Trailer",
+    "Upgrade",
+    "Expect",
+    "Keep-Alive",
+    "Proxy-Connection",
+];
 
 /// One entry of `webhooks` of an app.
 #[derive(Clone, PartialEq)]
@@ -21,6 +47,85 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// Why a build without webhooks rejects them.
+    pub const MISSING: &'static str =
+        "this build has no webhooks; build with the feature webhooks, or remove the setting";
+
+    /// The keys of an entry of `webhooks`.
+    pub const KEYS: [&'static str; 6] =
+        ["url", "events", "channels", "headers", "batch_ms", "timeout_ms"];
+
+    /// Reads an entry of `webhooks`.
+    ///
+    /// # Errors
+    ///
+    /// The key with the first invalid value, and the reason.
+    pub fn read(entry: &Map<String, Value>) -> Result<Self, (String, String)> {
+        let at = |key: &str| {
+            let key = key.to_owned();
+            move |reason: String| (key, reason)
+        };
+        let url = match entry.get("url") {
+            Some(Value::String(url)) => Url::parse(url).map_err(at("url"))?,
+            None | Some(Value::Null) => return Err(at("url")("is missing".into())),
+            Some(_) => return Err(at("url")("must be text".into())),
+        };
+        let mut webhook = Webhook::new(url);
+        for (key, value) in entry {
+            webhook.set(key, value).map_err(|(part, reason)| (format!("{key}{part}"), reason))?;
+        }
+        Ok(webhook)
+    }
+
+    /// Sets the value of a key. An error has the part of the key below it.
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), (String, String)> {
+        let here = |reason| (String::new(), reason);
+        match key {
+            "url" => {}
+            _ if value.is_null() => {}
+            "events" => {
+                let names = texts(value).map_err(here)?;
+                self.events =
+                    WebhookEvents::parse(names.iter().map(String::as_str)).map_err(here)?;
+            }
+            "channels" => self.channels = texts(value).map_err(here)?,
+            "headers" => self.set_headers(value)?,
+            "batch_ms" => self.batch_ms = number(value, &(1..=60_000)).map_err(here)?,
+            "timeout_ms" => self.timeout_ms = number(value, &(100..=120_000)).map_err(here)?,
+            key => {
+                return Err(here(format!("is not a known key{}", did_you_mean(key, Self::KEYS))));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_headers(&mut self, value: &Value) -> Result<(), (String, String)> {
+        let headers = match value {
+            Value::Object(headers) => headers,
+            Value::Array(list) if list.is_empty() => return Ok(()),
+            _ => return Err((String::new(), "must be an object of texts".into())),
+        };
+        self.headers.clear();
+        for (name, value) in headers {
+            let at = |reason: &str| (format!(".{}", name.escape_debug()), reason.to_owned());
+            let is_token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return Err(at("is not the name of a header"));
+            }
+            if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+                return Err(at("is a header that the server sets"));
+            }
+            let Value::String(text) = value else { return Err(at("must be text")) };
+            // A line break would begin another header.
+            if !text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
+                return Err(at("has a character that a header cannot have"));
+            }
+            self.headers.push((name.clone(), text.trim().to_owned()));
+        }
+        Ok(())
+    }
+
     /// A webhook with the defaults.
     pub fn new(url: Url) -> Self {
         Webhook {
@@ -106,9 +211,8 @@ impl WebhookEvents {
         for name in names {
             let event = WebhookEvent::ALL.into_iter().find(|event| event.name() == name);
             let known = || WebhookEvent::ALL.map(WebhookEvent::name).join(", ");
-            let event = event.ok_or_else(|| {
-                format!("{} is not one of {}", super::values::shown(name), known())
-            })?;
+            let event = event
+                .ok_or_else(|| format!("{} is not one of {}", values::shown(name), known()))?;
             events = events.with(event);
         }
         if events == WebhookEvents::default() { Err("is an empty list".into()) } else { Ok(events) }
@@ -137,9 +241,81 @@ impl WebhookEvents {
     }
 }
 
+/// A list of texts, or texts separated by commas.
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    let trimmed = |text: &str| text.trim().to_owned();
+    match value {
+        Value::String(text) => {
+            Ok(text.split(',').map(trimmed).filter(|text| !text.is_empty()).collect())
+        }
+        Value::Array(list) => {
+            let texts = list.iter().map(|item| item.as_str().map(trimmed)).collect();
+            let texts: Option<Vec<String>> = texts;
+            texts.ok_or_else(|| "must be a list of texts".into())
+        }
+        _ => Err("must be a list of texts".into()),
+    }
+}
+
+fn number(value: &Value, range: &RangeInclusive<u64>) -> Result<u32, String> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => return Err("must be a whole number".into()),
+    };
+    values::whole(&text, range).map(|number| number as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(json: &str) -> Result<Webhook, String> {
+        let entry: Map<String, Value> = serde_json::from_str(json).unwrap();
+        Webhook::read(&entry).map_err(|(key, reason)| format!("{key}: {reason}"))
+    }
+
+    #[test]
+    fn an_entry_sets_what_it_names() {
+        let webhook = read(
+            r#"{"url":"https://a/b","events":"channel_occupied, client_event","channels":["p-*"],
+                "headers":{"X-A":" b ","Authorization":"Bearer x"},"batch_ms":"7","timeout_ms":500}"#,
+        );
+        let webhook = webhook.unwrap();
+        let headers = [("Authorization", "Bearer x"), ("X-A", "b")];
+        assert_eq!(webhook.headers, headers.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(webhook.events.iter().count(), 2);
+        assert_eq!((webhook.batch_ms, webhook.timeout_ms), (7, 500));
+        assert_eq!(webhook.channels, ["p-*"]);
+        let defaults = Webhook::new(Url::parse("http://a").unwrap());
+        assert_eq!(read(r#"{"url":"http://a","events":null,"headers":[]}"#), Ok(defaults));
+    }
+
+    #[test]
+    fn an_invalid_entry_is_rejected_with_its_key() {
+        for (json, error) in [
+            ("{}", "url: is missing"),
+            (r#"{"url":"a"}"#, "url: must begin with http:// or https://"),
+            (r#"{"url":"http://a","events":[]}"#, "events: is an empty list"),
+            (r#"{"url":"http://a","event":[]}"#, "event: is not a known key; did you mean events?"),
+            (r#"{"url":"http://a","batch_ms":0}"#, "batch_ms: 0 is not between 1 and 60000"),
+            (r#"{"url":"http://a","channels":7}"#, "channels: must be a list of texts"),
+            (
+                r#"{"url":"http://a","headers":{"x-pusher-key":"k"}}"#,
+                "headers.x-pusher-key: is a header that the server sets",
+            ),
+            (
+                r#"{"url":"http://a","headers":{"A":"b\r\nC: d"}}"#,
+                "headers.A: has a character that a header cannot have",
+            ),
+            (
+                r#"{"url":"http://a","headers":{"A:":"b"}}"#,
+                "headers.A:: is not the name of a header",
+            ),
+        ] {
+            assert_eq!(read(json), Err(error.into()), "{json}");
+        }
+    }
 
     #[test]
     fn a_set_has_the_events_that_were_named() {

@@ -175,10 +175,7 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Option<Result<ResponseReader, RequestError>> {
         if self.exchange.is_none() {
-            // The server has closed the connection, or has sent what nobody requested.
-            if self.stream.as_ref().is_some_and(|stream| stream.readable) {
-                self.close();
-            }
+            self.check_idle(context.buffer);
             return None;
         }
         let mut result = self.proceed(context);
@@ -197,6 +194,16 @@ impl Connection {
                     None => Err(error),
                 })
             }
+        }
+    }
+
+    /// Closes an idle connection if the server has closed it, or has sent bytes that belong to no
+    /// request. With TLS, the server may also send tickets for later sessions, which are no such
+    /// bytes.
+    fn check_idle(&mut self, buffer: &mut [u8]) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.readable) else { return };
+        if !matches!(stream.read(buffer), Ok(Answer::Nothing)) {
+            self.close();
         }
     }
 

@@ -20,4 +20,5 @@ pub mod resp;
 pub mod shown;
 pub mod snapshot;
 pub mod spool;
+pub mod webhook;
 pub mod websocket;

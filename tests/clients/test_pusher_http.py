@@ -350,7 +350,9 @@ class PusherHttpLibrary(unittest.TestCase):
         threading.Thread(target=web.serve_forever, daemon=True).start()
         self.addCleanup(web.shutdown)
         url = f"http://127.0.0.1:{web.server_port}/hook"
-        server = Server(REVERB_APP_WEBHOOK_URL=url)
+        server = Server(
+            REVERB_APP_WEBHOOK_URL=url, REVERB_APP_WEBHOOK_EVENTS="channel_occupied"
+        )
         self.addCleanup(server.stop)
         listener = Listener(server)
         self.addCleanup(listener.close)

@@ -49,7 +49,8 @@ async function verified(library, inbox) {
 
 test('the library accepts every event and another secret is rejected', async () => {
   const { inbox, url } = await receiver();
-  const apps = [{ ...APP, webhooks: [{ url, batch_ms: 1 }] }];
+  const events = ['channel_occupied', 'channel_vacated', 'cache_miss'];
+  const apps = [{ ...APP, webhooks: [{ url, events, batch_ms: 1 }] }];
   const server = await startServer({ apps });
   servers.push(server);
   const library = http(server);
@@ -57,8 +58,7 @@ test('the library accepts every event and another secret is rejected', async () 
   await subscribed(pusher, 'news');
   assert.deepEqual(await verified(library, inbox), [{ name: 'channel_occupied', channel: 'news' }]);
   await subscribed(pusher, 'cache-scores');
-  const events = await verified(library, inbox);
-  const names = events.map((event) => event.name);
+  const names = (await verified(library, inbox)).map((event) => event.name);
   if (names.length < 2) names.push(...(await verified(library, inbox)).map((event) => event.name));
   assert.deepEqual(names.sort(), ['cache_miss', 'channel_occupied']);
   pusher.unsubscribe('news');

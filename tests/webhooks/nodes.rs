@@ -24,6 +24,13 @@ fn cluster(receiver: &Receiver, nodes: usize) -> Cluster {
     Cluster::with(nodes, move || setup(&url))
 }
 
+/// Joins a room in which others may be.
+#[track_caller]
+fn join(client: &mut Client, room: &str, user: &str) {
+    client.ask_to_join(room, &json!({"user_id": user}).to_string());
+    client.joined(room);
+}
+
 /// What an application that handles each delivery once knows: the channels and their members.
 #[derive(Default)]
 struct Application {
@@ -133,7 +140,9 @@ fn clients_of_a_killed_node_are_reported_by_the_others() {
     for n in 0..10 {
         gone.join(&format!("presence-{n}"), "gone");
         gone.subscribe(&format!("alone-{n}"));
-        stays.join(&format!("presence-{n}"), "stays");
+    }
+    for n in 0..10 {
+        join(&mut stays, &format!("presence-{n}"), "stays");
     }
     let is_complete = |it: &Application| it.occupied.len() == 20 && it.members_count() == 20;
     application.receive_until(&receiver, "all", is_complete);
@@ -171,7 +180,7 @@ fn each_node_in_turn_is_killed_under_churn_and_the_application_is_right_at_the_e
             let node = nodes[next(2) as usize];
             let (room, user) = (format!("presence-{}", next(8)), format!("u{}", next(12)));
             let mut client = Client::connect(cluster.node(node));
-            client.join(&room, &user);
+            join(&mut client, &room, &user);
             clients.push((node, room, user, client));
             if clients.len() > 20 {
                 clients.remove(next(20) as usize);
@@ -182,7 +191,8 @@ fn each_node_in_turn_is_killed_under_churn_and_the_application_is_right_at_the_e
         cluster.kill(victim);
         clients.retain(|(node, ..)| *node != victim);
         nodes[round % 2] = cluster.join();
-        cluster.wait_until_connected();
+        // Each node has noticed that the killed one is gone, and knows the clients of the other.
+        cluster.count(clients.len() as u64);
     }
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, room, user, _) in &clients {

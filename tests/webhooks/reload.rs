@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use super::receiver::{Answer, Receiver};
-use super::with_webhooks;
+use super::{STATE, with_webhooks};
 use crate::reload::reload;
-use crate::support::{APP, Client, logged};
+use crate::support::{APP, Client, Server, logged};
 
 /// A receiver that rejects every request until the flag is set.
 fn rejecting() -> (Receiver, Arc<AtomicBool>) {
@@ -77,8 +77,7 @@ fn new_webhooks_apply_after_sighup_and_what_waits_is_kept() {
     let mut client = Client::connect(&server);
     client.subscribe("a");
     logged(&server, &["webhook", "503"]);
-    let webhooks = json!([{"url": old.url("/hook")}, {"url": new.url("/hook")}]);
-    configure(&server, webhooks);
+    configure(&server, &[old.url("/hook"), new.url("/hook")]);
     client.subscribe("b");
     assert_eq!(channels(&new, 1), ["b"]);
     is_up.store(true, Ordering::Relaxed);
@@ -93,7 +92,7 @@ fn a_removed_webhook_gets_nothing_more() {
     let mut client = Client::connect(&server);
     client.subscribe("a");
     old.request();
-    configure(&server, json!([{"url": new.url("/hook")}]));
+    configure(&server, &[new.url("/hook")]);
     client.subscribe("b");
     assert_eq!(channels(&new, 1), ["b"]);
     old.nothing_for(std::time::Duration::from_millis(2_500));
@@ -101,7 +100,9 @@ fn a_removed_webhook_gets_nothing_more() {
 
 /// Replaces the webhooks in the server's `reverb.json`, and has them applied.
 #[track_caller]
-fn configure(server: &crate::support::Server, webhooks: Value) {
+fn configure(server: &Server, urls: &[String]) {
+    let webhooks = urls.iter().map(|url| json!({"url": url, "events": STATE}));
+    let webhooks: Vec<Value> = webhooks.collect();
     let app = json!({"app_id": APP.id, "key": APP.key, "secret": APP.secret, "webhooks": webhooks});
     let config = json!({"apps": {"apps": [app]}});
     fs::write(server.directory().join("reverb.json"), config.to_string()).unwrap();

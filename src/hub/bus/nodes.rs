@@ -24,6 +24,8 @@ pub(in crate::hub) struct Node {
     /// Whether it has sent its goodbye. It stays known so that duplicates of its envelopes are
     /// recognised.
     pub has_left: bool,
+    /// Whether its last heartbeat says that it sends webhooks.
+    pub sends_webhooks: bool,
     /// Whether this node has its complete state.
     pub is_synced: bool,
     /// Whether a full sync of this node is being received.
@@ -82,6 +84,7 @@ impl Node {
             next: None,
             is_live: false,
             has_left: false,
+            sends_webhooks: false,
             is_synced: false,
             is_syncing: false,
             last_seen_ms: now_ms,

@@ -7,7 +7,7 @@ use super::super::channel::{Access, Kind};
 use super::super::ids::{Now, SocketId};
 use super::super::node_set::PLACES;
 use super::super::publish::ChannelEvent;
-use crate::proto::envelope::{self, Event, Item, NodeId};
+use crate::proto::envelope::{self, Event, Item, NodeId, WebhookItem};
 
 impl<T> Hub<T> {
     /// Handles a message from the Redis channel. In an earlier call, its first `done` items were
@@ -127,6 +127,7 @@ impl<T> Hub<T> {
                 }
             }
             Item::SyncEnd => self.receive_sync_end(at, now),
+            Item::Webhook(item) => self.receive_webhook_item(&item),
             item => self.pubsub.apply_fact(&mut self.connections, at, &item, now),
         }
     }
@@ -193,7 +194,11 @@ impl<T> Hub<T> {
             Item::Hello => bus.alive_pending = true,
             Item::Alive { first, next, up_ms, end } => {
                 bus.expect_acknowledgement(at, now.ms);
+                bus.nodes.get(at).into_iter().for_each(|node| node.sends_webhooks = false);
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
+            }
+            Item::Webhook(WebhookItem::Sends) => {
+                bus.nodes.get(at).into_iter().for_each(|node| node.sends_webhooks = true);
             }
             Item::Ack { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {

@@ -7,6 +7,7 @@ mod places;
 mod reach;
 mod reloaded;
 mod retransmitted;
+#[cfg(feature = "webhooks")]
 mod state;
 mod too_long;
 
