@@ -12,25 +12,27 @@
 //! What a request contains and what a response means is not known here.
 
 mod blocking;
+mod error;
+mod exchange;
 mod names;
 mod private;
 
-use std::fmt;
-use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::rc::Rc;
 
 use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::io::Answer;
-use super::stream::{Stream, StreamError};
+use super::stream::Stream;
 use super::tls::WebConnector;
 use crate::hub::Now;
 use crate::proto::http::ResponseReader;
 
 pub(crate) use blocking::{Fetch, fetch};
+pub(crate) use error::RequestError;
+use exchange::Exchange;
+pub(super) use exchange::Request;
 pub(super) use names::Names;
 
 /// The server to connect to.
@@ -40,17 +42,6 @@ pub(crate) struct Destination {
     pub host: String,
     pub port: u16,
     pub is_secure: bool,
-}
-
-/// A request, ready to be written. If it is empty, the connection is only opened.
-pub(super) struct Request {
-    pub head: Vec<u8>,
-    pub body: Rc<[u8]>,
-    /// How many bytes of the body of the response are kept.
-    pub kept_max: usize,
-    /// Whether enough of the response has arrived before its end.
-    pub is_enough: fn(&ResponseReader) -> bool,
-    pub timeout_ms: u64,
 }
 
 /// What a connection needs to proceed.
@@ -63,14 +54,6 @@ pub(super) struct Context<'a> {
     pub refuses_private: bool,
     pub buffer: &'a mut [u8],
     pub now: Now,
-}
-
-/// Why a request got no complete response.
-#[derive(Debug)]
-pub(crate) struct RequestError {
-    /// Whether no server listens at the address.
-    pub no_listener: bool,
-    why: String,
 }
 
 /// A connection, or the attempt to open one.
@@ -96,20 +79,6 @@ enum Stage {
     Open,
 }
 
-/// A request under way.
-struct Exchange {
-    request: Request,
-    /// The bytes of the head and the body that were written or encrypted.
-    written: usize,
-    /// Whether writing failed. The server may have responded before that.
-    write_error: Option<String>,
-    reader: ResponseReader,
-    /// Whether the request is sent on a connection that was kept. The server may have closed it at
-    /// the same moment.
-    is_reused: bool,
-    deadline_ms: u64,
-}
-
 impl Connection {
     pub(super) fn new(destination: Destination, token: Token) -> Self {
         Connection {
@@ -129,10 +98,7 @@ impl Connection {
             self.stage = Stage::Resolving;
         }
         let deadline_ms = now.ms.saturating_add(request.timeout_ms);
-        let reader = ResponseReader::new(request.kept_max);
-        let write_error = None;
-        self.exchange =
-            Some(Exchange { request, written: 0, write_error, reader, is_reused, deadline_ms });
+        self.exchange = Some(Exchange::new(request, is_reused, deadline_ms));
     }
 
     /// Records what the poller reported.
@@ -155,7 +121,7 @@ impl Connection {
     /// Whether there is work that the poller will not report.
     pub(super) fn has_work(&self) -> bool {
         let (Some(stream), Some(exchange)) = (&self.stream, &self.exchange) else { return false };
-        let has_output = stream.wants_write() || exchange.written < exchange.request.len();
+        let has_output = stream.wants_write() || !exchange.is_written();
         self.stage == Stage::Open && (stream.readable || (stream.writable && has_output))
     }
 
@@ -222,9 +188,7 @@ impl Connection {
 
     fn retry(&mut self, context: &mut Context<'_>) -> Result<bool, RequestError> {
         self.close();
-        if let Some(exchange) = &mut self.exchange {
-            (exchange.is_reused, exchange.written, exchange.write_error) = (false, 0, None);
-        }
+        self.exchange.iter_mut().for_each(Exchange::restart);
         self.stage = Stage::Resolving;
         self.proceed(context)
     }
@@ -346,102 +310,11 @@ impl Connection {
         let (Some(stream), Some(exchange)) = (&mut self.stream, &mut self.exchange) else {
             return Ok(false);
         };
-        if exchange.request.len() == 0 {
+        let is_complete = exchange.proceed(stream, buffer)?;
+        if is_complete && !exchange.keeps_connection() {
             self.close();
-            return Ok(true);
         }
-        exchange.write(stream);
-        let mut reads = 0;
-        while stream.readable && reads < READS {
-            reads += 1;
-            let is_enough = match stream.read(buffer)? {
-                Answer::Nothing => break,
-                Answer::Bytes(len) => {
-                    exchange.reader.receive(&buffer[..len]).map_err(RequestError::new)?;
-                    exchange.reader.is_done() || (exchange.request.is_enough)(&exchange.reader)
-                }
-                Answer::End => {
-                    let ended = exchange.reader.end();
-                    ended.map_err(|why| {
-                        RequestError::new(exchange.write_error.take().unwrap_or(why))
-                    })?;
-                    true
-                }
-            };
-            if is_enough {
-                let is_written = exchange.written == exchange.request.len();
-                if !exchange.reader.keeps_alive() || !is_written {
-                    self.close();
-                }
-                return Ok(true);
-            }
-        }
-        match &exchange.write_error {
-            // Nothing more arrives on a broken connection.
-            Some(why) if !stream.readable => Err(RequestError::new(why.as_str())),
-            _ => Ok(false),
-        }
-    }
-}
-
-impl Exchange {
-    /// Writes as much as the socket takes. An error is kept, because the response may explain it.
-    fn write(&mut self, stream: &mut Stream) {
-        while stream.writable && self.write_error.is_none() {
-            let rest = self.request.rest(self.written);
-            if rest.iter().all(|slice| slice.is_empty()) && !stream.wants_write() {
-                return;
-            }
-            match stream.write(&rest) {
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    self.write_error = Some(error.to_string());
-                    stream.readable = true;
-                }
-            }
-        }
-    }
-}
-
-impl Request {
-    fn len(&self) -> usize {
-        self.head.len() + self.body.len()
-    }
-
-    /// What follows after this many bytes.
-    fn rest(&self, written: usize) -> [IoSlice<'_>; 2] {
-        let of_head = written.min(self.head.len());
-        let of_body = (written - of_head).min(self.body.len());
-        [IoSlice::new(&self.head[of_head..]), IoSlice::new(&self.body[of_body..])]
-    }
-}
-
-impl RequestError {
-    fn new(why: impl Into<String>) -> Self {
-        RequestError { no_listener: false, why: why.into() }
-    }
-}
-
-impl From<io::Error> for RequestError {
-    fn from(error: io::Error) -> Self {
-        let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
-        RequestError { no_listener: kinds.contains(&error.kind()), why: error.to_string() }
-    }
-}
-
-impl From<StreamError> for RequestError {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Io(error) => error.into(),
-            other => RequestError::new(other.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        Ok(is_complete)
     }
 }
 
@@ -450,5 +323,3 @@ const NO_TLS: &str = "https needs TLS, which this build lacks; build with the fe
 /// The most addresses that one request tries. Each gets its share of the timeout, so more would
 /// leave too little for a slow server.
 const ADDRESSES_MAX: usize = 4;
-/// The most reads of one connection in a turn, 64 KiB each: a whole response of usual size.
-const READS: usize = 4;

@@ -49,3 +49,8 @@ pub use successor::outcome_address;
 #[doc(hidden)]
 pub use sys::{raise_open_files, send_signal, set_backlog};
 pub(crate) use tls::check_certificate;
+
+/// The descriptors that webhooks of this configuration may use.
+pub(crate) fn webhook_descriptors(config: &crate::config::Config) -> u64 {
+    webhooks::Webhooks::descriptors(config)
+}

@@ -16,7 +16,7 @@ use super::http_client::{Context, Names, Request, RequestError};
 use super::socket::Socket;
 use super::tls::WebConnector;
 use super::token::{self, RESOLVED};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::hub::{Hub, Now, WebhookOutcome, WebhookRequest};
 use crate::proto::http::ResponseReader;
 use crate::proto::spool::SpoolRecord;
@@ -144,7 +144,7 @@ impl Webhooks {
     /// Applies a new configuration: its limits, and the authorities for new connections. If they
     /// cannot be loaded, the old ones stay.
     pub(super) fn reconfigure(&mut self, config: &Config, now: Now) {
-        self.set_limits(&config.limits);
+        self.connections_max = config.limits.webhook_connections as usize;
         self.refuses_private = !config.server.webhook_private_addresses;
         if !needs_tls(config) {
             return;
@@ -156,10 +156,6 @@ impl Webhooks {
                  use"
             ),
         }
-    }
-
-    fn set_limits(&mut self, limits: &Limits) {
-        self.connections_max = limits.webhook_connections as usize;
     }
 
     /// Begins a request. Returns the key of its connection.
