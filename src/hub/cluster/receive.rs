@@ -194,7 +194,10 @@ impl<T> Hub<T> {
             Item::Hello => bus.alive_pending = true,
             Item::Alive { first, next, up_ms, end } => {
                 bus.expect_acknowledgement(at, now.ms);
-                bus.nodes.get(at).into_iter().for_each(|node| node.sends_webhooks = false);
+                if let Some(node) = bus.nodes.get(at) {
+                    let started_ms = Some(now.ms.saturating_sub(up_ms));
+                    (node.sends_webhooks, node.started_ms) = (false, started_ms);
+                }
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
             }
             Item::Webhook(WebhookItem::Sends) => {

@@ -202,7 +202,8 @@ impl PubSub {
         Some(place)
     }
 
-    /// Reports that a full sync of a node contains a channel, or a user of it.
+    /// Reports that a full sync of a node contains a channel, or a user of it. If that node has
+    /// started no earlier than a lease ago, it may not know either what the app was told.
     fn report_synced<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -211,9 +212,12 @@ impl PubSub {
         place: u32,
         user: Option<&Rc<str>>,
     ) {
-        let node = self.bus.as_mut().and_then(|bus| bus.nodes.get(at));
+        let Some(bus) = &mut self.bus else { return };
+        let (now_ms, lease_ms) = (bus.now_ms, bus.lease_ms);
+        let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
+        let is_old = node.started_ms.is_some_and(|ms| ms + lease_ms <= now_ms);
         let channel = self.apps[app].channels.get(place as usize);
-        if let Some(channel) = channel.filter(|_| node.is_some_and(|node| node.is_syncing)) {
+        if let Some(channel) = channel.filter(|_| is_old) {
             connections.happenings.synced(app, &channel.name, user);
         }
     }

@@ -10,6 +10,8 @@ mod retransmitted;
 #[cfg(feature = "webhooks")]
 mod state;
 mod too_long;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

@@ -27,18 +27,22 @@ impl<T> Hub<T> {
         let reports = webhooks.take_reports();
         let Some(bus) = &mut self.pubsub.bus else { return };
         for report in &reports {
-            let (Report::Told(subject, _) | Report::Ask(subject, _)) = report;
+            let (Report::Told(subject, _) | Report::Known(subject, _) | Report::Ask(subject, _)) =
+                report;
             let Some(app) = self.pubsub.apps.get(subject.app) else { continue };
             let app = app.settings.id.as_str().into();
             let channel = (&*subject.channel).into();
             let user = subject.user.as_deref().map(Into::into);
             let item = match *report {
                 Report::Told(_, is_present) => WebhookItem::Told { app, channel, user, is_present },
+                Report::Known(_, is_present) => {
+                    WebhookItem::Known { app, channel, user, is_present }
+                }
                 Report::Ask(_, told) => {
                     let told = match told {
                         Told::Absent => Some(false),
                         Told::Present => Some(true),
-                        Told::Unknown => None,
+                        Told::Unknown | Told::Returned => None,
                     };
                     WebhookItem::Ask { app, channel, user, told }
                 }
@@ -50,6 +54,7 @@ impl<T> Hub<T> {
     /// Handles a report of another node.
     pub(in crate::hub) fn receive_webhook_item(&mut self, item: &WebhookItem<'_>) {
         let (WebhookItem::Told { app, channel, user, .. }
+        | WebhookItem::Known { app, channel, user, .. }
         | WebhookItem::Ask { app, channel, user, .. }) = item
         else {
             return;
@@ -66,6 +71,7 @@ impl<T> Hub<T> {
             WebhookItem::Told { is_present: is_told, .. } => {
                 webhooks.receive_told(subject, is_told, is_present);
             }
+            WebhookItem::Known { is_present, .. } => webhooks.receive_known(&subject, is_present),
             WebhookItem::Ask { told, .. } => {
                 webhooks.receive_ask(subject, told.map_or(Told::Unknown, Told::from), is_present);
             }

@@ -115,6 +115,12 @@ impl Webhooks {
         self.changes.len() == 0 && self.bytes == 0 && self.complete.is_empty()
     }
 
+    /// The number of changes that were not told.
+    #[cfg(all(test, feature = "redis", feature = "webhooks"))]
+    pub(in crate::hub) fn change_count(&self) -> usize {
+        self.changes.len()
+    }
+
     fn audit(&self) -> Result<(), String> {
         let bytes: usize = self.endpoints.values().map(|endpoint| endpoint.bytes).sum();
         let batches = self.endpoints.values().flat_map(|endpoint| &endpoint.queue);

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | absent | present | the owner of the channel sends at once |
 //! | present | absent | the owner sends after the grace, unless the state returns before |
-//! | unknown | any | as if it were the opposite; the node that may have sent it is gone |
+//! | unknown | any | as if it were the opposite; another node may have sent it |
 //!
 //! With several nodes every node keeps the change until its owner says that it was acknowledged. So
 //! another node can take over; it sends what is still in its table. Which node is the owner of a
@@ -30,6 +30,8 @@ pub(in crate::hub) enum Told {
     Absent,
     Present,
     Unknown,
+    /// Present; but another node may have sent that it is gone just before it returned.
+    Returned,
 }
 
 impl From<bool> for Told {
@@ -60,6 +62,8 @@ pub(super) enum Step {
     Nothing,
     /// Send its state.
     Send(bool),
+    /// Tell the other nodes that nothing needs to be sent about this state.
+    Confirm(bool),
     /// Tell the other nodes that for this node the app was told this: its owner may know more.
     Ask(Told),
 }
@@ -81,12 +85,15 @@ pub(super) struct Change {
     pub check_ms: u64,
     /// How often it was checked without a change.
     pub checks: u32,
+    /// Whether another node may have sent something about it.
+    pub is_foreign: bool,
 }
 
 impl Change {
     pub(super) fn new(told: Told, is_present: bool) -> Self {
-        let (queued, queued_state, due_ms, check_ms, checks) = (0, false, 0, 0, 0);
-        Change { told, is_present, queued, queued_state, due_ms, check_ms, checks }
+        let (queued, queued_state, due_ms, check_ms) = (0, false, 0, 0);
+        let (checks, is_foreign) = (0, false);
+        Change { told, is_present, queued, queued_state, due_ms, check_ms, checks, is_foreign }
     }
 
     /// The state that the app knows once everything queued is acknowledged.
@@ -115,7 +122,7 @@ pub(super) struct Changes {
 pub(super) const GRACE_MS: u64 = 3_000;
 /// After how many checks the other nodes are asked; this number doubles up to a limit.
 const ASK_AFTER: u32 = 2;
-const ASK_AFTER_MAX: u32 = 16;
+const ASK_AFTER_MAX: u32 = 8;
 
 impl Changes {
     pub(super) fn new(hashing: Hashing, max: usize) -> Self {
@@ -159,10 +166,12 @@ impl Changes {
                 false => Step::Nothing,
             };
             change.due_ms = now_ms + GRACE_MS;
+            change.is_foreign = !role.is_owner;
             return if self.insert(subject, change, now_ms) { step } else { Step::Nothing };
         };
         change.is_present = is_present;
         change.checks = 0;
+        change.is_foreign |= !role.is_owner;
         if !is_present {
             change.due_ms = now_ms + GRACE_MS;
             if change.queued == 0 && change.told == Told::Absent {
@@ -173,11 +182,16 @@ impl Changes {
             return Step::Nothing;
         }
         if change.expected().is(true) {
-            // It is back within the grace.
-            if change.queued == 0 {
-                self.remove(&subject);
+            if change.queued > 0 {
+                return Step::Nothing;
             }
-            return Step::Nothing;
+            if !change.is_foreign {
+                // It is back within the grace.
+                self.remove(&subject);
+                return if role.is_shared { Step::Confirm(true) } else { Step::Nothing };
+            }
+            // Another node may have sent that it is gone, at the same time.
+            change.told = Told::Returned;
         }
         if !role.is_owner {
             return Step::Nothing;
@@ -198,21 +212,28 @@ impl Changes {
         }
     }
 
-    /// The app was told this state, by this node or by another.
-    ///
-    /// `is_present` is the state of the subject, for one without a change.
+    /// Another node has told the app this state. `is_present` is the state of the subject.
     pub(super) fn told(&mut self, subject: Subject, told: Told, is_present: bool, now_ms: u64) {
         let Some(change) = self.changes.get_mut(&subject) else {
             if !told.is(is_present) {
                 let mut change = Change::new(told, is_present);
-                change.due_ms = now_ms + GRACE_MS;
+                (change.due_ms, change.is_foreign) = (now_ms + GRACE_MS, true);
                 self.insert(subject, change, now_ms);
             }
             return;
         };
-        change.told = told;
+        (change.told, change.is_foreign) = (told, true);
         if change.queued == 0 && told.is(change.is_present) {
             self.remove(&subject);
+        }
+    }
+
+    /// The owner of the channel knows of nothing to send about a subject with this state.
+    pub(super) fn confirmed(&mut self, subject: &Subject, is_present: bool) {
+        let Some(change) = self.changes.get(subject) else { return };
+        let is_settled = change.told == Told::Returned || change.told.is(is_present);
+        if change.queued == 0 && change.is_present == is_present && is_settled {
+            self.remove(subject);
         }
     }
 
@@ -269,12 +290,17 @@ impl Changes {
     ) -> Step {
         let Some(change) = self.changes.get_mut(&subject) else { return Step::Nothing };
         change.checks = change.checks.saturating_add(1);
+        change.is_foreign |= !role.is_owner;
         let is_early = !change.is_present && (now_ms < change.due_ms || !may_leave);
         let mut step = Step::Nothing;
         if change.expected().is(change.is_present) {
             if change.queued == 0 {
+                let is_present = change.is_present;
                 self.remove(&subject);
-                return step;
+                return match role.is_owner && role.is_shared {
+                    true => Step::Confirm(is_present),
+                    false => Step::Nothing,
+                };
             }
         } else if role.is_owner && !is_early {
             step = change.queue(change.is_present);

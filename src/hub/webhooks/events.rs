@@ -65,6 +65,7 @@ impl Webhooks {
         match step {
             Step::Nothing => {}
             Step::Send(is_present) => self.send_state(subject, is_present),
+            Step::Confirm(is_present) => self.to_publish.push(Report::Known(subject, is_present)),
             Step::Ask(told) => self.to_publish.push(Report::Ask(subject, told)),
         }
     }

@@ -9,6 +9,9 @@ use super::changes::{Change, Step, Subject, Told};
 pub(in crate::hub) enum Report {
     /// The app was told that the subject is present, or absent.
     Told(Subject, bool),
+    /// This node owns the channel, and has nothing to send about the subject while it is present, or
+    /// absent.
+    Known(Subject, bool),
     /// This node knows of no later state that the app was told. The owner of the channel compares it
     /// with what it has told.
     Ask(Subject, Told),
@@ -63,8 +66,13 @@ impl Webhooks {
         }
     }
 
-    /// Another node asks for a state: if this node owns the channel and has told another state, it
-    /// tells the app, or that node.
+    /// The owner of a channel has nothing to send.
+    pub(in crate::hub) fn receive_known(&mut self, subject: &Subject, is_present: bool) {
+        self.changes.confirmed(subject, is_present);
+    }
+
+    /// Another node asks about a state: if this node owns the channel, and the subject has another
+    /// state, it tells the app.
     pub(in crate::hub) fn receive_ask(&mut self, subject: Subject, told: Told, is_present: bool) {
         let role = self.role(&subject);
         if !role.is_owner
@@ -74,7 +82,7 @@ impl Webhooks {
             return;
         }
         if told == Told::from(is_present) {
-            return self.to_publish.push(Report::Told(subject, is_present));
+            return;
         }
         let change = Change::new(told, is_present);
         if self.changes.insert(subject.clone(), change, self.now.ms) {

@@ -303,7 +303,7 @@ impl Default for Change {
 
 impl Change {
     fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        const TOLD: [Told; 3] = [Told::Absent, Told::Present, Told::Unknown];
+        const TOLD: [Told; 4] = [Told::Absent, Told::Present, Told::Unknown, Told::Returned];
         let mut told = self.told as u8;
         c.int(&mut told)?;
         self.told = *TOLD.get(usize::from(told)).ok_or(DecodeError)?;
@@ -312,6 +312,7 @@ impl Change {
         c.flag(&mut self.queued_state)?;
         c.number(&mut self.due_ms)?;
         c.number(&mut self.check_ms)?;
+        c.flag(&mut self.is_foreign)?;
         c.int(&mut self.checks)
     }
 }

@@ -14,6 +14,8 @@ pub enum WebhookItem<'a> {
     Sends,
     /// The app was told that the channel is occupied, or that the user is in it.
     Told { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, is_present: bool },
+    /// The sender sends the events of the channel, and has nothing to send about this state.
+    Known { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, is_present: bool },
     /// The sender knows nothing later than this state that the app was told; `None` if it is unsure.
     Ask { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, told: Option<bool> },
 }
@@ -25,6 +27,9 @@ impl WebhookItem<'_> {
             WebhookItem::Sends => return out.push_str(r#"["webhooks""#),
             WebhookItem::Told { app, channel, user, is_present } => {
                 ("webhook_told", app, channel, user, u8::from(*is_present))
+            }
+            WebhookItem::Known { app, channel, user, is_present } => {
+                ("webhook_known", app, channel, user, u8::from(*is_present))
             }
             WebhookItem::Ask { app, channel, user, told } => {
                 ("webhook_ask", app, channel, user, told.map_or(2, u8::from))
@@ -64,6 +69,7 @@ impl WebhookItem<'_> {
         };
         match kind {
             "webhook_told" => Some(WebhookItem::Told { app, channel, user, is_present: state? }),
+            "webhook_known" => Some(WebhookItem::Known { app, channel, user, is_present: state? }),
             "webhook_ask" => Some(WebhookItem::Ask { app, channel, user, told: state }),
             _ => None,
         }

@@ -98,8 +98,32 @@ fn a_node_that_is_not_told_asks_the_owner_again_and_again() {
     let mut changes = changes();
     changes.set(subject(), true, OTHER, 0);
     let asked = run(&mut changes, OTHER, 200_000);
-    assert_eq!(asked.len(), 4 + 3, "after 2, 4, 8, 16, 32, 48 and 64 checks");
+    assert_eq!(asked.len(), 10, "after 2, 4, 8, 16, 24, 32, 40, 48, 56 and 64 checks");
     assert!(asked.iter().all(|step| *step == Step::Ask(Told::Absent)));
+}
+
+#[test]
+fn a_return_at_another_node_is_uncertain_until_the_owner_confirms_it() {
+    let mut changes = changes();
+    changes.set(subject(), false, OTHER, 0);
+    assert_eq!(changes.set(subject(), true, OTHER, 2_000), Step::Nothing);
+    changes.confirmed(&subject(), true);
+    assert_eq!(changes.len(), 0);
+
+    // The owner is lost before it confirms: it may have sent that the channel is vacated.
+    changes.set(subject(), false, OTHER, 10_000);
+    changes.set(subject(), true, OTHER, 12_999);
+    assert_eq!(run(&mut changes, OWNER, 20_000), [Step::Send(true)]);
+
+    let mut owner = self::changes();
+    owner.set(subject(), false, OWNER, 0);
+    assert_eq!(owner.set(subject(), true, OWNER, 2_000), Step::Confirm(true));
+
+    // The owner has just started and knows nothing; this node knows that the app was not told.
+    let mut changes = self::changes();
+    changes.set(subject(), true, OTHER, 0);
+    changes.confirmed(&subject(), true);
+    assert_eq!(changes.len(), 1);
 }
 
 #[test]
