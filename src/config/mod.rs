@@ -21,10 +21,13 @@ pub mod render;
 mod sentinel;
 mod settings;
 pub mod tls;
+mod url;
 mod values;
 pub mod variables;
+mod webhook;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use error::Error;
@@ -35,6 +38,8 @@ pub use network::Network;
 pub use redis::{RedisTarget, RedisTls, Transport};
 pub use sentinel::Sentinels;
 pub use tls::Tls;
+pub use url::Url;
+pub use webhook::{Webhook, WebhookEvent, WebhookEvents};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -80,6 +85,14 @@ pub struct Server {
     pub pulse_interval_s: u32,
     /// The connection to other nodes.
     pub scaling: Scaling,
+    /// The directory in which webhooks wait that survive a crash. `REVERB_WEBHOOK_SPOOL`.
+    pub webhook_spool: Option<PathBuf>,
+    /// The file with the authorities that webhooks trust; `None` are those of the system.
+    /// `SSL_CERT_FILE`.
+    pub webhook_authorities: Option<PathBuf>,
+    /// Whether webhooks may be sent to private and link-local addresses.
+    /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
+    pub webhook_private_addresses: bool,
 }
 
 impl Server {
@@ -104,6 +117,9 @@ impl Default for Server {
             pulse_sample_ppm: None,
             pulse_interval_s: 15,
             scaling: Scaling::default(),
+            webhook_spool: None,
+            webhook_authorities: None,
+            webhook_private_addresses: true,
         }
     }
 }
@@ -219,6 +235,8 @@ pub struct App {
     /// does. If off, the status is 404, as in Laravel Reverb; all official libraries treat that
     /// status as an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
+    /// The webhooks of the app. `REVERB_APP_WEBHOOK_URL` and `REVERB_APP_WEBHOOK_EVENTS` for one.
+    pub webhooks: Vec<Webhook>,
 }
 
 impl App {
@@ -239,6 +257,7 @@ impl App {
             subscription_count: false,
             strict_channel_names: false,
             empty_users_ok: true,
+            webhooks: Vec::new(),
         }
     }
 }

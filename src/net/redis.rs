@@ -6,26 +6,25 @@
 
 mod blocking;
 mod dial;
-mod resolve;
 mod sentinel;
-mod stream;
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
-use mio::Registry;
 use mio::event::Event;
+use mio::{Registry, Waker};
 
 use super::error::BindError;
 use super::io::Answer;
+use super::resolve::Resolver;
 use super::socket::Socket;
+use super::stream::Stream;
 use super::tls::Connector;
-use super::token::{REDIS_PUBLISHER, REDIS_SUBSCRIBER, RESOLVED};
+use super::token::{REDIS_PUBLISHER, REDIS_SUBSCRIBER};
 use crate::config::{Config, HostPort, Limits, RedisTarget, Transport};
 use crate::hub::{BusLink, BusWant, Hub, Now};
 use dial::{Dial, Dialled, Network};
-use resolve::Resolver;
 use sentinel::MasterQuery;
-use stream::Stream;
 
 pub(crate) use blocking::{BlockingRedis, ask_sentinel};
 
@@ -64,7 +63,7 @@ impl Redis {
     /// the certificates, if there are any, and does not connect yet.
     pub(super) fn load(
         config: &Config,
-        registry: &Registry,
+        waker: &Arc<Waker>,
         now: Now,
     ) -> Result<Option<Self>, BindError> {
         if !config.server.scaling.enabled {
@@ -81,7 +80,7 @@ impl Redis {
         Ok(Some(Redis {
             tls: tls.map_err(BindError::Redis)?,
             target,
-            resolver: Resolver::new(registry, RESOLVED)?,
+            resolver: Resolver::new(waker),
             query,
             is_asking: false,
             dial: None,
@@ -279,7 +278,7 @@ impl Redis {
             return Ok(false);
         }
         if let Some(publisher) = &mut self.publisher {
-            return publisher.continue_connecting();
+            return publisher.continue_connecting().map_err(|error| error.for_redis());
         }
         // The only connection that was begun without a `Dial` is that to a Unix socket.
         let (Some(subscriber), Transport::Unix(path)) =
@@ -287,7 +286,7 @@ impl Redis {
         else {
             return Ok(false);
         };
-        if subscriber.continue_connecting()? {
+        if subscriber.continue_connecting().map_err(|error| error.for_redis())? {
             let publisher = Stream::unix(path, registry, REDIS_PUBLISHER);
             self.publisher = Some(publisher.map_err(|error| error.to_string())?);
         }
@@ -312,7 +311,7 @@ impl Redis {
             }
             Ok(Answer::Nothing) => return Ok(()),
             Ok(Answer::End) => "it has closed the connection".to_owned(),
-            Err(why) => why,
+            Err(error) => error.for_redis(),
         };
         // A Redis that expects TLS closes the connection when it receives a plain login.
         let hint = "; if it requires TLS, its URL must begin with rediss://";

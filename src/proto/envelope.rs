@@ -8,11 +8,14 @@
 //! ones, so nodes of two releases work together. Laravel Reverb ignores every envelope. An envelope
 //! without `seq` is not part of its node's sequence. What a node does with an item is in the hub.
 
+mod webhooks;
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use super::message::{self, KeyOrder, push_json_string};
+pub use webhooks::WebhookItem;
 
 /// The `type` of every envelope.
 pub const TYPE: &str = "reverb.1";
@@ -165,6 +168,8 @@ pub enum Item<'a> {
     SyncRequest { node: NodeId, with_cache: bool, transfer: Option<Transfer> },
     /// The other items of this envelope are facts: a part of a full sync to an inbox.
     SyncPart { transfer: Transfer, then: AfterPart },
+    /// About webhooks.
+    Webhook(WebhookItem<'a>),
 }
 
 /// A full sync to one node, and a part of it.
@@ -217,6 +222,10 @@ pub type Text<'a> = Cow<'a, str>;
 impl Item<'_> {
     /// Appends the item as a JSON array.
     pub fn write(&self, out: &mut String) {
+        if let Item::Webhook(item) = self {
+            item.write(out);
+            return out.push(']');
+        }
         let mut row = Row::new(out);
         match self {
             Item::Event(event) => {
@@ -266,6 +275,7 @@ impl Item<'_> {
             Item::SyncPart { transfer: Transfer { id, part }, then } => {
                 row.text("part").number(*id).number(*part).number(*then as u64)
             }
+            Item::Webhook(_) => &mut row,
         };
         row.out.push(']');
     }
@@ -323,7 +333,7 @@ impl Item<'_> {
                 };
                 Item::SyncPart { transfer: Transfer { id: count(1)?, part: count(2)? }, then }
             }
-            _ => return None,
+            kind => Item::Webhook(WebhookItem::read(kind, &values)?),
         })
     }
 }

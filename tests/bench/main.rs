@@ -48,6 +48,7 @@ mod support;
 mod swarm;
 mod sys;
 mod table;
+mod webhooks;
 #[path = "../support/world.rs"]
 mod world;
 
@@ -101,6 +102,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("recovery", recovery::run),
     ("storms", storms::run),
     ("reload", reload::run),
+    ("webhooks", webhooks::run),
     ("instructions", instructions::run),
     (ATTACKS, attacks::run),
 ];

@@ -2,7 +2,7 @@
 //! envelopes are in `queue`, what goes to a single node in `transfer`.
 
 use super::{Bus, Node, line};
-use crate::proto::envelope::{self, Item};
+use crate::proto::envelope::{self, Item, WebhookItem};
 
 impl Bus {
     /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
@@ -47,6 +47,7 @@ impl Bus {
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
             let sharded = self.session.is_sharded();
             items.push(Item::Alive { first, next, up_ms, end, inbox: opens_inbox, sharded });
+            items.extend(self.sends_webhooks.then_some(Item::Webhook(WebhookItem::Sends)));
         }
         let mut silent = 0;
         for node in self.nodes.iter_mut() {

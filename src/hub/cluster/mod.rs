@@ -9,6 +9,7 @@ mod snapshot;
 #[cfg(feature = "redis")]
 mod tests;
 mod too_long;
+mod webhooks;
 
 use super::Hub;
 use super::bus::{BusCounters, BusLink, BusWant, HAS_REDIS, SessionEvent, Unfinished};
@@ -23,6 +24,7 @@ impl<T> Hub<T> {
     /// Also fills [`Hub::bus_outbox`], so call it at the end of every turn.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
         self.pubsub.publish_changes();
+        self.publish_webhook_reports();
         self.pubsub.continue_full_sync(now);
         self.pubsub.continue_transfers(now);
         let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };
@@ -81,6 +83,7 @@ impl<T> Hub<T> {
 
     fn receive_messages(&mut self, mut bytes: &[u8], now: Now) {
         let work_end = self.connections.work.side_work_end();
+        self.refresh_webhook_nodes(now);
         // The first message is handled even if the share is used up, so that input never stalls.
         let mut is_first = true;
         loop {
@@ -117,6 +120,8 @@ impl<T> Hub<T> {
                 }
             }
         }
+        self.refresh_webhook_nodes(now);
+        self.count_webhook_work();
         self.drop_slow(now);
     }
 

@@ -7,7 +7,9 @@ use super::super::channel::{Access, Kind};
 use super::super::ids::{Now, SocketId};
 use super::super::node_set::PLACES;
 use super::super::publish::ChannelEvent;
-use crate::proto::envelope::{self, AfterPart, Envelope, Event, Item, NodeId, Transfer};
+use crate::proto::envelope::{
+    self, AfterPart, Envelope, Event, Item, NodeId, Transfer, WebhookItem,
+};
 
 impl<T> Hub<T> {
     /// Handles a message from the Redis channel or the inbox of this node. In an earlier call, its first `done` items were
@@ -143,6 +145,7 @@ impl<T> Hub<T> {
                 }
             }
             Item::SyncEnd => self.receive_sync_end(at, now),
+            Item::Webhook(item) => self.receive_webhook_item(&item),
             item => self.pubsub.apply_fact(&mut self.connections, at, &item, now),
         }
     }
@@ -225,7 +228,14 @@ impl<T> Hub<T> {
                     (node.has_inbox, node.is_sharded) = (is_usable, sharded);
                 }
                 bus.expect_acknowledgement(at, now.ms);
+                if let Some(node) = bus.nodes.get(at) {
+                    let started_ms = Some(now.ms.saturating_sub(up_ms));
+                    (node.sends_webhooks, node.started_ms) = (false, started_ms);
+                }
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
+            }
+            Item::Webhook(WebhookItem::Sends) => {
+                bus.nodes.get(at).into_iter().for_each(|node| node.sends_webhooks = true);
             }
             Item::Ack { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {

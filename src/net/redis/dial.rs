@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use mio::event::Event;
 use mio::{Registry, Token};
 
-use super::resolve::Resolver;
-use super::stream::Stream;
 use crate::config::HostPort;
+use crate::net::resolve::Resolver;
+use crate::net::stream::Stream;
 use crate::net::tls::Connector;
 
 /// What connections are made with.
@@ -87,7 +87,7 @@ impl Dial {
             Some((_, stream)) => match stream.continue_connecting() {
                 Ok(true) => return Ok(self.take()),
                 Ok(false) => return Ok(None),
-                Err(why) => why,
+                Err(error) => error.for_redis(),
             },
         };
         self.try_next(network, why).map(|()| None)

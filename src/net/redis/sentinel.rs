@@ -7,9 +7,9 @@ use mio::Token;
 use mio::event::Event;
 
 use super::dial::{Dial, Network};
-use super::stream::Stream;
 use crate::config::{HostPort, Sentinels};
 use crate::net::io::Answer;
+use crate::net::stream::Stream;
 use crate::proto::resp::{self, ProtocolError, Reader, login};
 
 /// The question of where the master is.
@@ -173,11 +173,12 @@ impl Question {
         }
         let mut buffer = [0; 4_096];
         while self.stream.readable {
-            let mut bytes = match self.stream.read(&mut buffer)? {
-                Answer::Bytes(len) => &buffer[..len],
-                Answer::Nothing => return Ok(None),
-                Answer::End => return Err("it has closed the connection".to_owned()),
-            };
+            let mut bytes =
+                match self.stream.read(&mut buffer).map_err(|error| error.for_redis())? {
+                    Answer::Bytes(len) => &buffer[..len],
+                    Answer::Nothing => return Ok(None),
+                    Answer::End => return Err("it has closed the connection".to_owned()),
+                };
             if self.awaits_login {
                 match self.reader.answer(&mut bytes).map_err(|error| text(&error))? {
                     None => continue,
