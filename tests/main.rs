@@ -56,4 +56,5 @@ mod subscribe;
 mod systemd;
 mod tidy;
 mod tls;
+mod traps;
 mod turns;

@@ -3,10 +3,13 @@
 //! This file has plain values only, so that the pure layers can use them. `load` reads them from
 //! files, environment and flags.
 
+mod cached;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
+mod env_file;
 mod error;
+mod findings;
 pub mod json;
 mod json_text;
 pub mod laravel;
@@ -15,6 +18,8 @@ mod limit_kind;
 mod limits;
 pub mod load;
 mod network;
+mod overridden;
+pub mod php;
 pub mod redis;
 pub mod render;
 mod settings;
@@ -25,6 +30,7 @@ pub mod variables;
 use std::net::SocketAddr;
 
 pub use error::Error;
+pub use findings::Findings;
 pub use limit_kind::LimitKind;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};

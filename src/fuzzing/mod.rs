@@ -15,6 +15,7 @@ mod frames;
 mod http;
 mod hub;
 mod message;
+mod php;
 mod pieces;
 #[cfg(feature = "redis")]
 mod resp;
@@ -27,6 +28,7 @@ pub use frames::frames;
 pub use http::http;
 pub use hub::hub;
 pub use message::message;
+pub use php::php;
 #[cfg(feature = "redis")]
 pub use resp::resp;
 
@@ -42,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http", http),
     ("hub", hub),
     ("message", message),
+    ("php", php),
     #[cfg(feature = "redis")]
     ("resp", resp),
 ];

@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use super::answer::{self, Problem, shown};
 use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{BlockingStream, unix_s};
 use crate::proto::auth::Signer;
-use crate::proto::shown;
 
 /// Tests whether an address works for publishers and browsers.
 pub(super) struct Probe<'a> {
@@ -50,7 +50,7 @@ impl Probe<'_> {
     }
 
     /// Requests the number of connections of an app, as a publisher would.
-    pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
+    pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), Problem> {
         let mut stream = self.connect().map_err(|error| error.why)?;
         let path = format!("{prefix}/apps/{}/connections", app.id);
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
@@ -61,7 +61,7 @@ impl Probe<'_> {
         let response = read(&mut stream, |_| false)?;
         match status(&response)? {
             "200" if body(&response).contains("\"connections\"") => Ok(()),
-            _ => Err(description(&response)),
+            status => Err(answer::rejection(status, head(&response), body(&response))),
         }
     }
 
@@ -69,15 +69,13 @@ impl Probe<'_> {
     /// established.
     pub(super) fn connect_as_browser(
         &self,
-        app: &App,
+        key: &str,
         prefix: &str,
         origin: Option<&str>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         let mut stream = self.connect().map_err(|error| error.why)?;
-        let target = format!(
-            "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
-            app.key
-        );
+        let target =
+            format!("{prefix}/app/{key}?protocol=7&client=reverb-check&version=1.0&flash=false");
         let mut headers = String::from(UPGRADE);
         // An origin is a URL without its path.
         if let Some(origin) = origin.map(|url| url.splitn(4, '/').take(3)) {
@@ -88,8 +86,9 @@ impl Probe<'_> {
         let request = self.request(&target, &headers);
         stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
         let response = read(&mut stream, |response| body(response).contains("}"))?;
-        if status(&response)? != "101" {
-            return Err(description(&response));
+        let status = status(&response)?;
+        if status != "101" {
+            return Err(answer::rejection(status, head(&response), body(&response)));
         }
         match body(&response).contains("pusher:connection_established") {
             true => {
@@ -97,7 +96,7 @@ impl Probe<'_> {
                 let _ = stream.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
                 Ok(())
             }
-            false => Err(format!("it sends {}", shown(body(&response)))),
+            false => Err(answer::refusal(body(&response))),
         }
     }
 
@@ -145,21 +144,10 @@ fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-fn description(response: &str) -> String {
-    // Skips `HTTP/1.1 `, which `status` has checked.
-    let line = response.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
-    // The report appends a hint to this text, so the body loses its full stop.
-    let body = body(response).trim_end().trim_end_matches('.');
-    format!("it answers {} {}", shown(line), shown(body))
+/// The first line and the headers.
+fn head(response: &str) -> &str {
+    response.split_once("\r\n\r\n").map_or(response, |(head, _)| head)
 }
-
-/// The beginning of a response, escaped, on one line.
-fn shown(text: &str) -> String {
-    shown::shown(text, SHOWN_CHARACTERS).escape_debug().to_string()
-}
-
-/// The most characters shown of a response.
-const SHOWN_CHARACTERS: usize = 120;
 
 /// The most bytes read of a response. Error pages of proxies are shorter.
 const RESPONSE_BYTES_MAX: usize = 65_536;
