@@ -42,6 +42,7 @@ mod readme;
 mod redis;
 mod redis_ways;
 mod references;
+mod rejections;
 mod reload;
 mod rest;
 mod restart_key;
