@@ -191,6 +191,9 @@ fn a_cache_that_is_not_watched_is_reported() {
         folder.reports_with(&[], &[("CACHE_STORE", store)], &text(store));
     }
     folder.is_silent(&[], &[("CACHE_STORE", "file")]);
+    folder.write("config/cache.php", "<?php return ['default' => env('CACHE_STORE', 'database')];");
+    folder.reports("the default store of config/cache.php is \"database\"");
+    folder.is_silent(&[], &[("CACHE_STORE", "file")]);
     let cache = cached(8080, "s3cr3t", "'cache' => array('default' => 'database')");
     folder.write("bootstrap/cache/config.php", &cache);
     folder.reports_with(&[], &[("CACHE_STORE", "file")], "cache.default is \"database\"");

@@ -81,22 +81,6 @@ impl RestartKey {
     }
 }
 
-/// A finding if the cache of the app is in a store that is not watched. `cached` is the store of the
-/// cached configuration, which Laravel uses instead of the variables.
-pub fn unwatched_store(environment: &Environment, cached: Option<&str>) -> Option<String> {
-    let names = ["CACHE_STORE", "CACHE_DRIVER"];
-    let variable = names.into_iter().find_map(|name| Some((name, environment.get(name)?)));
-    let (name, store) = cached.map(|store| ("cache.default", store)).or(variable)?;
-    (!["redis", "file"].contains(&store)).then(|| {
-        format!(
-            "{name} is {}, a cache that the server does not watch, so `php artisan reverb:restart` \
-             and `php artisan reload` do not reach it: use `reverb restart`, or set CACHE_STORE to \
-             file or redis",
-            values::shown(store)
-        )
-    })
-}
-
 /// The database of one of the two connections in Laravel's `config/database.php`.
 fn database(
     variable: &str,
@@ -227,25 +211,6 @@ mod tests {
     fn other_caches_are_not_in_redis() {
         assert_eq!(restart_key(""), Ok(None));
         assert_eq!(restart_key("CACHE_STORE=file\nCACHE_DRIVER=redis"), Ok(None));
-    }
-
-    #[test]
-    fn caches_that_are_not_watched_are_findings() {
-        let finding = |file: &str, cached| {
-            let mut environment = Environment::new([]).unwrap();
-            environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
-            unwatched_store(&environment, cached)
-        };
-        for watched in ["", "CACHE_STORE=redis", "CACHE_STORE=file", "CACHE_DRIVER=file"] {
-            assert_eq!(finding(watched, None), None, "{watched}");
-        }
-        for store in ["database", "failover", "memcached"] {
-            let text = finding(&format!("CACHE_STORE={store}"), None).unwrap();
-            assert!(text.starts_with(&format!("CACHE_STORE is \"{store}\"")), "{text}");
-        }
-        assert_eq!(finding("CACHE_STORE=database", Some("redis")), None);
-        let text = finding("CACHE_STORE=redis", Some("database")).unwrap();
-        assert!(text.starts_with("cache.default is \"database\""), "{text}");
     }
 
     #[test]

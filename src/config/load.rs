@@ -13,7 +13,7 @@ use super::env::Environment;
 pub use super::env_file::ENV_FILE;
 use super::laravel::{PulseStream, RestartKey};
 use super::{
-    Config, Error, Findings, Server, Tls, credentials, env_file, json, laravel, largest,
+    Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json, largest,
     overridden, tls, values, variables,
 };
 
@@ -176,7 +176,7 @@ fn layered(
         }
     };
     let store = cached.and_then(|cached| cached.cache_store());
-    findings.notes.extend(laravel::unwatched_store(&environment, store.as_deref()));
+    findings.notes.extend(cache_store::unwatched(&app_folder, &environment, store.as_deref()));
     Ok(Loaded {
         config,
         generated_app: false,

@@ -3,6 +3,7 @@
 //! This file has plain values only, so that the pure layers can use them. `load` reads them from
 //! files, environment and flags.
 
+mod cache_store;
 mod cached;
 pub mod credentials;
 pub mod dotenv;

@@ -96,7 +96,7 @@ fn is_laravel(head: &str, body: &str) -> bool {
 }
 
 /// The beginning of a response, escaped, on one line.
-pub(super) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     shown::shown(text, SHOWN_CHARACTERS).escape_debug().to_string()
 }
 

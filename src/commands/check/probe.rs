@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use super::answer::{self, Problem, shown};
+use super::answer::{self, Problem};
 use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{BlockingStream, unix_s};
@@ -136,7 +136,7 @@ fn read(stream: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<Stri
 /// The status code of a response.
 fn status(response: &str) -> Result<&str, String> {
     let digits = response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    digits.ok_or_else(|| format!("the response is not HTTP: {}", shown(response)))
+    digits.ok_or_else(|| "it answers, but not in HTTP: another program listens there".to_owned())
 }
 
 /// The text after the head; after a WebSocket handshake, the frames.
