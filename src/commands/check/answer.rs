@@ -63,10 +63,9 @@ pub(super) fn rejection(status: &str, head: &str, body: &str) -> Problem {
 
 /// Why a WebSocket is not established, by the frames after the handshake.
 pub(super) fn refusal(frames: &str) -> Problem {
-    let mut message = frames
-        .find('{')
-        .map(|at| serde_json::Deserializer::from_str(&frames[at..]).into_iter::<Value>());
-    let message = message.as_mut().and_then(Iterator::next).and_then(Result::ok);
+    // The bytes around the JSON text are those of frames; only the text has braces.
+    let text = frames.find('{').and_then(|at| frames.get(at..=frames.rfind('}')?));
+    let message = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let Some(message) = message.filter(|message| message["event"] == "pusher:error") else {
         let text = "it opens a WebSocket, but not one of the Pusher protocol";
         return text.to_owned().into();

@@ -32,7 +32,7 @@ pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
 
 /// A finding if the file has secrets and git would commit it. None without git.
 pub(in crate::commands) fn exposure(file: &Path) -> Option<String> {
-    let tree: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let tree: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
     let name = file.file_name()?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     (has_secret(&tree) && is_taken_by_git(folder.unwrap_or(Path::new(".")), name.as_ref())).then(
