@@ -1,6 +1,7 @@
 //! `reverb check`: its output for working servers, apps and connections, and for each problem, with
 //! the variable to change.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use crate::redis::sentinels::Sentinels;
 #[cfg(feature = "redis")]
 use crate::redis::shards::Shards;
 use crate::support::{APP, Server, Setup};
-#[cfg(all(feature = "redis", feature = "tls"))]
+#[cfg(feature = "tls")]
 use crate::tls::certificates::Folder;
 #[cfg(feature = "webhooks")]
 use crate::webhooks::receiver::{Answer, Receiver};
@@ -135,8 +136,17 @@ fn each_wrong_variable_is_named() {
             "VITE_REVERB_HOST=\"${REVERB_HOTS}\"",
             &["VITE_REVERB_HOST refers to a variable that is not set"],
         ),
-        ("REVERB_APP_SECRET=new", &["rejects the app", "it answers 401", "reverb restart"]),
-        ("REVERB_APP_KEY=new", &["browsers connect to", "4001"]),
+        ("REVERB_APP_SECRET=new", &["rejects the app", "it answers 401", "run `reverb reload`"]),
+        ("REVERB_APP_KEY=new", &["rejects the app", "it answers 401", "run `reverb reload`"]),
+        (
+            "VITE_REVERB_APP_KEY=older",
+            &["browsers connect to", "4001 Application does not exist", "VITE_REVERB_APP_KEY"],
+        ),
+        (
+            "REVERB_HOST=\"http://127.0.0.1\"",
+            &["REVERB_HOST contains a scheme", "set it to 127.0.0.1, and REVERB_SCHEME to http"],
+        ),
+        ("VITE_REVERB_HOST=ws.test:80", &["VITE_REVERB_HOST contains a port", "set it to ws.test"]),
         ("REVERB_APP_PING_INTERVALL=1", &["did you mean REVERB_APP_PING_INTERVAL?"]),
         ("REVERB_LIMIT_CONNECTIONS=9999999", &["allows 9999999", "LimitNOFILE"]),
         (
@@ -152,14 +162,66 @@ fn each_wrong_variable_is_named() {
 fn the_advice_continues_the_sentence_of_the_response() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "REVERB_APP_ID=other");
-    app.is_wrong(&["No matching application for ID [other]; if the server runs with an older"]);
+    app.is_wrong(&["No matching application for ID [other]; the running server has other"]);
+}
+
+#[test]
+fn a_changed_secret_is_reported_once_and_nothing_else_is() {
+    let server = Server::start();
+    let (out, _) = LaravelApp::new(server.address().port(), "REVERB_APP_SECRET=new").check();
+    assert_eq!(out.matches("WRONG").count(), 1, "{out}");
+    assert!(out.contains("run `reverb reload`\n") && !out.contains("REVERB_HOST"), "{out}");
+    assert!(out.contains("ok     browsers connect to"), "{out}");
+}
+
+#[test]
+fn missing_variables_of_vite_are_a_note() {
+    let server = Server::start();
+    let lines = "VITE_REVERB_APP_KEY=\nVITE_REVERB_HOST=";
+    let out = LaravelApp::new(server.address().port(), lines).is_fine();
+    let note = "note   VITE_REVERB_APP_KEY and VITE_REVERB_HOST are not set, so Laravel Echo";
+    assert!(out.contains(note), "{out}");
+}
+
+#[test]
+fn the_port_of_a_web_server_is_named_without_its_page() {
+    let server = Server::start();
+    for (header, owner) in [
+        ("Set-Cookie: laravel_session=x", "this is the port of the Laravel app"),
+        ("Server: nginx", "this is the port of a web server"),
+    ] {
+        let web = web_server(header);
+        let line = format!("REVERB_PORT={web}");
+        let app = LaravelApp::new(server.address().port(), &line);
+        let hint = format!("set REVERB_PORT={}", server.address().port());
+        app.is_wrong(&["Laravel publishes to", "404 Not Found with a web page", owner, &hint]);
+        app.is_wrong(&["browsers connect to", owner]);
+        let (out, _) = app.check();
+        assert!(!out.contains('<') && !out.contains("DOCTYPE"), "{out}");
+    }
+}
+
+/// The port of a web server that answers each request with this header and a page.
+fn web_server(header: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let page = "<!DOCTYPE html><html lang=\"en\">Not Found</html>";
+            let head = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html; charset=UTF-8";
+            _ = stream.read(&mut [0; 4_096]);
+            _ = write!(stream, "{head}\r\n{header}\r\nConnection: close\r\n\r\n{page}");
+        }
+    });
+    port
 }
 
 #[test]
 fn an_origin_that_is_not_allowed_is_reported() {
     let server = Server::with(&[("REVERB_APP_ALLOWED_ORIGINS", "shop.example")]);
     let port = server.address().port();
-    LaravelApp::new(port, "").is_wrong(&["browsers connect to", "4009"]);
+    let advice = "add the host of APP_URL to REVERB_APP_ALLOWED_ORIGINS";
+    LaravelApp::new(port, "").is_wrong(&["browsers connect to", "4009 Origin not allowed", advice]);
     LaravelApp::new(port, "APP_URL=http://shop.example/start").is_fine();
 }
 
@@ -177,7 +239,7 @@ fn the_app_in_the_environment_is_compared_with_the_file() {
     json(APP.secret);
     app.is_fine();
     json("other");
-    app.is_wrong(&["REVERB_APP_SECRET differs from that of the app in reverb.json"]);
+    app.is_wrong(&["REVERB_APP_SECRET: has no effect, because reverb.json has another secret"]);
 }
 
 #[test]
@@ -359,4 +421,46 @@ fn check_posts_an_empty_batch_to_each_webhook() {
     }
     LaravelApp::new(port, "REVERB_APP_WEBHOOK_URL=http://127.0.0.1:1/hook")
         .is_wrong(&["http://127.0.0.1:1/hook of the app app-id does not answer", "refused"]);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_that_browsers_reject_is_explained_in_words() {
+    let folder = Folder::new();
+    folder.authority("self");
+    folder.issue("expired", "ca", "DNS:localhost", -1);
+    folder.issue("other", "ca", "DNS:other.test,DNS:*.other.test", 30);
+    for (name, words) in [
+        ("self", "its certificate is self-signed, or one of an authority"),
+        ("expired", "its certificate has expired"),
+        ("other", "its certificate is for other.test, *.other.test, not for localhost"),
+    ] {
+        let port = tls_server(&folder, name);
+        let lines = format!("REVERB_SCHEME=https\nSSL_CERT_FILE={}", folder.path("ca.pem"));
+        let app = LaravelApp::new(port, &lines);
+        let advice = "; browsers and Laravel need a certificate for localhost";
+        app.is_wrong(&["Laravel publishes to https://localhost:", words, advice]);
+        let (out, _) = app.check();
+        assert!(!out.contains("OtherError") && !out.contains("REVERB_SCHEME"), "{out}");
+    }
+}
+
+/// The port of a server with this certificate, which completes handshakes and sends nothing.
+#[cfg(feature = "tls")]
+fn tls_server(folder: &Folder, name: &str) -> u16 {
+    let config = rustls::ServerConfig::builder_with_provider(std::sync::Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(vec![folder.certificate(name)], folder.key(name)).unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut session = rustls::ServerConnection::new(config.clone()).unwrap();
+            _ = session.complete_io(&mut stream);
+        }
+    });
+    port
 }

@@ -119,11 +119,11 @@ fn a_missing_credential_is_named() {
 }
 
 #[test]
-fn an_unknown_key_in_the_file_is_reported_with_its_path() {
-    let file = r#"{"apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t","pin_interval":1}]}}"#;
+fn an_invalid_value_in_the_file_is_reported_with_its_path() {
+    let file =
+        r#"{"apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t","ping_interval":0}]}}"#;
     let dir = Dir::new(&[("reverb.json", file), ("other.json", "{\n  \"apps\": {]\n}")]);
-    let expected = "reverb.json: apps.apps[0].pin_interval: is not a known key; did you mean \
-                ping_interval?";
+    let expected = "reverb.json: apps.apps[0].ping_interval: 0 is not between 1 and 31536000";
     let run = dir.run(&["start"], &[]);
     run.was_rejected(expected);
     assert!(!run.err.contains("s3cr3t"), "{}", run.err);

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use reverb::args::{COMMANDS, GLOBAL_FLAGS};
-use reverb::config::{Config, Limits, json, variables};
+use reverb::config::{Config, Findings, Limits, json, variables};
 
 const COMMAND_MANUAL: &str = include_str!("../man/reverb.1");
 const FILE_MANUAL: &str = include_str!("../man/reverb.json.5");
@@ -87,11 +87,11 @@ fn the_example_of_the_manual_is_a_configuration() {
     let start = FILE_MANUAL.find("\n{\n").unwrap() + 1;
     let end = start + FILE_MANUAL[start..].find("\n.Ed").unwrap();
     let mut config = Config::default();
-    let mut warnings = Vec::new();
-    let apps = json::read("example", &FILE_MANUAL[start..end], &mut config, &mut warnings);
+    let mut findings = Findings::default();
+    let apps = json::read("example", &FILE_MANUAL[start..end], &mut config, &mut findings);
     assert_eq!(apps.unwrap().len(), 2);
     assert_eq!(config.limits.presence_members, 100);
-    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(findings, Findings::default());
 }
 
 #[test]

@@ -70,6 +70,11 @@ fn messages_keep_their_meaning_when_serialized_again() {
     replay("message");
 }
 
+#[test]
+fn values_of_php_are_read_as_they_were_written() {
+    replay("php");
+}
+
 #[cfg(feature = "redis")]
 #[test]
 fn replies_of_redis_in_any_pieces_are_decoded_the_same() {

@@ -137,7 +137,8 @@ const CONFIG: Flag = Flag {
 const ENV: Flag = Flag {
     name: "--env",
     value: Some("FILE"),
-    about: "The environment file. Default: .env, if it exists.",
+    about: "The environment file, or a name: staging stands for .env.staging. Default: .env, or \
+            .env.APP_ENV if APP_ENV is set and the file exists.",
 };
 
 /// The flags that replace a command.

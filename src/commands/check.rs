@@ -5,6 +5,8 @@
 //! server: it sends one signed request for the number of connections, and opens one WebSocket. Each
 //! webhook gets a batch without events.
 
+mod answer;
+pub(super) mod files;
 mod laravel;
 mod probe;
 mod report;
@@ -21,6 +23,7 @@ use crate::args::RestartArgs;
 use crate::config::laravel::RestartKey;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
+use answer::{Kind, Problem};
 use laravel::Place;
 use probe::Probe;
 use report::Report;
@@ -35,12 +38,12 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut report = Report { out, failures: 0 };
     configuration(&mut report, &loaded);
     let processes = restart::processes(&loaded.config.server);
-    files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
+    open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
     webhooks::check(&mut report, &loaded.config, TIMEOUT);
-    let listens = direct(&mut report, &loaded, &processes);
-    let answers = public(&mut report, &loaded);
+    let Direct { listens, rejected } = direct(&mut report, &loaded, &processes);
+    let answers = public(&mut report, &loaded, &rejected);
     if !listens {
         let text = format!("no server listens at {}", places(&loaded.config));
         // If the public address works, the server may be on another machine.
@@ -69,9 +72,9 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
              (`reverb install` does that)",
         );
     }
-    for warning in &loaded.warnings {
-        report.wrong(warning);
-    }
+    loaded.findings.warnings.iter().for_each(|warning| report.wrong(warning));
+    loaded.findings.notes.iter().for_each(|note| report.note(note));
+    files::check(report, loaded);
     let failures_before = report.failures;
     laravel::check(report, loaded);
     if report.failures == failures_before {
@@ -80,7 +83,7 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
 }
 
 /// The open-file limit of the running server, or of one that would be started here.
-fn files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
+fn open_files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
     let running = process.and_then(|id| fs::read_to_string(format!("/proc/{id}/limits")).ok());
     let running = running.as_deref().and_then(|limits| {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -141,8 +144,17 @@ fn redis(report: &mut Report<'_>, loaded: &Loaded) {
     }
 }
 
-/// Sends a request as a publisher would, directly to the server. Returns whether a server listens.
-fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> bool {
+/// What the server itself has answered, without a proxy.
+#[derive(Default)]
+struct Direct {
+    /// Whether a server listens.
+    listens: bool,
+    /// The ids of the apps whose credentials it rejects.
+    rejected: Vec<String>,
+}
+
+/// Sends a request as a publisher would, directly to the server.
+fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> Direct {
     let Config { server, apps, .. } = &loaded.config;
     // systemd keeps a socket that it has opened for the server, so it may be one of the processes.
     if let [(id, name), ..] = processes
@@ -152,10 +164,10 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
             "{name} (process {id}) listens at {}, not reverb",
             places(&loaded.config)
         ));
-        return true;
+        return Direct { listens: true, ..Direct::default() };
     }
     let is_secure = server.tls.local_cert.is_some();
-    let mut listens = false;
+    let mut direct = Direct::default();
     for host in server.hosts() {
         let host = match host {
             "0.0.0.0" => "127.0.0.1",
@@ -168,7 +180,7 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
         if probe.connect().is_err_and(|error| error.no_listener) {
             continue;
         }
-        listens = true;
+        direct.listens = true;
         if loaded.generated_app || server.tls.verify_peer {
             report.note(&format!(
                 "{place} accepts connections; requests are not tested, because no app is \
@@ -176,30 +188,43 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
             ));
             continue;
         }
-        let mut failures = apps.iter().filter_map(|app| {
-            let why = probe.request_as_publisher(app, "").err()?;
-            Some(format!(
-                "{place} rejects the app {}: {why}; if the server runs with an older \
-                 configuration: `reverb restart`",
-                app.id
-            ))
+        let failures = apps.iter().filter_map(|app| {
+            let problem = probe.request_as_publisher(app, "").err()?;
+            if problem.kind == Kind::Credentials {
+                direct.rejected.push(app.id.clone());
+            }
+            Some(rejection(&place, app, &problem))
         });
-        match failures.next() {
-            Some(text) => report.wrong(&text),
+        let failures: Vec<String> = failures.collect();
+        match failures.first() {
+            Some(text) => report.wrong(text),
             None => {
                 report.fine(&format!("{place} answers, and accepts the {} configured", count(apps)))
             }
         }
     }
-    listens
+    direct
+}
+
+/// Why the server itself rejects an app, with what to do.
+fn rejection(place: &Place, app: &App, problem: &Problem) -> String {
+    let advice = match problem.kind {
+        Kind::Credentials => {
+            "; the running server has other credentials, perhaps older ones: run `reverb reload`"
+        }
+        Kind::Address => "; set REVERB_SERVER_PORT to a port of reverb",
+        Kind::Certificate | Kind::Origin | Kind::Other => "",
+    };
+    format!("{place} rejects the app {}: {}{advice}", app.id, problem.text)
 }
 
 fn count(apps: &[App]) -> String {
     if apps.len() == 1 { "app".to_owned() } else { format!("{} apps", apps.len()) }
 }
 
-/// Connects as a publisher and as a browser, to the public address. Returns whether both work.
-fn public(report: &mut Report<'_>, loaded: &Loaded) -> bool {
+/// Connects as a publisher and as a browser, to the public address. `rejected` are the apps that the
+/// server itself has rejected, which is reported already. Returns whether both work.
+fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool {
     let environment = &loaded.environment;
     let path = &loaded.config.server.path;
     let id = environment.get("REVERB_APP_ID");
@@ -209,29 +234,54 @@ fn public(report: &mut Report<'_>, loaded: &Loaded) -> bool {
     let (Some(publishers), Some(browsers)) =
         (laravel::publishers(environment), laravel::browsers(environment))
     else {
-        report
-            .note("REVERB_HOST is not set, so connections of browsers and Laravel are not tested");
+        report.note(
+            "REVERB_HOST is not set to a host, so connections of browsers and Laravel are not tested",
+        );
         return false;
     };
     let authorities = environment.get("SSL_CERT_FILE").map(Path::new);
+    let is_known = rejected.contains(&app.id);
+    let key = laravel::browsers_key(environment).unwrap_or(&app.key);
     let mut answers = true;
-    let mut reported =
-        |what: &str, place: &Place, prefix: &str, result: Result<(), String>| match result {
+    let mut reported = |what: &str, place: &Place, prefix: &str, result: Result<(), Problem>| {
+        match result {
             Ok(()) => report.fine(&format!("{what} {place}")),
-            Err(why) => {
+            Err(Problem { kind: Kind::Credentials, .. }) if is_known => answers = false,
+            Err(problem) => {
                 answers = false;
-                let hint = laravel::hint(place, prefix, &loaded.config.server);
-                report.wrong(&format!("{what} {place}: {why}; {hint}"));
+                let advice = match problem.kind {
+                    Kind::Address => laravel::hint(place, prefix, &loaded.config.server),
+                    Kind::Credentials if !apps.iter().any(|app| app.key == key) => {
+                        "no app has the key in VITE_REVERB_APP_KEY".to_owned()
+                    }
+                    Kind::Credentials => format!(
+                        "another server, or one with other apps, answers there: see \
+                         {prefix}REVERB_HOST and {prefix}REVERB_PORT"
+                    ),
+                    Kind::Certificate => format!(
+                        "browsers and Laravel need a certificate for {}, from an authority that they \
+                         trust (for this command: SSL_CERT_FILE)",
+                        place.host
+                    ),
+                    Kind::Origin => ORIGINS.to_owned(),
+                    Kind::Other => "this is no mistake in the variables".to_owned(),
+                };
+                report.wrong(&format!("{what} {place}: {}; {advice}", problem.text));
             }
-        };
+        }
+    };
     let probe = Probe { place: &publishers, verifies: true, authorities, timeout: TIMEOUT };
     reported("Laravel publishes to", &publishers, "", probe.request_as_publisher(app, path));
     let probe = Probe { place: &browsers, verifies: true, authorities, timeout: TIMEOUT };
     let prefix = if browsers == publishers { "" } else { "VITE_" };
-    let connected = probe.connect_as_browser(app, path, environment.get("APP_URL"));
+    let connected = probe.connect_as_browser(key, path, environment.get("APP_URL"));
     reported("browsers connect to", &browsers, prefix, connected);
     answers
 }
+
+/// What to do about an origin that is not allowed.
+const ORIGINS: &str = "add the host of APP_URL to REVERB_APP_ALLOWED_ORIGINS, or to allowed_origins \
+                       of the app in reverb.json, and run `reverb reload`";
 
 fn places(config: &Config) -> String {
     format!("{}:{}", config.server.host, config.server.port)

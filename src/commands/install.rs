@@ -158,7 +158,10 @@ fn write_config(
     replace(config_file, false, render(&config).as_bytes())
         .map_err(|error| Error::whole(config_file.display(), error))?;
     let (written, env_file) = (config_file.display(), env_file.display());
-    let text = format!("{written}: written; its settings override {env_file}\n");
+    let mut text = format!("{written}: written; its settings override {env_file}\n");
+    if let Some(exposure) = super::check::files::exposure(config_file) {
+        text.push_str(&format!("{exposure}\n"));
+    }
     out.write_all(text.as_bytes()).map_err(|error| Error::whole("standard output", error))
 }
 

@@ -25,9 +25,8 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     sys::keep_tables_apart();
     logging::start(args.debug);
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
-    for warning in &loaded.warnings {
-        log::warn!("{warning}");
-    }
+    loaded.findings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    loaded.findings.notes.iter().for_each(|note| log::info!("{note}"));
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
     let mut inherited = Inherited::of_process().map_err(Failure::at_work)?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{APP, AppDraft, SERVER, Setting};
 use super::values;
-use super::{App, Config, Error, Limits, Tls, Webhook, json_text, tls};
+use super::{App, Config, Error, Findings, Limits, Tls, Webhook, json_text, tls};
 use crate::nearest::did_you_mean;
 
 /// Applies a file to the server and its limits, and returns its apps, if any. `source` names the
@@ -16,22 +16,39 @@ use crate::nearest::did_you_mean;
 ///
 /// # Errors
 ///
-/// The first error: invalid syntax, an unknown or repeated key, an invalid value, an app without
-/// credentials or with the id or key of another app.
+/// The first error: invalid syntax, a repeated key, an invalid value, an app without credentials or
+/// with the id or key of another app. An unknown key is a finding, because Laravel ignores it too.
 pub fn read(
     source: &str,
     text: &str,
     config: &mut Config,
-    warnings: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<Vec<App>, Error> {
+    if let Some(what) = failed_export(text) {
+        let reason = format!("{what}; export it again: {EXPORT} > {source}");
+        return Err(Error::whole(source, reason));
+    }
     let tree = json_text::parse(source, text)?;
-    let mut reader = Reader { source, warnings };
+    let mut reader = Reader { source, findings };
     let root = reader.object("", &tree)?;
-    reader.known("", root, &["default", "servers", "apps"])?;
+    reader.known("", root, &["default", "servers", "apps"]);
     reader.servers(root, config)?;
     match root.get("apps") {
         None => Ok(Vec::new()),
         Some(apps) => reader.apps(apps),
+    }
+}
+
+/// The command of a Laravel app that prints its configuration as a `reverb.json`.
+pub const EXPORT: &str = r#"php artisan tinker --execute='echo json_encode(config("reverb"));'"#;
+
+/// What a failed [`EXPORT`] has left in the file, if this is one.
+fn failed_export(text: &str) -> Option<&'static str> {
+    match text.trim_start_matches('\u{feff}').trim() {
+        "" => Some("is empty"),
+        "null" => Some("is null, because the Laravel app has no config/reverb.php"),
+        text if text.starts_with(['{', '[']) => None,
+        _ => Some("does not begin with {, so it may contain an error of artisan"),
     }
 }
 
@@ -44,6 +61,11 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     settings.chain(others).chain(tls::KEYS.iter().copied()).chain(Webhook::KEYS)
 }
 
+/// The finding about an application provider of the Laravel app.
+pub const CUSTOM_PROVIDER: &str = "the server does not run the PHP code of an application provider; \
+                                   it serves the apps in apps.apps, or else the app of the \
+                                   REVERB_APP_ variables";
+
 /// The keys of `options` other than `tls`: settings of PHP's sockets, without effect here.
 const PHP_SOCKET_OPTIONS: &[&str] = &["tcp", "unix", "dns", "timeout", "happy_eyeballs"];
 
@@ -52,7 +74,7 @@ static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new
 
 struct Reader<'a> {
     source: &'a str,
-    warnings: &'a mut Vec<String>,
+    findings: &'a mut Findings,
 }
 
 impl Reader<'_> {
@@ -102,9 +124,9 @@ impl Reader<'_> {
             match key.as_str() {
                 "tls" => self.tls(&path, value, tls)?,
                 key if PHP_SOCKET_OPTIONS.contains(&key) => {
-                    self.warn(&path, "is an option of PHP's sockets and has no effect");
+                    self.note(&path, "has no effect: it is an option of PHP's sockets");
                 }
-                key => return Err(self.unknown(&path, key, ["tls"])),
+                key => self.unknown(&path, key, ["tls"]),
             }
         }
         Ok(())
@@ -117,19 +139,21 @@ impl Reader<'_> {
             Ok(_) if !cfg!(feature = "tls") && *tls != Tls::default() => {
                 Err(self.error(path, Tls::MISSING))
             }
-            Ok(warnings) => {
-                warnings.iter().for_each(|(key, text)| self.warn(&key_path(key), text));
+            Ok(remarks) => {
+                remarks.mistakes.iter().for_each(|(key, text)| self.warn(&key_path(key), text));
+                remarks.others.iter().for_each(|(key, text)| self.note(&key_path(key), text));
                 Ok(())
             }
             Err((key, reason)) => Err(self.error(&key_path(key), reason)),
         }
     }
 
-    fn limits(&self, path: &str, object: &Value, limits: &mut Limits) -> Result<(), Error> {
+    fn limits(&mut self, path: &str, object: &Value, limits: &mut Limits) -> Result<(), Error> {
         for (key, value) in self.object(path, object)? {
             let path = join(path, key);
             if !Limits::NAMES.contains(&key.as_str()) {
-                return Err(self.unknown(&path, key, Limits::NAMES.iter().copied()));
+                self.unknown(&path, key, Limits::NAMES.iter().copied());
+                continue;
             }
             let text = match value {
                 Value::Null => continue,
@@ -147,15 +171,12 @@ impl Reader<'_> {
 
     fn apps(&mut self, apps: &Value) -> Result<Vec<App>, Error> {
         let apps = self.object("apps", apps)?;
-        self.known("apps", apps, &["provider", "apps"])?;
+        self.known("apps", apps, &["provider", "apps"]);
         match apps.get("provider") {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) if name == "config" || name.is_empty() => {}
             Some(Value::String(_)) => {
-                self.warn(
-                    "apps.provider",
-                    "only the provider config is supported; using apps.apps",
-                );
+                self.warn("apps.provider", CUSTOM_PROVIDER);
             }
             Some(_) => return Err(self.error("apps.provider", "must be text")),
         }
@@ -170,6 +191,11 @@ impl Reader<'_> {
             }
             Some(_) => return Err(self.error("apps.apps", "must be a list")),
         };
+        if list.is_empty() && apps.contains_key("apps") {
+            let text =
+                "is empty, so the server serves the app of the REVERB_APP_ variables, if any";
+            self.note("apps.apps", text);
+        }
         let mut read: Vec<(String, App)> = Vec::new();
         for (path, value) in list {
             let app = self.app(&path, value)?;
@@ -230,7 +256,7 @@ impl Reader<'_> {
     /// Applies an object to settings. `level` is the key of the object in the table of settings;
     /// `others` are further keys, which the caller handles.
     fn apply<T>(
-        &self,
+        &mut self,
         settings: &[Setting<T>],
         path: &str,
         level: &str,
@@ -248,16 +274,16 @@ impl Reader<'_> {
             } else if !others.contains(&key.as_str()) {
                 let siblings = settings.iter().filter_map(|s| below(s.key, level));
                 let siblings = siblings.filter_map(|key| key.split('.').next());
-                return Err(self.unknown(&path, key, siblings.chain(others.iter().copied())));
+                self.unknown(&path, key, siblings.chain(others.iter().copied()));
             }
         }
         Ok(())
     }
 
-    fn known(&self, path: &str, object: &Map<String, Value>, keys: &[&str]) -> Result<(), Error> {
-        match object.keys().find(|key| !keys.contains(&key.as_str())) {
-            None => Ok(()),
-            Some(key) => Err(self.unknown(&join(path, key), key, keys.iter().copied())),
+    /// Reports the keys of an object other than these.
+    fn known(&mut self, path: &str, object: &Map<String, Value>, keys: &[&str]) {
+        for key in object.keys().filter(|key| !keys.contains(&key.as_str())) {
+            self.unknown(&join(path, key), key, keys.iter().copied());
         }
     }
 
@@ -270,13 +296,13 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown<'k>(
-        &self,
-        path: &str,
-        key: &str,
-        known: impl IntoIterator<Item = &'k str>,
-    ) -> Error {
-        self.error(path, format!("is not a known key{}", did_you_mean(key, known)))
+    /// Reports an unknown key. One that resembles a known key is probably misspelt; any other may be
+    /// a key of a later release, or of another package.
+    fn unknown<'k>(&mut self, path: &str, key: &str, known: impl IntoIterator<Item = &'k str>) {
+        match did_you_mean(key, known) {
+            meant if meant.is_empty() => self.note(path, tls::UNKNOWN_KEY),
+            meant => self.warn(path, &format!("{}{meant}", tls::UNKNOWN_KEY)),
+        }
     }
 
     fn error(&self, path: &str, reason: impl Into<String>) -> Error {
@@ -284,7 +310,11 @@ impl Reader<'_> {
     }
 
     fn warn(&mut self, path: &str, text: &str) {
-        self.warnings.push(self.error(path, text).to_string());
+        self.findings.warn(self.error(path, text).to_string());
+    }
+
+    fn note(&mut self, path: &str, text: &str) {
+        self.findings.note(self.error(path, text).to_string());
     }
 }
 

@@ -8,21 +8,25 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::cached::Cached;
 use super::env::Environment;
+pub use super::env_file::ENV_FILE;
 use super::laravel::{PulseStream, RestartKey};
-use super::{Config, Error, Server, Tls, credentials, json, largest, tls, values, variables};
+use super::{
+    Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json, largest,
+    overridden, tls, values, variables,
+};
 
 /// The configuration file without `--config`, if it exists.
 pub const CONFIG_FILE: &str = "reverb.json";
-/// The environment file without `--env`, if it exists.
-pub const ENV_FILE: &str = ".env";
 
 /// The sources of the configuration: files and flags.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
     pub config_file: Option<PathBuf>,
-    /// `--env`; it must exist. Without it, [`ENV_FILE`] if it exists.
+    /// `--env`: a file, which must exist, or the name of an environment. Without it, [`ENV_FILE`] or
+    /// that of `APP_ENV` if it exists.
     pub env_file: Option<PathBuf>,
     /// The directory to which paths are relative; empty for the working directory.
     pub working_dir: PathBuf,
@@ -47,14 +51,18 @@ pub struct Loaded {
     pub generated_app: bool,
     /// The files that were read, in order.
     pub files_read: Vec<PathBuf>,
+    /// The `reverb.json` that was read, if any.
+    pub config_file: Option<PathBuf>,
+    /// The folder of the Laravel app: that of the environment file.
+    pub app_folder: PathBuf,
     /// The key by which `php artisan reverb:restart` requests a restart.
     pub restart_key: RestartKey,
     /// The stream for the messages card of Laravel Pulse, if it is enabled.
     pub pulse: Option<PulseStream>,
     /// All variables, including those that the server does not use.
     pub environment: Environment,
-    /// Likely mistakes, one line each.
-    pub warnings: Vec<String>,
+    /// What the operator should know.
+    pub findings: Findings,
 }
 
 /// Reads all sources. `process_env` is the environment of the process
@@ -71,10 +79,10 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, restart_key, pulse, environment, warnings } =
-        layered(sources, process_env)?;
+    let mut layered = layered(sources, process_env)?;
+    let config = &mut layered.config;
     let generated_app = config.apps.is_empty();
-    default_host(&mut config);
+    default_host(config);
     if generated_app {
         if !config.server.hosts().all(is_local) {
             return Err(Error::whole("configuration", no_app(&config.server.host)));
@@ -83,8 +91,8 @@ pub fn load(
             .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
         config.apps.push(app);
     }
-    largest::check(&config)?;
-    Ok(Loaded { config, generated_app, files_read, restart_key, pulse, environment, warnings })
+    largest::check(config)?;
+    Ok(Loaded { generated_app, ..layered })
 }
 
 /// The settings of a server with the same sources, for commands that connect to it.
@@ -108,7 +116,7 @@ pub fn server(
 /// A variable is invalid, or some of the credentials are missing.
 pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
     let mut config = Config::default();
-    let about_redis = variables::apply(environment, &mut config, &mut Vec::new())?;
+    let about_redis = variables::apply(environment, &mut config, &mut Findings::default())?;
     if let Some(error) = about_redis.filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
@@ -117,70 +125,136 @@ pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
 }
 
 /// The merged sources, before defaults: the host may be empty, and there may be no app.
-struct Layered {
-    config: Config,
-    files_read: Vec<PathBuf>,
-    restart_key: RestartKey,
-    pulse: Option<PulseStream>,
-    environment: Environment,
-    warnings: Vec<String>,
-}
-
 fn layered(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Layered, Error> {
+) -> Result<Loaded, Error> {
     let mut files_read = Vec::new();
+    let mut findings = Findings::default();
     let mut environment = Environment::new(process_env)?;
     let home = environment.get("HOME").map(PathBuf::from);
-    if let Some((file, text)) = find(sources, sources.env_file.as_deref(), ENV_FILE)? {
-        environment.add_file(&file, &text)?;
-        files_read.push(file);
-    }
+    let env_file = read_env_file(sources, &mut environment, &mut files_read, &mut findings)?;
     let mut config = Config::default();
     config.server.host.clear();
-    let mut warnings = variables::misspelt(&environment);
-    let about_redis = variables::apply(&environment, &mut config, &mut warnings)?;
+    findings.warnings.extend(variables::misspelt(&environment));
+    let about_redis = variables::apply(&environment, &mut config, &mut findings)?;
 
-    if let Some((file, text)) = find(sources, sources.config_file.as_deref(), CONFIG_FILE)? {
-        let name = file.display().to_string();
-        let text = String::from_utf8(text).map_err(|_| Error::whole(&name, "is not UTF-8"))?;
-        config.apps = json::read(&name, &text, &mut config, &mut warnings)?;
-        files_read.push(file);
+    let named = sources.config_file.as_deref();
+    let file = sources.working_dir.join(named.unwrap_or(Path::new(CONFIG_FILE)));
+    let config_file = match read(file, named.is_some())? {
+        None => None,
+        Some((file, text)) => {
+            apply_file(&file, text, &mut config, &environment, &mut findings)?;
+            files_read.push(file.clone());
+            Some(file)
+        }
+    };
+    let app_folder = env_file.parent().unwrap_or(Path::new("")).to_owned();
+    let cached = Cached::of_app(&app_folder, &environment);
+    if config.apps.is_empty() {
+        config.apps.extend(variables::app(&environment)?);
+    }
+    if let Some(cached) = &cached {
+        let env_file = Some(&*env_file).filter(|file| files_read.iter().any(|read| read == file));
+        cached.compare(&environment, env_file, &config, &mut findings);
     }
     apply_flags(sources, &mut config)?;
-    secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
+    secure_by_name(&mut config.server, home.as_deref(), &mut findings)?;
 
     // Errors in the variables of Redis matter only with scaling, which the file may have enabled.
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
-    let scaling = &config.server.scaling;
-    let pulse = match config.server.pulse_sample_ppm {
-        None => None,
-        Some(_) => Some(
-            PulseStream::of(&environment, scaling, about_redis.clone())
-                .map_err(|why| Error::new("configuration", "pulse_sample_rate", why))?,
-        ),
-    };
-    if pulse.is_some() && environment.get("PULSE_INGEST_DRIVER") != Some("redis") {
-        warnings
-            .push("pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so Pulse does not read the stream".into());
-    }
+    let pulse = pulse(&environment, &config.server, about_redis.clone(), &mut findings)?;
     let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
         Ok(Some(key)) => key,
         other => {
             let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
-            warnings.extend(other.err().map(|why| format!("{why}; {consequence}")));
-            let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
+            findings.warnings.extend(other.err().map(|why| format!("{why}; {consequence}")));
             let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
-            RestartKey::Files(sources.working_dir.join(env_file).with_file_name(storage))
+            RestartKey::Files(env_file.with_file_name(storage))
         }
     };
-    if config.apps.is_empty() {
-        config.apps.extend(variables::app(&environment)?);
+    let store = cached.and_then(|cached| cached.cache_store());
+    findings.notes.extend(cache_store::unwatched(&app_folder, &environment, store.as_deref()));
+    Ok(Loaded {
+        config,
+        generated_app: false,
+        files_read,
+        config_file,
+        app_folder,
+        restart_key,
+        pulse,
+        environment,
+        findings,
+    })
+}
+
+/// Adds the environment file, if there is one. Returns its path in any case.
+fn read_env_file(
+    sources: &Sources,
+    environment: &mut Environment,
+    files_read: &mut Vec<PathBuf>,
+    findings: &mut Findings,
+) -> Result<PathBuf, Error> {
+    let named = sources.env_file.as_deref();
+    let chosen = env_file::choose(&sources.working_dir, named, environment.get("APP_ENV"));
+    if let Some((file, text)) = read(chosen.path.clone(), chosen.must_exist)? {
+        environment.add_file(&file, &text)?;
+        files_read.push(file);
     }
-    Ok(Layered { config, files_read, restart_key, pulse, environment, warnings })
+    if let Some(name) = chosen.missing {
+        findings.warn(format!(
+            "--env {name}: there is no {ENV_FILE}.{name}, so {} was read, as Laravel does",
+            chosen.path.display()
+        ));
+    }
+    Ok(chosen.path)
+}
+
+/// Applies a `reverb.json`.
+fn apply_file(
+    file: &Path,
+    text: Vec<u8>,
+    config: &mut Config,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let name = file.display().to_string();
+    let text = String::from_utf8(text).map_err(|_| Error::whole(&name, "is not UTF-8"))?;
+    config.apps = json::read(&name, &text, config, findings)?;
+    findings.warnings.extend(overridden::of_server(environment, &name, config));
+    if !config.apps.is_empty() {
+        findings.warnings.extend(overridden::of_app(environment, &name, &config.apps));
+    }
+    Ok(())
+}
+
+/// The stream of Laravel Pulse, if the server feeds it.
+fn pulse(
+    environment: &Environment,
+    server: &Server,
+    about_redis: Option<Error>,
+    findings: &mut Findings,
+) -> Result<Option<PulseStream>, Error> {
+    let reads_stream = environment.get("PULSE_INGEST_DRIVER") == Some("redis");
+    if server.pulse_sample_ppm.is_none() {
+        if reads_stream {
+            findings.note(
+                "PULSE_INGEST_DRIVER is redis, but no sample rate is set, so the messages card of \
+                 Pulse stays empty: set REVERB_SERVER_PULSE_SAMPLE_RATE=1",
+            );
+        }
+        return Ok(None);
+    }
+    if !reads_stream {
+        findings.warn(
+            "pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so Pulse does not read the stream",
+        );
+    }
+    PulseStream::of(environment, &server.scaling, about_redis)
+        .map(Some)
+        .map_err(|why| Error::new("configuration", "pulse_sample_rate", why))
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
@@ -206,23 +280,31 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// The key of the TLS options, in findings.
+const TLS_OPTIONS: &str = "servers.reverb.options.tls";
+
 /// Uses the certificate of Herd or Valet for the hostname, unless another is configured.
 fn secure_by_name(
     server: &mut Server,
     home: Option<&Path>,
-    warnings: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     let named = server.hostname.as_deref().filter(|_| server.tls.local_cert.is_none());
     if let Some((certificate, key)) = named.zip(home).and_then(|(n, home)| tls::of_host(home, n)) {
         if cfg!(feature = "tls") {
             (server.tls.local_cert, server.tls.local_pk) = (Some(certificate), Some(key));
         } else {
-            warnings.push(format!("{}: is not used: {}", certificate.display(), Tls::MISSING));
+            findings.warn(format!("{}: is not used: {}", certificate.display(), Tls::MISSING));
         }
     }
     if server.tls.needs_certificate() {
         let reason = "needs local_cert, or a hostname with a certificate of Herd or Valet";
-        return Err(Error::new("configuration", "servers.reverb.options.tls", reason));
+        return Err(Error::new("configuration", TLS_OPTIONS, reason));
+    }
+    if server.tls.is_without_certificate() {
+        let reason = "has no effect without local_cert, or a hostname with a certificate of Herd or \
+                      Valet: the server does not speak TLS";
+        findings.warn(Error::new("configuration", TLS_OPTIONS, reason).to_string());
     }
     Ok(())
 }
@@ -253,16 +335,11 @@ fn no_app(host: &str) -> String {
     )
 }
 
-/// The path and contents of the file `named`, or of the `default` one if it exists.
-fn find(
-    sources: &Sources,
-    named: Option<&Path>,
-    default: &str,
-) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let path = sources.working_dir.join(named.unwrap_or(Path::new(default)));
+/// The path and contents of a file; `None` if it does not exist and need not.
+fn read(path: PathBuf, must_exist: bool) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some((path, bytes))),
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => Ok(None),
         Err(error) => Err(Error::whole(path.display(), format_args!("cannot be read: {error}"))),
     }
 }

@@ -4,10 +4,14 @@
 //! files, environment and flags.
 
 mod address;
+mod cache_store;
+mod cached;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
+mod env_file;
 mod error;
+mod findings;
 pub mod json;
 mod json_text;
 pub mod laravel;
@@ -16,6 +20,8 @@ mod limit_kind;
 mod limits;
 pub mod load;
 mod network;
+mod overridden;
+pub mod php;
 pub mod redis;
 pub mod render;
 mod sentinel;
@@ -31,6 +37,7 @@ use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use error::Error;
+pub use findings::Findings;
 pub use limit_kind::LimitKind;
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};

@@ -211,13 +211,13 @@ fn webhook(webhook: &Webhook) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{RateLimit, json};
+    use crate::config::{Findings, RateLimit, json};
 
     fn read_back(config: &Config) -> Config {
         let mut read = Config::default();
-        let mut warnings = Vec::new();
-        read.apps = json::read("f", &render(config), &mut read, &mut warnings).unwrap();
-        assert!(warnings.is_empty(), "{warnings:?}");
+        let mut findings = Findings::default();
+        read.apps = json::read("f", &render(config), &mut read, &mut findings).unwrap();
+        assert_eq!(findings.warnings, [""; 0]);
         read
     }
 

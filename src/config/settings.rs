@@ -381,6 +381,16 @@ impl AppDraft {
         }
     }
 
+    /// A draft of an app whose settings are known.
+    pub fn of(app: &App) -> Self {
+        AppDraft {
+            app: app.clone(),
+            is_rate_limited: app.rate_limit.is_some(),
+            rate_limit: app.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT),
+            ..AppDraft::new()
+        }
+    }
+
     /// The credentials, with their keys in `reverb.json`.
     pub fn credentials(&self) -> [(&'static str, &str); 3] {
         let App { id, key, secret, .. } = &self.app;

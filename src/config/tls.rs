@@ -1,8 +1,8 @@
 //! `servers.reverb.options.tls`: the options of PHP's SSL context, and the location of certificates
 //! of Herd and Valet.
 //!
-//! Parses and validates options only; certificates are read in `net::tls`. An option that would
-//! have no effect is an error.
+//! Parses and validates options only; certificates are read in `net::tls`. An option without effect
+//! is a finding.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -86,34 +86,67 @@ impl fmt::Debug for Tls {
 /// The key of an option and a reason; the key is empty if the reason concerns several options.
 type Fault<'k> = (&'k str, String);
 
+/// Findings about valid options, each with its key.
+#[derive(Debug, Default)]
+pub struct Remarks<'k> {
+    /// Likely mistakes.
+    pub mistakes: Vec<Fault<'k>>,
+    /// Findings that may be intended.
+    pub others: Vec<Fault<'k>>,
+}
+
+/// The finding about an unknown key.
+pub const UNKNOWN_KEY: &str = "is not a known key, so it has no effect";
+
 impl Tls {
     /// The error for TLS options in a build without the feature `tls`.
     pub const MISSING: &str =
         "this build has no TLS; terminate TLS in nginx, or build with the feature tls";
 
-    /// Applies an object of options. Returns warnings, each with its key.
+    /// Applies an object of options.
     ///
     /// # Errors
     ///
-    /// The first option that is unknown, invalid, without effect, or in conflict with others.
-    pub fn read<'k>(
-        &mut self,
-        options: &'k Map<String, Value>,
-    ) -> Result<Vec<Fault<'k>>, Fault<'k>> {
-        let mut warnings = Vec::new();
+    /// The first option that is invalid, or in conflict with others.
+    pub fn read<'k>(&mut self, options: &'k Map<String, Value>) -> Result<Remarks<'k>, Fault<'k>> {
+        let mut remarks = Remarks::default();
         for (key, value) in options {
-            let is_known =
-                KEYS.contains(&&**key) || MEANINGLESS.iter().any(|(name, _)| name == key);
+            let effectless = MEANINGLESS.iter().find(|(name, _)| name == key);
+            let is_known = KEYS.contains(&&**key);
             // As for all settings, null and an empty text are no value.
-            if is_known && (value.is_null() || value.as_str() == Some("")) {
+            if (is_known || effectless.is_some()) && (value.is_null() || value.as_str() == Some(""))
+            {
                 continue;
             }
-            if let Some(warning) = self.set(key, value).map_err(|reason| (&**key, reason))? {
-                warnings.push((&**key, warning));
+            if let Some((_, reason)) = effectless {
+                remarks.others.push((key, format!("has no effect: {reason}")));
+            } else if is_known {
+                let mistake = self.set(key, value).map_err(|reason| (&**key, reason))?;
+                remarks.mistakes.extend(mistake.map(|text| (&**key, text)));
+            } else {
+                match did_you_mean(key, KEYS.iter().copied()) {
+                    meant if meant.is_empty() => remarks.others.push((key, UNKNOWN_KEY.into())),
+                    meant => remarks.mistakes.push((key, format!("{UNKNOWN_KEY}{meant}"))),
+                }
             }
         }
+        self.drop_unused_authorities(&mut remarks);
         self.check()?;
-        Ok(warnings)
+        Ok(remarks)
+    }
+
+    /// Without `verify_peer`, authorities have no effect. Some expect that the server sends them to
+    /// clients, with its own certificate.
+    fn drop_unused_authorities(&mut self, remarks: &mut Remarks<'_>) {
+        if self.verify_peer {
+            return;
+        }
+        let unused = [("cafile", self.cafile.take()), ("capath", self.capath.take())];
+        for (key, _) in unused.iter().filter(|(_, path)| path.is_some()) {
+            let text = "has no effect without verify_peer: it is for client certificates; \
+                        intermediate certificates of the server belong in local_cert, after its own";
+            remarks.mistakes.push((key, text.into()));
+        }
     }
 
     /// Sets one option; returns a warning about a likely mistake.
@@ -125,7 +158,11 @@ impl Tls {
             "verify_peer" => self.verify_peer = switch(value)?,
             "cafile" => self.cafile = Some(path(value)?),
             "capath" => self.capath = Some(path(value)?),
-            "SNI_server_certs" => self.sni_server_certs = sni_certificates(value)?,
+            "SNI_server_certs" => {
+                let (certificates, unknown) = sni_certificates(value)?;
+                self.sni_server_certs = certificates;
+                return Ok(unknown);
+            }
             "alpn_protocols" => self.alpn_protocols = protocols(value)?,
             "crypto_method" => {
                 let method = version_bits(value)?;
@@ -145,15 +182,7 @@ impl Tls {
             }
             "honor_cipher_order" => self.honor_cipher_order = switch(value)?,
             "no_ticket" => self.no_ticket = switch(value)?,
-            _ => match MEANINGLESS.iter().find(|(name, _)| *name == key) {
-                Some((_, reason)) => return Err(format!("has no effect: {reason}")),
-                None => {
-                    return Err(format!(
-                        "is not a known key{}",
-                        did_you_mean(key, KEYS.iter().copied())
-                    ));
-                }
-            },
+            _ => {}
         }
         Ok(None)
     }
@@ -167,12 +196,6 @@ impl Tls {
             let reason = "requires client certificates, so it needs cafile or capath";
             return Err(("verify_peer", reason.into()));
         }
-        if has_authority && !self.verify_peer {
-            let key = if self.cafile.is_some() { "cafile" } else { "capath" };
-            let reason = "is for client certificates and needs verify_peer; intermediate certificates \
-                          of the server belong in local_cert, after its own";
-            return Err((key, reason.into()));
-        }
         let none_for = |newest: bool| {
             !self.ciphers.is_empty() && !self.ciphers.iter().any(|name| is_tls13(name) == newest)
         };
@@ -185,9 +208,15 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether options are set that need a certificate, although none is configured.
-    pub fn needs_certificate(&self) -> bool {
+    /// Whether options are set that have no effect, because no certificate is configured.
+    pub fn is_without_certificate(&self) -> bool {
         self.local_cert.is_none() && *self != Tls::default()
+    }
+
+    /// Whether a server without TLS would contradict these options: they restrict its clients, or
+    /// name certificates.
+    pub fn needs_certificate(&self) -> bool {
+        self.is_without_certificate() && (self.verify_peer || !self.sni_server_certs.is_empty())
     }
 }
 
@@ -273,14 +302,15 @@ fn switch(value: &Value) -> Result<bool, String> {
     }
 }
 
-/// Parses an object of host names, each with a path or an object of two paths.
-fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
+/// Parses an object of host names, each with a path or an object of two paths. Also returns a warning
+/// about an unknown key.
+fn sni_certificates(value: &Value) -> Result<(Vec<SniCertificate>, Option<String>), String> {
     let names = match value {
         Value::Object(names) => names,
-        Value::Array(list) if list.is_empty() => return Ok(Vec::new()),
+        Value::Array(list) if list.is_empty() => return Ok((Vec::new(), None)),
         _ => return Err("must be an object with host names as keys".into()),
     };
-    let mut certificates = Vec::new();
+    let (mut certificates, mut unknown) = (Vec::new(), None);
     for (name, value) in names {
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
         if !is_name || name.strip_prefix("*.").unwrap_or(name).contains('*') {
@@ -289,10 +319,9 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
         let with_name = |reason| format!("{}: {reason}", shown(name));
         let (local_cert, local_pk) = match value {
             Value::Object(pair) => {
-                if let Some(key) =
-                    pair.keys().find(|k| !["local_cert", "local_pk"].contains(&&***k))
-                {
-                    return Err(with_name(format!("{} is not a known key", shown(key))));
+                let is_unknown = |key: &&String| !["local_cert", "local_pk"].contains(&&***key);
+                if let Some(key) = pair.keys().find(is_unknown) {
+                    unknown = Some(with_name(format!("{} {UNKNOWN_KEY}", shown(key))));
                 }
                 let certificate = pair.get("local_cert").unwrap_or(&Value::Null);
                 let key = pair.get("local_pk").filter(|key| !key.is_null()).map(path);
@@ -305,7 +334,7 @@ fn sni_certificates(value: &Value) -> Result<Vec<SniCertificate>, String> {
         let name = name.to_ascii_lowercase();
         certificates.push(SniCertificate { name, local_cert, local_pk });
     }
-    Ok(certificates)
+    Ok((certificates, unknown))
 }
 
 /// Parses a list of protocols, or a text with commas between them, as in PHP.

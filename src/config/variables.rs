@@ -5,7 +5,7 @@
 use super::env::Environment;
 use super::settings::{APP, AppDraft, SERVER};
 use super::values;
-use super::{App, Config, Error, Limits};
+use super::{App, Config, Error, Findings, Limits};
 use crate::nearest::did_you_mean;
 
 /// The credentials of the app in the environment.
@@ -22,6 +22,9 @@ const KUBERNETES: &[&str] = &["REVERB_SERVICE_", "REVERB_PORT_"];
 /// The public address, for Laravel and the browser. If there is a service named `reverb`, Kubernetes
 /// sets `REVERB_PORT` to an address, which must not prevent the start.
 const PUBLIC_ADDRESS: &[&str] = &["REVERB_PORT", "REVERB_SCHEME"];
+
+/// The path prefix. Laravel uses it as well, between the port and the path of its own URL.
+const SERVER_PATH: &str = "REVERB_SERVER_PATH";
 
 /// The names of all variables that are read, including those of the limits.
 pub fn names() -> impl Iterator<Item = String> {
@@ -47,7 +50,7 @@ pub fn limit_variable(limit: &str) -> String {
 pub fn apply(
     environment: &Environment,
     config: &mut Config,
-    warnings: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<Option<Error>, Error> {
     let mut about_redis = None;
     for setting in SERVER {
@@ -56,10 +59,18 @@ pub fn apply(
             let error = at(environment, setting.variable, reason);
             match setting.variable {
                 name if name.starts_with("REDIS_") => about_redis = about_redis.or(Some(error)),
-                name if PUBLIC_ADDRESS.contains(&name) => warnings.push(error.to_string()),
+                name if PUBLIC_ADDRESS.contains(&name) => findings.warn(error.to_string()),
                 _ => return Err(error),
             }
         }
+    }
+    if let Some(path) = environment.get(SERVER_PATH).filter(|path| !path.starts_with('/')) {
+        let reason = format!(
+            "has no slash at the beginning, so Laravel cannot parse the URL that it publishes to; \
+             set it to /{}",
+            path.trim_end_matches('/')
+        );
+        findings.warn(at(environment, SERVER_PATH, reason).to_string());
     }
     for limit in Limits::NAMES {
         let name = limit_variable(limit);
@@ -137,7 +148,7 @@ mod tests {
 
     fn refused(file: &str) -> String {
         let environment = environment(file);
-        match apply(&environment, &mut Config::default(), &mut Vec::new()) {
+        match apply(&environment, &mut Config::default(), &mut Findings::default()) {
             Err(error) => error.to_string(),
             Ok(_) => app(&environment).err().unwrap().to_string(),
         }
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_variable_sets_what_it_names() {
-        let text = "REVERB_SERVER_HOST=::1\nREVERB_SERVER_PORT=9000\nREVERB_SERVER_PATH=ws/\n\
+        let text = "REVERB_SERVER_HOST=::1\nREVERB_SERVER_PORT=9000\nREVERB_SERVER_PATH=/ws/\n\
             REVERB_HOST=ws.example\nREVERB_PORT=443\nREVERB_SCHEME=https\nREVERB_SERVER=reverb\n\
             REVERB_MAX_REQUEST_SIZE=20000\nREVERB_SCALING_ENABLED=true\n\
             REVERB_SCALING_CHANNEL=c\nREDIS_URL=redis://r\nREDIS_HOST=r\nREDIS_PORT=1\n\
@@ -158,9 +169,9 @@ mod tests {
             REVERB_PULSE_INGEST_INTERVAL=30\nREVERB_SERVER_PULSE_SAMPLE_RATE=0.1\n\
             REVERB_WEBHOOK_SPOOL=/s\nREVERB_WEBHOOK_PRIVATE_ADDRESSES=false\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
-        let mut warnings = Vec::new();
-        assert_eq!(apply(&environment(text), &mut config, &mut warnings), Ok(None));
-        assert!(warnings.is_empty(), "{warnings:?}");
+        let mut findings = Findings::default();
+        assert_eq!(apply(&environment(text), &mut config, &mut findings), Ok(None));
+        assert_eq!(findings, Findings::default());
         let server = &config.server;
         let scaling = &server.scaling;
         assert_eq!((server.host.as_str(), server.port, server.path.as_str()), ("::1", 9000, "/ws"));
@@ -272,7 +283,7 @@ mod tests {
     #[test]
     fn errors_of_redis_are_returned_for_later() {
         let about_redis = environment("REDIS_PORT=x\nREDIS_DB=y");
-        let about_redis = apply(&about_redis, &mut Config::default(), &mut Vec::new());
+        let about_redis = apply(&about_redis, &mut Config::default(), &mut Findings::default());
         let message = about_redis.unwrap().unwrap().to_string();
         assert_eq!(message, ".env:1: REDIS_PORT: \"x\" is not a whole number");
     }
@@ -280,15 +291,31 @@ mod tests {
     #[test]
     fn errors_of_the_public_address_are_warnings() {
         let environment = environment("REVERB_PORT=tcp://10.0.0.1:8080\nREVERB_SCHEME=wss");
-        let mut warnings = Vec::new();
-        assert_eq!(apply(&environment, &mut Config::default(), &mut warnings), Ok(None));
+        let mut findings = Findings::default();
+        assert_eq!(apply(&environment, &mut Config::default(), &mut findings), Ok(None));
         assert_eq!(
-            warnings,
+            findings.warnings,
             [
                 ".env:1: REVERB_PORT: \"tcp://10.0.0.1:8080\" is not a whole number",
                 ".env:2: REVERB_SCHEME: \"wss\" is neither http nor https",
             ]
         );
+    }
+
+    #[test]
+    fn a_path_that_laravel_cannot_use_causes_a_warning() {
+        let warned = |text: &str| {
+            let mut findings = Findings::default();
+            apply(&environment(text), &mut Config::default(), &mut findings).unwrap();
+            findings.warnings
+        };
+        assert_eq!(
+            warned("REVERB_SERVER_PATH=ws/"),
+            [".env:1: REVERB_SERVER_PATH: has no slash at the beginning, so Laravel cannot parse \
+              the URL that it publishes to; set it to /ws"]
+        );
+        assert_eq!(warned("REVERB_SERVER_PATH=/ws\n"), [""; 0]);
+        assert_eq!(warned("REVERB_SERVER_PATH=\n"), [""; 0]);
     }
 
     #[test]

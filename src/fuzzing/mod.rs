@@ -15,6 +15,7 @@ mod frames;
 mod http;
 mod hub;
 mod message;
+mod php;
 mod pieces;
 #[cfg(feature = "redis")]
 mod resp;
@@ -29,6 +30,7 @@ pub use frames::frames;
 pub use http::http;
 pub use hub::hub;
 pub use message::message;
+pub use php::php;
 #[cfg(feature = "redis")]
 pub use resp::resp;
 pub use response::response;
@@ -46,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http", http),
     ("hub", hub),
     ("message", message),
+    ("php", php),
     #[cfg(feature = "redis")]
     ("resp", resp),
     ("response", response),

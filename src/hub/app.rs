@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::cache::Cache;
 use super::channel::{Channel, Kind};
+use super::log_throttle::{LogThrottle, Policy};
 use super::random::{Hashing, Random};
 use crate::config::{App as Settings, Limits};
 use crate::proto::auth::Signer;
@@ -23,6 +24,10 @@ pub(crate) struct App {
     pub connections: u32,
     /// Open WebSocket connections at other nodes.
     pub elsewhere: Elsewhere,
+    /// Throttles the log lines about rejected origins.
+    pub origin_log: LogThrottle,
+    /// Throttles the log lines about wrong signatures.
+    pub signature_log: LogThrottle,
 }
 
 /// Connections of an app at other nodes, by the place of each node.
@@ -57,6 +62,8 @@ impl App {
             cache,
             connections: 0,
             elsewhere: Elsewhere::default(),
+            origin_log: LogThrottle::new(Policy::ONE_A_MINUTE),
+            signature_log: LogThrottle::new(Policy::ONE_A_MINUTE),
         }
     }
 

@@ -62,10 +62,11 @@ impl PubSub {
         request: &Subscribe,
     ) -> Result<Option<Member>, ClientError> {
         let channel = &request.channel;
-        let unauthorized = |detail| {
-            let error = "The connection is unauthorized.";
-            Err(ClientError::unauthorized(detail).about(channel, "AuthError", error, 401))
+        let refuse = |refusal: ClientError| {
+            Err(refusal.about(channel, "AuthError", "The connection is unauthorized.", 401))
         };
+        let unauthorized = |detail| refuse(ClientError::unauthorized(detail));
+        let unsigned = |detail| refuse(ClientError::unsigned(detail));
         let Some(subscriber) = connections.subscriber(id) else {
             return unauthorized("the connection is closed");
         };
@@ -86,14 +87,14 @@ impl PubSub {
         let auth = request.auth.as_deref().unwrap_or_default();
         let signature = match auth.split_once(':') {
             Some((key, signature)) if key == app.settings.key => signature,
-            Some(_) => return unauthorized("signed with the key of another app"),
-            None => return unauthorized("auth is not KEY:SIGNATURE"),
+            Some(_) => return unsigned("signed with the key of another app"),
+            None => return unsigned("auth is not KEY:SIGNATURE"),
         };
         let socket_id = subscriber.socket_id.to_string();
         let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
         if !app.signer.verify(&signed, signature) {
             log::debug!("{socket_id}: wrong signature; the signed text is {:?}", signed.concat());
-            return unauthorized("wrong signature");
+            return unsigned("wrong signature");
         }
         match kind.access {
             Access::Presence => self.member(connections, id, channel, data).map(Some),

@@ -15,11 +15,14 @@ pub(crate) struct ClientError {
     pub subscription: Option<(String, &'static str, String, u16)>,
     /// The limit that was exceeded, if any.
     pub limit: Option<LimitKind>,
+    /// Whether a signature of the app is missing or wrong.
+    pub is_unsigned: bool,
 }
 
 impl ClientError {
     pub(crate) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        ClientError { code, message: message.into(), detail, subscription: None, limit: None }
+        let (subscription, limit, is_unsigned) = (None, None, false);
+        ClientError { code, message: message.into(), detail, subscription, limit, is_unsigned }
     }
 
     /// Adds the limit that was exceeded.
@@ -46,6 +49,11 @@ impl ClientError {
 
     pub(crate) fn unauthorized(detail: &'static str) -> Self {
         ClientError::new(4009, "Connection is unauthorized", detail)
+    }
+
+    /// The error for a signature of the app that is missing or wrong.
+    pub(crate) fn unsigned(detail: &'static str) -> Self {
+        ClientError { is_unsigned: true, ..ClientError::unauthorized(detail) }
     }
 }
 

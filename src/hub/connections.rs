@@ -215,14 +215,15 @@ impl<T> Connections<T> {
         self.lanes.pushed(id, peer, lane, false);
     }
 
-    /// Queues a frame for all members of a channel of this app, except for one of them.
+    /// Queues a frame for all members of a channel of this app, except for one of them. Returns how
+    /// many receive it.
     pub(crate) fn broadcast(
         &mut self,
         app: u32,
         members: &[ConnId],
         frame: &Frame,
         except: Option<SocketId>,
-    ) {
+    ) -> u64 {
         if log::log_enabled!(log::Level::Debug)
             && let Some(text) = text_of(frame)
         {
@@ -249,13 +250,15 @@ impl<T> Connections<T> {
         }
         let recipients = (members.len() as u64).saturating_sub(skipped);
         self.counters.apps[app as usize].sent(recipients, frame.len());
+        recipients
     }
 
     /// Queues these frames for all members of a channel of this app.
     pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
         let is_watched = self.happenings.wants_sent(app) || log::log_enabled!(log::Level::Debug);
         if frames.len() < 2 || is_watched {
-            return frames.iter().for_each(|frame| self.broadcast(app, members, frame, None));
+            frames.iter().for_each(|frame| _ = self.broadcast(app, members, frame, None));
+            return;
         }
         let count_before = self.counters.apps[app as usize].messages_out;
         self.broadcast(app, members, &frames.concat().into(), None);

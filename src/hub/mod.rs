@@ -81,6 +81,7 @@ mod presence_lists;
 mod publish;
 mod pubsub;
 mod random;
+mod rejections;
 mod request;
 mod routes;
 mod schedule;

@@ -86,7 +86,8 @@ impl PubSub {
         let users = presence.leaves.take();
         let frame = |user: &Rc<str>| presence::member_removed(&channel.name, user);
         if let [user] = &users[..] {
-            return connections.broadcast(app, &channel.members, &frame(user), None);
+            connections.broadcast(app, &channel.members, &frame(user), None);
+            return;
         }
         let frames: Vec<Frame> = users.iter().map(frame).collect();
         connections.broadcast_all(app, &channel.members, &frames);

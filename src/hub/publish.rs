@@ -53,10 +53,19 @@ impl PubSub {
         connections.counters.apps[app as usize].api_events += event.channels.len() as u64;
         let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
         let &Event { name, data, except, .. } = event;
+        let mut places = log::log_enabled!(log::Level::Debug).then(String::new);
         for channel in &event.channels {
             let sent =
                 ChannelEvent { name, channel, data, user: None, order, version: Some(version) };
-            self.deliver(connections, app, &sent, except, now);
+            let recipients = self.deliver(connections, app, &sent, except, now);
+            if let Some(places) = &mut places {
+                places.push_str(&format!(", {channel:?}: {recipients} subscribers here"));
+            }
+        }
+        if let Some(places) = places {
+            let nodes = self.bus.as_ref().map_or(0, |bus| bus.nodes.live_count());
+            let app = &self.apps[app].settings.id;
+            log::debug!("app {app}: event {name}{places}; other nodes: {nodes}");
         }
         let Some(bus) = &mut self.bus else { return };
         // Internal channels receive no published events on any node.
@@ -78,7 +87,7 @@ impl PubSub {
         }));
     }
 
-    /// Sends an event to this node's subscribers of one channel.
+    /// Sends an event to this node's subscribers of one channel. Returns how many receive it.
     pub(super) fn deliver<T>(
         &mut self,
         connections: &mut Connections<T>,
@@ -86,22 +95,22 @@ impl PubSub {
         event: &ChannelEvent<'_>,
         except: Option<SocketId>,
         now: Now,
-    ) {
+    ) -> u64 {
         let index = app;
         let app = &mut self.apps[index];
         let version = event.version.filter(|_| Kind::of(event.channel).cache);
         let channel = app.channel(event.channel);
         let channel = channel.filter(|c| !c.kind.is_internal() && !c.members.is_empty());
         if channel.is_none() && version.is_none() {
-            return;
+            return 0;
         }
         let ChannelEvent { name, channel: to, data, user, order, .. } = *event;
         let frame = message::event(name, to, data, user, order);
-        if let Some(channel) = channel {
-            connections.broadcast(index, &channel.members, &frame, except);
-        }
+        let recipients = channel
+            .map_or(0, |channel| connections.broadcast(index, &channel.members, &frame, except));
         if let Some(version) = version {
             app.cache.store(to, frame, version, now.ms);
         }
+        recipients
     }
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use super::app::App;
 use super::bus::Bus;
 use super::ids::Now;
+use super::log_throttle::{LogThrottle, Policy};
 use super::pending_leaves::PendingLeaves;
 use super::random::{Hashing, Random};
 use crate::config::{Config, Limits};
@@ -35,6 +36,8 @@ pub(crate) struct PubSub {
     pub counts_due: VecDeque<CountDue>,
     /// The connection to the other nodes; `None` for a single node.
     pub bus: Option<Box<Bus>>,
+    /// Throttles the log lines about keys that belong to no app.
+    pub unknown_key_log: LogThrottle,
 }
 
 /// A channel with a deferred subscription count, and when to send it.
@@ -66,6 +69,7 @@ impl PubSub {
             member_lists: Vec::new(),
             member_lists_ms: None,
             counts_due: VecDeque::new(),
+            unknown_key_log: LogThrottle::new(Policy::ONE_A_MINUTE),
         }
     }
 

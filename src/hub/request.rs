@@ -153,6 +153,9 @@ impl<T> Hub<T> {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
+            if response.status == 401 {
+                self.log_unsigned_request(id, head, &response, now);
+            }
             return self.connections.respond(
                 id,
                 &Head { keep_alive: false, ..*head },
@@ -180,7 +183,12 @@ impl<T> Hub<T> {
             };
         }
         match self.api().answer(head, body, now) {
-            Answer::Whole(response) => self.connections.respond(id, head, response, len, now),
+            Answer::Whole(response) => {
+                if response.status == 401 {
+                    self.log_unsigned_request(id, head, &response, now);
+                }
+                self.connections.respond(id, head, response, len, now)
+            }
             Answer::Deferred => Step::Deferred,
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }

@@ -44,7 +44,7 @@ impl PubSub {
             key == app.settings.key && app.signer.verify(&signed, signature)
         });
         if !valid {
-            return Err(ClientError::unauthorized("wrong signature of the user"));
+            return Err(ClientError::unsigned("wrong signature of the user"));
         }
         let (user, watchlist) = parse_user(user_data)?;
         match &subscriber.user {

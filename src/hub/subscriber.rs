@@ -166,7 +166,12 @@ impl<T> Hub<T> {
                 self.connections.counters.apps[app as usize].messages_handled += 1;
                 self.connections.notify_received(id, text);
             }
-            Err(error) => self.connections.send_error(id, &error, now),
+            Err(error) => {
+                if error.is_unsigned {
+                    self.log_unsigned_message(id, app, &error, now);
+                }
+                self.connections.send_error(id, &error, now);
+            }
         }
         Handled::Done
     }

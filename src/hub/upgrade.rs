@@ -6,6 +6,8 @@
 //! error waits fifteen seconds before it reconnects, and its script does not see the reason
 //! (protocol section 4.3).
 
+use std::borrow::Cow;
+
 use super::Hub;
 use super::drain::RESTARTING;
 use super::ids::{ConnId, Now, SocketId};
@@ -21,6 +23,8 @@ use crate::proto::websocket::Reader;
 struct AdmitError {
     code: u16,
     message: &'static str,
+    /// The app, if the key is that of one.
+    app: Option<u32>,
     /// The limit of the app that was exceeded, if any, and its value.
     limit: Option<(LimitKind, u64)>,
 }
@@ -47,9 +51,14 @@ impl<T> Hub<T> {
                 }
             }
             Ok(app) => self.open_websocket(id, app, now),
-            Err(AdmitError { code, message, limit }) => {
+            Err(AdmitError { code, message, app, limit }) => {
                 if let Some((limit, value)) = limit {
                     self.connections.limit_exceeded_by(id, limit, value, now);
+                }
+                match (code, app, self.key_in(head.path)) {
+                    (4001, _, Some(key)) => self.log_unknown_key(id, &key, head, now),
+                    (4009, Some(app), _) => self.log_origin(id, app, head, now),
+                    _ => {}
                 }
                 log::debug!("rejected a WebSocket at {:?}: {code} {message}", head.path);
                 self.close_with(id, code, message, now);
@@ -80,24 +89,21 @@ impl<T> Hub<T> {
         if self.echoes {
             return Ok(0);
         }
-        let refuse = |code, message| Err(AdmitError { code, message, limit: None });
-        let path = self.routes.without_prefix(head.path).unwrap_or(head.path);
-        let key = match path.trim_start_matches('/').split_once('/') {
-            Some(("app", key)) if !key.is_empty() && !key.contains('/') => decode_percent(key),
-            _ => return refuse(4005, "Path not found"),
-        };
+        let refuse = |code, message| Err(AdmitError { code, message, app: None, limit: None });
+        let Some(key) = self.key_in(head.path) else { return refuse(4005, "Path not found") };
         let Some(&index) = self.pubsub.by_key.get(&*key) else {
             return refuse(4001, "Application does not exist");
         };
         let app = &self.pubsub.apps[index];
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
-            return refuse(4009, "Origin not allowed");
+            let message = "Origin not allowed";
+            return Err(AdmitError { code: 4009, message, app: Some(index), limit: None });
         }
         let all = app.all_connections();
         if let Some(max) = app.settings.max_connections.filter(|max| all >= u64::from(*max)) {
             let message = "Application is over connection quota";
             let limit = Some((LimitKind::AppConnections, max.into()));
-            return Err(AdmitError { code: 4004, message, limit });
+            return Err(AdmitError { code: 4004, message, app: Some(index), limit });
         }
         if self.connections.is_full() {
             return refuse(4100, "Server is over capacity");
@@ -106,6 +112,15 @@ impl<T> Hub<T> {
             return refuse(4100, "Too many connections from this address");
         }
         Ok(index)
+    }
+
+    /// The key of an app in the path of a WebSocket.
+    fn key_in<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        let path = self.routes.without_prefix(path).unwrap_or(path);
+        match path.trim_start_matches('/').split_once('/')? {
+            ("app", key) if !key.is_empty() && !key.contains('/') => Some(decode_percent(key)),
+            _ => None,
+        }
     }
 }
 

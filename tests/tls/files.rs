@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::certificates::{Folder, NAMES};
-use super::options;
+use super::{options, setup};
 
 /// The error of a server that does not start with these options.
 #[track_caller]
@@ -144,13 +144,9 @@ fn an_invalid_authority_is_reported_with_its_file() {
 }
 
 #[test]
-fn an_option_without_effect_is_an_error() {
+fn an_invalid_option_is_an_error_with_its_path() {
     let folder = Folder::new();
     for (key, value, fault) in [
-        ("peer_name", json!("a"), "has no effect: it is the name that a client expects"),
-        ("disable_compression", json!(true), "has no effect: TLS is never compressed"),
-        ("loacl_pk", json!("a"), "is not a known key; did you mean local_pk?"),
-        ("cafile", json!("a"), "is for client certificates and needs verify_peer"),
         ("verify_peer", json!(true), "requires client certificates, so it needs cafile"),
         ("crypto_method", json!(16), ""),
         ("crypto_method", json!(33), "\"33\" is not one of PHP's methods for servers"),
@@ -169,6 +165,28 @@ fn an_option_without_effect_is_an_error() {
     }
     let error = startup_error(&folder, json!({"local_pk": "a"}));
     assert!(error.ends_with("options.tls.local_pk: needs local_cert as well"), "{error}");
-    let error = startup_error(&folder, json!({"passphrase": "hush"}));
+    let names = json!({"SNI_server_certs": {"a.test": "a.pem"}});
+    let error = startup_error(&folder, names);
     assert!(error.contains("options.tls: needs local_cert, or a hostname"), "{error}");
+}
+
+#[test]
+fn an_option_without_effect_is_logged_and_the_server_starts() {
+    let folder = Folder::new();
+    let place = "reverb.json: servers.reverb.options.tls";
+    for (key, value, finding) in [
+        ("peer_name", json!("a"), "has no effect: it is the name that a client expects"),
+        ("disable_compression", json!(true), "has no effect: TLS is never compressed"),
+        ("loacl_pk", json!("a"), "is not a known key, so it has no effect; did you mean local_pk?"),
+        ("cafile", json!("a"), "has no effect without verify_peer: it is for client certificates"),
+    ] {
+        let mut options = options(&folder);
+        options[key] = value;
+        let server = setup(options, json!({})).start();
+        assert!(server.announced().contains(" (secure) "), "{}", server.announced());
+        server.logs(&format!("{place}.{key}: {finding}"));
+    }
+    let server = setup(json!({"passphrase": "hush"}), json!({})).start();
+    server.is_up();
+    server.logs("servers.reverb.options.tls: has no effect without local_cert, or a hostname");
 }

@@ -53,10 +53,15 @@ pub(super) fn browsers(environment: &Environment) -> Option<Place> {
     Some(place)
 }
 
+/// The key that browsers connect with, unless it refers to an unknown variable.
+pub(super) fn browsers_key(environment: &Environment) -> Option<&str> {
+    environment.get("VITE_REVERB_APP_KEY").filter(|key| !key.contains("${"))
+}
+
 fn place(environment: &Environment, prefix: &str, port: u16) -> Option<Place> {
     let value = |name| value(environment, prefix, name);
     Some(Place {
-        host: value("HOST")?.to_owned(),
+        host: value("HOST").filter(|host| faults(host).is_none())?.to_owned(),
         port: value("PORT").and_then(|port| port.parse().ok()).unwrap_or(port),
         is_secure: value("SCHEME") != Some("http"),
     })
@@ -90,8 +95,8 @@ pub(super) fn hint(place: &Place, prefix: &str, server: &Server) -> String {
 pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
     let environment = &loaded.environment;
     driver(report, environment);
-    credentials(report, loaded);
     public_side(report, environment);
+    vite_is_set(report, environment);
     for name in ["APP_KEY", "HOST", "PORT", "SCHEME"] {
         let vite = format!("VITE_REVERB_{name}");
         let own = format!("REVERB_{name}");
@@ -101,7 +106,7 @@ pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
             report.wrong(&format!("{vite} refers to a variable that is not set: {value}"));
         } else if name == "APP_KEY" && !is_same {
             report.wrong(&format!("{vite} differs from {own}: set it to \"${{{own}}}\""));
-        } else if !is_same {
+        } else if !is_same && faults(value).is_none() {
             report.note(&format!(
                 "{vite} differs from {own}: browsers and Laravel connect to different addresses"
             ));
@@ -127,25 +132,68 @@ fn driver(report: &mut Report<'_>, environment: &Environment) {
     }
 }
 
-/// The server ignores the apps of the `.env` if `reverb.json` has apps.
-fn credentials(report: &mut Report<'_>, loaded: &Loaded) {
-    let own = |name| loaded.environment.get(name);
-    let Some(id) = own("REVERB_APP_ID") else { return };
-    let app = loaded.config.apps.iter().find(|app| app.id == id);
-    let Some(app) = app.filter(|_| !loaded.generated_app) else {
-        return report
-            .wrong("REVERB_APP_ID is not the id of an app in reverb.json, which takes precedence");
-    };
-    let pairs = [("REVERB_APP_KEY", &app.key), ("REVERB_APP_SECRET", &app.secret)];
-    for (name, value) in pairs {
-        if own(name).is_some_and(|own| own != value) {
-            let text = "differs from that of the app in reverb.json, which takes precedence";
-            report.wrong(&format!("{name} {text}"));
-        }
+/// Reports variables of Vite that are missing. They may be set elsewhere, if the JavaScript is not
+/// built here.
+fn vite_is_set(report: &mut Report<'_>, environment: &Environment) {
+    // The other two have defaults in Laravel's `echo.js`.
+    let names = ["VITE_REVERB_APP_KEY", "VITE_REVERB_HOST"];
+    let missing: Vec<&str> =
+        names.into_iter().filter(|name| environment.get(name).is_none()).collect();
+    if environment.get("REVERB_APP_KEY").is_some() && !missing.is_empty() {
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        report.note(&format!(
+            "{} {verb} not set, so Laravel Echo does not know this server: `reverb install` adds \
+             the variables of Vite (ignore this if the JavaScript is built elsewhere)",
+            missing.join(" and ")
+        ));
     }
 }
 
+/// What is wrong with a public host, and what it should be: the host, and then further settings.
+fn faults(host: &str) -> Option<(&'static str, String)> {
+    if host.starts_with('/') {
+        return None;
+    }
+    let (scheme, rest) = match host.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, host),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // An IPv6 address without brackets has several colons.
+    let split = authority.rsplit_once(':');
+    let (name, port) = match split.filter(|(name, _)| !name.contains(':') || name.ends_with(']')) {
+        Some((name, port)) => (name, Some(port)),
+        None => (authority, None),
+    };
+    let mut advice = format!("set it to {}", name.escape_debug());
+    let mut add = |setting: &str, value: &str| {
+        advice.push_str(&format!(", and REVERB_{setting} to {}", value.escape_debug()));
+    };
+    if let Some(scheme) = scheme {
+        let is_secure = ["https", "wss"].contains(&scheme);
+        add("SCHEME", if is_secure { "https" } else { "http" });
+    }
+    port.into_iter().for_each(|port| add("PORT", port));
+    Some(path).filter(|path| !path.is_empty()).into_iter().for_each(|path| {
+        add("SERVER_PATH", &format!("/{path}"));
+    });
+    let what = match (scheme, port) {
+        (Some(_), _) => "a scheme",
+        (None, Some(_)) => "a port",
+        (None, None) if host != name => "a path",
+        (None, None) => return None,
+    };
+    Some((what, advice))
+}
+
 fn public_side(report: &mut Report<'_>, environment: &Environment) {
+    let own = environment.get("REVERB_HOST");
+    for name in ["REVERB_HOST", "VITE_REVERB_HOST"] {
+        let host = environment.get(name).filter(|host| name == "REVERB_HOST" || own != Some(host));
+        if let Some((what, advice)) = host.and_then(faults) {
+            report.wrong(&format!("{name} contains {what}, but must be a host only: {advice}"));
+        }
+    }
     let is_set = |name: &str| environment.get(name).is_some();
     if !is_set("REVERB_HOST") && (is_set("APP_URL") || is_set("REVERB_PORT")) {
         return report.wrong(
@@ -182,5 +230,38 @@ fn public_side(report: &mut Report<'_>, environment: &Environment) {
             "APP_URL begins with https, so browsers accept only wss: set \
              VITE_REVERB_SCHEME=https and VITE_REVERB_PORT to a port that speaks TLS",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_more_than_a_host_is_taken_apart() {
+        for (host, expected) in [
+            ("localhost", None),
+            ("::1", None),
+            ("[::1]", None),
+            ("/run/reverb.sock", None),
+            (
+                "http://127.0.0.1",
+                Some(("a scheme", "set it to 127.0.0.1, and REVERB_SCHEME to http")),
+            ),
+            (
+                "wss://ws.test:8443/ws",
+                Some((
+                    "a scheme",
+                    "set it to ws.test, and REVERB_SCHEME to https, and REVERB_PORT to 8443, and \
+                     REVERB_SERVER_PATH to /ws",
+                )),
+            ),
+            ("ws.test:80", Some(("a port", "set it to ws.test, and REVERB_PORT to 80"))),
+            ("[::1]:80", Some(("a port", "set it to [::1], and REVERB_PORT to 80"))),
+            ("ws.test/", Some(("a path", "set it to ws.test"))),
+        ] {
+            let found = faults(host);
+            assert_eq!(found.as_ref().map(|(what, advice)| (*what, &**advice)), expected, "{host}");
+        }
     }
 }

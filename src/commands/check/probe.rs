@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
+use super::answer::{self, Problem};
 use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{self, Destination, Fetch, RequestError, unix_s};
 use crate::proto::auth::Signer;
 use crate::proto::http::ResponseReader;
-use crate::proto::shown;
 
 /// Tests whether an address works for publishers and browsers.
 pub(super) struct Probe<'a> {
@@ -29,7 +29,7 @@ impl Probe<'_> {
     }
 
     /// Requests the number of connections of an app, as a publisher would.
-    pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
+    pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), Problem> {
         let path = format!("{prefix}/apps/{}/connections", app.id);
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
         let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
@@ -38,7 +38,7 @@ impl Probe<'_> {
         let response = self.fetch(request, |_| false).map_err(|error| error.to_string())?;
         match response.status() {
             Some(200) if text(&response).contains("\"connections\"") => Ok(()),
-            _ => Err(description(&response)),
+            _ => Err(rejection(&response)),
         }
     }
 
@@ -46,14 +46,12 @@ impl Probe<'_> {
     /// established.
     pub(super) fn connect_as_browser(
         &self,
-        app: &App,
+        key: &str,
         prefix: &str,
         origin: Option<&str>,
-    ) -> Result<(), String> {
-        let target = format!(
-            "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
-            app.key
-        );
+    ) -> Result<(), Problem> {
+        let target =
+            format!("{prefix}/app/{key}?protocol=7&client=reverb-check&version=1.0&flash=false");
         let mut headers = String::from(UPGRADE);
         // An origin is a URL without its path.
         if let Some(origin) = origin.map(|url| url.splitn(4, '/').take(3)) {
@@ -65,11 +63,11 @@ impl Probe<'_> {
         let is_enough = |response: &ResponseReader| text(response).contains('}');
         let response = self.fetch(request, is_enough).map_err(|error| error.to_string())?;
         if response.status() != Some(101) {
-            return Err(description(&response));
+            return Err(rejection(&response));
         }
         match text(&response).contains("pusher:connection_established") {
             true => Ok(()),
-            false => Err(format!("it sends {}", shown(&text(&response)))),
+            false => Err(answer::refusal(&text(&response))),
         }
     }
 
@@ -107,19 +105,7 @@ fn text(response: &ResponseReader) -> Cow<'_, str> {
     String::from_utf8_lossy(response.body())
 }
 
-fn description(response: &ResponseReader) -> String {
-    let status = response.status().unwrap_or_default();
-    // The report appends a hint to this text, so the body loses its full stop.
-    let body = text(response);
-    let body = body.trim_end().trim_end_matches('.');
-    let line = format!("{status} {}", response.reason());
-    format!("it answers {} {}", shown(&line), shown(body))
+fn rejection(response: &ResponseReader) -> Problem {
+    let status = response.status().unwrap_or_default().to_string();
+    answer::rejection(&status, &String::from_utf8_lossy(response.head()), &text(response))
 }
-
-/// The beginning of a response, escaped, on one line.
-fn shown(text: &str) -> String {
-    shown::shown(text, SHOWN_CHARACTERS).escape_debug().to_string()
-}
-
-/// The most characters shown of a response.
-const SHOWN_CHARACTERS: usize = 120;

@@ -15,11 +15,15 @@ const LARAVEL: &str = r#"{"default":"reverb","servers":{"reverb":{"host":"0.0.0.
     "max_message_size":10000,"accept_client_events_from":"all","rate_limiting":{
     "enabled":true,"max_attempts":61,"decay_seconds":60,"terminate_on_limit":false}}]}}"#;
 
-fn read_text(text: &str) -> Result<(Config, Vec<App>, Vec<String>), String> {
+fn read_text(text: &str) -> Result<(Config, Vec<App>, Findings), String> {
     let mut config = Config::default();
-    let mut warnings = Vec::new();
-    let apps = read("f", text, &mut config, &mut warnings).map_err(|e| e.to_string())?;
-    Ok((config, apps, warnings))
+    let mut findings = Findings::default();
+    let apps = read("f", text, &mut config, &mut findings).map_err(|e| e.to_string())?;
+    Ok((config, apps, findings))
+}
+
+fn findings(tree: Value) -> Findings {
+    read_text(&tree.to_string()).unwrap().2
 }
 
 fn refused(tree: Value) -> String {
@@ -34,13 +38,18 @@ fn with_apps(apps: Value) -> Value {
     json!({"apps": {"apps": apps}})
 }
 
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    object[key] = value;
+    object
+}
+
 fn app(id: &str, key: &str) -> Value {
     json!({"app_id": id, "key": key, "secret": "hush"})
 }
 
 #[test]
 fn laravels_own_output_is_read() {
-    let (config, apps, warnings) = read_text(LARAVEL).unwrap();
+    let (config, apps, findings) = read_text(LARAVEL).unwrap();
     assert_eq!(config.server.port, 8081);
     assert_eq!(config.server.max_request_size, 10_000);
     assert_eq!(config.server.scaling.port, 6380);
@@ -51,12 +60,12 @@ fn laravels_own_output_is_read() {
     assert_eq!(apps[0].ping_interval_s, 61);
     assert_eq!(apps[0].accept_client_events_from, ClientEvents::All);
     assert_eq!(apps[0].rate_limit.unwrap().max_attempts, 61);
-    assert!(warnings.is_empty());
+    assert_eq!(findings, Findings::default());
 }
 
 #[test]
 fn an_empty_php_array_stands_for_an_empty_object() {
-    for text in ["{}", "[]", "null", r#"{"servers":[],"apps":[]}"#, r#"{"apps":{"apps":[]}}"#] {
+    for text in ["{}", "[]", r#"{"servers":[],"apps":[]}"#, r#"{"apps":{"apps":[]}}"#] {
         let (config, apps, _) = read_text(text).unwrap();
         assert_eq!(config, Config::default(), "{text}");
         assert!(apps.is_empty());
@@ -113,46 +122,57 @@ fn the_default_selects_the_server() {
 }
 
 #[test]
-fn an_unknown_key_gets_a_suggestion() {
+fn an_unknown_key_is_a_finding_with_a_suggestion() {
     let known = [
-        (json!({"server": {}}), "f: server: is not a known key; did you mean servers?"),
-        (json!({"apps": {"app": []}}), "f: apps.app: is not a known key; did you mean apps?"),
+        (
+            json!({"server": {}}),
+            "f: server: is not a known key, so it has no effect; did you mean servers?",
+        ),
+        (
+            json!({"apps": {"app": []}}),
+            "f: apps.app: is not a known key, so it has no effect; did you mean apps?",
+        ),
         (
             with_server(json!({"prot": 1})),
-            "f: servers.reverb.prot: is not a known key; did you mean port?",
+            "f: servers.reverb.prot: is not a known key, so it has no effect; did you mean port?",
         ),
         (
             with_server(json!({"limit": {}})),
-            "f: servers.reverb.limit: is not a known key; did you mean limits?",
+            "f: servers.reverb.limit: is not a known key, so it has no effect; did you mean limits?",
         ),
         (
             with_server(json!({"limits": {"connection": 1}})),
-            "f: servers.reverb.limits.connection: is not a known key; did you mean connections?",
+            "f: servers.reverb.limits.connection: is not a known key, so it has no effect; did you mean connections?",
         ),
         (
             with_server(json!({"scaling": {"server": {"hots": "x"}}})),
-            "f: servers.reverb.scaling.server.hots: is not a known key; did you mean host?",
+            "f: servers.reverb.scaling.server.hots: is not a known key, so it has no effect; did you mean host?",
         ),
         (
             with_server(json!({"scaling.enabled": true})),
-            "f: servers.reverb.scaling.enabled: is not a known key",
+            "f: servers.reverb.scaling.enabled: is not a known key, so it has no effect",
         ),
         (
             with_server(json!({"options": {"tsl": []}})),
-            "f: servers.reverb.options.tsl: is not a known key; did you mean tls?",
+            "f: servers.reverb.options.tsl: is not a known key, so it has no effect; did you mean tls?",
         ),
         (
-            with_apps(json!([{"ping_intervall": 1}])),
-            "f: apps.apps[0].ping_intervall: is not a known key; did you mean ping_interval?",
+            with_apps(json!([with(app("1", "k"), "ping_intervall", json!(1))])),
+            "f: apps.apps[0].ping_intervall: is not a known key, so it has no effect; did you mean ping_interval?",
         ),
         (
-            with_apps(json!([{"rate_limiting": {"max": 1}}])),
-            "f: apps.apps[0].rate_limiting.max: is not a known key",
+            with_apps(json!([with(app("1", "k"), "rate_limiting", json!({"max": 1}))])),
+            "f: apps.apps[0].rate_limiting.max: is not a known key, so it has no effect",
         ),
-        (json!({"a\nb": 1}), "f: a\\nb: is not a known key"),
+        (json!({"a\nb": 1}), "f: a\\nb: is not a known key, so it has no effect"),
     ];
     for (tree, message) in known {
-        assert_eq!(refused(tree), message);
+        let Findings { warnings, notes } = findings(tree);
+        let (found, other) = match message.contains("did you mean") {
+            true => (warnings, notes),
+            false => (notes, warnings),
+        };
+        assert_eq!((found, other), (vec![message.to_owned()], Vec::new()));
     }
 }
 
@@ -217,15 +237,26 @@ fn no_two_apps_share_an_id_or_a_key() {
 fn tls_options_are_read_and_errors_name_their_path() {
     let tls = |value| with_server(json!({"options": {"tls": value}}));
     let tree = tls(json!({"local_cert": "c", "ciphers": "HIGH:RC4-SHA"}));
-    let (config, _, warnings) = read_text(&tree.to_string()).unwrap();
+    let (config, _, found) = read_text(&tree.to_string()).unwrap();
     assert_eq!(config.server.tls.local_cert, Some("c".into()));
     let place = "f: servers.reverb.options.tls";
     assert_eq!(
-        warnings,
+        found.warnings,
         [format!("{place}.ciphers: names unsupported cipher suites: \"RC4-SHA\"")]
     );
-    let message = refused(tls(json!({"local_crt": "c"})));
-    assert_eq!(message, format!("{place}.local_crt: is not a known key; did you mean local_cert?"));
+    let found = findings(tls(json!({"local_crt": "c", "sni": 1, "allow_self_signed": true})));
+    let unknown = "is not a known key, so it has no effect";
+    assert_eq!(found.warnings, [format!("{place}.local_crt: {unknown}; did you mean local_cert?")]);
+    assert_eq!(
+        found.notes,
+        [
+            format!(
+                "{place}.allow_self_signed: has no effect: self-signed client certificates belong \
+                 in cafile"
+            ),
+            format!("{place}.sni: {unknown}"),
+        ]
+    );
     let message = refused(tls(json!({"crypto_method": 16})));
     assert!(
         message.starts_with(&format!("{place}: leave no supported version of TLS")),
@@ -252,14 +283,25 @@ fn settings_without_effect_cause_warnings() {
     tree["apps"]["provider"] = json!("database");
     tree["apps"]["apps"][0]["allowed_origins"] = json!([]);
     tree["servers"] = json!({"reverb": {"options": {"tcp": {"backlog": 1}}}});
-    let (_, _, warnings) = read_text(&tree.to_string()).unwrap();
+    let Findings { warnings, notes } = findings(tree);
     assert_eq!(
         warnings,
         [
-            "f: servers.reverb.options.tcp: is an option of PHP's sockets and has no effect",
-            "f: apps.provider: only the provider config is supported; using apps.apps",
-            "f: apps.apps[0].allowed_origins: is empty, so no browser can connect; use [\"*\"] to allow \
-             all",
+            format!("f: apps.provider: {CUSTOM_PROVIDER}"),
+            "f: apps.apps[0].allowed_origins: is empty, so no browser can connect; use [\"*\"] to \
+             allow all"
+                .to_owned(),
+        ]
+    );
+    assert_eq!(
+        notes,
+        ["f: servers.reverb.options.tcp: has no effect: it is an option of PHP's sockets"]
+    );
+    let notes = findings(with_apps(json!([]))).notes;
+    assert_eq!(
+        notes,
+        [
+            "f: apps.apps: is empty, so the server serves the app of the REVERB_APP_ variables, if any"
         ]
     );
 }
@@ -274,8 +316,27 @@ fn no_error_shows_a_secret() {
         with_server(json!({"scaling": {"server": {"password": {"hush": 1}}}})),
     ];
     trees.push(json!({"apps": {"apps": [{"secret": "hush", "sekret": "hush"}]}}));
+    let misspelt = with_apps(json!([with(app("1", "a"), "sekret", json!("hush"))]));
+    assert!(!format!("{:?}", findings(misspelt)).contains("hush"));
     for tree in trees {
         let message = refused(tree);
         assert!(!message.contains("hush"), "{message}");
     }
+}
+
+#[test]
+fn a_failed_export_is_explained() {
+    let again = format!("; export it again: {EXPORT} > f");
+    for (text, what) in [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("null\n", "is null, because the Laravel app has no config/reverb.php"),
+        (
+            "\n   ERROR  There are no commands defined in the \"tinker\" namespace.\n",
+            "does not begin with {, so it may contain an error of artisan",
+        ),
+    ] {
+        assert_eq!(read_text(text).err().unwrap(), format!("f: {what}{again}"), "{text:?}");
+    }
+    assert!(read_text("\u{feff}{}").is_ok());
 }

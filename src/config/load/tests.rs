@@ -53,7 +53,8 @@ fn without_any_source_the_app_is_generated_and_local() {
     assert_eq!(loaded.config.server.host, "127.0.0.1");
     assert_eq!(loaded.config.server.max_request_size, 1 << 20);
     assert_eq!((loaded.config.apps.len(), loaded.config.apps[0].key.len()), (1, 20));
-    assert!(loaded.files_read.is_empty() && loaded.warnings.is_empty());
+    assert!(loaded.files_read.is_empty());
+    assert_eq!(loaded.findings, Findings::default());
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn faults_of_the_files_come_through() {
 fn misspelt_variables_cause_warnings() {
     let loaded = Dir::new(&[]).load(&[("REVERB_SERVER_PROT", "1")]);
     assert_eq!(
-        loaded.warnings,
+        loaded.findings.warnings,
         ["environment: REVERB_SERVER_PROT: is not a known variable; did you mean \
           REVERB_SERVER_PORT?"]
     );

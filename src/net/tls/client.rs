@@ -264,13 +264,7 @@ impl From<rustls::Error> for SessionError {
     fn from(error: rustls::Error) -> Self {
         use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
         let (reason, remedy) = match &error {
-            InvalidCertificate(CertificateError::UnknownIssuer) => (
-                "the issuer of its certificate is not trusted".to_owned(),
-                Some(Remedy::Authorities),
-            ),
-            InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => (error.to_string(), Some(Remedy::PeerName)),
+            InvalidCertificate(error) => certificate_fault(error),
             AlertReceived(
                 AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
             ) => (error.to_string(), Some(Remedy::OwnCertificate)),
@@ -278,6 +272,48 @@ impl From<rustls::Error> for SessionError {
             _ => (error.to_string(), None),
         };
         SessionError { reason, remedy }
+    }
+}
+
+/// Why the certificate of the other side is rejected, in words, and what may help.
+fn certificate_fault(error: &CertificateError) -> (String, Option<Remedy>) {
+    use CertificateError as Fault;
+    let date = |at: &UnixTime| Timestamp::from_unix(at.as_secs());
+    match error {
+        Fault::UnknownIssuer => (
+            "the issuer of its certificate is not trusted".to_owned(),
+            Some(Remedy::Authorities),
+        ),
+        Fault::NotValidForName => {
+            ("its certificate is for other names".to_owned(), Some(Remedy::PeerName))
+        }
+        Fault::NotValidForNameContext { expected, presented } => {
+            let name = expected.to_str();
+            let names = match presented.as_slice() {
+                [] => "has no host name".to_owned(),
+                names => {
+                    // Each has the form `DnsName("a.test")`.
+                    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+                    format!("is for {}", names.iter().map(bare).collect::<Vec<_>>().join(", "))
+                }
+            };
+            (format!("its certificate {names}, not for {name}"), Some(Remedy::PeerName))
+        }
+        Fault::Expired => ("its certificate has expired".to_owned(), None),
+        Fault::ExpiredContext { not_after, .. } => {
+            (format!("its certificate has expired on {}", date(not_after)), None)
+        }
+        Fault::NotValidYetContext { not_before, .. } => {
+            (format!("its certificate is not valid before {}", date(not_before)), None)
+        }
+        // The library has no name for it: the certificate is one of an authority.
+        Fault::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => (
+            "its certificate is self-signed, or one of an authority, which TLS does not accept for a \
+             server"
+                .to_owned(),
+            Some(Remedy::Authorities),
+        ),
+        other => (format!("its certificate is not valid: {other}"), None),
     }
 }
 
@@ -326,3 +362,20 @@ const CLOSED_EARLY: &str =
 /// The most bytes that a session encrypts before the socket can take them: a few records. The rest
 /// stays in the outbox, where it counts against the limit.
 const AHEAD_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_time_of_a_certificate_is_a_date() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let expired = CertificateError::ExpiredContext { time: at(2), not_after: at(86_400) };
+        let text = certificate_fault(&expired).0;
+        assert!(text.starts_with("its certificate has expired on 1970-01-02"), "{text}");
+        let early = CertificateError::NotValidYetContext { time: at(2), not_before: at(86_400) };
+        let text = certificate_fault(&early).0;
+        assert!(text.starts_with("its certificate is not valid before 1970-01-02"), "{text}");
+    }
+}

@@ -8,7 +8,7 @@ use super::{Chunked, is, is_token, tokens};
 /// Decodes one response from bytes cut at any point.
 pub struct ResponseReader {
     stage: Stage,
-    /// The bytes of the head, until it is complete.
+    /// The bytes of the head.
     head: Vec<u8>,
     /// The bytes of the body so far.
     body_bytes: usize,
@@ -134,6 +134,11 @@ impl ResponseReader {
         self.status.as_ref().map_or("", |(_, reason)| reason)
     }
 
+    /// The bytes of the head.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// The bytes of the body that were kept.
     pub fn body(&self) -> &[u8] {
         &self.body
@@ -176,11 +181,12 @@ impl ResponseReader {
         };
         let framing = Framing::of(response.headers, minor)?;
         let reason = response.reason.unwrap_or_default().to_owned();
-        self.head = Vec::new();
         // Interim responses, such as 100 and 103, precede the final one. 101 is final.
         if matches!(status, 100 | 102..=199) {
+            self.head = Vec::new();
             return Ok(len - before);
         }
+        self.head.truncate(len);
         self.keep_alive = framing.keep_alive;
         self.stage = framing.stage(status)?;
         self.status = Some((status, reason));
