@@ -23,7 +23,8 @@ impl<T> Hub<T> {
     }
 
     /// The next record for the spool; `None` if there is none, or no spool is configured. Call it at
-    /// the end of every turn until it returns `None`.
+    /// the end of every turn until it returns `None`, and after [`Hub::save`], which completes the
+    /// open batches.
     pub fn next_spool_record(&mut self) -> Option<SpoolRecord> {
         self.webhooks()?.spool.as_mut()?.pop_front()
     }
