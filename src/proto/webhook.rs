@@ -1,5 +1,5 @@
-//! The JSON of webhooks (protocol section 15): events, and the body that contains them. When they are
-//! sent is decided in the hub.
+//! The JSON of webhooks (protocol section 15): events, and the body that contains them. When they
+//! are sent is decided in the hub.
 
 use std::fmt::Display;
 
