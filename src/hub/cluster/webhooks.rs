@@ -14,7 +14,7 @@ impl<T> Hub<T> {
     /// Updates which nodes share the channels. Cheap, as there are few nodes: called whenever one may
     /// have come or gone.
     pub(in crate::hub) fn refresh_webhook_nodes(&mut self, now: Now) {
-        let Some(webhooks) = &mut self.connections.happenings.webhooks else { return };
+        let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         webhooks.set_now(now);
         if let Some(cluster) = self.pubsub.webhook_cluster(now) {
             webhooks.set_cluster(cluster);
@@ -23,7 +23,7 @@ impl<T> Hub<T> {
 
     /// Publishes the states that the app was told since the last call.
     pub(in crate::hub) fn publish_webhook_reports(&mut self) {
-        let Some(webhooks) = &mut self.connections.happenings.webhooks else { return };
+        let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         let full_sync = self.pubsub.bus.as_ref().and_then(|bus| bus.full_sync.as_ref());
         if full_sync.is_some_and(|full_sync| !full_sync.has_begun) {
             webhooks.report_changes();
@@ -70,7 +70,7 @@ impl<T> Hub<T> {
         let user = user.as_deref().map(Rc::from);
         let subject = Subject { app, channel: (&**channel).into(), user };
         let is_present = self.is_present(&subject);
-        let Some(webhooks) = &mut self.connections.happenings.webhooks else { return };
+        let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         match *item {
             WebhookItem::Told { is_present: is_told, .. } => {
                 webhooks.receive_told(subject, is_told, is_present);

@@ -213,7 +213,14 @@ impl Changes {
     }
 
     /// Another node has told the app this state. `is_present` is the state of the subject.
-    pub(super) fn told(&mut self, subject: Subject, told: Told, is_present: bool, now_ms: u64) {
+    pub(super) fn told(
+        &mut self,
+        subject: Subject,
+        told: Told,
+        is_present: bool,
+        role: Role,
+        now_ms: u64,
+    ) {
         let Some(change) = self.changes.get_mut(&subject) else {
             if !told.is(is_present) {
                 let mut change = Change::new(told, is_present);
@@ -222,8 +229,10 @@ impl Changes {
             }
             return;
         };
-        (change.told, change.is_foreign) = (told, true);
-        if change.queued == 0 && told.is(change.is_present) {
+        // If both nodes believe to be the owner, it is unknown which of them the app has received last.
+        change.told = if role.is_owner { Told::Unknown } else { told };
+        change.is_foreign = true;
+        if change.queued == 0 && change.told.is(change.is_present) {
             self.remove(&subject);
         }
     }

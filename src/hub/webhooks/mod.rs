@@ -121,8 +121,9 @@ counters! {
     }
 }
 
-/// Whether there can be webhooks: without the feature, [`Webhooks::new`] never returns any.
-const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
+/// Whether there can be webhooks: without the feature, [`Webhooks::new`] never returns any, and the
+/// compiler leaves out what only they need.
+pub(in crate::hub) const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
 
 impl Webhooks {
     /// The webhooks of a configuration, if it has any.

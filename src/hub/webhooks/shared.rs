@@ -62,7 +62,8 @@ impl Webhooks {
     ) {
         if self.tracks(subject.app, &subject.channel, subject.user.is_some()) {
             self.record_state(&subject, is_told);
-            self.changes.told(subject, is_told.into(), is_present, self.now.ms);
+            let role = self.role(&subject);
+            self.changes.told(subject, is_told.into(), is_present, role, self.now.ms);
         }
     }
 

@@ -89,8 +89,16 @@ fn another_node_takes_over_what_was_not_acknowledged() {
 
     let mut changes = self::changes();
     changes.set(subject(), true, OTHER, 0);
-    changes.told(subject(), Told::Present, true, 50);
+    changes.told(subject(), Told::Present, true, OTHER, 50);
     assert_eq!(changes.len(), 0, "it was acknowledged");
+}
+
+#[test]
+fn two_nodes_that_both_believe_to_be_the_owner_send_again() {
+    let mut changes = changes();
+    changes.told(subject(), Told::Absent, true, OWNER, 0);
+    changes.told(subject(), Told::Present, true, OWNER, 1);
+    assert_eq!(run(&mut changes, OWNER, 3_000), [Step::Send(true)]);
 }
 
 #[test]
