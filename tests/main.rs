@@ -57,3 +57,4 @@ mod systemd;
 mod tidy;
 mod tls;
 mod turns;
+mod webhooks;

@@ -175,6 +175,10 @@ limits! {
     /// The most milliseconds between two attempts to connect to Redis. The delay starts at a quarter of
     /// a second and doubles.
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
+    /// Requests to webhooks under way at once, and connections to them that are kept. A URL has one
+    /// at most, so URLs that do not respond hold up others only when there are so many. Each takes
+    /// a descriptor.
+    webhook_connections: u32 = 512, 1..=65_536;
     /// Bytes of events that wait for one URL of webhooks. At 80 bytes an event, 16 MiB are 700 events a
     /// second for the 290 seconds that each is tried. Beyond the limit the oldest are dropped.
     webhook_queue_bytes: u32 = 16_777_216, 65_536..=1_073_741_824;

@@ -83,6 +83,9 @@ pub struct Server {
     pub scaling: Scaling,
     /// The directory in which webhooks wait that survive a crash. `REVERB_WEBHOOK_SPOOL`.
     pub webhook_spool: Option<PathBuf>,
+    /// The file with the authorities that webhooks trust; `None` are those of the system.
+    /// `SSL_CERT_FILE`.
+    pub webhook_authorities: Option<PathBuf>,
     /// Whether webhooks may be sent to private and link-local addresses.
     /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
     pub webhook_private_addresses: bool,
@@ -111,6 +114,7 @@ impl Default for Server {
             pulse_interval_s: 15,
             scaling: Scaling::default(),
             webhook_spool: None,
+            webhook_authorities: None,
             webhook_private_addresses: true,
         }
     }

@@ -183,6 +183,7 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     // OpenSSL, and therefore PHP, reads this variable. The next setting takes precedence.
     text("", "SSL_CERT_FILE", |config, file| {
+        config.server.webhook_authorities = Some(file.into());
         config.server.scaling.tls.cafile = Some(file.into());
         Ok(())
     }),

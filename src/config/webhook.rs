@@ -126,6 +126,11 @@ impl Webhook {
         Ok(())
     }
 
+    /// Its own headers, as lines of a request.
+    pub fn header_lines(&self) -> String {
+        self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+    }
+
     /// A webhook with the defaults.
     pub fn new(url: Url) -> Self {
         Webhook {

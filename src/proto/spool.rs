@@ -1,7 +1,12 @@
-//! The records of the spool: what a server that is killed needs to continue with its webhooks. The
-//! file is in `net`, the meaning of a record in the hub.
+//! The records of the spool: what a server that is killed needs to continue with its webhooks. Their
+//! bytes are in `file`, the file itself in `net`, the meaning of a record in the hub.
+
+mod file;
 
 use std::rc::Rc;
+
+pub(crate) use file::append;
+pub use file::{HEADER, SpoolFile, UnknownFormat, compact, decode, encode};
 
 /// A record, in the order in which the hub has written it.
 #[derive(Debug, Clone, PartialEq, Eq)]

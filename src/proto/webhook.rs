@@ -1,9 +1,22 @@
-//! The JSON of webhooks (protocol section 15): events, and the body that contains them. When they
-//! are sent is decided in the hub.
+//! The requests of webhooks (protocol section 15): headers, events, and the body that contains them.
+//! When they are sent is decided in the hub.
 
 use std::fmt::Display;
 
 use super::message::push_json_string;
+use super::spool::DeliveryId;
+use crate::config::VERSION;
+
+/// The header lines of a request, each with a line break at its end, except `Host` and
+/// `Content-Length`. The names have the spelling of Pusher's, because the library for PHP looks them
+/// up by it. `further` are the lines of the webhook's own headers.
+pub fn head(key: &str, signature: &str, delivery: DeliveryId, further: &str) -> String {
+    format!(
+        "Content-Type: application/json\r\nX-Pusher-Key: {key}\r\n\
+         X-Pusher-Signature: {signature}\r\nX-Reverb-Delivery: {delivery}\r\n\
+         User-Agent: reverb/{VERSION}\r\n{further}"
+    )
+}
 
 /// Appends an event about a channel: `channel_occupied`, `channel_vacated`, `cache_miss`.
 pub fn channel_event(out: &mut String, name: &str, channel: &str) {

@@ -24,6 +24,10 @@ impl<T> Hub<T> {
     /// Publishes the reports since the last call.
     pub(in crate::hub) fn publish_webhook_reports(&mut self) {
         let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
+        let full_sync = self.pubsub.bus.as_ref().and_then(|bus| bus.full_sync.as_ref());
+        if full_sync.is_some_and(|full_sync| !full_sync.has_begun) {
+            webhooks.report_changes();
+        }
         let reports = webhooks.take_reports();
         let Some(bus) = &mut self.pubsub.bus else { return };
         for report in &reports {

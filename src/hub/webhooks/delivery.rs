@@ -9,8 +9,8 @@ use super::endpoint::{BATCH_LIFE_MS, Batch};
 use super::hook::Tag;
 use super::request::{EndpointId, WebhookOutcome, WebhookRequest};
 use super::shared::Report;
-use crate::config::VERSION;
 use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledBatch};
+use crate::proto::webhook;
 
 impl Webhooks {
     /// Completes the batches that are due, and lets endpoints try again whose pause is over.
@@ -147,14 +147,8 @@ impl Webhooks {
         let app = &mut self.apps[hook.app as usize];
         app.counters.requests += 1;
         app.counters.retried += u64::from(batch.has_failed);
-        let head = format!(
-            "Content-Type: application/json\r\n{}X-Pusher-Signature: {}\r\n\
-             X-Reverb-Delivery: {}\r\nUser-Agent: reverb/{VERSION}\r\n{}",
-            app.key_line,
-            app.signer.sign_bytes(&batch.body),
-            batch.delivery,
-            hook.head
-        );
+        let signature = app.signer.sign_bytes(&batch.body);
+        let head = webhook::head(&app.key, &signature, batch.delivery, &hook.head);
         let (endpoint, body) = (EndpointId(id), Rc::clone(&batch.body));
         Some(WebhookRequest { endpoint, url, head, body, timeout_ms: hook.timeout_ms })
     }

@@ -42,13 +42,12 @@ pub(super) struct OpenBatch {
 
 impl Hook {
     pub(super) fn new(app: u32, endpoint: u32, webhook: &Webhook) -> Self {
-        let line = |(name, value): &(String, String)| format!("{name}: {value}\r\n");
         Hook {
             app,
             endpoint,
             events: webhook.events,
             channels: webhook.channels.clone(),
-            head: webhook.headers.iter().map(line).collect(),
+            head: webhook.header_lines(),
             batch_ms: webhook.batch_ms.into(),
             timeout_ms: webhook.timeout_ms.into(),
             open: OpenBatch::default(),

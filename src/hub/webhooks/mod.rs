@@ -93,7 +93,7 @@ pub(in crate::hub) struct Webhooks {
 struct AppHooks {
     id: Rc<str>,
     /// The header lines that every request has.
-    key_line: String,
+    key: String,
     signer: Signer,
     /// The events of all of its webhooks.
     events: WebhookEvents,
@@ -176,7 +176,7 @@ impl Webhooks {
         }
         self.apps.push(AppHooks {
             id: app.id.as_str().into(),
-            key_line: format!("X-Pusher-Key: {}\r\n", app.key),
+            key: app.key.clone(),
             signer: Signer::new(&app.secret),
             events,
             hooks: first..self.hooks.len() as u32,

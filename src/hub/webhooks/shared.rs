@@ -2,7 +2,7 @@
 //! is concerned. The items are sent and received in `cluster/webhooks`.
 
 use super::Webhooks;
-use super::changes::{Change, Reported, Step, Subject};
+use super::changes::{Change, GRACE_MS, Reported, Step, Subject};
 
 /// A report for the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +72,18 @@ impl Webhooks {
         self.changes.confirmed(subject, is_present);
     }
 
+    /// Reports the changes that are not settled, so that another node sends them if this one ends
+    /// before: to a node that receives the whole state, and to all when a node has ended.
+    /// More than [`REPORTED_MAX`] would take too long; the owner is asked about the rest later.
+    pub(in crate::hub) fn report_changes(&mut self) {
+        let unsettled = self.changes.iter().take(REPORTED_MAX);
+        let reports =
+            unsettled.map(|(subject, change)| Report::Query(subject.clone(), change.reported));
+        self.to_publish.extend(reports);
+    }
+
     /// Another node asks about a state: if this node owns the channel, and the subject has another
-    /// state, it reports that state.
+    /// state, it reports that state. Any other node keeps the change: it may become the owner.
     pub(in crate::hub) fn receive_query(
         &mut self,
         subject: Subject,
@@ -81,8 +91,7 @@ impl Webhooks {
         is_present: bool,
     ) {
         let role = self.role(&subject);
-        if !role.is_owner
-            || self.changes.get(&subject).is_some()
+        if self.changes.get(&subject).is_some()
             || !self.tracks(subject.app, &subject.channel, subject.user.is_some())
         {
             return;
@@ -90,7 +99,8 @@ impl Webhooks {
         if reported == Reported::from(is_present) {
             return;
         }
-        let change = Change::new(reported, is_present);
+        let mut change = Change::new(reported, is_present);
+        (change.due_ms, change.is_foreign) = (self.now.ms + GRACE_MS, !role.is_owner);
         if self.changes.insert(subject.clone(), change, self.now.ms) {
             let step = self.changes.check(subject.clone(), role, true, self.now.ms);
             self.perform(subject, step);
@@ -109,6 +119,8 @@ impl Webhooks {
     }
 }
 
+/// The most changes reported at once; 10,000 take about 10 ms.
+const REPORTED_MAX: usize = 10_000;
 /// How long a node that has connected to Redis waits for the others to answer.
 const ANSWER_MS: u64 = 1_000;
 /// Units of work of a check.
