@@ -1,20 +1,20 @@
-//! What happens in the hub, one method for each kind: the place where the hub reports it to those who
-//! want to know. These are the listener of a program that embeds the server, and webhooks. Without
-//! them a report costs a branch.
+//! What happens in the hub, one method for each kind: the place where the hub reports it to what is
+//! registered: the listener of a program that embeds the server, and webhooks. Without them a
+//! report costs a branch.
 
 use std::rc::Rc;
 
 use super::channel::Kind;
 use super::ids::{Now, SocketId};
 use super::listener::Listener;
-use super::webhooks::Webhooks;
+use super::webhooks::{HAS_WEBHOOKS, Webhooks};
 use crate::config::{App, WebhookEvent};
 use crate::proto::webhook::ClientEvent;
 
 /// Receives the reports.
 pub(crate) struct Happenings {
     pub listener: Option<Box<dyn Listener>>,
-    pub webhooks: Option<Box<Webhooks>>,
+    webhooks: Option<Box<Webhooks>>,
     /// The ids of the apps.
     app_ids: Vec<Rc<str>>,
 }
@@ -23,6 +23,23 @@ impl Happenings {
     pub(super) fn new(apps: &[App]) -> Self {
         let app_ids = apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
         Happenings { listener: None, webhooks: None, app_ids }
+    }
+
+    /// Sets the webhooks.
+    pub(super) fn set_webhooks(&mut self, webhooks: Option<Box<Webhooks>>) {
+        self.webhooks = webhooks;
+    }
+
+    /// The webhooks, if there are any.
+    #[inline]
+    pub(super) fn webhooks(&self) -> Option<&Webhooks> {
+        self.webhooks.as_deref().filter(|_| HAS_WEBHOOKS)
+    }
+
+    /// The webhooks, mutably.
+    #[inline]
+    pub(super) fn webhooks_mut(&mut self) -> Option<&mut Webhooks> {
+        self.webhooks.as_deref_mut().filter(|_| HAS_WEBHOOKS)
     }
 
     /// Adds an app that was removed from the configuration.
@@ -38,7 +55,7 @@ impl Happenings {
     /// Sets the time of the following reports.
     #[inline]
     pub(super) fn set_now(&mut self, now: Now) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.set_now(now);
         }
     }
@@ -48,7 +65,7 @@ impl Happenings {
         if let Some(listener) = &mut self.listener {
             listener.channel_created(&self.app_ids[app as usize], channel);
         }
-        if let Some(webhooks) = self.webhooks.as_mut().filter(|_| kind.is_listed()) {
+        if let Some(webhooks) = self.webhooks_mut().filter(|_| kind.is_listed()) {
             webhooks.changed(app, channel, None, true);
         }
     }
@@ -58,7 +75,7 @@ impl Happenings {
         if let Some(listener) = &mut self.listener {
             listener.channel_removed(&self.app_ids[app as usize], channel);
         }
-        if let Some(webhooks) = self.webhooks.as_mut().filter(|_| kind.is_listed()) {
+        if let Some(webhooks) = self.webhooks_mut().filter(|_| kind.is_listed()) {
             webhooks.changed(app, channel, None, false);
         }
     }
@@ -66,7 +83,7 @@ impl Happenings {
     /// A user has joined a presence channel.
     #[inline]
     pub(super) fn member_added(&mut self, app: u32, channel: &Rc<str>, user: &Rc<str>) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.changed(app, channel, Some(user), true);
         }
     }
@@ -74,7 +91,7 @@ impl Happenings {
     /// A user has left a presence channel.
     #[inline]
     pub(super) fn member_removed(&mut self, app: u32, channel: &Rc<str>, user: &Rc<str>) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.changed(app, channel, Some(user), false);
         }
     }
@@ -82,12 +99,12 @@ impl Happenings {
     /// A full sync of another node contains this channel, or this user of it.
     #[inline]
     pub(super) fn synced(&mut self, app: u32, channel: &Rc<str>, user: Option<&Rc<str>>) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.synced(app, channel, user);
         }
     }
 
-    /// Whether somebody wants [`Happenings::subscription_count`] of an app.
+    /// Whether the listener or a webhook wants [`Happenings::subscription_count`] of an app.
     #[inline]
     pub(super) fn wants_counts(&self, app: u32) -> bool {
         self.wants(app, WebhookEvent::SubscriptionCount)
@@ -95,7 +112,7 @@ impl Happenings {
 
     /// The number of subscribers of a channel has changed.
     pub(super) fn subscription_count(&mut self, app: u32, channel: &Rc<str>, count: u64) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.subscription_count(app, channel, count);
         }
     }
@@ -103,7 +120,7 @@ impl Happenings {
     /// A client has sent an event, which was delivered.
     #[inline]
     pub(super) fn client_event(&mut self, app: u32, event: &ClientEvent<'_>, from: SocketId) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.client_event(app, event, from);
         }
     }
@@ -111,7 +128,7 @@ impl Happenings {
     /// A client has subscribed to a cache channel, and no event was cached.
     #[inline]
     pub(super) fn cache_miss(&mut self, app: u32, channel: &str) {
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.cache_miss(app, channel);
         }
     }
@@ -121,7 +138,7 @@ impl Happenings {
         if let Some(listener) = &mut self.listener {
             listener.connection_pruned(&self.app_ids[app as usize], connection);
         }
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.connection_pruned(app, connection);
         }
     }
@@ -132,12 +149,12 @@ impl Happenings {
         if let Some(listener) = &mut self.listener {
             listener.message_received(&self.app_ids[app as usize], from, message);
         }
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.message(app, WebhookEvent::MessageReceived, from, message);
         }
     }
 
-    /// Whether somebody wants [`Happenings::message_sent`] of an app.
+    /// Whether the listener or a webhook wants [`Happenings::message_sent`] of an app.
     #[inline]
     pub(super) fn wants_sent(&self, app: u32) -> bool {
         self.listener.is_some() || self.wants(app, WebhookEvent::MessageSent)
@@ -148,13 +165,13 @@ impl Happenings {
         if let Some(listener) = &mut self.listener {
             listener.message_sent(&self.app_ids[app as usize], to, message);
         }
-        if let Some(webhooks) = &mut self.webhooks {
+        if let Some(webhooks) = self.webhooks_mut() {
             webhooks.message(app, WebhookEvent::MessageSent, to, message);
         }
     }
 
     #[inline]
     fn wants(&self, app: u32, event: WebhookEvent) -> bool {
-        self.webhooks.as_ref().is_some_and(|webhooks| webhooks.wants(app, event))
+        self.webhooks().is_some_and(|webhooks| webhooks.wants(app, event))
     }
 }

@@ -39,7 +39,7 @@ impl<T> Hub<T> {
         self.request_metrics(&mut out);
         self.turn_metrics(&mut out);
         self.bus_metrics(&mut out);
-        self.connections.happenings.webhooks.iter().for_each(|it| it.metrics(&mut out));
+        self.connections.happenings.webhooks().iter().for_each(|it| it.metrics(&mut out));
         out.finish()
     }
 

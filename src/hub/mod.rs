@@ -152,8 +152,8 @@ impl<T> Hub<T> {
         let mut random = Random::new(seed);
         let pubsub = PubSub::new(config, &mut random, now);
         let mut connections = Connections::new(config, *pubsub.by_id.hasher(), now);
-        connections.happenings.webhooks =
-            Webhooks::new(config, &mut random, pubsub.bus.is_some(), now);
+        let webhooks = Webhooks::new(config, &mut random, pubsub.bus.is_some(), now);
+        connections.happenings.set_webhooks(webhooks);
         let routes = Routes::new(config.server.path.clone());
         Hub { connections, pubsub, routes, random, echoes: false }
     }

@@ -157,7 +157,7 @@ impl<T> Hub<T> {
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
         let reports = (&mut self.connections.happenings, &before.connections.happenings);
-        if let (Some(webhooks), Some(before)) = (&mut reports.0.webhooks, &reports.1.webhooks) {
+        if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks()) {
             webhooks.keep_requests(before);
         }
         Ok(old_ids)
@@ -204,7 +204,7 @@ impl<T> Hub<T> {
     /// Saves the webhooks, if there are any.
     fn save_webhooks(&mut self, c: &mut Codec) -> DecodeResult {
         let mut bytes = Vec::new();
-        if let Some(webhooks) = &mut self.connections.happenings.webhooks {
+        if let Some(webhooks) = self.connections.happenings.webhooks_mut() {
             let mut inner = Codec::writer();
             webhooks.save(&mut inner)?;
             bytes = inner.into_bytes();
@@ -216,7 +216,7 @@ impl<T> Hub<T> {
     fn restore_webhooks(&mut self, c: &mut Codec, now: Now) -> DecodeResult {
         let mut bytes = Vec::new();
         c.bytes(&mut bytes)?;
-        if let Some(webhooks) = self.connections.happenings.webhooks.as_mut()
+        if let Some(webhooks) = self.connections.happenings.webhooks_mut()
             && !bytes.is_empty()
         {
             webhooks.set_now(now);

@@ -74,7 +74,10 @@ fn stream_of_events(plan: &Plan, receiver: Option<&Receiver>) -> Result<f64, Fau
             format!(r#"{{"event":"client-moved","channel":"{channel}","data":{{"x":100,"y":7}}}}"#)
         })
         .collect();
-    let before = receiver.map_or(0, Receiver::events);
+    // Each sender has occupied its channel.
+    if let Some(receiver) = receiver {
+        receiver.wait_for(SENDERS as u64)?;
+    }
     let (count, cpu, began) = (plan.scaled(RATE * 5), server.cpu_ns(), Instant::now());
     for n in 0..count {
         let due = Duration::from_nanos(n * 1_000_000_000 / RATE);
@@ -86,7 +89,7 @@ fn stream_of_events(plan: &Plan, receiver: Option<&Receiver>) -> Result<f64, Fau
     }
     let share = (server.cpu_ns() - cpu) / began.elapsed().as_nanos() as f64 * 100.0;
     if let Some(receiver) = receiver {
-        receiver.wait_for(before + count)?;
+        receiver.wait_for(SENDERS as u64 + count)?;
     }
     swarm.finish()?;
     Ok(share)

@@ -3,7 +3,7 @@
 #![cfg(feature = "redis")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,9 +19,20 @@ fn setup(url: &str) -> Setup {
     with_webhooks(json!([{"url": url, "batch_ms": 1}])).env("REVERB_LIMIT_NODE_LEASE_MS", LEASE_MS)
 }
 
+/// Connected nodes, each of which has sent a webhook: a node that has just started leaves them to
+/// the others.
+#[track_caller]
 fn cluster(receiver: &Receiver, nodes: usize) -> Cluster {
     let url = receiver.url("/hook");
-    Cluster::with(nodes, move || setup(&url))
+    let cluster = Cluster::with(nodes, move || setup(&url));
+    let mut client = Client::connect(cluster.node(0));
+    let mut application = Application::default();
+    // With so many channels, each node is the owner of some.
+    (0..40).for_each(|n| client.subscribe(&format!("start-{n}")));
+    application.receive_until(receiver, "occupied", |it| it.occupied.len() == 40);
+    drop(client);
+    application.receive_until(receiver, "vacated", |it| it.occupied.is_empty());
+    cluster
 }
 
 /// Joins a room in which others may be.
@@ -161,4 +172,53 @@ impl Application {
     fn members_count(&self) -> usize {
         self.members.values().map(BTreeSet::len).sum()
     }
+}
+
+#[test]
+fn each_node_in_turn_is_killed_under_churn_and_the_application_is_right_at_the_end() {
+    let receiver = Receiver::start();
+    let mut cluster = cluster(&receiver, 2);
+    let mut application = Application::default();
+    let mut nodes = [0, 1];
+    let mut clients: Vec<(usize, String, String, Client)> = Vec::new();
+    let mut random = 7_u32;
+    let mut next = |below: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) % below
+    };
+    for round in 0..4 {
+        for _ in 0..60 {
+            let node = nodes[next(2) as usize];
+            let (room, user) = (format!("presence-{}", next(8)), format!("u{}", next(12)));
+            let mut client = Client::connect(cluster.node(node));
+            join(&mut client, &room, &user);
+            clients.push((node, room, user, client));
+            if clients.len() > 20 {
+                clients.remove(next(20) as usize);
+            }
+        }
+        // Kills one node in the middle of what it has to report, and starts another.
+        let victim = nodes[round % 2];
+        cluster.kill(victim);
+        clients.retain(|(node, ..)| *node != victim);
+        nodes[round % 2] = cluster.join();
+        // Each node has noticed that the killed one is gone, and knows the clients of the other.
+        cluster.count(clients.len() as u64);
+    }
+    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, room, user, _) in &clients {
+        wanted.entry(room.clone()).or_default().insert(user.clone());
+    }
+    let rooms: BTreeSet<String> = wanted.keys().cloned().collect();
+    application.receive_until(&receiver, &format!("the state {wanted:?}"), |it| {
+        it.members == wanted && it.occupied == rooms
+    });
+    // It stays right: nothing else is reported.
+    let end = Instant::now() + Duration::from_millis(u64::from(LEASE_MS) + 4_000);
+    while let Some(request) = receiver.request_until(end) {
+        if application.deliveries.insert(request.delivery().to_owned()) {
+            request.events().into_iter().for_each(|event| application.handle(event));
+        }
+    }
+    assert_eq!((application.members, application.occupied), (wanted, rooms));
 }

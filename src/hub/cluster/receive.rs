@@ -124,6 +124,9 @@ impl<T> Hub<T> {
                     log::warn!("no other node is connected: API responses cover this node only");
                 }
                 self.pubsub.remove_all_facts(&mut self.connections, at, now);
+                // A node that has never known these facts may become the owner of their channels.
+                let webhooks = self.connections.happenings.webhooks_mut();
+                webhooks.into_iter().for_each(|webhooks| webhooks.report_changes());
             } else if now.ms >= node.last_seen_ms + lease_ms + retention_ms {
                 bus.nodes.remove(at);
             }

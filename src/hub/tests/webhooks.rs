@@ -111,7 +111,7 @@ fn a_page_that_is_loaded_again_sends_nothing() {
         world.events(),
         ["member_removed,channel:presence-a,user_id:7", "channel_vacated,channel:presence-a"]
     );
-    assert!(world.hub.connections.happenings.webhooks.as_ref().unwrap().is_idle());
+    assert!(world.hub.connections.happenings.webhooks().unwrap().is_idle());
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_url_that_hangs_delays_no_other_and_has_one_request_under_way() {
     assert_eq!(requests[0].url.host, "b");
     world.hub.webhook_done(hanging.endpoint, WebhookOutcome::Status(200), world.now);
     assert_eq!(world.requests(200).len(), 1);
-    assert!(world.hub.connections.happenings.webhooks.as_ref().unwrap().is_idle());
+    assert!(world.hub.connections.happenings.webhooks().unwrap().is_idle());
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn fifty_thousand_leaves_take_many_ticks_of_bounded_work() {
     let (id, _) = world.connect();
     let budget = u64::from(crate::config::Limits::default().work_per_turn);
     for n in 0..50_000 {
-        let webhooks = world.hub.connections.happenings.webhooks.as_mut().unwrap();
+        let webhooks = world.hub.connections.happenings.webhooks_mut().unwrap();
         webhooks.set_now(world.now);
         webhooks.changed(0, &"presence-a".into(), Some(&format!("{n}").as_str().into()), false);
     }

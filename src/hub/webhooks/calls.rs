@@ -7,8 +7,9 @@ use super::{Subject, Webhooks};
 use crate::proto::spool::SpoolRecord;
 
 impl<T> Hub<T> {
-    /// The next request to send; `None` until something happens or [`Hub::next_tick_ms`]. An endpoint
-    /// has at most one request under way. Call it at the end of every turn until it returns `None`.
+    /// The next request to send; `None` until something happens or [`Hub::next_tick_ms`]. An
+    /// endpoint has at most one request under way. Call it at the end of every turn until it
+    /// returns `None`.
     pub fn next_webhook(&mut self, now: Now) -> Option<WebhookRequest> {
         self.webhooks()?.at(now).next_request()
     }
@@ -22,8 +23,9 @@ impl<T> Hub<T> {
         }
     }
 
-    /// The next record for the spool; `None` if there is none, or no spool is configured. Call it at
-    /// the end of every turn until it returns `None`.
+    /// The next record for the spool; `None` if there is none, or no spool is configured. Call it
+    /// at the end of every turn until it returns `None`, and after [`Hub::save`], which completes
+    /// the open batches.
     pub fn next_spool_record(&mut self) -> Option<SpoolRecord> {
         self.webhooks()?.spool.as_mut()?.pop_front()
     }
@@ -37,12 +39,12 @@ impl<T> Hub<T> {
     }
 
     fn webhooks(&mut self) -> Option<&mut Webhooks> {
-        self.connections.happenings.webhooks.as_deref_mut()
+        self.connections.happenings.webhooks_mut()
     }
 
     /// Counts the work that webhooks have caused since the last call.
     pub(in crate::hub) fn count_webhook_work(&mut self) {
-        if let Some(webhooks) = &mut self.connections.happenings.webhooks {
+        if let Some(webhooks) = self.connections.happenings.webhooks_mut() {
             self.connections.work.add(webhooks.take_units());
         }
     }
@@ -50,7 +52,7 @@ impl<T> Hub<T> {
     /// Checks the changes that are due, and completes batches. A tick spends at most a quarter of a
     /// turn's units on the changes; the next tick continues.
     pub(in crate::hub) fn tick_webhooks(&mut self, now: Now) {
-        if self.connections.happenings.webhooks.is_none() {
+        if self.connections.happenings.webhooks().is_none() {
             return;
         }
         self.refresh_webhook_nodes(now);
@@ -72,12 +74,12 @@ impl<T> Hub<T> {
 
     /// Whether the last tick has left changes to check.
     pub(in crate::hub) fn has_webhook_work(&self) -> bool {
-        self.connections.happenings.webhooks.as_ref().is_some_and(|it| it.has_due_left)
+        self.connections.happenings.webhooks().is_some_and(|it| it.has_due_left)
     }
 
     /// The earliest deadline of webhooks.
     pub(in crate::hub) fn next_webhooks_ms(&self) -> Option<u64> {
-        let webhooks = self.connections.happenings.webhooks.as_deref()?;
+        let webhooks = self.connections.happenings.webhooks()?;
         let check_ms = webhooks.changes.next_ms().filter(|_| !webhooks.has_due_left);
         [check_ms, webhooks.next_delivery_ms()].into_iter().flatten().min()
     }
@@ -95,7 +97,7 @@ impl<T> Hub<T> {
 
     /// Checks the counts of webhooks, and that each change has the state of its subject.
     pub(in crate::hub) fn audit_webhooks(&self) -> Result<(), String> {
-        let Some(webhooks) = self.connections.happenings.webhooks.as_deref() else { return Ok(()) };
+        let Some(webhooks) = self.connections.happenings.webhooks() else { return Ok(()) };
         for (subject, change) in webhooks.changes.iter() {
             if change.is_present != self.is_present(subject) {
                 return Err(format!("the change of {subject:?} has another state: {change:?}"));
@@ -110,12 +112,12 @@ impl Webhooks {
         self.changes.next_ms().is_some_and(|ms| ms <= self.now.ms)
     }
 
-    /// Whether nothing waits, except for what an app was told.
+    /// Whether nothing waits.
     pub(in crate::hub) fn is_idle(&self) -> bool {
         self.changes.len() == 0 && self.bytes == 0 && self.complete.is_empty()
     }
 
-    /// The number of changes that were not told.
+    /// The number of changes that were not reported.
     #[cfg(all(test, feature = "redis", feature = "webhooks"))]
     pub(in crate::hub) fn change_count(&self) -> usize {
         self.changes.len()

@@ -47,6 +47,25 @@ fn items() -> Vec<Item<'static>> {
         Item::SyncRequest { node, with_cache: true, transfer: None },
         Item::SyncRequest { node, with_cache: false, transfer: Some(Transfer { id: 4, part: 5 }) },
         Item::SyncPart { transfer: Transfer { id: 6, part: 0 }, then: AfterPart::End },
+        Item::Webhook(WebhookItem::Sends),
+        Item::Webhook(WebhookItem::Acknowledged {
+            app: app(),
+            channel: channel(),
+            user: Some(user()),
+            is_present: false,
+        }),
+        Item::Webhook(WebhookItem::Unchanged {
+            app: app(),
+            channel: channel(),
+            user: None,
+            is_present: true,
+        }),
+        Item::Webhook(WebhookItem::Query {
+            app: app(),
+            channel: channel(),
+            user: None,
+            reported: None,
+        }),
     ]
 }
 
@@ -101,6 +120,10 @@ fn unknown_versions_differ_from_other_messages() {
 fn additions_of_later_releases_are_ignored() {
     let more = Item::read(r#"["terminate","a","u",{"new":1}]"#);
     assert_eq!(more, Some(Item::Terminate { app: "a".into(), user: "u".into() }));
+    let reported = |user, state| format!(r#"["webhook_acknowledged","a","c",{user},{state}]"#);
+    for raw in [reported("7", "1"), reported("null", "2"), reported("\"u\"", "true")] {
+        assert_eq!(Item::read(&raw), None, "{raw}");
+    }
     for raw in [r#"["new","a"]"#, "[]", "{}", r#"[1]"#, r#"["channel","a","c",-1]"#] {
         assert_eq!(Item::read(raw), None, "{raw}");
     }

@@ -88,7 +88,7 @@ fn complete() -> Hub<()> {
 
 /// A batch that has failed and one that waits, with tags that they share; changes that wait.
 fn webhooks(hub: &mut Hub<()>) {
-    let Some(webhooks) = &mut hub.connections.happenings.webhooks else { panic!("no webhooks") };
+    let Some(webhooks) = hub.connections.happenings.webhooks_mut() else { panic!("no webhooks") };
     webhooks.set_now(NOW);
     let (news, presence) = (Rc::from("news"), Rc::from("presence-a"));
     webhooks.set_cluster(Cluster { me: 501, up_ms: 60_000, ..Cluster::default() });
@@ -104,7 +104,7 @@ fn webhooks(hub: &mut Hub<()>) {
     hub.tick_webhooks(later);
     let Some(request) = hub.next_webhook(later) else { panic!("no request") };
     hub.webhook_done(request.endpoint, WebhookOutcome::Status(500), NOW);
-    let Some(webhooks) = &mut hub.connections.happenings.webhooks else { panic!("no webhooks") };
+    let Some(webhooks) = hub.connections.happenings.webhooks_mut() else { panic!("no webhooks") };
     webhooks.client_event(
         0,
         &ClientEvent { channel: "news", event: "\"client-x\"", data: "{}", user: None },

@@ -42,7 +42,7 @@ impl Cluster {
     }
 
     fn changes(&self) -> Vec<usize> {
-        let webhooks = |at: usize| self.nodes[at].hub.connections.happenings.webhooks.as_ref();
+        let webhooks = |at: usize| self.nodes[at].hub.connections.happenings.webhooks();
         (0..self.nodes.len()).map(|at| webhooks(at).unwrap().change_count()).collect()
     }
 }
