@@ -319,7 +319,7 @@ impl Connection {
 }
 
 const PRIVATE: &str = "its address is private (REVERB_WEBHOOK_PRIVATE_ADDRESSES is false)";
-const NO_TLS: &str = "https needs TLS, which this build lacks; build with the feature tls";
+const NO_TLS: &str = "the certificates that https needs could not be loaded (SSL_CERT_FILE)";
 /// The most addresses that one request tries. Each gets its share of the timeout, so more would
 /// leave too little for a slow server.
 const ADDRESSES_MAX: usize = 4;

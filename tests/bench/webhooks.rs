@@ -110,6 +110,8 @@ fn leave_at_once(
     }
     server.settle(Duration::from_secs(2));
     swarm.hang_up(1..count + 1);
+    // Only the first client is expected to receive what follows.
+    swarm.clients[1..].iter_mut().for_each(|client| client.deaf = true);
     // The clients are reported three seconds after they have left.
     swarm.publish_at(200.0, 200 * 6, 200)?;
     if let Some(receiver) = receiver {

@@ -30,6 +30,20 @@ fn a_thousand_urls_get_every_event() {
 }
 
 #[test]
+fn connections_to_webhooks_count_against_the_open_file_limit() {
+    let room = |urls: usize| {
+        let webhooks: Vec<Value> =
+            (0..urls).map(|n| json!({"url": format!("http://127.0.0.1:1/{n}")})).collect();
+        let server = with_webhooks(Value::from(webhooks)).descriptors(300).start();
+        let (_, after) = server.announced().split_once("up to ").unwrap();
+        after.split(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    // A URL takes one; sixteen more are for lookups and the spool.
+    assert_eq!(room(0) - room(20), 36);
+    assert_eq!(room(20) - room(50), 30);
+}
+
+#[test]
 fn ten_thousand_clients_that_leave_at_once_are_reported_once_each() {
     const CLIENTS: usize = 10_000;
     let receiver = Receiver::start();

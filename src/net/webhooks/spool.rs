@@ -107,6 +107,7 @@ impl Spool {
         }
         drop(queue);
         self.encoded.clear();
+        self.encoded.shrink_to(KEPT_BYTES);
         self.shared.added.notify_one();
         if is_full != self.is_dropping {
             self.is_dropping = is_full;
@@ -216,7 +217,14 @@ impl SpoolFile {
     /// Appends records; after an error the file is as before.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len > COMPACT_BYTES.max(2 * self.compact_len) {
-            *self = SpoolFile::replace(self.path.clone(), &spool::compact(read(&self.path)?))?;
+            let compacted = read(&self.path).and_then(|records| {
+                SpoolFile::replace(self.path.clone(), &spool::compact(records))
+            });
+            match compacted {
+                Ok(compacted) => *self = compacted,
+                // The long file is as good as a short one; it is compacted when it has doubled.
+                Err(_) => self.compact_len = self.len,
+            }
         }
         if let Err(error) = self.file.write_all(bytes) {
             self.file.set_len(self.len)?;
