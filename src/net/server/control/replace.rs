@@ -120,13 +120,14 @@ impl Server {
         let state = match all {
             true => None,
             false => {
-                self.webhooks.finish_spool(&mut self.hub);
                 let state = self.hub.save(now, |_, socket| {
                     let descriptor = socket.stream.as_raw_fd();
                     descriptors.push(descriptor);
                     descriptor as u64
                 });
                 let state = state.map_err(|_| io::Error::other("the state cannot be written"))?;
+                // After `save`, which completes the open batches.
+                self.webhooks.finish_spool(&mut self.hub);
                 Some(successor::state_file(&state)?)
             }
         };
