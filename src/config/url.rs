@@ -1,5 +1,5 @@
-//! The URL of a webhook: parsed once, so that the parts need no check later. Only `http` and `https`
-//! exist; names are looked up in `net`.
+//! The URL of a webhook: parsed once, so that the parts need no check later. Only `http` and
+//! `https` exist; names are looked up in `net`.
 
 use std::fmt;
 use std::net::Ipv6Addr;

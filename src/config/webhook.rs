@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::{Url, values};
 use crate::nearest::did_you_mean;
 
-/// Headers that a webhook cannot replace: those of the request itself, and those that the application
-/// trusts.
+/// Headers that a webhook cannot replace: those of the request itself, and those that the
+/// application trusts.
 const RESERVED_HEADERS: &[&str] = &[
     "Content-Type",
     "X-Pusher-Key",
@@ -35,8 +35,8 @@ pub struct Webhook {
     pub url: Url,
     /// The events that it covers.
     pub events: WebhookEvents,
-    /// The channels that it covers, with `*` as wildcard; empty is all. Events without a channel are
-    /// covered only if it is empty.
+    /// The channels that it covers, with `*` as wildcard; empty is all. Events without a channel
+    /// are covered only if it is empty.
     pub channels: Vec<String>,
     /// Headers that its requests have in addition, in this order.
     pub headers: Vec<(String, String)>,

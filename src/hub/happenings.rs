@@ -1,6 +1,6 @@
-//! What happens in the hub, one method for each kind: the place where the hub reports it to those who
-//! want to know. These are the listener of a program that embeds the server, and webhooks. Without
-//! them a report costs a branch.
+//! What happens in the hub, one method for each kind: the place where the hub reports it to what is
+//! registered: the listener of a program that embeds the server, and webhooks. Without them a
+//! report costs a branch.
 
 use std::rc::Rc;
 
@@ -104,7 +104,7 @@ impl Happenings {
         }
     }
 
-    /// Whether somebody wants [`Happenings::subscription_count`] of an app.
+    /// Whether the listener or a webhook wants [`Happenings::subscription_count`] of an app.
     #[inline]
     pub(super) fn wants_counts(&self, app: u32) -> bool {
         self.wants(app, WebhookEvent::SubscriptionCount)
@@ -154,7 +154,7 @@ impl Happenings {
         }
     }
 
-    /// Whether somebody wants [`Happenings::message_sent`] of an app.
+    /// Whether the listener or a webhook wants [`Happenings::message_sent`] of an app.
     #[inline]
     pub(super) fn wants_sent(&self, app: u32) -> bool {
         self.listener.is_some() || self.wants(app, WebhookEvent::MessageSent)

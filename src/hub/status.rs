@@ -1,5 +1,5 @@
-//! What the owner of a hub may ask at any time: whether it stops, how many connections it has, what it
-//! has counted. Nothing here changes the hub, except for the counters of the owner.
+//! What the owner of a hub may ask at any time: whether it stops, how many connections it has, what
+//! it has counted. Nothing here changes the hub, except for the counters of the owner.
 
 use std::net::IpAddr;
 

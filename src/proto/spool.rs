@@ -15,7 +15,7 @@ pub enum SpoolRecord {
     Queued(SpooledBatch),
     /// The batch with this delivery id was sent or dropped.
     Ended(DeliveryId),
-    /// What the app was told about a channel or a user of it. A later record about the same
+    /// What was reported to the app about a channel or a user of it. A later record about the same
     /// replaces this one; one with `is_present` false removes it.
     Told(SpooledState),
 }
@@ -45,7 +45,7 @@ pub struct SpooledBatch {
     pub body: Rc<[u8]>,
 }
 
-/// What the app was told: that a channel is occupied, or that a user is in it.
+/// What was reported to the app: that a channel is occupied, or that a user is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpooledState {
     /// The id of the app.

@@ -1,5 +1,5 @@
-//! The requests of webhooks (protocol section 15): headers, events, and the body that contains them. When they are
-//! sent is decided in the hub.
+//! The requests of webhooks (protocol section 15): headers, events, and the body that contains them.
+//! When they are sent is decided in the hub.
 
 use std::fmt::Display;
 

@@ -1,5 +1,5 @@
-//! The application that receives the webhooks of all nodes: it answers, fails, is slow, or handles a
-//! request whose response is lost. What it knows must be right once the faults end.
+//! The application that receives the webhooks of all nodes: it answers, fails, is slow, or handles
+//! a request whose response is lost. What it knows must be right once the faults end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub struct Receiver {
     /// What it knows only from nodes that have ended.
     unknown_channels: BTreeSet<String>,
     unknown_members: BTreeSet<(String, String)>,
-    /// Whether all nodes have ended that knew what it was told, and none of them has a spool.
+    /// Whether all nodes have ended that knew what was reported; none of them has a spool.
     has_lost_all: bool,
     /// Whether it answers every request at once.
     pub is_calm: bool,
@@ -89,11 +89,12 @@ impl World {
         }
     }
 
-    /// A node has ended. Only its spool knows what it has told of clients that no other node knows.
+    /// A node has ended. What it has reported about clients that no other node knows is in its
+    /// spool only.
     pub fn note_unknown_clients(&mut self, place: usize) {
         self.receiver.under_way.retain(|it| it.place != place);
         let (now, places) = (self.now, self.places());
-        // Nodes that have just started do not know what the app was told.
+        // Nodes that have just started do not know what was reported.
         let lease_ms = u64::from(self.config.limits.node_lease_ms);
         let is_fresh = |at: &usize| {
             self.nodes[*at].as_ref().is_some_and(|node| now.ms < node.started_ms + 2 * lease_ms)

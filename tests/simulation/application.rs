@@ -1,5 +1,6 @@
-//! The application that receives the webhooks of the hub, and the model of what it must receive: each
-//! channel and each member as present at once, and as absent when it has been gone for three seconds.
+//! The application that receives the webhooks of the hub, and the model of what it must receive:
+//! each channel and each member as present at once, and as absent when it has been gone for three
+//! seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 

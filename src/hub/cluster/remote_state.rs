@@ -203,7 +203,7 @@ impl PubSub {
     }
 
     /// Reports that a full sync of a node contains a channel, or a user of it. If that node has
-    /// started no earlier than a lease ago, it may not know either what the app was told.
+    /// started no earlier than a lease ago, it may not know either what the app was reported.
     fn report_synced<T>(
         &mut self,
         connections: &mut Connections<T>,

@@ -1,5 +1,5 @@
-//! What the nodes exchange about webhooks: which nodes send them, and which states the app was told. The
-//! rules are in `webhooks`.
+//! What the nodes exchange about webhooks: which nodes send them, and which states were reported.
+//! The rules are in `webhooks`.
 
 use std::rc::Rc;
 
@@ -7,12 +7,12 @@ use super::super::Hub;
 use super::super::ids::Now;
 use super::super::node_set::PLACES;
 use super::super::pubsub::PubSub;
-use super::super::webhooks::{Cluster, Report, Subject, Told};
+use super::super::webhooks::{Cluster, Report, Reported, Subject};
 use crate::proto::envelope::{Item, NodeId, WebhookItem};
 
 impl<T> Hub<T> {
-    /// Updates which nodes share the channels. Cheap, as there are few nodes: called whenever one may
-    /// have come or gone.
+    /// Updates which nodes share the channels. Cheap, as there are few nodes: called whenever one
+    /// may have come or gone.
     pub(in crate::hub) fn refresh_webhook_nodes(&mut self, now: Now) {
         let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         webhooks.set_now(now);
@@ -21,7 +21,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Publishes the states that the app was told since the last call.
+    /// Publishes the reports since the last call.
     pub(in crate::hub) fn publish_webhook_reports(&mut self) {
         let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         let full_sync = self.pubsub.bus.as_ref().and_then(|bus| bus.full_sync.as_ref());
@@ -31,24 +31,27 @@ impl<T> Hub<T> {
         let reports = webhooks.take_reports();
         let Some(bus) = &mut self.pubsub.bus else { return };
         for report in &reports {
-            let (Report::Told(subject, _) | Report::Known(subject, _) | Report::Ask(subject, _)) =
-                report;
+            let (Report::Acknowledged(subject, _)
+            | Report::Unchanged(subject, _)
+            | Report::Query(subject, _)) = report;
             let Some(app) = self.pubsub.apps.get(subject.app) else { continue };
             let app = app.settings.id.as_str().into();
             let channel = (&*subject.channel).into();
             let user = subject.user.as_deref().map(Into::into);
             let item = match *report {
-                Report::Told(_, is_present) => WebhookItem::Told { app, channel, user, is_present },
-                Report::Known(_, is_present) => {
-                    WebhookItem::Known { app, channel, user, is_present }
+                Report::Acknowledged(_, is_present) => {
+                    WebhookItem::Acknowledged { app, channel, user, is_present }
                 }
-                Report::Ask(_, told) => {
-                    let told = match told {
-                        Told::Absent => Some(false),
-                        Told::Present => Some(true),
-                        Told::Unknown | Told::Returned => None,
+                Report::Unchanged(_, is_present) => {
+                    WebhookItem::Unchanged { app, channel, user, is_present }
+                }
+                Report::Query(_, reported) => {
+                    let reported = match reported {
+                        Reported::Absent => Some(false),
+                        Reported::Present => Some(true),
+                        Reported::Unknown | Reported::Returned => None,
                     };
-                    WebhookItem::Ask { app, channel, user, told }
+                    WebhookItem::Query { app, channel, user, reported }
                 }
             };
             bus.publish(&Item::Webhook(item));
@@ -57,9 +60,9 @@ impl<T> Hub<T> {
 
     /// Handles a report of another node.
     pub(in crate::hub) fn receive_webhook_item(&mut self, item: &WebhookItem<'_>) {
-        let (WebhookItem::Told { app, channel, user, .. }
-        | WebhookItem::Known { app, channel, user, .. }
-        | WebhookItem::Ask { app, channel, user, .. }) = item
+        let (WebhookItem::Acknowledged { app, channel, user, .. }
+        | WebhookItem::Unchanged { app, channel, user, .. }
+        | WebhookItem::Query { app, channel, user, .. }) = item
         else {
             return;
         };
@@ -72,12 +75,18 @@ impl<T> Hub<T> {
         let is_present = self.is_present(&subject);
         let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         match *item {
-            WebhookItem::Told { is_present: is_told, .. } => {
-                webhooks.receive_told(subject, is_told, is_present);
+            WebhookItem::Acknowledged { is_present: is_reported, .. } => {
+                webhooks.receive_acknowledged(subject, is_reported, is_present);
             }
-            WebhookItem::Known { is_present, .. } => webhooks.receive_known(&subject, is_present),
-            WebhookItem::Ask { told, .. } => {
-                webhooks.receive_ask(subject, told.map_or(Told::Unknown, Told::from), is_present);
+            WebhookItem::Unchanged { is_present, .. } => {
+                webhooks.receive_unchanged(&subject, is_present)
+            }
+            WebhookItem::Query { reported, .. } => {
+                webhooks.receive_query(
+                    subject,
+                    reported.map_or(Reported::Unknown, Reported::from),
+                    is_present,
+                );
             }
             WebhookItem::Sends => {}
         }

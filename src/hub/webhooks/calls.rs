@@ -7,8 +7,9 @@ use super::{Subject, Webhooks};
 use crate::proto::spool::SpoolRecord;
 
 impl<T> Hub<T> {
-    /// The next request to send; `None` until something happens or [`Hub::next_tick_ms`]. An endpoint
-    /// has at most one request under way. Call it at the end of every turn until it returns `None`.
+    /// The next request to send; `None` until something happens or [`Hub::next_tick_ms`]. An
+    /// endpoint has at most one request under way. Call it at the end of every turn until it
+    /// returns `None`.
     pub fn next_webhook(&mut self, now: Now) -> Option<WebhookRequest> {
         self.webhooks()?.at(now).next_request()
     }
@@ -22,9 +23,9 @@ impl<T> Hub<T> {
         }
     }
 
-    /// The next record for the spool; `None` if there is none, or no spool is configured. Call it at
-    /// the end of every turn until it returns `None`, and after [`Hub::save`], which completes the
-    /// open batches.
+    /// The next record for the spool; `None` if there is none, or no spool is configured. Call it
+    /// at the end of every turn until it returns `None`, and after [`Hub::save`], which completes
+    /// the open batches.
     pub fn next_spool_record(&mut self) -> Option<SpoolRecord> {
         self.webhooks()?.spool.as_mut()?.pop_front()
     }
@@ -111,12 +112,12 @@ impl Webhooks {
         self.changes.next_ms().is_some_and(|ms| ms <= self.now.ms)
     }
 
-    /// Whether nothing waits, except for what an app was told.
+    /// Whether nothing waits.
     pub(in crate::hub) fn is_idle(&self) -> bool {
         self.changes.len() == 0 && self.bytes == 0 && self.complete.is_empty()
     }
 
-    /// The number of changes that were not told.
+    /// The number of changes that were not reported.
     #[cfg(all(test, feature = "redis", feature = "webhooks"))]
     pub(in crate::hub) fn change_count(&self) -> usize {
         self.changes.len()

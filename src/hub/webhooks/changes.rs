@@ -1,14 +1,15 @@
-//! What the app is yet to be told: channels and users whose state differs from the last one that the
-//! app was told. A state that is not in this table was told, so that a server at rest stores nothing.
+//! What is yet to be reported to the app: channels and users whose state differs from the last one
+//! that was reported. A state that is not in this table was reported, so a server at rest stores
+//! nothing.
 //!
-//! | told | is | what follows |
+//! | reported | is | what follows |
 //! |---|---|---|
 //! | absent | present | the owner of the channel sends at once |
 //! | present | absent | the owner sends after the grace, unless the state returns before |
 //! | unknown | any | as if it were the opposite; another node may have sent it |
 //!
-//! With several nodes every node keeps the change until its owner says that it was acknowledged. So
-//! another node can take over; it sends what is still in its table. Which node is the owner of a
+//! With several nodes every node keeps the change until its owner reports that it was acknowledged.
+//! So another node can take over; it sends what is still in its table. Which node is the owner of a
 //! channel is decided in `owners`.
 
 use std::collections::{HashMap, VecDeque};
@@ -24,9 +25,9 @@ pub(in crate::hub) struct Subject {
     pub user: Option<Rc<str>>,
 }
 
-/// The last state of a subject that the app was told.
+/// The last state of a subject that was reported to the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) enum Told {
+pub(in crate::hub) enum Reported {
     Absent,
     Present,
     Unknown,
@@ -34,16 +35,16 @@ pub(in crate::hub) enum Told {
     Returned,
 }
 
-impl From<bool> for Told {
+impl From<bool> for Reported {
     fn from(is_present: bool) -> Self {
-        if is_present { Told::Present } else { Told::Absent }
+        if is_present { Reported::Present } else { Reported::Absent }
     }
 }
 
-impl Told {
-    /// Whether the app was told this state.
+impl Reported {
+    /// Whether this state was reported.
     fn is(self, is_present: bool) -> bool {
-        self == Told::from(is_present)
+        self == Reported::from(is_present)
     }
 }
 
@@ -52,7 +53,7 @@ impl Told {
 pub(super) struct Role {
     /// Whether this node sends them.
     pub is_owner: bool,
-    /// Whether there may be other nodes, which must be told when a webhook has acknowledged.
+    /// Whether there may be other nodes, which must learn what a webhook has acknowledged.
     pub is_shared: bool,
 }
 
@@ -62,17 +63,17 @@ pub(super) enum Step {
     Nothing,
     /// Send its state.
     Send(bool),
-    /// Tell the other nodes that nothing needs to be sent about this state.
+    /// Notify the other nodes that nothing needs to be sent about this state.
     Confirm(bool),
-    /// Tell the other nodes that for this node the app was told this: its owner may know more.
-    Ask(Told),
+    /// Ask the owner of the channel whether it has reported something later than this.
+    Query(Reported),
 }
 
-/// A subject whose state was not told.
+/// A subject whose state was not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Change {
     /// The last state that a webhook has acknowledged.
-    pub told: Told,
+    pub reported: Reported,
     /// Its state.
     pub is_present: bool,
     /// Events about it that this node has queued and no webhook has acknowledged.
@@ -90,15 +91,15 @@ pub(super) struct Change {
 }
 
 impl Change {
-    pub(super) fn new(told: Told, is_present: bool) -> Self {
+    pub(super) fn new(reported: Reported, is_present: bool) -> Self {
         let (queued, queued_state, due_ms, check_ms) = (0, false, 0, 0);
         let (checks, is_foreign) = (0, false);
-        Change { told, is_present, queued, queued_state, due_ms, check_ms, checks, is_foreign }
+        Change { reported, is_present, queued, queued_state, due_ms, check_ms, checks, is_foreign }
     }
 
-    /// The state that the app knows once everything queued is acknowledged.
-    fn expected(&self) -> Told {
-        if self.queued > 0 { self.queued_state.into() } else { self.told }
+    /// The last reported state once everything queued is acknowledged.
+    fn expected(&self) -> Reported {
+        if self.queued > 0 { self.queued_state.into() } else { self.reported }
     }
 
     fn queue(&mut self, is_present: bool) -> Step {
@@ -117,12 +118,12 @@ pub(super) struct Changes {
     pub rejected: u64,
 }
 
-/// How long the app is not told that a channel or a user is gone. The default is that of Pusher: a page
-/// that is loaded again sends nothing.
+/// How long a channel or a user must be gone before this is sent, as in Pusher: a page that is
+/// loaded again sends nothing.
 pub(super) const GRACE_MS: u64 = 3_000;
-/// After how many checks the other nodes are asked; this number doubles up to a limit.
-const ASK_AFTER: u32 = 2;
-const ASK_AFTER_MAX: u32 = 8;
+/// After how many checks the owner is asked; the number doubles up to a limit.
+const QUERY_AFTER: u32 = 2;
+const QUERY_AFTER_MAX: u32 = 8;
 
 impl Changes {
     pub(super) fn new(hashing: Hashing, max: usize) -> Self {
@@ -174,9 +175,9 @@ impl Changes {
         change.is_foreign |= !role.is_owner;
         if !is_present {
             change.due_ms = now_ms + GRACE_MS;
-            if change.queued == 0 && change.told == Told::Absent {
+            if change.queued == 0 && change.reported == Reported::Absent {
                 // Another node may have sent that it is present.
-                change.told = Told::Unknown;
+                change.reported = Reported::Unknown;
             }
             self.list(subject, now_ms);
             return Step::Nothing;
@@ -191,7 +192,7 @@ impl Changes {
                 return if role.is_shared { Step::Confirm(true) } else { Step::Nothing };
             }
             // Another node may have sent that it is gone, at the same time.
-            change.told = Told::Returned;
+            change.reported = Reported::Returned;
         }
         if !role.is_owner {
             return Step::Nothing;
@@ -203,8 +204,8 @@ impl Changes {
         step
     }
 
-    /// A fresh node learns that another node knows this subject as present: that node has told it,
-    /// or will.
+    /// A node that has just started learns from another one that the subject is present: the other
+    /// one has reported it, or will.
     pub(super) fn defer(&mut self, subject: &Subject) {
         let is_new = |change: &Change| change.queued == 0 && change.is_present;
         if self.changes.get(subject).is_some_and(is_new) {
@@ -212,35 +213,36 @@ impl Changes {
         }
     }
 
-    /// Another node has told the app this state. `is_present` is the state of the subject.
-    pub(super) fn told(
+    /// Another node has reported this state to the app. `is_present` is the state of the subject.
+    pub(super) fn reported(
         &mut self,
         subject: Subject,
-        told: Told,
+        reported: Reported,
         is_present: bool,
         role: Role,
         now_ms: u64,
     ) {
         let Some(change) = self.changes.get_mut(&subject) else {
-            if !told.is(is_present) {
-                let mut change = Change::new(told, is_present);
+            if !reported.is(is_present) {
+                let mut change = Change::new(reported, is_present);
                 (change.due_ms, change.is_foreign) = (now_ms + GRACE_MS, true);
                 self.insert(subject, change, now_ms);
             }
             return;
         };
-        // If both nodes believe to be the owner, it is unknown which of them the app has received last.
-        change.told = if role.is_owner { Told::Unknown } else { told };
+        // If both nodes believe to be the owner, it is unknown which of them the app has received
+        // last.
+        change.reported = if role.is_owner { Reported::Unknown } else { reported };
         change.is_foreign = true;
-        if change.queued == 0 && change.told.is(change.is_present) {
+        if change.queued == 0 && change.reported.is(change.is_present) {
             self.remove(&subject);
         }
     }
 
-    /// The owner of the channel knows of nothing to send about a subject with this state.
+    /// The owner of the channel has nothing to send about a subject with this state.
     pub(super) fn confirmed(&mut self, subject: &Subject, is_present: bool) {
         let Some(change) = self.changes.get(subject) else { return };
-        let is_settled = change.told == Told::Returned || change.told.is(is_present);
+        let is_settled = change.reported == Reported::Returned || change.reported.is(is_present);
         if change.queued == 0 && change.is_present == is_present && is_settled {
             self.remove(subject);
         }
@@ -250,8 +252,8 @@ impl Changes {
     pub(super) fn acknowledged(&mut self, subject: &Subject, is_present: bool) {
         let Some(change) = self.changes.get_mut(subject) else { return };
         change.queued = change.queued.saturating_sub(1);
-        change.told = is_present.into();
-        if change.queued == 0 && change.told.is(change.is_present) {
+        change.reported = is_present.into();
+        if change.queued == 0 && change.reported.is(change.is_present) {
             self.remove(subject);
         }
     }
@@ -267,8 +269,8 @@ impl Changes {
         true
     }
 
-    /// Restores a saved change. The changes must be in the order of their checks, and no other change
-    /// may be restored after one was set.
+    /// Restores a saved change. The changes must be in the order of their checks, and no other
+    /// change may be restored after one was set.
     pub(super) fn restore(&mut self, subject: Subject, change: Change) {
         self.checks.push_back((change.check_ms, subject.clone()));
         self.changes.insert(subject, change);
@@ -317,9 +319,8 @@ impl Changes {
                 self.remove(&subject);
                 return step;
             }
-        } else if !role.is_owner && !is_early && change.queued == 0 && is_time_to_ask(change.checks)
-        {
-            step = Step::Ask(change.told);
+        } else if !role.is_owner && !is_early && change.queued == 0 && is_query_due(change.checks) {
+            step = Step::Query(change.reported);
         }
         self.list(subject, now_ms);
         step
@@ -339,8 +340,8 @@ impl Changes {
     }
 }
 
-fn is_time_to_ask(checks: u32) -> bool {
-    checks >= ASK_AFTER && (checks.is_power_of_two() || checks.is_multiple_of(ASK_AFTER_MAX))
+fn is_query_due(checks: u32) -> bool {
+    checks >= QUERY_AFTER && (checks.is_power_of_two() || checks.is_multiple_of(QUERY_AFTER_MAX))
 }
 
 /// The table and the list keep at most this capacity when they are empty.

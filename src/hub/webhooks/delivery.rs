@@ -1,5 +1,5 @@
-//! The way of a batch: it is completed, waits, is sent and tried again, and ends because a webhook has
-//! acknowledged it or because it is dropped.
+//! The way of a batch: it is completed, waits, is sent and tried again, and ends because a webhook
+//! has acknowledged it or because it is dropped.
 
 use std::rc::Rc;
 
@@ -230,13 +230,14 @@ impl Webhooks {
         self.end_tags(batch.tags);
     }
 
-    /// Releases the tags of a batch. The state of a tag without another reference was told.
+    /// Releases the tags of a batch. The state of a tag without another reference was reported to
+    /// all webhooks.
     pub(super) fn end_tags(&mut self, tags: impl IntoIterator<Item = Tag>) {
         for tag in tags {
             if let Some((subject, is_present)) = Rc::into_inner(tag) {
                 self.units += TAG_UNITS;
                 self.changes.acknowledged(&subject, is_present);
-                self.to_publish.push(Report::Told(subject, is_present));
+                self.to_publish.push(Report::Acknowledged(subject, is_present));
             }
         }
     }
@@ -252,5 +253,5 @@ impl Webhooks {
 pub(super) const EXPIRED: &str = "the webhook has not acknowledged them for 290 seconds";
 /// The most expired batches that are dropped at once.
 const EXPIRED_AT_ONCE: u32 = 64;
-/// Units of work of a state that was told.
+/// Units of work of a state that was reported.
 const TAG_UNITS: u64 = 5;

@@ -32,7 +32,7 @@ impl Webhooks {
     }
 
     /// A full sync of another node contains this channel, or this user of it. If this node has just
-    /// started, the other one has told the app already, or will.
+    /// started, the other one has reported it to the app already, or will.
     pub(in crate::hub) fn synced(&mut self, app: u32, channel: &Rc<str>, user: Option<&Rc<str>>) {
         if self.owners.is_fresh {
             let (channel, user) = (Rc::clone(channel), user.cloned());
@@ -65,8 +65,10 @@ impl Webhooks {
         match step {
             Step::Nothing => {}
             Step::Send(is_present) => self.send_state(subject, is_present),
-            Step::Confirm(is_present) => self.to_publish.push(Report::Known(subject, is_present)),
-            Step::Ask(told) => self.to_publish.push(Report::Ask(subject, told)),
+            Step::Confirm(is_present) => {
+                self.to_publish.push(Report::Unchanged(subject, is_present))
+            }
+            Step::Query(reported) => self.to_publish.push(Report::Query(subject, reported)),
         }
     }
 
@@ -89,7 +91,7 @@ impl Webhooks {
         self.end_tags(tag);
     }
 
-    /// Records for the spool what the app is told.
+    /// Records for the spool what is reported to the app.
     pub(super) fn record_state(&mut self, subject: &Subject, is_present: bool) {
         let Some(spool) = &mut self.spool else { return };
         let Some(app) = self.apps.get(subject.app as usize) else { return };

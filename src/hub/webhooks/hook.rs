@@ -1,5 +1,5 @@
-//! One webhook of an app: which events it covers, and the batch that it collects. A full batch goes to
-//! the queue of its URL (`endpoint`).
+//! One webhook of an app: which events it covers, and the batch that it collects. A full batch goes
+//! to the queue of its URL (`endpoint`).
 
 use std::rc::Rc;
 
@@ -23,8 +23,8 @@ pub(super) struct Hook {
     pub open: OpenBatch,
 }
 
-/// A state that the app was told by an event: when the last batch with the event has ended, no other
-/// reference is left.
+/// A state that an event reports: when the last batch with the event has ended, no other reference
+/// is left.
 pub(super) type Tag = Rc<(Subject, bool)>;
 
 /// The events that a webhook has collected.

@@ -1,6 +1,6 @@
-//! Webhooks: HTTP requests by which the application learns what happens in the hub (protocol section
-//! 15). The hub decides which events are sent, when, and in which order; the owner of the sockets
-//! sends the requests.
+//! Webhooks: HTTP requests by which the application learns what happens in the hub (protocol
+//! section 15). The hub decides which events are sent, when, and in which order; the owner of the
+//! sockets sends the requests.
 //!
 //! ```text
 //! happenings --> events --> hook: an open batch --> endpoint: a queue for each URL --> requests
@@ -8,9 +8,9 @@
 //!                  +--> changes: who came and went       +--> spool
 //! ```
 //!
-//! An event is formatted, filtered and added to the open batch of each webhook that covers it. A batch
-//! is complete after `batch_ms`, or with a hundred events. Its body does not change afterwards, so
-//! every attempt to send it has the same signature.
+//! An event is formatted, filtered and added to the open batch of each webhook that covers it. A
+//! batch is complete after `batch_ms`, or with a hundred events. Its body does not change
+//! afterwards, so every attempt to send it has the same signature.
 
 mod calls;
 mod changes;
@@ -37,7 +37,7 @@ use crate::config::{Config, Limits, WebhookEvent, WebhookEvents};
 use crate::proto::auth::Signer;
 use crate::proto::spool::SpoolRecord;
 use changes::Changes;
-pub(in crate::hub) use changes::{Subject, Told};
+pub(in crate::hub) use changes::{Reported, Subject};
 use endpoint::Endpoint;
 use hook::Hook;
 use owners::Owners;
@@ -72,7 +72,7 @@ pub(in crate::hub) struct Webhooks {
     is_shared: bool,
     /// Since when Redis is connected.
     up_since_ms: Option<u64>,
-    /// States that the other nodes are to be told.
+    /// Reports for the other nodes.
     to_publish: Vec<Report>,
     misses: Misses,
     /// Records for the spool; `None` without one.
@@ -207,8 +207,8 @@ impl Webhooks {
         self.apps.get(app as usize).is_some_and(|app| app.events.has(event))
     }
 
-    /// Milliseconds of Unix time. [`Now`] has seconds: the milliseconds come from the other clock, and
-    /// are exact from the first second that begins.
+    /// Milliseconds of Unix time. [`Now`] has seconds: the milliseconds come from the other clock,
+    /// and are exact from the first second that begins.
     fn unix_ms(&mut self) -> u64 {
         let (ms, unix_ms) = self.wall;
         let second = (self.now.unix_s * 1_000)..=(self.now.unix_s * 1_000 + 999);

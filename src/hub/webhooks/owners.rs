@@ -1,5 +1,6 @@
 //! Which node sends the events of a channel. Every node computes it from the ids of the live nodes,
-//! with a rendezvous hash: when a node comes or goes, only its own share of the channels changes hands.
+//! with a rendezvous hash: when a node comes or goes, only its own share of the channels changes
+//! hands.
 
 /// The nodes that share the channels.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! Which messages and cache misses are reported: a few messages in a second, and one miss of a channel
-//! in a second.
+//! Which messages and cache misses are reported: a few messages in a second, and one miss of a
+//! channel in a second.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;

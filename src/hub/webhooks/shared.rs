@@ -1,20 +1,20 @@
-//! What the nodes of a cluster report to each other about webhooks, as far as the table of changes is
-//! concerned. The items are sent and received in `cluster/webhooks`.
+//! What the nodes of a cluster report to each other about webhooks, as far as the table of changes
+//! is concerned. The items are sent and received in `cluster/webhooks`.
 
 use super::Webhooks;
-use super::changes::{Change, GRACE_MS, Step, Subject, Told};
+use super::changes::{Change, GRACE_MS, Reported, Step, Subject};
 
 /// A report for the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::hub) enum Report {
-    /// The app was told that the subject is present, or absent.
-    Told(Subject, bool),
-    /// This node owns the channel, and has nothing to send about the subject while it is present, or
-    /// absent.
-    Known(Subject, bool),
-    /// This node knows of no later state that the app was told. The owner of the channel compares it
-    /// with what it has told.
-    Ask(Subject, Told),
+    /// All webhooks have acknowledged that the subject is present, or absent.
+    Acknowledged(Subject, bool),
+    /// This node owns the channel, and has nothing to send about the subject while it is present,
+    /// or absent.
+    Unchanged(Subject, bool),
+    /// This is the last reported state that this node knows. The owner of the channel compares it
+    /// with the state of the subject.
+    Query(Subject, Reported),
 }
 
 /// What this node knows of the others.
@@ -36,7 +36,7 @@ pub(in crate::hub) struct Cluster {
 
 impl Webhooks {
     /// Takes over what this node knows of the others. It sends nothing until it knows them, so that
-    /// it does not repeat what they have told: until it has the state of all nodes that have
+    /// it does not repeat what they have reported: until it has the state of all nodes that have
     /// answered within a second, or for the duration of a lease.
     pub(in crate::hub) fn set_cluster(&mut self, cluster: Cluster) {
         let now_ms = self.now.ms;
@@ -53,47 +53,53 @@ impl Webhooks {
         std::mem::take(&mut self.to_publish)
     }
 
-    /// Another node has told the app a state.
-    pub(in crate::hub) fn receive_told(
+    /// Another node has reported a state to the app.
+    pub(in crate::hub) fn receive_acknowledged(
         &mut self,
         subject: Subject,
-        is_told: bool,
+        is_reported: bool,
         is_present: bool,
     ) {
         if self.tracks(subject.app, &subject.channel, subject.user.is_some()) {
-            self.record_state(&subject, is_told);
+            self.record_state(&subject, is_reported);
             let role = self.role(&subject);
-            self.changes.told(subject, is_told.into(), is_present, role, self.now.ms);
+            self.changes.reported(subject, is_reported.into(), is_present, role, self.now.ms);
         }
     }
 
     /// The owner of a channel has nothing to send.
-    pub(in crate::hub) fn receive_known(&mut self, subject: &Subject, is_present: bool) {
+    pub(in crate::hub) fn receive_unchanged(&mut self, subject: &Subject, is_present: bool) {
         self.changes.confirmed(subject, is_present);
     }
 
-    /// Reports the changes that are not settled, so that another node tells the app if this one ends
-    /// before they are: to a node that receives the whole state, and to all when a node has ended.
+    /// Reports the changes that are not settled, so that another node sends them if this one ends
+    /// before: to a node that receives the whole state, and to all when a node has ended.
     /// More than [`REPORTED_MAX`] would take too long; the owner is asked about the rest later.
     pub(in crate::hub) fn report_changes(&mut self) {
         let unsettled = self.changes.iter().take(REPORTED_MAX);
-        let reports = unsettled.map(|(subject, change)| Report::Ask(subject.clone(), change.told));
+        let reports =
+            unsettled.map(|(subject, change)| Report::Query(subject.clone(), change.reported));
         self.to_publish.extend(reports);
     }
 
     /// Another node asks about a state: if this node owns the channel, and the subject has another
-    /// state, it tells the app. Any other node keeps the change: it may become the owner.
-    pub(in crate::hub) fn receive_ask(&mut self, subject: Subject, told: Told, is_present: bool) {
+    /// state, it reports that state. Any other node keeps the change: it may become the owner.
+    pub(in crate::hub) fn receive_query(
+        &mut self,
+        subject: Subject,
+        reported: Reported,
+        is_present: bool,
+    ) {
         let role = self.role(&subject);
         if self.changes.get(&subject).is_some()
             || !self.tracks(subject.app, &subject.channel, subject.user.is_some())
         {
             return;
         }
-        if told == Told::from(is_present) {
+        if reported == Reported::from(is_present) {
             return;
         }
-        let mut change = Change::new(told, is_present);
+        let mut change = Change::new(reported, is_present);
         (change.due_ms, change.is_foreign) = (self.now.ms + GRACE_MS, !role.is_owner);
         if self.changes.insert(subject.clone(), change, self.now.ms) {
             let step = self.changes.check(subject.clone(), role, true, self.now.ms);

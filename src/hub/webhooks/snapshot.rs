@@ -1,12 +1,12 @@
-//! Saves and restores webhooks for a reload: the batches that wait, the changes that were not told, the
-//! pauses of failed URLs, and the counters. Apps and URLs have their names in the state, as the
-//! configuration may be another one.
+//! Saves and restores webhooks for a reload: the batches that wait, the changes that were not
+//! reported, the pauses of failed URLs, and the counters. Apps and URLs have their names in the
+//! state, as the configuration may be another one.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Webhooks;
-use super::changes::{Change, Subject, Told};
+use super::changes::{Change, Reported, Subject};
 use super::endpoint::{Batch, Endpoint};
 use super::hook::Tag;
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -90,8 +90,8 @@ impl Webhooks {
         })
     }
 
-    /// Decodes webhooks of a hub with the same or another configuration. Requests that were under way
-    /// are sent again, with the same delivery id.
+    /// Decodes webhooks of a hub with the same or another configuration. Requests that were under
+    /// way are sent again, with the same delivery id.
     pub(in crate::hub) fn restore(&mut self, c: &mut Codec) -> DecodeResult {
         let (mut low, mut high) = (0, 0);
         c.number(&mut high)?;
@@ -297,16 +297,17 @@ impl SavedSubject {
 
 impl Default for Change {
     fn default() -> Self {
-        Change::new(Told::Absent, false)
+        Change::new(Reported::Absent, false)
     }
 }
 
 impl Change {
     fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        const TOLD: [Told; 4] = [Told::Absent, Told::Present, Told::Unknown, Told::Returned];
-        let mut told = self.told as u8;
-        c.int(&mut told)?;
-        self.told = *TOLD.get(usize::from(told)).ok_or(DecodeError)?;
+        const REPORTED: [Reported; 4] =
+            [Reported::Absent, Reported::Present, Reported::Unknown, Reported::Returned];
+        let mut reported = self.reported as u8;
+        c.int(&mut reported)?;
+        self.reported = *REPORTED.get(usize::from(reported)).ok_or(DecodeError)?;
         c.flag(&mut self.is_present)?;
         c.int(&mut self.queued)?;
         c.flag(&mut self.queued_state)?;

@@ -1,11 +1,11 @@
-//! What the records of a spool mean for a server that starts after a crash: the batches that wait are
-//! sent, and what the app was told is compared with who comes back.
+//! What the records of a spool mean for a server that starts after a crash: the batches that wait
+//! are sent, and what was reported as present is compared with the clients that come back.
 
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use super::Webhooks;
-use super::changes::{Change, Subject, Told};
+use super::changes::{Change, Reported, Subject};
 use super::delivery::EXPIRED;
 use super::endpoint::{BATCH_LIFE_MS, Batch};
 use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledBatch, SpooledState};
@@ -15,7 +15,7 @@ impl Webhooks {
     pub(super) fn restore_records(&mut self, records: impl IntoIterator<Item = SpoolRecord>) {
         let mut batches: BTreeMap<DeliveryId, SpooledBatch> = BTreeMap::new();
         let mut order = Vec::new();
-        let mut told: HashSet<(String, String, Option<String>)> = HashSet::new();
+        let mut reported: HashSet<(String, String, Option<String>)> = HashSet::new();
         for record in records {
             match record {
                 SpoolRecord::Queued(batch) => {
@@ -28,19 +28,19 @@ impl Webhooks {
                 SpoolRecord::Told(SpooledState { app, channel, user, is_present }) => {
                     let state = (app, channel, user);
                     match is_present {
-                        true => told.insert(state),
-                        false => told.remove(&state),
+                        true => reported.insert(state),
+                        false => reported.remove(&state),
                     };
                 }
             }
         }
-        let (waiting, states) = (batches.len(), told.len());
+        let (waiting, states) = (batches.len(), reported.len());
         for delivery in order {
             if let Some(batch) = batches.remove(&delivery) {
                 self.restore_batch(batch);
             }
         }
-        for (app, channel, user) in told {
+        for (app, channel, user) in reported {
             self.restore_state(&app, channel.into(), user.map(Rc::from));
         }
         if waiting > 0 || states > 0 {
@@ -81,7 +81,7 @@ impl Webhooks {
     fn restore_state(&mut self, app: &str, channel: Rc<str>, user: Option<Rc<str>>) {
         let Some(app) = self.apps.iter().position(|known| *known.id == *app) else { return };
         let subject = Subject { app: app as u32, channel, user };
-        let mut change = Change::new(Told::Present, false);
+        let mut change = Change::new(Reported::Present, false);
         change.due_ms = self.now.ms + RETURN_MS;
         self.changes.insert(subject, change, self.now.ms);
     }

@@ -44,19 +44,24 @@ fn items() -> Vec<Item<'static>> {
         Item::Nack { node, next: 2 },
         Item::SyncRequest { node, with_cache: true },
         Item::Webhook(WebhookItem::Sends),
-        Item::Webhook(WebhookItem::Told {
+        Item::Webhook(WebhookItem::Acknowledged {
             app: app(),
             channel: channel(),
             user: Some(user()),
             is_present: false,
         }),
-        Item::Webhook(WebhookItem::Known {
+        Item::Webhook(WebhookItem::Unchanged {
             app: app(),
             channel: channel(),
             user: None,
             is_present: true,
         }),
-        Item::Webhook(WebhookItem::Ask { app: app(), channel: channel(), user: None, told: None }),
+        Item::Webhook(WebhookItem::Query {
+            app: app(),
+            channel: channel(),
+            user: None,
+            reported: None,
+        }),
     ]
 }
 
@@ -110,8 +115,8 @@ fn unknown_versions_differ_from_other_messages() {
 fn additions_of_later_releases_are_ignored() {
     let more = Item::read(r#"["terminate","a","u",{"new":1}]"#);
     assert_eq!(more, Some(Item::Terminate { app: "a".into(), user: "u".into() }));
-    let told = |user, state| format!(r#"["webhook_told","a","c",{user},{state}]"#);
-    for raw in [told("7", "1"), told("null", "2"), told("\"u\"", "true")] {
+    let reported = |user, state| format!(r#"["webhook_acknowledged","a","c",{user},{state}]"#);
+    for raw in [reported("7", "1"), reported("null", "2"), reported("\"u\"", "true")] {
         assert_eq!(Item::read(&raw), None, "{raw}");
     }
     for raw in [r#"["new","a"]"#, "[]", "{}", r#"[1]"#, r#"["channel","a","c",-1]"#] {

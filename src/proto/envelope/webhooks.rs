@@ -12,12 +12,27 @@ use crate::proto::message::{self, push_json_string};
 pub enum WebhookItem<'a> {
     /// The sender sends webhooks. Part of its heartbeat.
     Sends,
-    /// The app was told that the channel is occupied, or that the user is in it.
-    Told { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, is_present: bool },
+    /// All webhooks have acknowledged that the channel is occupied or the user in it, or is not.
+    Acknowledged {
+        app: Cow<'a, str>,
+        channel: Cow<'a, str>,
+        user: Option<Cow<'a, str>>,
+        is_present: bool,
+    },
     /// The sender sends the events of the channel, and has nothing to send about this state.
-    Known { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, is_present: bool },
-    /// The sender knows nothing later than this state that the app was told; `None` if it is unsure.
-    Ask { app: Cow<'a, str>, channel: Cow<'a, str>, user: Option<Cow<'a, str>>, told: Option<bool> },
+    Unchanged {
+        app: Cow<'a, str>,
+        channel: Cow<'a, str>,
+        user: Option<Cow<'a, str>>,
+        is_present: bool,
+    },
+    /// The last state that was reported, as far as the sender knows; `None` if it is unsure.
+    Query {
+        app: Cow<'a, str>,
+        channel: Cow<'a, str>,
+        user: Option<Cow<'a, str>>,
+        reported: Option<bool>,
+    },
 }
 
 impl WebhookItem<'_> {
@@ -25,14 +40,14 @@ impl WebhookItem<'_> {
     pub(super) fn write(&self, out: &mut String) {
         let (kind, app, channel, user, state) = match self {
             WebhookItem::Sends => return out.push_str(r#"["webhooks""#),
-            WebhookItem::Told { app, channel, user, is_present } => {
-                ("webhook_told", app, channel, user, u8::from(*is_present))
+            WebhookItem::Acknowledged { app, channel, user, is_present } => {
+                ("webhook_acknowledged", app, channel, user, u8::from(*is_present))
             }
-            WebhookItem::Known { app, channel, user, is_present } => {
-                ("webhook_known", app, channel, user, u8::from(*is_present))
+            WebhookItem::Unchanged { app, channel, user, is_present } => {
+                ("webhook_unchanged", app, channel, user, u8::from(*is_present))
             }
-            WebhookItem::Ask { app, channel, user, told } => {
-                ("webhook_ask", app, channel, user, told.map_or(2, u8::from))
+            WebhookItem::Query { app, channel, user, reported } => {
+                ("webhook_query", app, channel, user, reported.map_or(2, u8::from))
             }
         };
         out.push_str(r#"[""#);
@@ -68,9 +83,13 @@ impl WebhookItem<'_> {
             _ => return None,
         };
         match kind {
-            "webhook_told" => Some(WebhookItem::Told { app, channel, user, is_present: state? }),
-            "webhook_known" => Some(WebhookItem::Known { app, channel, user, is_present: state? }),
-            "webhook_ask" => Some(WebhookItem::Ask { app, channel, user, told: state }),
+            "webhook_acknowledged" => {
+                Some(WebhookItem::Acknowledged { app, channel, user, is_present: state? })
+            }
+            "webhook_unchanged" => {
+                Some(WebhookItem::Unchanged { app, channel, user, is_present: state? })
+            }
+            "webhook_query" => Some(WebhookItem::Query { app, channel, user, reported: state }),
             _ => None,
         }
     }

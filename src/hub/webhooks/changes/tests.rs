@@ -31,7 +31,7 @@ fn run(changes: &mut Changes, role: Role, until_ms: u64) -> Vec<Step> {
 fn a_node_alone_sends_joins_at_once_and_leaves_after_the_grace() {
     let mut changes = changes();
     assert_eq!(changes.set(subject(), true, ALONE, 0), Step::Send(true));
-    assert_eq!(changes.len(), 0, "what was told takes no memory");
+    assert_eq!(changes.len(), 0, "what was reported takes no memory");
     assert_eq!(changes.set(subject(), false, ALONE, 1_000), Step::Nothing);
     assert_eq!(run(&mut changes, ALONE, 3_999), []);
     assert_eq!(run(&mut changes, ALONE, 4_000), [Step::Send(false)]);
@@ -81,7 +81,7 @@ fn another_node_takes_over_what_was_not_acknowledged() {
     assert_eq!(run(&mut changes, OTHER, 3_000), []);
     assert_eq!(run(&mut changes, OWNER, 6_000), [Step::Send(true)]);
 
-    // The node that has sent the join is gone, and so is the client: the app may have been told.
+    // The node that has sent the join is gone, and so is the client: the join may have been sent.
     let mut changes = self::changes();
     changes.set(subject(), true, OTHER, 0);
     changes.set(subject(), false, OTHER, 100);
@@ -89,15 +89,15 @@ fn another_node_takes_over_what_was_not_acknowledged() {
 
     let mut changes = self::changes();
     changes.set(subject(), true, OTHER, 0);
-    changes.told(subject(), Told::Present, true, OTHER, 50);
+    changes.reported(subject(), Reported::Present, true, OTHER, 50);
     assert_eq!(changes.len(), 0, "it was acknowledged");
 }
 
 #[test]
 fn two_nodes_that_both_believe_to_be_the_owner_send_again() {
     let mut changes = changes();
-    changes.told(subject(), Told::Absent, true, OWNER, 0);
-    changes.told(subject(), Told::Present, true, OWNER, 1);
+    changes.reported(subject(), Reported::Absent, true, OWNER, 0);
+    changes.reported(subject(), Reported::Present, true, OWNER, 1);
     assert_eq!(run(&mut changes, OWNER, 3_000), [Step::Send(true)]);
 }
 
@@ -105,9 +105,9 @@ fn two_nodes_that_both_believe_to_be_the_owner_send_again() {
 fn a_node_that_is_not_told_asks_the_owner_again_and_again() {
     let mut changes = changes();
     changes.set(subject(), true, OTHER, 0);
-    let asked = run(&mut changes, OTHER, 200_000);
-    assert_eq!(asked.len(), 10, "after 2, 4, 8, 16, 24, 32, 40, 48, 56 and 64 checks");
-    assert!(asked.iter().all(|step| *step == Step::Ask(Told::Absent)));
+    let queries = run(&mut changes, OTHER, 200_000);
+    assert_eq!(queries.len(), 10, "after 2, 4, 8, 16, 24, 32, 40, 48, 56 and 64 checks");
+    assert!(queries.iter().all(|step| *step == Step::Query(Reported::Absent)));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_return_at_another_node_is_uncertain_until_the_owner_confirms_it() {
     owner.set(subject(), false, OWNER, 0);
     assert_eq!(owner.set(subject(), true, OWNER, 2_000), Step::Confirm(true));
 
-    // The owner has just started and knows nothing; this node knows that the app was not told.
+    // The owner has just started; this node knows that nothing was reported.
     let mut changes = self::changes();
     changes.set(subject(), true, OTHER, 0);
     changes.confirmed(&subject(), true);
