@@ -28,6 +28,7 @@ mod handshake;
 mod hangup;
 mod hostile;
 mod http;
+mod laravel;
 mod limits;
 mod listening;
 mod liveness;

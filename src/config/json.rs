@@ -27,7 +27,8 @@ pub fn read(
     let tree = json_text::parse(source, text)?;
     let mut reader = Reader { source, warnings };
     let root = reader.object("", &tree)?;
-    reader.known("", root, &["default", "servers", "apps"])?;
+    // `artisan` is read in a file of that name.
+    reader.known("", root, &["default", "servers", "apps", "artisan"])?;
     reader.servers(root, config)?;
     match root.get("apps") {
         None => Ok(Vec::new()),

@@ -8,9 +8,12 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::artisan::HAND_OVER;
 use super::env::Environment;
 use super::laravel::{PulseStream, RestartKey};
-use super::{Config, Error, Server, Tls, credentials, json, largest, tls, values, variables};
+use super::{
+    Artisan, Config, Error, Server, Tls, credentials, json, largest, tls, values, variables,
+};
 
 /// The configuration file without `--config`, if it exists.
 pub const CONFIG_FILE: &str = "reverb.json";
@@ -22,7 +25,11 @@ pub const ENV_FILE: &str = ".env";
 pub struct Sources {
     /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
     pub config_file: Option<PathBuf>,
-    /// `--env`; it must exist. Without it, [`ENV_FILE`] if it exists.
+    /// Whether the hand-over of a Laravel app counts as well, if there is no other configuration
+    /// file. A server reads it only if `config_file` names it, as artisan does, because an old one
+    /// may be left.
+    pub finds_hand_over: bool,
+    /// `--env`; it must exist. Without it, that of the hand-over, or [`ENV_FILE`], if it exists.
     pub env_file: Option<PathBuf>,
     /// The directory to which paths are relative; empty for the working directory.
     pub working_dir: PathBuf,
@@ -47,6 +54,8 @@ pub struct Loaded {
     pub generated_app: bool,
     /// The files that were read, in order.
     pub files_read: Vec<PathBuf>,
+    /// What a Laravel app has handed over.
+    pub artisan: Option<Artisan>,
     /// The key by which `php artisan reverb:restart` requests a restart.
     pub restart_key: RestartKey,
     /// The stream for the messages card of Laravel Pulse, if it is enabled.
@@ -71,7 +80,7 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
-    let Layered { mut config, files_read, restart_key, pulse, environment, warnings } =
+    let Layered { mut config, files_read, artisan, restart_key, pulse, environment, warnings } =
         layered(sources, process_env)?;
     let generated_app = config.apps.is_empty();
     default_host(&mut config);
@@ -84,10 +93,20 @@ pub fn load(
         config.apps.push(app);
     }
     largest::check(&config)?;
-    Ok(Loaded { config, generated_app, files_read, restart_key, pulse, environment, warnings })
+    Ok(Loaded {
+        config,
+        generated_app,
+        files_read,
+        artisan,
+        restart_key,
+        pulse,
+        environment,
+        warnings,
+    })
 }
 
-/// The settings of a server with the same sources, for commands that connect to it.
+/// The settings of a server with the same sources, for commands that connect to it, and what a
+/// Laravel app has handed over.
 ///
 /// # Errors
 ///
@@ -95,10 +114,10 @@ pub fn load(
 pub fn server(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Server, Error> {
-    let mut config = layered(sources, process_env)?.config;
+) -> Result<(Server, Option<Artisan>), Error> {
+    let Layered { mut config, artisan, .. } = layered(sources, process_env)?;
     default_host(&mut config);
-    Ok(config.server)
+    Ok((config.server, artisan))
 }
 
 /// The configuration from the environment alone, with its app, if there is one.
@@ -120,6 +139,7 @@ pub fn from_environment(environment: &Environment) -> Result<Config, Error> {
 struct Layered {
     config: Config,
     files_read: Vec<PathBuf>,
+    artisan: Option<Artisan>,
     restart_key: RestartKey,
     pulse: Option<PulseStream>,
     environment: Environment,
@@ -131,9 +151,18 @@ fn layered(
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Layered, Error> {
     let mut files_read = Vec::new();
-    let mut environment = Environment::new(process_env)?;
+    let process_env: Vec<_> = process_env.into_iter().collect();
+    let config_file = config_file(sources, &process_env)?;
+    let artisan = match &config_file {
+        Some((file, text)) => Artisan::read(file, text)?,
+        None => None,
+    };
+    // Variables of the process come last, because they have precedence.
+    let handed_over = artisan.iter().flat_map(Artisan::variables);
+    let mut environment = Environment::new(handed_over.chain(process_env))?;
     let home = environment.get("HOME").map(PathBuf::from);
-    if let Some((file, text)) = find(sources, sources.env_file.as_deref(), ENV_FILE)? {
+    let env_file = artisan.as_ref().map_or(Path::new(ENV_FILE), |a| &a.environment_file);
+    if let Some((file, text)) = find(sources, sources.env_file.as_deref(), env_file)? {
         environment.add_file(&file, &text)?;
         files_read.push(file);
     }
@@ -142,11 +171,14 @@ fn layered(
     let mut warnings = variables::misspelt(&environment);
     let about_redis = variables::apply(&environment, &mut config, &mut warnings)?;
 
-    if let Some((file, text)) = find(sources, sources.config_file.as_deref(), CONFIG_FILE)? {
+    if let Some((file, text)) = config_file {
         let name = file.display().to_string();
-        let text = String::from_utf8(text).map_err(|_| Error::whole(&name, "is not UTF-8"))?;
         config.apps = json::read(&name, &text, &mut config, &mut warnings)?;
         files_read.push(file);
+    }
+    if let Some(artisan) = &artisan {
+        warnings.extend(artisan.version_warning());
+        warnings.extend(artisan.stale());
     }
     apply_flags(sources, &mut config)?;
     secure_by_name(&mut config.server, home.as_deref(), &mut warnings)?;
@@ -167,20 +199,47 @@ fn layered(
         warnings
             .push("pulse_sample_rate: PULSE_INGEST_DRIVER is not redis, so Pulse does not read the stream".into());
     }
-    let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
-        Ok(Some(key)) => key,
-        other => {
-            let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
-            warnings.extend(other.err().map(|why| format!("{why}; {consequence}")));
-            let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
-            let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
-            RestartKey::Files(sources.working_dir.join(env_file).with_file_name(storage))
-        }
+    let storage = match &artisan {
+        Some(artisan) => artisan.storage.clone(),
+        None => storage(sources, environment.get("LARAVEL_STORAGE_PATH")),
     };
+    let redis = RestartKey::of(&environment, &config.server.scaling, about_redis);
+    let redis = redis.unwrap_or_else(|why| {
+        let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
+        // The provider in the app requests a restart through a file as well.
+        if artisan.is_none() {
+            warnings.push(format!("{why}; {consequence}"));
+        }
+        None
+    });
+    let restart_key = RestartKey { storage, redis };
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    Ok(Layered { config, files_read, restart_key, pulse, environment, warnings })
+    Ok(Layered { config, files_read, artisan, restart_key, pulse, environment, warnings })
+}
+
+/// The path and text of the configuration file, if there is one.
+fn config_file(
+    sources: &Sources,
+    process_env: &[(OsString, OsString)],
+) -> Result<Option<(PathBuf, String)>, Error> {
+    let mut found = find(sources, sources.config_file.as_deref(), Path::new(CONFIG_FILE))?;
+    if found.is_none() && sources.finds_hand_over {
+        let folder = process_env.iter().find(|(name, _)| name == "LARAVEL_STORAGE_PATH");
+        let folder = folder.and_then(|(_, value)| value.to_str());
+        found = find(sources, None, &storage(sources, folder).join(HAND_OVER))?;
+    }
+    let Some((file, text)) = found else { return Ok(None) };
+    let text = String::from_utf8(text);
+    let text = text.map_err(|_| Error::whole(file.display(), "is not UTF-8"))?;
+    Ok(Some((file, text)))
+}
+
+/// The storage folder of the Laravel app: `named`, or the one next to the environment file.
+fn storage(sources: &Sources, named: Option<&str>) -> PathBuf {
+    let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
+    sources.working_dir.join(env_file).with_file_name(named.unwrap_or("storage"))
 }
 
 fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
@@ -257,9 +316,9 @@ fn no_app(host: &str) -> String {
 fn find(
     sources: &Sources,
     named: Option<&Path>,
-    default: &str,
+    default: &Path,
 ) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let path = sources.working_dir.join(named.unwrap_or(Path::new(default)));
+    let path = sources.working_dir.join(named.unwrap_or(default));
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some((path, bytes))),
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),

@@ -3,6 +3,7 @@
 //! This file has plain values only, so that the pure layers can use them. `load` reads them from
 //! files, environment and flags.
 
+pub mod artisan;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -24,6 +25,7 @@ pub mod variables;
 
 use std::net::SocketAddr;
 
+pub use artisan::Artisan;
 pub use error::Error;
 pub use limit_kind::LimitKind;
 pub use limits::Limits;

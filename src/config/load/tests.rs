@@ -200,7 +200,7 @@ fn misspelt_variables_cause_warnings() {
 fn the_address_is_known_without_an_app() {
     let dir = Dir::new(&[]);
     let sources = Sources { host: Some("0.0.0.0".into()), port: Some(9), ..dir.sources() };
-    let address = |sources| server(sources, []).map(|server| (server.host, server.port));
+    let address = |sources| server(sources, []).map(|(server, _)| (server.host, server.port));
     assert_eq!(address(&sources), Ok(("0.0.0.0".into(), 9)));
     assert_eq!(address(&dir.sources()), Ok(("127.0.0.1".into(), 8080)));
 }
