@@ -94,8 +94,8 @@ impl Artisan {
         let mut warnings = Vec::new();
         let mut warn = |file: &Path, what: &str, also: &str| {
             warnings.push(format!(
-                "{}: {what} since artisan handed over the configuration, so changes there are not \
-                 in use; run {also}`php artisan reverb:reload`",
+                "{}: {what} since artisan handed over the configuration, and may not be in use; \
+                 run {also}`php artisan reverb:reload`",
                 file.display()
             ));
         };
