@@ -11,6 +11,8 @@ use crate::redis::daemon::Redis;
 use crate::support::{APP, Server, Setup};
 #[cfg(all(feature = "redis", feature = "tls"))]
 use crate::tls::certificates::Folder;
+#[cfg(feature = "webhooks")]
+use crate::webhooks::receiver::{Answer, Receiver};
 
 /// The folder of a Laravel app, removed after the test.
 struct LaravelApp(PathBuf);
@@ -278,4 +280,33 @@ fn check_verifies_the_certificate_as_a_browser_does() {
         folder.path("server.pem")
     ));
     app(&trusts).is_wrong(&["expires on ", "renew it"]);
+}
+
+#[cfg(feature = "webhooks")]
+#[test]
+fn check_posts_an_empty_batch_to_each_webhook() {
+    let receiver = Receiver::answering(|request, _| match request.path.as_str() {
+        "/moved" => Answer::Raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "/csrf" => Answer::Status(419),
+        _ => Answer::Status(204),
+    });
+    let server = Server::start();
+    let port = server.address().port();
+    let url = receiver.url("/hook?secret=1");
+    let out = LaravelApp::new(port, &format!("REVERB_APP_WEBHOOK_URL={url}")).is_fine();
+    let line = out.lines().find(|line| line.contains("webhook")).unwrap();
+    assert!(
+        line.contains("/hook of the app app-id answers 204 in ") && line.ends_with(" ms"),
+        "{out}"
+    );
+    assert!(receiver.request().events().is_empty());
+    for (path, parts) in [
+        ("/moved", ["answers 302", "redirects are not followed"]),
+        ("/csrf", ["answers 419", "CSRF"]),
+    ] {
+        let line = format!("REVERB_APP_WEBHOOK_URL={}", receiver.url(path));
+        LaravelApp::new(port, &line).is_wrong(&parts);
+    }
+    LaravelApp::new(port, "REVERB_APP_WEBHOOK_URL=http://127.0.0.1:1/hook")
+        .is_wrong(&["http://127.0.0.1:1/hook of the app app-id does not answer", "refused"]);
 }

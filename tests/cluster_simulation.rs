@@ -10,12 +10,13 @@
 
 mod client;
 mod node;
+mod receiver;
 mod redis;
 mod wires;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reverb::config::{App, Config};
+use reverb::config::{App, Config, Url, Webhook};
 use reverb::hub::Now;
 use reverb::proto::auth::Signer;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use crate::simulation::variable;
 use client::{Client, Published, Subscription};
 use node::Node;
+use receiver::Receiver;
 use redis::{Connection, Redis};
 use wires::Wire;
 
@@ -35,7 +37,8 @@ const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 const PLACES: usize = 4;
 
 /// Longer than every lease, pause, timeout and backoff together.
-const SETTLE_MS: u64 = 40_000;
+const SETTLE_MS: u64 = 50_000;
+const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
 
 #[test]
 fn all_nodes_agree_once_the_faults_end() {
@@ -59,6 +62,8 @@ struct World {
     connections: Vec<Option<Connection>>,
     clients: Vec<Client>,
     published: Vec<Published>,
+    /// The application that receives webhooks.
+    receiver: Receiver,
     /// The number of nodes that were ever started.
     count: usize,
     /// The queues are so small that events are lost.
@@ -70,6 +75,9 @@ impl World {
         let mut app = App::new("1", "key", SECRET);
         // Clients here never answer a ping; `simulation.rs` tests the pings.
         app.ping_interval_s = 86_400;
+        if HAS_WEBHOOKS {
+            app.webhooks = vec![Webhook::new(Url::parse("http://app/hook").unwrap())];
+        }
         let mut config = Config { apps: vec![app], ..Config::default() };
         config.server.scaling.enabled = true;
         let is_lossy = seed.is_multiple_of(4);
@@ -87,6 +95,7 @@ impl World {
             connections: (0..PLACES).map(|_| None).collect(),
             clients: Vec::new(),
             published: Vec::new(),
+            receiver: Receiver::default(),
             count: 0,
             is_lossy,
         }
@@ -175,6 +184,7 @@ impl World {
         self.nodes[at] = None;
         self.connections[at] = None;
         self.wires[at] = Wire::default();
+        self.note_unknown_clients(at);
         self.clients.retain(|client| client.node != at);
     }
 
@@ -309,7 +319,12 @@ impl World {
     /// Ends all faults and lets time pass; all nodes must then agree.
     fn settle(&mut self) {
         self.mend();
+        self.receiver.is_calm = true;
         self.pass(SETTLE_MS);
+        if HAS_WEBHOOKS {
+            self.check_receiver();
+        }
+        self.receiver.is_calm = false;
         self.check_members();
         let (now, places) = (self.now, self.places());
         let alive: BTreeSet<usize> = places.iter().map(|at| self.node(*at).number).collect();

@@ -76,6 +76,16 @@ fn replies_of_redis_in_any_pieces_are_decoded_the_same() {
     replay("resp");
 }
 
+#[test]
+fn responses_of_other_servers_in_any_pieces_are_decoded_the_same() {
+    replay("response");
+}
+
+#[test]
+fn what_a_crash_leaves_of_the_spool_is_read() {
+    replay("spool");
+}
+
 #[cfg(feature = "redis")]
 #[test]
 fn every_target_has_a_fuzzer_and_inputs() {

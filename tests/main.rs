@@ -58,3 +58,4 @@ mod systemd;
 mod tidy;
 mod tls;
 mod turns;
+mod webhooks;

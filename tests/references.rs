@@ -13,6 +13,8 @@ const PAGE: &str = include_str!("../man/reverb-protocol.7");
 const MONITORING: &str = include_str!("../man/reverb-monitoring.7");
 const METRICS: &str = include_str!("../src/hub/metrics.rs");
 const COUNTERS: &str = include_str!("../src/hub/counters.rs");
+const WEBHOOKS: [&str; 2] =
+    [include_str!("../src/hub/webhooks/mod.rs"), include_str!("../src/hub/webhooks/metrics.rs")];
 const SCENARIOS: &str = include_str!("golden/scenarios.jsonl");
 
 /// The section numbers of the page, such as `14`, `14.2` and `D12`.
@@ -145,6 +147,7 @@ fn the_page_on_monitoring_has_every_metric_and_no_other() {
         is_name && (text.starts_with("reverb_") || text.starts_with("process_"))
     };
     let sources = METRICS.split('"').chain(COUNTERS.split('"'));
+    let sources = sources.chain(WEBHOOKS.iter().flat_map(|source| source.split('"')));
     let served: BTreeSet<&str> = sources.filter(is_metric).collect();
     let entries = MONITORING.lines().filter_map(|line| line.strip_prefix(".It Cm "));
     let described: BTreeSet<&str> = entries.filter(is_metric).collect();

@@ -2,15 +2,20 @@
 //! with a simple model: lists that are searched linearly.
 //!
 //! After every operation each client must have received exactly the messages of the model, in
-//! order, and the API must report the counts of the model. `SIM_SEED=7 cargo test simulation`
+//! order, and the API must report the counts of the model. The application must receive the webhooks
+//! of the model. `SIM_SEED=7 cargo test simulation`
 //! repeats one seed; `SIM_SEEDS=5000` runs that many.
+
+mod api;
+mod application;
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 
-use reverb::config::{App, Config};
+use application::Application;
+use reverb::config::{App, Config, Url, Webhook};
 use reverb::hub::{ConnId, Hub, Now};
-use reverb::proto::auth::{Signer, md5_hex};
+use reverb::proto::auth::Signer;
 use serde_json::{Value, json};
 
 const SECRET: &str = "secret";
@@ -23,6 +28,7 @@ const CHANNELS: [&str; 7] = [
     "presence-cache-b",
     "odd \"é",
 ];
+const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
 const USERS: [&str; 4] = ["1", "2", "ann", "b/\""];
 
 #[test]
@@ -63,15 +69,25 @@ struct World {
     /// The users of each presence channel, in the order of joining.
     users: BTreeMap<&'static str, Vec<&'static str>>,
     events: u64,
+    config: Config,
+    application: Application,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut app = App::new("1", "key", SECRET);
         app.client_events_on_public_channels = true;
+        // Clients here never answer a ping.
+        app.ping_interval_s = 86_400;
+        if HAS_WEBHOOKS {
+            app.webhooks = vec![Webhook::new(Url::parse("http://app/hook").unwrap())];
+        }
         let mut config = Config { apps: vec![app], ..Config::default() };
         // Small enough that nearly all work is deferred once.
         config.limits.work_per_turn = 1_024;
+        // The publisher stays connected for as long as the run takes.
+        config.limits.keep_alive_timeout_ms = 3_600_000;
+        config.limits.request_timeout_ms = 3_600_000;
         let now = Now { ms: 5_000, unix_s: 1_795_450_533 };
         let mut hub = Hub::new(&config, [seed as u8; 32], now);
         let publisher = hub.open((), None, now);
@@ -85,6 +101,8 @@ impl World {
             kept: BTreeMap::new(),
             users: BTreeMap::new(),
             events: 0,
+            config,
+            application: Application::default(),
         }
     }
 
@@ -102,6 +120,7 @@ impl World {
                     self.with_client(|world, n| world.leave(n, many + 1));
                 }
                 18 => self.with_client(Self::ping),
+                _ if self.below(2) == 0 => self.reconfigure(),
                 _ => self.count(),
             }
             self.compare();
@@ -111,6 +130,20 @@ impl World {
         self.compare();
         self.count();
         assert_eq!(self.get("/apps/1/channels"), json!({"channels": {}}));
+        if HAS_WEBHOOKS {
+            self.check_application();
+        }
+    }
+
+    /// Reads the configuration again, as SIGHUP does.
+    fn reconfigure(&mut self) {
+        let names = self.hub.reconfigure(&self.config, self.now).unwrap();
+        let rename = |old: &mut ConnId| {
+            *old = ConnId(names.iter().position(|name| name == old).unwrap() as u32);
+        };
+        self.clients.iter_mut().map(|client| &mut client.id).for_each(rename);
+        rename(&mut self.publisher);
+        while self.hub.next_read(self.now).is_some() {}
     }
 
     /// A number below `end`.
@@ -245,6 +278,7 @@ impl World {
                 if let Some(user) = user {
                     message["user_id"] = (*user).into();
                 }
+                self.application.expect_client_event(channel);
                 let sender = self.clients[n].socket_id.clone();
                 self.expect_all(channel, message, Some(&sender));
             }
@@ -336,6 +370,7 @@ impl World {
             by_channel(&mut client.expected);
             assert_eq!(got, std::mem::take(&mut client.expected), "{}", client.socket_id);
         }
+        self.exchange_webhooks();
     }
 
     fn send(&mut self, n: usize, message: Value) {
@@ -371,40 +406,6 @@ impl World {
             }
         }
         assert!(bytes.is_empty(), "the hub never reads the connection");
-    }
-
-    fn get(&mut self, path: &str) -> Value {
-        self.get_with(path, "")
-    }
-
-    fn get_with(&mut self, path: &str, info: &str) -> Value {
-        self.call_api("GET", path, info, "")
-    }
-
-    fn request(&mut self, method: &str, path: &str, body: &str) -> Value {
-        self.call_api(method, path, "", body)
-    }
-
-    fn call_api(&mut self, method: &str, path: &str, info: &str, body: &str) -> Value {
-        let mut query = format!("auth_key=key&auth_timestamp={}&auth_version=1.0", self.now.unix_s);
-        if !body.is_empty() {
-            query += &format!("&body_md5={}", md5_hex(body.as_bytes()));
-        }
-        if !info.is_empty() {
-            query += &format!("&{info}");
-        }
-        let signature = self.signer.sign(&[method, "\n", path, "\n", &query]);
-        let request = format!(
-            "{method} {path}?{query}&auth_signature={signature} HTTP/1.1\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let publisher = self.publisher;
-        self.receive(publisher, request.as_bytes());
-        let answer = String::from_utf8(take(&mut self.hub, publisher)).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
-        serde_json::from_str(body).unwrap()
     }
 }
 

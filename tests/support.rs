@@ -15,7 +15,7 @@ pub use http::{Http, Response};
 pub use json::{assert_same, same};
 pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
-#[cfg(any(feature = "redis", feature = "tls"))]
+#[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 pub use wait::logged;
 pub use wait::until;
 pub use websocket::{Client, Got, HANDSHAKE, frame};

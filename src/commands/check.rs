@@ -2,11 +2,13 @@
 //! and reports for each step whether it works, and if not, which variable to change.
 //!
 //! Each call blocks, up to a timeout. The command changes nothing and hardly disturbs a running
-//! server: it sends one signed request for the number of connections, and opens one WebSocket.
+//! server: it sends one signed request for the number of connections, and opens one WebSocket. Each
+//! webhook gets a batch without events.
 
 mod laravel;
 mod probe;
 mod report;
+mod webhooks;
 
 use std::fs;
 use std::io::Write;
@@ -36,6 +38,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
+    webhooks::check(&mut report, &loaded.config, TIMEOUT);
     let listens = direct(&mut report, &loaded, &processes);
     let answers = public(&mut report, &loaded);
     if !listens {
@@ -94,7 +97,7 @@ fn files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
     });
     let Some(most) = running.or_else(|| sys::raise_open_files().ok()) else { return };
     let which = if running.is_some() { "the running server" } else { "a server started here" };
-    let room: u64 = net::connections_within(most);
+    let room: u64 = net::connections_within(most.saturating_sub(net::webhook_descriptors(config)));
     let apps = config.apps.iter().map(|app| app.max_connections.map(u64::from));
     let wanted = match config.limits.connections {
         0 => apps.sum::<Option<u64>>().unwrap_or_default(),

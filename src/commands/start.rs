@@ -98,7 +98,9 @@ pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
 
 fn unbound(error: BindError) -> Failure {
     match error {
-        BindError::Tls(error) | BindError::Redis(error) => Failure::from(error),
+        BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
+            Failure::from(error)
+        }
         BindError::Address(error) => Failure::at_work(format!("cannot listen on {error}")),
         BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
     }

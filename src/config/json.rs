@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{APP, AppDraft, SERVER, Setting};
 use super::values;
-use super::{App, Config, Error, Limits, Tls, json_text, tls};
+use super::{App, Config, Error, Limits, Tls, Webhook, json_text, tls};
 use crate::nearest::did_you_mean;
 
 /// Applies a file to the server and its limits, and returns its apps, if any. `source` names the
@@ -41,8 +41,8 @@ pub fn read(
 pub fn keys() -> impl Iterator<Item = &'static str> {
     let settings = SERVER.iter().map(|s| s.key).chain(APP.iter().map(|s| s.key));
     let settings = settings.filter(|key| !key.is_empty());
-    let others = ["default", "servers", "options", "tls", "limits", "apps", "provider"];
-    settings.chain(others).chain(tls::KEYS.iter().copied())
+    let others = ["default", "servers", "options", "tls", "limits", "apps", "provider", "webhooks"];
+    settings.chain(others).chain(tls::KEYS.iter().copied()).chain(Webhook::KEYS)
 }
 
 /// The keys of `options` other than `tls`: settings of PHP's sockets, without effect here.
@@ -193,7 +193,10 @@ impl Reader<'_> {
     fn app(&mut self, path: &str, value: &Value) -> Result<App, Error> {
         let object = self.object(path, value)?;
         let mut draft = AppDraft::new();
-        self.apply(APP, path, "", object, &[], &mut draft)?;
+        self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+        if let Some(webhooks) = object.get("webhooks") {
+            draft.app.webhooks = self.webhooks(&join(path, "webhooks"), webhooks)?;
+        }
         for (key, credential) in draft.credentials() {
             if credential.is_empty() {
                 return Err(self.error(&join(path, key), "is missing"));
@@ -206,6 +209,23 @@ impl Reader<'_> {
             );
         }
         Ok(draft.finish())
+    }
+
+    fn webhooks(&self, path: &str, webhooks: &Value) -> Result<Vec<Webhook>, Error> {
+        let list = match webhooks {
+            Value::Null => return Ok(Vec::new()),
+            Value::Array(list) => list,
+            _ => return Err(self.error(path, "must be a list of objects")),
+        };
+        if !cfg!(feature = "webhooks") && !list.is_empty() {
+            return Err(self.error(path, Webhook::MISSING));
+        }
+        let entry = |(at, entry): (usize, &Value)| {
+            let path = format!("{path}[{at}]");
+            Webhook::read(self.object(&path, entry)?)
+                .map_err(|(key, reason)| self.error(&format!("{path}.{key}"), reason))
+        };
+        list.iter().enumerate().map(entry).collect()
     }
 
     /// Applies an object to settings. `level` is the key of the object in the table of settings;

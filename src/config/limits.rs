@@ -175,6 +175,24 @@ limits! {
     /// The most milliseconds between two attempts to connect to Redis. The delay starts at a quarter of
     /// a second and doubles.
     redis_retry_max_ms: u32 = 5_000, 100..=600_000;
+    /// Requests to webhooks under way at once, and connections to them that are kept. A URL has one
+    /// at most, so URLs that do not respond hold up others only when there are so many. Each takes
+    /// a descriptor.
+    webhook_connections: u32 = 512, 1..=65_536;
+    /// Bytes of events that wait for one URL of webhooks. At 80 bytes an event, 16 MiB are 700 events a
+    /// second for the 290 seconds that each is tried. Beyond the limit the oldest are dropped.
+    webhook_queue_bytes: u32 = 16_777_216, 65_536..=1_073_741_824;
+    /// Bytes of events that wait for all URLs of webhooks. Beyond the limit the oldest of the URL for
+    /// which most wait are dropped.
+    webhook_bytes: u32 = 134_217_728, 65_536..=2_147_483_648;
+    /// Channels and members of presence channels whose change a webhook has not acknowledged yet, or
+    /// that have been gone for less than three seconds. A million take about 150 MB. Changes beyond
+    /// the limit are not sent.
+    webhook_changes: u32 = 1_000_000, 1_000..=100_000_000;
+    /// Messages of one app that webhooks report in a second, received and sent ones each. The body
+    /// of a request says how many were left out. An application on PHP handles about a hundred
+    /// requests a second.
+    webhook_messages_per_second: u32 = 10, 1..=1_000_000;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which

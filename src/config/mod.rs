@@ -20,10 +20,13 @@ pub mod redis;
 pub mod render;
 mod settings;
 pub mod tls;
+mod url;
 mod values;
 pub mod variables;
+mod webhook;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use artisan::Artisan;
 pub use error::Error;
@@ -33,6 +36,8 @@ pub use load::{Loaded, Sources, load};
 pub use network::Network;
 pub use redis::{RedisTarget, RedisTls, Transport};
 pub use tls::Tls;
+pub use url::Url;
+pub use webhook::{Webhook, WebhookEvent, WebhookEvents};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -78,6 +83,14 @@ pub struct Server {
     pub pulse_interval_s: u32,
     /// The connection to other nodes.
     pub scaling: Scaling,
+    /// The directory in which webhooks wait that survive a crash. `REVERB_WEBHOOK_SPOOL`.
+    pub webhook_spool: Option<PathBuf>,
+    /// The file with the authorities that webhooks trust; `None` are those of the system.
+    /// `SSL_CERT_FILE`.
+    pub webhook_authorities: Option<PathBuf>,
+    /// Whether webhooks may be sent to private and link-local addresses.
+    /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
+    pub webhook_private_addresses: bool,
 }
 
 impl Server {
@@ -102,6 +115,9 @@ impl Default for Server {
             pulse_sample_ppm: None,
             pulse_interval_s: 15,
             scaling: Scaling::default(),
+            webhook_spool: None,
+            webhook_authorities: None,
+            webhook_private_addresses: true,
         }
     }
 }
@@ -201,6 +217,8 @@ pub struct App {
     /// does. If off, the status is 404, as in Laravel Reverb; all official libraries treat that
     /// status as an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
+    /// The webhooks of the app. `REVERB_APP_WEBHOOK_URL` and `REVERB_APP_WEBHOOK_EVENTS` for one.
+    pub webhooks: Vec<Webhook>,
 }
 
 impl App {
@@ -221,6 +239,7 @@ impl App {
             subscription_count: false,
             strict_channel_names: false,
             empty_users_ok: true,
+            webhooks: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_core::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 
 use super::settings::DEFAULT_RATE_LIMIT;
-use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls};
+use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls, Webhook, WebhookEvent};
 
 /// The text of a `reverb.json` with exactly this configuration, including the secrets.
 pub fn render(config: &Config) -> String {
@@ -87,6 +87,8 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("scaling", scaling(server)),
         ("pulse_ingest_interval", plain(server.pulse_interval_s)),
         ("pulse_sample_rate", plain(server.pulse_sample_ppm.map(|ppm| f64::from(ppm) / 1e6))),
+        ("webhook_spool", path(&server.webhook_spool)),
+        ("webhook_private_addresses", plain(server.webhook_private_addresses)),
         ("telescope_ingest_interval", plain(15)),
         ("limits", all_limits(limits)),
     ])
@@ -181,6 +183,20 @@ fn app(app: &App) -> Value {
         ("subscription_count", plain(app.subscription_count)),
         ("strict_channel_names", plain(app.strict_channel_names)),
         ("empty_users_ok", plain(app.empty_users_ok)),
+        ("webhooks", Value::List(app.webhooks.iter().map(webhook).collect())),
+    ])
+}
+
+fn webhook(webhook: &Webhook) -> Value {
+    let names: Vec<&str> = webhook.events.iter().map(WebhookEvent::name).collect();
+    let headers = webhook.headers.iter().map(|(name, value)| (name.clone(), plain(&**value)));
+    object([
+        ("url", plain(webhook.url.text())),
+        ("events", plain(names)),
+        ("channels", plain(webhook.channels.clone())),
+        ("headers", Value::Object(headers.collect())),
+        ("batch_ms", plain(webhook.batch_ms)),
+        ("timeout_ms", plain(webhook.timeout_ms)),
     ])
 }
 
@@ -213,6 +229,7 @@ mod tests {
         server.reuse_port = true;
         server.trusted_proxies = crate::config::values::networks("10.0.0.0/8,::1").unwrap();
         server.metrics = Some("[::1]:9100".parse().unwrap());
+        (server.webhook_spool, server.webhook_private_addresses) = (Some("/s".into()), false);
         #[cfg(feature = "tls")]
         {
             let sni = crate::config::tls::SniCertificate {
@@ -266,13 +283,27 @@ mod tests {
         app.subscription_count = true;
         app.strict_channel_names = true;
         app.empty_users_ok = false;
+        if cfg!(feature = "webhooks") {
+            let url = crate::config::Url::parse("https://[::1]:8/a?b=c").unwrap();
+            let events = crate::config::WebhookEvents::default().with(WebhookEvent::MessageSent);
+            app.webhooks = vec![Webhook {
+                url,
+                events,
+                channels: vec!["private-*".into()],
+                headers: vec![("A".into(), "b\"".into()), ("C".into(), "d".into())],
+                batch_ms: 6,
+                timeout_ms: 700,
+            }];
+        }
         config.apps = vec![app, App::new("2", "l", "t")];
         assert_eq!(read_back(&config), config);
     }
 
     #[test]
     fn every_known_key_is_written() {
-        let config = Config { apps: vec![App::new("1", "k", "s")], ..Config::default() };
+        let mut app = App::new("1", "k", "s");
+        app.webhooks = vec![Webhook::new(crate::config::Url::parse("http://a").unwrap())];
+        let config = Config { apps: vec![app], ..Config::default() };
         let written = render(&config);
         for key in json::keys().flat_map(|key| key.split('.')) {
             assert!(written.contains(&format!("\"{key}\":")), "{key}");

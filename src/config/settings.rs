@@ -11,7 +11,7 @@ use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
     share_ppm, shown, url_safe, whole,
 };
-use super::{App, Config, RateLimit, redis};
+use super::{App, Config, RateLimit, Url, Webhook, WebhookEvents, redis};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -183,6 +183,7 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     // OpenSSL, and therefore PHP, reads this variable. The next setting takes precedence.
     text("", "SSL_CERT_FILE", |config, file| {
+        config.server.webhook_authorities = Some(file.into());
         config.server.scaling.tls.cafile = Some(file.into());
         Ok(())
     }),
@@ -224,6 +225,13 @@ pub const SERVER: &[Setting<Config>] = &[
             Ok(())
         }),
     },
+    text("webhook_spool", "REVERB_WEBHOOK_SPOOL", |config, directory| {
+        config.server.webhook_spool = Some(directory.into());
+        Ok(())
+    }),
+    boolean_value("webhook_private_addresses", "REVERB_WEBHOOK_PRIVATE_ADDRESSES", |config, on| {
+        config.server.webhook_private_addresses = on
+    }),
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
     ignored("", "REVERB_SERVER"),
     // The next two are for browsers and the Laravel app. A mistake in them is one of the most common
@@ -313,6 +321,19 @@ pub const APP: &[Setting<AppDraft>] = &[
     boolean_value("empty_users_ok", "REVERB_APP_EMPTY_USERS_OK", |draft, on| {
         draft.app.empty_users_ok = on;
     }),
+    // Further webhooks of the app, and their other settings, are in the file only.
+    text("", "REVERB_APP_WEBHOOK_URL", |draft, url| {
+        if !cfg!(feature = "webhooks") {
+            return Err(Webhook::MISSING.into());
+        }
+        draft.webhook_url = Some(Url::parse(url)?);
+        Ok(())
+    }),
+    text("", "REVERB_APP_WEBHOOK_EVENTS", |draft, names| {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        draft.webhook_events = Some(WebhookEvents::parse(names)?);
+        Ok(())
+    }),
 ];
 
 /// An app while its settings are read; credentials may be missing.
@@ -323,6 +344,10 @@ pub struct AppDraft {
     pub is_rate_limited: bool,
     /// The rate limit, if it is enabled.
     pub rate_limit: RateLimit,
+    /// The URL of the webhook in the environment.
+    pub webhook_url: Option<Url>,
+    /// The events of this webhook.
+    pub webhook_events: Option<WebhookEvents>,
 }
 
 impl AppDraft {
@@ -332,6 +357,8 @@ impl AppDraft {
             app: App::new("", "", ""),
             is_rate_limited: false,
             rate_limit: DEFAULT_RATE_LIMIT,
+            webhook_url: None,
+            webhook_events: None,
         }
     }
 
@@ -344,6 +371,11 @@ impl AppDraft {
     /// The finished app.
     pub fn finish(mut self) -> App {
         self.app.rate_limit = self.is_rate_limited.then_some(self.rate_limit);
+        if let Some(url) = self.webhook_url {
+            let mut webhook = Webhook::new(url);
+            webhook.events = self.webhook_events.unwrap_or(webhook.events);
+            self.app.webhooks.push(webhook);
+        }
         self.app
     }
 }

@@ -13,7 +13,8 @@ pub const CREDENTIALS: [&str; 3] = ["REVERB_APP_ID", "REVERB_APP_KEY", "REVERB_A
 
 /// Prefixes that only this server uses, so an unknown variable with one of them is a mistake.
 /// Others that begin with `REVERB_` may belong to the Laravel app.
-const OURS: &[&str] = &["REVERB_APP_", "REVERB_SERVER_", "REVERB_LIMIT_", "REVERB_SCALING_"];
+const OURS: &[&str] =
+    &["REVERB_APP_", "REVERB_SERVER_", "REVERB_LIMIT_", "REVERB_SCALING_", "REVERB_WEBHOOK_"];
 
 /// Prefixes of variables that Kubernetes sets if there is a service named `reverb`.
 const KUBERNETES: &[&str] = &["REVERB_SERVICE_", "REVERB_PORT_"];
@@ -91,6 +92,10 @@ pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
             .set_text(&mut draft, text)
             .map_err(|reason| at(environment, setting.variable, reason))?;
     }
+    if draft.webhook_events.is_some() && draft.webhook_url.is_none() {
+        let reason = "has no effect, because REVERB_APP_WEBHOOK_URL is not set".to_owned();
+        return Err(at(environment, "REVERB_APP_WEBHOOK_EVENTS", reason));
+    }
     Ok(Some(draft.finish()))
 }
 
@@ -148,7 +153,8 @@ mod tests {
             REDIS_SCHEME=tls\nREDIS_TLS_CAFILE=/a\nREDIS_TLS_VERIFY_PEER=false\n\
             REDIS_TLS_PEER_NAME=n\nREDIS_TLS_LOCAL_CERT=/c\nREDIS_TLS_LOCAL_PK=/k\n\
             REDIS_TLS_PASSPHRASE=p\nSSL_CERT_FILE=/other\n\
-            REVERB_PULSE_INGEST_INTERVAL=30\nREVERB_SERVER_PULSE_SAMPLE_RATE=0.1\nREVERB_LIMIT_CONNECTIONS=7\n";
+            REVERB_PULSE_INGEST_INTERVAL=30\nREVERB_SERVER_PULSE_SAMPLE_RATE=0.1\n\
+            REVERB_WEBHOOK_SPOOL=/s\nREVERB_WEBHOOK_PRIVATE_ADDRESSES=false\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
         let mut warnings = Vec::new();
         assert_eq!(apply(&environment(text), &mut config, &mut warnings), Ok(None));
@@ -159,7 +165,8 @@ mod tests {
         assert_eq!(server.hostname.as_deref(), Some("ws.example"));
         assert_eq!(server.max_request_size, 20_000);
         assert_eq!((server.pulse_interval_s, server.pulse_sample_ppm), (30, Some(100_000)));
-        assert!(scaling.enabled);
+        assert_eq!(server.webhook_spool.as_deref(), Some(Path::new("/s")));
+        assert!(scaling.enabled && !server.webhook_private_addresses);
         assert_eq!((scaling.channel.as_str(), scaling.url.as_deref()), ("c", Some("redis://r")));
         assert_eq!((scaling.host.as_str(), scaling.port), ("r", 1));
         assert_eq!(scaling.username.as_deref(), Some("u"));
@@ -189,6 +196,11 @@ mod tests {
             REVERB_APP_SUBSCRIPTION_COUNT=1\nREVERB_APP_STRICT_CHANNEL_NAMES=1\n\
             REVERB_APP_EMPTY_USERS_OK=1\n\
             REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS=1\n";
+        #[cfg(feature = "webhooks")]
+        let text = &format!(
+            "{text}REVERB_APP_WEBHOOK_URL=https://a/hook\n\
+             REVERB_APP_WEBHOOK_EVENTS=channel_vacated,channel_occupied\n"
+        );
         let app = app(&environment(text)).unwrap().unwrap();
         assert_eq!((app.id.as_str(), app.key.as_str(), app.secret.as_str()), ("1", "k", "s"));
         assert_eq!((app.ping_interval_s, app.activity_timeout_s), (5, 6));
@@ -199,6 +211,12 @@ mod tests {
         assert_eq!(app.allowed_origins, ["a", "b"]);
         assert!(app.subscription_count && app.strict_channel_names && app.empty_users_ok);
         assert!(app.client_events_on_public_channels);
+        #[cfg(feature = "webhooks")]
+        {
+            let [webhook] = &app.webhooks[..] else { panic!("{:?}", app.webhooks) };
+            assert_eq!(webhook.url.to_string(), "https://a/hook");
+            assert_eq!(webhook.events.iter().count(), 2);
+        }
     }
 
     #[test]
@@ -211,6 +229,11 @@ mod tests {
         assert_eq!(
             refused(&format!("{credentials}REVERB_APP_ACTIVITY_TIMEOUT=0")),
             ".env:4: REVERB_APP_ACTIVITY_TIMEOUT: 0 is not between 1 and 31536000"
+        );
+        assert_eq!(
+            refused(&format!("{credentials}REVERB_APP_WEBHOOK_EVENTS=cache_miss")),
+            ".env:4: REVERB_APP_WEBHOOK_EVENTS: has no effect, because REVERB_APP_WEBHOOK_URL is not \
+             set"
         );
         assert_eq!(
             refused("REVERB_SERVER_PORT=80800"),

@@ -9,8 +9,8 @@ use std::io::IoSlice;
 use super::bus::Bus;
 use super::pieces::{cuts, pieces};
 use super::script::{CHANNELS, Script, USERS};
-use crate::config::{App, ClientEvents, Config, RateLimit};
-use crate::hub::{ConnId, Hub, IoAction, Now, SocketId};
+use crate::config::{App, ClientEvents, Config, RateLimit, Url, Webhook, WebhookEvent};
+use crate::hub::{ConnId, EndpointId, Hub, IoAction, Now, SocketId, WebhookOutcome};
 use crate::proto::auth::{Signer, md5_hex};
 use crate::proto::message::json_string;
 
@@ -48,6 +48,8 @@ struct World<'a> {
     /// The lengths of pieces that clients send.
     lengths: &'a [u8],
     has_bus: bool,
+    /// The endpoints of webhooks with a request under way.
+    under_way: Vec<EndpointId>,
     #[cfg(feature = "redis")]
     bus: Bus,
 }
@@ -64,6 +66,16 @@ fn settings(has_bus: bool) -> Config {
     let limit = RateLimit { max_attempts: 5, decay_seconds: 1, terminate_on_limit: true };
     other.rate_limit = Some(limit);
     let mut config = Config { apps: vec![plain, other], ..Config::default() };
+    for (at, url) in ["http://a/", "http://b/?c", "http://a/"].into_iter().enumerate() {
+        let mut webhook = Webhook::new(Url::parse(url).expect("the URL is valid"));
+        if at == 2 {
+            webhook.channels = vec!["presence-*".into()];
+        } else {
+            let all = WebhookEvent::ALL.into_iter();
+            webhook.events = all.fold(webhook.events, |events, event| events.with(event));
+        }
+        config.apps[at % 2].webhooks.push(webhook);
+    }
     config.server.path = "/ws".into();
     config.server.scaling.enabled = has_bus;
     config.server.max_request_size = 4_096;
@@ -78,6 +90,9 @@ fn settings(has_bus: bool) -> Config {
     limits.presence_bytes = 100;
     limits.cache_bytes = 1_000;
     limits.events_per_batch = 3;
+    limits.webhook_queue_bytes = 2_000;
+    limits.webhook_bytes = 3_000;
+    limits.webhook_messages_per_second = 2;
     config
 }
 
@@ -92,6 +107,7 @@ impl<'a> World<'a> {
             sockets: BTreeMap::new(),
             lengths,
             has_bus,
+            under_way: Vec::new(),
             #[cfg(feature = "redis")]
             bus: Bus::new(),
         }
@@ -307,6 +323,23 @@ impl<'a> World<'a> {
             }
         }
         self.turn();
+        self.exchange_webhooks(script.byte().unwrap_or(0));
+    }
+
+    /// Ends the requests under way, and begins others. The number selects the outcomes.
+    fn exchange_webhooks(&mut self, outcomes: u8) {
+        for (n, endpoint) in std::mem::take(&mut self.under_way).into_iter().enumerate() {
+            let outcome = match outcomes >> (2 * (n % 4)) & 3 {
+                0 | 1 => WebhookOutcome::Status(200),
+                2 => WebhookOutcome::Status(500),
+                _ => WebhookOutcome::Failed("the connection was closed".into()),
+            };
+            self.hub.webhook_done(endpoint, outcome, self.now);
+        }
+        while let Some(request) = self.hub.next_webhook(self.now) {
+            assert!(!self.under_way.contains(&request.endpoint));
+            self.under_way.push(request.endpoint);
+        }
     }
 
     /// Removes up to `bytes_max` bytes from the outbox of a connection.
@@ -336,6 +369,12 @@ impl<'a> World<'a> {
         assert_eq!(self.hub.connections(), 0);
         // The longest deadline is that of a cached event.
         self.advance(u64::from(settings(self.has_bus).limits.cache_ttl_s) * 1_000 + 1);
+        // A server that stops keeps what it would report as gone.
+        self.hub.stop_draining(self.now);
+        for _ in 0..40 {
+            self.advance(30_000);
+            self.exchange_webhooks(0);
+        }
         assert_eq!(self.hub.audit(), Ok(()));
         assert_eq!(self.hub.remains(), None);
     }

@@ -18,7 +18,9 @@ mod message;
 mod pieces;
 #[cfg(feature = "redis")]
 mod resp;
+mod response;
 mod script;
+mod spool;
 
 pub use config::config;
 #[cfg(feature = "redis")]
@@ -29,6 +31,8 @@ pub use hub::hub;
 pub use message::message;
 #[cfg(feature = "redis")]
 pub use resp::resp;
+pub use response::response;
+pub use spool::spool;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -44,4 +48,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message", message),
     #[cfg(feature = "redis")]
     ("resp", resp),
+    ("response", response),
+    ("spool", spool),
 ];

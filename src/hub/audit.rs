@@ -34,6 +34,7 @@ impl<T> Hub<T> {
             }
             self.audit_app(app)?;
         }
+        self.audit_webhooks()?;
         self.pubsub.audit_facts()
     }
 
@@ -51,6 +52,7 @@ impl<T> Hub<T> {
             ("deadlines", self.connections.wheel.next_ms().is_some()),
             ("channels", self.pubsub.apps.iter().any(|app| !app.channels.is_empty())),
             ("connections of an app", self.pubsub.apps.iter().any(|app| app.connections > 0)),
+            ("webhooks", self.connections.happenings.webhooks().is_some_and(|it| !it.is_idle())),
             ("cached events", self.pubsub.apps.iter().any(|app| !app.cache.is_empty())),
         ];
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)

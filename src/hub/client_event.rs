@@ -10,6 +10,7 @@ use super::pubsub::PubSub;
 use crate::config::{ClientEvents, LimitKind};
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{self, ClientEvent, KeyOrder};
+use crate::proto::webhook;
 
 const ON_PUBLIC_CHANNEL: &str = "Client events are only accepted on private and presence channels.";
 const NOT_A_MEMBER: &str = "The client is not a member of the specified channel.";
@@ -81,6 +82,8 @@ impl PubSub {
             Some(sender),
             now,
         );
+        let reported = webhook::ClientEvent { channel, event: name, data, user };
+        connections.happenings.client_event(app, &reported, sender);
         let Some(bus) = &mut self.bus else { return Ok(()) };
         bus.publish(&Item::Event(envelope::Event {
             app: self.apps[app].settings.id.as_str().into(),

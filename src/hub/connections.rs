@@ -14,15 +14,13 @@ mod liveness;
 mod messages;
 pub(super) mod requests;
 
-use std::rc::Rc;
-
 use slab::Slab;
 
 use super::address::Addresses;
 use super::counters::Counters;
 use super::drain::Drain;
+use super::happenings::Happenings;
 use super::ids::{ConnId, Now, SocketId, Tick};
-use super::listener::Listener;
 use super::log_throttle::{LogThrottle, Policy};
 use super::peer::{Mark, Membership, Peer, Subscriber};
 use super::random::Hashing;
@@ -63,9 +61,7 @@ pub(crate) struct Connections<T> {
     pub api_requests: u32,
     /// The cached `Date` header, after the second (Unix time) for which it was formatted.
     date: (u64, String),
-    pub listener: Option<Box<dyn Listener>>,
-    /// The ids of the apps, for the listener.
-    pub app_ids: Vec<Rc<str>>,
+    pub happenings: Happenings,
     pub counters: Counters,
     /// Throttles the log lines about each limit.
     limit_log: [LogThrottle; LimitKind::ALL.len()],
@@ -76,7 +72,6 @@ pub(crate) struct Connections<T> {
 
 impl<T> Connections<T> {
     pub(super) fn new(config: &Config, hashing: Hashing, now: Now) -> Self {
-        let app_ids: Vec<_> = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
         Connections {
             slab: Slab::new(),
             shrink_at: 0,
@@ -94,9 +89,8 @@ impl<T> Connections<T> {
             orphans: None,
             api_requests: 0,
             date: (u64::MAX, String::new()),
-            listener: None,
-            counters: Counters::new(app_ids.len()),
-            app_ids,
+            happenings: Happenings::new(&config.apps),
+            counters: Counters::new(config.apps.len()),
             limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
             limits: config.limits.clone(),
             request_bytes_max: config.server.max_request_size,
@@ -159,7 +153,8 @@ impl<T> Connections<T> {
         peer.pending_replies =
             if peer.outbox.is_empty() { 1 } else { peer.pending_replies.saturating_add(1) };
         let app = peer.subscriber().map(|subscriber| subscriber.app);
-        if is_text && (self.listener.is_some() || log::log_enabled!(log::Level::Debug)) {
+        let is_wanted = app.is_some_and(|app| self.happenings.wants_sent(app));
+        if is_text && (is_wanted || log::log_enabled!(log::Level::Debug)) {
             self.log_sent(id, parts);
         }
         let Some((first, rest)) = parts.split_first() else { return };
@@ -174,7 +169,7 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Logs a response, and passes it to the listener if the outbox has room for it.
+    /// Logs a response, and reports it if the outbox has room for it.
     fn log_sent(&mut self, id: ConnId, parts: &[Frame]) {
         let frame = Frame::from(parts.concat());
         if let (Some(subscriber), Some(text)) = (self.subscriber(id), text_of(&frame)) {
@@ -187,11 +182,10 @@ impl<T> Connections<T> {
         let Some(peer) = self.slab.get(id.0 as usize) else { return };
         let is_skipped = peer.marks.has(Mark::TooSlow)
             || peer.outbox.weight() > self.limits.outbox_bytes as usize;
-        if let (Some(listener), Some(subscriber)) = (&mut self.listener, peer.subscriber())
+        if let Some(subscriber) = peer.subscriber()
             && let Some(text) = text_of(frame).filter(|_| !is_skipped)
         {
-            let app_id = &self.app_ids[subscriber.app as usize];
-            listener.message_sent(app_id, subscriber.socket_id, text);
+            self.happenings.message_sent(subscriber.app, subscriber.socket_id, text);
         }
     }
 
@@ -237,13 +231,14 @@ impl<T> Connections<T> {
         self.work.add(members.len() as u64);
         self.work.add_bytes(frame.len());
         let lane = self.lanes.lane_of_event(members.len());
+        let is_wanted = self.happenings.wants_sent(app);
         // Count the skipped members: there are fewer of them than recipients.
         let mut skipped = 0;
         for &member in members {
             // A closing connection may still be a member; it receives no more events.
             match self.subscriber(member) {
                 Some(subscriber) if except != Some(subscriber.socket_id) => {
-                    if self.listener.is_some() {
+                    if is_wanted {
                         self.notify_sent(member, frame);
                     }
                     let is_queued = self.push(member, Frame::clone(frame), lane);
@@ -258,7 +253,7 @@ impl<T> Connections<T> {
 
     /// Queues these frames for all members of a channel of this app.
     pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
-        let is_watched = self.listener.is_some() || log::log_enabled!(log::Level::Debug);
+        let is_watched = self.happenings.wants_sent(app) || log::log_enabled!(log::Level::Debug);
         if frames.len() < 2 || is_watched {
             return frames.iter().for_each(|frame| self.broadcast(app, members, frame, None));
         }

@@ -27,11 +27,14 @@ pub(crate) enum Deadline {
     /// The lease of another node expires, this node's next heartbeat is due, or the Redis session
     /// times out or retries.
     Nodes,
+    /// A batch for a webhook is complete, a failed one is sent again, or a channel or member has been
+    /// gone for long enough to be reported.
+    Webhooks,
 }
 
 impl Deadline {
     /// Every variant; a new one must be added here, or it never fires.
-    pub(crate) const ALL: [Deadline; 7] = [
+    pub(crate) const ALL: [Deadline; 8] = [
         Deadline::Connections,
         Deadline::Leaves,
         Deadline::Counts,
@@ -39,6 +42,7 @@ impl Deadline {
         Deadline::Drain,
         Deadline::Orphans,
         Deadline::Nodes,
+        Deadline::Webhooks,
     ];
 }
 
@@ -51,6 +55,7 @@ impl<T> Hub<T> {
     /// Whether [`Hub::tick`] is due, or stopped early the last time.
     pub fn is_tick_due(&self, now: Now) -> bool {
         self.connections.has_due_connections()
+            || self.has_webhook_work()
             || self.next_tick_ms().is_some_and(|due_ms| due_ms <= now.ms)
     }
 
@@ -75,6 +80,7 @@ impl<T> Hub<T> {
             Deadline::Drain => self.connections.next_drain_ms(),
             Deadline::Orphans => self.connections.orphans.as_ref().and_then(Staggered::next_ms),
             Deadline::Nodes => self.next_bus_ms(),
+            Deadline::Webhooks => self.next_webhooks_ms(),
         }
     }
 }

@@ -10,9 +10,11 @@ impl<T> Hub<T> {
     /// [`Hub::receive`]. Handles held input first. Returns `None` when the budget of the turn is
     /// used up, or when all connections with input were visited.
     pub fn next_read(&mut self, now: Now) -> Option<(ConnId, usize)> {
+        self.connections.happenings.set_now(now);
         while let Some((id, lane)) = self.connections.next_visit() {
             self.connections.work.begin_visit(lane);
             if self.connections.must_wait_for_reader(id, now) || self.resume(id, now) {
+                self.count_webhook_work();
                 self.drop_slow(now);
                 continue;
             }
@@ -29,7 +31,9 @@ impl<T> Hub<T> {
     /// connections whose deadline has passed. Pending writes are not included; see
     /// [`Hub::has_dirty`].
     pub fn has_work(&self) -> bool {
-        self.connections.schedule.has_work() || self.connections.has_due_connections()
+        self.connections.schedule.has_work()
+            || self.connections.has_due_connections()
+            || self.has_webhook_work()
     }
 
     /// Handles the held input of a connection. Returns `false` if there was none.

@@ -77,11 +77,9 @@ impl<T> Hub<T> {
 
     fn prune(&mut self, id: ConnId, now: Now) {
         if let Some(subscriber) = self.connections.subscriber(id) {
-            let (app, socket_id) = (subscriber.app as usize, subscriber.socket_id);
+            let (app, socket_id) = (subscriber.app, subscriber.socket_id);
             log::debug!("{socket_id} pruned: no pong received");
-            if let Some(listener) = &mut self.connections.listener {
-                listener.connection_pruned(&self.connections.app_ids[app], socket_id);
-            }
+            self.connections.happenings.connection_pruned(app, socket_id);
         }
         self.close_with(id, 4201, "Pong reply not received in time", now);
     }

@@ -31,7 +31,7 @@ impl<T> Hub<T> {
 
     /// All metrics. Some need a visit of every connection, which takes about 3 ms for 100,000 of
     /// them.
-    fn metrics(&self, now: Now) -> String {
+    pub(super) fn metrics(&self, now: Now) -> String {
         let mut out = Exposition::default();
         self.process_metrics(&mut out, now);
         self.connection_metrics(&mut out);
@@ -39,6 +39,7 @@ impl<T> Hub<T> {
         self.request_metrics(&mut out);
         self.turn_metrics(&mut out);
         self.bus_metrics(&mut out);
+        self.connections.happenings.webhooks().iter().for_each(|it| it.metrics(&mut out));
         out.finish()
     }
 

@@ -34,7 +34,9 @@
 //!    each connection: write from [`Hub::outbox`], call [`Hub::written`], then do what
 //!    [`Hub::next_action`] returns. Then [`Hub::close`] for each connection that has ended.
 //! 7. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
-//! 8. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
+//! 8. [`Hub::next_webhook`] until it returns `None`; send each request, and call [`Hub::webhook_done`]
+//!    once it has ended. Write [`Hub::next_spool_record`] to the spool until it returns `None`.
+//! 9. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
 //!    [`Hub::bus_has_input`].
 //!
 //! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
@@ -59,6 +61,7 @@ mod counters;
 mod deadlines;
 mod drain;
 mod echo;
+mod happenings;
 mod ids;
 mod input;
 mod listener;
@@ -84,6 +87,7 @@ mod schedule;
 mod signin;
 mod snapshot;
 mod staggered;
+mod status;
 mod stop;
 mod subscribe;
 mod subscriber;
@@ -92,7 +96,9 @@ mod terminate;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod webhooks;
 mod wheel;
+mod wildcard;
 mod work;
 mod write_lanes;
 
@@ -104,6 +110,7 @@ pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use snapshot::{state_version, version_of};
+pub use webhooks::{EndpointId, WebhookOutcome, WebhookRequest};
 
 use crate::config::{Config, LimitKind};
 use crate::proto::http::HttpError;
@@ -114,6 +121,7 @@ use peer::{CloseMode, Closing, Marks, Peer, Phase, Request};
 use pubsub::PubSub;
 use random::Random;
 use routes::Routes;
+use webhooks::Webhooks;
 
 /// The server without its sockets; `T` is the value that the owner stores with each connection.
 pub struct Hub<T> {
@@ -142,14 +150,16 @@ impl<T> Hub<T> {
     pub fn new(config: &Config, seed: [u8; 32], now: Now) -> Self {
         let mut random = Random::new(seed);
         let pubsub = PubSub::new(config, &mut random, now);
-        let connections = Connections::new(config, *pubsub.by_id.hasher(), now);
+        let mut connections = Connections::new(config, *pubsub.by_id.hasher(), now);
+        let webhooks = Webhooks::new(config, &mut random, pubsub.bus.is_some(), now);
+        connections.happenings.set_webhooks(webhooks);
         let routes = Routes::new(config.server.path.clone());
         Hub { connections, pubsub, routes, random, echoes: false }
     }
 
     /// Notifies this listener of events from now on.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.connections.listener = Some(listener);
+        self.connections.happenings.listener = Some(listener);
     }
 
     /// A client has connected from this address.
@@ -209,6 +219,7 @@ impl<T> Hub<T> {
 
     /// Handles bytes from a client. They are unmasked in place.
     pub fn receive(&mut self, id: ConnId, bytes: &mut [u8], now: Now) {
+        self.connections.happenings.set_now(now);
         let Some(peer) = self.connections.get_mut(id) else { return };
         peer.last_seen_ms = now.ms;
         match &mut peer.phase {
@@ -224,12 +235,14 @@ impl<T> Hub<T> {
             // The input of a closing connection is discarded.
             Phase::Closing(_) => {}
         }
+        self.count_webhook_work();
         self.drop_slow(now);
     }
 
     /// A client has closed its writing side. An HTTP client still receives its responses; a
     /// WebSocket without a close frame is dropped.
     pub fn finished(&mut self, id: ConnId, now: Now) {
+        self.connections.happenings.set_now(now);
         let Some(peer) = self.connections.get(id) else { return };
         let mode = match &peer.phase {
             Phase::Request(_) => CloseMode::AfterOutbox,
@@ -253,6 +266,7 @@ impl<T> Hub<T> {
 
     /// Removes a connection that has closed or must close at once. Returns the owner's value.
     pub fn close(&mut self, id: ConnId, now: Now) -> Option<T> {
+        self.connections.happenings.set_now(now);
         self.retire(id, CloseMode::Now, now);
         let peer = self.connections.remove(id)?;
         self.connections.addresses.remove(peer.address);
@@ -263,6 +277,7 @@ impl<T> Hub<T> {
 
     /// Handles all deadlines that have passed. A call without a due deadline has no effect.
     pub fn tick(&mut self, now: Now) {
+        self.connections.happenings.set_now(now);
         self.check_due(now);
         self.check_leaves(now);
         self.pubsub.send_due_counts(&mut self.connections, now);
@@ -270,6 +285,7 @@ impl<T> Hub<T> {
         self.continue_drain(now);
         self.close_orphans(now);
         self.tick_bus(now);
+        self.tick_webhooks(now);
         self.drop_slow(now);
     }
 
@@ -330,68 +346,6 @@ impl<T> Hub<T> {
             }
             _ => IoAction::Stay,
         }
-    }
-
-    /// Whether the budget of the turn is used up.
-    pub fn is_turn_over(&self) -> bool {
-        self.connections.is_turn_over()
-    }
-
-    /// Units of work since the start, for tests that measure what an operation costs.
-    #[doc(hidden)]
-    pub fn work_done(&self) -> u64 {
-        self.connections.work.done()
-    }
-
-    /// Whether a connection was accepted on the metrics port.
-    pub fn is_for_metrics(&self, id: ConnId) -> bool {
-        self.connections.is_for_metrics(id)
-    }
-
-    /// Whether a stop has begun.
-    pub fn is_draining(&self) -> bool {
-        self.connections.is_draining()
-    }
-
-    /// Whether the close frames of all connections are queued.
-    pub fn has_queued_closes(&self) -> bool {
-        self.connections.has_queued_closes()
-    }
-
-    /// Whether the stop is over: every connection has closed, deferred ones included.
-    pub fn is_drained(&self) -> bool {
-        self.connections.is_drained()
-    }
-
-    /// Counts and logs that a client at this address has exceeded a limit of this value.
-    pub fn limit_exceeded_from(
-        &mut self,
-        kind: LimitKind,
-        value: u64,
-        address: Option<IpAddr>,
-        now: Now,
-    ) {
-        self.connections.limit_exceeded_from(kind, value, address, now);
-    }
-
-    /// The number of connections of any kind.
-    pub fn connections(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// The ids of all connections. Linear: for rare work such as a stop, never for a single event.
-    pub fn ids(&self) -> Vec<ConnId> {
-        self.connections.ids()
-    }
-
-    /// The counters since the start, for metrics and logs.
-    pub fn counters(&self) -> &Counters {
-        &self.connections.counters
-    }
-
-    /// The counters, for the owner to count events of its sockets.
-    pub fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.connections.counters
     }
 
     /// Whether the hub has freed much memory since the last call, of connections or of the queue

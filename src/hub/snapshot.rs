@@ -82,6 +82,7 @@ impl<T> Hub<T> {
         }
         self.save_leaves(&mut c)?;
         self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
+        self.save_webhooks(&mut c)?;
         self.save_bus(&mut c)?;
         Ok(c.into_bytes())
     }
@@ -116,6 +117,7 @@ impl<T> Hub<T> {
         }
         self.restore_leaves(&apps, c)?;
         self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
+        self.restore_webhooks(c, now)?;
         self.restore_bus(c, has_new, now)?;
         c.end()?;
         for id in self.connections.ids() {
@@ -150,9 +152,14 @@ impl<T> Hub<T> {
         let mut before = std::mem::replace(self, next);
         let mut ios: Vec<Option<T>> =
             old_ids.iter().map(|id| before.connections.remove(*id).map(|peer| peer.io)).collect();
-        self.connections.listener = before.connections.listener.take();
+        let reports = (&mut self.connections.happenings, &mut before.connections.happenings);
+        reports.0.listener = reports.1.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
+        let reports = (&mut self.connections.happenings, &before.connections.happenings);
+        if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks()) {
+            webhooks.keep_requests(before);
+        }
         Ok(old_ids)
     }
 
@@ -190,6 +197,32 @@ impl<T> Hub<T> {
             let app = apps.get(app as usize).copied().flatten().ok_or(DecodeError)?;
             let place = self.pubsub.apps[app].place(&channel).ok_or(DecodeError)?;
             self.pubsub.add_leave(app, place, user);
+        }
+        Ok(())
+    }
+
+    /// Saves the webhooks, if there are any.
+    fn save_webhooks(&mut self, c: &mut Codec) -> DecodeResult {
+        let mut bytes = Vec::new();
+        if let Some(webhooks) = self.connections.happenings.webhooks_mut() {
+            let mut inner = Codec::writer();
+            webhooks.save(&mut inner)?;
+            bytes = inner.into_bytes();
+        }
+        c.bytes(&mut bytes)
+    }
+
+    /// Restores the webhooks. If the configuration has none any more, nothing is left to send.
+    fn restore_webhooks(&mut self, c: &mut Codec, now: Now) -> DecodeResult {
+        let mut bytes = Vec::new();
+        c.bytes(&mut bytes)?;
+        if let Some(webhooks) = self.connections.happenings.webhooks_mut()
+            && !bytes.is_empty()
+        {
+            webhooks.set_now(now);
+            let mut inner = Codec::reader(bytes);
+            webhooks.restore(&mut inner)?;
+            inner.end()?;
         }
         Ok(())
     }
@@ -243,7 +276,7 @@ impl<T> Hub<T> {
     fn add_orphaned_app(&mut self, id: String) -> u32 {
         let mut random = || format!("{:016x}{:016x}", self.random.number(), self.random.number());
         let settings = Settings::new(id, random(), random());
-        self.connections.app_ids.push(Rc::from(settings.id.as_str()));
+        self.connections.happenings.add_app(&settings.id);
         self.connections.counters.apps.push(Default::default());
         let app = App::new(settings, &self.connections.limits, &mut self.random);
         self.pubsub.apps.push(app)

@@ -103,7 +103,7 @@ impl PubSub {
         }
         connections.work.add(MEMBERSHIP_UNITS);
         if created {
-            self.notify_created(connections, app, name, kind);
+            self.notify_created(connections, app, place);
         }
         let Some(channel) = self.apps[app].channels.get_mut(place as usize) else {
             return;
@@ -111,11 +111,12 @@ impl PubSub {
         if let (Some(presence), Some(member)) = (&mut channel.presence, member) {
             let change = presence.join(member);
             if change.anywhere {
+                connections.happenings.member_added(app, &channel.name, &member.id);
                 let frame = presence::member_added(name, member);
                 connections.broadcast(app, &channel.members, &frame, None);
             }
             if let Some(bus) = self.bus.as_mut().filter(|_| change.at_node) {
-                let app = (&*connections.app_ids[app as usize]).into();
+                let app = (&**connections.happenings.app_id(app)).into();
                 let (user, info) = ((&*member.id).into(), member.info.as_deref());
                 bus.publish(&Item::Joined { app, channel: name.into(), user, info });
             }
@@ -129,20 +130,17 @@ impl PubSub {
         }
     }
 
-    /// Notifies the listener that a channel has its first member.
+    /// Reports that a channel has its first member.
     pub(super) fn notify_created<T>(
         &mut self,
         connections: &mut Connections<T>,
         app: u32,
-        name: &str,
-        kind: Kind,
+        place: u32,
     ) {
-        if kind.is_internal() {
-            return;
-        }
-        log::debug!("channel {name:?} created");
-        if let Some(listener) = &mut connections.listener {
-            listener.channel_created(&connections.app_ids[app as usize], name);
+        let channel = self.apps[app].channels.get(place as usize);
+        if let Some(channel) = channel.filter(|channel| !channel.kind.is_internal()) {
+            log::debug!("channel {:?} created", channel.name);
+            connections.happenings.channel_created(app, &channel.name, channel.kind);
         }
     }
 
@@ -171,6 +169,9 @@ impl PubSub {
         if kind.cache {
             let app = &self.apps[index];
             let cached = app.cache.event(name, now.ms).map(|(frame, _)| Frame::clone(frame));
+            if cached.is_none() {
+                connections.happenings.cache_miss(index, name);
+            }
             connections.queue(id, cached.unwrap_or_else(|| message::cache_miss(name)));
         }
     }
@@ -199,6 +200,9 @@ impl PubSub {
         mark_count_changed(self.bus.as_mut(), index, channel);
         if let (Some(presence), Some(user)) = (&mut channel.presence, membership.user) {
             let change = presence.leave(&user);
+            if change.anywhere {
+                connections.happenings.member_removed(index, &channel.name, &user);
+            }
             if let Some(bus) = self.bus.as_mut().filter(|_| change.at_node) {
                 let (app, channel) = (app.settings.id.as_str().into(), (&*channel.name).into());
                 bus.publish(&Item::Left { app, channel, user: (&*user).into() });
@@ -216,13 +220,13 @@ impl PubSub {
         if channel.members.len() * 4 < channel.members.capacity() {
             channel.members.shrink_to(channel.members.len() * 2);
         }
-        if app.settings.subscription_count {
+        if app.settings.subscription_count || connections.happenings.wants_counts(index) {
             let name = Rc::clone(&channel.name);
             self.send_count(connections, index, &name, now);
         }
     }
 
-    /// Removes a channel without members, and notifies the listener; for an internal channel, the
+    /// Removes a channel without members, and reports it; for an internal channel, notifies the
     /// watchers of its user.
     pub(super) fn remove_vacant_channel<T>(
         &mut self,
@@ -235,9 +239,10 @@ impl PubSub {
             return self.notify_offline(connections, app, &channel.name);
         }
         log::debug!("channel {:?} removed", channel.name);
-        if let Some(listener) = &mut connections.listener {
-            listener.channel_removed(&connections.app_ids[app as usize], &channel.name);
+        if channel.kind.is_listed() && channel.presence.is_none() {
+            connections.happenings.subscription_count(app, &channel.name, 0);
         }
+        connections.happenings.channel_removed(app, &channel.name, channel.kind);
     }
 
     /// The estimated cost of a subscription, in units. On a presence channel each member may

@@ -23,7 +23,8 @@ impl PubSub {
     ) {
         let index = app;
         let app = &mut self.apps[app];
-        if !app.settings.subscription_count {
+        let is_reported = connections.happenings.wants_counts(index);
+        if !app.settings.subscription_count && !is_reported {
             return;
         }
         let Some(place) = app.place(name) else { return };
@@ -40,6 +41,12 @@ impl PubSub {
             return;
         }
         (channel.counted_ms, channel.count_due) = (now.ms, false);
+        if is_reported {
+            connections.happenings.subscription_count(index, &channel.name, count);
+        }
+        if !app.settings.subscription_count {
+            return;
+        }
         let data = format!(r#"{{"subscription_count":{count}}}"#);
         let event = "pusher_internal:subscription_count";
         let frame = message::internal(event, Some(name), &data);

@@ -3,6 +3,8 @@
 
 mod snapshot;
 mod turns;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::io::IoSlice;
 

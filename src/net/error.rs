@@ -16,6 +16,8 @@ pub enum BindError {
     Tls(config::Error),
     /// The settings of Redis contradict each other, or its certificates cannot be used.
     Redis(config::Error),
+    /// The spool of webhooks or the trusted authorities for their URLs cannot be used.
+    Webhooks(config::Error),
 }
 
 impl fmt::Display for BindError {
@@ -23,7 +25,9 @@ impl fmt::Display for BindError {
         match self {
             BindError::Address(error) => error.fmt(f),
             BindError::Metrics(address, error) => write!(f, "{address}: {error}"),
-            BindError::Tls(error) | BindError::Redis(error) => error.fmt(f),
+            BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
+                error.fmt(f)
+            }
         }
     }
 }
@@ -40,7 +44,7 @@ impl From<BindError> for io::Error {
     fn from(error: BindError) -> Self {
         match error {
             BindError::Address(error) | BindError::Metrics(_, error) => error,
-            BindError::Tls(error) | BindError::Redis(error) => {
+            BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
                 io::Error::new(io::ErrorKind::InvalidInput, error)
             }
         }

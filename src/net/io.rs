@@ -19,10 +19,6 @@ pub(super) enum Received {
 }
 
 /// The result of a read on a connection that this process opened as a client.
-#[cfg_attr(
-    not(any(feature = "tls", feature = "redis")),
-    expect(dead_code, reason = "only TLS sessions and Redis are read like this")
-)]
 pub(super) enum Answer {
     /// This many bytes.
     Bytes(usize),

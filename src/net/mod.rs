@@ -1,10 +1,12 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: bytes are passed to the
 //! hub as they arrive.
 
+#[cfg(feature = "redis")]
 mod blocking_stream;
 mod clock;
 mod control;
 mod error;
+mod http_client;
 mod io;
 mod listen;
 mod pulse;
@@ -13,9 +15,11 @@ mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis.rs"]
 mod redis;
+mod resolve;
 mod restart_key;
 mod server;
 mod socket;
+mod stream;
 pub(crate) mod successor;
 pub(crate) mod sys;
 pub(crate) mod systemd;
@@ -25,11 +29,16 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 mod token;
+#[cfg(feature = "webhooks")]
+mod webhooks;
+#[cfg(not(feature = "webhooks"))]
+#[path = "no_webhooks.rs"]
+mod webhooks;
 
-pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;
 pub use control::Stopper;
 pub use error::BindError;
+pub(crate) use http_client::{Destination, Fetch, RequestError, fetch};
 pub(crate) use redis::BlockingRedis;
 pub use server::Server;
 pub(crate) use server::connections_within;
@@ -40,3 +49,8 @@ pub use successor::outcome_address;
 #[doc(hidden)]
 pub use sys::{raise_open_files, send_signal, set_backlog};
 pub(crate) use tls::check_certificate;
+
+/// The descriptors that webhooks of this configuration may use.
+pub(crate) fn webhook_descriptors(config: &crate::config::Config) -> u64 {
+    webhooks::Webhooks::descriptors(config)
+}

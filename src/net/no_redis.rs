@@ -1,10 +1,11 @@
 //! Replaces `redis` in a build without it. A configuration with several nodes is rejected at the
 //! start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mio::Registry;
 use mio::event::Event;
+use mio::{Registry, Waker};
 
 use super::error::BindError;
 use super::socket::Socket;
@@ -17,7 +18,7 @@ pub(super) enum Redis {}
 impl Redis {
     pub(super) fn load(
         config: &Config,
-        _registry: &Registry,
+        _waker: &Arc<Waker>,
         _now: Now,
     ) -> Result<Option<Self>, BindError> {
         if !config.server.scaling.enabled {

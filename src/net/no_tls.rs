@@ -4,11 +4,14 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use mio::net::TcpStream;
 
 use super::io::{Answer, Duplex, Received};
-use crate::config::{self, Error, RedisTls};
+#[cfg(feature = "redis")]
+use crate::config::RedisTls;
+use crate::config::{self, Error};
 use crate::hub::Now;
 
 /// Stands in for the TLS acceptor; no value exists.
@@ -102,21 +105,36 @@ impl Tls {
     }
 }
 
-/// Stands in for the connector; no value exists.
+/// Stands in for the connector to Redis; no value exists.
+#[cfg(feature = "redis")]
 pub(super) enum Connector {}
 
+#[cfg(feature = "redis")]
 impl Connector {
     pub(super) fn load(_settings: &RedisTls, _now: Now) -> Result<Self, Error> {
         let reason = "needs TLS, which this build lacks; build with the feature tls";
         Err(Error::new("configuration", "servers.reverb.scaling.server", reason))
     }
 
-    #[cfg(feature = "redis")]
     pub(super) fn reload(&mut self, _now: Now) {
         match *self {}
     }
 
     pub(super) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
+        match *self {}
+    }
+}
+
+/// Stands in for the connector to web servers; no value exists.
+pub(super) enum WebConnector {}
+
+impl WebConnector {
+    pub(super) fn load(_: Option<&Path>, _verifies: bool, _now: Now) -> Result<Self, Error> {
+        let reason = "https needs TLS, which this build lacks; build with the feature tls";
+        Err(Error::new("configuration", "https", reason))
+    }
+
+    pub(super) fn session(&self, _host: &str) -> Result<Box<ClientSession>, SessionError> {
         match *self {}
     }
 }
@@ -137,7 +155,6 @@ impl ClientSession {
         match *self {}
     }
 
-    #[cfg(feature = "redis")]
     pub(super) fn wants_write(&self) -> bool {
         match *self {}
     }

@@ -2,24 +2,23 @@
 //! is sent, how long anything may take and what is logged; it gets each error as one sentence.
 
 mod blocking;
-mod resolve;
-mod stream;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use mio::Registry;
 use mio::event::Event;
+use mio::{Registry, Waker};
 
 use super::error::BindError;
 use super::io::Answer;
+use super::resolve::Resolver;
 use super::socket::Socket;
+use super::stream::Stream;
 use super::tls::Connector;
-use super::token::{REDIS, RESOLVED};
+use super::token::REDIS;
 use crate::config::{Config, Limits, RedisTarget, Transport};
 use crate::hub::{BusWant, Hub, Now};
-use resolve::Resolver;
-use stream::Stream;
 
 pub(crate) use blocking::BlockingRedis;
 
@@ -49,7 +48,7 @@ impl Redis {
     /// the certificates, if there are any, and does not connect yet.
     pub(super) fn load(
         config: &Config,
-        registry: &Registry,
+        waker: &Arc<Waker>,
         now: Now,
     ) -> Result<Option<Self>, BindError> {
         if !config.server.scaling.enabled {
@@ -60,7 +59,7 @@ impl Redis {
         Ok(Some(Redis {
             tls: tls.map_err(BindError::Redis)?,
             target,
-            resolver: Resolver::new(registry, RESOLVED)?,
+            resolver: Resolver::new(waker),
             is_resolving: false,
             addresses: Vec::new(),
             skip: 0,
@@ -219,7 +218,7 @@ impl Redis {
         let Some(stream) = &mut self.stream else { return Ok(false) };
         match stream.continue_connecting() {
             Ok(is_open) => Ok(is_open),
-            Err(why) => self.try_next(registry, &why).map(|()| false),
+            Err(error) => self.try_next(registry, &error.for_redis()).map(|()| false),
         }
     }
 
@@ -240,7 +239,7 @@ impl Redis {
             }
             Ok(Answer::Nothing) => return Ok(()),
             Ok(Answer::End) => "it has closed the connection".to_owned(),
-            Err(why) => why,
+            Err(error) => error.for_redis(),
         };
         // A Redis that expects TLS closes the connection when it receives a plain login.
         let hint = "; if it requires TLS, its URL must begin with rediss://";

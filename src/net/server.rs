@@ -34,6 +34,7 @@ use super::socket::Socket;
 use super::sys;
 use super::tls::TlsAcceptor;
 use super::token::{self, CONTROL, REDIS, RESOLVED, TRIAL};
+use super::webhooks::Webhooks;
 use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
 use configuration::Configuration;
 use descriptors::Descriptors;
@@ -65,6 +66,8 @@ pub struct Server {
     tls: Option<TlsAcceptor>,
     /// The socket to Redis; `None` if there is only one node.
     redis: Option<Redis>,
+    /// The connections to the webhooks of the apps.
+    webhooks: Webhooks,
     /// What the server does for systemd and Laravel.
     integrations: Integrations,
     /// The pipe through which signal handlers and each `Stopper` send requests.
@@ -165,9 +168,14 @@ impl Server {
             if let Some(redis) = self.redis.as_mut().filter(|_| !is_catching_up || has_ended) {
                 redis.write(&mut self.hub, self.poll.registry(), now, has_ended);
             }
+            if !is_catching_up {
+                let registry = self.poll.registry();
+                self.webhooks.turn(&mut self.hub, &mut self.buffer, registry, now);
+            }
             self.hub.counters_mut().turns.count(began.elapsed());
             self.continue_handover(now);
             if has_ended {
+                self.webhooks.finish_spool(&mut self.hub);
                 return Ok(());
             }
             if !is_catching_up {
@@ -187,7 +195,8 @@ impl Server {
         let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
         let reads = self.has_input();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
-        if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks {
+        let sends = self.webhooks.has_work();
+        if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks || sends {
             return Some(Duration::ZERO);
         }
         let due_ms = self.next_deadline_ms()?;
@@ -201,8 +210,10 @@ impl Server {
             // Needs no record: every turn continues the handover.
             TRIAL => return,
             REDIS | RESOLVED => {
-                return self.redis.iter_mut().for_each(|redis| redis.on_event(event));
+                self.redis.iter_mut().for_each(|redis| redis.on_event(event));
+                return self.webhooks.on_event(event);
             }
+            token if token::webhook_key(token).is_some() => return self.webhooks.on_event(event),
             Token(key) => match token::listener_index(Token(key), self.listeners.sockets.len()) {
                 Some(index) => return self.listeners.sockets[index].ready = true,
                 None => ConnId(key as u32),

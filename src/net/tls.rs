@@ -9,7 +9,10 @@ mod acceptor;
 mod client;
 mod files;
 mod inspect;
+#[cfg(feature = "redis")]
+mod redis;
 mod validity;
+mod web;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -19,8 +22,11 @@ use mio::net::TcpStream;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
 pub(super) use acceptor::TlsAcceptor;
-pub(super) use client::{ClientSession, Connector, SessionError};
+pub(super) use client::{ClientSession, SessionError};
 pub(crate) use inspect::check_certificate;
+#[cfg(feature = "redis")]
+pub(super) use redis::Connector;
+pub(super) use web::WebConnector;
 
 use super::io::Received;
 

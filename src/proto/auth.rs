@@ -27,6 +27,13 @@ impl Signer {
         base16ct::lower::encode_string(&self.signed(parts).finalize().into_bytes())
     }
 
+    /// The signature of a body.
+    pub fn sign_bytes(&self, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(body);
+        base16ct::lower::encode_string(&mac.finalize().into_bytes())
+    }
+
     fn signed(&self, parts: &[&str]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         parts.iter().for_each(|part| mac.update(part.as_bytes()));

@@ -8,11 +8,14 @@
 //! ones, so nodes of two releases work together. Laravel Reverb ignores every envelope. An envelope
 //! without `seq` is not part of its node's sequence. What a node does with an item is in the hub.
 
+mod webhooks;
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use super::message::{self, KeyOrder, push_json_string};
+pub use webhooks::WebhookItem;
 
 /// The `type` of every envelope.
 pub const TYPE: &str = "reverb.1";
@@ -136,6 +139,8 @@ pub enum Item<'a> {
     Nack { node: NodeId, next: u64 },
     /// This node should start a full sync; `with_cache` asks for cached messages too.
     SyncRequest { node: NodeId, with_cache: bool },
+    /// About webhooks.
+    Webhook(WebhookItem<'a>),
 }
 
 /// An event for the subscribers of some channels; `name` and `data` are JSON texts.
@@ -168,6 +173,10 @@ pub type Text<'a> = Cow<'a, str>;
 impl Item<'_> {
     /// Appends the item as a JSON array.
     pub fn write(&self, out: &mut String) {
+        if let Item::Webhook(item) = self {
+            item.write(out);
+            return out.push(']');
+        }
         let mut row = Row::new(out);
         match self {
             Item::Event(event) => {
@@ -208,6 +217,7 @@ impl Item<'_> {
             Item::SyncRequest { node, with_cache: it } => {
                 row.text("tell").node(*node).number((*it).into())
             }
+            Item::Webhook(_) => &mut row,
         };
         row.out.push(']');
     }
@@ -247,7 +257,7 @@ impl Item<'_> {
             "silent" => Item::Suspect { node: node(1)?, silent_ms: count(2)? },
             "again" => Item::Nack { node: node(1)?, next: count(2)? },
             "tell" => Item::SyncRequest { node: node(1)?, with_cache: count(2)? != 0 },
-            _ => return None,
+            kind => Item::Webhook(WebhookItem::read(kind, &values)?),
         })
     }
 }

@@ -1,15 +1,18 @@
-//! Decodes HTTP/1 requests and encodes responses (RFC 9112).
+//! Decodes HTTP/1 requests and encodes responses (RFC 9112), and decodes the responses of other
+//! servers.
 //!
 //! A [`Head`] borrows the bytes it was parsed from and says how the body is framed; the caller
 //! buffers the body. [`Chunked`] decodes a chunked body as it arrives, each byte once. Routes and
 //! signatures are in the hub.
 
 mod chunked;
+mod reader;
 mod response;
 
 use std::mem::MaybeUninit;
 
 pub use chunked::Chunked;
+pub use reader::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
 pub use response::{Response, continue_frame, date, switching_protocols};
 
 use crate::config::LimitKind;

@@ -19,4 +19,6 @@ pub mod resp;
 pub mod resp;
 pub mod shown;
 pub mod snapshot;
+pub mod spool;
+pub mod webhook;
 pub mod websocket;

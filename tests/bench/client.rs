@@ -223,6 +223,11 @@ impl Client {
         self.send(TEXT, br#"{"event":"pusher:ping","data":{}}"#);
     }
 
+    /// Sends a message of at most 125 bytes.
+    pub fn message(&mut self, text: &str) {
+        self.send(TEXT, text.as_bytes());
+    }
+
     fn book(&mut self, number: u64, tally: &mut CounterVec) {
         tally.received += 1;
         if number < self.next {

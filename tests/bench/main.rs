@@ -33,6 +33,7 @@ mod storms;
 mod swarm;
 mod sys;
 mod table;
+mod webhooks;
 #[path = "../support/world.rs"]
 mod world;
 
@@ -71,7 +72,7 @@ impl Plan {
 
 type Bench = fn(&Plan) -> Result<Vec<Table>, Fault>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
@@ -82,6 +83,7 @@ const BENCHES: [(&str, Bench); 12] = [
     ("latency", latency::run),
     ("storms", storms::run),
     ("reload", reload::run),
+    ("webhooks", webhooks::run),
     ("instructions", instructions::run),
     (ATTACKS, attacks::run),
 ];

@@ -7,6 +7,7 @@ of a failure.
 
 import atexit
 import contextlib
+import http.server
 import json
 import logging
 import os
@@ -327,6 +328,39 @@ class PusherHttpLibrary(unittest.TestCase):
         pools = session.get_adapter("http://127.0.0.1").poolmanager.pools
         opened = [pools[key].num_connections for key in pools.keys()]
         self.assertEqual(opened, [1])
+
+    def test_the_webhooks_of_the_server_are_accepted_and_parsed(self):
+        requests_seen = queue.Queue()
+
+        class Webhook(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                key = self.headers["X-Pusher-Key"]
+                requests_seen.put((key, self.headers["X-Pusher-Signature"], body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        self.addCleanup(web.shutdown)
+        url = f"http://127.0.0.1:{web.server_port}/hook"
+        server = Server(
+            REVERB_APP_WEBHOOK_URL=url, REVERB_APP_WEBHOOK_EVENTS="channel_occupied"
+        )
+        self.addCleanup(server.stop)
+        listener = Listener(server)
+        self.addCleanup(listener.close)
+        listener.subscribe("news")
+        request = requests_seen.get(timeout=DEADLINE)
+        parsed = server.library().validate_webhook(*request)
+        self.assertEqual(parsed["events"], [{"name": "channel_occupied", "channel": "news"}])
+        self.assertIsNone(server.library(secret="another").validate_webhook(*request))
 
     def test_the_health_check_answers(self):
         answer = requests.get(f"http://127.0.0.1:{self.server.port}/up", timeout=DEADLINE)

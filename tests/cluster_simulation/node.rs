@@ -14,6 +14,7 @@ pub struct Node {
     pub hub: Hub<()>,
     /// A number that no other node ever had.
     pub number: usize,
+    pub started_ms: u64,
     /// The nodes that this one has known while there were no faults.
     pub met: BTreeSet<usize>,
 }
@@ -22,7 +23,7 @@ impl Node {
     pub fn new(config: &Config, number: usize, seed: u64, now: Now) -> Self {
         let mut bytes = [number as u8; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Node { hub: Hub::new(config, bytes, now), number, met: BTreeSet::new() }
+        Node { hub: Hub::new(config, bytes, now), number, started_ms: now.ms, met: BTreeSet::new() }
     }
 
     /// A connection that has become a WebSocket, and its socket id.

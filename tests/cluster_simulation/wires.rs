@@ -26,6 +26,7 @@ impl World {
         loop {
             let moved = self.turn();
             let due = self.nodes.iter().flatten().filter_map(|node| node.hub.next_tick_ms());
+            let due = due.chain(self.receiver.next_ms());
             let moving = self.wires.iter().filter(|wire| !wire.is_held);
             let dials = moving.filter_map(|wire| wire.dial_ms);
             let next_ms = due.chain(dials).min().unwrap_or(end_ms);
@@ -71,6 +72,7 @@ impl World {
 
     fn turn_of(&mut self, at: usize) -> bool {
         let now = self.now;
+        self.exchange_webhooks(at);
         let dial_ms = now.ms + self.below(20) as u64;
         let Some(node) = &mut self.nodes[at] else { return false };
         let wire = &mut self.wires[at];

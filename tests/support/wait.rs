@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::DEADLINE;
-#[cfg(any(feature = "redis", feature = "tls"))]
+#[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 use super::Server;
 
 /// Waits until a condition is true.
@@ -17,7 +17,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-#[cfg(any(feature = "redis", feature = "tls"))]
+#[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 /// Waits until the server has logged a line with all these parts, and returns it.
 #[track_caller]
 pub fn logged(server: &Server, parts: &[&str]) -> String {

@@ -1,14 +1,15 @@
-//! A minimal HTTP and WebSocket client, which sends requests to a server as a publisher or a
-//! browser would.
+//! Requests to a server as a publisher or a browser would send them, and what the responses mean.
+//! Connections are made by `net`.
 
-use std::io::ErrorKind;
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
 use super::laravel::{Place, in_url};
 use crate::config::App;
-use crate::net::{BlockingStream, unix_s};
+use crate::net::{self, Destination, Fetch, RequestError, unix_s};
 use crate::proto::auth::Signer;
+use crate::proto::http::ResponseReader;
 use crate::proto::shown;
 
 /// Tests whether an address works for publishers and browsers.
@@ -21,46 +22,22 @@ pub(super) struct Probe<'a> {
     pub timeout: Duration,
 }
 
-/// Why a connection failed.
-pub(super) struct ConnectError {
-    /// Whether no server listens at the address.
-    pub no_listener: bool,
-    why: String,
-}
-
 impl Probe<'_> {
-    /// Connects, with TLS if the address needs it.
-    pub(super) fn connect(&self) -> Result<BlockingStream, ConnectError> {
-        let Place { host, port, is_secure } = self.place;
-        let host = host.trim_matches(['[', ']']);
-        let stream = match host.starts_with('/') {
-            true => BlockingStream::unix(Path::new(host), self.timeout),
-            false => BlockingStream::tcp(host, *port, self.timeout),
-        };
-        let mut stream = stream.map_err(|error| ConnectError {
-            no_listener: [ErrorKind::ConnectionRefused, ErrorKind::NotFound]
-                .contains(&error.kind()),
-            why: error.to_string(),
-        })?;
-        if *is_secure {
-            let secured = stream.secure_as(host, self.verifies, self.authorities);
-            secured.map_err(|why| ConnectError { no_listener: false, why })?;
-        }
-        Ok(stream)
+    /// Connects, with TLS if the address needs it, and disconnects.
+    pub(super) fn connect(&self) -> Result<(), RequestError> {
+        self.fetch(String::new(), |_| true).map(|_| ())
     }
 
     /// Requests the number of connections of an app, as a publisher would.
     pub(super) fn request_as_publisher(&self, app: &App, prefix: &str) -> Result<(), String> {
-        let mut stream = self.connect().map_err(|error| error.why)?;
         let path = format!("{prefix}/apps/{}/connections", app.id);
         let query = format!("auth_key={}&auth_timestamp={}&auth_version=1.0", app.key, unix_s());
         let signature = Signer::new(&app.secret).sign(&["GET\n", &path, "\n", &query]);
         let target = format!("{path}?{query}&auth_signature={signature}");
         let request = self.request(&target, "Connection: close\r\n");
-        stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let response = read(&mut stream, |_| false)?;
-        match status(&response)? {
-            "200" if body(&response).contains("\"connections\"") => Ok(()),
+        let response = self.fetch(request, |_| false).map_err(|error| error.to_string())?;
+        match response.status() {
+            Some(200) if text(&response).contains("\"connections\"") => Ok(()),
             _ => Err(description(&response)),
         }
     }
@@ -73,7 +50,6 @@ impl Probe<'_> {
         prefix: &str,
         origin: Option<&str>,
     ) -> Result<(), String> {
-        let mut stream = self.connect().map_err(|error| error.why)?;
         let target = format!(
             "{prefix}/app/{}?protocol=7&client=reverb-check&version=1.0&flash=false",
             app.key
@@ -86,19 +62,32 @@ impl Probe<'_> {
             headers.push_str("\r\n");
         }
         let request = self.request(&target, &headers);
-        stream.write(request.as_bytes()).map_err(|error| error.to_string())?;
-        let response = read(&mut stream, |response| body(response).contains("}"))?;
-        if status(&response)? != "101" {
+        let is_enough = |response: &ResponseReader| text(response).contains('}');
+        let response = self.fetch(request, is_enough).map_err(|error| error.to_string())?;
+        if response.status() != Some(101) {
             return Err(description(&response));
         }
-        match body(&response).contains("pusher:connection_established") {
-            true => {
-                // A close frame with code 1000, masked with zeroes. An error here does not matter.
-                let _ = stream.write(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
-                Ok(())
-            }
-            false => Err(format!("it sends {}", shown(body(&response)))),
+        match text(&response).contains("pusher:connection_established") {
+            true => Ok(()),
+            false => Err(format!("it sends {}", shown(&text(&response)))),
         }
+    }
+
+    fn fetch(
+        &self,
+        request: String,
+        is_enough: fn(&ResponseReader) -> bool,
+    ) -> Result<ResponseReader, RequestError> {
+        let Place { host, port, is_secure } = self.place;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let fetch = Fetch {
+            destination: &Destination { host, port: *port, is_secure: *is_secure },
+            verifies: self.verifies,
+            authorities: self.authorities,
+            refuses_private: false,
+            timeout: self.timeout,
+        };
+        net::fetch(&fetch, request.into_bytes(), b"", is_enough)
     }
 
     fn request(&self, target: &str, headers: &str) -> String {
@@ -113,44 +102,18 @@ impl Probe<'_> {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Reads a response up to its end, or until `is_enough` returns true. An error after the first
-/// bytes counts as the end.
-fn read(stream: &mut BlockingStream, is_enough: fn(&str) -> bool) -> Result<String, String> {
-    let (mut response, mut buffer) = (Vec::new(), [0; 4_096]);
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) => response.extend_from_slice(&buffer[..len]),
-            Err(error) if response.is_empty() => return Err(error.to_string()),
-            Err(_) => break,
-        }
-        if response.len() > RESPONSE_BYTES_MAX || is_enough(&String::from_utf8_lossy(&response)) {
-            break;
-        }
-    }
-    match response.is_empty() {
-        true => Err("it closed the connection without a response".to_owned()),
-        false => Ok(String::from_utf8_lossy(&response).into_owned()),
-    }
+/// The body; after a WebSocket handshake, the frames.
+fn text(response: &ResponseReader) -> Cow<'_, str> {
+    String::from_utf8_lossy(response.body())
 }
 
-/// The status code of a response.
-fn status(response: &str) -> Result<&str, String> {
-    let digits = response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    digits.ok_or_else(|| format!("the response is not HTTP: {}", shown(response)))
-}
-
-/// The text after the head; after a WebSocket handshake, the frames.
-fn body(response: &str) -> &str {
-    response.split_once("\r\n\r\n").map_or("", |(_, body)| body)
-}
-
-fn description(response: &str) -> String {
-    // Skips `HTTP/1.1 `, which `status` has checked.
-    let line = response.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
+fn description(response: &ResponseReader) -> String {
+    let status = response.status().unwrap_or_default();
     // The report appends a hint to this text, so the body loses its full stop.
-    let body = body(response).trim_end().trim_end_matches('.');
-    format!("it answers {} {}", shown(line), shown(body))
+    let body = text(response);
+    let body = body.trim_end().trim_end_matches('.');
+    let line = format!("{status} {}", response.reason());
+    format!("it answers {} {}", shown(&line), shown(body))
 }
 
 /// The beginning of a response, escaped, on one line.
@@ -160,6 +123,3 @@ fn shown(text: &str) -> String {
 
 /// The most characters shown of a response.
 const SHOWN_CHARACTERS: usize = 120;
-
-/// The most bytes read of a response. Error pages of proxies are shorter.
-const RESPONSE_BYTES_MAX: usize = 65_536;

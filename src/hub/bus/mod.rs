@@ -45,6 +45,8 @@ pub(in crate::hub) struct Bus {
     pub(in crate::hub) lease_ms: u64,
     /// How long unacknowledged envelopes are kept, and silent nodes are remembered.
     pub(in crate::hub) retention_ms: u64,
+    /// Whether this node sends webhooks.
+    pub(in crate::hub) sends_webhooks: bool,
     /// The most channels and users stored per node (`limits.node_facts`).
     pub(in crate::hub) facts_max: u32,
     /// The items of the next envelope, separated by commas.
@@ -131,6 +133,7 @@ impl Bus {
             started_ms: now.ms,
             lease_ms: limits.node_lease_ms.into(),
             retention_ms,
+            sends_webhooks: config.apps.iter().any(|app| !app.webhooks.is_empty()),
             facts_max: limits.node_facts,
             pending: String::new(),
             changed_channels: Vec::new(),

@@ -24,6 +24,10 @@ pub(in crate::hub) struct Node {
     /// Whether it has sent its goodbye. It stays known so that duplicates of its envelopes are
     /// recognised.
     pub has_left: bool,
+    /// Whether its last heartbeat says that it sends webhooks.
+    pub sends_webhooks: bool,
+    /// When it has started, by its last heartbeat and the clock of this node.
+    pub started_ms: Option<u64>,
     /// Whether this node has its complete state.
     pub is_synced: bool,
     /// Whether a full sync of this node is being received.
@@ -82,6 +86,8 @@ impl Node {
             next: None,
             is_live: false,
             has_left: false,
+            sends_webhooks: false,
+            started_ms: None,
             is_synced: false,
             is_syncing: false,
             last_seen_ms: now_ms,

@@ -66,6 +66,7 @@ impl Node {
         let flags = [
             &mut self.is_live,
             &mut self.has_left,
+            &mut self.sends_webhooks,
             &mut self.is_synced,
             &mut self.is_syncing,
             &mut self.requests.retransmission,

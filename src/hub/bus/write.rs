@@ -2,7 +2,7 @@
 //! envelopes are in `queue`.
 
 use super::Bus;
-use crate::proto::envelope::{self, Item};
+use crate::proto::envelope::{self, Item, WebhookItem};
 
 impl Bus {
     /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
@@ -41,6 +41,7 @@ impl Bus {
             let (first, next) = self.queue.range();
             let (up_ms, end) = (now_ms - self.started_ms, self.queue.next());
             items.push(Item::Alive { first, next, up_ms, end });
+            items.extend(self.sends_webhooks.then_some(Item::Webhook(WebhookItem::Sends)));
         }
         let mut silent = 0;
         for node in self.nodes.iter_mut() {

@@ -9,6 +9,7 @@ mod snapshot;
 #[cfg(feature = "redis")]
 mod tests;
 mod too_long;
+mod webhooks;
 
 use super::Hub;
 use super::bus::{BusCounters, BusWant, HAS_REDIS, SessionEvent, Unfinished};
@@ -22,6 +23,7 @@ impl<T> Hub<T> {
     /// Also fills [`Hub::bus_outbox`], so call it at the end of every turn.
     pub fn bus_wants(&mut self, now: Now) -> BusWant {
         self.pubsub.publish_changes();
+        self.publish_webhook_reports();
         self.pubsub.continue_full_sync(now);
         let Some(bus) = &mut self.pubsub.bus else { return BusWant::Nothing };
         bus.now_ms = now.ms;
@@ -48,6 +50,7 @@ impl<T> Hub<T> {
     /// read more from Redis while [`Hub::bus_has_input`] is true.
     pub fn bus_receive(&mut self, mut bytes: &[u8], now: Now) {
         let work_end = self.connections.work.side_work_end();
+        self.refresh_webhook_nodes(now);
         // The first message is handled even if the share is used up, so that input never stalls.
         let mut is_first = true;
         loop {
@@ -83,6 +86,8 @@ impl<T> Hub<T> {
                 }
             }
         }
+        self.refresh_webhook_nodes(now);
+        self.count_webhook_work();
         self.drop_slow(now);
     }
 

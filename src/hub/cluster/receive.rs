@@ -7,7 +7,7 @@ use super::super::channel::{Access, Kind};
 use super::super::ids::{Now, SocketId};
 use super::super::node_set::PLACES;
 use super::super::publish::ChannelEvent;
-use crate::proto::envelope::{self, Event, Item, NodeId};
+use crate::proto::envelope::{self, Event, Item, NodeId, WebhookItem};
 
 impl<T> Hub<T> {
     /// Handles a message from the Redis channel. In an earlier call, its first `done` items were
@@ -106,6 +106,9 @@ impl<T> Hub<T> {
                     log::warn!("no other node is connected: API responses cover this node only");
                 }
                 self.pubsub.remove_all_facts(&mut self.connections, at, now);
+                // A node that has never known these facts may become the owner of their channels.
+                let webhooks = self.connections.happenings.webhooks_mut();
+                webhooks.into_iter().for_each(|webhooks| webhooks.report_changes());
             } else if now.ms >= node.last_seen_ms + lease_ms + retention_ms {
                 bus.nodes.remove(at);
             }
@@ -127,6 +130,7 @@ impl<T> Hub<T> {
                 }
             }
             Item::SyncEnd => self.receive_sync_end(at, now),
+            Item::Webhook(item) => self.receive_webhook_item(&item),
             item => self.pubsub.apply_fact(&mut self.connections, at, &item, now),
         }
     }
@@ -193,7 +197,14 @@ impl<T> Hub<T> {
             Item::Hello => bus.alive_pending = true,
             Item::Alive { first, next, up_ms, end } => {
                 bus.expect_acknowledgement(at, now.ms);
+                if let Some(node) = bus.nodes.get(at) {
+                    let started_ms = Some(now.ms.saturating_sub(up_ms));
+                    (node.sends_webhooks, node.started_ms) = (false, started_ms);
+                }
                 bus.receive_alive(at, first, next..end, up_ms, now.ms);
+            }
+            Item::Webhook(WebhookItem::Sends) => {
+                bus.nodes.get(at).into_iter().for_each(|node| node.sends_webhooks = true);
             }
             Item::Ack { node, next } if node == bus.id => {
                 if let Some(node) = bus.nodes.get(at) {

@@ -80,6 +80,7 @@ impl PubSub {
             let is_known = known.is_some_and(|channel| channel.is_elsewhere(at));
             if let Some(place) = self.place_for_fact(connections, at, app, name, kind, is_known) {
                 self.set_elsewhere(at, app, place, count);
+                self.report_synced(connections, at, app, place, None);
             }
         }
         self.send_count(connections, app, name, now);
@@ -130,11 +131,16 @@ impl PubSub {
         let Some(channel) = channel else { return true };
         let Some(presence) = &mut channel.presence else { return true };
         let change = presence.join_at(at, member);
+        if change.anywhere {
+            connections.happenings.member_added(app, &channel.name, &member.id);
+        }
         if change.anywhere && !channel.members.is_empty() {
             let frame = presence::member_added(name, member);
             connections.broadcast(app, &channel.members, &frame, None);
         }
         self.count_facts(at, i64::from(change.at_node));
+        self.report_synced(connections, at, app, place, None);
+        self.report_synced(connections, at, app, place, Some(&member.id));
         true
     }
 
@@ -152,6 +158,9 @@ impl PubSub {
         };
         let Some(presence) = &mut channel.presence else { return };
         let change = presence.leave_at(at, user);
+        if change.anywhere {
+            connections.happenings.member_removed(app, &channel.name, &user.into());
+        }
         if change.anywhere && !channel.members.is_empty() {
             self.add_leave(app, place, user.into());
         }
@@ -187,10 +196,30 @@ impl PubSub {
         }
         let (place, created) = self.apps[app].occupy(name, kind);
         if created {
-            self.notify_created(connections, app, name, kind);
+            self.notify_created(connections, app, place);
             self.notify_online(connections, app, name);
         }
         Some(place)
+    }
+
+    /// Reports that a full sync of a node contains a channel, or a user of it. If that node has
+    /// started no earlier than a lease ago, it may not know either what the app was told.
+    fn report_synced<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        at: usize,
+        app: u32,
+        place: u32,
+        user: Option<&Rc<str>>,
+    ) {
+        let Some(bus) = &mut self.bus else { return };
+        let (now_ms, lease_ms) = (bus.now_ms, bus.lease_ms);
+        let Some(node) = bus.nodes.get(at).filter(|node| node.is_syncing) else { return };
+        let is_old = node.started_ms.is_some_and(|ms| ms + lease_ms <= now_ms);
+        let channel = self.apps[app].channels.get(place as usize);
+        if let Some(channel) = channel.filter(|_| is_old) {
+            connections.happenings.synced(app, &channel.name, user);
+        }
     }
 
     fn set_elsewhere(&mut self, at: usize, app: u32, place: u32, count: u32) {
@@ -340,6 +369,9 @@ impl PubSub {
             let users;
             (users, absent) = presence.remove_node(at, stale_only);
             change -= users as i64;
+        }
+        for user in &absent {
+            connections.happenings.member_removed(app, &name, user);
         }
         if !channel.members.is_empty() {
             absent.into_iter().for_each(|user| self.add_leave(app, place, user));

@@ -7,8 +7,11 @@ mod places;
 mod reach;
 mod reloaded;
 mod retransmitted;
+#[cfg(feature = "webhooks")]
 mod state;
 mod too_long;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use crate::hub::ConnId;
 use cluster::{Cluster, publish};

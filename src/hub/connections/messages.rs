@@ -46,14 +46,12 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Notifies the listener that a message was handled.
+    /// Reports that a message was handled.
     pub(in crate::hub) fn notify_received(&mut self, id: ConnId, text: &str) {
-        let Some(mut listener) = self.listener.take() else { return };
-        if let Some(subscriber) = self.subscriber(id) {
-            let app_id = &self.app_ids[subscriber.app as usize];
-            listener.message_received(app_id, subscriber.socket_id, text);
+        if let Some(subscriber) = self.slab.get(id.0 as usize).and_then(|peer| peer.subscriber()) {
+            let (app, from) = (subscriber.app, subscriber.socket_id);
+            self.happenings.message_received(app, from, text);
         }
-        self.listener = Some(listener);
     }
 
     /// Sends an error to a client; the connection stays open.

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
-use mio::{Interest, Poll};
+use mio::{Interest, Poll, Waker};
 
 use super::configuration::Configuration;
 use super::descriptors::Descriptors;
@@ -30,6 +31,7 @@ use crate::net::sys;
 use crate::net::systemd::SdNotify;
 use crate::net::tls::TlsAcceptor;
 use crate::net::token;
+use crate::net::webhooks::Webhooks;
 
 impl Server {
     /// Loads the certificates of this configuration, if it has any, binds its addresses and raises
@@ -52,7 +54,7 @@ impl Server {
     ///
     /// Those of [`Server::bind`]; a socket is not listening.
     pub fn on(sockets: Vec<OwnedFd>, config: &Config, seed: [u8; 32]) -> Result<Self, BindError> {
-        Server::with(Clock(Instant::now()), config, seed, |config| {
+        let mut server = Server::with(Clock(Instant::now()), config, seed, |config| {
             let mut listens = match sockets.is_empty() {
                 true => Listen::bind_all(&config.server)?,
                 false => sockets.into_iter().map(Listen::inherit).collect::<io::Result<_>>()?,
@@ -62,7 +64,10 @@ impl Server {
                 listens.push(bound.map_err(|error| BindError::Metrics(address, error))?);
             }
             Ok(listens)
-        })
+        })?;
+        let waiting = server.webhooks.open_spool(config)?;
+        server.hub.restore_spool(waiting, server.clock.now());
+        Ok(server)
     }
 
     /// Loads the files that a server with this configuration would load. Binds nothing.
@@ -74,7 +79,9 @@ impl Server {
         let now = Clock(Instant::now()).now();
         TlsAcceptor::load(&config.server.tls, config.limits.certificate_check_ms, now)
             .map_err(BindError::Tls)?;
-        Redis::load(config, Poll::new()?.registry(), now).map(|_| ())
+        let waker = Arc::new(Waker::new(Poll::new()?.registry(), token::RESOLVED)?);
+        Redis::load(config, &waker, now)?;
+        Webhooks::load(config, &waker, now).map(|_| ())
     }
 
     /// A server with this clock, on the sockets that `listens` returns. It is called once the
@@ -89,7 +96,8 @@ impl Server {
         let check_ms = config.limits.certificate_check_ms;
         let tls =
             TlsAcceptor::load(&config.server.tls, check_ms, clock.now()).map_err(BindError::Tls)?;
-        let descriptors = Descriptors::new(sys::raise_open_files()?);
+        let descriptors =
+            Descriptors::new(sys::raise_open_files()?, Webhooks::descriptors(&config));
         descriptors.bound(&mut config.limits);
         let mut listens = listens(&config)?;
         let mut control = ControlPipe::new()?;
@@ -99,7 +107,9 @@ impl Server {
             poll.registry().register(listen.source(), token::listener(index), readable)?;
         }
         poll.registry().register(&mut control.reader, token::CONTROL, readable)?;
-        let redis = Redis::load(&config, poll.registry(), clock.now())?;
+        let waker = Arc::new(Waker::new(poll.registry(), token::RESOLVED)?);
+        let redis = Redis::load(&config, &waker, clock.now())?;
+        let webhooks = Webhooks::load(&config, &waker, clock.now())?;
         Ok(Server {
             poll,
             buffer: vec![0; BUFFER_BYTES].into(),
@@ -111,6 +121,7 @@ impl Server {
             queues: Queues::default(),
             tls,
             redis,
+            webhooks,
             integrations: Integrations::default(),
             control,
             configuration: Configuration { current: config, read: None },

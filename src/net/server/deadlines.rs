@@ -20,6 +20,8 @@ pub(super) enum Deadline {
     Watchdog,
     /// The server reports message counts to Laravel Pulse.
     Pulse,
+    /// A request to a webhook times out, or its idle connection is closed.
+    Webhooks,
     /// The current stage of a handover times out: the check of the new binary, or closing the
     /// connections that cannot be handed over.
     Reload,
@@ -30,12 +32,13 @@ pub(super) enum Deadline {
 }
 
 impl Deadline {
-    const ALL: [Deadline; 8] = [
+    const ALL: [Deadline; 9] = [
         Deadline::Hub,
         Deadline::Accept,
         Deadline::Certificates,
         Deadline::Watchdog,
         Deadline::Pulse,
+        Deadline::Webhooks,
         Deadline::Reload,
         Deadline::Stop,
         Deadline::Trim,
@@ -71,6 +74,7 @@ impl Server {
             Deadline::Certificates => self.tls.as_ref().map(TlsAcceptor::next_check_ms),
             Deadline::Watchdog => self.integrations.systemd.as_ref().and_then(SdNotify::next_ms),
             Deadline::Pulse => self.integrations.pulse.as_ref().map(Pulse::next_ms),
+            Deadline::Webhooks => self.webhooks.next_ms(),
             Deadline::Reload => self.handover.next_ms(),
             Deadline::Stop => self.end_ms,
             Deadline::Trim => self.trim_ms,

@@ -8,20 +8,28 @@ use crate::config::Limits;
 pub(super) struct Descriptors {
     /// The open-file limit.
     limit: u64,
+    /// The descriptors that webhooks may use.
+    webhooks: u64,
     /// Set once a connection has received a reserved descriptor. The process then has many
     /// descriptors that are not connections, so the server checks for room before each accept.
     is_tight: bool,
 }
 
 impl Descriptors {
-    pub(super) fn new(limit: u64) -> Self {
-        Descriptors { limit, is_tight: false }
+    /// `webhooks` is the number of descriptors that webhooks may use.
+    pub(super) fn new(limit: u64, webhooks: u64) -> Self {
+        Descriptors { limit, webhooks, is_tight: false }
+    }
+
+    /// Reserves another number of descriptors for webhooks, after a reload.
+    pub(super) fn reserve(&mut self, webhooks: u64) {
+        self.webhooks = webhooks;
     }
 
     /// Sets `limits.connections`, where it is 0, to the number of connections there is room for.
     pub(super) fn bound(&self, limits: &mut Limits) {
         if limits.connections == 0 {
-            let room = connections_within(self.limit);
+            let room = connections_within(self.limit.saturating_sub(self.webhooks));
             limits.connections = u32::try_from(room).unwrap_or(u32::MAX);
         }
     }
@@ -30,7 +38,7 @@ impl Descriptors {
     pub(super) fn reserved_from(&self, is_for_metrics: bool) -> u64 {
         let spare = SPARE_FILES.min(self.limit / 4);
         let spare = if is_for_metrics { spare - spare / 3 } else { spare };
-        self.limit - spare
+        self.limit - spare - self.webhooks.min(self.limit / 4)
     }
 
     /// Whether a descriptor below `reserved_from` is free. Makes no system call while far fewer

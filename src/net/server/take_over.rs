@@ -32,8 +32,11 @@ impl Server {
         let mut server =
             Server::with(clock, config, seed, |config| listens(handed, inherited, config))?;
         server.handover.has_taken_over = true;
-        if let Some(state) = handed.read_state(inherited)? {
-            server.restore(state, inherited)?;
+        // The state contains what the spool contains, unless it could not be handed over.
+        let waiting = server.webhooks.open_spool(config)?;
+        match handed.read_state(inherited)? {
+            Some(state) => server.restore(state, inherited)?,
+            None => server.hub.restore_spool(waiting, server.clock.now()),
         }
         for id in server.hub.ids() {
             server.watch(id);

@@ -1,6 +1,6 @@
-//! The client side of TLS: connections to Redis, and those of `reverb check`. Certificates are
-//! loaded at the start and on SIGHUP, and apply to new sessions. The sessions of the server's own
-//! clients are in `tls`.
+//! The client side of TLS: sessions, and the certificates that they trust and present. What
+//! differs between servers is in `redis` and `web`. The sessions of the server's own clients are in
+//! `tls`.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
@@ -22,52 +22,22 @@ use crate::config::{Error, RedisTls};
 use crate::hub::Now;
 use crate::net::io::{Answer, Duplex};
 
-/// The configuration of new sessions: the trusted authorities, and the client certificate.
-pub(in crate::net) struct Connector {
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis reloads it"))]
-    settings: RedisTls,
-    name: ServerName<'static>,
-    config: Arc<ClientConfig>,
-}
-
-impl Connector {
-    /// Loads the certificates that the settings name.
-    pub(in crate::net) fn load(settings: &RedisTls, now: Now) -> Result<Self, Error> {
-        let name = settings.peer_name.clone().unwrap_or_default();
-        let name = ServerName::try_from(name).map_err(|_| {
-            let key = "servers.reverb.scaling.server.tls.peer_name";
-            Error::new("configuration", key, "is not a valid host name or address")
-        })?;
-        let config = Arc::new(build(settings, now)?);
-        Ok(Connector { settings: settings.clone(), name, config })
-    }
-
-    /// Loads the certificates again, for new connections. If they cannot be used, the old ones stay.
-    #[cfg(feature = "redis")]
-    pub(in crate::net) fn reload(&mut self, now: Now) {
-        match build(&self.settings, now) {
-            Ok(config) => self.config = Arc::new(config),
-            Err(error) => log::error!(
-                "cannot reload the certificates for Redis: {error}; the old ones stay in use"
-            ),
-        }
-    }
-
-    /// A session for a new connection.
-    pub(in crate::net) fn session(&self) -> Result<Box<ClientSession>, SessionError> {
-        let mut connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
-        connection.set_buffer_limit(Some(AHEAD_BYTES));
-        Ok(Box::new(ClientSession(connection)))
-    }
-}
-
-fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
+/// The configuration of sessions with these certificates; `authorities_setting` names the setting of
+/// the trusted authorities, for messages.
+pub(super) fn build(
+    settings: &RedisTls,
+    authorities_setting: &str,
+    now: Now,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new("configuration", OPTIONS, error.to_string()))?;
     let builder = match settings.verify_peer {
-        true => builder.with_root_certificates(authorities(settings)?),
+        true => {
+            let file = settings.cafile.as_deref();
+            builder.with_root_certificates(authorities(file, authorities_setting)?)
+        }
         false => {
             let any = AnyCertificate(provider.signature_verification_algorithms);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(any))
@@ -82,7 +52,7 @@ fn build(settings: &RedisTls, now: Now) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-const OPTIONS: &str = "servers.reverb.scaling.server.tls";
+pub(super) const OPTIONS: &str = "servers.reverb.scaling.server.tls";
 
 /// Loads the client certificate and its key.
 fn identity(
@@ -99,12 +69,11 @@ fn identity(
 }
 
 /// Loads the authorities that may have issued the server's certificate.
-fn authorities(settings: &RedisTls) -> Result<RootCertStore, Error> {
+fn authorities(file: Option<&Path>, setting: &str) -> Result<RootCertStore, Error> {
     let system_bundle = || SYSTEM_BUNDLES.iter().map(Path::new).find(|file| file.is_file());
-    let Some(file) = settings.cafile.as_deref().or_else(system_bundle) else {
+    let Some(file) = file.or_else(system_bundle) else {
         let reason = format!(
-            "needs cafile (REDIS_TLS_CAFILE), because none of the usual files with trusted \
-             authorities exists: {}",
+            "needs {setting}, because none of the usual files with trusted authorities exists: {}",
             SYSTEM_BUNDLES.join(", ")
         );
         return Err(Error::new("configuration", OPTIONS, reason));
@@ -131,6 +100,15 @@ const SYSTEM_BUNDLES: [&str; 4] = [
 pub(in crate::net) struct ClientSession(ClientConnection);
 
 impl ClientSession {
+    pub(super) fn begin(
+        config: &Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Box<Self>, SessionError> {
+        let mut connection = ClientConnection::new(Arc::clone(config), name)?;
+        connection.set_buffer_limit(Some(AHEAD_BYTES));
+        Ok(Box::new(ClientSession(connection)))
+    }
+
     /// Continues the handshake. Returns whether it is complete.
     pub(in crate::net) fn shake_hands(
         &mut self,
@@ -194,7 +172,6 @@ impl ClientSession {
     }
 
     /// Whether encrypted bytes wait for the socket.
-    #[cfg(feature = "redis")]
     pub(in crate::net) fn wants_write(&self) -> bool {
         self.0.wants_write()
     }
@@ -235,10 +212,6 @@ impl ClientSession {
 #[derive(Debug)]
 pub(crate) struct SessionError {
     reason: String,
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "only Redis has settings for it")
-    )]
     remedy: Option<Remedy>,
 }
 
@@ -251,7 +224,7 @@ enum Remedy {
 }
 
 impl SessionError {
-    fn new(reason: impl Into<String>) -> Self {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
         SessionError { reason: reason.into(), remedy: None }
     }
 
@@ -270,9 +243,14 @@ impl SessionError {
     }
 }
 
+/// The reason, with the setting to change if the server is a web server.
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        let advice = match self.remedy {
+            Some(Remedy::Authorities) => "; set SSL_CERT_FILE to a file with that issuer",
+            _ => "",
+        };
+        write!(f, "{}{advice}", self.reason)
     }
 }
 

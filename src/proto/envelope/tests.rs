@@ -43,6 +43,20 @@ fn items() -> Vec<Item<'static>> {
         Item::Suspect { node, silent_ms: 3 },
         Item::Nack { node, next: 2 },
         Item::SyncRequest { node, with_cache: true },
+        Item::Webhook(WebhookItem::Sends),
+        Item::Webhook(WebhookItem::Told {
+            app: app(),
+            channel: channel(),
+            user: Some(user()),
+            is_present: false,
+        }),
+        Item::Webhook(WebhookItem::Known {
+            app: app(),
+            channel: channel(),
+            user: None,
+            is_present: true,
+        }),
+        Item::Webhook(WebhookItem::Ask { app: app(), channel: channel(), user: None, told: None }),
     ]
 }
 
@@ -96,6 +110,10 @@ fn unknown_versions_differ_from_other_messages() {
 fn additions_of_later_releases_are_ignored() {
     let more = Item::read(r#"["terminate","a","u",{"new":1}]"#);
     assert_eq!(more, Some(Item::Terminate { app: "a".into(), user: "u".into() }));
+    let told = |user, state| format!(r#"["webhook_told","a","c",{user},{state}]"#);
+    for raw in [told("7", "1"), told("null", "2"), told("\"u\"", "true")] {
+        assert_eq!(Item::read(&raw), None, "{raw}");
+    }
     for raw in [r#"["new","a"]"#, "[]", "{}", r#"[1]"#, r#"["channel","a","c",-1]"#] {
         assert_eq!(Item::read(raw), None, "{raw}");
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::config::{App as Settings, Config, Limits};
+use crate::config::{App as Settings, Config, Limits, Url, Webhook};
 use crate::hub::bus::{BusCounters, BusWant};
 use crate::hub::{ConnId, Hub, Now, Outbox};
 use crate::proto::auth::Signer;
@@ -20,6 +20,8 @@ pub(super) struct Cluster {
     /// The role and mode that Redis reports.
     pub role: &'static str,
     pub mode: &'static str,
+    /// The URL of the webhook of the app, for nodes that are added.
+    pub webhook: Option<&'static str>,
     /// How often nodes sent HELLO, and how often they connected.
     pub hellos: usize,
     pub connects: usize,
@@ -44,18 +46,31 @@ impl Cluster {
         Self::with(count, |_| {})
     }
 
+    /// Nodes that send webhooks.
+    #[cfg(feature = "webhooks")]
+    pub fn with_webhooks(count: usize) -> Self {
+        let mut cluster = Self::new(0);
+        cluster.webhook = Some("http://app/hook");
+        (0..count).for_each(|_| cluster.add(|_| {}));
+        cluster.settle();
+        // Until a lease has passed, nodes are cautious.
+        cluster.pass(5_000);
+        cluster
+    }
+
     pub fn with(count: usize, limits: impl Fn(&mut Limits)) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
         let (role, mode) = ("master", "standalone");
         let (nodes, is_up, hellos, connects) = (Vec::new(), true, 0, 0);
-        let mut cluster = Cluster { nodes, now, is_up, role, mode, hellos, connects };
+        let webhook = None;
+        let mut cluster = Cluster { nodes, now, is_up, role, mode, webhook, hellos, connects };
         (0..count).for_each(|_| cluster.add(&limits));
         cluster.settle();
         cluster
     }
 
     pub fn add(&mut self, limits: impl Fn(&mut Limits)) {
-        let mut config = config();
+        let mut config = self.config();
         limits(&mut config.limits);
         let seed = [self.nodes.len() as u8 + 1; 32];
         let hub = Hub::new(&config, seed, self.now);
@@ -69,7 +84,7 @@ impl Cluster {
 
     /// Reloads a node: another process with another configuration takes over its state.
     pub fn reload(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
-        let mut config = config();
+        let mut config = self.config();
         change(&mut config);
         self.forget_connection(at);
         let (node, now) = (&mut self.nodes[at], self.now);
@@ -77,6 +92,13 @@ impl Cluster {
         node.hub = Hub::new(&config, [100 + at as u8; 32], now);
         node.hub.restore(state, now, |_| Some(())).unwrap();
         node.hub.audit().unwrap();
+    }
+
+    fn config(&self) -> Config {
+        let mut config = config();
+        let url = self.webhook.map(|url| Url::parse(url).unwrap());
+        config.apps[0].webhooks.extend(url.map(Webhook::new));
+        config
     }
 
     /// Runs turns of all nodes until none has anything to send.

@@ -8,24 +8,27 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{App as Settings, Config};
+use crate::config::{App as Settings, Config, Url, Webhook};
 use crate::hub::bus::{Bus, FullSync};
 use crate::hub::channel::Kind;
 use crate::hub::listing::Listing;
 use crate::hub::peer::*;
 use crate::hub::presence::Member;
 use crate::hub::schedule::Held;
+use crate::hub::webhooks::Cluster;
 use crate::hub::{
-    AppCounters, ConnId, Counters, Hub, Now, Outbox, SocketId, state_version, version_of,
+    AppCounters, ConnId, Counters, Hub, Now, Outbox, SocketId, WebhookOutcome, state_version,
+    version_of,
 };
 use crate::proto::envelope::NodeId;
 use crate::proto::http::Chunked;
+use crate::proto::webhook::ClientEvent;
 use crate::proto::websocket::{Bounds, Frame, Reader};
 
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("5-c77f9c772d447339", include_str!("../../../../tests/state/5-c77f9c772d447339.hex")),
+    ("6-3b4ba7753bc27c06", include_str!("../../../../tests/state/6-3b4ba7753bc27c06.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
@@ -34,6 +37,11 @@ fn config() -> Config {
     let apps = ["1", "2"].map(|id| Settings::new(id, format!("key-{id}"), "secret"));
     let mut config = Config { apps: apps.into(), ..Config::default() };
     config.server.scaling.enabled = true;
+    for (app, urls) in
+        config.apps.iter_mut().zip([["http://a/1", "http://a/2"], ["http://a/1", "http://b"]])
+    {
+        app.webhooks = urls.map(|url| Webhook::new(Url::parse(url).unwrap())).into();
+    }
     config
 }
 
@@ -74,7 +82,34 @@ fn complete() -> Hub<()> {
     count(&mut hub.connections.counters);
     let Some(bus) = &mut hub.pubsub.bus else { panic!("no bus") };
     fill(bus);
+    webhooks(&mut hub);
     hub
+}
+
+/// A batch that has failed and one that waits, with tags that they share; changes that wait.
+fn webhooks(hub: &mut Hub<()>) {
+    let Some(webhooks) = hub.connections.happenings.webhooks_mut() else { panic!("no webhooks") };
+    webhooks.set_now(NOW);
+    let (news, presence) = (Rc::from("news"), Rc::from("presence-a"));
+    webhooks.set_cluster(Cluster { me: 501, up_ms: 60_000, ..Cluster::default() });
+    webhooks.changed(0, &news, None, true);
+    webhooks.changed(0, &presence, Some(&"user-1".into()), true);
+    webhooks.changed(0, &presence, Some(&"left".into()), false);
+    webhooks.changed(0, &Rc::from("gone"), None, false);
+    let later = Now { ms: NOW.ms + 100, ..NOW };
+    webhooks.set_now(later);
+    webhooks.changed(0, &Rc::from("gone-later"), None, false);
+    webhooks.subscription_count(1, &news, 601);
+    webhooks.take_reports();
+    hub.tick_webhooks(later);
+    let Some(request) = hub.next_webhook(later) else { panic!("no request") };
+    hub.webhook_done(request.endpoint, WebhookOutcome::Status(500), NOW);
+    let Some(webhooks) = hub.connections.happenings.webhooks_mut() else { panic!("no webhooks") };
+    webhooks.client_event(
+        0,
+        &ClientEvent { channel: "news", event: "\"client-x\"", data: "{}", user: None },
+        SocketId(602, 603),
+    );
 }
 
 /// An incomplete request for each state of a chunked body.
@@ -229,7 +264,7 @@ fn fill(bus: &mut Bus) {
             panic!("no room")
         };
         node.next = (n > 0).then_some(550 + n);
-        (node.is_live, node.has_left) = (n == 1, n == 2);
+        (node.is_live, node.has_left, node.sends_webhooks) = (n == 1, n == 2, n == 0);
         (node.is_synced, node.is_syncing) = (n == 3, n == 4);
         (node.requests.retransmission, node.requests.full_sync) = (n == 5, n == 6);
         (node.wants_cache, node.has_rejected_facts) = (n == 7, n == 8);

@@ -7,6 +7,7 @@ use mio::{Interest, Token};
 use crate::config::Config;
 use crate::hub::{ConnId, Now};
 use crate::net::server::Server;
+use crate::net::webhooks::Webhooks;
 
 impl Server {
     /// Reads the configuration, and applies it if it can be used.
@@ -29,11 +30,12 @@ impl Server {
         server.host.clone_from(&old.host);
         server.tls.clone_from(&old.tls);
         server.scaling.clone_from(&old.scaling);
+        server.webhook_spool.clone_from(&old.webhook_spool);
         (server.port, server.reuse_port, server.metrics) = (old.port, old.reuse_port, old.metrics);
         if config.server != wanted.server {
             log::warn!(
                 "reload: changed settings of the server did not take effect; the listen addresses \
-                 need a restart, the metrics, TLS and Redis settings need `reverb reload`"
+                 need a restart, the metrics, TLS, Redis and spool settings need `reverb reload`"
             );
         }
         let current = &self.configuration.current;
@@ -44,6 +46,7 @@ impl Server {
             );
             config.apps.clone_from(&current.apps);
         }
+        self.descriptors.reserve(Webhooks::descriptors(&config));
         self.descriptors.bound(&mut config.limits);
         if config == *current {
             return log::info!("reload: the configuration has not changed");
@@ -65,6 +68,7 @@ impl Server {
         let limits = &config.limits;
         self.tls.iter_mut().for_each(|tls| tls.check_every(limits.certificate_check_ms, now));
         self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
+        self.webhooks.reconfigure(&config, now);
         self.integrations.set_limits(limits);
         let apps = config.apps.len();
         let plural = if apps == 1 { "" } else { "s" };

@@ -120,6 +120,7 @@ impl Server {
         let state = match all {
             true => None,
             false => {
+                self.webhooks.finish_spool(&mut self.hub);
                 let state = self.hub.save(now, |_, socket| {
                     let descriptor = socket.stream.as_raw_fd();
                     descriptors.push(descriptor);

@@ -1,12 +1,13 @@
-//! Resolves host names on a thread, because the system's resolver blocks until the name servers
-//! answer. At most one such thread runs at a time.
+//! Resolves host names on threads, because the system's resolver blocks until the name servers
+//! answer. Each lookup has a thread of its own, so no name waits for another. The callers limit
+//! their number: Redis and each webhook look up one name at a time.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use mio::{Registry, Token, Waker};
+use mio::Waker;
 
 /// Looks up one name at a time.
 pub(super) struct Resolver {
@@ -19,9 +20,10 @@ pub(super) struct Resolver {
 type Answer = Result<Vec<SocketAddr>, String>;
 
 impl Resolver {
-    /// A resolver that wakes the poller with this token when the answer has arrived.
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Resolver { waker: Arc::new(Waker::new(registry, token)?), pending: None })
+    /// A resolver that wakes the poller when the answer has arrived. A poller has one waker, so all
+    /// resolvers share it.
+    pub(super) fn new(waker: &Arc<Waker>) -> Self {
+        Resolver { waker: Arc::clone(waker), pending: None }
     }
 
     /// Begins a lookup of the addresses of a name, unless one is pending. A pending lookup belongs
@@ -53,5 +55,5 @@ impl Resolver {
     }
 }
 
-/// The most addresses used of an answer, which may have any number. No name of a Redis has as many.
+/// The most addresses used of an answer, which may have any number. No host has as many.
 const ADDRESSES_MAX: usize = 64;

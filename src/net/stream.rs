@@ -1,18 +1,21 @@
-//! A non-blocking connection to Redis, from the beginning of the attempt: TCP, with or without TLS,
-//! or a Unix socket. The poller is edge-triggered, so the stream remembers its readiness.
+//! A non-blocking connection to another server, from the beginning of the attempt: TCP, with or
+//! without TLS, or a Unix socket. The poller is edge-triggered, so the stream remembers its
+//! readiness. Connections of clients to this server are in `socket`.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::net::io::Answer;
-use crate::net::tls::ClientSession;
+use super::io::Answer;
+use super::tls::{ClientSession, SessionError};
 
-/// A connection to Redis.
+/// A connection to another server.
 pub(super) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientSession>>,
@@ -20,7 +23,7 @@ pub(super) struct Stream {
     pub readable: bool,
     /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether the poller reported that Redis has closed its writing side. A short read must then
+    /// Whether the poller reported that the other side has closed its writing side. A short read must then
     /// be followed by another, which returns the end.
     read_closed: bool,
 }
@@ -63,16 +66,16 @@ impl Stream {
     }
 
     /// Continues to connect. Returns whether the connection is open.
-    pub(super) fn continue_connecting(&mut self) -> Result<bool, String> {
+    pub(super) fn continue_connecting(&mut self) -> Result<bool, StreamError> {
         if !self.readable && !self.writable {
             return Ok(false);
         }
-        if !self.socket.is_connected().map_err(|error| error.to_string())? {
+        if !self.socket.is_connected().map_err(StreamError::Io)? {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls
-            && !tls.shake_hands(&mut self.socket).map_err(|error| error.for_redis())?
+            && !tls.shake_hands(&mut self.socket)?
         {
             (self.readable, self.writable) = (false, false);
             return Ok(false);
@@ -84,9 +87,9 @@ impl Stream {
     }
 
     /// Reads once, as much as fits in the buffer.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, String> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Answer, StreamError> {
         let read = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.socket, buffer).map_err(|error| error.for_redis())?,
+            Some(tls) => tls.read(&mut self.socket, buffer)?,
             None => match self.socket.read(buffer) {
                 Ok(0) => Answer::End,
                 // A short read emptied the socket. The poller reports the last bytes and the end as
@@ -98,7 +101,7 @@ impl Stream {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => Answer::Nothing,
                     io::ErrorKind::Interrupted => return Ok(Answer::Nothing),
-                    _ => return Err(error.to_string()),
+                    _ => return Err(StreamError::Io(error)),
                 },
             },
         };
@@ -145,8 +148,7 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // Disables Nagle's algorithm: envelopes are written whole, so a delay gains
-                // nothing.
+                // Disables Nagle's algorithm: messages are written whole, so a delay gains nothing.
                 if let Socket::Tcp(socket) = self {
                     socket.set_nodelay(true)?;
                 }
@@ -179,5 +181,48 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Why a stream is no longer usable.
+pub(super) enum StreamError {
+    /// The other side did not send or receive for this long.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only blocking streams time out")
+    )]
+    TimedOut(Duration),
+    /// A system call failed.
+    Io(io::Error),
+    /// The TLS session failed.
+    Tls(SessionError),
+}
+
+impl StreamError {
+    /// The reason, with the setting to change if the server is Redis.
+    #[cfg(feature = "redis")]
+    pub(super) fn for_redis(&self) -> String {
+        match self {
+            StreamError::Tls(error) => error.for_redis(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::TimedOut(timeout) => {
+                write!(f, "no answer within {} ms", timeout.as_millis())
+            }
+            StreamError::Io(error) => error.fmt(f),
+            StreamError::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<SessionError> for StreamError {
+    fn from(error: SessionError) -> Self {
+        StreamError::Tls(error)
     }
 }

@@ -1,0 +1,54 @@
+//! Responses of other HTTP servers: the reader decodes the same response wherever the bytes are
+//! split, and keeps no more of it than is allowed.
+
+use super::pieces::{cuts, pieces};
+use crate::proto::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
+
+/// The bytes that a server sends for one request.
+pub fn response(data: &[u8]) {
+    let (lengths, bytes) = cuts(data);
+    let (whole, whole_result) = read(&[], bytes);
+    for lengths in [lengths, &[0]] {
+        let (cut, result) = read(lengths, bytes);
+        match &whole_result {
+            Ok(()) => {
+                assert_eq!(result, Ok(()));
+                assert_eq!(outcome(&cut), outcome(&whole));
+            }
+            // A part of a head is parsed at line ends only, so that an error in the last line is
+            // found later.
+            Err(_) => assert!(result.is_err() || !cut.is_done(), "{result:?}"),
+        }
+    }
+    ended(whole, bytes.len());
+}
+
+fn read(lengths: &[u8], bytes: &[u8]) -> (ResponseReader, Result<(), String>) {
+    let mut reader = ResponseReader::new(KEPT_BYTES);
+    let result = pieces(lengths, bytes).try_for_each(|piece| reader.receive(piece));
+    (reader, result)
+}
+
+/// What a caller can see of a response.
+fn outcome(reader: &ResponseReader) -> (Option<u16>, &str, &[u8], [bool; 3]) {
+    let flags = [reader.is_done(), reader.keeps_alive(), reader.is_empty()];
+    (reader.status(), reader.reason(), reader.body(), flags)
+}
+
+/// At the end of the connection a response is complete or an error, and has a status if it is
+/// complete.
+fn ended(mut reader: ResponseReader, len: usize) {
+    let was_done = reader.is_done();
+    let result = reader.end();
+    assert_eq!(result.is_ok(), reader.is_done());
+    assert!(result.is_ok() || !was_done);
+    assert!(
+        !reader.is_done() || reader.status().is_some_and(|status| status == 101 || status > 199)
+    );
+    assert!(!reader.keeps_alive());
+    assert!(reader.body().len() <= KEPT_BYTES.min(len));
+    assert!(reader.reason().len() <= HEAD_BYTES_MAX.min(len));
+    const { assert!(KEPT_BYTES < BODY_BYTES_MAX) };
+}
+
+const KEPT_BYTES: usize = 20;

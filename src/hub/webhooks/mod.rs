@@ -1,0 +1,227 @@
+//! Webhooks: HTTP requests by which the application learns what happens in the hub (protocol section
+//! 15). The hub decides which events are sent, when, and in which order; the owner of the sockets
+//! sends the requests.
+//!
+//! ```text
+//! happenings --> events --> hook: an open batch --> endpoint: a queue for each URL --> requests
+//!                  |                                     |
+//!                  +--> changes: who came and went       +--> spool
+//! ```
+//!
+//! An event is formatted, filtered and added to the open batch of each webhook that covers it. A batch
+//! is complete after `batch_ms`, or with a hundred events. Its body does not change afterwards, so
+//! every attempt to send it has the same signature.
+
+mod calls;
+mod changes;
+mod delivery;
+mod endpoint;
+mod events;
+mod hook;
+mod metrics;
+mod owners;
+mod request;
+mod samples;
+mod shared;
+mod snapshot;
+mod spool;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::counters::counters;
+use super::ids::Now;
+use super::random::Random;
+use crate::config::{Config, Limits, WebhookEvent, WebhookEvents};
+use crate::proto::auth::Signer;
+use crate::proto::spool::SpoolRecord;
+use changes::Changes;
+pub(in crate::hub) use changes::{Subject, Told};
+use endpoint::Endpoint;
+use hook::Hook;
+use owners::Owners;
+pub use request::{EndpointId, WebhookOutcome, WebhookRequest};
+use samples::{Misses, Sample};
+pub(in crate::hub) use shared::{Cluster, Report};
+
+/// The webhooks of all apps.
+pub(in crate::hub) struct Webhooks {
+    /// In the order of the configuration.
+    apps: Vec<AppHooks>,
+    /// The webhooks of the first app, then those of the second, and so on.
+    hooks: Vec<Hook>,
+    /// The URLs, by id.
+    endpoints: BTreeMap<u32, Endpoint>,
+    /// The id of the next endpoint.
+    next_endpoint: u32,
+    /// When open batches are complete, with the index of the webhook. An entry with another time
+    /// than the batch has is outdated.
+    complete: BTreeSet<(u64, u32)>,
+    /// When endpoints are tried again.
+    retries: BTreeSet<(u64, u32)>,
+    /// Endpoints that may send.
+    ready: VecDeque<u32>,
+    /// The bytes that wait, for all URLs.
+    bytes: usize,
+    changes: Changes,
+    /// Whether the last tick used up its units before it had checked all changes that are due.
+    has_due_left: bool,
+    owners: Owners,
+    /// Whether there may be other nodes.
+    is_shared: bool,
+    /// Since when Redis is connected.
+    up_since_ms: Option<u64>,
+    /// States that the other nodes are to be told.
+    to_publish: Vec<Report>,
+    misses: Misses,
+    /// Records for the spool; `None` without one.
+    spool: Option<VecDeque<SpoolRecord>>,
+    /// The id of the next batch.
+    next_delivery: u128,
+    /// Units of work that were not counted yet.
+    units: u64,
+    limits: Limits,
+    now: Now,
+    /// The wall clock in milliseconds at a time of the other clock.
+    wall: (u64, u64),
+    /// Reused for each event.
+    scratch: String,
+}
+
+/// The webhooks of an app.
+struct AppHooks {
+    id: Rc<str>,
+    /// The header lines that every request has.
+    key: String,
+    signer: Signer,
+    /// The events of all of its webhooks.
+    events: WebhookEvents,
+    hooks: Range<u32>,
+    /// Received and sent messages.
+    samples: [Sample; 2],
+    /// Events that wait.
+    waiting: u64,
+    counters: WebhookCounters,
+}
+
+counters! {
+    /// The counters of webhooks of one app.
+    pub struct WebhookCounters {
+        /// Events that a webhook has acknowledged.
+        sent: "reverb_webhook_events_sent_total", "Events that a webhook has acknowledged.";
+        /// Events that were dropped.
+        dropped: "reverb_webhook_events_dropped_total", "Events dropped for lack of room or after 290 s.";
+        /// Requests.
+        requests: "reverb_webhook_requests_total", "Requests to webhooks.";
+        /// Requests after a failure.
+        retried: "reverb_webhook_retries_total", "Requests to webhooks that repeat a failed one.";
+        /// The duration of all requests in milliseconds.
+        request_ms: "", "";
+    }
+}
+
+/// Whether there can be webhooks: without the feature, [`Webhooks::new`] never returns any, and the
+/// compiler leaves out what only they need.
+pub(in crate::hub) const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
+
+impl Webhooks {
+    /// The webhooks of a configuration, if it has any.
+    pub(in crate::hub) fn new(
+        config: &Config,
+        random: &mut Random,
+        is_shared: bool,
+        now: Now,
+    ) -> Option<Box<Self>> {
+        if !HAS_WEBHOOKS || config.apps.iter().all(|app| app.webhooks.is_empty()) {
+            return None;
+        }
+        let (hashing, limits) = (random.hashing(), config.limits.clone());
+        let mut webhooks = Box::new(Webhooks {
+            apps: Vec::new(),
+            hooks: Vec::new(),
+            endpoints: BTreeMap::new(),
+            next_endpoint: 0,
+            complete: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            ready: VecDeque::new(),
+            bytes: 0,
+            changes: Changes::new(hashing, limits.webhook_changes as usize),
+            has_due_left: false,
+            owners: Owners::default(),
+            is_shared,
+            up_since_ms: None,
+            to_publish: Vec::new(),
+            misses: Misses::new(hashing),
+            spool: config.server.webhook_spool.as_ref().map(|_| VecDeque::new()),
+            next_delivery: u128::from(random.number()) << 64,
+            units: 0,
+            limits,
+            now,
+            wall: (now.ms, now.unix_s * 1_000),
+            scratch: String::new(),
+        });
+        webhooks.owners.is_unsettled = is_shared;
+        (0..).zip(&config.apps).for_each(|(index, app)| webhooks.add_app(index, app));
+        Some(webhooks)
+    }
+
+    fn add_app(&mut self, index: u32, app: &crate::config::App) {
+        let first = self.hooks.len() as u32;
+        let mut events = WebhookEvents::default();
+        for webhook in &app.webhooks {
+            events = events.union(webhook.events);
+            let endpoint = self.endpoint_of(&webhook.url);
+            self.hooks.push(Hook::new(index, endpoint, webhook));
+        }
+        self.apps.push(AppHooks {
+            id: app.id.as_str().into(),
+            key: app.key.clone(),
+            signer: Signer::new(&app.secret),
+            events,
+            hooks: first..self.hooks.len() as u32,
+            samples: Default::default(),
+            waiting: 0,
+            counters: WebhookCounters::default(),
+        });
+    }
+
+    /// The endpoint of a URL; it is added if there is none yet.
+    fn endpoint_of(&mut self, url: &crate::config::Url) -> u32 {
+        if let Some((id, _)) = self.endpoints.iter().find(|(_, endpoint)| *endpoint.url == *url) {
+            return *id;
+        }
+        let id = self.next_endpoint;
+        self.next_endpoint += 1;
+        self.endpoints.insert(id, Endpoint::new(Rc::new(url.clone())));
+        id
+    }
+
+    /// Sets the time of the following calls.
+    pub(in crate::hub) fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// Whether a webhook of an app covers an event.
+    pub(in crate::hub) fn wants(&self, app: u32, event: WebhookEvent) -> bool {
+        self.apps.get(app as usize).is_some_and(|app| app.events.has(event))
+    }
+
+    /// Milliseconds of Unix time. [`Now`] has seconds: the milliseconds come from the other clock, and
+    /// are exact from the first second that begins.
+    fn unix_ms(&mut self) -> u64 {
+        let (ms, unix_ms) = self.wall;
+        let second = (self.now.unix_s * 1_000)..=(self.now.unix_s * 1_000 + 999);
+        let time = unix_ms + self.now.ms.saturating_sub(ms);
+        let exact = time.clamp(*second.start(), *second.end());
+        if exact != time {
+            self.wall = (self.now.ms, exact);
+        }
+        exact
+    }
+
+    /// The units of work since the last call.
+    pub(in crate::hub) fn take_units(&mut self) -> u64 {
+        std::mem::take(&mut self.units)
+    }
+}

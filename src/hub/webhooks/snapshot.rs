@@ -1,0 +1,318 @@
+//! Saves and restores webhooks for a reload: the batches that wait, the changes that were not told, the
+//! pauses of failed URLs, and the counters. Apps and URLs have their names in the state, as the
+//! configuration may be another one.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Webhooks;
+use super::changes::{Change, Subject, Told};
+use super::endpoint::{Batch, Endpoint};
+use super::hook::Tag;
+use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
+use crate::proto::spool::{DeliveryId, SpoolRecord};
+
+/// A batch as it is saved.
+#[derive(Default)]
+struct SavedBatch {
+    app: String,
+    delivery: DeliveryId,
+    expires_ms: u64,
+    body: Vec<u8>,
+    events: u32,
+    has_failed: bool,
+    /// The indexes of its tags in the list of all tags.
+    tags: Vec<u32>,
+}
+
+/// An endpoint as it is saved.
+#[derive(Default)]
+struct SavedEndpoint {
+    url: String,
+    id: u32,
+    failures: u32,
+    retry_ms: Option<u64>,
+    batches: Vec<SavedBatch>,
+}
+
+/// All tags of the batches: several batches may share one.
+#[derive(Default)]
+struct SavedTags {
+    list: Vec<(SavedSubject, bool)>,
+    /// The index of each in the list, by address.
+    indexes: BTreeMap<usize, u32>,
+}
+
+fn snapshot_tag(c: &mut Codec, (subject, is_present): &mut (SavedSubject, bool)) -> DecodeResult {
+    subject.snapshot(c)?;
+    c.flag(is_present)
+}
+
+#[derive(Default)]
+struct SavedSubject {
+    app: String,
+    channel: String,
+    user: Option<String>,
+}
+
+impl Webhooks {
+    /// Encodes the webhooks. Open batches are completed before, so that their left-out messages are
+    /// counted in a body.
+    pub(in crate::hub) fn save(&mut self, c: &mut Codec) -> DecodeResult {
+        for at in 0..self.hooks.len() as u32 {
+            self.complete_batch(at);
+        }
+        let (mut low, mut high) = (self.next_delivery as u64, (self.next_delivery >> 64) as u64);
+        c.number(&mut high)?;
+        c.number(&mut low)?;
+        c.int(&mut self.next_endpoint)?;
+        c.number(&mut self.changes.rejected)?;
+        c.count(self.apps.len())?;
+        for app in &mut self.apps {
+            c.text(&mut app.id)?;
+            app.counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
+        }
+        let mut tags = SavedTags::default();
+        let endpoints = self.endpoints.iter();
+        let mut endpoints: Vec<SavedEndpoint> =
+            endpoints.map(|(id, endpoint)| self.saved_endpoint(*id, endpoint, &mut tags)).collect();
+        c.list(&mut tags.list, snapshot_tag)?;
+        c.list(&mut endpoints, |c, endpoint| endpoint.snapshot(c))?;
+        let mut changes: Vec<(SavedSubject, Change)> = self
+            .changes
+            .iter()
+            .filter_map(|(subject, change)| Some((self.saved_subject(subject)?, *change)))
+            .collect();
+        changes.sort_by(|(a, x), (b, y)| (x.check_ms, a.names()).cmp(&(y.check_ms, b.names())));
+        c.list(&mut changes, |c, (subject, change)| {
+            subject.snapshot(c)?;
+            change.snapshot(c)
+        })
+    }
+
+    /// Decodes webhooks of a hub with the same or another configuration. Requests that were under way
+    /// are sent again, with the same delivery id.
+    pub(in crate::hub) fn restore(&mut self, c: &mut Codec) -> DecodeResult {
+        let (mut low, mut high) = (0, 0);
+        c.number(&mut high)?;
+        c.number(&mut low)?;
+        self.next_delivery = u128::from(high) << 64 | u128::from(low);
+        let mut next_endpoint = 0;
+        c.int(&mut next_endpoint)?;
+        c.number(&mut self.changes.rejected)?;
+        for _ in 0..c.count(0)? {
+            let (mut id, mut counters) = (String::new(), super::WebhookCounters::default());
+            c.text(&mut id)?;
+            counters.numbers().into_iter().try_for_each(|number| c.number(number))?;
+            if let Some(app) = self.app_of(&id) {
+                self.apps[app as usize].counters = counters;
+            }
+        }
+        let mut tags: Vec<(SavedSubject, bool)> = Vec::new();
+        c.list(&mut tags, snapshot_tag)?;
+        let mut endpoints: Vec<SavedEndpoint> = Vec::new();
+        c.list(&mut endpoints, |c, endpoint| endpoint.snapshot(c))?;
+        self.rename_endpoints(&endpoints, next_endpoint);
+        let mut changes: Vec<(SavedSubject, Change)> = Vec::new();
+        c.list(&mut changes, |c, (subject, change)| {
+            subject.snapshot(c)?;
+            change.snapshot(c)
+        })?;
+        for (saved, change) in changes {
+            if let Some(subject) = self.subject_of(saved) {
+                self.changes.restore(subject, change);
+            }
+        }
+        let tag = |(subject, is_present)| Some(Tag::new((self.subject_of(subject)?, is_present)));
+        let tags: Vec<Option<Tag>> = tags.into_iter().map(tag).collect();
+        endpoints.into_iter().for_each(|endpoint| self.restore_endpoint(endpoint, &tags));
+        self.end_tags(tags.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Continues the requests that are under way, after a change of the configuration.
+    pub(in crate::hub) fn keep_requests(&mut self, before: &Webhooks) {
+        for (id, endpoint) in &before.endpoints {
+            if let Some(began_ms) = endpoint.under_way_ms
+                && let Some(same) = self.endpoints.get_mut(id)
+                && same.queue.front().map(|batch| batch.delivery)
+                    == endpoint.queue.front().map(|batch| batch.delivery)
+            {
+                same.under_way_ms = Some(began_ms);
+            }
+        }
+        if let (Some(spool), Some(before)) = (&mut self.spool, &before.spool) {
+            let mut records = before.clone();
+            records.append(spool);
+            *spool = records;
+        }
+    }
+
+    /// Gives endpoints the ids of the saved ones with the same URL, and the others new ids.
+    fn rename_endpoints(&mut self, saved: &[SavedEndpoint], next_endpoint: u32) {
+        self.next_endpoint = next_endpoint;
+        let endpoints = std::mem::take(&mut self.endpoints);
+        let mut names = Vec::new();
+        for (old, endpoint) in endpoints {
+            let url = endpoint.url.text();
+            let known = saved.iter().find(|saved| saved.url == url).map(|saved| saved.id);
+            let id = known.unwrap_or_else(|| {
+                self.next_endpoint += 1;
+                self.next_endpoint - 1
+            });
+            names.push((old, id));
+            self.endpoints.insert(id, endpoint);
+        }
+        for hook in &mut self.hooks {
+            let name = names.iter().find(|(old, _)| *old == hook.endpoint);
+            name.into_iter().for_each(|(_, id)| hook.endpoint = *id);
+        }
+    }
+
+    fn restore_endpoint(&mut self, saved: SavedEndpoint, tags: &[Option<Tag>]) {
+        if let Some(endpoint) = self.endpoints.get_mut(&saved.id) {
+            (endpoint.failures, endpoint.retry_ms) = (saved.failures, saved.retry_ms);
+            self.retries.extend(saved.retry_ms.map(|retry_ms| (retry_ms, saved.id)));
+        }
+        for batch in saved.batches {
+            self.restore_saved_batch(saved.id, &saved.url, batch, tags);
+        }
+    }
+
+    fn restore_saved_batch(&mut self, id: u32, url: &str, saved: SavedBatch, tags: &[Option<Tag>]) {
+        let of_app = |at: u32| *self.apps[at as usize].id == *saved.app;
+        let hook = (0..).zip(&self.hooks).find(|(_, it)| it.endpoint == id && of_app(it.app));
+        let Some((hook, app)) = hook.map(|(at, hook)| (at, hook.app)) else {
+            log::warn!(
+                "webhooks: {} events for {} are dropped, because app {:?} has no webhook with this \
+                 URL any more",
+                saved.events,
+                url.split('?').next().unwrap_or_default(),
+                saved.app
+            );
+            let ended = SpoolRecord::Ended(saved.delivery);
+            return self.spool.iter_mut().for_each(|spool| spool.push_back(ended.clone()));
+        };
+        let tags = saved.tags.iter().filter_map(|at| tags.get(*at as usize)?.clone());
+        let batch = Batch {
+            hook,
+            delivery: saved.delivery,
+            expires_ms: saved.expires_ms,
+            body: saved.body.into(),
+            events: saved.events,
+            tags: tags.collect(),
+            has_failed: saved.has_failed,
+        };
+        self.apps[app as usize].waiting += u64::from(batch.events);
+        self.queue(id, batch);
+    }
+
+    fn saved_endpoint(&self, id: u32, endpoint: &Endpoint, tags: &mut SavedTags) -> SavedEndpoint {
+        let batch = |batch: &Batch| SavedBatch {
+            app: self.apps[self.hooks[batch.hook as usize].app as usize].id.to_string(),
+            delivery: batch.delivery,
+            expires_ms: batch.expires_ms,
+            body: batch.body.to_vec(),
+            events: batch.events,
+            has_failed: batch.has_failed || endpoint.under_way_ms.is_some(),
+            tags: batch.tags.iter().filter_map(|tag| self.saved_tag(tag, tags)).collect(),
+        };
+        SavedEndpoint {
+            url: endpoint.url.text(),
+            id,
+            failures: endpoint.failures,
+            retry_ms: endpoint.retry_ms,
+            batches: endpoint.queue.iter().map(batch).collect(),
+        }
+    }
+
+    fn saved_tag(&self, tag: &Tag, tags: &mut SavedTags) -> Option<u32> {
+        let address = Rc::as_ptr(tag) as usize;
+        if let Some(index) = tags.indexes.get(&address) {
+            return Some(*index);
+        }
+        let (subject, is_present) = &**tag;
+        let index = tags.list.len() as u32;
+        tags.list.push((self.saved_subject(subject)?, *is_present));
+        tags.indexes.insert(address, index);
+        Some(index)
+    }
+
+    /// `None` for a subject of an app that was removed before.
+    fn saved_subject(&self, subject: &Subject) -> Option<SavedSubject> {
+        Some(SavedSubject {
+            app: self.apps.get(subject.app as usize)?.id.to_string(),
+            channel: subject.channel.to_string(),
+            user: subject.user.as_ref().map(ToString::to_string),
+        })
+    }
+
+    fn subject_of(&self, saved: SavedSubject) -> Option<Subject> {
+        let app = self.app_of(&saved.app)?;
+        Some(Subject { app, channel: saved.channel.into(), user: saved.user.map(Rc::from) })
+    }
+
+    fn app_of(&self, id: &str) -> Option<u32> {
+        self.apps.iter().position(|app| *app.id == *id).map(|at| at as u32)
+    }
+}
+
+impl SavedEndpoint {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        c.text(&mut self.url)?;
+        c.int(&mut self.id)?;
+        c.int(&mut self.failures)?;
+        c.option(&mut self.retry_ms, Codec::number)?;
+        c.list(&mut self.batches, |c, batch| batch.snapshot(c))
+    }
+}
+
+impl SavedBatch {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        c.text(&mut self.app)?;
+        let DeliveryId(id) = self.delivery;
+        let (mut high, mut low) = ((id >> 64) as u64, id as u64);
+        c.number(&mut high)?;
+        c.number(&mut low)?;
+        self.delivery = DeliveryId(u128::from(high) << 64 | u128::from(low));
+        c.number(&mut self.expires_ms)?;
+        c.bytes(&mut self.body)?;
+        c.int(&mut self.events)?;
+        c.flag(&mut self.has_failed)?;
+        c.list(&mut self.tags, Codec::int)
+    }
+}
+
+impl SavedSubject {
+    fn names(&self) -> (&str, &str, Option<&str>) {
+        (&self.app, &self.channel, self.user.as_deref())
+    }
+
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        c.text(&mut self.app)?;
+        c.text(&mut self.channel)?;
+        c.option(&mut self.user, Codec::text)
+    }
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        Change::new(Told::Absent, false)
+    }
+}
+
+impl Change {
+    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        const TOLD: [Told; 4] = [Told::Absent, Told::Present, Told::Unknown, Told::Returned];
+        let mut told = self.told as u8;
+        c.int(&mut told)?;
+        self.told = *TOLD.get(usize::from(told)).ok_or(DecodeError)?;
+        c.flag(&mut self.is_present)?;
+        c.int(&mut self.queued)?;
+        c.flag(&mut self.queued_state)?;
+        c.number(&mut self.due_ms)?;
+        c.number(&mut self.check_ms)?;
+        c.flag(&mut self.is_foreign)?;
+        c.int(&mut self.checks)
+    }
+}

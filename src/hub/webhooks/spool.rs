@@ -1,0 +1,98 @@
+//! What the records of a spool mean for a server that starts after a crash: the batches that wait are
+//! sent, and what the app was told is compared with who comes back.
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+
+use super::Webhooks;
+use super::changes::{Change, Subject, Told};
+use super::delivery::EXPIRED;
+use super::endpoint::{BATCH_LIFE_MS, Batch};
+use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledBatch, SpooledState};
+
+impl Webhooks {
+    /// Continues from these records.
+    pub(super) fn restore_records(&mut self, records: impl IntoIterator<Item = SpoolRecord>) {
+        let mut batches: BTreeMap<DeliveryId, SpooledBatch> = BTreeMap::new();
+        let mut order = Vec::new();
+        let mut told: HashSet<(String, String, Option<String>)> = HashSet::new();
+        for record in records {
+            match record {
+                SpoolRecord::Queued(batch) => {
+                    order.push(batch.delivery);
+                    batches.insert(batch.delivery, batch);
+                }
+                SpoolRecord::Ended(delivery) => {
+                    batches.remove(&delivery);
+                }
+                SpoolRecord::Told(SpooledState { app, channel, user, is_present }) => {
+                    let state = (app, channel, user);
+                    match is_present {
+                        true => told.insert(state),
+                        false => told.remove(&state),
+                    };
+                }
+            }
+        }
+        let (waiting, states) = (batches.len(), told.len());
+        for delivery in order {
+            if let Some(batch) = batches.remove(&delivery) {
+                self.restore_batch(batch);
+            }
+        }
+        for (app, channel, user) in told {
+            self.restore_state(&app, channel.into(), user.map(Rc::from));
+        }
+        if waiting > 0 || states > 0 {
+            log::info!(
+                "webhooks: {waiting} requests wait in the spool; {states} channels and users are \
+                 removed unless they come back within {} seconds",
+                RETURN_MS / 1_000
+            );
+        }
+    }
+
+    fn restore_batch(&mut self, spooled: SpooledBatch) {
+        let SpooledBatch { delivery, app, url, at_unix_ms, body } = spooled;
+        let hook = (0..).zip(&self.hooks).find(|(_, hook)| {
+            *self.apps[hook.app as usize].id == *app
+                && self.endpoints[&hook.endpoint].url.text() == url
+        });
+        let Some((hook, endpoint)) = hook.map(|(at, hook)| (at, hook.endpoint)) else {
+            log::warn!(
+                "webhooks: a request in the spool is dropped, because app {app:?} has no webhook \
+                 with its URL any more"
+            );
+            return self.spool.iter_mut().for_each(|it| it.push_back(SpoolRecord::Ended(delivery)));
+        };
+        let age_ms = self.unix_ms().saturating_sub(at_unix_ms);
+        let expires_ms = self.now.ms + BATCH_LIFE_MS.saturating_sub(age_ms);
+        let events = count_events(&body);
+        let app = self.hooks[hook as usize].app as usize;
+        self.apps[app].waiting += u64::from(events);
+        let tags = Vec::new();
+        let batch = Batch { hook, delivery, expires_ms, body, events, tags, has_failed: true };
+        match age_ms < BATCH_LIFE_MS {
+            true => self.queue(endpoint, batch),
+            false => self.drop_batch(endpoint, batch, EXPIRED),
+        }
+    }
+
+    fn restore_state(&mut self, app: &str, channel: Rc<str>, user: Option<Rc<str>>) {
+        let Some(app) = self.apps.iter().position(|known| *known.id == *app) else { return };
+        let subject = Subject { app: app as u32, channel, user };
+        let mut change = Change::new(Told::Present, false);
+        change.due_ms = self.now.ms + RETURN_MS;
+        self.changes.insert(subject, change, self.now.ms);
+    }
+}
+
+/// The number of events in a body that this server has written.
+fn count_events(body: &[u8]) -> u32 {
+    let body = std::str::from_utf8(body).ok().and_then(crate::proto::message::object);
+    let events = body.and_then(|body| body.get("events"));
+    events.and_then(|raw| crate::proto::message::array(raw.get())).map_or(0, |all| all.len() as u32)
+}
+
+/// How long the clients of a server that has crashed have to come back.
+const RETURN_MS: u64 = 60_000;

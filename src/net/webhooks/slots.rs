@@ -1,0 +1,197 @@
+//! The connections to the endpoints of webhooks, and their deadlines. When a request begins is
+//! decided in `webhooks`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use mio::event::Event;
+use slab::Slab;
+
+use crate::config::Url;
+use crate::hub::{EndpointId, Now};
+use crate::net::http_client::{Connection, Context, Destination, Request, RequestError};
+use crate::net::token;
+use crate::proto::http::ResponseReader;
+
+/// A connection for each endpoint with a request under way, and for others if it is kept.
+#[derive(Default)]
+pub(super) struct Slots {
+    slots: Slab<Slot>,
+    keys: HashMap<EndpointId, usize>,
+    /// When a request times out or an idle connection is closed, with the key of the slot.
+    deadlines: BTreeSet<(u64, usize)>,
+    /// The slots without a request, by the time they became idle.
+    idle: BTreeSet<(u64, usize)>,
+}
+
+struct Slot {
+    endpoint: EndpointId,
+    connection: Connection,
+    /// The entry in `deadlines`.
+    deadline_ms: Option<u64>,
+    /// The entry in `idle`.
+    idle_since_ms: Option<u64>,
+    /// Whether the slot is queued to continue.
+    is_queued: bool,
+}
+
+/// The endpoint of a request that has ended, with its result.
+pub(super) type Done = (EndpointId, Result<ResponseReader, RequestError>);
+
+impl Slots {
+    /// The number of connections, idle ones included.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The number of requests under way.
+    pub(super) fn requests(&self) -> usize {
+        self.slots.len() - self.idle.len()
+    }
+
+    /// Whether this endpoint has a connection.
+    pub(super) fn has(&self, endpoint: EndpointId) -> bool {
+        self.keys.contains_key(&endpoint)
+    }
+
+    /// When the earliest deadline is.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.deadlines.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Begins a request to an endpoint. Returns the key of its slot.
+    pub(super) fn send(
+        &mut self,
+        endpoint: EndpointId,
+        url: &Url,
+        request: Request,
+        now: Now,
+    ) -> usize {
+        let key = self.keys.get(&endpoint).copied().unwrap_or_else(|| self.add(endpoint, url));
+        self.set_idle(key, None);
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.connection.send(request, now);
+        }
+        key
+    }
+
+    /// Records an event. Returns whether the slot must be queued.
+    pub(super) fn on_event(&mut self, key: usize, event: &Event) -> bool {
+        let Some(slot) = self.slots.get_mut(key) else { return false };
+        slot.connection.on_event(event);
+        !std::mem::replace(&mut slot.is_queued, true)
+    }
+
+    /// Marks a slot as queued.
+    pub(super) fn queue(&mut self, key: usize) {
+        self.slots.get_mut(key).into_iter().for_each(|slot| slot.is_queued = true);
+    }
+
+    /// The slots that wait for a host name, which the caller must queue.
+    pub(super) fn resolving(&mut self) -> Vec<usize> {
+        let waits = |slot: &Slot| slot.connection.is_resolving() && !slot.is_queued;
+        let waiting = self.slots.iter_mut().filter(|(_, slot)| waits(slot));
+        waiting
+            .map(|(key, slot)| {
+                slot.is_queued = true;
+                key
+            })
+            .collect()
+    }
+
+    /// The slots whose deadline has passed, which the caller must queue. Idle connections are
+    /// closed instead.
+    pub(super) fn take_due(&mut self, now: Now) -> Vec<usize> {
+        let mut due = Vec::new();
+        while let Some(&(due_ms, key)) = self.deadlines.first()
+            && due_ms <= now.ms
+        {
+            self.set_deadline(key, None);
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.idle_since_ms.is_some() {
+                self.remove(key);
+            } else if !std::mem::replace(&mut slot.is_queued, true) {
+                due.push(key);
+            }
+        }
+        due
+    }
+
+    /// Continues a request. Returns its result if it has ended, and whether there is more work that
+    /// the poller will not report.
+    pub(super) fn advance(
+        &mut self,
+        key: usize,
+        context: &mut Context<'_>,
+    ) -> (Option<Done>, bool) {
+        let Some(slot) = self.slots.get_mut(key) else { return (None, false) };
+        slot.is_queued = false;
+        let result = slot.connection.advance(context);
+        let done = result.map(|result| (slot.endpoint, result));
+        let has_work = slot.connection.has_work();
+        match slot.connection.deadline_ms() {
+            Some(deadline_ms) => self.set_deadline(key, Some(deadline_ms)),
+            None if slot.connection.is_closed() => self.remove(key),
+            None => self.set_idle(key, Some(context.now.ms)),
+        }
+        (done, has_work)
+    }
+
+    /// Closes the connection that has been idle for the longest time.
+    pub(super) fn close_oldest_idle(&mut self) {
+        if let Some(&(_, key)) = self.idle.first() {
+            self.remove(key);
+        }
+    }
+
+    fn add(&mut self, endpoint: EndpointId, url: &Url) -> usize {
+        let entry = self.slots.vacant_entry();
+        let key = entry.key();
+        let Url { is_tls, host, port, .. } = url.clone();
+        let destination = Destination { host, port, is_secure: is_tls };
+        entry.insert(Slot {
+            endpoint,
+            connection: Connection::new(destination, token::webhook(key)),
+            deadline_ms: None,
+            idle_since_ms: None,
+            is_queued: false,
+        });
+        self.keys.insert(endpoint, key);
+        key
+    }
+
+    fn remove(&mut self, key: usize) {
+        self.set_deadline(key, None);
+        self.set_idle(key, None);
+        if let Some(slot) = self.slots.try_remove(key) {
+            self.keys.remove(&slot.endpoint);
+        }
+    }
+
+    /// Sets since when a slot is idle, and with it when its connection is closed.
+    fn set_idle(&mut self, key: usize, since_ms: Option<u64>) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.idle_since_ms.is_some() && since_ms.is_some() {
+            return;
+        }
+        if let Some(before_ms) = std::mem::replace(&mut slot.idle_since_ms, since_ms) {
+            self.idle.remove(&(before_ms, key));
+        }
+        self.idle.extend(since_ms.map(|since_ms| (since_ms, key)));
+        self.set_deadline(key, since_ms.map(|since_ms| since_ms + IDLE_MS));
+    }
+
+    fn set_deadline(&mut self, key: usize, deadline_ms: Option<u64>) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.deadline_ms == deadline_ms {
+            return;
+        }
+        if let Some(before_ms) = std::mem::replace(&mut slot.deadline_ms, deadline_ms) {
+            self.deadlines.remove(&(before_ms, key));
+        }
+        self.deadlines.extend(deadline_ms.map(|deadline_ms| (deadline_ms, key)));
+    }
+}
+
+/// How long a connection is kept without a request, in milliseconds. nginx closes after 75 seconds,
+/// Node after 5; a request on a connection that was closed meanwhile is sent again on a new one.
+const IDLE_MS: u64 = 60_000;
