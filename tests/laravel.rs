@@ -6,10 +6,13 @@
 mod app;
 #[path = "laravel/events.rs"]
 mod events;
+#[path = "laravel/posted.rs"]
+mod posted;
 
-use crate::support::{APP, App, BINARY, Client, Server, until};
+use crate::support::{APP, App, BINARY, Client, DEADLINE, Server, until};
 use serde_json::json;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -57,14 +60,20 @@ fn artisan_becomes_the_server_in_every_order_of_registration() {
 fn the_environment_is_that_of_the_process_without_the_env_file() {
     let app = LaravelApp::new();
     let mut command = app.artisan("reverb:start");
-    // The socket of systemd does not exist, so only its name is tested.
+    let systemd = UnixDatagram::bind(app.0.join("notify")).unwrap();
+    systemd.set_read_timeout(Some(DEADLINE)).unwrap();
+    command.env("NOTIFY_SOCKET", app.0.join("notify")).env("WATCHDOG_USEC", "9000000");
     command.env("TZ", "Europe/Berlin").env("LC_ALL", "C").env("REVERB_APP_MAX_CONNECTIONS", "7");
     command.env("SSL_CERT_FILE", "/none").env("OTHER", "x").env("REVERB_LIMIT_CONNECTIONS", "1234");
     let server = app.serve(command);
     let mut names = of_process(&server, "environ");
     names.iter_mut().for_each(|line| line.truncate(line.find('=').unwrap()));
     names.sort();
-    assert_eq!(names, ["LC_ALL", "PATH", "SSL_CERT_FILE", "TZ"]);
+    let kept = ["LC_ALL", "NOTIFY_SOCKET", "PATH", "SSL_CERT_FILE", "TZ", "WATCHDOG_USEC"];
+    assert_eq!(names, kept);
+    let mut notification = [0; 100];
+    let len = systemd.recv(&mut notification).unwrap();
+    assert!(notification[..len].starts_with(b"READY=1"), "{notification:?}");
     let handed_over = &app.hand_over()["artisan"]["environment"];
     let expected = json!({"REVERB_APP_MAX_CONNECTIONS": "7", "REVERB_LIMIT_CONNECTIONS": "1234"});
     assert_eq!(*handed_over, expected, "and no variable of the .env file");
@@ -128,6 +137,18 @@ fn the_hand_over_is_private_and_git_ignores_it() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(app.read(HAND_OVER).contains(APP.secret));
     assert_eq!(git("status --porcelain --untracked-files=all"), before);
+}
+
+#[test]
+fn the_hand_over_outlives_the_folder_of_a_release() {
+    let app = LaravelApp::new();
+    let (storage, shared) = (app.0.join("storage"), app.0.join("shared"));
+    fs::rename(&storage, &shared).unwrap();
+    symlink(&shared, &storage).unwrap();
+    let server = app.start();
+    fs::remove_file(&storage).unwrap();
+    server.signal("HUP");
+    server.logs("reload: the configuration has not changed");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod handshake;
 mod hangup;
 mod hostile;
 mod http;
+#[cfg(feature = "laravel")]
 mod laravel;
 mod limits;
 mod listening;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::file::replace;
-use crate::config::Error;
 use crate::config::artisan::{HAND_OVER, PROVIDER_VERSION};
+use crate::config::{Artisan, Error};
 
 /// The provider, as an app with the namespace `App` needs it.
 const PROVIDER: &str = include_str!("bridge/ReverbBridgeServiceProvider.php");
@@ -47,9 +47,12 @@ struct App<'a> {
     namespace: String,
 }
 
-/// Whether there is a Laravel app in this folder.
+/// Whether there is a Laravel app in this folder; never without the feature, so that a build without
+/// it does not contain the provider.
 pub(super) fn is_app(folder: &Path) -> bool {
-    folder.join("artisan").is_file() && folder.join("composer.json").is_file()
+    cfg!(feature = "laravel")
+        && folder.join("artisan").is_file()
+        && folder.join("composer.json").is_file()
 }
 
 /// Writes the provider into the app in this folder and registers it, and reports both to `out`. A
@@ -97,6 +100,9 @@ pub(super) fn install(folder: &Path, out: &mut impl Write) -> Result<(), Error> 
 ///
 /// There is no Laravel app in this folder; a file cannot be read, written or removed; `out` fails.
 pub(super) fn remove(folder: &Path, out: &mut impl Write) -> Result<(), Error> {
+    if !cfg!(feature = "laravel") {
+        return Err(Error::whole("--remove", Artisan::MISSING));
+    }
     if !is_app(folder) {
         let reason = "no Laravel app is here: artisan and composer.json are missing";
         let shown = if folder == Path::new("") { Path::new(".") } else { folder };
@@ -211,5 +217,6 @@ fn print(out: &mut impl Write, text: &str) -> Result<(), Error> {
     out.write_all(text.as_bytes()).map_err(|error| Error::whole("standard output", error))
 }
 
+#[cfg(feature = "laravel")]
 #[cfg(test)]
 mod tests;

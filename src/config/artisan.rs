@@ -45,6 +45,10 @@ pub struct Artisan {
 }
 
 impl Artisan {
+    /// Why a build without the provider rejects a hand-over.
+    pub const MISSING: &'static str = "this build has no part for artisan; build with the feature \
+                                       laravel, or use `reverb start` with .env and reverb.json";
+
     /// The object `artisan` of a file; `None` if the file has none, and so is no hand-over.
     ///
     /// # Errors

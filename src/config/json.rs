@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{APP, AppDraft, SERVER, Setting};
 use super::values;
-use super::{App, Config, Error, Limits, Tls, Webhook, json_text, tls};
+use super::{App, Artisan, Config, Error, Limits, Tls, Webhook, json_text, tls};
 use crate::nearest::did_you_mean;
 
 /// Applies a file to the server and its limits, and returns its apps, if any. `source` names the
@@ -24,10 +24,29 @@ pub fn read(
     config: &mut Config,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<App>, Error> {
+    read_over(source, text, None, config, warnings)
+}
+
+/// As [`read`]. The app with the id of `environment` has the settings of `environment` where the file
+/// has none: `config/reverb.php` of a Laravel app does not have all settings of this server.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn read_over(
+    source: &str,
+    text: &str,
+    environment: Option<&AppDraft>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<App>, Error> {
     let tree = json_text::parse(source, text)?;
-    let mut reader = Reader { source, warnings };
+    let mut reader = Reader { source, environment, warnings };
     let root = reader.object("", &tree)?;
     // `artisan` is read in a file of that name.
+    if !cfg!(feature = "laravel") && root.contains_key("artisan") {
+        return Err(reader.error("artisan", Artisan::MISSING));
+    }
     reader.known("", root, &["default", "servers", "apps", "artisan"])?;
     reader.servers(root, config)?;
     match root.get("apps") {
@@ -53,6 +72,8 @@ static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new
 
 struct Reader<'a> {
     source: &'a str,
+    /// The app in the environment, if its settings count.
+    environment: Option<&'a AppDraft>,
     warnings: &'a mut Vec<String>,
 }
 
@@ -193,6 +214,10 @@ impl Reader<'_> {
     fn app(&mut self, path: &str, value: &Value) -> Result<App, Error> {
         let object = self.object(path, value)?;
         let mut draft = AppDraft::new();
+        self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+        if let Some(app) = self.environment.filter(|it| it.app.id == draft.app.id) {
+            draft = app.clone();
+        }
         self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
         if let Some(webhooks) = object.get("webhooks") {
             draft.app.webhooks = self.webhooks(&join(path, "webhooks"), webhooks)?;

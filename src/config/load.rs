@@ -12,7 +12,8 @@ use super::artisan::HAND_OVER;
 use super::env::Environment;
 use super::laravel::{PulseStream, RestartKey};
 use super::{
-    Artisan, Config, Error, Server, Tls, credentials, json, largest, tls, values, variables,
+    Artisan, Config, Error, Server, Tls, credentials, json, laravel_events, largest, tls, values,
+    variables,
 };
 
 /// The configuration file without `--config`, if it exists.
@@ -154,8 +155,8 @@ fn layered(
     let process_env: Vec<_> = process_env.into_iter().collect();
     let config_file = config_file(sources, &process_env)?;
     let artisan = match &config_file {
-        Some((file, text)) => Artisan::read(file, text)?,
-        None => None,
+        Some((file, text)) if cfg!(feature = "laravel") => Artisan::read(file, text)?,
+        _ => None,
     };
     // Variables of the process come last, because they have precedence.
     let handed_over = artisan.iter().flat_map(Artisan::variables);
@@ -173,7 +174,8 @@ fn layered(
 
     if let Some((file, text)) = config_file {
         let name = file.display().to_string();
-        config.apps = json::read(&name, &text, &mut config, &mut warnings)?;
+        let app = artisan.as_ref().map(|_| variables::draft(&environment)).transpose()?;
+        config.apps = json::read_over(&name, &text, app.as_ref(), &mut config, &mut warnings)?;
         files_read.push(file);
     }
     if let Some(artisan) = &artisan {
@@ -216,6 +218,7 @@ fn layered(
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
+    laravel_events::add(&mut config, artisan.as_ref(), &mut warnings)?;
     Ok(Layered { config, files_read, artisan, restart_key, pulse, environment, warnings })
 }
 

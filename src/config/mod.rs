@@ -11,6 +11,7 @@ mod error;
 pub mod json;
 mod json_text;
 pub mod laravel;
+mod laravel_events;
 mod largest;
 mod limit_kind;
 mod limits;
@@ -91,6 +92,10 @@ pub struct Server {
     /// Whether webhooks may be sent to private and link-local addresses.
     /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
     pub webhook_private_addresses: bool,
+    /// The events that the Laravel app dispatches. `REVERB_EVENTS`.
+    pub laravel_events: WebhookEvents,
+    /// Where they are posted, instead of the URL that the app has handed over. `REVERB_EVENTS_URL`.
+    pub laravel_events_url: Option<Url>,
 }
 
 impl Server {
@@ -118,6 +123,8 @@ impl Default for Server {
             webhook_spool: None,
             webhook_authorities: None,
             webhook_private_addresses: true,
+            laravel_events: WebhookEvents::default(),
+            laravel_events_url: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
     share_ppm, shown, url_safe, whole,
 };
-use super::{App, Config, RateLimit, Url, Webhook, WebhookEvents, redis};
+use super::{App, Config, RateLimit, Url, Webhook, WebhookEvents, laravel_events, redis};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -232,6 +232,16 @@ pub const SERVER: &[Setting<Config>] = &[
     boolean_value("webhook_private_addresses", "REVERB_WEBHOOK_PRIVATE_ADDRESSES", |config, on| {
         config.server.webhook_private_addresses = on
     }),
+    text("", "REVERB_EVENTS", |config, names| {
+        config.server.laravel_events = laravel_events::parse(names)?;
+        Ok(())
+    }),
+    text("", "REVERB_EVENTS_URL", |config, url| {
+        config.server.laravel_events_url = Some(Url::parse(url)?);
+        Ok(())
+    }),
+    // The provider in the Laravel app reads it.
+    ignored("", "REVERB_BINARY"),
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
     ignored("", "REVERB_SERVER"),
     // The next two are for browsers and the Laravel app. A mistake in them is one of the most common
@@ -337,6 +347,7 @@ pub const APP: &[Setting<AppDraft>] = &[
 ];
 
 /// An app while its settings are read; credentials may be missing.
+#[derive(Clone)]
 pub struct AppDraft {
     /// The app; missing credentials are empty.
     pub app: App,

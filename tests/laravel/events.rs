@@ -19,7 +19,7 @@ impl LaravelApp {
         self.post(APP.key, &hmac_hex(APP.secret, body), body, pulse)
     }
 
-    fn post(&self, key: &str, signature: &str, body: &str, pulse: &str) -> Vec<String> {
+    pub fn post(&self, key: &str, signature: &str, body: &str, pulse: &str) -> Vec<String> {
         let mut command = self.artisan("post");
         command.arg("Content-Type: application/json");
         command.arg(format!("X-Pusher-Key: {key}"));
@@ -101,20 +101,22 @@ fn a_request_without_a_valid_signature_is_rejected() {
 fn pulse_records_the_counts_with_its_sample_rate() {
     let app = LaravelApp::new();
     let time = now();
-    let counts = r#"{"name":"message_counts","sent":12345,"received":2}"#;
-    let lines = app.posted(&LaravelApp::body(time, counts), "1");
+    let counts = |messages: &str| {
+        let event = format!(r#"{{"name":"message_counts","time_ms":{}999,{messages}}}"#, time - 9);
+        LaravelApp::body(time, &event)
+    };
+    let lines = app.posted(&counts(r#""sent":12345,"received":2"#), "1");
     let entry = |kind: &str, count: u32| {
-        format!(r#"["Entry","reverb_message:{kind}","app-id",{time},{count},true]"#)
+        format!(r#"["Entry","reverb_message:{kind}","app-id",{},{count},true]"#, time - 9)
     };
     let expected = [entry("sent", 10_000), entry("sent", 2_345), entry("received", 2)];
     assert_eq!(lines[..3], expected);
     assert_eq!(lines[3], "200 ");
     // Half of them, and the fraction with its probability.
-    let counts = r#"{"name":"message_counts","sent":1001}"#;
-    let lines = app.posted(&LaravelApp::body(time, counts), "0.5");
+    let lines = app.posted(&counts(r#""sent":1001"#), "0.5");
     assert!([entry("sent", 500), entry("sent", 501)].contains(&lines[0]), "{lines:?}");
     // Without Pulse there is nothing to record.
-    assert_eq!(app.posted(&LaravelApp::body(time, counts), ""), ["200 "]);
+    assert_eq!(app.posted(&counts(r#""sent":1"#), ""), ["200 "]);
 }
 
 #[test]

@@ -166,6 +166,7 @@ pub struct Server {
 }
 
 impl Server {
+    #[cfg(feature = "laravel")]
     /// Runs a command that starts a server, and waits until the server listens. The directory is
     /// removed when it ends.
     #[track_caller]

@@ -255,7 +255,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      */
     public function requestRestart(): ?string
     {
-        $folder = $this->app->storagePath().'/framework/cache/data';
+        $folder = $this->storage().'/framework/cache/data';
 
         try {
             $store = new FileStore($this->app->make('files'), $folder);
@@ -362,7 +362,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
             'config_folder' => $this->app->configPath(),
             'config_cache' => $this->app->getCachedConfigPath(),
             'is_cached' => $this->app->configurationIsCached(),
-            'storage' => $this->app->storagePath(),
+            'storage' => $this->storage(),
             'events_url' => rtrim((string) $this->app->make('config')->get('app.url'), '/').'/reverb/events',
             'records_messages' => $this->sampleRate() !== null,
             'flags' => (object) $flags,
@@ -467,7 +467,16 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      */
     protected function file(): string
     {
-        return $this->app->storagePath().'/framework/cache/reverb.json';
+        return $this->storage().'/framework/cache/reverb.json';
+    }
+
+    /**
+     * Get the storage folder. Deployment tools link it into the folder of each release, and delete
+     * that folder later, while the server still runs.
+     */
+    protected function storage(): string
+    {
+        return realpath($this->app->storagePath()) ?: $this->app->storagePath();
     }
 
     /**
@@ -489,15 +498,14 @@ class ReverbBridgeServiceProvider extends ServiceProvider
         }
 
         $payload = json_decode($request->getContent(), true);
-        $time = intdiv((int) ($payload['time_ms'] ?? 0), 1000);
 
-        if (abs(time() - $time) > static::MAX_AGE) {
+        if (abs(time() - intdiv((int) ($payload['time_ms'] ?? 0), 1000)) > static::MAX_AGE) {
             return new Response('Expired.', 401);
         }
 
         foreach ((array) ($payload['events'] ?? []) as $event) {
             // A listener that fails must not make the server post all events again.
-            rescue(fn () => $this->dispatch($app, (array) $event, $time));
+            rescue(fn () => $this->dispatch($app, (array) $event));
         }
 
         return new Response;
@@ -506,7 +514,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     /**
      * Dispatch the event of Laravel Reverb for an event of the server.
      */
-    protected function dispatch(Application $app, array $event, int $time): void
+    protected function dispatch(Application $app, array $event): void
     {
         match ($event['name'] ?? null) {
             'channel_occupied' => ChannelCreated::dispatch($this->channel($event)),
@@ -518,7 +526,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
             'message_sent' => $this->withoutPulse(
                 fn () => MessageSent::dispatch($this->connection($app, $event), $event['message'] ?? ''),
             ),
-            'message_counts' => $this->recordMessages($app, $event, $time),
+            'message_counts' => $this->recordMessages($app, $event),
             default => null,
         };
     }
@@ -585,9 +593,10 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      * Record how many messages the server has sent and received, as the recorder of Laravel Reverb
      * does for each of them.
      */
-    protected function recordMessages(Application $app, array $event, int $time): void
+    protected function recordMessages(Application $app, array $event): void
     {
         $rate = $this->sampleRate();
+        $time = intdiv((int) ($event['time_ms'] ?? 0), 1000);
 
         foreach ($rate === null ? [] : ['sent', 'received'] as $direction) {
             // The fraction that is left over counts with its probability.
