@@ -83,7 +83,7 @@ impl Artisan {
     /// A warning if the provider has another version than this binary.
     pub fn version_warning(&self) -> Option<String> {
         let (provider, version) = (self.provider.display(), self.version);
-        (version != PROVIDER_VERSION).then(|| {
+        (cfg!(feature = "laravel") && version != PROVIDER_VERSION).then(|| {
             format!(
                 "{provider}: has version {version}, and this binary needs version \
                  {PROVIDER_VERSION}; run `reverb install` in the folder of the Laravel app"
@@ -93,6 +93,10 @@ impl Artisan {
 
     /// Warnings about files that Laravel reads and that are newer than the hand-over.
     pub fn stale(&self) -> Vec<String> {
+        // Without the feature there is no hand-over, and this code need not be in the binary.
+        if !cfg!(feature = "laravel") {
+            return Vec::new();
+        }
         let Some(written) = modified(&self.file) else { return Vec::new() };
         let is_newer = |file: &Path| modified(file).is_some_and(|time| time > written);
         let mut warnings = Vec::new();

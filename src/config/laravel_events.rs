@@ -19,6 +19,9 @@ const CLASSES: [(&str, WebhookEvent); 5] = [
 ///
 /// A name is unknown.
 pub fn parse(list: &str) -> Result<WebhookEvents, String> {
+    if !cfg!(feature = "webhooks") {
+        return Err(Webhook::MISSING.into());
+    }
     let mut events = WebhookEvents::default();
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         // The full name of the class is as good.
@@ -45,10 +48,7 @@ pub fn add(
     let mut events = config.server.laravel_events;
     let wants_events = events != WebhookEvents::default();
     if !cfg!(feature = "webhooks") {
-        return match wants_events {
-            true => Err(Error::new("configuration", "REVERB_EVENTS", Webhook::MISSING)),
-            false => Ok(()),
-        };
+        return Ok(());
     }
     // Pulse with Redis gets the messages from this server in another way, if that is configured.
     let counts = artisan.is_some_and(|a| a.records_messages);
