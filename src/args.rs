@@ -54,6 +54,8 @@ pub struct StartArgs {
     pub metrics: Option<String>,
     /// `--debug`.
     pub debug: bool,
+    /// `--stop-with-stdin`.
+    pub stop_with_stdin: bool,
     /// `--config`.
     pub config: Option<PathBuf>,
     /// `--env`.
@@ -65,6 +67,7 @@ impl StartArgs {
     pub fn sources(&self) -> Sources {
         Sources {
             config_file: self.config.clone(),
+            finds_hand_over: false,
             env_file: self.env.clone(),
             working_dir: PathBuf::new(),
             host: self.host.clone(),
@@ -94,6 +97,7 @@ impl RestartArgs {
     pub fn sources(&self) -> Sources {
         Sources {
             config_file: self.config.clone(),
+            finds_hand_over: true,
             env_file: self.env.clone(),
             host: self.host.clone(),
             port: self.port,
@@ -109,6 +113,8 @@ pub struct InstallArgs {
     pub config: Option<PathBuf>,
     /// `--env`: the file to add to.
     pub env: Option<PathBuf>,
+    /// `--remove`: take the provider back instead.
+    pub remove: bool,
 }
 
 /// Why a command line is not valid, with a suggestion if there is one.
@@ -171,6 +177,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
                 hostname: text(&mut values, "--hostname")?,
                 metrics: text(&mut values, "--metrics")?,
                 debug: values.contains_key("--debug"),
+                stop_with_stdin: values.contains_key("--stop-with-stdin"),
                 config: values.remove("--config").map(PathBuf::from),
                 env: values.remove("--env").map(PathBuf::from),
             };
@@ -192,6 +199,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         _ => Command::Install(InstallArgs {
             config: values.remove("--config").map(PathBuf::from),
             env: values.remove("--env").map(PathBuf::from),
+            remove: values.contains_key("--remove"),
         }),
     })
 }
@@ -329,12 +337,13 @@ mod tests {
             hostname: Some("ws.example".into()),
             metrics: Some("9100".into()),
             debug: true,
+            stop_with_stdin: true,
             config: Some("a=b.json".into()),
             env: Some("e".into()),
         });
         let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --debug \
-                      --config a=b.json --env e";
-        let equalled = "start --debug --metrics=9100 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
+                      --stop-with-stdin --config a=b.json --env e";
+        let equalled = "start --debug --stop-with-stdin --metrics=9100 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
                         --config=a=b.json --env=e";
         assert_eq!(parsed(spaced).as_ref(), Ok(&expected));
         assert_eq!(parsed(equalled).as_ref(), Ok(&expected));
@@ -347,8 +356,11 @@ mod tests {
         assert_eq!(parsed("restart --host h --port=1"), Ok(Command::Restart(restart)));
         let check = RestartArgs { port: Some(1), env: Some("e".into()), ..Default::default() };
         assert_eq!(parsed("check --port 1 --env e"), Ok(Command::Check(check)));
-        let install = InstallArgs { config: Some("c".into()), env: Some("e".into()) };
+        let install =
+            InstallArgs { config: Some("c".into()), env: Some("e".into()), remove: false };
         assert_eq!(parsed("install --config c --env=e"), Ok(Command::Install(install)));
+        let remove = InstallArgs { remove: true, ..InstallArgs::default() };
+        assert_eq!(parsed("install --remove"), Ok(Command::Install(remove)));
         assert_eq!(refused("install --port 1"), "unknown flag --port");
     }
 

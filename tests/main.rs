@@ -28,6 +28,8 @@ mod handshake;
 mod hangup;
 mod hostile;
 mod http;
+#[cfg(feature = "laravel")]
+mod laravel;
 mod limits;
 mod listening;
 mod liveness;

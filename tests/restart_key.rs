@@ -155,7 +155,7 @@ fn a_lost_or_empty_cache_does_not_restart_the_server() {
     let mut server = with_cache_in(&redis, &[]);
     logged(&server, WATCHES);
     redis.kill();
-    let lost = "has no effect until the key can be read";
+    let lost = "may have no effect until the key can be read";
     logged(&server, &[lost]);
     // Redis restarts without data; then the key has its old value again.
     redis.restart();

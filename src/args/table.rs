@@ -59,6 +59,11 @@ pub const COMMANDS: &[CommandEntry] = &[
                         Default: none.",
             },
             Flag { name: "--debug", value: None, about: "Log every message of every connection." },
+            Flag {
+                name: "--stop-with-stdin",
+                value: None,
+                about: "Stop when standard input ends, for example a pipe to a parent process.",
+            },
             CONFIG,
             ENV,
         ],
@@ -84,7 +89,7 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry {
         name: "install",
         argument: None,
-        about: "Add missing entries, credentials included, to the .env of a Laravel app.",
+        about: "Add missing entries to .env, and let artisan start this server.",
         flags: &[
             Flag {
                 name: "--config",
@@ -95,6 +100,11 @@ pub const COMMANDS: &[CommandEntry] = &[
                 name: "--env",
                 value: Some("FILE"),
                 about: "The environment file to add to. Default: .env.",
+            },
+            Flag {
+                name: "--remove",
+                value: None,
+                about: "Undo the change to artisan instead; the environment file stays.",
             },
         ],
     },

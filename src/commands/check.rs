@@ -18,9 +18,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, restart};
+use super::{Failure, bridge, restart};
 use crate::args::RestartArgs;
-use crate::config::laravel::RestartKey;
+use crate::config::load::ENV_FILE;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
 use answer::{Kind, Problem};
@@ -37,6 +37,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     let mut report = Report { out, failures: 0 };
     configuration(&mut report, &loaded);
+    provider(&mut report, args.env.as_deref().unwrap_or(Path::new(ENV_FILE)));
     let processes = restart::processes(&loaded.config.server);
     open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
@@ -82,6 +83,15 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
     }
 }
 
+/// The provider in the Laravel app with this environment file.
+fn provider(report: &mut Report<'_>, env_file: &Path) {
+    match bridge::check(env_file.parent().unwrap_or(Path::new(""))) {
+        Some(Ok(text)) => report.fine(&text),
+        Some(Err(text)) => report.wrong(&text),
+        None => {}
+    }
+}
+
 /// The open-file limit of the running server, or of one that would be started here.
 fn open_files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
     let running = process.and_then(|id| fs::read_to_string(format!("/proc/{id}/limits")).ok());
@@ -120,10 +130,7 @@ fn certificate(report: &mut Report<'_>, config: &Config) {
 fn redis(report: &mut Report<'_>, loaded: &Loaded) {
     let scaling = &loaded.config.server.scaling;
     let nodes = scaling.enabled.then(|| RedisTarget::of(scaling));
-    let cache = match &loaded.restart_key {
-        RestartKey::Redis(target, _) => Some(Ok((**target).clone())),
-        RestartKey::Files(_) => None,
-    };
+    let cache = loaded.restart_key.redis.as_ref().map(|key| Ok((*key.target).clone()));
     if let Some(Ok(target)) = nodes.as_ref().or(cache.as_ref())
         && let Transport::Sentinel(sentinels) = &target.transport
     {

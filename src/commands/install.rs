@@ -1,14 +1,16 @@
 //! `reverb install`: adds the entries for broadcasting to the `.env` of a Laravel app, as
-//! `php artisan reverb:install` does, and writes an example of `reverb.json` on request.
+//! `php artisan reverb:install` does, adds the provider in `bridge` to the app, and writes an example
+//! of `reverb.json` on request.
 //!
 //! Existing entries are never changed: new ones are appended, and conflicting ones are reported. Files
 //! are replaced whole or not at all.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
+use super::bridge;
+use super::file::replace;
 use crate::args::InstallArgs;
 use crate::config::env::Environment;
 use crate::config::load::{ENV_FILE, from_environment};
@@ -17,7 +19,8 @@ use crate::config::{App, Error, credentials, dotenv};
 
 /// Adds missing entries to the `.env` file, and reports them to `out`. A new file has mode 0600; an
 /// existing one keeps its mode and owner. With `--config`, also writes every setting of the new
-/// `.env` to that file, with mode 0600, as it contains the secret.
+/// `.env` to that file, with mode 0600, as it contains the secret. In a Laravel
+/// app, adds the provider as well; with `--remove`, takes it back and does nothing else.
 ///
 /// # Errors
 ///
@@ -25,6 +28,10 @@ use crate::config::{App, Error, credentials, dotenv};
 /// written; `out` fails.
 pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     let env_file = args.env.as_deref().unwrap_or(Path::new(ENV_FILE));
+    let folder = env_file.parent().unwrap_or(Path::new(""));
+    if args.remove {
+        return bridge::remove(folder, out);
+    }
     if let Some(config_file) = &args.config
         && fs::symlink_metadata(config_file).is_ok()
     {
@@ -41,9 +48,12 @@ pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     let mut new = old;
     if !addition.names.is_empty() {
         new.extend_from_slice(addition.text.as_bytes());
-        replace(env_file, exists, &new).map_err(|e| Error::whole(env_file.display(), e))?;
+        replace(env_file, exists, &new, 0o600).map_err(|e| Error::whole(env_file.display(), e))?;
     }
     report(out, &addition, env_file)?;
+    if bridge::is_app(folder) {
+        bridge::install(folder, out)?;
+    }
     match &args.config {
         Some(config_file) => write_config(out, config_file, env_file, &new),
         None => Ok(()),
@@ -155,7 +165,7 @@ fn write_config(
     let mut environment = Environment::new([])?;
     environment.add_file(env_file, env_text)?;
     let config = from_environment(&environment)?;
-    replace(config_file, false, render(&config).as_bytes())
+    replace(config_file, false, render(&config).as_bytes(), 0o600)
         .map_err(|error| Error::whole(config_file.display(), error))?;
     let (written, env_file) = (config_file.display(), env_file.display());
     let mut text = format!("{written}: written; its settings override {env_file}\n");
@@ -165,41 +175,13 @@ fn write_config(
     out.write_all(text.as_bytes()).map_err(|error| Error::whole("standard output", error))
 }
 
-/// Replaces the contents of a file in one step, so that no reader sees a part of them.
-fn replace(path: &Path, exists: bool, text: &[u8]) -> io::Result<()> {
-    // Deployment tools make .env a link; the link stays, its target is replaced.
-    let path = if exists { fs::canonicalize(path)? } else { path.to_owned() };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".reverb-{}", std::process::id()));
-    let temporary: PathBuf = path.with_file_name(name);
-    let written =
-        write_like(&path, exists, &temporary, text).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        // The first error is the one to report.
-        _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_like(model: &Path, exists: bool, path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    if exists {
-        let model = fs::metadata(model)?;
-        let own = file.metadata()?;
-        if (model.uid(), model.gid()) != (own.uid(), own.gid()) {
-            fchown(&file, Some(model.uid()), Some(model.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(model.mode() & 0o7777))?;
-    }
-    file.write_all(text)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Sources, load};
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// A temporary directory for one test.
@@ -225,6 +207,7 @@ mod tests {
             let args = InstallArgs {
                 env: Some(self.0.join(".env")),
                 config: config.map(|file| self.0.join(file)),
+                remove: false,
             };
             let mut out = Vec::new();
             let done = run(&args, &mut out);
@@ -378,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_an_error() {
-        let args = InstallArgs { env: Some("/nonexistent/.env".into()), config: None };
+        let args = InstallArgs { env: Some("/nonexistent/.env".into()), ..InstallArgs::default() };
         let refused = run(&args, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(refused, "/nonexistent/.env: No such file or directory (os error 2)");
     }

@@ -1,7 +1,9 @@
 //! The commands of the program, one file each. Each reads its configuration, does its work, and
 //! reports failure in one line.
 
+mod bridge;
 pub mod check;
+mod file;
 pub mod install;
 pub mod reload;
 pub mod restart;

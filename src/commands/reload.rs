@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, restart};
 use crate::args::RestartArgs;
+use crate::config::Artisan;
 use crate::net::{successor, sys};
 
 /// Requests a reload, waits for the result and prints it to `out`.
@@ -19,7 +20,10 @@ use crate::net::{successor, sys};
 /// Those of [`restart::run`]; the server rejected the reload, and the text says why; the server
 /// sent no result in time.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (at, processes) = restart::running(args)?;
+    let (at, processes, artisan) = restart::running(args)?;
+    for warning in artisan.iter().flat_map(Artisan::stale) {
+        writeln!(out, "warning: {warning}").map_err(Failure::at_work)?;
+    }
     for process in processes {
         let server = format!("the server on {at} (process {process})");
         let failed = |what| move |error| Failure::at_work(format!("cannot {what}: {error}"));

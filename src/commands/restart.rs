@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use super::Failure;
 use crate::args::RestartArgs;
-use crate::config::{self, Server};
+use crate::config::{self, Artisan, Server};
 use crate::net::sys;
 
 /// Requests a stop of the running server, and reports that to `out`.
@@ -20,7 +20,7 @@ use crate::net::sys;
 /// No server listens on this host and port; another program listens there; the server belongs to
 /// another user.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (at, processes) = running(args)?;
+    let (at, processes, _) = running(args)?;
     for process in processes {
         sys::send_signal(process, libc::SIGTERM)
             .map_err(|error| Failure::at_work(format!("cannot stop process {process}: {error}")))?;
@@ -30,13 +30,14 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The address of the server, and its processes: several if they share a port.
+/// The address of the server, its processes (several if they share a port), and what a Laravel app
+/// has handed over.
 ///
 /// # Errors
 ///
 /// Those of [`run`].
-pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>), Failure> {
-    let server = config::load::server(&args.sources(), std::env::vars_os())?;
+pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>, Option<Artisan>), Failure> {
+    let (server, artisan) = config::load::server(&args.sources(), std::env::vars_os())?;
     let at = format!("{}:{}", server.host, server.port);
     let inodes = inodes(&server).map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
     if inodes.is_empty() {
@@ -55,7 +56,7 @@ pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>), Failure>
         return Err(Failure::at_work(text));
     }
     let processes = owners.iter().filter(is_reverb).map(|(process, _)| *process).collect();
-    Ok((at, processes))
+    Ok((at, processes, artisan))
 }
 
 /// The processes that listen at the addresses of this server, as far as this user can see them.

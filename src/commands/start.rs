@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use super::Failure;
 use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
-use crate::config::{self, Loaded};
+use crate::config::{self, Artisan, Loaded};
 use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
 use crate::net::sys::{self, Inherited};
 use crate::net::systemd::{self, SdNotify};
-use crate::net::{BindError, Server};
+use crate::net::{BindError, Server, Stopper};
 
 /// Serves until a stop is requested and complete.
 ///
@@ -40,6 +40,10 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         }
     }
     .map_err(unbound)?;
+    if loaded.artisan.is_some() {
+        // PHP leaves its files and connections open to the program that it executes.
+        inherited.close_others().map_err(Failure::at_work)?;
+    }
     drop(inherited);
     server.succeed_by(Successor::of_this_process());
     // Reading the configuration again would generate other credentials.
@@ -47,7 +51,11 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         let sources = args.sources();
         server.configure_by(move || {
             let loaded = config::load(&sources, std::env::vars_os());
-            loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
+            let loaded = loaded.map_err(|error| error.to_string())?;
+            for warning in loaded.artisan.iter().flat_map(Artisan::stale) {
+                log::warn!("reload: {warning}");
+            }
+            Ok(loaded.config)
         });
     }
     let systemd = SdNotify::from_environment();
@@ -67,6 +75,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     let stopper = server.stopper().map_err(Failure::at_work)?;
     server.watch_restarts(loaded.restart_key.clone()).map_err(Failure::at_work)?;
+    if args.stop_with_stdin {
+        server.stopper().and_then(Stopper::stop_with_stdin).map_err(Failure::at_work)?;
+    }
     stopper.on_signals(reloads).map_err(Failure::at_work)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)

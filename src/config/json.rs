@@ -6,9 +6,10 @@
 
 use serde_json::{Map, Value};
 
-use super::settings::{APP, AppDraft, SERVER, Setting};
+use super::app_draft::AppDraft;
+use super::settings::{APP, SERVER, Setting};
 use super::values;
-use super::{App, Config, Error, Findings, Limits, Tls, Webhook, json_text, tls};
+use super::{App, Artisan, Config, Error, Findings, Limits, Tls, Webhook, json_text, tls};
 use crate::nearest::did_you_mean;
 
 /// Applies a file to the server and its limits, and returns its apps, if any. `source` names the
@@ -24,14 +25,34 @@ pub fn read(
     config: &mut Config,
     findings: &mut Findings,
 ) -> Result<Vec<App>, Error> {
+    read_over(source, text, None, config, findings)
+}
+
+/// As [`read`]. The app with the id of `environment` has the settings of `environment` where the file
+/// has none: `config/reverb.php` of a Laravel app does not have all settings of this server.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn read_over(
+    source: &str,
+    text: &str,
+    environment: Option<&AppDraft>,
+    config: &mut Config,
+    findings: &mut Findings,
+) -> Result<Vec<App>, Error> {
     if let Some(what) = failed_export(text) {
         let reason = format!("{what}; export it again: {EXPORT} > {source}");
         return Err(Error::whole(source, reason));
     }
     let tree = json_text::parse(source, text)?;
-    let mut reader = Reader { source, findings };
+    let mut reader = Reader { source, environment, findings };
     let root = reader.object("", &tree)?;
-    reader.known("", root, &["default", "servers", "apps"]);
+    // `artisan` is read in a file of that name.
+    if !cfg!(feature = "laravel") && root.contains_key("artisan") {
+        return Err(reader.error("artisan", Artisan::MISSING));
+    }
+    reader.known("", root, &["default", "servers", "apps", "artisan"]);
     reader.servers(root, config)?;
     match root.get("apps") {
         None => Ok(Vec::new()),
@@ -74,6 +95,8 @@ static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new
 
 struct Reader<'a> {
     source: &'a str,
+    /// The app in the environment, if its settings count.
+    environment: Option<&'a AppDraft>,
     findings: &'a mut Findings,
 }
 
@@ -219,6 +242,15 @@ impl Reader<'_> {
         let object = self.object(path, value)?;
         let mut draft = AppDraft::new();
         self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+        if let Some(app) = self.environment.filter(|it| it.app.id == draft.app.id) {
+            // The file has precedence. Its unknown keys are findings already.
+            draft = app.clone();
+            let known = self.findings.warnings.len();
+            let notes = self.findings.notes.len();
+            self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+            self.findings.warnings.truncate(known);
+            self.findings.notes.truncate(notes);
+        }
         if let Some(webhooks) = object.get("webhooks") {
             draft.app.webhooks = self.webhooks(&join(path, "webhooks"), webhooks)?;
         }

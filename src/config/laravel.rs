@@ -10,11 +10,21 @@ use super::{Error, RedisTarget, Scaling, values};
 
 /// Where `php artisan reverb:restart` writes its key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RestartKey {
-    /// Below the app's storage folder, if its cache is in files.
-    Files(PathBuf),
-    /// In Redis, under one of these names, depending on the Laravel version that created the app.
-    Redis(Box<RedisTarget>, Vec<String>),
+pub struct RestartKey {
+    /// The app's storage folder, below which the cache in files is. The provider that `reverb
+    /// install` writes uses it with every cache.
+    pub storage: PathBuf,
+    /// Where the key is in Redis, if the app's cache is there.
+    pub redis: Option<RedisKey>,
+}
+
+/// A key of Laravel's cache in Redis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedisKey {
+    /// The Redis server.
+    pub target: Box<RedisTarget>,
+    /// The possible names, depending on the Laravel version that created the app.
+    pub names: Vec<String>,
 }
 
 /// The stream from which Laravel Pulse reads entries.
@@ -52,8 +62,8 @@ impl PulseStream {
 }
 
 impl RestartKey {
-    /// The key of the app with this environment; `None` if its cache is not in Redis. `redis_error`
-    /// is the error in the `REDIS_` variables, if any.
+    /// The key in Redis of the app with this environment; `None` if its cache is not in Redis.
+    /// `redis_error` is the error in the `REDIS_` variables, if any.
     ///
     /// # Errors
     ///
@@ -63,7 +73,7 @@ impl RestartKey {
         environment: &Environment,
         scaling: &Scaling,
         redis_error: Option<Error>,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<RedisKey>, String> {
         // Laravel 10 and earlier use the second name.
         let store = environment.get("CACHE_STORE").or_else(|| environment.get("CACHE_DRIVER"));
         if store != Some("redis") {
@@ -77,7 +87,7 @@ impl RestartKey {
             let cache = prefix(environment, "CACHE_PREFIX", "cache", separator)?;
             Ok(format!("{redis}{cache}laravel:reverb:restart"))
         })?;
-        Ok(Some(RestartKey::Redis(Box::new(target), names)))
+        Ok(Some(RedisKey { target: Box::new(target), names }))
     }
 }
 
@@ -165,12 +175,8 @@ mod tests {
         let mut environment = Environment::new([]).unwrap();
         environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
         let scaling = Scaling { database: 3, ..Scaling::default() };
-        Ok(match RestartKey::of(&environment, &scaling, None)? {
-            Some(RestartKey::Redis(target, names)) => {
-                Some((target.to_string(), target.database, names))
-            }
-            _ => None,
-        })
+        let key = RestartKey::of(&environment, &scaling, None)?;
+        Ok(key.map(|key| (key.target.to_string(), key.target.database, key.names)))
     }
 
     fn names(file: &str) -> Vec<String> {

@@ -8,13 +8,14 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::artisan::HAND_OVER;
 use super::cached::Cached;
 use super::env::Environment;
 pub use super::env_file::ENV_FILE;
 use super::laravel::{PulseStream, RestartKey};
 use super::{
-    Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json, largest,
-    overridden, tls, values, variables,
+    Artisan, Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json,
+    laravel_events, largest, overridden, tls, values, variables,
 };
 
 /// The configuration file without `--config`, if it exists.
@@ -25,8 +26,12 @@ pub const CONFIG_FILE: &str = "reverb.json";
 pub struct Sources {
     /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
     pub config_file: Option<PathBuf>,
-    /// `--env`: a file, which must exist, or the name of an environment. Without it, [`ENV_FILE`] or
-    /// that of `APP_ENV` if it exists.
+    /// Whether the hand-over of a Laravel app counts as well, if there is no other configuration
+    /// file. A server reads it only if `config_file` names it, as artisan does, because an old one
+    /// may be left.
+    pub finds_hand_over: bool,
+    /// `--env`: a file, which must exist, or the name of an environment. Without it, that of the
+    /// hand-over, or [`ENV_FILE`] or that of `APP_ENV`, if it exists.
     pub env_file: Option<PathBuf>,
     /// The directory to which paths are relative; empty for the working directory.
     pub working_dir: PathBuf,
@@ -55,6 +60,8 @@ pub struct Loaded {
     pub config_file: Option<PathBuf>,
     /// The folder of the Laravel app: that of the environment file.
     pub app_folder: PathBuf,
+    /// What the Laravel app has handed over.
+    pub artisan: Option<Artisan>,
     /// The key by which `php artisan reverb:restart` requests a restart.
     pub restart_key: RestartKey,
     /// The stream for the messages card of Laravel Pulse, if it is enabled.
@@ -95,7 +102,8 @@ pub fn load(
     Ok(Loaded { generated_app, ..layered })
 }
 
-/// The settings of a server with the same sources, for commands that connect to it.
+/// The settings of a server with the same sources, for commands that connect to it, and what a
+/// Laravel app has handed over.
 ///
 /// # Errors
 ///
@@ -103,10 +111,10 @@ pub fn load(
 pub fn server(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Server, Error> {
-    let mut config = layered(sources, process_env)?.config;
+) -> Result<(Server, Option<Artisan>), Error> {
+    let Loaded { mut config, artisan, .. } = layered(sources, process_env)?;
     default_host(&mut config);
-    Ok(config.server)
+    Ok((config.server, artisan))
 }
 
 /// The configuration from the environment alone, with its app, if there is one.
@@ -131,33 +139,56 @@ fn layered(
 ) -> Result<Loaded, Error> {
     let mut files_read = Vec::new();
     let mut findings = Findings::default();
-    let mut environment = Environment::new(process_env)?;
+    let process_env: Vec<_> = process_env.into_iter().collect();
+    let config_file = config_file(sources, &process_env)?;
+    let artisan = match &config_file {
+        Some((file, text)) if cfg!(feature = "laravel") => Artisan::read(file, text)?,
+        _ => None,
+    };
+    // Variables of the process come last, because they have precedence.
+    let handed_over = artisan.iter().flat_map(Artisan::variables);
+    let mut environment = Environment::new(handed_over.chain(process_env))?;
     let home = environment.get("HOME").map(PathBuf::from);
-    let env_file = read_env_file(sources, &mut environment, &mut files_read, &mut findings)?;
+    let env_file =
+        read_env_file(sources, artisan.as_ref(), &mut environment, &mut files_read, &mut findings)?;
     let mut config = Config::default();
     config.server.host.clear();
     findings.warnings.extend(variables::misspelt(&environment));
     let about_redis = variables::apply(&environment, &mut config, &mut findings)?;
 
-    let named = sources.config_file.as_deref();
-    let file = sources.working_dir.join(named.unwrap_or(Path::new(CONFIG_FILE)));
-    let config_file = match read(file, named.is_some())? {
+    let config_file = match config_file {
         None => None,
         Some((file, text)) => {
-            apply_file(&file, text, &mut config, &environment, &mut findings)?;
+            let is_handed_over = artisan.is_some();
+            apply_file(&file, &text, &mut config, &environment, is_handed_over, &mut findings)?;
             files_read.push(file.clone());
             Some(file)
         }
     };
     let app_folder = env_file.parent().unwrap_or(Path::new("")).to_owned();
-    let cached = Cached::of_app(&app_folder, &environment);
     if config.apps.is_empty() {
         config.apps.extend(variables::app(&environment)?);
     }
-    if let Some(cached) = &cached {
-        let env_file = Some(&*env_file).filter(|file| files_read.iter().any(|read| read == file));
-        cached.compare(&environment, env_file, &config, &mut findings);
-    }
+    let restart_key = match &artisan {
+        // The hand-over is what Laravel uses, and reaches the server with every cache store.
+        Some(artisan) => {
+            findings.warnings.extend(artisan.version_warning());
+            findings.warnings.extend(artisan.stale());
+            let redis = RestartKey::of(&environment, &config.server.scaling, about_redis.clone());
+            RestartKey { storage: artisan.storage.clone(), redis: redis.ok().flatten() }
+        }
+        None => {
+            let read = Some(&*env_file).filter(|file| files_read.iter().any(|read| read == file));
+            let cached = Cached::of_app(&app_folder, &environment);
+            if let Some(cached) = &cached {
+                cached.compare(&environment, read, &config, &mut findings);
+            }
+            let store = cached.and_then(|cached| cached.cache_store());
+            let unwatched = cache_store::unwatched(&app_folder, &environment, store.as_deref());
+            findings.notes.extend(unwatched);
+            own_restart_key(&environment, &config, &env_file, about_redis.clone(), &mut findings)
+        }
+    };
     apply_flags(sources, &mut config)?;
     secure_by_name(&mut config.server, home.as_deref(), &mut findings)?;
 
@@ -165,24 +196,15 @@ fn layered(
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
-    let pulse = pulse(&environment, &config.server, about_redis.clone(), &mut findings)?;
-    let restart_key = match RestartKey::of(&environment, &config.server.scaling, about_redis) {
-        Ok(Some(key)) => key,
-        other => {
-            let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
-            findings.warnings.extend(other.err().map(|why| format!("{why}; {consequence}")));
-            let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
-            RestartKey::Files(env_file.with_file_name(storage))
-        }
-    };
-    let store = cached.and_then(|cached| cached.cache_store());
-    findings.notes.extend(cache_store::unwatched(&app_folder, &environment, store.as_deref()));
+    let pulse = pulse(&environment, &config.server, about_redis, &mut findings)?;
+    laravel_events::add(&mut config, artisan.as_ref(), &mut findings)?;
     Ok(Loaded {
         config,
         generated_app: false,
         files_read,
         config_file,
         app_folder,
+        artisan,
         restart_key,
         pulse,
         environment,
@@ -190,13 +212,62 @@ fn layered(
     })
 }
 
+/// The key by which artisan requests a restart, without a hand-over.
+fn own_restart_key(
+    environment: &Environment,
+    config: &Config,
+    env_file: &Path,
+    about_redis: Option<Error>,
+    findings: &mut Findings,
+) -> RestartKey {
+    let redis = RestartKey::of(environment, &config.server.scaling, about_redis);
+    let redis = redis.unwrap_or_else(|why| {
+        let consequence = "`php artisan reverb:restart` has no effect; use `reverb restart`";
+        findings.warn(format!("{why}; {consequence}"));
+        None
+    });
+    let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
+    RestartKey { storage: env_file.with_file_name(storage), redis }
+}
+
+/// The path and text of the configuration file, if there is one.
+fn config_file(
+    sources: &Sources,
+    process_env: &[(OsString, OsString)],
+) -> Result<Option<(PathBuf, String)>, Error> {
+    let named = sources.config_file.as_deref();
+    let file = sources.working_dir.join(named.unwrap_or(Path::new(CONFIG_FILE)));
+    let mut found = read(file, named.is_some())?;
+    if found.is_none() && sources.finds_hand_over {
+        let folder = process_env.iter().find(|(name, _)| name == "LARAVEL_STORAGE_PATH");
+        let folder = folder.and_then(|(_, value)| value.to_str()).unwrap_or("storage");
+        let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
+        let storage = sources.working_dir.join(env_file).with_file_name(folder);
+        found = read(storage.join(HAND_OVER), false)?;
+    }
+    let Some((file, text)) = found else { return Ok(None) };
+    let text = String::from_utf8(text);
+    let text = text.map_err(|_| Error::whole(file.display(), "is not UTF-8"))?;
+    Ok(Some((file, text)))
+}
+
 /// Adds the environment file, if there is one. Returns its path in any case.
 fn read_env_file(
     sources: &Sources,
+    artisan: Option<&Artisan>,
     environment: &mut Environment,
     files_read: &mut Vec<PathBuf>,
     findings: &mut Findings,
 ) -> Result<PathBuf, Error> {
+    if let (None, Some(artisan)) = (&sources.env_file, artisan) {
+        // Laravel has chosen it.
+        let path = sources.working_dir.join(&artisan.environment_file);
+        if let Some((file, text)) = read(path.clone(), false)? {
+            environment.add_file(&file, &text)?;
+            files_read.push(file);
+        }
+        return Ok(path);
+    }
     let named = sources.env_file.as_deref();
     let chosen = env_file::choose(&sources.working_dir, named, environment.get("APP_ENV"));
     if let Some((file, text)) = read(chosen.path.clone(), chosen.must_exist)? {
@@ -215,14 +286,19 @@ fn read_env_file(
 /// Applies a `reverb.json`.
 fn apply_file(
     file: &Path,
-    text: Vec<u8>,
+    text: &str,
     config: &mut Config,
     environment: &Environment,
+    is_handed_over: bool,
     findings: &mut Findings,
 ) -> Result<(), Error> {
     let name = file.display().to_string();
-    let text = String::from_utf8(text).map_err(|_| Error::whole(&name, "is not UTF-8"))?;
-    config.apps = json::read(&name, &text, config, findings)?;
+    let app = is_handed_over.then(|| variables::draft(environment)).transpose()?;
+    config.apps = json::read_over(&name, text, app.as_ref(), config, findings)?;
+    if is_handed_over {
+        // Laravel has resolved the variables.
+        return Ok(());
+    }
     findings.warnings.extend(overridden::of_server(environment, &name, config));
     if !config.apps.is_empty() {
         findings.warnings.extend(overridden::of_app(environment, &name, &config.apps));

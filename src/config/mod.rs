@@ -4,6 +4,8 @@
 //! files, environment and flags.
 
 mod address;
+mod app_draft;
+pub mod artisan;
 mod cache_store;
 mod cached;
 pub mod credentials;
@@ -15,6 +17,7 @@ mod findings;
 pub mod json;
 mod json_text;
 pub mod laravel;
+mod laravel_events;
 mod largest;
 mod limit_kind;
 mod limits;
@@ -36,6 +39,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use address::HostPort;
+pub use artisan::Artisan;
 pub use error::Error;
 pub use findings::Findings;
 pub use limit_kind::LimitKind;
@@ -100,6 +104,10 @@ pub struct Server {
     /// Whether webhooks may be sent to private and link-local addresses.
     /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
     pub webhook_private_addresses: bool,
+    /// The events that the Laravel app dispatches. `REVERB_EVENTS`.
+    pub laravel_events: WebhookEvents,
+    /// Where they are posted, instead of the URL that the app has handed over. `REVERB_EVENTS_URL`.
+    pub laravel_events_url: Option<Url>,
 }
 
 impl Server {
@@ -127,6 +135,8 @@ impl Default for Server {
             webhook_spool: None,
             webhook_authorities: None,
             webhook_private_addresses: true,
+            laravel_events: WebhookEvents::default(),
+            laravel_events_url: None,
         }
     }
 }

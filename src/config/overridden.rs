@@ -1,7 +1,8 @@
 //! Variables without effect, because `reverb.json` has another value. Precedence is in `load`.
 
+use super::app_draft::AppDraft;
 use super::env::Environment;
-use super::settings::{APP, AppDraft, SERVER};
+use super::settings::{APP, SERVER};
 use super::variables::limit_variable;
 use super::{App, Config, Limits, values};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_core::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 
-use super::settings::DEFAULT_RATE_LIMIT;
+use super::app_draft::DEFAULT_RATE_LIMIT;
 use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls, Webhook, WebhookEvent};
 
 /// The text of a `reverb.json` with exactly this configuration, including the secrets.

@@ -7,11 +7,12 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use super::app_draft::AppDraft;
 use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
     share_ppm, shown, url_safe, whole,
 };
-use super::{App, Config, RateLimit, Url, Webhook, WebhookEvents, redis, sentinel};
+use super::{Config, Url, Webhook, WebhookEvents, laravel_events, redis, sentinel};
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -251,6 +252,16 @@ pub const SERVER: &[Setting<Config>] = &[
     boolean_value("webhook_private_addresses", "REVERB_WEBHOOK_PRIVATE_ADDRESSES", |config, on| {
         config.server.webhook_private_addresses = on
     }),
+    text("", "REVERB_EVENTS", |config, names| {
+        config.server.laravel_events = laravel_events::parse(names)?;
+        Ok(())
+    }),
+    text("", "REVERB_EVENTS_URL", |config, url| {
+        config.server.laravel_events_url = Some(Url::parse(url)?);
+        Ok(())
+    }),
+    // The provider in the Laravel app reads it.
+    ignored("", "REVERB_BINARY"),
     ignored("telescope_ingest_interval", "REVERB_TELESCOPE_INGEST_INTERVAL"),
     ignored("", "REVERB_SERVER"),
     // The next two are for browsers and the Laravel app. A mistake in them is one of the most common
@@ -354,70 +365,6 @@ pub const APP: &[Setting<AppDraft>] = &[
         Ok(())
     }),
 ];
-
-/// An app while its settings are read; credentials may be missing.
-pub struct AppDraft {
-    /// The app; missing credentials are empty.
-    pub app: App,
-    /// Whether the rate limit is enabled.
-    pub is_rate_limited: bool,
-    /// The rate limit, if it is enabled.
-    pub rate_limit: RateLimit,
-    /// The URL of the webhook in the environment.
-    pub webhook_url: Option<Url>,
-    /// The events of this webhook.
-    pub webhook_events: Option<WebhookEvents>,
-}
-
-impl AppDraft {
-    /// An app without credentials and with the defaults of Laravel Reverb.
-    pub fn new() -> Self {
-        AppDraft {
-            app: App::new("", "", ""),
-            is_rate_limited: false,
-            rate_limit: DEFAULT_RATE_LIMIT,
-            webhook_url: None,
-            webhook_events: None,
-        }
-    }
-
-    /// A draft of an app whose settings are known.
-    pub fn of(app: &App) -> Self {
-        AppDraft {
-            app: app.clone(),
-            is_rate_limited: app.rate_limit.is_some(),
-            rate_limit: app.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT),
-            ..AppDraft::new()
-        }
-    }
-
-    /// The credentials, with their keys in `reverb.json`.
-    pub fn credentials(&self) -> [(&'static str, &str); 3] {
-        let App { id, key, secret, .. } = &self.app;
-        [("app_id", id), ("key", key), ("secret", secret)]
-    }
-
-    /// The finished app.
-    pub fn finish(mut self) -> App {
-        self.app.rate_limit = self.is_rate_limited.then_some(self.rate_limit);
-        if let Some(url) = self.webhook_url {
-            let mut webhook = Webhook::new(url);
-            webhook.events = self.webhook_events.unwrap_or(webhook.events);
-            self.app.webhooks.push(webhook);
-        }
-        self.app
-    }
-}
-
-impl Default for AppDraft {
-    fn default() -> Self {
-        AppDraft::new()
-    }
-}
-
-/// The rate limit that applies when it is enabled without further settings.
-pub const DEFAULT_RATE_LIMIT: RateLimit =
-    RateLimit { max_attempts: 60, decay_seconds: 60, terminate_on_limit: false };
 
 /// One year, the longest interval.
 const YEAR_S: u64 = 31_536_000;

@@ -2,8 +2,9 @@
 //!
 //! The sources of variables are in `env`, precedence is in `load`.
 
+use super::app_draft::AppDraft;
 use super::env::Environment;
-use super::settings::{APP, AppDraft, SERVER};
+use super::settings::{APP, SERVER};
 use super::values;
 use super::{App, Config, Error, Findings, Limits};
 use crate::nearest::did_you_mean;
@@ -96,6 +97,15 @@ pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
         // The error names the source of the other credentials, which should have this one as well.
         return Err(Error::new(environment.source(given), missing, reason));
     }
+    draft(environment).map(|draft| Some(draft.finish()))
+}
+
+/// The app in the environment; credentials may be missing.
+///
+/// # Errors
+///
+/// A variable is invalid.
+pub fn draft(environment: &Environment) -> Result<AppDraft, Error> {
     let mut draft = AppDraft::new();
     for setting in APP {
         let Some(text) = environment.get(setting.variable) else { continue };
@@ -107,7 +117,7 @@ pub fn app(environment: &Environment) -> Result<Option<App>, Error> {
         let reason = "has no effect, because REVERB_APP_WEBHOOK_URL is not set".to_owned();
         return Err(at(environment, "REVERB_APP_WEBHOOK_EVENTS", reason));
     }
-    Ok(Some(draft.finish()))
+    Ok(draft)
 }
 
 /// A warning for each unknown variable that looks like one of this server.

@@ -196,6 +196,8 @@ events! {
     MessageReceived = "message_received";
     /// A message was queued for a client.
     MessageSent = "message_sent";
+    /// How many messages were sent and received since the last of these events.
+    MessageCounts = "message_counts";
 }
 
 /// A set of events.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::env::Environment;
 use crate::config::render::render;
-use crate::config::{Config, Findings, dotenv, json, load};
+use crate::config::{Artisan, Config, Findings, dotenv, json, load};
 
 /// A `.env` file, or a `reverb.json` where the first byte is odd.
 pub fn config(data: &[u8]) {
@@ -18,6 +18,8 @@ pub fn config(data: &[u8]) {
 
 fn of_json(text: &[u8]) -> Option<Config> {
     let text = std::str::from_utf8(text).ok()?;
+    // A hand-over is an object of its own in the same file.
+    let _ = Artisan::read(Path::new("reverb.json"), text);
     let mut config = Config::default();
     config.apps = json::read("reverb.json", text, &mut config, &mut Findings::default()).ok()?;
     Some(config)

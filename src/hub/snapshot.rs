@@ -82,6 +82,7 @@ impl<T> Hub<T> {
         }
         self.save_leaves(&mut c)?;
         self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
+        self.count_messages(now);
         self.save_webhooks(&mut c)?;
         self.save_bus(&mut c)?;
         Ok(c.into_bytes())
@@ -118,6 +119,7 @@ impl<T> Hub<T> {
         self.restore_leaves(&apps, c)?;
         self.connections.counters.numbers().try_for_each(|number| c.number(number))?;
         self.restore_webhooks(c, now)?;
+        self.continue_counts();
         self.restore_bus(c, has_new, now)?;
         c.end()?;
         for id in self.connections.ids() {

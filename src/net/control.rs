@@ -6,10 +6,14 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::thread;
 
 use mio::net::UnixStream;
 
 use super::sys;
+
+/// The request of [`Stopper::stop_once`]. No signal has this number.
+const STOP_ONCE: libc::c_int = 0;
 
 /// Sends requests to a server, from any thread.
 #[derive(Debug)]
@@ -20,6 +24,29 @@ impl Stopper {
     /// until they have disconnected; after the second it ends at once.
     pub fn stop(&self) {
         self.request(libc::SIGTERM);
+    }
+
+    /// Requests a stop that has no effect on a server that is stopping already. It does not count as
+    /// the first of two requests, because a signal may follow for the same reason: Ctrl-C, for
+    /// example, ends a parent process and signals the server.
+    pub(crate) fn stop_once(&self) {
+        self.request(STOP_ONCE);
+    }
+
+    /// Requests a stop, as [`Stopper::stop_once`] does, when standard input ends.
+    ///
+    /// # Errors
+    ///
+    /// The thread that waits for this cannot be started.
+    pub(crate) fn stop_with_stdin(self) -> io::Result<()> {
+        let thread = thread::Builder::new().name("stdin".to_owned());
+        let waiting = thread.spawn(move || {
+            // What arrives has no meaning.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            log::info!("stopping: standard input has ended");
+            self.stop_once();
+        });
+        waiting.map(drop)
     }
 
     /// Requests that the server read its configuration and certificates again, as SIGHUP does.
@@ -78,6 +105,7 @@ impl ControlPipe {
                 match i32::from(*byte) {
                     libc::SIGHUP => requests.reload = true,
                     libc::SIGUSR2 => requests.handover = true,
+                    STOP_ONCE => requests.stop_once = true,
                     _ => requests.stops += 1,
                 }
             }
@@ -97,8 +125,17 @@ impl AsFd for ControlPipe {
 pub(super) struct Requests {
     /// The number of requests to stop.
     pub stops: usize,
+    /// Whether to stop, unless the server is stopping already.
+    pub stop_once: bool,
     /// Whether to read the configuration and the certificates again.
     pub reload: bool,
     /// Whether to hand over to a newer binary.
     pub handover: bool,
+}
+
+impl Requests {
+    /// Whether any of them is a request to stop.
+    pub(super) fn is_stop(&self) -> bool {
+        self.stops > 0 || self.stop_once
+    }
 }

@@ -1,6 +1,6 @@
 //! Watches the key that `php artisan reverb:restart` and `php artisan reload` write into Laravel's
-//! cache. Like Laravel Reverb, the server reads it every few seconds, from the file store or from
-//! Redis. Other stores are not supported.
+//! cache. Like Laravel Reverb, the server reads it every few seconds: from the file store, to which
+//! the provider of `reverb install` writes with every store, and from Redis.
 //!
 //! A thread of its own reads the key, because a network file system or Redis may block for long.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::control::Stopper;
 use super::redis::BlockingRedis;
-use crate::config::laravel::RestartKey;
+use crate::config::laravel::{RedisKey, RestartKey};
 use crate::config::{Limits, RedisTarget};
 
 /// The server's handle to the thread that watches the key. Dropping it ends the thread.
@@ -43,7 +43,7 @@ impl Times {
 }
 
 /// Starts a thread that stops the server gracefully when the key changes. Returns `None` if the
-/// app has no file store to watch.
+/// app has no store to watch.
 ///
 /// A value that is present at the first check is ignored. Unlike Laravel Reverb, the server ignores
 /// a deleted key as well, so `php artisan cache:clear` does not restart it.
@@ -57,29 +57,28 @@ pub(super) fn watch(
     stopper: Stopper,
 ) -> io::Result<Option<Watch>> {
     let times = Times::of(limits);
-    let store = match key {
-        RestartKey::Files(storage) => {
-            // Deployment tools put a link into the folder of each release, and later remove that folder.
-            match fs::canonicalize(storage.join("framework/cache")) {
-                Ok(cache) => Store::File(cache.join(KEY)),
-                Err(_) => return Ok(None),
-            }
-        }
-        RestartKey::Redis(target, names) => {
-            let timeout = times.timeout;
-            Store::Redis(Box::new(Cache { target, names, timeout, connection: None }))
-        }
-    };
-    let mut watcher = Watcher { store, initial: None, is_failing: false };
-    if let Store::File(_) = watcher.store {
+    // Deployment tools put a link into the folder of each release, and later remove that folder.
+    let cache = fs::canonicalize(key.storage.join("framework/cache"));
+    let file = cache.ok().map(|cache| Store::File(cache.join(KEY)));
+    let redis = key.redis.map(|RedisKey { target, names }| {
+        let timeout = times.timeout;
+        Store::Redis(Box::new(Cache { target, names, timeout, connection: None }))
+    });
+    let stores = file.into_iter().chain(redis);
+    let mut watchers: Vec<Watcher> = stores.map(Watcher::new).collect();
+    if watchers.is_empty() {
+        return Ok(None);
+    }
+    // The first check of a file belongs to the start; Redis may be slow.
+    for watcher in watchers.iter_mut().filter(|w| matches!(w.store, Store::File(_))) {
         watcher.check();
     }
     let (sender, new_times) = channel();
     let thread = thread::Builder::new().name("restart-key".to_owned());
     thread.spawn(move || {
-        if watcher.wait(times, &new_times) {
+        if wait(&mut watchers, times, &new_times) {
             log::info!("stopping: `php artisan reverb:restart` was run");
-            stopper.stop();
+            stopper.stop_once();
         }
     })?;
     Ok(Some(Watch(sender)))
@@ -117,20 +116,25 @@ struct Cache {
 /// The value under each name. Values are compared, not interpreted.
 type Values = Vec<Option<Vec<u8>>>;
 
-impl Watcher {
-    /// Checks the key until it requests a restart. Returns false if the server ends first.
-    fn wait(&mut self, mut times: Times, new_times: &Receiver<Times>) -> bool {
-        while !self.check() {
-            match new_times.recv_timeout(times.interval) {
-                Ok(new) => {
-                    times = new;
-                    self.store.set_timeout(times.timeout);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
+/// Checks the key in each store until one requests a restart. Returns false if the server ends
+/// first.
+fn wait(watchers: &mut [Watcher], mut times: Times, new_times: &Receiver<Times>) -> bool {
+    while !watchers.iter_mut().any(Watcher::check) {
+        match new_times.recv_timeout(times.interval) {
+            Ok(new) => {
+                times = new;
+                watchers.iter_mut().for_each(|watcher| watcher.store.set_timeout(times.timeout));
             }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
         }
-        true
+    }
+    true
+}
+
+impl Watcher {
+    fn new(store: Store) -> Self {
+        Watcher { store, initial: None, is_failing: false }
     }
 
     /// Reads the key. Returns whether it requests a restart.
@@ -143,7 +147,7 @@ impl Watcher {
             Err(why) => {
                 if !was_failing {
                     log::warn!(
-                        "{why}; `php artisan reverb:restart` has no effect until the key \
+                        "{why}; `php artisan reverb:restart` may have no effect until the key \
                          can be read"
                     );
                 }
@@ -210,8 +214,7 @@ mod tests {
     #[test]
     fn only_a_new_value_requests_a_restart() {
         let file = std::env::temp_dir().join(format!("reverb-restart-key-{}", std::process::id()));
-        let mut watcher =
-            Watcher { store: Store::File(file.clone()), initial: None, is_failing: false };
+        let mut watcher = Watcher::new(Store::File(file.clone()));
         let mut check = |text: Option<&str>| {
             match text {
                 Some(text) => fs::write(&file, text).unwrap(),

@@ -80,6 +80,8 @@ pub struct Server {
     tls_on_plain: LogThrottle,
     /// When to return the memory of closed connections to the system.
     trim_ms: Option<u64>,
+    /// The number of requests to stop, other than those that count once.
+    stop_requests: usize,
     /// When a stopping server ends, even if connections are left.
     end_ms: Option<u64>,
 }

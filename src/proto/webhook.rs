@@ -85,6 +85,15 @@ pub fn connection_event(
     out.push('}');
 }
 
+/// Appends a `message_counts`: how many messages were sent and received until this time.
+pub fn message_counts(out: &mut String, time_ms: u64, sent: u64, received: u64) {
+    begin(out, "message_counts");
+    raw(out, "time_ms", &time_ms.to_string());
+    raw(out, "sent", &sent.to_string());
+    raw(out, "received", &received.to_string());
+    out.push('}');
+}
+
 /// The body of a request. `events` are separated by commas. `left_out` are names of events with how
 /// many of them the body should have and has not.
 pub fn body(time_ms: u64, events: &str, left_out: &[(&str, u64)]) -> String {

@@ -145,19 +145,43 @@ impl Setup {
         if let Some(config) = &self.config {
             fs::write(directory.join("reverb.json"), config.to_string()).unwrap();
         }
-        let mut child = limited(&self.program, &directory, &self.ulimits)
+        let mut command = limited(&self.program, &directory, &self.ulimits);
+        command
             .args(["start", "--host", self.host, "--port", "0"])
             .args(&self.args)
             .envs(self.env)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(match self.log {
-                Log::File(file) => fs::OpenOptions::new().write(true).open(file).unwrap().into(),
-                Log::Read | Log::Unread => Stdio::piped(),
-            })
-            .spawn()
-            .unwrap();
-        let stderr = match self.log {
+            .stdin(Stdio::null());
+        Server::spawn(command, directory, self.log)
+    }
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    announced: String,
+    directory: PathBuf,
+    stdout: Mutex<Receiver<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Server {
+    #[cfg(feature = "laravel")]
+    /// Runs a command that starts a server, and waits until the server listens. The directory is
+    /// removed when it ends.
+    #[track_caller]
+    pub fn of(command: Command, directory: PathBuf) -> Self {
+        Server::spawn(command, directory, Log::Read)
+    }
+
+    #[track_caller]
+    fn spawn(mut command: Command, directory: PathBuf, log: Log) -> Self {
+        command.stdout(Stdio::piped()).stderr(match log {
+            Log::File(file) => fs::OpenOptions::new().write(true).open(file).unwrap().into(),
+            Log::Read | Log::Unread => Stdio::piped(),
+        });
+        let mut child = command.spawn().unwrap();
+        let stderr = match log {
             Log::Read => collect(child.stderr.take().unwrap()),
             // The child keeps the other end of the pipe open.
             Log::Unread | Log::File(_) => Arc::default(),
@@ -173,19 +197,7 @@ impl Setup {
         let stdout = Mutex::new(stdout);
         Server { child, address, announced: first, directory, stdout, stderr }
     }
-}
 
-/// A running server.
-pub struct Server {
-    child: Child,
-    address: SocketAddr,
-    announced: String,
-    directory: PathBuf,
-    stdout: Mutex<Receiver<String>>,
-    stderr: Arc<Mutex<String>>,
-}
-
-impl Server {
     /// A server with one application, [`APP`], and every setting at its default.
     #[track_caller]
     pub fn start() -> Self {

@@ -201,7 +201,62 @@ fn misspelt_variables_cause_warnings() {
 fn the_address_is_known_without_an_app() {
     let dir = Dir::new(&[]);
     let sources = Sources { host: Some("0.0.0.0".into()), port: Some(9), ..dir.sources() };
-    let address = |sources| server(sources, []).map(|server| (server.host, server.port));
+    let address = |sources| server(sources, []).map(|(server, _)| (server.host, server.port));
     assert_eq!(address(&sources), Ok(("0.0.0.0".into(), 9)));
     assert_eq!(address(&dir.sources()), Ok(("127.0.0.1".into(), 8080)));
+}
+
+#[cfg(feature = "laravel")]
+/// A hand-over with this app and these further fields of `artisan`.
+fn hand_over(dir: &Dir, environment: &str) -> String {
+    let folder = dir.0.display();
+    format!(
+        r#"{{"servers":{{"reverb":{{"port":9100}}}},
+        "apps":{{"apps":[{{"app_id":"1","key":"k","secret":"s","ping_interval":7}}]}},
+        "artisan":{{"version":1,"provider":"P.php","environment_file":"{folder}/.env.staging",
+        "config_folder":"{folder}/config","config_cache":"{folder}/c.php","is_cached":false,
+        "storage":"{folder}/elsewhere","events_url":"http://app/reverb/events",
+        "records_messages":false,"flags":[],"environment":{environment}}}}}"#
+    )
+}
+
+#[cfg(feature = "laravel")]
+#[test]
+fn a_hand_over_names_the_other_sources() {
+    let dir = Dir::new(&[
+        (".env", "REVERB_SERVER_METRICS=1"),
+        (
+            ".env.staging",
+            "REVERB_LIMIT_CONNECTIONS=5\nREVERB_SERVER_METRICS=9100\nREVERB_SERVER_PORT=9000\n\
+             REVERB_APP_ID=1\nREVERB_APP_SUBSCRIPTION_COUNT=1\nREVERB_APP_PING_INTERVAL=8\n",
+        ),
+    ]);
+    let environment = r#"{"REVERB_LIMIT_CONNECTIONS":"6","REVERB_MAX_REQUEST_SIZE":"2000"}"#;
+    std::fs::write(dir.0.join("h.json"), hand_over(&dir, environment)).unwrap();
+    let sources = Sources { config_file: Some("h.json".into()), ..dir.sources() };
+    let loaded = load(&sources, variables(&[("REVERB_MAX_REQUEST_SIZE", "3000")])).unwrap();
+    let Config { server, apps, limits } = &loaded.config;
+    assert_eq!(server.port, 9100, "the configuration of Laravel");
+    assert_eq!(server.metrics.unwrap().port(), 9100, "the environment file of Laravel");
+    assert_eq!(limits.connections, 6, "the environment of artisan");
+    assert_eq!(server.max_request_size, 3_000, "the environment of the process");
+    assert_eq!(loaded.restart_key.storage, dir.0.join("elsewhere"));
+    // `config/reverb.php` has the one setting, the environment both.
+    assert_eq!((apps[0].ping_interval_s, apps[0].subscription_count), (7, true));
+}
+
+#[cfg(feature = "laravel")]
+#[test]
+fn commands_for_a_running_server_find_the_hand_over() {
+    let dir = Dir::new(&[(".env", CREDENTIALS)]);
+    std::fs::create_dir_all(dir.0.join("storage/framework/cache")).unwrap();
+    let file = dir.0.join("storage/framework/cache/reverb.json");
+    std::fs::write(file, hand_over(&dir, "[]")).unwrap();
+    let running = Sources { finds_hand_over: true, ..dir.sources() };
+    let port = |sources: &Sources| server(sources, []).unwrap().0.port;
+    assert_eq!(port(&running), 9100);
+    // An old one must not configure a server that artisan has not started.
+    assert_eq!(port(&dir.sources()), 8080);
+    std::fs::write(dir.0.join("reverb.json"), "{}").unwrap();
+    assert_eq!(port(&running), 8080);
 }

@@ -1,5 +1,7 @@
 //! The valid values of each kind of setting, and the errors for others.
 
+use super::super::App;
+use super::super::app_draft::DEFAULT_RATE_LIMIT;
 use super::*;
 use crate::config::ClientEvents;
 use serde_json::json;

@@ -56,6 +56,7 @@ impl<T> Hub<T> {
             return;
         }
         self.refresh_webhook_nodes(now);
+        self.count_messages_if_due(now);
         // Clients that this server disconnects come back to the next one.
         let may_leave = !self.connections.is_draining();
         let work_end = self.connections.work.side_work_end();
@@ -81,7 +82,8 @@ impl<T> Hub<T> {
     pub(in crate::hub) fn next_webhooks_ms(&self) -> Option<u64> {
         let webhooks = self.connections.happenings.webhooks()?;
         let check_ms = webhooks.changes.next_ms().filter(|_| !webhooks.has_due_left);
-        [check_ms, webhooks.next_delivery_ms()].into_iter().flatten().min()
+        let counts_ms = webhooks.counts.as_ref().map(|counts| counts.next_ms);
+        [check_ms, counts_ms, webhooks.next_delivery_ms()].into_iter().flatten().min()
     }
 
     /// Whether a subject is present, at this node or another.

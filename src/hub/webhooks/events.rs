@@ -174,7 +174,7 @@ impl Webhooks {
     }
 
     /// Adds an event to the open batch of each webhook that covers it.
-    fn send(
+    pub(super) fn send(
         &mut self,
         app: u32,
         event: WebhookEvent,

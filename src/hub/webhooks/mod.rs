@@ -14,10 +14,12 @@
 
 mod calls;
 mod changes;
+mod counts;
 mod delivery;
 mod endpoint;
 mod events;
 mod hook;
+mod interval;
 mod metrics;
 mod owners;
 mod request;
@@ -40,6 +42,7 @@ use changes::Changes;
 pub(in crate::hub) use changes::{Reported, Subject};
 use endpoint::Endpoint;
 use hook::Hook;
+use interval::Interval;
 use owners::Owners;
 pub use request::{EndpointId, WebhookOutcome, WebhookRequest};
 use samples::{Misses, Sample};
@@ -75,6 +78,8 @@ pub(in crate::hub) struct Webhooks {
     /// Reports for the other nodes.
     to_publish: Vec<Report>,
     misses: Misses,
+    /// When the numbers of messages are reported; `None` if no webhook covers them.
+    counts: Option<Interval>,
     /// Records for the spool; `None` without one.
     spool: Option<VecDeque<SpoolRecord>>,
     /// The id of the next batch.
@@ -100,6 +105,8 @@ struct AppHooks {
     hooks: Range<u32>,
     /// Received and sent messages.
     samples: [Sample; 2],
+    /// The messages sent and received up to the last report of their number.
+    counted: [u64; 2],
     /// Events that wait.
     waiting: u64,
     counters: WebhookCounters,
@@ -153,6 +160,7 @@ impl Webhooks {
             up_since_ms: None,
             to_publish: Vec::new(),
             misses: Misses::new(hashing),
+            counts: None,
             spool: config.server.webhook_spool.as_ref().map(|_| VecDeque::new()),
             next_delivery: u128::from(random.number()) << 64,
             units: 0,
@@ -163,6 +171,9 @@ impl Webhooks {
         });
         webhooks.owners.is_unsettled = is_shared;
         (0..).zip(&config.apps).for_each(|(index, app)| webhooks.add_app(index, app));
+        if webhooks.apps.iter().any(|app| app.events.has(WebhookEvent::MessageCounts)) {
+            webhooks.counts = Some(Interval::new(config.server.pulse_interval_s, now));
+        }
         Some(webhooks)
     }
 
@@ -181,6 +192,7 @@ impl Webhooks {
             events,
             hooks: first..self.hooks.len() as u32,
             samples: Default::default(),
+            counted: [0; 2],
             waiting: 0,
             counters: WebhookCounters::default(),
         });

@@ -128,6 +128,7 @@ impl Server {
             handover: Handover::new(Outcome::new()?),
             tls_on_plain: LogThrottle::new(Policy::A_FEW_CLIENTS),
             trim_ms: None,
+            stop_requests: 0,
             end_ms: None,
         })
     }

@@ -9,6 +9,7 @@ use super::Server;
 use super::handover::IS_STOPPING;
 use crate::config::Limits;
 use crate::hub::Now;
+use crate::net::control::Requests;
 
 impl Server {
     /// Handles the requests that have arrived since the last call.
@@ -24,24 +25,29 @@ impl Server {
             self.redis.iter_mut().for_each(|redis| redis.reload(now));
             self.integrations.ready();
         }
-        match requests.stops {
+        match requests.is_stop() {
             _ if !requests.handover => {}
-            0 => self.begin_handover(now),
-            _ => self.handover.outcome.send(Err(IS_STOPPING)),
+            false => self.begin_handover(now),
+            true => self.handover.outcome.send(Err(IS_STOPPING)),
         }
-        self.stop(requests.stops, now);
+        if requests.is_stop() {
+            self.stop_as_requested(&requests, now);
+        }
     }
 
-    /// Handles this many requests to stop. After the first the server asks its clients to
-    /// reconnect, after the second it ends at once.
-    fn stop(&mut self, requests: usize, now: Now) {
-        if requests == 0 {
-            return;
-        }
-        if requests > 1 || self.end_ms.is_some() {
+    /// Stops. After the first request the server asks its clients to reconnect, after the second it
+    /// ends at once.
+    fn stop_as_requested(&mut self, requests: &Requests, now: Now) {
+        self.stop_requests += requests.stops;
+        if self.stop_requests > 1 {
             self.end_ms = Some(now.ms);
-            return;
+        } else if self.end_ms.is_none() {
+            self.stop(now);
         }
+    }
+
+    /// Asks the clients to reconnect.
+    fn stop(&mut self, now: Now) {
         if self.handover.stage.take().is_some() {
             self.handover.outcome.send(Err(IS_STOPPING));
         }

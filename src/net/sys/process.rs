@@ -57,6 +57,28 @@ impl Inherited {
     }
 }
 
+impl Inherited {
+    /// Closes the inherited descriptors that were not taken, except the standard streams.
+    ///
+    /// # Errors
+    ///
+    /// The system does not list the descriptors of this process.
+    pub fn close_others(&mut self) -> io::Result<()> {
+        let entries = std::fs::read_dir("/proc/self/fd")?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let open: Vec<RawFd> = names.filter_map(|name| name.parse().ok()).collect();
+        for descriptor in open.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
+            // SAFETY: the call takes only numbers, and fails if the descriptor is not open.
+            let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+            if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+                // SAFETY: it is open, and nothing owns it: see the type.
+                drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Inherited {
     fn drop(&mut self) {
         INHERITED.store(GONE, Ordering::SeqCst);

@@ -136,9 +136,9 @@ impl Server {
         descriptors.extend(state.into_iter().chain(listens.iter().map(|(it, _)| *it)));
         let inheritable = Inheritable::new(descriptors)?;
         let requests = self.control.take();
-        if requests.stops > 0 {
+        if requests.is_stop() {
             drop(inheritable);
-            self.stop(requests.stops, now);
+            self.stop_as_requested(&requests, now);
             return Err(NotExecuted::Stopping);
         }
         let clock_us = sys::monotonic_us() - self.clock.0.elapsed().as_micros() as u64;
