@@ -41,10 +41,7 @@ pub fn read_over(
     config: &mut Config,
     findings: &mut Findings,
 ) -> Result<Vec<App>, Error> {
-    if let Some(what) = failed_export(text) {
-        let reason = format!("{what}; export it again: {EXPORT} > {source}");
-        return Err(Error::whole(source, reason));
-    }
+    check_export(source, text)?;
     let tree = json_text::parse(source, text)?;
     let mut reader = Reader { source, environment, findings };
     let root = reader.object("", &tree)?;
@@ -63,7 +60,22 @@ pub fn read_over(
 /// The command of a Laravel app that prints its configuration as a `reverb.json`.
 pub const EXPORT: &str = r#"php artisan tinker --execute='echo json_encode(config("reverb"));'"#;
 
-/// What a failed [`EXPORT`] has left in the file, if this is one.
+/// Rejects what a failed [`EXPORT`] leaves in a file.
+///
+/// # Errors
+///
+/// The text is not that of a configuration.
+pub fn check_export(source: &str, text: &str) -> Result<(), Error> {
+    match failed_export(text) {
+        None => Ok(()),
+        Some(what) => {
+            let reason = format!("{what}; export it again: {EXPORT} > {source}");
+            Err(Error::whole(source, reason))
+        }
+    }
+}
+
+/// What a failed export has left, if the text is one.
 fn failed_export(text: &str) -> Option<&'static str> {
     match text.trim_start_matches('\u{feff}').trim() {
         "" => Some("is empty"),

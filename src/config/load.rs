@@ -248,6 +248,7 @@ fn config_file(
     let Some((file, text)) = found else { return Ok(None) };
     let text = String::from_utf8(text);
     let text = text.map_err(|_| Error::whole(file.display(), "is not UTF-8"))?;
+    json::check_export(&file.display().to_string(), &text)?;
     Ok(Some((file, text)))
 }
 
