@@ -116,6 +116,9 @@ fn leave_at_once(
         receiver.wait_for(count as u64 + 1)?;
     }
     server.settle(Duration::from_secs(2));
+    // The server has closed the connection of the publisher, if the clients took ten seconds.
+    swarm.lanes.clear();
+    swarm.add_lane();
     swarm.hang_up(1..count + 1);
     // Only the first client is expected to receive what follows.
     swarm.clients[1..].iter_mut().for_each(|client| client.deaf = true);
