@@ -17,7 +17,7 @@ use crate::redis::sentinels::Sentinels;
 #[cfg(feature = "redis")]
 use crate::redis::shards::Shards;
 use crate::support::{APP, Server, Setup};
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "redis", feature = "tls"))]
 use crate::tls::certificates::Folder;
 #[cfg(feature = "webhooks")]
 use crate::webhooks::receiver::{Answer, Receiver};

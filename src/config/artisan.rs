@@ -183,6 +183,7 @@ fn newest(folder: &Path) -> Option<PathBuf> {
 const FILES_MAX: usize = 1_000;
 
 #[cfg(test)]
+#[cfg(feature = "laravel")]
 mod tests {
     use super::*;
     use std::time::Duration;
