@@ -8,6 +8,8 @@ mod http;
 mod json;
 mod server;
 mod sign;
+mod until;
+#[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 mod wait;
 mod websocket;
 
@@ -15,9 +17,9 @@ pub use http::{Http, Response};
 pub use json::{assert_same, same};
 pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
+pub use until::until;
 #[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 pub use wait::logged;
-pub use wait::until;
 pub use websocket::{Client, Got, HANDSHAKE, frame};
 
 /// The longest time to wait for an event before a test fails.

@@ -44,8 +44,7 @@ mod tests {
     #[test]
     fn stores_that_are_not_watched_are_findings() {
         let finding = |file: &str, cached| {
-            let mut environment = Environment::new([]).unwrap();
-            environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
+            let environment = Environment::of_file(file);
             unwatched(Path::new("/nonexistent"), &environment, cached)
         };
         for watched in ["", "CACHE_STORE=redis", "CACHE_STORE=file", "CACHE_DRIVER=file"] {

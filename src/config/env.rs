@@ -44,6 +44,14 @@ impl Environment {
         Ok(Environment { process: kept, file: PathBuf::new(), entries: BTreeMap::new() })
     }
 
+    /// The environment of a process without variables, and with this `.env` file.
+    #[cfg(test)]
+    pub fn of_file(text: &str) -> Self {
+        let mut environment = Environment::new([]).unwrap();
+        environment.add_file(Path::new(".env"), text.as_bytes()).unwrap();
+        environment
+    }
+
     /// Adds the text of a `.env` file; errors name it as `file`. Bytes that are not UTF-8 are
     /// replaced, as in PHP.
     ///

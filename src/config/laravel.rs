@@ -169,11 +169,9 @@ fn slug(text: &str, separator: char) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn restart_key(file: &str) -> Result<Option<(String, u32, Vec<String>)>, String> {
-        let mut environment = Environment::new([]).unwrap();
-        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
+        let environment = Environment::of_file(file);
         let scaling = Scaling { database: 3, ..Scaling::default() };
         let key = RestartKey::of(&environment, &scaling, None)?;
         Ok(key.map(|key| (key.target.to_string(), key.target.database, key.names)))

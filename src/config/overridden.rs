@@ -74,20 +74,13 @@ fn line(environment: &Environment, variable: &str, file: &str, key: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
-    fn environment(file: &str) -> Environment {
-        let mut environment = Environment::new([]).unwrap();
-        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
-        environment
-    }
 
     #[test]
     fn equal_values_in_another_spelling_are_no_finding() {
         let mut config = Config::default();
         config.server.path = "/ws".into();
         config.limits.set("connections", 5).unwrap();
-        let lines = |text: &str| of_server(&environment(text), "f", &config);
+        let lines = |text: &str| of_server(&Environment::of_file(text), "f", &config);
         let same = "REVERB_SERVER_PATH=ws/\nREVERB_SERVER_PORT=\"8080\"\nREDIS_HOST=127.0.0.1\n\
                     REVERB_LIMIT_CONNECTIONS=5\nREVERB_PORT=443\nSSL_CERT_FILE=/ca\nREDIS_PORT=x";
         assert_eq!(lines(same), [""; 0]);
@@ -105,7 +98,7 @@ mod tests {
     #[test]
     fn the_app_of_the_environment_is_compared_with_the_app_of_its_id() {
         let apps = [App::new("1", "k", "hush"), App::new("2", "l", "hush")];
-        let lines = |text: &str| of_app(&environment(text), "f", &apps);
+        let lines = |text: &str| of_app(&Environment::of_file(text), "f", &apps);
         let same = "REVERB_APP_ID=2\nREVERB_APP_KEY=l\nREVERB_APP_SECRET=hush\n\
                     REVERB_APP_PING_INTERVAL=60\nREVERB_APP_RATE_LIMIT_MAX_ATTEMPTS=5\n";
         assert_eq!(lines(same), [""; 0]);
@@ -125,6 +118,6 @@ mod tests {
                  settings are never read from variables",
             ]
         );
-        assert_eq!(of_app(&environment("REVERB_APP_KEY=k"), "f", &apps[..1]), [""; 0]);
+        assert_eq!(of_app(&Environment::of_file("REVERB_APP_KEY=k"), "f", &apps[..1]), [""; 0]);
     }
 }

@@ -150,14 +150,8 @@ mod tests {
     use crate::config::RedisTls;
     use std::path::Path;
 
-    fn environment(file: &str) -> Environment {
-        let mut environment = Environment::new([]).unwrap();
-        environment.add_file(Path::new(".env"), file.as_bytes()).unwrap();
-        environment
-    }
-
     fn refused(file: &str) -> String {
-        let environment = environment(file);
+        let environment = Environment::of_file(file);
         match apply(&environment, &mut Config::default(), &mut Findings::default()) {
             Err(error) => error.to_string(),
             Ok(_) => app(&environment).err().unwrap().to_string(),
@@ -180,7 +174,7 @@ mod tests {
             REVERB_WEBHOOK_SPOOL=/s\nREVERB_WEBHOOK_PRIVATE_ADDRESSES=false\nREVERB_LIMIT_CONNECTIONS=7\n";
         let mut config = Config::default();
         let mut findings = Findings::default();
-        assert_eq!(apply(&environment(text), &mut config, &mut findings), Ok(None));
+        assert_eq!(apply(&Environment::of_file(text), &mut config, &mut findings), Ok(None));
         assert_eq!(findings, Findings::default());
         let server = &config.server;
         let scaling = &server.scaling;
@@ -229,7 +223,7 @@ mod tests {
             "{text}REVERB_APP_WEBHOOK_URL=https://a/hook\n\
              REVERB_APP_WEBHOOK_EVENTS=channel_vacated,channel_occupied\n"
         );
-        let app = app(&environment(text)).unwrap().unwrap();
+        let app = app(&Environment::of_file(text)).unwrap().unwrap();
         assert_eq!((app.id.as_str(), app.key.as_str(), app.secret.as_str()), ("1", "k", "s"));
         assert_eq!((app.ping_interval_s, app.activity_timeout_s), (5, 6));
         assert_eq!((app.max_connections, app.max_message_size), (Some(7), 8));
@@ -279,7 +273,7 @@ mod tests {
 
     #[test]
     fn all_three_credentials_are_set_or_none() {
-        assert_eq!(app(&environment("REVERB_APP_ID=\nREVERB_APP_KEY=null")), Ok(None));
+        assert_eq!(app(&Environment::of_file("REVERB_APP_ID=\nREVERB_APP_KEY=null")), Ok(None));
         assert_eq!(
             refused("REVERB_APP_ID=1\nREVERB_APP_KEY=k"),
             ".env:1: REVERB_APP_SECRET: is missing, although REVERB_APP_ID is set"
@@ -292,7 +286,7 @@ mod tests {
 
     #[test]
     fn errors_of_redis_are_returned_for_later() {
-        let about_redis = environment("REDIS_PORT=x\nREDIS_DB=y");
+        let about_redis = Environment::of_file("REDIS_PORT=x\nREDIS_DB=y");
         let about_redis = apply(&about_redis, &mut Config::default(), &mut Findings::default());
         let message = about_redis.unwrap().unwrap().to_string();
         assert_eq!(message, ".env:1: REDIS_PORT: \"x\" is not a whole number");
@@ -300,7 +294,8 @@ mod tests {
 
     #[test]
     fn errors_of_the_public_address_are_warnings() {
-        let environment = environment("REVERB_PORT=tcp://10.0.0.1:8080\nREVERB_SCHEME=wss");
+        let environment =
+            Environment::of_file("REVERB_PORT=tcp://10.0.0.1:8080\nREVERB_SCHEME=wss");
         let mut findings = Findings::default();
         assert_eq!(apply(&environment, &mut Config::default(), &mut findings), Ok(None));
         assert_eq!(
@@ -316,7 +311,7 @@ mod tests {
     fn a_path_that_laravel_cannot_use_causes_a_warning() {
         let warned = |text: &str| {
             let mut findings = Findings::default();
-            apply(&environment(text), &mut Config::default(), &mut findings).unwrap();
+            apply(&Environment::of_file(text), &mut Config::default(), &mut findings).unwrap();
             findings.warnings
         };
         assert_eq!(
@@ -330,7 +325,7 @@ mod tests {
 
     #[test]
     fn misspelt_variables_cause_warnings_and_foreign_ones_do_not() {
-        let warned = misspelt(&environment(
+        let warned = misspelt(&Environment::of_file(
             "REVERB_APP_PING_INTERVALL=1\nREVERB_SERVER_WORKERS=4\nREVERB_MAX_REQEST_SIZE=1\n\
              REVERB_DASHBOARD_TOKEN=x\n\
              REVERB_SERVICE_HOST=x\nREVERB_PORT_8080_TCP=x\n\

@@ -23,8 +23,8 @@ pub(super) struct Stream {
     pub readable: bool,
     /// Cleared by a short write or `EWOULDBLOCK`, set by the next writable event.
     pub writable: bool,
-    /// Whether the poller reported that the other side has closed its writing side. A short read must then
-    /// be followed by another, which returns the end.
+    /// Whether the poller reported that the other side has closed its writing side. A short read must
+    /// then be followed by another, which returns the end.
     read_closed: bool,
 }
 

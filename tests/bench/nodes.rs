@@ -81,7 +81,8 @@ struct Latencies {
     from_first_node: Vec<u64>,
 }
 
-/// Publishes events at the first node, one in each `pause`, for a subscriber at each node. `disturb` runs after a tenth of them.
+/// Publishes events at the first node, one in each `pause`, for a subscriber at each node. `disturb`
+/// runs after a tenth of them.
 fn latencies(
     nodes: &[Process; 2],
     events: u64,

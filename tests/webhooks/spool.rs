@@ -59,15 +59,21 @@ fn unused() -> String {
     format!("http://127.0.0.1:{port}/hook")
 }
 
-#[test]
-fn what_waits_is_sent_after_kill_9() {
-    let folder = Folder::new();
+/// A receiver that fails until the flag is set.
+fn failing() -> (Receiver, Arc<AtomicBool>) {
     let is_up = Arc::new(AtomicBool::new(false));
     let up = Arc::clone(&is_up);
     let receiver = Receiver::answering(move |_, _| match up.load(Ordering::Relaxed) {
         true => Answer::Status(200),
         false => Answer::Status(500),
     });
+    (receiver, is_up)
+}
+
+#[test]
+fn what_waits_is_sent_after_kill_9() {
+    let folder = Folder::new();
+    let (receiver, is_up) = failing();
     let url = receiver.url("/hook");
     let server = spooled(&folder, &url).start();
     let mut client = Client::connect(&server);
@@ -133,12 +139,7 @@ fn what_was_sent_is_not_sent_again() {
 #[test]
 fn a_reload_keeps_the_spool_and_what_waits() {
     let folder = Folder::new();
-    let is_up = Arc::new(AtomicBool::new(false));
-    let up = Arc::clone(&is_up);
-    let receiver = Receiver::answering(move |_, _| match up.load(Ordering::Relaxed) {
-        true => Answer::Status(200),
-        false => Answer::Status(500),
-    });
+    let (receiver, is_up) = failing();
     let server = spooled(&folder, &receiver.url("/hook")).start();
     let mut client = Client::connect(&server);
     client.subscribe("a");

@@ -12,9 +12,9 @@ use crate::proto::envelope::{
 };
 
 impl<T> Hub<T> {
-    /// Handles a message from the Redis channel or the inbox of this node. In an earlier call, its first `done` items were
-    /// handled already. At least one item is handled; when the work has reached `work_end`, the
-    /// others are held for the next turn.
+    /// Handles a message from the Redis channel or the inbox of this node. In an earlier call, its
+    /// first `done` items were handled already. At least one item is handled; when the work has
+    /// reached `work_end`, the others are held for the next turn.
     pub(in crate::hub) fn receive_envelope(
         &mut self,
         text: Vec<u8>,

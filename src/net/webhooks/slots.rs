@@ -193,5 +193,5 @@ impl Slots {
 }
 
 /// How long a connection is kept without a request, in milliseconds. nginx closes after 75 seconds,
-/// Node after 5; a request on a connection that was closed meanwhile is sent again on a new one.
+/// Node after 5; a request on a connection that the server has closed is sent again on a new one.
 const IDLE_MS: u64 = 60_000;

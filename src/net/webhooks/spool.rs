@@ -1,7 +1,7 @@
-//! The file of the spool. The event loop hands over encoded records; one thread writes them, so
-//! that a slow disk delays nobody. A record is in the file within [`PAUSE_MS`] and the time of one
-//! write, and then survives the end of the process. It is not synchronised to the disk: after a
-//! power failure the last seconds may be missing.
+//! The file of the spool. The event loop hands over encoded records. A thread writes them, so that
+//! the event loop does not wait for a slow disk. After each write the thread pauses for [`PAUSE`]. A
+//! record in the file survives the end of the process. The file is not synchronised to the disk:
+//! after a power failure the last seconds may be missing.
 //!
 //! The bytes of records are in `proto/spool`, their meaning in the hub.
 
