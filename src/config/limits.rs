@@ -181,11 +181,12 @@ limits! {
     /// a descriptor.
     webhook_connections: u32 = 512, 1..=65_536;
     /// Bytes of events that wait for one URL of webhooks. At 80 bytes an event, 16 MiB are 700 events a
-    /// second for the 290 seconds that each is tried. Beyond the limit the oldest are dropped.
-    webhook_queue_bytes: u32 = 16_777_216, 65_536..=1_073_741_824;
+    /// second for the 290 seconds that each is tried. Beyond the limit the oldest are dropped. The
+    /// least is twice a full request.
+    webhook_queue_bytes: u32 = 16_777_216, 131_072..=1_073_741_824;
     /// Bytes of events that wait for all URLs of webhooks. Beyond the limit the oldest of the URL for
     /// which most wait are dropped.
-    webhook_bytes: u32 = 134_217_728, 65_536..=2_147_483_648;
+    webhook_bytes: u32 = 134_217_728, 131_072..=2_147_483_648;
     /// Channels and members of presence channels whose change a webhook has not acknowledged yet, or
     /// that have been gone for less than three seconds. A million take about 150 MB. Changes beyond
     /// the limit are not sent.

@@ -10,6 +10,7 @@ use super::address::{NO_HOST, WRONG_HOST, host_name, split_port};
 use super::sentinel::Sentinels;
 use super::{Error, Scaling};
 use crate::proto::query::{Query, decode_percent};
+use crate::proto::resp::cluster::hash_tag;
 use crate::proto::resp::login::Login;
 
 /// Everything needed to connect to Redis and log in.
@@ -189,12 +190,10 @@ fn check_cluster(scaling: &Scaling, database: u32) -> Result<(), Error> {
 /// The beginning of the names of further channels that are on the same server of a Redis Cluster as
 /// this one; `None` if there are no such names.
 ///
-/// The server depends on the hash tag, which is the text between the first brace and the next
-/// closing one, or on the whole name if it has no such text.
+/// The server depends on the hash tag, or on the whole name if it has none.
 pub fn inbox_prefix(channel: &str) -> Option<String> {
-    let tag = channel.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    match tag {
-        Some((tag, _)) if !tag.is_empty() => Some(channel.to_owned()),
+    match hash_tag(channel) {
+        Some(tag) if !tag.is_empty() => Some(channel.to_owned()),
         None if !channel.contains('}') && !channel.is_empty() => Some(format!("{{{channel}}}")),
         _ => None,
     }

@@ -40,7 +40,7 @@ pub struct Webhook {
     pub channels: Vec<String>,
     /// Headers that its requests have in addition, in this order.
     pub headers: Vec<(String, String)>,
-    /// Milliseconds from the first event of a request to the request; 0 is at the end of the turn.
+    /// Milliseconds from the first event of a request to the request.
     pub batch_ms: u32,
     /// Milliseconds for a request.
     pub timeout_ms: u32,

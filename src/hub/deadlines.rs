@@ -27,8 +27,8 @@ pub(crate) enum Deadline {
     /// The lease of another node expires, this node's next heartbeat is due, or the Redis session
     /// times out or retries.
     Nodes,
-    /// A batch for a webhook is complete, a failed one is sent again, or a channel or member has been
-    /// gone for long enough to be reported.
+    /// A batch for a webhook is complete, a failed one is sent again, a change is checked, or the
+    /// numbers of messages are reported.
     Webhooks,
 }
 

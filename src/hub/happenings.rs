@@ -1,6 +1,5 @@
-//! What happens in the hub, one method for each kind: the place where the hub reports it to what is
-//! registered: the listener of a program that embeds the server, and webhooks. Without them a
-//! report costs a branch.
+//! Passes what happens in the hub to the listener of an embedding program and to webhooks, with one
+//! method for each kind. Without a listener and webhooks, a report costs a branch.
 
 use std::rc::Rc;
 
@@ -104,7 +103,7 @@ impl Happenings {
         }
     }
 
-    /// Whether the listener or a webhook wants [`Happenings::subscription_count`] of an app.
+    /// Whether a webhook wants [`Happenings::subscription_count`] of an app.
     #[inline]
     pub(super) fn wants_counts(&self, app: u32) -> bool {
         self.wants(app, WebhookEvent::SubscriptionCount)

@@ -92,7 +92,13 @@ impl Connection {
     }
 
     /// Begins a request. [`Connection::advance`] sends it.
+    ///
+    /// A request under way is given up, and its connection closed: its response must not be taken
+    /// for that of the next request.
     pub(super) fn send(&mut self, request: Request, now: Now) {
+        if self.exchange.is_some() {
+            self.close();
+        }
         let is_reused = self.stage == Stage::Open;
         if !is_reused {
             self.stage = Stage::Resolving;

@@ -239,10 +239,9 @@ impl Redis {
             Transport::Tcp { host, port } => {
                 let host = HostPort { host: host.clone(), port: *port };
                 let owner = hub.bus_server();
-                let skip = if owner.is_some() { 0 } else { self.skip };
                 self.dial_until_ms = owner.as_ref().map(|_| now.ms + self.attempt_ms / DIAL_SHARE);
                 self.server.clone_from(&owner);
-                self.dial = Some(Dial::new(owner.unwrap_or(host), REDIS_SUBSCRIBER, skip));
+                self.dial = Some(Dial::new(owner.unwrap_or(host), REDIS_SUBSCRIBER, self.skip));
             }
             Transport::Sentinel(_) => {
                 self.is_asking = true;
@@ -260,11 +259,14 @@ impl Redis {
             let Some(master) = query.advance(&mut network, now.ms)? else { return Ok(false) };
             self.is_asking = false;
             self.dial_until_ms = Some(now.ms + self.attempt_ms / DIAL_SHARE);
-            self.dial = Some(Dial::new(master, REDIS_SUBSCRIBER, 0));
+            self.dial = Some(Dial::new(master, REDIS_SUBSCRIBER, self.skip));
         }
         if let Some(dial) = &mut self.dial {
             let dialled = match self.dial_until_ms.is_some_and(|until_ms| now.ms >= until_ms) {
-                true => Err(format!("no answer within {} ms", self.attempt_ms / DIAL_SHARE)),
+                true => {
+                    self.skip += usize::from(dial.has_begun());
+                    Err(format!("no answer within {} ms", self.attempt_ms / DIAL_SHARE))
+                }
                 false => dial.advance(&mut network),
             };
             let dialled = dialled.map_err(|why| match &self.query {

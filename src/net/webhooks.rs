@@ -146,6 +146,11 @@ impl Webhooks {
     pub(super) fn reconfigure(&mut self, config: &Config, now: Now) {
         self.connections_max = config.limits.webhook_connections as usize;
         self.refuses_private = !config.server.webhook_private_addresses;
+        if config.apps.iter().all(|app| app.webhooks.is_empty()) {
+            // The ids of endpoints begin again.
+            self.slots = Slots::default();
+            self.ready.clear();
+        }
         if !needs_tls(config) {
             return;
         }

@@ -110,8 +110,8 @@ pub fn push_item(list: &mut String, item: &Item<'_>) {
     item.write(list);
 }
 
-/// The sender and the sequence number, if there is one, from the beginning of an [`envelope`] that was
-/// cut off.
+/// The sender and the sequence number, if there is one, from the beginning of an [`envelope`] that
+/// was cut off.
 pub fn parse_head(head: &[u8]) -> Option<(NodeId, Option<u64>)> {
     let head =
         head.strip_prefix(format!(r#"{{"type":"{TYPE}","payload":{{"node":""#).as_bytes())?;

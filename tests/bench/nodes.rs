@@ -91,6 +91,7 @@ fn latencies(
 ) -> Result<Latencies, Fault> {
     let mut publisher = TcpStream::connect(nodes[0].address).map_err(|error| error.to_string())?;
     publisher.set_nodelay(true).unwrap();
+    publisher.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let signer = Signer::new(APP_SECRET);
     // Once an event arrives, the nodes know each other.
     let first = listen(nodes[1].address, 1);
@@ -100,6 +101,7 @@ fn latencies(
         number += 1;
         thread::sleep(Duration::from_millis(20));
     }
+    first.join().map_err(|_| "the first subscriber failed")??;
     // The events before were on their way for a shorter time than this.
     thread::sleep(Duration::from_millis(500));
     let [local, listener] =

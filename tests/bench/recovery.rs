@@ -32,17 +32,17 @@ fn join(plan: &Plan) -> Result<Table, Fault> {
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..plan.runs {
         let redis = Redis::start();
-        let [teller, bystander] = [node(plan, redis.port()), node(plan, redis.port())];
-        let clients = (0..CLIENTS).map(|n| thread::spawn(move || subscribe(teller.address, n)));
+        let [sender, bystander] = [node(plan, redis.port()), node(plan, redis.port())];
+        let clients = (0..CLIENTS).map(|n| thread::spawn(move || subscribe(sender.address, n)));
         let clients: Vec<_> = clients.collect();
         for client in clients {
             client.join().map_err(|_| "a client failed")?;
         }
         knows_all(&bystander);
-        let before = [teller.cpu_ns(), bystander.cpu_ns(), 0.0];
+        let before = [sender.cpu_ns(), bystander.cpu_ns(), 0.0];
         let joiner = node(plan, redis.port());
         knows_all(&joiner);
-        for (n, node) in [&teller, &bystander, &joiner].into_iter().enumerate() {
+        for (n, node) in [&sender, &bystander, &joiner].into_iter().enumerate() {
             node.settle(Duration::from_secs(2));
             costs[n].push((node.cpu_ns() - before[n]) / 1e6);
         }
@@ -51,8 +51,8 @@ fn join(plan: &Plan) -> Result<Table, Fault> {
     let mut table = Table::new(format!(
         "recovery: a node joins two others, one of which has {channels} channels; processor time, ms"
     ));
-    let [teller, bystander, joiner] = costs;
-    table.value("the node with the channels", teller, None);
+    let [sender, bystander, joiner] = costs;
+    table.value("the node with the channels", sender, None);
     table.value("the other node", bystander, Some(5.0));
     table.value("the node that joins", joiner, None);
     Ok(table)

@@ -71,11 +71,8 @@ impl World {
         while let Some(request) = self.nodes[place].as_mut().and_then(|it| it.hub.next_webhook(now))
         {
             let fate = if self.receiver.is_calm { 9 } else { self.below(10) };
-            if fate > 1 {
-                self.receiver.handle(&request);
-            }
-            // The first two fail: one before the request was handled, one after.
-            if fate == 0 {
+            // Two fail: the first after the request was handled, the second before.
+            if fate != 1 {
                 self.receiver.handle(&request);
             }
             let (outcome, wait_ms) = match fate {

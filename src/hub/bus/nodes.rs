@@ -123,10 +123,16 @@ impl Node {
 
     /// Handles its goodbye: it needs no further envelope of this node.
     pub(in crate::hub) fn leave(&mut self) {
-        (self.is_live, self.is_synced, self.is_syncing) = (false, false, false);
-        (self.has_left, self.acknowledged) = (true, u64::MAX);
+        self.forget_sync();
+        (self.is_live, self.has_left, self.acknowledged) = (false, true, u64::MAX);
         (self.requests, self.unacknowledged_ms) = (Requests::default(), None);
         (self.outgoing, self.resend) = (None, Resend::default());
+    }
+
+    /// Its state at this node is incomplete: a full sync in progress counts no longer, because its
+    /// earlier parts may be missing.
+    pub(in crate::hub) fn forget_sync(&mut self) {
+        (self.is_synced, self.is_syncing, self.incoming) = (false, false, None);
     }
 
     /// Whether, for the duration of a lease, more envelopes of it were received than it claims to

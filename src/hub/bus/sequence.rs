@@ -148,7 +148,8 @@ impl Bus {
             node.next = Some(next);
         }
         if missing > 0 || was_forged {
-            (node.is_synced, node.is_syncing, node.wants_cache) = (false, false, true);
+            node.forget_sync();
+            node.wants_cache = true;
         }
         if expected.max(first) < next {
             node.request_retransmission(next, now_ms);
@@ -164,8 +165,8 @@ impl Bus {
         }
     }
 
-    /// Retransmits the envelopes from this number on to all nodes, unless they are being retransmitted
-    /// already.
+    /// Retransmits the envelopes from this number on to all nodes, unless they are being
+    /// retransmitted already.
     pub(in crate::hub) fn retransmit(&mut self, from: u64, now_ms: u64) {
         let left = self.queue.retransmissions();
         let (before, at_ms) = &self.last_retransmission;

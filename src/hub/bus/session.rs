@@ -209,7 +209,13 @@ impl RedisSession {
             }
             State::Up => (self.limits.reply_ms, "redis_reply_timeout_ms"),
         };
-        self.disconnected(&format!("no answer within {ms} ms (limits.{limit})"), random, now_ms);
+        // Where another server may take over, the first logins have less time than the limit.
+        let is_limit = limit != "redis_connect_timeout_ms" || ms == self.limits.connect_ms;
+        let why = match is_limit {
+            true => format!("no answer within {ms} ms (limits.{limit})"),
+            false => "no answer to the login".to_owned(),
+        };
+        self.disconnected(&why, random, now_ms);
         BusWant::Drop
     }
 

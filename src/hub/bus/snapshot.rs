@@ -27,7 +27,8 @@ impl Bus {
         for node in self.nodes.iter_mut() {
             let has_room = node.has_rejected_facts && node.facts < facts_max;
             if has_new_apps || has_room {
-                (node.is_synced, node.is_syncing, node.sync_request_ms) = (false, false, None);
+                node.forget_sync();
+                node.sync_request_ms = None;
                 node.wants_cache |= has_new_apps;
                 node.has_rejected_facts &= !has_room;
             }

@@ -9,13 +9,13 @@ use super::{Bus, line};
 use crate::proto::envelope::{self, AfterPart, CHUNK_BYTES, Item, NodeId, Transfer};
 
 impl Bus {
-    /// Retransmits a chunk of envelopes, with numbers from `from` to before `end`, to the inbox of the
-    /// node at this index.
+    /// Retransmits a chunk of envelopes, with numbers from `from` to before `end`, to the inbox of
+    /// the node at this index.
     pub(in crate::hub) fn retransmit_to(&mut self, at: usize, from: u64, end: u64) {
         let (first, next) = self.queue.range();
         self.alive_pending |= from < first;
         let Some(node) = self.nodes.get(at) else { return };
-        // The request is repeated: what it asks for is being written.
+        // A repeated request for envelopes that are yet to be written changes nothing.
         if !node.resend.numbers.contains(&from) {
             node.resend = Resend { numbers: from.max(first)..next.min(end), bytes: 0 };
         }
@@ -151,8 +151,9 @@ impl Bus {
             if let Some(outgoing) = &mut node.outgoing {
                 outgoing.restart();
             }
-            if node.incoming.take().is_some() {
-                (node.is_syncing, node.sync_request_ms) = (false, None);
+            if node.incoming.is_some() {
+                node.forget_sync();
+                node.sync_request_ms = None;
             }
         }
     }
@@ -173,7 +174,8 @@ impl Bus {
         };
         if part.part > expected.part {
             // A part is lost.
-            (node.incoming, node.is_syncing, node.sync_request_ms) = (None, false, None);
+            node.forget_sync();
+            node.sync_request_ms = None;
             return false;
         }
         if part.part > 0 && part.part < expected.part {

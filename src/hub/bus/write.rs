@@ -8,13 +8,13 @@ impl Bus {
     /// Writes as much as the window to Redis has room for. Retransmissions and new envelopes each
     /// get half of the window, so that neither waits for the other to complete.
     pub(in crate::hub) fn write(&mut self, now_ms: u64) {
-        // After a login, this node sends one heartbeat and waits until it receives it back. If it
-        // receives nothing from Redis, further heartbeats would contain no new acknowledgements,
-        // and the other nodes would conclude that their messages are lost, and reconnect.
         if self.session.is_sharded() {
             let is_plain = |(_, node): (usize, &Node)| node.is_live && !node.is_sharded;
             self.session.set_has_plain_nodes(self.nodes.iter().any(is_plain));
         }
+        // After a login, this node sends one heartbeat and waits until it receives it back. If it
+        // receives nothing from Redis, further heartbeats would contain no new acknowledgements,
+        // and the other nodes would conclude that their messages are lost, and reconnect.
         if self.session.is_up() && !self.session.awaits_first_echo() {
             self.write_requests(now_ms);
             if let Some(text) = self.take_unsequenced(now_ms) {

@@ -34,8 +34,9 @@ impl<T> Hub<T> {
         bus.session.wants(&mut self.random, now.ms)
     }
 
-    /// The server to connect to, if it is another than the configured one: in a Redis Cluster the
-    /// owner of the channel, or one that may know it. Call it once for each [`BusWant::Connect`].
+    /// The server to connect to in a Redis Cluster: the owner of the channel, or a server that may
+    /// know it, such as the configured one; `None` without a cluster. Call it once for each
+    /// [`BusWant::Connect`].
     pub fn bus_server(&mut self) -> Option<HostPort> {
         self.pubsub.bus.as_mut()?.session.next_server()
     }

@@ -111,8 +111,8 @@ impl<T> Hub<T> {
             let Some(bus) = &mut self.pubsub.bus else { return };
             let Some(node) = bus.nodes.get(at) else { continue };
             if node.is_live {
-                (node.is_live, node.is_synced, node.is_syncing) = (false, false, false);
-                node.unacknowledged_ms = None;
+                node.forget_sync();
+                (node.is_live, node.unacknowledged_ms) = (false, None);
                 let id = node.id;
                 bus.early.drop_node(id);
                 let others = bus.nodes.live_count();
@@ -147,7 +147,13 @@ impl<T> Hub<T> {
                     self.pubsub.mark_stale(at);
                 }
             }
-            Item::SyncEnd => self.receive_sync_end(at, now),
+            // The end of a full sync to all nodes does not end one to the inbox of this node.
+            Item::SyncEnd => {
+                let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
+                if node.is_some_and(|node| node.incoming.is_none()) {
+                    self.receive_sync_end(at, now);
+                }
+            }
             Item::Webhook(item) => self.receive_webhook_item(&item),
             item => self.pubsub.apply_fact(&mut self.connections, at, &item, now),
         }
@@ -197,7 +203,8 @@ impl<T> Hub<T> {
         let node = self.pubsub.bus.as_mut().and_then(|bus| bus.nodes.get(at));
         let wants = |node: &&mut Node| !node.is_synced && (with_cache || !node.wants_cache);
         let Some(node) = node.filter(wants) else { return false };
-        node.is_syncing = true;
+        // It replaces one to the inbox of this node, whose facts become stale.
+        (node.is_syncing, node.incoming) = (true, None);
         true
     }
 

@@ -11,8 +11,8 @@ use super::super::webhooks::{Cluster, Report, Reported, Subject};
 use crate::proto::envelope::{Item, NodeId, WebhookItem};
 
 impl<T> Hub<T> {
-    /// Updates which nodes share the channels. Cheap, as there are few nodes: called whenever one
-    /// may have come or gone.
+    /// Updates which nodes share the channels. Cheap, as there are few nodes: called whenever a
+    /// node may have joined or left.
     pub(in crate::hub) fn refresh_webhook_nodes(&mut self, now: Now) {
         let Some(webhooks) = self.connections.happenings.webhooks_mut() else { return };
         webhooks.set_now(now);

@@ -1,4 +1,4 @@
-//! The calls of the owner of the sockets about webhooks, and the part of a tick that is theirs.
+//! The calls of the owner of the sockets about webhooks, and the part of a tick that handles webhooks.
 
 use super::super::Hub;
 use super::super::ids::Now;

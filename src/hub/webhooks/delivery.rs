@@ -250,7 +250,8 @@ impl Webhooks {
 }
 
 /// Why a batch is dropped that no webhook has acknowledged in time.
-pub(super) const EXPIRED: &str = "the webhook has not acknowledged them for 290 seconds";
+pub(super) const EXPIRED: &str = "the webhook has not acknowledged them, and the next attempt would be \
+    290 seconds after them or later";
 /// The most expired batches that are dropped at once.
 const EXPIRED_AT_ONCE: u32 = 64;
 /// Units of work of a state that was reported.

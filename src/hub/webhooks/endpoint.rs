@@ -14,7 +14,7 @@ pub(super) struct Endpoint {
     pub url: Rc<Url>,
     /// The batches that wait, the oldest first.
     pub queue: VecDeque<Batch>,
-    /// The bytes of their bodies.
+    /// The sum of their costs ([`Batch::cost`]).
     pub bytes: usize,
     /// When the request under way began; its batch is the first of the queue.
     pub under_way_ms: Option<u64>,

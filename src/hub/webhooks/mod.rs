@@ -5,11 +5,11 @@
 //! ```text
 //! happenings --> events --> hook: an open batch --> endpoint: a queue for each URL --> requests
 //!                  |                                     |
-//!                  +--> changes: who came and went       +--> spool
+//!                  +--> changes: unreported states      +--> spool
 //! ```
 //!
 //! An event is formatted, filtered and added to the open batch of each webhook that covers it. A
-//! batch is complete after `batch_ms`, or with a hundred events. Its body does not change
+//! batch is complete after `batch_ms`, with a hundred events, or with 64 KiB. Its body does not change
 //! afterwards, so every attempt to send it has the same signature.
 
 mod calls;
@@ -97,7 +97,7 @@ pub(in crate::hub) struct Webhooks {
 /// The webhooks of an app.
 struct AppHooks {
     id: Rc<str>,
-    /// The header lines that every request has.
+    /// The key of the app.
     key: String,
     signer: Signer,
     /// The events of all of its webhooks.

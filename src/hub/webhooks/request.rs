@@ -5,7 +5,8 @@ use std::rc::Rc;
 use crate::config::Url;
 
 /// A URL to which requests are sent, one at a time. The id stays the same over
-/// [`Hub::reconfigure`](crate::hub::Hub::reconfigure) and is never used for another URL.
+/// [`Hub::reconfigure`](crate::hub::Hub::reconfigure). It is not used for another URL as long as the
+/// configuration has webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u32);
 
@@ -18,8 +19,8 @@ pub struct WebhookRequest {
     pub endpoint: EndpointId,
     /// Where it is sent with POST.
     pub url: Rc<Url>,
-    /// Its header lines, each with a line break (`\r\n`) at its end, except `Host`,
-    /// `Content-Length` and `Connection`.
+    /// Its header lines, each with a line break (`\r\n`) at its end, except `Host`
+    /// and `Content-Length`.
     pub head: String,
     /// Its body.
     pub body: Rc<[u8]>,

@@ -208,13 +208,14 @@ impl Webhooks {
     }
 
     fn saved_endpoint(&self, id: u32, endpoint: &Endpoint, tags: &mut SavedTags) -> SavedEndpoint {
-        let batch = |batch: &Batch| SavedBatch {
+        let batch = |(n, batch): (usize, &Batch)| SavedBatch {
             app: self.apps[self.hooks[batch.hook as usize].app as usize].id.to_string(),
             delivery: batch.delivery,
             expires_ms: batch.expires_ms,
             body: batch.body.to_vec(),
             events: batch.events,
-            has_failed: batch.has_failed || endpoint.under_way_ms.is_some(),
+            // Only the first is under way, and is sent again.
+            has_failed: batch.has_failed || (n == 0 && endpoint.under_way_ms.is_some()),
             tags: batch.tags.iter().filter_map(|tag| self.saved_tag(tag, tags)).collect(),
         };
         SavedEndpoint {
@@ -222,7 +223,7 @@ impl Webhooks {
             id,
             failures: endpoint.failures,
             retry_ms: endpoint.retry_ms,
-            batches: endpoint.queue.iter().map(batch).collect(),
+            batches: endpoint.queue.iter().enumerate().map(batch).collect(),
         }
     }
 

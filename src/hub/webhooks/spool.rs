@@ -46,7 +46,7 @@ impl Webhooks {
         if waiting > 0 || states > 0 {
             log::info!(
                 "webhooks: {waiting} requests wait in the spool; {states} channels and users are \
-                 removed unless they come back within {} seconds",
+                 reported as gone unless they return within {} seconds",
                 RETURN_MS / 1_000
             );
         }

@@ -182,12 +182,7 @@ impl Connection {
             match next(&mut self.reader, &mut &buffer[..len]) {
                 Ok(None) => {}
                 Ok(Some(value)) => return Ok(value),
-                Err(ProtocolError::Malformed) => {
-                    return Err("the server does not speak the Redis protocol".to_owned());
-                }
-                Err(ProtocolError::TooLong(max)) => {
-                    return Err(format!("a reply of more than {max} bytes"));
-                }
+                Err(error) => return Err(error.to_string()),
             }
         }
     }

@@ -10,7 +10,7 @@ use super::dial::{Dial, Network};
 use crate::config::{HostPort, Sentinels};
 use crate::net::io::Answer;
 use crate::net::stream::Stream;
-use crate::proto::resp::{self, ProtocolError, Reader, login};
+use crate::proto::resp::{self, Reader, login};
 
 /// The question of where the master is.
 pub(super) struct MasterQuery {
@@ -180,25 +180,20 @@ impl Question {
                     Answer::End => return Err("it has closed the connection".to_owned()),
                 };
             if self.awaits_login {
-                match self.reader.answer(&mut bytes).map_err(|error| text(&error))? {
+                match self.reader.answer(&mut bytes).map_err(|error| error.to_string())? {
                     None => continue,
                     Some(answer) => answer
                         .map_err(|why| format!("{why} (see {})", login::SENTINEL_CREDENTIALS))?,
                 };
                 self.awaits_login = false;
             }
-            if let Some(master) = self.reader.master(&mut bytes).map_err(|error| text(&error))? {
+            if let Some(master) =
+                self.reader.master(&mut bytes).map_err(|error| error.to_string())?
+            {
                 return master?.ok_or_else(|| login::unknown_service(service)).map(Some);
             }
         }
         Ok(None)
-    }
-}
-
-fn text(error: &ProtocolError) -> String {
-    match error {
-        ProtocolError::Malformed => "the server does not speak the Redis protocol".to_owned(),
-        ProtocolError::TooLong(max) => format!("a reply of more than {max} bytes"),
     }
 }
 

@@ -48,6 +48,16 @@ pub struct Greeting {
     pub is_sentinel: bool,
 }
 
+/// What happened, as the end of a sentence about the server.
+impl std::fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ProtocolError::Malformed => f.write_str("the server does not speak the Redis protocol"),
+            ProtocolError::TooLong(max) => write!(f, "a reply of more than {max} bytes"),
+        }
+    }
+}
+
 /// Why the connection cannot be used any more.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProtocolError {

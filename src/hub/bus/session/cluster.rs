@@ -14,7 +14,7 @@ use crate::proto::envelope::NodeId;
 use crate::proto::resp::{self, ClusterNode, SlotRange};
 
 impl RedisSession {
-    /// The server to connect to; `None` if it is the configured one.
+    /// The server of a Redis Cluster to connect to; `None` without a cluster.
     pub(in crate::hub) fn next_server(&mut self) -> Option<HostPort> {
         self.shards.as_mut().map(Shards::next_server)
     }
@@ -162,6 +162,6 @@ impl RedisSession {
     }
 }
 
-/// The most redirections in a row. A server that was told of a move names the owner, so one is
-/// usual, and two while a slot moves.
+/// The most redirections in a row. A server that has lost the slot names its owner, so one
+/// redirection is usual, and two while a slot moves.
 const REDIRECTS_MAX: u32 = 5;

@@ -15,7 +15,7 @@ pub(in crate::hub) struct Shards {
     slot: u16,
     /// The server of this connection or attempt.
     pub current: HostPort,
-    /// The server to connect to next: the last one that was said to own the slot.
+    /// The server to connect to next: the one that a server last named as the owner of the slot.
     pub owner: Option<HostPort>,
     /// The other servers that the last one has named, to ask if the owner does not answer.
     known: Vec<HostPort>,

@@ -1,6 +1,7 @@
 //! What only one node needs goes to its inbox, and costs the other nodes nothing.
 
 use super::cluster::Cluster;
+use crate::proto::envelope::Item;
 
 /// So many channels and users that a full sync takes several chunks.
 const CHANNELS: usize = 6_000;
@@ -50,20 +51,49 @@ fn without_the_permission_for_inboxes_a_full_sync_goes_to_all() {
     assert_eq!(cluster.view(1), cluster.view(0));
 }
 
+/// Three nodes, the last of which has received some parts of the state of the first, and not all.
+fn amid_a_full_sync() -> Cluster {
+    let mut cluster = two_of_three();
+    cluster.add(|limits| limits.node_lease_ms = 5_000);
+    let is_syncing = |cluster: &Cluster| {
+        let bus = cluster.nodes[2].hub.pubsub.bus.as_ref().unwrap();
+        bus.nodes.iter().any(|(_, node)| node.incoming.is_some_and(|next| next.part > 2))
+    };
+    while !is_syncing(&cluster) {
+        cluster.now.ms += 1;
+        assert!(cluster.now.ms < 60_000, "no full sync begins");
+        (0..3).for_each(|at| _ = cluster.turn(at));
+    }
+    cluster
+}
+
+#[test]
+fn a_full_sync_to_all_nodes_does_not_end_one_to_an_inbox() {
+    let mut cluster = amid_a_full_sync();
+    // A node without an inbox has requested it; its end arrives before the other parts.
+    let bus = cluster.nodes[0].hub.pubsub.bus.as_mut().unwrap();
+    bus.publish(&Item::SyncBegin { with_cache: false });
+    bus.publish(&Item::SyncEnd);
+    cluster.pass(15_000);
+    assert!(cluster.view(2) == cluster.view(0), "the state is incomplete");
+}
+
+#[test]
+fn the_rest_of_a_full_sync_does_not_complete_one_whose_beginning_is_forgotten() {
+    let mut cluster = amid_a_full_sync();
+    // The first node stands still for longer than the lease, and then continues.
+    for _ in 0..7 {
+        cluster.now.ms += 1_000;
+        (1..3).for_each(|at| _ = cluster.turn(at));
+    }
+    cluster.pass(15_000);
+    assert!(cluster.view(2) == cluster.view(0), "the state is incomplete");
+}
+
 #[test]
 fn a_full_sync_begins_again_when_a_connection_is_lost_in_between() {
     for lost in 0..3 {
-        let mut cluster = two_of_three();
-        cluster.add(|limits| limits.node_lease_ms = 5_000);
-        let is_syncing = |cluster: &Cluster| {
-            let bus = cluster.nodes[2].hub.pubsub.bus.as_ref().unwrap();
-            bus.nodes.iter().any(|(_, node)| node.incoming.is_some_and(|next| next.part > 2))
-        };
-        while !is_syncing(&cluster) {
-            cluster.now.ms += 1;
-            assert!(cluster.now.ms < 60_000, "no full sync begins");
-            (0..3).for_each(|at| _ = cluster.turn(at));
-        }
+        let mut cluster = amid_a_full_sync();
         cluster.cut(lost);
         // A channel that is removed while its node sends the state stays removed.
         let member = cluster.member(0, "short", "");

@@ -102,7 +102,7 @@ fn two_nodes_that_both_believe_to_be_the_owner_send_again() {
 }
 
 #[test]
-fn a_node_that_is_not_told_asks_the_owner_again_and_again() {
+fn a_node_without_an_acknowledgement_queries_the_owner_repeatedly() {
     let mut changes = changes();
     changes.set(subject(), true, OTHER, 0);
     let queries = run(&mut changes, OTHER, 200_000);
