@@ -4,7 +4,7 @@ use super::cluster::Cluster;
 use crate::proto::envelope::Item;
 
 /// So many channels and users that a full sync takes several chunks.
-const CHANNELS: usize = 6_000;
+const CHANNELS: usize = 8_000;
 
 /// Three nodes; the first has many channels, which the second knows.
 fn two_of_three() -> Cluster {
