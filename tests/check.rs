@@ -337,8 +337,8 @@ fn check_asks_the_sentinels_for_the_master_and_compares_their_patience_with_the_
     assert!(out.contains("answers, for nodes"), "{out}");
     assert!(out.contains("answers, for Laravel's cache"), "{out}");
 
-    let down_after = "REVERB_LIMIT_NODE_LEASE_MS=8000";
-    app(down_after).is_wrong(&["down-after-milliseconds 4999", "NODE_LEASE_MS to more than 8000"]);
+    let lease = "REVERB_LIMIT_NODE_LEASE_MS=8000";
+    app(lease).is_wrong(&["down-after-milliseconds 4999", "NODE_LEASE_MS to more than 8000"]);
     app("REVERB_LIMIT_NODE_LEASE_MS=8001").is_fine();
     app("REDIS_SENTINEL_PASSWORD=hushed").is_wrong(&["WRONGPASS", "REDIS_SENTINEL_PASSWORD"]);
     app("REDIS_SENTINEL_SERVICE=other").is_wrong(&["no master named", "REDIS_SENTINEL_SERVICE"]);

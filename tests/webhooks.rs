@@ -27,7 +27,7 @@ fn with_webhooks(mut webhooks: Value) -> Setup {
     Setup::bare().apps(&[(&APP, json!({"webhooks": webhooks}))])
 }
 
-/// The events from which an application knows who is there.
+/// The events from which an application knows the occupied channels and their members.
 const STATE: [&str; 4] = ["channel_occupied", "channel_vacated", "member_added", "member_removed"];
 
 /// A server with one webhook, which sends each event at once.

@@ -2,8 +2,8 @@
 //! and reports for each step whether it works, and if not, which variable to change.
 //!
 //! Each call blocks, up to a timeout. The command changes nothing and hardly disturbs a running
-//! server: it sends one signed request for the number of connections, and opens one WebSocket. Each
-//! webhook gets a batch without events.
+//! server: it sends signed requests for the numbers of connections, one for each app and address,
+//! and opens one WebSocket. Each webhook gets a batch without events.
 
 mod answer;
 pub(super) mod files;
@@ -258,7 +258,10 @@ fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool
                 answers = false;
                 let advice = match problem.kind {
                     Kind::Address => laravel::hint(place, prefix, &loaded.config.server),
-                    Kind::Credentials if !apps.iter().any(|app| app.key == key) => {
+                    Kind::Credentials
+                        if what.starts_with("browsers")
+                            && !apps.iter().any(|app| app.key == key) =>
+                    {
                         "no app has the key in VITE_REVERB_APP_KEY".to_owned()
                     }
                     Kind::Credentials => format!(

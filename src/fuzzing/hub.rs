@@ -99,7 +99,7 @@ fn settings(has_bus: bool, is_cluster: bool) -> Config {
 impl<'a> World<'a> {
     fn new(lengths: &'a [u8], has_bus: bool) -> Self {
         let now = Now { ms: 1_000, unix_s: 1_795_450_533 };
-        // Redis is a cluster for every second number of lengths.
+        // Redis is a cluster if the number of lengths is odd.
         let is_cluster = lengths.len() % 2 == 1;
         World {
             hub: Hub::new(&settings(has_bus, is_cluster), [0; 32], now),

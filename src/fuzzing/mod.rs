@@ -3,7 +3,7 @@
 //! call them, so the linker removes them from it.
 //!
 //! Every target checks an invariant, not only the absence of panics: it compares two ways to one
-//! result. The first bytes of an input decide where the rest is split (`pieces`), because messages
+//! result. In most targets the first bytes of an input decide where the rest is split (`pieces`), because messages
 //! that arrive in pieces are a common source of bugs.
 
 #[cfg(feature = "redis")]

@@ -151,7 +151,7 @@ impl Connection {
             return None;
         }
         let mut result = self.proceed(context);
-        if result.is_err() && self.may_retry() {
+        if result.is_err() && self.may_retry(context.now) {
             result = self.retry(context);
         }
         match result {
@@ -186,10 +186,11 @@ impl Connection {
     }
 
     /// Whether a failed request is sent once more on a new connection: the server closed the kept
-    /// one before it responded, which is normal after a pause.
-    fn may_retry(&self) -> bool {
+    /// one before it responded, which is normal after a pause. After the deadline it is not.
+    fn may_retry(&self, now: Now) -> bool {
         let exchange = self.exchange.as_ref();
-        exchange.is_some_and(|exchange| exchange.is_reused && exchange.reader.is_empty())
+        let is_unread = |exchange: &Exchange| exchange.is_reused && exchange.reader.is_empty();
+        exchange.is_some_and(|exchange| is_unread(exchange) && now.ms < exchange.deadline_ms)
     }
 
     fn retry(&mut self, context: &mut Context<'_>) -> Result<bool, RequestError> {

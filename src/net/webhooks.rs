@@ -116,7 +116,7 @@ impl Webhooks {
     }
 
     /// Writes the hub's records to the file, and waits until that is done. For the end of the
-    /// process: it is as short as the disk allows, and at most [`FINISH_MS`].
+    /// process: it is as short as the disk allows, and at most a second.
     pub(super) fn finish_spool(&mut self, hub: &mut Hub<Socket>) {
         self.spool_records(hub);
         self.spool.iter_mut().for_each(Spool::finish);
@@ -141,11 +141,17 @@ impl Webhooks {
         urls.min(config.limits.webhook_connections.into()) + OTHER_FILES
     }
 
-    /// Applies a new configuration: its limits, and the authorities for new connections. If they
-    /// cannot be loaded, the old ones stay.
+    /// Applies a new configuration: its limits, and for new connections the authorities and whether
+    /// private addresses are refused. If the authorities cannot be loaded, the old ones stay.
     pub(super) fn reconfigure(&mut self, config: &Config, now: Now) {
         self.connections_max = config.limits.webhook_connections as usize;
         self.refuses_private = !config.server.webhook_private_addresses;
+        if self.refuses_private {
+            // The kept connections may be to private addresses.
+            while self.slots.len() > self.slots.requests() {
+                self.slots.close_oldest_idle();
+            }
+        }
         if config.apps.iter().all(|app| app.webhooks.is_empty()) {
             // The ids of endpoints begin again.
             self.slots = Slots::default();
@@ -241,6 +247,6 @@ fn load_tls(config: &Config, now: Now) -> Result<WebConnector, crate::config::Er
 /// The most requests continued, and the most begun, in one turn of the event loop. A step may be a
 /// TLS handshake of 0.3 ms, so 16 take at most 5 ms.
 const STEPS_PER_TURN: usize = 16;
-/// Descriptors for lookups of host names, and three of the spool: its file, the lock, and the new
+/// Descriptors for the usual number of lookups of host names at once (`names` allows more), and three of the spool: its file, the lock, and the new
 /// file while it is compacted.
 const OTHER_FILES: u64 = 16;

@@ -94,7 +94,7 @@ fn responses_in_every_form_are_acknowledgements() {
         let event = json!({"name": "channel_occupied", "channel": format!("c{n}")});
         assert_eq!(receiver.events(1), [event]);
     }
-    // Those that name no end, or break it, need a new connection.
+    // After a response without an end, or with a broken one, a new connection is needed.
     assert_eq!(receiver.connections(), 3);
     assert!(!server.stderr().contains("webhook"), "{}", server.stderr());
 }

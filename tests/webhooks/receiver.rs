@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as Queue, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -42,6 +42,8 @@ pub struct Receiver {
     address: SocketAddr,
     requests: Mutex<Queue<Request>>,
     connections: Arc<AtomicUsize>,
+    /// The connections that are open, and the most so far.
+    open: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Receiver {
@@ -53,6 +55,17 @@ impl Receiver {
     /// A server that answers by this function, which gets the request and its number, from 0.
     pub fn answering(answer: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
         Receiver::over(answer, plain)
+    }
+
+    /// A server that fails until the flag is set.
+    pub fn failing() -> (Self, Arc<AtomicBool>) {
+        let is_up = Arc::new(AtomicBool::new(false));
+        let up = Arc::clone(&is_up);
+        let receiver = Receiver::answering(move |_, _| match up.load(Ordering::Relaxed) {
+            true => Answer::Status(200),
+            false => Answer::Status(503),
+        });
+        (receiver, is_up)
     }
 
     /// A server whose connections `wrap` changes, such as into TLS sessions.
@@ -72,22 +85,26 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
         let connections = Arc::<AtomicUsize>::default();
+        let open = Arc::<(AtomicUsize, AtomicUsize)>::default();
+        let counted = Arc::clone(&open);
         let (count, numbers) = (Arc::clone(&connections), Arc::<AtomicUsize>::default());
         let answer: Answers = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 count.fetch_add(1, Ordering::Relaxed);
                 let (sender, answer) = (sender.clone(), Arc::clone(&answer));
-                let numbers = Arc::clone(&numbers);
+                let (numbers, open) = (Arc::clone(&numbers), Arc::clone(&counted));
+                open.1.fetch_max(1 + open.0.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
                 let thread = thread::Builder::new().stack_size(65_536);
                 let serve = move || {
                     let _ = stream.set_nodelay(true);
                     serve(&mut *wrap(stream), &sender, &numbers, &answer);
+                    open.0.fetch_sub(1, Ordering::Relaxed);
                 };
                 thread.spawn(serve).unwrap();
             }
         });
-        Receiver { address, requests: Mutex::new(requests), connections }
+        Receiver { address, requests: Mutex::new(requests), connections, open }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -96,6 +113,11 @@ impl Receiver {
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The most connections that were open at once. The end of one is noticed a little later.
+    pub fn most_open(&self) -> usize {
+        self.open.1.load(Ordering::Relaxed)
     }
 
     /// The number of connections so far.

@@ -4,13 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, process};
 
 use serde_json::{Value, json};
 
-use super::receiver::{Answer, Receiver};
+use super::receiver::Receiver;
 use super::with_webhooks;
 use crate::reload::reload;
 use crate::support::{Client, Server, Setup, logged, until};
@@ -59,21 +58,10 @@ fn unused() -> String {
     format!("http://127.0.0.1:{port}/hook")
 }
 
-/// A receiver that fails until the flag is set.
-fn failing() -> (Receiver, Arc<AtomicBool>) {
-    let is_up = Arc::new(AtomicBool::new(false));
-    let up = Arc::clone(&is_up);
-    let receiver = Receiver::answering(move |_, _| match up.load(Ordering::Relaxed) {
-        true => Answer::Status(200),
-        false => Answer::Status(500),
-    });
-    (receiver, is_up)
-}
-
 #[test]
 fn what_waits_is_sent_after_kill_9() {
     let folder = Folder::new();
-    let (receiver, is_up) = failing();
+    let (receiver, is_up) = Receiver::failing();
     let url = receiver.url("/hook");
     let server = spooled(&folder, &url).start();
     let mut client = Client::connect(&server);
@@ -139,11 +127,11 @@ fn what_was_sent_is_not_sent_again() {
 #[test]
 fn a_reload_keeps_the_spool_and_what_waits() {
     let folder = Folder::new();
-    let (receiver, is_up) = failing();
+    let (receiver, is_up) = Receiver::failing();
     let server = spooled(&folder, &receiver.url("/hook")).start();
     let mut client = Client::connect(&server);
     client.subscribe("a");
-    logged(&server, &["webhook", "500"]);
+    logged(&server, &["webhook", "503"]);
     reload(&server);
     client.subscribe("b");
     folder.contains("\"b\"");

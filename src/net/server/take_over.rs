@@ -32,7 +32,8 @@ impl Server {
         let mut server =
             Server::with(clock, config, seed, |config| listens(handed, inherited, config))?;
         server.handover.has_taken_over = true;
-        // The state contains what the spool contains, unless it could not be handed over.
+        // The state contains what the spool contains, unless it could not be handed over. A spool
+        // that this reload has configured begins empty.
         let waiting = server.webhooks.open_spool(config)?;
         match handed.read_state(inherited)? {
             Some(state) => server.restore(state, inherited)?,

@@ -121,7 +121,7 @@ impl Spool {
         }
     }
 
-    /// Waits until all records are written, at most [`FINISH_MS`].
+    /// Waits until all records are written, at most [`FINISH`].
     pub(super) fn finish(&mut self) {
         self.write();
         let mut queue = self.shared.lock();
@@ -223,12 +223,17 @@ impl SpoolFile {
             match compacted {
                 Ok(compacted) => *self = compacted,
                 // The long file is as good as a short one; it is compacted when it has doubled.
-                Err(_) => self.compact_len = self.len,
+                Err(_) => {
+                    // On a full disk, the records need the bytes of the new file.
+                    let _ = fs::remove_file(self.path.with_extension("new"));
+                    self.compact_len = self.len;
+                }
             }
         }
         if let Err(error) = self.file.write_all(bytes) {
-            self.file.set_len(self.len)?;
+            // The position first: if the length cannot be set, the next record overwrites the rest.
             io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.len))?;
+            self.file.set_len(self.len)?;
             return Err(error);
         }
         self.len += bytes.len() as u64;

@@ -236,7 +236,8 @@ impl Framing {
                 }
             }
         }
-        // Both lengths at once are an error of the server, or an attack on one between.
+        // A length besides chunks, or chunks in HTTP/1.0, is an error of the server or an attack on a
+        // proxy.
         closes |= framing.is_chunked && (framing.length.is_some() || minor == 0);
         framing.keep_alive &= !closes;
         Ok(framing)
