@@ -238,7 +238,7 @@ fn files_newer_than_the_hand_over_are_reported() {
         .append(true)
         .open(app.0.join(".env"))
         .unwrap()
-        .set_modified(written)
+        .set_modified(written + std::time::Duration::from_millis(1))
         .unwrap();
     let output = app.reload(&server);
     assert!(!text(&output.stdout).contains("warning"), "{output:?}");

@@ -104,7 +104,7 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--remove",
                 value: None,
-                about: "Undo the change to artisan instead; the environment file stays.",
+                about: "Remove the provider for artisan and the hand-over instead; .env stays.",
             },
         ],
     },

@@ -144,10 +144,9 @@ pub(super) fn check(folder: &Path) -> Option<Result<String, String>> {
              {PROVIDER_VERSION}; run `reverb install`"
         )),
         State::Changed => match version(&fs::read_to_string(&file).unwrap_or_default()) {
-            Some(PROVIDER_VERSION) => Ok(format!(
-                "{shown}: was changed, and has the version of \
-                                                  this binary"
-            )),
+            Some(PROVIDER_VERSION) => {
+                Ok(format!("{shown}: was changed, and has the version of this binary"))
+            }
             _ => Err(format!(
                 "{shown}: was changed, and has not version {PROVIDER_VERSION} of this binary; move \
                  it away and run `reverb install`"

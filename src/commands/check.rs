@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use super::{Failure, bridge, restart};
 use crate::args::RestartArgs;
-use crate::config::load::ENV_FILE;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
 use answer::{Kind, Problem};
@@ -37,7 +36,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let loaded = config::load(&args.sources(), std::env::vars_os())?;
     let mut report = Report { out, failures: 0 };
     configuration(&mut report, &loaded);
-    provider(&mut report, args.env.as_deref().unwrap_or(Path::new(ENV_FILE)));
+    provider(&mut report, &loaded.app_folder);
     let processes = restart::processes(&loaded.config.server);
     open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
@@ -83,9 +82,9 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
     }
 }
 
-/// The provider in the Laravel app with this environment file.
-fn provider(report: &mut Report<'_>, env_file: &Path) {
-    match bridge::check(env_file.parent().unwrap_or(Path::new(""))) {
+/// The provider in the Laravel app in this folder.
+fn provider(report: &mut Report<'_>, folder: &Path) {
+    match bridge::check(folder) {
         Some(Ok(text)) => report.fine(&text),
         Some(Err(text)) => report.wrong(&text),
         None => {}

@@ -19,8 +19,8 @@ use crate::config::{App, Error, credentials, dotenv};
 
 /// Adds missing entries to the `.env` file, and reports them to `out`. A new file has mode 0600; an
 /// existing one keeps its mode and owner. With `--config`, also writes every setting of the new
-/// `.env` to that file, with mode 0600, as it contains the secret. In a Laravel
-/// app, adds the provider as well; with `--remove`, takes it back and does nothing else.
+/// `.env` to that file, with mode 0600, as it contains the secret. In a Laravel app, adds the provider
+/// as well; with `--remove`, takes it back and does nothing else.
 ///
 /// # Errors
 ///

@@ -2,7 +2,8 @@
 //! It is a `reverb.json` with the resolved `config('reverb')`, and an object `artisan` with what else
 //! the server needs of the app. The provider in the app writes it; see `commands/bridge`.
 //!
-//! Reads the object only. Which sources have precedence is in `load`.
+//! Reads the object, and compares the age of the files that Laravel reads. Which sources have
+//! precedence is in `load`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,8 +25,9 @@ pub const PROVIDER_VERSION: u64 = 1;
 pub struct Artisan {
     /// The file with the hand-over.
     file: PathBuf,
-    /// The version of the provider that wrote it, and its file.
+    /// The version of the provider that wrote the hand-over.
     version: u64,
+    /// The file of this provider.
     provider: PathBuf,
     /// The environment file that Laravel has chosen.
     pub environment_file: PathBuf,

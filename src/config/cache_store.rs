@@ -19,8 +19,8 @@ pub fn unwatched(app: &Path, environment: &Environment, cached: Option<&str>) ->
     (!["redis", "file"].contains(&store)).then(|| {
         format!(
             "{name} is {}, a cache that the server does not watch, so `php artisan reverb:restart` \
-             and `php artisan reload` do not reach it: use `reverb restart`, or set CACHE_STORE to \
-             file or redis",
+             and `php artisan reload` do not reach it without the provider of `reverb install`: \
+             install it, use `reverb restart`, or set CACHE_STORE to file or redis",
             shown(store)
         )
     })

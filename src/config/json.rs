@@ -25,6 +25,7 @@ pub fn read(
     config: &mut Config,
     findings: &mut Findings,
 ) -> Result<Vec<App>, Error> {
+    check_export(source, text)?;
     read_over(source, text, None, config, findings)
 }
 
@@ -41,7 +42,6 @@ pub fn read_over(
     config: &mut Config,
     findings: &mut Findings,
 ) -> Result<Vec<App>, Error> {
-    check_export(source, text)?;
     let tree = json_text::parse(source, text)?;
     let mut reader = Reader { source, environment, findings };
     let root = reader.object("", &tree)?;

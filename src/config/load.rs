@@ -196,7 +196,9 @@ fn layered(
     if let Some(error) = about_redis.clone().filter(|_| config.server.scaling.enabled) {
         return Err(error);
     }
-    let pulse = pulse(&environment, &config.server, about_redis, &mut findings)?;
+    let gets_counts =
+        cfg!(feature = "webhooks") && artisan.as_ref().is_some_and(|it| it.records_messages);
+    let pulse = pulse(&environment, &config.server, about_redis, gets_counts, &mut findings)?;
     laravel_events::add(&mut config, artisan.as_ref(), &mut findings)?;
     Ok(Loaded {
         config,
@@ -238,7 +240,8 @@ fn config_file(
     let named = sources.config_file.as_deref();
     let file = sources.working_dir.join(named.unwrap_or(Path::new(CONFIG_FILE)));
     let mut found = read(file, named.is_some())?;
-    if found.is_none() && sources.finds_hand_over {
+    // A build without this part rejects a hand-over, which an earlier build may have left.
+    if cfg!(feature = "laravel") && found.is_none() && sources.finds_hand_over {
         let folder = process_env.iter().find(|(name, _)| name == "LARAVEL_STORAGE_PATH");
         let folder = folder.and_then(|(_, value)| value.to_str()).unwrap_or("storage");
         let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
@@ -307,16 +310,18 @@ fn apply_file(
     Ok(())
 }
 
-/// The stream of Laravel Pulse, if the server feeds it.
+/// The stream of Laravel Pulse, if the server feeds it. With `gets_counts`, Pulse gets the numbers of
+/// messages by webhooks.
 fn pulse(
     environment: &Environment,
     server: &Server,
     about_redis: Option<Error>,
+    gets_counts: bool,
     findings: &mut Findings,
 ) -> Result<Option<PulseStream>, Error> {
     let reads_stream = environment.get("PULSE_INGEST_DRIVER") == Some("redis");
     if server.pulse_sample_ppm.is_none() {
-        if reads_stream {
+        if reads_stream && !gets_counts {
             findings.note(
                 "PULSE_INGEST_DRIVER is redis, but no sample rate is set, so the messages card of \
                  Pulse stays empty: set REVERB_SERVER_PULSE_SAMPLE_RATE=1",

@@ -1,7 +1,7 @@
 //! Log lines about clients and publishers that an app rejects: what they sent, and what would have
 //! been right. Most of these are mistakes in the configuration of the app, which neither a browser
-//! nor Laravel shows. Each app has at most one line of each kind a minute; a suppressed line costs no
-//! allocation.
+//! nor Laravel shows. There is at most one line a minute for unknown keys, and for each app one about
+//! origins and one about signatures. A suppressed line costs no allocation.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! How signal handlers and other threads send requests to the event loop: to stop, to read the
 //! configuration and certificates again, or to hand over to a newer binary. Each byte on a socket
-//! pair is one request, the number of its signal. How requests are carried out is in
-//! `server/control`.
+//! pair is one request: the number of its signal, or [`STOP_ONCE`]. How requests are carried out is
+//! in `server/control`.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

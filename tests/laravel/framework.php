@@ -217,6 +217,11 @@ namespace Illuminate\Console {
             return (int) $this->handle();
         }
 
+        public function hasOption($name)
+        {
+            return array_key_exists($name, $this->options);
+        }
+
         public function option($name)
         {
             return $this->options[$name] ?? null;

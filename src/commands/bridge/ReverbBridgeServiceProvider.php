@@ -51,8 +51,9 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     public const VERSION = 1;
 
     /**
-     * The environment variables that the binary keeps. It gets all others from the hand-over,
-     * because Laravel adds the values of the .env file to the environment of this process.
+     * The environment variables that the binary keeps. The hand-over has the other variables that
+     * the binary uses, because Laravel adds the values of the .env file to the environment of this
+     * process.
      */
     protected const KEPT = '/^(PATH|HOME|TZ|LANG|LC_\w+|SSL_CERT_\w+|NOTIFY_SOCKET|WATCHDOG_\w+|LISTEN_\w+)$/';
 
@@ -123,7 +124,8 @@ class ReverbBridgeServiceProvider extends ServiceProvider
                     return $this->bridge->start(array_filter([
                         'host' => $this->option('host'),
                         'port' => $this->option('port'),
-                        'path' => $this->option('path'),
+                        // Older releases of Laravel Reverb lack it.
+                        'path' => $this->hasOption('path') ? $this->option('path') : null,
                         'hostname' => $this->option('hostname'),
                     ]), (bool) $this->option('debug'));
                 } catch (RuntimeException $e) {
@@ -600,7 +602,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
 
         foreach ($rate === null ? [] : ['sent', 'received'] as $direction) {
             // The fraction that is left over counts with its probability.
-            $count = (int) floor((int) ($event[$direction] ?? 0) * $rate + lcg_value());
+            $count = (int) floor((int) ($event[$direction] ?? 0) * $rate + mt_rand() / (mt_getrandmax() + 1));
 
             for (; $count > 0; $count -= 10_000) {
                 $entry = app(Pulse::class)->record("reverb_message:{$direction}", $app->id(), timestamp: $time)->onlyBuckets();

@@ -18,7 +18,9 @@ pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
     let file = loaded.app_folder.join("config/reverb.php");
     let text = fs::read_to_string(&file).unwrap_or_default();
     let is_known = |line: &String| line.ends_with(json::CUSTOM_PROVIDER);
-    if let Some(name) = provider(&text).filter(|name| *name != "config")
+    // Artisan hands over the apps of any provider.
+    if loaded.artisan.is_none()
+        && let Some(name) = provider(&text).filter(|name| *name != "config")
         && !loaded.findings.warnings.iter().any(is_known)
     {
         report.wrong(&format!(
