@@ -22,6 +22,7 @@ use super::drain::Drain;
 use super::happenings::Happenings;
 use super::ids::{ConnId, Now, SocketId, Tick};
 use super::log_throttle::{LogThrottle, Policy};
+use super::origins::Origins;
 use super::peer::{Mark, Membership, Peer, Subscriber};
 use super::random::Hashing;
 use super::schedule::Schedule;
@@ -52,6 +53,7 @@ pub(crate) struct Connections<T> {
     pub schedule: Schedule,
     /// How many connections each address has.
     pub addresses: Addresses,
+    pub origins: Origins,
     trusted_proxies: Vec<Network>,
     /// The state of an orderly stop, if one has begun.
     pub drain: Option<Drain>,
@@ -84,6 +86,7 @@ impl<T> Connections<T> {
             work: Work::new(),
             schedule: Schedule::new(hashing),
             addresses: Addresses::new(hashing),
+            origins: Origins::new(hashing),
             trusted_proxies: config.server.trusted_proxies.clone(),
             drain: None,
             orphans: None,
@@ -185,7 +188,7 @@ impl<T> Connections<T> {
         if let Some(subscriber) = peer.subscriber()
             && let Some(text) = text_of(frame).filter(|_| !is_skipped)
         {
-            self.happenings.message_sent(subscriber.app, subscriber.socket_id, text);
+            self.happenings.message_sent(subscriber.app, subscriber.source(), text);
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::channel::Kind;
 use super::ids::{Now, SocketId};
 use super::listener::Listener;
+use super::peer::Source;
 use super::webhooks::{HAS_WEBHOOKS, Webhooks};
 use crate::config::{App, WebhookEvent};
 use crate::proto::webhook::ClientEvent;
@@ -133,9 +134,9 @@ impl Happenings {
     }
 
     /// A connection was closed because its client answered no ping.
-    pub(super) fn connection_pruned(&mut self, app: u32, connection: SocketId) {
+    pub(super) fn connection_pruned(&mut self, app: u32, connection: Source<'_>) {
         if let Some(listener) = &mut self.listener {
-            listener.connection_pruned(&self.app_ids[app as usize], connection);
+            listener.connection_pruned(&self.app_ids[app as usize], connection.socket_id);
         }
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.connection_pruned(app, connection);
@@ -144,9 +145,9 @@ impl Happenings {
 
     /// A client's message was handled without an error.
     #[inline]
-    pub(super) fn message_received(&mut self, app: u32, from: SocketId, message: &str) {
+    pub(super) fn message_received(&mut self, app: u32, from: Source<'_>, message: &str) {
         if let Some(listener) = &mut self.listener {
-            listener.message_received(&self.app_ids[app as usize], from, message);
+            listener.message_received(&self.app_ids[app as usize], from.socket_id, message);
         }
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.message(app, WebhookEvent::MessageReceived, from, message);
@@ -160,9 +161,9 @@ impl Happenings {
     }
 
     /// A text message was put in a client's queue.
-    pub(super) fn message_sent(&mut self, app: u32, to: SocketId, message: &str) {
+    pub(super) fn message_sent(&mut self, app: u32, to: Source<'_>, message: &str) {
         if let Some(listener) = &mut self.listener {
-            listener.message_sent(&self.app_ids[app as usize], to, message);
+            listener.message_sent(&self.app_ids[app as usize], to.socket_id, message);
         }
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.message(app, WebhookEvent::MessageSent, to, message);

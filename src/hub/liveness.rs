@@ -8,7 +8,8 @@
 
 use super::Hub;
 use super::ids::{ConnId, Now, Tick};
-use super::peer::{CloseMode, Phase};
+use super::origins::Origin;
+use super::peer::{CloseMode, Phase, Source};
 use crate::config::LimitKind;
 
 /// Milliseconds until a held request is checked again.
@@ -78,8 +79,10 @@ impl<T> Hub<T> {
     fn prune(&mut self, id: ConnId, now: Now) {
         if let Some(subscriber) = self.connections.subscriber(id) {
             let (app, socket_id) = (subscriber.app, subscriber.socket_id);
+            let origin = subscriber.origin.clone();
             log::debug!("{socket_id} pruned: no pong received");
-            self.connections.happenings.connection_pruned(app, socket_id);
+            let source = Source { socket_id, origin: origin.as_ref().map(Origin::as_str) };
+            self.connections.happenings.connection_pruned(app, source);
         }
         self.close_with(id, 4201, "Pong reply not received in time", now);
     }

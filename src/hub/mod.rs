@@ -71,6 +71,7 @@ mod log_throttle;
 mod member_list;
 mod metrics;
 mod node_set;
+mod origins;
 mod orphans;
 mod outbox;
 mod peer;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::ids::{SocketId, Tick};
 use super::listing::Listing;
+use super::origins::Origin;
 use super::outbox::Outbox;
 use crate::proto::http::Chunked;
 use crate::proto::websocket::Reader;
@@ -124,6 +125,8 @@ pub(crate) struct Subscriber {
     /// Index of its app.
     pub app: u32,
     pub socket_id: SocketId,
+    /// The origin of the page, if the client has sent one.
+    pub origin: Option<Origin>,
     pub reader: Reader,
     /// Its memberships, sorted by channel.
     pub memberships: Vec<Membership>,
@@ -134,6 +137,13 @@ pub(crate) struct Subscriber {
     /// Client events in the second of the last one, and the number of that second modulo 65,536.
     pub client_events: (u16, u16),
     pub liveness: Liveness,
+}
+
+/// A connection in an event about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub socket_id: SocketId,
+    pub origin: Option<&'a str>,
 }
 
 /// A membership in a channel.
@@ -220,6 +230,11 @@ impl Request {
 }
 
 impl Subscriber {
+    /// How events name this connection.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { socket_id: self.socket_id, origin: self.origin.as_ref().map(Origin::as_str) }
+    }
+
     /// The number of channels it is subscribed to.
     pub(crate) fn channels(&self) -> usize {
         self.memberships.len()

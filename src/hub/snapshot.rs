@@ -351,6 +351,9 @@ impl<T> Hub<T> {
                 subscriber.app =
                     apps.get(subscriber.app as usize).copied().flatten().ok_or(DecodeError)?;
                 self.pubsub.apps[subscriber.app].connections += 1;
+                let origin = subscriber.origin.take();
+                subscriber.origin =
+                    origin.and_then(|origin| self.connections.origins.share(origin.as_str()));
             }
             Phase::Closing(_) => {}
         }

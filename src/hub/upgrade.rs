@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use super::Hub;
 use super::drain::RESTARTING;
 use super::ids::{ConnId, Now, SocketId};
+use super::origins::Origin;
 use super::peer::{Liveness, Phase, Subscriber};
 use super::wildcard;
 use crate::config::LimitKind;
@@ -50,7 +51,7 @@ impl<T> Hub<T> {
                     self.close_with(id, 4100, RESTARTING, now);
                 }
             }
-            Ok(app) => self.open_websocket(id, app, now),
+            Ok(app) => self.open_websocket(id, app, head.origin, now),
             Err(AdmitError { code, message, app, limit }) => {
                 if let Some((limit, value)) = limit {
                     self.connections.limit_exceeded_by(id, limit, value, now);
@@ -67,11 +68,12 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    fn open_websocket(&mut self, id: ConnId, index: u32, now: Now) {
+    fn open_websocket(&mut self, id: ConnId, index: u32, origin: Option<&str>, now: Now) {
         let socket_id = self.random.socket_id();
+        let origin = origin.and_then(|origin| self.connections.origins.share(origin));
         let app = &mut self.pubsub.apps[index];
         let Some(peer) = self.connections.get_mut(id) else { return };
-        peer.phase = Phase::Open(new_subscriber(index, socket_id, now));
+        peer.phase = Phase::Open(new_subscriber(index, socket_id, origin, now));
         app.connections += 1;
         self.connections.counters.apps[index as usize].connections_opened += 1;
         self.pubsub.bus.iter_mut().for_each(|bus| bus.queue_connection_count(index));
@@ -124,10 +126,11 @@ impl<T> Hub<T> {
     }
 }
 
-fn new_subscriber(app: u32, socket_id: SocketId, now: Now) -> Subscriber {
+fn new_subscriber(app: u32, socket_id: SocketId, origin: Option<Origin>, now: Now) -> Subscriber {
     Subscriber {
         app,
         socket_id,
+        origin,
         reader: Reader::default(),
         memberships: Vec::new(),
         user: None,

@@ -70,15 +70,20 @@ pub fn client_event(out: &mut String, sent: &ClientEvent<'_>, socket_id: &dyn Di
     out.push('}');
 }
 
-/// Appends an event about a connection: `connection_pruned`, or with its text a message.
+/// Appends an event about a connection: `connection_pruned`, or with its text a message. `origin` is
+/// that of the page of the client.
 pub fn connection_event(
     out: &mut String,
     name: &str,
     socket_id: &dyn Display,
+    origin: Option<&str>,
     message: Option<&str>,
 ) {
     begin(out, name);
     text(out, "socket_id", &socket_id.to_string());
+    if let Some(origin) = origin {
+        text(out, "origin", origin);
+    }
     if let Some(message) = message {
         text(out, "message", message);
     }
@@ -168,8 +173,9 @@ mod tests {
         client_event(&mut out, &sent, &"1.2");
         let sent = ClientEvent { data: r#""a\n""#, user: Some("u"), ..sent };
         client_event(&mut out, &sent, &"1.2");
-        connection_event(&mut out, "connection_pruned", &"1.2", None);
-        connection_event(&mut out, "message_sent", &"1.2", Some("{\"event\":\"a\"}"));
+        connection_event(&mut out, "connection_pruned", &"1.2", None, None);
+        let origin = Some("https://a.test");
+        connection_event(&mut out, "message_sent", &"1.2", origin, Some("{\"event\":\"a\"}"));
         let expected = concat!(
             r#"{"name":"member_added","channel":"presence-\"c","user_id":"7"},"#,
             r#"{"name":"subscription_count","channel":"c","subscription_count":3},"#,
@@ -178,7 +184,7 @@ mod tests {
             r#"{"name":"client_event","channel":"private-c","event":"client-x","#,
             r#""data":"a\n","socket_id":"1.2","user_id":"u"},"#,
             r#"{"name":"connection_pruned","socket_id":"1.2"},"#,
-            r#"{"name":"message_sent","socket_id":"1.2","message":"{\"event\":\"a\"}"}"#,
+            r#"{"name":"message_sent","socket_id":"1.2","origin":"https://a.test","message":"{\"event\":\"a\"}"}"#,
         );
         assert_eq!(out, expected);
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 /// One event of each kind, as the server posts them.
-const EVENTS: &str = r#"{"name":"channel_occupied","channel":"presence-room.1"},{"name":"channel_vacated","channel":"news"},{"name":"connection_pruned","socket_id":"12.34"},{"name":"message_received","socket_id":"12.34","message":"{\"event\":\"pusher:ping\"}"},{"name":"message_sent","socket_id":"12.34","message":"{\"event\":\"pusher:pong\",\"data\":\"ü/\"}"}"#;
+const EVENTS: &str = r#"{"name":"channel_occupied","channel":"presence-room.1"},{"name":"channel_vacated","channel":"news"},{"name":"connection_pruned","socket_id":"12.34","origin":"https://shop.test"},{"name":"message_received","socket_id":"12.34","origin":"https://shop.test","message":"{\"event\":\"pusher:ping\"}"},{"name":"message_sent","socket_id":"12.34","origin":"https://shop.test","message":"{\"event\":\"pusher:pong\",\"data\":\"ü/\"}"}"#;
 
 impl LaravelApp {
     /// The body of a request with these events, at this time.
@@ -38,7 +38,7 @@ impl LaravelApp {
 fn listeners_get_the_events_of_laravel_reverb() {
     let app = LaravelApp::new();
     let lines = app.posted(&LaravelApp::body(now(), EVENTS), "");
-    let connection = r#""12.34","app-id",null"#;
+    let connection = r#""12.34","app-id","https://shop.test""#;
     assert_eq!(
         lines,
         [

@@ -59,6 +59,23 @@ fn a_request_under_way_is_sent_again_by_the_new_process() {
 }
 
 #[test]
+fn the_origin_of_a_connection_is_reported_before_and_after_a_reload() {
+    let receiver = Receiver::start();
+    let webhook = json!([{"url": receiver.url("/hook"), "events": ["message_received"]}]);
+    let server = with_webhooks(webhook).start();
+    let path = format!("/app/{}", APP.key);
+    let mut page = Client::open(&server, &path, "Origin: https://shop.test\r\n");
+    let mut program = Client::connect(&server);
+    for _ in 0..2 {
+        page.ping();
+        assert_eq!(receiver.events(1)[0]["origin"], "https://shop.test");
+        program.ping();
+        assert_eq!(receiver.events(1)[0].get("origin"), None);
+        reload(&server);
+    }
+}
+
+#[test]
 fn new_webhooks_apply_after_sighup_and_what_waits_is_kept() {
     let (old, is_up) = Receiver::failing();
     let new = Receiver::start();

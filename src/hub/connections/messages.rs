@@ -49,8 +49,7 @@ impl<T> Connections<T> {
     /// Reports that a message was handled.
     pub(in crate::hub) fn notify_received(&mut self, id: ConnId, text: &str) {
         if let Some(subscriber) = self.slab.get(id.0 as usize).and_then(|peer| peer.subscriber()) {
-            let (app, from) = (subscriber.app, subscriber.socket_id);
-            self.happenings.message_received(app, from, text);
+            self.happenings.message_received(subscriber.app, subscriber.source(), text);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::hub::ids::SocketId;
+use crate::hub::origins::Origin;
 use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
     ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, Subscriber, User,
@@ -95,6 +96,7 @@ fn blank_subscriber() -> Subscriber {
     Subscriber {
         app: 0,
         socket_id: SocketId(0, 0),
+        origin: None,
         reader: Reader::default(),
         memberships: Vec::new(),
         user: None,
@@ -109,6 +111,11 @@ impl Subscriber {
         c.int(&mut self.app)?;
         c.int(&mut self.socket_id.0)?;
         c.int(&mut self.socket_id.1)?;
+        let mut origin = self.origin.as_ref().map(|origin| origin.as_str().to_string());
+        c.option(&mut origin, Codec::text)?;
+        if c.reads() {
+            self.origin = origin.map(Origin::new);
+        }
         self.reader.snapshot(c)?;
         let mut user = self.user.take().map(|user| *user);
         c.option(&mut user, |c, user| {

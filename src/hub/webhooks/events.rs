@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::super::ids::SocketId;
+use super::super::peer::Source;
 use super::changes::{Role, Step, Subject};
 use super::hook::Tag;
 use super::shared::Report;
@@ -136,10 +137,11 @@ impl Webhooks {
     }
 
     /// A connection was closed because its client answered no ping.
-    pub(in crate::hub) fn connection_pruned(&mut self, app: u32, connection: SocketId) {
+    pub(in crate::hub) fn connection_pruned(&mut self, app: u32, connection: Source<'_>) {
         let event = WebhookEvent::ConnectionPruned;
         self.send(app, event, None, None, |out| {
-            webhook::connection_event(out, event.name(), &connection, None);
+            let Source { socket_id, origin } = connection;
+            webhook::connection_event(out, event.name(), &socket_id, origin, None);
         });
     }
 
@@ -148,7 +150,7 @@ impl Webhooks {
         &mut self,
         app: u32,
         event: WebhookEvent,
-        connection: SocketId,
+        connection: Source<'_>,
         text: &str,
     ) {
         let kind = usize::from(event == WebhookEvent::MessageSent);
@@ -159,7 +161,8 @@ impl Webhooks {
         };
         if hooks.samples[kind].takes(max, self.now.ms) {
             return self.send(app, event, None, None, |out| {
-                webhook::connection_event(out, event.name(), &connection, Some(text));
+                let Source { socket_id, origin } = connection;
+                webhook::connection_event(out, event.name(), &socket_id, origin, Some(text));
             });
         }
         let (due_ms, hooks) = (hooks.samples[kind].end_ms(), hooks.hooks.clone());

@@ -28,7 +28,7 @@ use crate::proto::websocket::{Bounds, Frame, Reader};
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("7-905b3bc41a66fff7", include_str!("../../../../tests/state/7-905b3bc41a66fff7.hex")),
+    ("8-56ea3e3b81c8ac1c", include_str!("../../../../tests/state/8-56ea3e3b81c8ac1c.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
