@@ -132,8 +132,9 @@ pub(crate) struct Subscriber {
     pub memberships: Vec<Membership>,
     /// The user it is signed in as.
     pub user: Option<Box<User>>,
-    /// Messages since the window of the rate limit began, and when that was.
-    pub window: (u32, u64),
+    /// Messages since the window of the rate limit began, and when that was: milliseconds modulo
+    /// 2^32, which repeat after 49 days.
+    pub window: (u32, u32),
     /// Client events in the second of the last one, and the number of that second modulo 65,536.
     pub client_events: (u16, u16),
     pub liveness: Liveness,

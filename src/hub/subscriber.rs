@@ -201,8 +201,10 @@ impl<T> Hub<T> {
             return true;
         };
         let (count, since_ms) = &mut subscriber.window;
-        if *count == 0 || now.ms >= *since_ms + u64::from(limit.decay_seconds) * 1_000 {
-            (*count, *since_ms) = (0, now.ms);
+        let now_ms = now.ms as u32;
+        let age_ms = u64::from(now_ms.wrapping_sub(*since_ms));
+        if *count == 0 || age_ms >= u64::from(limit.decay_seconds) * 1_000 {
+            (*count, *since_ms) = (0, now_ms);
         }
         if *count < limit.max_attempts {
             *count += 1;

@@ -134,7 +134,7 @@ fn new_subscriber(app: u32, socket_id: SocketId, origin: Option<Origin>, now: No
         reader: Reader::default(),
         memberships: Vec::new(),
         user: None,
-        window: (0, now.ms),
+        window: (0, now.ms as u32),
         client_events: (0, 0),
         liveness: Liveness::Quiet,
     }

@@ -125,7 +125,7 @@ impl Subscriber {
         })?;
         self.user = user.map(Box::new);
         c.int(&mut self.window.0)?;
-        c.number(&mut self.window.1)?;
+        c.int(&mut self.window.1)?;
         c.int(&mut self.client_events.0)?;
         c.int(&mut self.client_events.1)?;
         let (mut kind, mut ping_ms) = match self.liveness {

@@ -365,17 +365,48 @@ fn a_reload_loses_and_repeats_nothing() {
     world.pass(60_000);
 }
 
+fn channels_only(url: &str) -> Webhook {
+    let events = WebhookEvents::parse(["channel_occupied", "channel_vacated"]).unwrap();
+    Webhook { events, ..webhook(url) }
+}
+
+fn with_spool(webhooks: Vec<Webhook>) -> Config {
+    let mut config = Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+    config.apps[0].webhooks = webhooks;
+    config.server.webhook_spool = Some("/spool".into());
+    config
+}
+
+#[test]
+fn a_state_is_in_the_spool_once_all_requests_that_report_it_are() {
+    let mut slow = channels_only("http://slow");
+    slow.batch_ms = 200;
+    let mut world = World::new(|_, _| {});
+    let config = with_spool(vec![channels_only("http://a"), slow]);
+    world.hub = Hub::new(&config, [0; 32], world.now);
+    world.subscriber("news");
+    let mut kinds = Vec::new();
+    for _ in 0..5 {
+        while let Some(record) = world.hub.next_spool_record() {
+            kinds.push(match record {
+                SpoolRecord::Queued(_) => "queued",
+                SpoolRecord::Ended(_) => "ended",
+                SpoolRecord::Told(state) => {
+                    assert_eq!((&*state.channel, state.is_present), ("news", true));
+                    "state"
+                }
+            });
+        }
+        kinds.push("50 ms");
+        world.pass(50);
+    }
+    let expected = ["50 ms", "queued", "50 ms", "50 ms", "50 ms", "queued", "state", "50 ms"];
+    assert_eq!(kinds, expected);
+}
+
 #[test]
 fn a_spool_continues_after_a_crash() {
-    let with_spool = || {
-        let mut config =
-            Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
-        config.apps[0].webhooks = vec![webhook("http://a")];
-        config.apps[0].webhooks[0].events =
-            WebhookEvents::parse(["channel_occupied", "channel_vacated"]).unwrap();
-        config.server.webhook_spool = Some("/spool".into());
-        config
-    };
+    let with_spool = || with_spool(vec![channels_only("http://a")]);
     let mut world = World::new(|_, _| {});
     world.hub = Hub::new(&with_spool(), [0; 32], world.now);
     let mut records: Vec<SpoolRecord> = Vec::new();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::super::ids::Now;
 use super::Webhooks;
 use super::endpoint::{BATCH_LIFE_MS, Batch};
-use super::hook::Tag;
+use super::hook::{EventState, Tag};
 use super::request::{EndpointId, WebhookOutcome, WebhookRequest};
 use super::shared::Report;
 use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledBatch};
@@ -70,6 +70,9 @@ impl Webhooks {
                 at_unix_ms: time_ms,
                 body: Rc::clone(&batch.body),
             }));
+        }
+        for state in batch.tags.iter().filter(|state| state.completed()) {
+            self.record_state(&state.subject, state.is_present);
         }
         self.queue(endpoint, batch);
     }
@@ -234,7 +237,9 @@ impl Webhooks {
     /// all webhooks.
     pub(super) fn end_tags(&mut self, tags: impl IntoIterator<Item = Tag>) {
         for tag in tags {
-            if let Some((subject, is_present)) = Rc::into_inner(tag) {
+            if let Some(EventState { subject, is_present, .. }) = Rc::into_inner(tag)
+                && self.is_shared
+            {
                 self.units += TAG_UNITS;
                 self.changes.acknowledged(&subject, is_present);
                 self.to_publish.push(Report::Acknowledged(subject, is_present));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::ids::SocketId;
 use super::super::peer::Source;
 use super::changes::{Role, Step, Subject};
-use super::hook::Tag;
+use super::hook::{EventState, Tag};
 use super::shared::Report;
 use super::{AppHooks, Webhooks};
 use crate::config::WebhookEvent;
@@ -75,7 +75,6 @@ impl Webhooks {
 
     fn send_state(&mut self, subject: Subject, is_present: bool) {
         let (app, channel) = (subject.app, Rc::clone(&subject.channel));
-        self.record_state(&subject, is_present);
         let event = match (&subject.user, is_present) {
             (None, true) => WebhookEvent::ChannelOccupied,
             (None, false) => WebhookEvent::ChannelVacated,
@@ -83,16 +82,23 @@ impl Webhooks {
             (Some(_), false) => WebhookEvent::MemberRemoved,
         };
         let user = subject.user.clone();
-        let tag = self.is_shared.then(|| Tag::new((subject, is_present)));
+        let is_kept = self.is_shared || self.spool.is_some();
+        let tag = is_kept.then(|| Tag::new(EventState::new(subject, is_present)));
         self.send(app, event, Some(&channel), tag.clone(), |out| match &user {
             Some(user) => webhook::member_event(out, event.name(), &channel, user),
             None => webhook::channel_event(out, event.name(), &channel),
         });
-        // If no webhook covers the event, there is nothing to wait for.
-        self.end_tags(tag);
+        if let Some(tag) = tag {
+            if Rc::strong_count(&tag) == 1 {
+                // No webhook covers the event, so there is nothing to wait for.
+                self.record_state(&tag.subject, is_present);
+            }
+            self.end_tags([tag]);
+        }
     }
 
-    /// Records for the spool what is reported to the app.
+    /// Records for the spool what is reported to the app: with the batch that reports it, so that
+    /// after a crash the spool has both or neither.
     pub(super) fn record_state(&mut self, subject: &Subject, is_present: bool) {
         let Some(spool) = &mut self.spool else { return };
         let Some(app) = self.apps.get(subject.app as usize) else { return };

@@ -1,6 +1,7 @@
 //! One webhook of an app: which events it covers, and the batch that it collects. A full batch goes
 //! to the queue of its URL (`endpoint`).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::super::wildcard;
@@ -25,7 +26,28 @@ pub(super) struct Hook {
 
 /// A state that an event reports: when the last batch with the event has ended, no other reference
 /// is left.
-pub(super) type Tag = Rc<(Subject, bool)>;
+pub(super) type Tag = Rc<EventState>;
+
+/// What an event says about a channel or a user of it.
+#[derive(Debug)]
+pub(super) struct EventState {
+    pub subject: Subject,
+    pub is_present: bool,
+    /// The open batches with the event.
+    open: Cell<u32>,
+}
+
+impl EventState {
+    pub(super) fn new(subject: Subject, is_present: bool) -> Self {
+        EventState { subject, is_present, open: Cell::new(0) }
+    }
+
+    /// A batch with the event is complete. Returns whether no open batch is left.
+    pub(super) fn completed(&self) -> bool {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.open.get() == 0
+    }
+}
 
 /// The events that a webhook has collected.
 #[derive(Default)]
@@ -75,7 +97,7 @@ impl OpenBatch {
         }
         self.text.push_str(event);
         self.events += 1;
-        self.tags.extend(tag);
+        self.tags.extend(tag.inspect(|state| state.open.set(state.open.get() + 1)));
         self.set_due(due_ms)
     }
 

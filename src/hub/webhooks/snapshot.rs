@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Webhooks;
 use super::changes::{Change, Reported, Subject};
 use super::endpoint::{Batch, Endpoint};
-use super::hook::Tag;
+use super::hook::{EventState, Tag};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::spool::{DeliveryId, SpoolRecord};
 
@@ -123,7 +123,9 @@ impl Webhooks {
                 self.changes.restore(subject, change);
             }
         }
-        let tag = |(subject, is_present)| Some(Tag::new((self.subject_of(subject)?, is_present)));
+        let tag = |(subject, is_present)| {
+            Some(Tag::new(EventState::new(self.subject_of(subject)?, is_present)))
+        };
         let tags: Vec<Option<Tag>> = tags.into_iter().map(tag).collect();
         endpoints.into_iter().for_each(|endpoint| self.restore_endpoint(endpoint, &tags));
         self.end_tags(tags.into_iter().flatten());
@@ -232,7 +234,7 @@ impl Webhooks {
         if let Some(index) = tags.indexes.get(&address) {
             return Some(*index);
         }
-        let (subject, is_present) = &**tag;
+        let EventState { subject, is_present, .. } = &**tag;
         let index = tags.list.len() as u32;
         tags.list.push((self.saved_subject(subject)?, *is_present));
         tags.indexes.insert(address, index);
