@@ -158,6 +158,18 @@ fn install_prepares_a_laravel_app_once() {
     assert_eq!(read(&dir.0, ".env"), env);
 }
 
+#[test]
+fn install_adds_to_the_file_of_the_named_environment() {
+    let dir = Dir::new(&[(".env", "A=1\n"), (".env.staging", "A=2\n")]);
+    let run = dir.run(&["install", "--env", "staging"], &[]);
+    assert!(run.out.starts_with(".env.staging: added BROADCAST_CONNECTION"), "{}", run.out);
+    let run = dir.run(&["install", "--env=testing"], &[]);
+    assert!(run.out.starts_with(".env.testing: added BROADCAST_CONNECTION"), "{}", run.out);
+    let run = dir.run(&["install"], &[("APP_ENV", "staging")]);
+    assert!(run.out.starts_with(".env.staging: nothing is missing\n"), "{}", run.out);
+    assert_eq!(read(&dir.0, ".env"), "A=1\n");
+}
+
 fn read(dir: &Path, name: &str) -> String {
     std::fs::read_to_string(dir.join(name)).unwrap()
 }

@@ -99,7 +99,8 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--env",
                 value: Some("FILE"),
-                about: "The environment file to add to. Default: .env.",
+                about: "The environment file to add to, or a name: staging stands for .env.staging. \
+                        Default: .env, or .env.APP_ENV if APP_ENV is set and the file exists.",
             },
             Flag {
                 name: "--remove",

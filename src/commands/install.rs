@@ -5,6 +5,7 @@
 //! Existing entries are never changed: new ones are appended, and conflicting ones are reported. Files
 //! are replaced whole or not at all.
 
+use std::env;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -13,9 +14,9 @@ use super::bridge;
 use super::file::replace;
 use crate::args::InstallArgs;
 use crate::config::env::Environment;
-use crate::config::load::{ENV_FILE, from_environment};
+use crate::config::load::from_environment;
 use crate::config::render::render;
-use crate::config::{App, Error, credentials, dotenv};
+use crate::config::{App, Error, credentials, dotenv, env_file};
 
 /// Adds missing entries to the `.env` file, and reports them to `out`. A new file has mode 0600; an
 /// existing one keeps its mode and owner. With `--config`, also writes every setting of the new
@@ -27,7 +28,9 @@ use crate::config::{App, Error, credentials, dotenv};
 /// The file of `--config` exists; the `.env` file has a syntax error; a file cannot be read or
 /// written; `out` fails.
 pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
-    let env_file = args.env.as_deref().unwrap_or(Path::new(ENV_FILE));
+    let app_env = env::var("APP_ENV").ok();
+    let env_file =
+        &*env_file::choose_to_write(Path::new(""), args.env.as_deref(), app_env.as_deref());
     let folder = env_file.parent().unwrap_or(Path::new(""));
     if args.remove {
         return bridge::remove(folder, out);

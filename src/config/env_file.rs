@@ -39,6 +39,13 @@ pub fn choose(dir: &Path, named: Option<&Path>, app_env: Option<&str>) -> Choice
     }
 }
 
+/// Chooses the file to write to in `dir`: as [`choose`], except that a name without a file stands for
+/// a new file of this environment.
+pub fn choose_to_write(dir: &Path, named: Option<&Path>, app_env: Option<&str>) -> PathBuf {
+    let Choice { path, missing, .. } = choose(dir, named, app_env);
+    missing.map_or(path, |name| dir.join(format!("{ENV_FILE}.{name}")))
+}
+
 /// Whether a text can be the name of an environment and is not a path.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))

@@ -11,7 +11,7 @@ mod cached;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
-mod env_file;
+pub mod env_file;
 mod error;
 mod findings;
 pub mod json;
