@@ -32,6 +32,8 @@ pub struct Client {
     pub next: u64,
     /// Whether the client does not read.
     pub deaf: bool,
+    /// From `pusher:connection_established`.
+    pub socket_id: String,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
 }
@@ -89,6 +91,7 @@ impl Client {
             channel,
             next: 0,
             deaf: false,
+            socket_id: String::new(),
             incoming: Vec::new(),
             outgoing: Vec::new(),
         }
@@ -197,6 +200,9 @@ impl Client {
             return self.book(number, tally);
         }
         let has = |name: &str| find(payload, name.as_bytes()).is_some();
+        if self.phase == Phase::Greeting {
+            self.socket_id = socket_id(payload);
+        }
         match (self.phase, self.channel) {
             (Phase::Greeting, None) if has("connection_established") => {
                 self.phase = Phase::Ready;
@@ -223,7 +229,7 @@ impl Client {
         self.send(TEXT, br#"{"event":"pusher:ping","data":{}}"#);
     }
 
-    /// Sends a message of at most 125 bytes.
+    /// Sends a message of at most 65,535 bytes.
     pub fn message(&mut self, text: &str) {
         self.send(TEXT, text.as_bytes());
     }
@@ -242,10 +248,24 @@ impl Client {
     }
 
     fn send(&mut self, opcode: u8, payload: &[u8]) {
-        self.outgoing.extend_from_slice(&[0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+        let len = payload.len() as u16;
+        self.outgoing.extend_from_slice(&[0x80 | opcode, 0x80 | len.min(126) as u8]);
+        if len >= 126 {
+            self.outgoing.extend_from_slice(&len.to_be_bytes());
+        }
+        self.outgoing.extend_from_slice(&[0; 4]);
         self.outgoing.extend_from_slice(payload);
         self.flush();
     }
+}
+
+/// The socket id in `pusher:connection_established`, two numbers with a dot between them; empty in
+/// any other message.
+fn socket_id(payload: &[u8]) -> String {
+    let name = b"socket_id\\\":\\\"";
+    let start = find(payload, name).map_or(payload.len(), |at| at + name.len());
+    let digits = payload[start..].iter().take_while(|b| b.is_ascii_digit() || **b == b'.');
+    digits.map(|byte| char::from(*byte)).collect()
 }
 
 /// The handshake request.

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::Plan;
 use crate::event;
 use crate::fanout::PARALLEL;
 use crate::lane::{find, whole};
-use crate::process::Process;
+use crate::process::{APP_KEY, Process};
 use crate::swarm::{Fault, Swarm};
 use crate::table::{Table, percentile};
 
@@ -32,8 +34,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
 
     let count = plan.connections(plan.scaled(50_000) as usize - 1);
     let mut leaving = Table::new(format!(
-        "webhooks: {count} clients leave at once, each the last of its channel; delay of an event \
-         for another client, ms"
+        "webhooks: {count} clients leave at once, each the last member of {CHANNELS} presence \
+         channels; delay of an event for another client, ms"
     ));
     let (mut longest, mut longest_without, mut middle) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.runs {
@@ -55,7 +57,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     Ok(vec![stream, leaving])
 }
 
-fn server(plan: &Plan, receiver: Option<&Receiver>) -> Process {
+fn server(plan: &Plan, receiver: Option<&Receiver>, events: &str) -> Process {
     let mut variables = vec![
         ("REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS", "true"),
         ("REVERB_LIMIT_CLIENT_EVENTS_PER_SECOND", "0"),
@@ -63,7 +65,6 @@ fn server(plan: &Plan, receiver: Option<&Receiver>) -> Process {
     ];
     if let Some(receiver) = receiver {
         variables.push(("REVERB_APP_WEBHOOK_URL", &receiver.url));
-        let events = "client_event,channel_occupied,channel_vacated";
         variables.push(("REVERB_APP_WEBHOOK_EVENTS", events));
     }
     Process::server_with(plan, &variables)
@@ -71,7 +72,7 @@ fn server(plan: &Plan, receiver: Option<&Receiver>) -> Process {
 
 /// The server's share of a processor, in percent, while clients send events at [`RATE`].
 fn stream_of_events(plan: &Plan, receiver: Option<&Receiver>) -> Result<f64, Fault> {
-    let server = server(plan, receiver);
+    let server = server(plan, receiver, "client_event,channel_occupied,channel_vacated");
     let mut swarm = Swarm::new(&server, SENDERS);
     swarm.open(SENDERS, PARALLEL, Some)?;
     server.settle(Duration::from_millis(500));
@@ -109,27 +110,45 @@ fn leave_at_once(
     count: usize,
     receiver: Option<&Receiver>,
 ) -> Result<[f64; 2], Fault> {
-    let server = server(plan, receiver);
+    let server = server(plan, receiver, "member_added,member_removed");
     let mut swarm = Swarm::new(&server, count + 1);
     swarm.open(count + 1, PARALLEL, Some)?;
+    // Only the first client is expected to receive what follows.
+    swarm.clients[1..].iter_mut().for_each(|client| client.deaf = true);
+    for n in 1..count + 1 {
+        join(&mut swarm, n);
+    }
+    let members = (CHANNELS * count) as u64;
     if let Some(receiver) = receiver {
-        receiver.wait_for(count as u64 + 1)?;
+        receiver.wait_for(members)?;
     }
     server.settle(Duration::from_secs(2));
     // The server has closed the connection of the publisher, if the clients took ten seconds.
     swarm.lanes.clear();
     swarm.add_lane();
     swarm.hang_up(1..count + 1);
-    // Only the first client is expected to receive what follows.
-    swarm.clients[1..].iter_mut().for_each(|client| client.deaf = true);
     // The clients are reported three seconds after they have left.
     swarm.publish_at(200.0, 200 * 6, 200)?;
     if let Some(receiver) = receiver {
-        receiver.wait_for(2 * count as u64 + 1)?;
+        receiver.wait_for(2 * members)?;
     }
     swarm.finish()?;
     let ms = |part| percentile(&swarm.tally.latencies, part) / 1e6;
     Ok([ms(0.5), ms(1.0)])
+}
+
+/// Makes a client the only member of [`CHANNELS`] presence channels.
+fn join(swarm: &mut Swarm, client: usize) {
+    let data = format!(r#"{{"user_id":"{client}"}}"#);
+    for n in 0..CHANNELS {
+        let channel = format!("presence-{client}-{n}");
+        let socket_id = swarm.clients[client].socket_id.clone();
+        let signature = swarm.signer().sign(&[&socket_id, ":", &channel, ":", &data]);
+        let message = json!({"event": "pusher:subscribe", "data": {
+            "channel": channel, "auth": format!("{APP_KEY}:{signature}"), "channel_data": data,
+        }});
+        swarm.clients[client].message(&message.to_string());
+    }
 }
 
 /// An HTTP server that acknowledges each request and counts the events.
@@ -192,6 +211,8 @@ fn serve(mut stream: TcpStream, events: &AtomicU64) {
 
 /// How an event in a body begins.
 const NAME: &[u8] = br#"{"name":""#;
+/// The channels that each client leaves: three times the clients that the open-file limit allows.
+const CHANNELS: usize = 3;
 /// Client events a second, of all clients.
 const RATE: u64 = 2_000;
 const SENDERS: usize = 20;
