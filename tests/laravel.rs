@@ -207,11 +207,52 @@ fn a_reload_applies_the_configuration_and_keeps_connections() {
 fn an_invalid_configuration_is_reported_by_the_reload() {
     let app = LaravelApp::new();
     let server = app.start();
+    let before = app.read(HAND_OVER);
     app.edit("config/reverb.php", "'ping_interval' => 60", "'ping_interval' => 'often'");
     let output = app.reload(&server);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(text(&output.stderr).contains("ping_interval"), "{output:?}");
     server.is_up();
+    // What the server reads at the next signal is what it uses now.
+    assert_eq!(app.read(HAND_OVER), before);
+    server.signal("HUP");
+    server.logs("reload: the configuration has not changed");
+}
+
+#[test]
+fn a_start_or_a_reload_of_another_server_leaves_the_hand_over_as_it_is() {
+    let app = LaravelApp::new();
+    app.write(".env.staging", &app.read(".env"));
+    let server = app.serve(app.artisan("reverb:start --env=staging"));
+    let (before, port) = (app.read(HAND_OVER), server.address().port());
+    let fails = |words: &str, expected: &str| {
+        let output = app.artisan(words).output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        let out = text(&output.stdout).to_owned() + text(&output.stderr);
+        assert!(out.contains(expected), "{out}");
+        assert_eq!(app.read(HAND_OVER), before);
+    };
+    fails(&format!("reverb:start --port={port}"), &format!("127.0.0.1:{port} is in use."));
+    let everywhere = format!("reverb:start --host=0.0.0.0 --port={port}");
+    fails(&everywhere, &format!("127.0.0.1:{port} is in use."));
+    fails("reverb:reload", "with [.env.staging]. Run this command with --env=staging.");
+    fails("reverb:reload --env=staging --port=1", "no server listens");
+    let reload = app.artisan(&format!("reverb:reload --env=staging --port={port}")).output();
+    assert!(reload.unwrap().status.success());
+}
+
+#[test]
+fn variables_of_the_process_that_has_started_the_server_stay_after_a_reload() {
+    let app = LaravelApp::new();
+    let mut command = app.artisan("reverb:start");
+    command.env("REVERB_LIMIT_CONNECTIONS", "55");
+    let server = app.serve(command);
+    assert!(app.reload(&server).status.success());
+    assert_eq!(app.hand_over()["artisan"]["environment"]["REVERB_LIMIT_CONNECTIONS"], "55");
+    let port = server.address().port();
+    let mut command = app.artisan(&format!("reverb:reload --port={port}"));
+    assert!(command.env("REVERB_LIMIT_CONNECTIONS", "56").output().unwrap().status.success());
+    assert_eq!(app.hand_over()["artisan"]["environment"]["REVERB_LIMIT_CONNECTIONS"], "56");
 }
 
 #[test]
@@ -279,6 +320,12 @@ fn a_restart_that_cannot_be_requested_is_reported() {
     assert!(out.contains("Broadcasting Reverb restart signal."), "{out}");
     assert!(out.contains("The server on this machine does not restart"), "{out}");
     assert!(out.contains("Run this command as the user of the server"), "{out}");
+    // The user of the server cannot write either: root has created some of the folders, for example.
+    let _server = app.start();
+    let output = app.artisan("reverb:restart").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let expected = "Some of it belongs to another user: give all of it to the user of the server [";
+    assert!(text(&output.stdout).contains(expected), "{output:?}");
 }
 
 #[test]
@@ -308,6 +355,9 @@ fn without_pcntl_the_server_stops_with_php() {
     assert_eq!(client.event()["event"], "pusher:error");
     client.closed(4200);
     server.wait();
+    let disabled = ["-d", "disable_functions=pcntl_exec,proc_open"];
+    let output = app.php(&disabled, "reverb:start").output().unwrap();
+    assert!(text(&output.stdout).contains("PHP cannot start the binary"), "{output:?}");
     until("the server has ended", || !Path::new(&format!("/proc/{}", child.trim())).exists());
     // And PHP ends with the server, with its exit code.
     let mut server = app.serve(php());

@@ -77,6 +77,8 @@ class ReverbBridgeServiceProvider extends ServiceProvider
         }
 
         $this->app->instance(static::class, $this);
+        // The channel of an event needs it, also in a queue worker.
+        $this->app->bindIf(ChannelConnectionManager::class, ArrayChannelConnectionManager::class);
 
         if ($this->app->runningInConsole()) {
             // Laravel Reverb resolves its commands through the container, at once or when they are
@@ -211,7 +213,8 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      */
     public function start(array $flags, bool $debug): int
     {
-        $this->handOver($flags);
+        $this->ensureNothingListens($flags);
+        $this->write($this->configuration($flags));
 
         $arguments = ['start', '--config', $this->file(), ...$this->arguments($flags), ...($debug ? ['--debug'] : [])];
 
@@ -244,11 +247,45 @@ class ReverbBridgeServiceProvider extends ServiceProvider
             throw new RuntimeException("The server belongs to the user [{$name}]. Run this command as that user.");
         }
 
-        $previous = is_file($this->file()) ? json_decode((string) file_get_contents($this->file()), true) : [];
+        $before = $owner === false ? null : (string) file_get_contents($this->file());
+        $started = json_decode($before ?? '', true)['artisan'] ?? [];
+        $environment = basename($started['environment_file'] ?? $this->app->environmentFilePath());
 
-        $this->handOver($previous['artisan']['flags'] ?? [], $owner);
+        if ($environment !== basename($this->app->environmentFilePath())) {
+            $option = $environment === '.env' ? 'without --env' : 'with --env='.substr($environment, 5);
 
-        return $this->run(['reload', '--config', $this->file(), ...$this->arguments($flags)], STDIN);
+            throw new RuntimeException("The server was started with [{$environment}]. Run this command {$option}.");
+        }
+
+        $this->write($this->configuration($started['flags'] ?? [], $started['environment'] ?? []), $owner);
+        $status = $this->run(['reload', '--config', $this->file(), ...$this->arguments($flags)], STDIN);
+
+        if ($status !== 0) {
+            // The server keeps its configuration, so the next reload by a signal must not read this one.
+            $before === null ? @unlink($this->file()) : $this->write($before, $owner);
+        }
+
+        return $status;
+    }
+
+    /**
+     * Make sure that no server listens where this one shall. Its configuration is in the same file,
+     * and it would read that of this one when it reloads.
+     */
+    protected function ensureNothingListens(array $flags): void
+    {
+        $config = $this->app->make('config')->get('reverb');
+        $server = [...($config['servers'][$config['default'] ?? 'reverb'] ?? []), ...$flags];
+        $host = trim(explode(',', $server['host'] ?? '')[0], ' []');
+        $host = ['' => '127.0.0.1', '0.0.0.0' => '127.0.0.1', '::' => '::1'][$host] ?? $host;
+        $address = (str_contains($host, ':') ? "[{$host}]" : $host).':'.(int) ($server['port'] ?? 8080);
+
+        // A service manager may listen for the server, and hand its socket over.
+        if (! getenv('LISTEN_FDS') && $socket = @stream_socket_client("tcp://{$address}", $code, $message, 0.5)) {
+            fclose($socket);
+
+            throw new RuntimeException("{$address} is in use. To apply the configuration to a running server, use reverb:reload.");
+        }
     }
 
     /**
@@ -271,12 +308,13 @@ class ReverbBridgeServiceProvider extends ServiceProvider
             $reason = $e->getMessage();
         }
 
-        $owner = function_exists('posix_getpwuid') && is_file($this->file())
-            ? (posix_getpwuid((int) fileowner($this->file()))['name'] ?? null)
-            : null;
+        $owner = function_exists('posix_geteuid') && is_file($this->file()) ? (int) fileowner($this->file()) : null;
+        $name = $owner === null ? '' : ' ['.(posix_getpwuid($owner)['name'] ?? $owner).']';
 
         return "The server on this machine does not restart, because this user cannot write to [{$folder}]: {$reason}. "
-            .($owner ? "Run this command as the user of the server [{$owner}]." : 'Run this command as the user of the server.');
+            .($owner !== null && $owner === posix_geteuid()
+                ? "Some of it belongs to another user: give all of it to the user of the server{$name}."
+                : "Run this command as the user of the server{$name}.");
     }
 
     /**
@@ -314,16 +352,18 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     }
 
     /**
-     * Write the configuration to the file that the binary reads.
+     * Write a configuration to the file that the binary reads.
      */
-    protected function handOver(array $flags, int|false $owner = false): void
+    protected function write(array|string $configuration, int|false $owner = false): void
     {
         $file = $this->file();
         $temporary = $file.'.'.getmypid();
         $mask = umask(0077);
 
         try {
-            $json = json_encode($this->configuration($flags), JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES);
+            $json = is_string($configuration)
+                ? $configuration
+                : json_encode($configuration, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES);
 
             if (@file_put_contents($temporary, $json) === false) {
                 throw new RuntimeException("The configuration cannot be written to [{$temporary}].");
@@ -345,9 +385,10 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     }
 
     /**
-     * Get the resolved configuration, and what else the binary needs of this application.
+     * Get the resolved configuration, and what else the binary needs of this application. The
+     * variables of the process that has started the server stay in force.
      */
-    protected function configuration(array $flags): array
+    protected function configuration(array $flags, array $variables = []): array
     {
         $config = $this->app->make('config')->get('reverb');
         $server = $config['default'] ?? 'reverb';
@@ -368,7 +409,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
             'events_url' => rtrim((string) $this->app->make('config')->get('app.url'), '/').'/reverb/events',
             'records_messages' => $this->sampleRate() !== null,
             'flags' => (object) $flags,
-            'environment' => (object) $this->handedOver(),
+            'environment' => (object) [...$variables, ...$this->handedOver()],
         ]];
     }
 
@@ -397,6 +438,10 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      */
     protected function run(array $arguments, mixed $input): int
     {
+        if (! function_exists('proc_open')) {
+            throw new RuntimeException('PHP cannot start the binary, because its functions pcntl_exec and proc_open are disabled.');
+        }
+
         $process = proc_open([$this->binary(), ...$arguments], [$input, STDOUT, STDERR], $pipes, null, $this->variables());
 
         if ($process === false) {
@@ -538,8 +583,6 @@ class ReverbBridgeServiceProvider extends ServiceProvider
      */
     protected function channel(array $event): Channel
     {
-        app()->bindIf(ChannelConnectionManager::class, ArrayChannelConnectionManager::class);
-
         return ChannelBroker::create($event['channel'] ?? '');
     }
 
