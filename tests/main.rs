@@ -57,6 +57,8 @@ mod simulation;
 mod storms;
 mod subscribe;
 mod systemd;
+#[cfg(feature = "console")]
+mod terminal;
 mod tidy;
 mod tls;
 mod traps;

@@ -1,5 +1,5 @@
 //! Decodes HTTP/1 responses (RFC 9112) as they arrive, for the requests that this server sends
-//! itself: to webhooks, and those of `reverb check`. Responses to clients are in `response`.
+//! itself: to webhooks, and those of the commands. Responses to clients are in `response`.
 //!
 //! The beginning of a body is kept, the rest is skipped within a limit.
 
@@ -142,6 +142,13 @@ impl ResponseReader {
     /// The bytes of the body that were kept.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Takes the bytes of the body that were kept since the last call. The limits then apply to the
+    /// bytes that follow, so that a response may have no end.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        self.body_bytes = 0;
+        std::mem::take(&mut self.body)
     }
 
     /// Whether the connection can be used for another request, once the response is complete.
@@ -371,6 +378,20 @@ mod tests {
         assert!(refused(two).contains("not a length"));
         let chunk = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
         assert!(refused(chunk).contains("invalid chunk"));
+    }
+
+    #[test]
+    fn a_response_without_an_end_is_taken_in_pieces() {
+        let mut reader = read("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+        let bytes: usize = (0..100)
+            .map(|_| {
+                reader.receive(chunk.as_bytes()).unwrap();
+                reader.take_body().len()
+            })
+            .sum();
+        assert_eq!(bytes, 100 * 16, "only the first bytes of each piece are kept");
+        assert!(!reader.is_done());
     }
 
     #[test]
