@@ -56,6 +56,8 @@ impl Phase {
             Phase::Request(_) => 0,
             Phase::Open(_) => 1,
             Phase::Closing(_) => 2,
+            // `Hub::save` has ended all feeds.
+            Phase::Viewing(_) => return Err(DecodeError),
         };
         c.number(&mut kind)?;
         if c.reads() {
@@ -70,6 +72,7 @@ impl Phase {
             Phase::Request(request) => request.snapshot(c),
             Phase::Open(subscriber) => subscriber.snapshot(c),
             Phase::Closing(closing) => closing.snapshot(c),
+            Phase::Viewing(_) => Err(DecodeError),
         }
     }
 }
