@@ -2,8 +2,11 @@
 //! the `.env` of the server, with pipes and in a pseudo-terminal.
 
 mod run;
+mod screen;
+mod tail;
 #[cfg(feature = "tls")]
 mod tls;
+mod top;
 
 use serde_json::{Value, json};
 
@@ -196,6 +199,17 @@ fn a_subscriber_reconnects_to_a_server_that_starts_again() {
     subscriber.notes("subscribed to a");
     folder.run(&["publish", "a", "again", "1"]).is(0, "", "");
     assert_eq!(subscriber.line(), "a again 1");
+}
+
+#[test]
+fn a_kick_closes_one_connection() {
+    let folder = Folder::start(Setup::new());
+    let (mut one, mut other) = (Client::connect(&folder.server), Client::connect(&folder.server));
+    folder.run(&["kick", &one.socket_id, "--json"]).is(0, "{}\n", "");
+    assert_eq!(one.event()["event"], "pusher:error");
+    one.closed(4009);
+    other.nothing();
+    folder.run(&["kick", "1.2"]).fails(1, &["answers 404"]);
 }
 
 #[test]

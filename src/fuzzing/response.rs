@@ -32,7 +32,7 @@ pub fn response(data: &[u8]) {
 
 /// The lines of the body, taken after each piece.
 fn lines(lengths: &[u8], bytes: &[u8]) -> Vec<String> {
-    let (mut reader, mut lines) = (ResponseReader::new(BODY_BYTES_MAX), Lines::default());
+    let (mut reader, mut lines) = (ResponseReader::endless(), Lines::default());
     let (mut found, mut taken) = (Vec::new(), 0);
     for piece in pieces(lengths, bytes) {
         let result = reader.receive(piece);

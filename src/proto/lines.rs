@@ -44,9 +44,9 @@ impl Lines {
     }
 }
 
-/// The most bytes of a line. The longest line of the feed has 100 channels of 200 bytes and 1,024 bytes
-/// of data, which may be six times as long in JSON: less than 128 KiB.
-pub const LINE_BYTES_MAX: usize = 131_072;
+/// The most bytes of a line. A line of the feed has at most `limits.feed_queue_bytes`, by default 384
+/// KiB, and nearly all have less than 2 KiB.
+pub const LINE_BYTES_MAX: usize = 1_048_576;
 
 #[cfg(test)]
 mod tests {

@@ -147,6 +147,21 @@ impl Running {
         })
     }
 
+    /// The next line of its output with all of these texts; other lines are skipped.
+    #[track_caller]
+    pub fn line_with(&mut self, parts: &[&str]) -> String {
+        let mut skipped = Vec::new();
+        loop {
+            let Ok(line) = self.out.as_ref().unwrap().recv_timeout(DEADLINE) else {
+                panic!("no line with {parts:?}; {skipped:#?}");
+            };
+            if parts.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+            skipped.push(line);
+        }
+    }
+
     /// Waits for a line of standard error with this text.
     #[track_caller]
     pub fn notes(&mut self, text: &str) {

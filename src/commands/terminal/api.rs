@@ -1,5 +1,7 @@
 //! Signed requests to the HTTP API of a server, and what its errors mean.
 
+use std::fmt::Display;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -77,23 +79,24 @@ impl Call<'_> {
     /// As [`Call::send`].
     pub(super) fn send_for_list(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
         let mut stream = endpoint.open().map_err(|error| endpoint.unreachable(&error))?;
-        let failed = |error: std::io::Error| format!("{endpoint}: {error}");
-        stream.set_timeout(LIST_TIMEOUT).map_err(failed)?;
-        std::io::Write::write_all(&mut stream, self.head(endpoint).as_bytes()).map_err(failed)?;
-        let mut reader = ResponseReader::new(crate::proto::http::BODY_BYTES_MAX);
-        let (mut body, mut buffer) = (Vec::new(), vec![0; 65_536]);
+        let failed = |why: &dyn Display| format!("{endpoint}: {why}");
+        stream.set_timeout(LIST_TIMEOUT).map_err(|error| failed(&error))?;
+        stream.write_all(self.head(endpoint).as_bytes()).map_err(|error| failed(&error))?;
+        let (mut reader, mut body, mut buffer) =
+            (ResponseReader::endless(), Vec::new(), vec![0; 65_536]);
         while !reader.is_done() {
-            match std::io::Read::read(&mut stream, &mut buffer).map_err(failed)? {
-                0 => reader.end().map_err(|why| format!("{endpoint}: {why}"))?,
-                len => {
-                    reader.receive(&buffer[..len]).map_err(|why| format!("{endpoint}: {why}"))?
-                }
+            match stream.read(&mut buffer).map_err(|error| failed(&error))? {
+                0 => reader.end(),
+                len => reader.receive(&buffer[..len]),
             }
-            if reader.status() == Some(200) {
-                body.extend(reader.take_body());
+            .map_err(|why| failed(&why))?;
+            match reader.status() {
+                Some(200) => body.append(&mut reader.take_body()),
+                _ if reader.body().len() > ERROR_BYTES_MAX => break,
+                _ => {}
             }
             if body.len() > LIST_BYTES_MAX {
-                return Err(format!("{endpoint} has too many channels for this command"));
+                return Err(format!("the list of channels of {endpoint} is over 64 MiB"));
             }
         }
         match reader.status() {
@@ -139,5 +142,7 @@ fn joined(pairs: &[(&str, &str)], value: fn(&str) -> String) -> String {
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The longest silence within a list: the server makes it in pieces.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes read of an error. Those of a server are a sentence, those of a proxy a page.
+pub(super) const ERROR_BYTES_MAX: usize = 65_536;
 /// The most bytes of a list: that of 100,000 channels has 25 MB, with names of 200 characters.
 const LIST_BYTES_MAX: usize = 64 << 20;

@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::Duration;
 
-use super::api::{Call, rejected};
+use super::api::{Call, ERROR_BYTES_MAX, rejected};
 use super::endpoint::Endpoint;
 use crate::commands::Failure;
 use crate::net::BlockingStream;
-use crate::proto::http::{BODY_BYTES_MAX, ResponseReader};
+use crate::proto::http::ResponseReader;
 use crate::proto::lines::{LINE_BYTES_MAX, Lines};
 
 /// What the caller of [`follow`] learns.
@@ -90,14 +90,14 @@ fn read(
     let call = Call { method: "GET", path: "/feed", parameters, body: b"" };
     let request = call.head(endpoint);
     stream.write_all(request.as_bytes()).map_err(|error| lost(error.to_string()))?;
-    let (mut reader, mut lines) = (ResponseReader::new(BODY_BYTES_MAX), Lines::default());
+    let (mut reader, mut lines) = (ResponseReader::endless(), Lines::default());
     let mut buffer = vec![0; 16_384];
     loop {
         receive(&mut stream, &mut reader, &mut buffer).map_err(lost)?;
         match reader.status() {
             None => continue,
             Some(200) => {}
-            Some(_) if !reader.is_done() => continue,
+            Some(_) if !reader.is_done() && reader.body().len() < ERROR_BYTES_MAX => continue,
             Some(status @ 400..500) => {
                 return Err(End::Refused(rejected(endpoint, &reader), status));
             }

@@ -51,7 +51,7 @@ fn text(kind: &str, line: &Value) -> String {
         "api_event" => join([it.event(), it.after("except", "except"), it.size()]) + &it.data(),
         "api_error" => {
             let request = join([it.of("method"), it.of("path"), it.after("from", "address")]);
-            format!("{request}: {}", join([it.of("status"), it.of("reason")]))
+            format!("{request}: {}{}", join([it.of("status"), it.of("reason")]), it.expected())
         }
         "occupied" | "vacated" => it.of("channel"),
         "member_added" | "member_removed" => join([it.of("channel"), it.after("user", "user_id")]),
@@ -136,11 +136,15 @@ impl Members<'_> {
             self.after("by", "socket_id"),
             self.after("from", "address"),
         ]);
-        let expected = match self.of("expected") {
+        format!("{of}: {}{}", join([self.of("code"), self.of("reason")]), self.expected())
+    }
+
+    /// What should have been signed, if the error is about a signature.
+    fn expected(&self) -> String {
+        match self.of("expected") {
             text if text.is_empty() => text,
             text => format!("; the text to sign is {text}"),
-        };
-        format!("{of}: {}{expected}", join([self.of("code"), self.of("reason")]))
+        }
     }
 }
 

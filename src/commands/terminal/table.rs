@@ -63,8 +63,9 @@ fn summary(view: &View) -> String {
 }
 
 fn rates(view: &View) -> String {
-    let messages: f64 = view.rows.iter().map(|row| row.messages_per_s).sum();
-    let bytes: f64 = view.rows.iter().map(|row| row.bytes_per_s).sum();
+    // The sum of no numbers is a negative zero.
+    let messages = 0.0 + view.rows.iter().map(|row| row.messages_per_s).sum::<f64>();
+    let bytes = 0.0 + view.rows.iter().map(|row| row.bytes_per_s).sum::<f64>();
     let rates = format!("{} messages/s, {} bytes/s", fraction(messages), fraction(bytes));
     match view.dropped {
         0 => rates,
@@ -179,6 +180,15 @@ mod tests {
         assert_eq!(lines[2], "   SUBS   MSG/S  BYTES/S  CHANNEL");
         assert_eq!(lines[3], format!("1234567     0.5   123456  {name}"));
         assert_eq!(lines[5], "      1       1       10  a\\u{1b}[2J");
+    }
+
+    #[test]
+    fn an_app_without_channels_has_zeros() {
+        let view = View { nodes: 2, dropped: 1, ..View::default() };
+        let lines = plain("t", &view);
+        assert_eq!(lines[0], "t, 2 nodes, 0 channels, 0 subscribers");
+        assert_eq!(lines[1], "0 messages/s, 0 bytes/s; 1 message missed, so rates are low");
+        assert_eq!(lines.len(), 3);
     }
 
     #[test]

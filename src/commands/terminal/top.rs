@@ -205,7 +205,7 @@ impl Live {
         let size = Size { columns: columns.into(), rows: rows.into() };
         let lines = table::fitted(&self.title, view, self.sort, size, colours);
         // From the top left; what is left of each line and below the last one is cleared.
-        let text = format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"));
+        let text = format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"));
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(screen::written)
     }
 
