@@ -91,6 +91,12 @@ impl Feed {
         self.apps.get(app as usize).map_or(0, Vec::len)
     }
 
+    /// Whether a connection is a viewer of an app.
+    pub(super) fn has(&self, app: u32, id: ConnId) -> bool {
+        let mut viewers = self.apps.get(app as usize).into_iter().flatten();
+        viewers.any(|viewer| viewer.id == id)
+    }
+
     /// Whether no app has a viewer.
     pub(super) fn is_empty(&self) -> bool {
         self.apps.iter().all(Vec::is_empty)
