@@ -2,17 +2,21 @@
 //! in `commands`.
 
 mod completions;
+mod flags;
+mod running;
 mod table;
+#[cfg(feature = "console")]
+pub mod terminal;
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::Sources;
 use crate::nearest::did_you_mean;
 
+pub use flags::UsageError;
+use flags::{Values, left_over, split_at_equals_sign, take_flags};
+pub use running::RestartArgs;
 pub use table::{COMMANDS, CommandEntry, Flag, GLOBAL_FLAGS, explain, overview};
 
 /// A parsed command line.
@@ -30,6 +34,9 @@ pub enum Command {
     Check(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
+    /// Use a running server from the terminal.
+    #[cfg(feature = "console")]
+    Terminal(terminal::Command),
     /// Print this text.
     Help(String),
     /// Print [`VERSION`].
@@ -79,33 +86,6 @@ impl StartArgs {
     }
 }
 
-/// The flags of `reverb restart`, `reverb reload` and `reverb check`, which concern a running server.
-#[derive(Debug, Default, PartialEq)]
-pub struct RestartArgs {
-    /// `--host`.
-    pub host: Option<String>,
-    /// `--port`.
-    pub port: Option<u16>,
-    /// `--config`.
-    pub config: Option<PathBuf>,
-    /// `--env`.
-    pub env: Option<PathBuf>,
-}
-
-impl RestartArgs {
-    /// The sources of the running server's configuration.
-    pub fn sources(&self) -> Sources {
-        Sources {
-            config_file: self.config.clone(),
-            finds_hand_over: true,
-            env_file: self.env.clone(),
-            host: self.host.clone(),
-            port: self.port,
-            ..Sources::default()
-        }
-    }
-}
-
 /// The flags of `reverb install`.
 #[derive(Debug, Default, PartialEq)]
 pub struct InstallArgs {
@@ -117,18 +97,6 @@ pub struct InstallArgs {
     pub remove: bool,
 }
 
-/// Why a command line is not valid, with a suggestion if there is one.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UsageError(String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
 /// Parses the arguments of the process, without its name.
 ///
 /// # Errors
@@ -138,7 +106,7 @@ impl std::error::Error for UsageError {}
 pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     let mut args = args.into_iter();
     let Some(first) = args.next() else {
-        return Err(UsageError(format!("a command is missing\n\n{}", overview())));
+        return Err(UsageError::new(format!("a command is missing\n\n{}", overview())));
     };
     let first = first.to_string_lossy();
     match first.as_ref() {
@@ -154,7 +122,11 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Err(unknown_command(&first));
     };
-    let mut given = pico_args::Arguments::from_vec(split_at_equals_sign(command, args)?);
+    // The arguments after `--` are words, whatever they begin with.
+    let args: Vec<OsString> = args.collect();
+    let end = args.iter().position(|argument| argument == "--").unwrap_or(args.len());
+    let (flags, rest) = args.split_at(end);
+    let mut given = pico_args::Arguments::from_vec(split_at_equals_sign(command, flags)?);
     if given.contains(["-h", "--help"]) {
         return Ok(Command::Help(explain(command)));
     }
@@ -164,115 +136,44 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     if command.name == "completions" {
         let shell = given.opt_free_from_fn(|text| Ok::<_, UsageError>(text.to_owned()));
         let text = shell.ok().flatten().and_then(|shell| completions::of(&shell));
-        let error = || UsageError("reverb completions needs a shell: bash, zsh or fish".into());
+        let error = || UsageError::new("reverb completions needs a shell: bash, zsh or fish");
         return text.map(Command::Help).ok_or_else(error);
     }
-    let mut values = take_flags(command, given)?;
+    let (mut values, mut words) = take_flags(command, given)?;
+    words.extend(rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned()));
+    #[cfg(feature = "console")]
+    if let Some(parsed) = terminal::parse(command.name, &mut values, &words) {
+        return parsed.map(Command::Terminal);
+    }
+    if let Some(word) = words.first() {
+        return Err(left_over(command, word));
+    }
     Ok(match command.name {
-        "start" => {
-            let args = StartArgs {
-                host: text(&mut values, "--host")?,
-                port: port(&mut values)?,
-                path: text(&mut values, "--path")?,
-                hostname: text(&mut values, "--hostname")?,
-                metrics: text(&mut values, "--metrics")?,
-                debug: values.contains_key("--debug"),
-                stop_with_stdin: values.contains_key("--stop-with-stdin"),
-                config: values.remove("--config").map(PathBuf::from),
-                env: values.remove("--env").map(PathBuf::from),
-            };
-            if tries { Command::Try(args) } else { Command::Start(args) }
-        }
-        "restart" | "reload" | "check" => {
-            let args = RestartArgs {
-                host: text(&mut values, "--host")?,
-                port: port(&mut values)?,
-                config: values.remove("--config").map(PathBuf::from),
-                env: values.remove("--env").map(PathBuf::from),
-            };
-            match command.name {
-                "restart" => Command::Restart(args),
-                "reload" => Command::Reload(args),
-                _ => Command::Check(args),
-            }
-        }
+        "start" if tries => Command::Try(start(&mut values)?),
+        "start" => Command::Start(start(&mut values)?),
+        "restart" => Command::Restart(RestartArgs::take(&mut values)?),
+        "reload" => Command::Reload(RestartArgs::take(&mut values)?),
+        "check" => Command::Check(RestartArgs::take(&mut values)?),
         _ => Command::Install(InstallArgs {
-            config: values.remove("--config").map(PathBuf::from),
-            env: values.remove("--env").map(PathBuf::from),
-            remove: values.contains_key("--remove"),
+            config: values.path("--config"),
+            env: values.path("--env"),
+            remove: values.has("--remove"),
         }),
     })
 }
 
-type Values = BTreeMap<&'static str, OsString>;
-
-/// Splits `--flag=value` into two arguments. pico-args does that too, but parses `--hostname=x` as
-/// `--host` without its `=`, and requires UTF-8, which a path need not be.
-fn split_at_equals_sign(
-    command: &CommandEntry,
-    args: impl Iterator<Item = OsString>,
-) -> Result<Vec<OsString>, UsageError> {
-    let mut split = Vec::new();
-    for argument in args {
-        let bytes = argument.as_bytes();
-        let equals = bytes.iter().position(|byte| *byte == b'=');
-        let (Some(at), true) = (equals, bytes.starts_with(b"--")) else {
-            split.push(argument);
-            continue;
-        };
-        let name = OsStr::from_bytes(&bytes[..at]);
-        if command.flags.iter().any(|flag| flag.name == name && flag.value.is_none()) {
-            return Err(UsageError(format!("{} takes no value", name.display())));
-        }
-        split.push(name.to_owned());
-        split.push(OsString::from_vec(bytes[at + 1..].to_vec()));
-    }
-    Ok(split)
-}
-
-/// The given flags with their values; the value of a switch is empty.
-fn take_flags(
-    command: &CommandEntry,
-    mut given: pico_args::Arguments,
-) -> Result<Values, UsageError> {
-    let mut values = Values::new();
-    for flag in command.flags {
-        let Some(kind) = flag.value else {
-            if given.contains(flag.name) {
-                values.insert(flag.name, OsString::new());
-            }
-            continue;
-        };
-        let own = |value: &OsStr| Ok::<_, std::convert::Infallible>(value.to_owned());
-        match given.opt_value_from_os_str(flag.name, own) {
-            Ok(None) => {}
-            // A flag in the place of a value means that the value was forgotten.
-            Ok(Some(value)) if !value.as_bytes().starts_with(b"-") => {
-                values.insert(flag.name, value);
-            }
-            _ => return Err(UsageError(format!("{} needs a value: {kind}", flag.name))),
-        }
-    }
-    match given.finish().first() {
-        None => Ok(values),
-        Some(left) => Err(left_over(command, &left.to_string_lossy())),
-    }
-}
-
-fn text(values: &mut Values, name: &str) -> Result<Option<String>, UsageError> {
-    match values.remove(name).map(OsString::into_string) {
-        None => Ok(None),
-        Some(Ok(text)) => Ok(Some(text)),
-        Some(Err(_)) => Err(UsageError(format!("the value of {name} is not UTF-8"))),
-    }
-}
-
-fn port(values: &mut Values) -> Result<Option<u16>, UsageError> {
-    let Some(text) = text(values, "--port")? else { return Ok(None) };
-    match text.parse() {
-        Ok(port) => Ok(Some(port)),
-        Err(_) => Err(UsageError(format!("--port {text:?} is not a port (0 to 65535)"))),
-    }
+fn start(values: &mut Values) -> Result<StartArgs, UsageError> {
+    Ok(StartArgs {
+        host: values.text("--host")?,
+        port: values.port()?,
+        path: values.text("--path")?,
+        hostname: values.text("--hostname")?,
+        metrics: values.text("--metrics")?,
+        debug: values.has("--debug"),
+        stop_with_stdin: values.has("--stop-with-stdin"),
+        config: values.path("--config"),
+        env: values.path("--env"),
+    })
 }
 
 fn help(mut given: pico_args::Arguments) -> Result<Command, UsageError> {
@@ -288,36 +189,30 @@ fn help(mut given: pico_args::Arguments) -> Result<Command, UsageError> {
 fn unknown_command(name: &str) -> UsageError {
     // Artisan commands have a prefix, as in reverb:start.
     let bare = name.strip_prefix("reverb:").unwrap_or(name);
+    if !cfg!(feature = "console") && TERMINAL.contains(&name) {
+        let text = format!("reverb {name} needs the feature console, which this build lacks");
+        return UsageError::new(text);
+    }
     let meant = did_you_mean(bare, COMMANDS.iter().map(|command| command.name));
-    UsageError(format!("unknown command {}{meant}", name.escape_debug()))
+    UsageError::new(format!("unknown command {}{meant}", name.escape_debug()))
 }
 
 fn flag_before_command(flag: &str) -> UsageError {
     let name = flag.split('=').next().unwrap_or(flag);
     if let Some(command) = COMMANDS.iter().find(|c| c.flags.iter().any(|f| f.name == name)) {
-        return UsageError(format!("{name} must follow its command: reverb {}", command.name));
+        return UsageError::new(format!("{name} must follow its command: reverb {}", command.name));
     }
     let meant = did_you_mean(name, GLOBAL_FLAGS.iter().map(|flag| flag.name));
-    UsageError(format!("unknown flag {}{meant}", name.escape_debug()))
+    UsageError::new(format!("unknown flag {}{meant}", name.escape_debug()))
 }
 
-/// The error for an argument that is left over once all flags are parsed: a repeated flag, an
-/// unknown flag, or a word.
-fn left_over(command: &CommandEntry, argument: &str) -> UsageError {
-    let shown = argument.escape_debug();
-    if !argument.starts_with('-') {
-        return UsageError(format!("reverb {} takes no argument {shown}", command.name));
-    }
-    if command.flags.iter().any(|flag| flag.name == argument) {
-        return UsageError(format!("{shown} is given twice"));
-    }
-    let meant = did_you_mean(argument, command.flags.iter().map(|flag| flag.name));
-    UsageError(format!("unknown flag {shown}{meant}"))
-}
+/// The commands of the feature `console`.
+const TERMINAL: [&str; 5] = ["tail", "top", "publish", "subscribe", "kick"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
     fn parsed(line: &str) -> Result<Command, String> {
         let args = line.split_whitespace().map(OsString::from).collect();

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use reverb::args::{self, Command, VERSION};
+#[cfg(feature = "console")]
+use reverb::commands::terminal;
 use reverb::commands::{Failure, check, install, reload, restart, start};
 
 fn main() -> ExitCode {
@@ -29,6 +31,8 @@ fn run() -> Result<(), Failure> {
         Command::Restart(args) => restart::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
+        #[cfg(feature = "console")]
+        Command::Terminal(command) => terminal::run(&command, &mut out),
         Command::Help(text) => print(&mut out, &text),
         Command::Version => print(&mut out, VERSION),
     }

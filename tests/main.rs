@@ -22,6 +22,8 @@ mod corpus;
 mod counters;
 mod echo;
 mod exhaustion;
+#[cfg(feature = "console")]
+mod feed;
 mod frames;
 mod golden;
 mod handshake;
@@ -57,6 +59,8 @@ mod simulation;
 mod storms;
 mod subscribe;
 mod systemd;
+#[cfg(feature = "console")]
+mod terminal;
 mod tidy;
 mod tls;
 mod traps;

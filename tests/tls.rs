@@ -16,7 +16,7 @@ use crate::support::{APP, Server, Setup, logged, until};
 use certificates::Folder;
 
 /// A server with [`APP`], these TLS options, and these limits.
-fn setup(options: Value, limits: Value) -> Setup {
+pub fn setup(options: Value, limits: Value) -> Setup {
     let app = json!({"app_id": APP.id, "key": APP.key, "secret": APP.secret});
     Setup::bare().config(json!({
         "servers": {"reverb": {"options": {"tls": options}, "limits": limits}},
@@ -25,7 +25,7 @@ fn setup(options: Value, limits: Value) -> Setup {
 }
 
 /// The options for the certificate `server` of a folder.
-fn options(folder: &Folder) -> Value {
+pub fn options(folder: &Folder) -> Value {
     json!({"local_cert": folder.path("server.pem"), "local_pk": folder.path("server.key")})
 }
 

@@ -40,10 +40,10 @@ fn bash() -> String {
 
 /// The words that may follow a command.
 fn words(command: &CommandEntry) -> String {
-    let words: Vec<&str> = match command.argument {
-        Some("[COMMAND]") => COMMANDS.iter().map(|command| command.name).collect(),
-        Some(_) => SHELLS.to_vec(),
-        None => command.flags.iter().map(|flag| flag.name).chain(["--help"]).collect(),
+    let words: Vec<&str> = match command.name {
+        "help" => COMMANDS.iter().map(|command| command.name).collect(),
+        "completions" => SHELLS.to_vec(),
+        _ => command.flags.iter().map(|flag| flag.name).chain(["--help"]).collect(),
     };
     words.join(" ")
 }
@@ -54,7 +54,7 @@ fn fish() -> String {
         let (name, about) = (command.name, quoted(command.about));
         _ = writeln!(text, "complete -c reverb -n __fish_use_subcommand -fa {name} -d {about}");
         let condition = format!("complete -c reverb -n '__fish_seen_subcommand_from {name}'");
-        if command.argument.is_some() {
+        if ["help", "completions"].contains(&command.name) {
             _ = writeln!(text, "{condition} -fa '{}'", words(command));
         }
         for flag in command.flags {

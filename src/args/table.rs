@@ -1,27 +1,12 @@
 //! The table of commands and flags, and the help generated from it. A test compares the OPTIONS of
 //! `man/reverb.1` with it. The parser accepts every flag in it; `args` puts the values into structs.
 
-/// A command in the table.
-pub struct CommandEntry {
-    /// The name to type.
-    pub name: &'static str,
-    /// The name of its argument, in capitals, if it has one; in brackets if it is optional.
-    pub argument: Option<&'static str>,
-    /// What it does: one sentence.
-    pub about: &'static str,
-    /// The flags it accepts.
-    pub flags: &'static [Flag],
-}
+mod entry;
+#[cfg(feature = "console")]
+mod terminal;
 
-/// A flag of a command.
-pub struct Flag {
-    /// The name to type, with dashes.
-    pub name: &'static str,
-    /// The name of its value, in capitals, if it has one.
-    pub value: Option<&'static str>,
-    /// What it does: one sentence or two.
-    pub about: &'static str,
-}
+use entry::{CONFIG, ENV, HOST, PORT};
+pub use entry::{CommandEntry, Flag};
 
 /// All commands, in the order of the help.
 pub const COMMANDS: &[CommandEntry] = &[
@@ -109,6 +94,16 @@ pub const COMMANDS: &[CommandEntry] = &[
             },
         ],
     },
+    #[cfg(feature = "console")]
+    terminal::TAIL,
+    #[cfg(feature = "console")]
+    terminal::TOP,
+    #[cfg(feature = "console")]
+    terminal::PUBLISH,
+    #[cfg(feature = "console")]
+    terminal::SUBSCRIBE,
+    #[cfg(feature = "console")]
+    terminal::KICK,
     CommandEntry {
         name: "completions",
         argument: Some("SHELL"),
@@ -124,33 +119,7 @@ pub const COMMANDS: &[CommandEntry] = &[
 ];
 
 /// The flags that identify a running server.
-const RUNNING: &[Flag] = &[
-    Flag {
-        name: "--host",
-        value: Some("HOST"),
-        about: "The address the server listens on. Default: that of reverb start.",
-    },
-    Flag {
-        name: "--port",
-        value: Some("PORT"),
-        about: "The port the server listens on. Default: that of reverb start.",
-    },
-    CONFIG,
-    ENV,
-];
-
-const CONFIG: Flag = Flag {
-    name: "--config",
-    value: Some("FILE"),
-    about: "The configuration file, see reverb.json(5). Default: reverb.json, if it exists.",
-};
-
-const ENV: Flag = Flag {
-    name: "--env",
-    value: Some("FILE"),
-    about: "The environment file, or a name: staging stands for .env.staging. Default: .env, or \
-            .env.APP_ENV if APP_ENV is set and the file exists.",
-};
+const RUNNING: &[Flag] = &[HOST, PORT, CONFIG, ENV];
 
 /// The flags that replace a command.
 pub const GLOBAL_FLAGS: &[Flag] = &[
@@ -209,7 +178,12 @@ fn explained(name: &str, about: &str) -> String {
     const COLUMN: usize = 20;
     const WIDTH: usize = 80;
     let mut entry = format!("  {name:<0$}", COLUMN - 2);
-    let mut width = COLUMN;
+    let mut width = entry.len();
+    // A name that is too long for its column has a line of its own.
+    if width > COLUMN {
+        entry.push_str(&format!("\n{:COLUMN$}", ""));
+        width = COLUMN;
+    }
     for word in about.split(' ') {
         if width + 1 + word.len() > WIDTH {
             entry.push_str(&format!("\n{:COLUMN$}", ""));

@@ -5,7 +5,7 @@
 //! server: it sends signed requests for the numbers of connections, one for each app and address,
 //! and opens one WebSocket. Each webhook gets a batch without events.
 
-mod answer;
+pub(super) mod answer;
 pub(super) mod files;
 mod laravel;
 mod probe;

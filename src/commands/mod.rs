@@ -8,6 +8,8 @@ pub mod install;
 pub mod reload;
 pub mod restart;
 pub mod start;
+#[cfg(feature = "console")]
+pub mod terminal;
 
 use std::fmt;
 

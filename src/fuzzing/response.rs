@@ -1,8 +1,9 @@
 //! Responses of other HTTP servers: the reader decodes the same response wherever the bytes are
-//! split, and keeps no more of it than is allowed.
+//! split, and keeps no more of it than is allowed. The lines of a response are the same as well.
 
 use super::pieces::{cuts, pieces};
 use crate::proto::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
+use crate::proto::lines::Lines;
 
 /// The bytes that a server sends for one request.
 pub fn response(data: &[u8]) {
@@ -21,6 +22,32 @@ pub fn response(data: &[u8]) {
         }
     }
     ended(whole, bytes.len());
+    let whole = lines(&[], bytes);
+    for lengths in [lengths, &[0]] {
+        let cut = lines(lengths, bytes);
+        // An error may be found later, after further lines.
+        assert!(cut.starts_with(&whole) || whole.starts_with(&cut), "{cut:?} {whole:?}");
+    }
+}
+
+/// The lines of the body, taken after each piece.
+fn lines(lengths: &[u8], bytes: &[u8]) -> Vec<String> {
+    let (mut reader, mut lines) = (ResponseReader::endless(), Lines::default());
+    let (mut found, mut taken) = (Vec::new(), 0);
+    for piece in pieces(lengths, bytes) {
+        let result = reader.receive(piece);
+        let body = reader.take_body();
+        taken += body.len();
+        lines.push(&body);
+        while let Ok(Some(line)) = lines.next_line() {
+            found.push(line);
+        }
+        if result.is_err() {
+            break;
+        }
+    }
+    assert!(taken <= bytes.len());
+    found
 }
 
 fn read(lengths: &[u8], bytes: &[u8]) -> (ResponseReader, Result<(), String>) {

@@ -4,6 +4,7 @@
 use super::Hub;
 use super::api::Answer;
 use super::connections::requests::Step;
+use super::feed::HAS_FEED;
 use super::ids::{ConnId, Now};
 use super::peer::Request;
 use super::routes::Route;
@@ -64,7 +65,7 @@ impl<T> Hub<T> {
                 Step::Upgraded(len) => {
                     return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
                 }
-                Step::Closed => return self.connections.release(&request),
+                Step::Viewing | Step::Closed => return self.connections.release(&request),
             }
         }
         if at == input.len() {
@@ -153,6 +154,7 @@ impl<T> Hub<T> {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
+            self.report_api_error(id, head, &response);
             if response.status == 401 {
                 self.log_unsigned_request(id, head, &response, now);
             }
@@ -184,12 +186,18 @@ impl<T> Hub<T> {
         }
         match self.api().answer(head, body, now) {
             Answer::Whole(response) => {
+                self.report_api_error(id, head, &response);
                 if response.status == 401 {
                     self.log_unsigned_request(id, head, &response, now);
                 }
                 self.connections.respond(id, head, response, len, now)
             }
             Answer::Deferred => Step::Deferred,
+            Answer::Feed(request) if HAS_FEED => {
+                self.connections.begin_feed(id, head, *request, now)
+            }
+            // `Api::feed` returns none without the feature.
+            Answer::Feed(_) => self.connections.end_connection(id, now),
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }
     }

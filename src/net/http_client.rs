@@ -15,6 +15,8 @@ mod blocking;
 mod error;
 mod exchange;
 mod names;
+#[cfg(feature = "console")]
+mod open;
 mod private;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +36,8 @@ pub(crate) use error::RequestError;
 use exchange::Exchange;
 pub(super) use exchange::Request;
 pub(super) use names::Names;
+#[cfg(feature = "console")]
+pub(crate) use open::open;
 
 /// The server to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]

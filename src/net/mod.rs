@@ -1,7 +1,7 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: bytes are passed to the
 //! hub as they arrive.
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "console"))]
 mod blocking_stream;
 mod clock;
 mod control;
@@ -35,9 +35,13 @@ mod webhooks;
 #[path = "no_webhooks.rs"]
 mod webhooks;
 
+#[cfg(feature = "console")]
+pub(crate) use blocking_stream::BlockingStream;
 pub(crate) use clock::unix_s;
 pub use control::Stopper;
 pub use error::BindError;
+#[cfg(feature = "console")]
+pub(crate) use http_client::open;
 pub(crate) use http_client::{Destination, Fetch, RequestError, fetch};
 pub(crate) use redis::{BlockingRedis, ask_sentinel};
 pub use server::Server;

@@ -188,7 +188,7 @@ impl Write for Socket {
 pub(super) enum StreamError {
     /// The other side did not send or receive for this long.
     #[cfg_attr(
-        not(feature = "redis"),
+        not(any(feature = "redis", feature = "console")),
         expect(dead_code, reason = "only blocking streams time out")
     )]
     TimedOut(Duration),

@@ -1,10 +1,14 @@
 //! System calls that the standard library lacks. Those that need `unsafe` are in `process`.
 
 mod process;
+#[cfg(feature = "console")]
+mod terminal;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "console")]
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -14,6 +18,9 @@ pub(crate) use process::{
     Inherited, give_memory_back, hold_signals, ignore_broken_pipes, keep_tables_apart,
     set_inheritable, write_on_signals,
 };
+
+#[cfg(feature = "console")]
+pub(crate) use terminal::{RawTerminal, terminal_size};
 
 /// Raises the open-file limit of this process as far as it is allowed to, and returns it.
 pub fn raise_open_files() -> io::Result<u64> {
@@ -87,6 +94,38 @@ fn is_ready_now(file: BorrowedFd<'_>, events: PollFlags) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(file, events)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut polled, Some(&at_once)) == Ok(1) && polled[0].revents().intersects(events)
+}
+
+/// Sets the longest wait of a read.
+#[cfg(feature = "console")]
+pub fn set_read_timeout(socket: &impl AsFd, timeout: Duration) -> io::Result<()> {
+    Ok(sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(timeout))?)
+}
+
+/// Waits until one of these files has input or is closed, `output` has no reader any more, or the
+/// timeout has passed. Returns whether `output` has no reader, and which of the files are ready.
+#[cfg(feature = "console")]
+pub fn wait_for_input<const N: usize>(
+    files: [BorrowedFd<'_>; N],
+    output: BorrowedFd<'_>,
+    timeout: Option<Duration>,
+) -> io::Result<(bool, [bool; N])> {
+    let mut polled: Vec<PollFd<'_>> =
+        files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect();
+    // The end of a pipe is reported in any case.
+    polled.push(PollFd::from_borrowed_fd(output, PollFlags::empty()));
+    let timeout = timeout.map(|timeout| Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => {}
+        // A signal; its handler has written to one of the files.
+        Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let is_closed = polled[N].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+    Ok((is_closed, std::array::from_fn(|n| !polled[n].revents().is_empty())))
 }
 
 /// Sends a signal to a process.

@@ -1,13 +1,14 @@
 //! Parsers and encoders of the protocols.
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
-//! Only [`websocket::Reader`], [`http::Chunked`] and `resp::Reader` have state, for incomplete
-//! input, and [`snapshot::Codec`].
+//! Only [`websocket::Reader`], [`http::Chunked`], [`http::ResponseReader`], [`lines::Lines`] and
+//! `resp::Reader` have state, for incomplete input, and [`snapshot::Codec`].
 
 pub mod auth;
 pub mod envelope;
 pub mod forwarded;
 pub mod http;
+pub mod lines;
 pub mod message;
 pub mod prometheus;
 pub mod pulse;

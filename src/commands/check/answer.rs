@@ -1,5 +1,5 @@
-//! What the responses to the requests of `probe` mean, in words. A page or a frame of a response is
-//! never shown as it is.
+//! What the responses of a server to the requests of commands mean, in words. A page or a frame of a
+//! response is never shown as it is.
 
 use serde_json::Value;
 
@@ -7,14 +7,14 @@ use crate::proto::shown;
 
 /// Why an address does not serve a publisher or a browser.
 #[derive(Debug, PartialEq)]
-pub(super) struct Problem {
+pub(in crate::commands) struct Problem {
     pub text: String,
     pub kind: Kind,
 }
 
 /// What may solve a problem.
 #[derive(Debug, PartialEq, Clone, Copy)]
-pub(super) enum Kind {
+pub(in crate::commands) enum Kind {
     /// There is no response, or that of another program: another address.
     Address,
     /// The address speaks TLS, but its certificate cannot be verified.
@@ -39,7 +39,7 @@ impl From<String> for Problem {
 }
 
 /// Why a request was rejected, by its response, which has this status code.
-pub(super) fn rejection(status: &str, head: &str, body: &str) -> Problem {
+pub(in crate::commands) fn rejection(status: &str, head: &str, body: &str) -> Problem {
     // Skips `HTTP/1.1 `.
     let line = head.lines().next().and_then(|line| line.get(9..)).unwrap_or_default();
     let line = shown(line);
@@ -62,7 +62,7 @@ pub(super) fn rejection(status: &str, head: &str, body: &str) -> Problem {
 }
 
 /// Why a WebSocket is not established, by the frames after the handshake.
-pub(super) fn refusal(frames: &str) -> Problem {
+pub(in crate::commands) fn refusal(frames: &str) -> Problem {
     // The bytes around the JSON text are those of frames; only the text has braces.
     let text = frames.find('{').and_then(|at| frames.get(at..=frames.rfind('}')?));
     let message = text.and_then(|text| serde_json::from_str::<Value>(text).ok());

@@ -154,7 +154,8 @@ impl Connection {
         if let Some(tls) = tls {
             let now = Now { ms: 0, unix_s: clock::unix_s() };
             let connector = Connector::load(tls, now).map_err(|error| error.to_string())?;
-            stream.secure(&connector, &address.host).map_err(|error| error.for_redis())?;
+            let session = connector.session(&address.host).map_err(|error| error.for_redis())?;
+            stream.secure(session).map_err(|error| error.for_redis())?;
         }
         Ok(Connection::new(stream))
     }
@@ -165,7 +166,7 @@ impl Connection {
     }
 
     fn write(&mut self, command: &[u8]) -> Result<(), String> {
-        self.stream.write(command).map_err(|error| error.for_redis())
+        self.stream.send(command).map_err(|error| error.for_redis())
     }
 
     /// Waits for the next value that `next` finds in the bytes received.
@@ -175,7 +176,7 @@ impl Connection {
     ) -> Result<V, String> {
         let mut buffer = [0; 4_096];
         loop {
-            let len = match self.stream.read(&mut buffer).map_err(|error| error.for_redis())? {
+            let len = match self.stream.receive(&mut buffer).map_err(|error| error.for_redis())? {
                 0 => return Err("it has closed the connection".to_owned()),
                 len => len,
             };

@@ -1,5 +1,5 @@
 //! Decodes HTTP/1 responses (RFC 9112) as they arrive, for the requests that this server sends
-//! itself: to webhooks, and those of `reverb check`. Responses to clients are in `response`.
+//! itself: to webhooks, and those of the commands. Responses to clients are in `response`.
 //!
 //! The beginning of a body is kept, the rest is skipped within a limit.
 
@@ -15,6 +15,8 @@ pub struct ResponseReader {
     /// The first bytes of the body, at most `kept_max`.
     body: Vec<u8>,
     kept_max: usize,
+    /// The most bytes of the body since the last [`ResponseReader::take_body`].
+    body_max: usize,
     /// The status and reason once the head is complete.
     status: Option<(u16, String)>,
     /// Whether the connection can be used for another request after this response.
@@ -39,9 +41,16 @@ impl ResponseReader {
             body_bytes: 0,
             body: Vec::new(),
             kept_max,
+            body_max: BODY_BYTES_MAX,
             status: None,
             keep_alive: false,
         }
+    }
+
+    /// A reader for a body of any length, whose bytes the caller takes with
+    /// [`ResponseReader::take_body`] after each call of [`ResponseReader::receive`].
+    pub fn endless() -> Self {
+        ResponseReader { body_max: ENDLESS_BYTES_MAX, ..ResponseReader::new(ENDLESS_BYTES_MAX) }
     }
 
     /// Decodes bytes. The response is complete once [`ResponseReader::is_done`] returns true; bytes
@@ -70,7 +79,7 @@ impl ResponseReader {
                 }
                 Stage::Chunked(chunked) => {
                     let mut content = Vec::new();
-                    let left = BODY_BYTES_MAX.saturating_sub(self.body_bytes);
+                    let left = self.body_max.saturating_sub(self.body_bytes);
                     let read = chunked.decode(bytes, &mut content, left);
                     let read = read.map_err(|error| match error.status {
                         413 => too_long(),
@@ -87,7 +96,7 @@ impl ResponseReader {
                     bytes.len()
                 }
             };
-            if self.body_bytes > BODY_BYTES_MAX {
+            if self.body_bytes > self.body_max {
                 return Err(too_long());
             }
             bytes = &bytes[read..];
@@ -144,6 +153,13 @@ impl ResponseReader {
         &self.body
     }
 
+    /// Takes the bytes of the body that were kept since the last call. The limits then apply to the
+    /// bytes that follow.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        self.body_bytes = 0;
+        std::mem::take(&mut self.body)
+    }
+
     /// Whether the connection can be used for another request, once the response is complete.
     pub fn keeps_alive(&self) -> bool {
         self.keep_alive && self.is_done()
@@ -188,7 +204,7 @@ impl ResponseReader {
         }
         self.head.truncate(len);
         self.keep_alive = framing.keep_alive;
-        self.stage = framing.stage(status)?;
+        self.stage = framing.stage(status, self.body_max)?;
         self.status = Some((status, reason));
         Ok(len - before)
     }
@@ -255,13 +271,13 @@ impl Framing {
     }
 
     /// The stage after the head.
-    fn stage(&self, status: u16) -> Result<Stage, String> {
+    fn stage(&self, status: u16, body_max: usize) -> Result<Stage, String> {
         Ok(match (self.is_chunked, self.length) {
             _ if matches!(status, 204 | 304) => Stage::Done,
             _ if status == 101 => Stage::UntilEnd,
             (true, _) => Stage::Chunked(Chunked::default()),
             (false, Some(0)) => Stage::Done,
-            (false, Some(length)) if length > BODY_BYTES_MAX => return Err(too_long()),
+            (false, Some(length)) if length > body_max => return Err(too_long()),
             (false, Some(length)) => Stage::Length(length),
             (false, None) => Stage::UntilEnd,
         })
@@ -286,6 +302,9 @@ const HEADERS_MAX: usize = 100;
 /// The most bytes of a body. An error page of a framework in debug mode may have several hundred
 /// KiB.
 pub const BODY_BYTES_MAX: usize = 1_048_576;
+/// The most bytes of one chunk of an endless body: as many as fit in an `int`. The reader does not
+/// store a chunk as a whole.
+const ENDLESS_BYTES_MAX: usize = 0x7FFF_FFFF;
 
 #[cfg(test)]
 mod tests {
@@ -371,6 +390,23 @@ mod tests {
         assert!(refused(two).contains("not a length"));
         let chunk = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
         assert!(refused(chunk).contains("invalid chunk"));
+    }
+
+    #[test]
+    fn an_endless_response_is_taken_in_pieces() {
+        let head = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("200000\r\n{}\r\n", "x".repeat(0x20_0000));
+        let (mut reader, mut bytes) = (ResponseReader::endless(), 0);
+        reader.receive(head).unwrap();
+        for piece in [chunk.as_bytes(), chunk.as_bytes()].concat().chunks(10_000) {
+            reader.receive(piece).unwrap();
+            let body = reader.take_body();
+            assert!(body.len() <= piece.len());
+            bytes += body.len();
+        }
+        assert_eq!((bytes, reader.is_done()), (0x40_0000, false));
+        reader.receive(b"0\r\n\r\n").unwrap();
+        assert!(reader.is_done());
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! The commands that use a running server from the terminal, with the credentials of an app: `reverb
+//! tail`, `top`, `publish`, `subscribe` and `kick`. They are processes of their own, so their calls may
+//! block.
+
+mod api;
+mod board;
+mod endpoint;
+mod feed;
+mod kick;
+mod line;
+mod publish;
+mod screen;
+mod socket;
+mod subscribe;
+mod table;
+mod tail;
+mod top;
+mod watch;
+
+use std::io::Write;
+
+use super::Failure;
+use crate::args::terminal::Command;
+
+/// Runs a command, and prints to `out`.
+///
+/// # Errors
+///
+/// The configuration cannot be read; there is no such app; the server does not answer, or rejects the
+/// request.
+pub fn run(command: &Command, out: &mut impl Write) -> Result<(), Failure> {
+    let result = match command {
+        Command::Tail(args) => tail::run(args, out),
+        Command::Top(args) => top::run(args, out),
+        Command::Publish(args) => publish::run(args, out),
+        Command::Subscribe(args) => subscribe::run(args, out),
+        Command::Kick(args) => kick::run(args, out),
+    };
+    result.map_or_else(screen::ended, Ok)
+}

@@ -1,0 +1,49 @@
+//! `reverb publish`: publishes one event, as an application does.
+
+use std::io::{self, Read, Write};
+
+use serde_json::{Value, json};
+
+use super::api::Call;
+use super::endpoint::Endpoint;
+use super::screen;
+use crate::args::terminal::PublishArgs;
+use crate::commands::Failure;
+
+/// Publishes the event. Prints nothing, or the response of the server.
+pub(super) fn run(args: &PublishArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let data = match args.data.as_str() {
+        "-" => read_input()?,
+        data => data.to_owned(),
+    };
+    // The line end of a file is not part of the value.
+    let data = data.trim();
+    if let Err(error) = serde_json::from_str::<serde_core::de::IgnoredAny>(data) {
+        let text = format!("the data is not JSON ({error}); a text needs quotes: '\"text\"'");
+        return Err(Failure { text, exit_code: 2 });
+    }
+    let mut event = json!({"name": args.event, "channels": [args.channel], "data": data});
+    if let Some(socket) = &args.except {
+        event["socket_id"] = Value::from(socket.as_str());
+    }
+    let body = event.to_string();
+    let call = Call { method: "POST", path: "/events", parameters: &[], body: body.as_bytes() };
+    let answer = call.send(&Endpoint::of(&args.server)?)?;
+    match args.json {
+        true => screen::print(out, &screen::json_line(&answer)),
+        false => Ok(()),
+    }
+}
+
+fn read_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::at_work(format!("cannot read standard input: {error}")))?;
+    match text.len() as u64 > INPUT_BYTES_MAX {
+        true => Err(Failure::at_work(format!("standard input is over {INPUT_BYTES_MAX} bytes"))),
+        false => Ok(text),
+    }
+}
+
+/// The most bytes read. No server accepts as many: the default of `max_request_size` is 1 MiB.
+const INPUT_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,180 @@
+//! `reverb subscribe`: subscribes to channels, as a browser does with the help of its application, and
+//! prints their events.
+
+use std::io::Write;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::endpoint::Endpoint;
+use super::feed::Pause;
+use super::screen::{self, escaped};
+use super::socket::{End, Socket, data_of};
+use super::watch;
+use crate::args::terminal::SubscribeArgs;
+use crate::commands::Failure;
+use crate::proto::auth::Signer;
+
+/// Prints events until a signal, or until the reader of the output has gone.
+pub(super) fn run(args: &SubscribeArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let user = user(args)?;
+    let endpoint = Endpoint::of(&args.server)?;
+    watch::end_quietly()?;
+    let mut subscriber = Subscriber { args, endpoint, user, was_subscribed: false };
+    let mut pause = Pause::default();
+    loop {
+        let Err(end) = subscriber.print_events(out, &mut pause);
+        match end {
+            Stop::Failed(failure) => return Err(failure),
+            Stop::Ended(End::Refused(why)) => return Err(Failure::at_work(why)),
+            Stop::Ended(End::Lost(why)) if !subscriber.was_subscribed => {
+                return Err(Failure::at_work(why));
+            }
+            Stop::Ended(End::Lost(why)) => {
+                let wait = pause.next();
+                let wait_s = wait.as_secs();
+                screen::note(&format!(
+                    "{why}; events are missing until the next attempt in {wait_s} s"
+                ));
+                thread::sleep(wait);
+            }
+        }
+    }
+}
+
+/// The `channel_data` of presence channels.
+fn user(args: &SubscribeArgs) -> Result<String, Failure> {
+    let mut data = json!({"user_id": args.user.as_deref().unwrap_or(DEFAULT_USER)});
+    if let Some(info) = &args.info {
+        let parsed = serde_json::from_str::<Value>(info);
+        data["user_info"] = parsed.map_err(|error| Failure {
+            text: format!("--info is not JSON: {error}"),
+            exit_code: 2,
+        })?;
+    }
+    Ok(data.to_string())
+}
+
+struct Subscriber<'a> {
+    args: &'a SubscribeArgs,
+    endpoint: Endpoint,
+    /// The `channel_data` of presence channels.
+    user: String,
+    /// Whether the server has accepted a subscription at some time.
+    was_subscribed: bool,
+}
+
+/// Why no more events are printed.
+enum Stop {
+    Failed(Failure),
+    Ended(End),
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        Stop::Ended(end)
+    }
+}
+
+impl Subscriber<'_> {
+    /// Connects, subscribes, and prints events until the connection ends.
+    fn print_events(
+        &mut self,
+        out: &mut impl Write,
+        pause: &mut Pause,
+    ) -> Result<std::convert::Infallible, Stop> {
+        let mut socket = Socket::open(&self.endpoint)?;
+        for channel in &self.args.channels {
+            let message = self.subscription(&socket.socket_id, channel);
+            socket.send(&self.endpoint, &message)?;
+        }
+        loop {
+            let (text, message) = socket.next_text(&self.endpoint)?;
+            let channel = message["channel"].as_str();
+            match (message["event"].as_str(), channel) {
+                (Some("pusher:subscription_error"), _) => {
+                    return Err(self.refused(&message).into());
+                }
+                // An error about a channel is followed by one that names it.
+                (Some("pusher:error"), _) => self.note_error(&message)?,
+                (Some("pusher_internal:subscription_succeeded"), Some(channel)) => {
+                    (self.was_subscribed, *pause) = (true, Pause::default());
+                    screen::note(&subscribed(channel, &message));
+                    if self.args.json {
+                        self.print(out, &screen::json_line(&text))?;
+                    }
+                }
+                (Some(_), Some(_)) if self.args.json => {
+                    self.print(out, &screen::json_line(&text))?;
+                }
+                (Some(event), Some(channel)) => {
+                    let data = match &message["data"] {
+                        Value::Null => String::new(),
+                        Value::String(text) => escaped(text),
+                        other => escaped(&other.to_string()),
+                    };
+                    let line = format!("{} {} {data}", escaped(channel), escaped(event));
+                    self.print(out, line.trim_end())?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn print(&self, out: &mut impl Write, line: &str) -> Result<(), Stop> {
+        screen::print(out, line).map_err(Stop::Failed)
+    }
+
+    /// The request for a channel, signed if it needs to be.
+    fn subscription(&self, socket_id: &str, channel: &str) -> Value {
+        let mut data = json!({"channel": channel});
+        let app = &self.endpoint.app;
+        let signed =
+            |parts: &[&str]| format!("{}:{}", app.key, Signer::new(&app.secret).sign(parts));
+        if channel.starts_with("presence-") {
+            data["auth"] = signed(&[socket_id, ":", channel, ":", &self.user]).into();
+            data["channel_data"] = self.user.as_str().into();
+        } else if channel.starts_with("private-") {
+            data["auth"] = signed(&[socket_id, ":", channel]).into();
+        }
+        json!({"event": "pusher:subscribe", "data": data})
+    }
+
+    fn refused(&self, message: &Value) -> End {
+        let data = data_of(message);
+        let reason = ["error", "message"].iter().find_map(|name| data[*name].as_str());
+        let channel = message["channel"].as_str().unwrap_or_default();
+        let advice = match data["status"].as_u64() {
+            Some(401) => "; the server has another secret for this app: run `reverb reload` there",
+            _ => "",
+        };
+        End::Refused(format!(
+            "{} refuses the channel {}: {}{advice}",
+            self.endpoint,
+            escaped(channel),
+            escaped(reason.unwrap_or("it gives no reason").trim_end_matches('.')),
+        ))
+    }
+
+    /// Reports an error. With a code of 4000 to 4099 the server closes the connection; only the first
+    /// of these errors about a channel is followed by another message.
+    fn note_error(&self, message: &Value) -> Result<(), Stop> {
+        let data = data_of(message);
+        let reason = data["message"].as_str().unwrap_or_default();
+        screen::note(&format!("{} reports: {} {}", self.endpoint, data["code"], escaped(reason)));
+        Ok(())
+    }
+}
+
+/// The note about a subscription.
+fn subscribed(channel: &str, message: &Value) -> String {
+    let channel = escaped(channel);
+    match data_of(message)["presence"]["count"].as_u64() {
+        Some(1) => format!("subscribed to {channel} with 1 member"),
+        Some(count) => format!("subscribed to {channel} with {count} members"),
+        None => format!("subscribed to {channel}"),
+    }
+}
+
+/// The user on presence channels without `--user`.
+const DEFAULT_USER: &str = "reverb-subscribe";
