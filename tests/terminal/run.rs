@@ -194,6 +194,14 @@ impl Running {
         self.ends()
     }
 
+    /// Reads one line of the output that [`Folder::begin_unread`] has left.
+    pub fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        // The rest in the buffer is lost with it.
+        BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line
+    }
+
     /// Ends the reader of its output, and fails unless the command ends without an error.
     #[track_caller]
     pub fn closes_output(mut self) {

@@ -159,7 +159,9 @@ fn hostile_names_are_escaped_in_both_forms() {
 fn a_closed_pipe_ends_a_tail_quietly() {
     let folder = Folder::start(Setup::new());
     // While nothing happens, and while lines are printed.
-    folder.begin_unread(&["tail"]).closes_output();
+    let mut idle = folder.begin_unread(&["tail"]);
+    assert!(idle.first_line().contains("hello"));
+    idle.closes_output();
     let busy = folder.begin_unread(&["tail"]);
     let mut client = Client::connect(&folder.server);
     client.subscribe("a");
