@@ -6,6 +6,8 @@
 mod app;
 #[path = "laravel/events.rs"]
 mod events;
+#[path = "laravel/hand_over.rs"]
+mod hand_over;
 #[path = "laravel/posted.rs"]
 mod posted;
 
