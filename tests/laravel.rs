@@ -6,6 +6,8 @@
 mod app;
 #[path = "laravel/events.rs"]
 mod events;
+#[path = "laravel/hand_over.rs"]
+mod hand_over;
 #[path = "laravel/posted.rs"]
 mod posted;
 
@@ -198,6 +200,7 @@ fn a_reload_applies_the_configuration_and_keeps_connections() {
     let output = app.reload(&server);
     assert!(output.status.success(), "{output:?}");
     assert!(text(&output.stdout).starts_with("Reloaded the server on "), "{output:?}");
+    server.logs("took over 1 connection\n");
     Client::connect_to(&server, "/app/new?protocol=7").subscribe("c");
     server.publish("news", "hello", "{}");
     assert_eq!(client.event()["event"], "hello");
@@ -429,7 +432,7 @@ fn another_version_of_the_provider_is_a_warning_of_the_start_and_of_the_check() 
     let check = Command::new(BINARY).arg("check").current_dir(&app.0).output().unwrap();
     let out = text(&check.stdout);
     assert!(
-        out.contains("ReverbBridgeServiceProvider.php: was changed, and has not version 1"),
+        out.contains("ReverbBridgeServiceProvider.php: was changed, and does not have version 1"),
         "{out}"
     );
 }

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio, id};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
-use std::{env, fs};
+use std::{env, fs, thread};
 
-use crate::support::BINARY;
+use crate::support::{BINARY, DEADLINE};
 
 const APP: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s3cr3t\n";
 const JSON_APP: &str = r#""apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t"}]}"#;
@@ -54,8 +55,14 @@ impl Folder {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(server.stdout.take().unwrap());
+        let (sender, first) = channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            output.read_line(&mut line).map(|_| sender.send(line))
+        });
+        // The line of a server that does not start is empty.
+        let line = first.recv_timeout(DEADLINE).unwrap_or_default();
         server.kill().unwrap();
         server.wait().unwrap();
         let mut log = String::new();

@@ -148,8 +148,8 @@ pub(super) fn check(folder: &Path) -> Option<Result<String, String>> {
                 Ok(format!("{shown}: was changed, and has the version of this binary"))
             }
             _ => Err(format!(
-                "{shown}: was changed, and has not version {PROVIDER_VERSION} of this binary; move \
-                 it away and run `reverb install`"
+                "{shown}: was changed, and does not have version {PROVIDER_VERSION}, which this \
+                 binary needs; move it away and run `reverb install`"
             )),
         },
     })

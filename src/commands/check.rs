@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, bridge, restart};
+use super::{Failure, bridge, hand_over, processes};
 use crate::args::RestartArgs;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
@@ -33,11 +33,18 @@ use report::Report;
 ///
 /// The configuration cannot be read; a check failed.
 pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let loaded = config::load(&args.sources(), std::env::vars_os())?;
+    let (sources, unread) = hand_over::sources_in_use(args.sources());
+    let loaded = config::load(&sources, std::env::vars_os())?;
     let mut report = Report { out, failures: 0 };
+    if let Some(file) = unread {
+        report.note(&format!(
+            "{}: not read, because `php artisan reverb:start` has not started the running server",
+            file.display()
+        ));
+    }
     configuration(&mut report, &loaded);
     provider(&mut report, &loaded.app_folder);
-    let processes = restart::processes(&loaded.config.server);
+    let processes = processes::listening_at(&loaded.config.server);
     open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);

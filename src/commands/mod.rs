@@ -4,7 +4,9 @@
 mod bridge;
 pub mod check;
 mod file;
+mod hand_over;
 pub mod install;
+mod processes;
 pub mod reload;
 pub mod restart;
 pub mod start;

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use super::{Failure, restart};
+use super::{Failure, hand_over, restart};
 use crate::args::RestartArgs;
 use crate::config::Artisan;
 use crate::net::{successor, sys};
@@ -17,10 +17,13 @@ use crate::net::{successor, sys};
 ///
 /// # Errors
 ///
-/// Those of [`restart::run`]; the server rejected the reload, and the text says why; the server
-/// sent no result in time.
+/// Those of [`restart::run`]; the server does not read the hand-over that the flags name; it rejected
+/// the reload, and the text says why; it sent no result in time.
 pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (at, processes, artisan) = restart::running(args)?;
+    if let Some(artisan) = artisan.as_ref().filter(|_| args.config.is_some()) {
+        read_the_hand_over(artisan, &processes, &at)?;
+    }
     for warning in artisan.iter().flat_map(Artisan::stale) {
         writeln!(out, "warning: {warning}").map_err(Failure::at_work)?;
     }
@@ -53,6 +56,18 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
         writeln!(out, "Reloaded {server}.").map_err(Failure::at_work)?;
     }
     Ok(())
+}
+
+/// Fails unless all servers read this hand-over: a reload applies only what a server reads.
+fn read_the_hand_over(artisan: &Artisan, processes: &[i32], at: &str) -> Result<(), Failure> {
+    let is_other = |process: &&i32| hand_over::reads(**process, &artisan.file) == Some(false);
+    let Some(process) = processes.iter().find(is_other) else { return Ok(()) };
+    Err(Failure::at_work(format!(
+        "the server on {at} (process {process}) was not started by `php artisan reverb:start`, so it \
+         does not read {}: run `reverb reload` to apply the .env and reverb.json that it reads, or \
+         stop it and run `php artisan reverb:start`",
+        artisan.file.display()
+    )))
 }
 
 /// Whether a process has ended. A zombie counts as ended.

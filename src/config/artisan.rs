@@ -24,7 +24,7 @@ pub const PROVIDER_VERSION: u64 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Artisan {
     /// The file with the hand-over.
-    file: PathBuf,
+    pub file: PathBuf,
     /// The version of the provider that wrote the hand-over.
     version: u64,
     /// The file of this provider.

@@ -4,48 +4,19 @@
 //! The sources are parsed in `json` and `variables`.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::artisan::HAND_OVER;
 use super::cached::Cached;
 use super::env::Environment;
 pub use super::env_file::ENV_FILE;
 use super::laravel::{PulseStream, RestartKey};
+use super::sources::read;
+pub use super::sources::{CONFIG_FILE, Sources};
 use super::{
     Artisan, Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json,
     laravel_events, largest, overridden, tls, values, variables,
 };
-
-/// The configuration file without `--config`, if it exists.
-pub const CONFIG_FILE: &str = "reverb.json";
-
-/// The sources of the configuration: files and flags.
-#[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
-    pub config_file: Option<PathBuf>,
-    /// Whether the hand-over of a Laravel app counts as well, if there is no other configuration
-    /// file. A server reads it only if `config_file` names it, as artisan does, because an old one
-    /// may be left.
-    pub finds_hand_over: bool,
-    /// `--env`: a file, which must exist, or the name of an environment. Without it, that of the
-    /// hand-over, or [`ENV_FILE`] or that of `APP_ENV`, if it exists.
-    pub env_file: Option<PathBuf>,
-    /// The directory to which paths are relative; empty for the working directory.
-    pub working_dir: PathBuf,
-    /// `--host`.
-    pub host: Option<String>,
-    /// `--port`.
-    pub port: Option<u16>,
-    /// `--path`.
-    pub path: Option<String>,
-    /// `--hostname`.
-    pub hostname: Option<String>,
-    /// `--metrics`.
-    pub metrics: Option<String>,
-}
 
 /// A configuration ready for use.
 #[derive(Debug)]
@@ -140,7 +111,7 @@ fn layered(
     let mut files_read = Vec::new();
     let mut findings = Findings::default();
     let process_env: Vec<_> = process_env.into_iter().collect();
-    let config_file = config_file(sources, &process_env)?;
+    let config_file = sources.config_file(&process_env)?;
     let artisan = match &config_file {
         Some((file, text)) if cfg!(feature = "laravel") => Artisan::read(file, text)?,
         _ => None,
@@ -230,29 +201,6 @@ fn own_restart_key(
     });
     let storage = environment.get("LARAVEL_STORAGE_PATH").unwrap_or("storage");
     RestartKey { storage: env_file.with_file_name(storage), redis }
-}
-
-/// The path and text of the configuration file, if there is one.
-fn config_file(
-    sources: &Sources,
-    process_env: &[(OsString, OsString)],
-) -> Result<Option<(PathBuf, String)>, Error> {
-    let named = sources.config_file.as_deref();
-    let file = sources.working_dir.join(named.unwrap_or(Path::new(CONFIG_FILE)));
-    let mut found = read(file, named.is_some())?;
-    // A build without this part rejects a hand-over, which an earlier build may have left.
-    if cfg!(feature = "laravel") && found.is_none() && sources.finds_hand_over {
-        let folder = process_env.iter().find(|(name, _)| name == "LARAVEL_STORAGE_PATH");
-        let folder = folder.and_then(|(_, value)| value.to_str()).unwrap_or("storage");
-        let env_file = sources.env_file.as_deref().unwrap_or(Path::new(ENV_FILE));
-        let storage = sources.working_dir.join(env_file).with_file_name(folder);
-        found = read(storage.join(HAND_OVER), false)?;
-    }
-    let Some((file, text)) = found else { return Ok(None) };
-    let text = String::from_utf8(text);
-    let text = text.map_err(|_| Error::whole(file.display(), "is not UTF-8"))?;
-    json::check_export(&file.display().to_string(), &text)?;
-    Ok(Some((file, text)))
 }
 
 /// Adds the environment file, if there is one. Returns its path in any case.
@@ -415,15 +363,6 @@ fn no_app(host: &str) -> String {
         "no app for {host}: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET \
          (`reverb install` does); without them the server listens on 127.0.0.1 only"
     )
-}
-
-/// The path and contents of a file; `None` if it does not exist and need not.
-fn read(path: PathBuf, must_exist: bool) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    match std::fs::read(&path) {
-        Ok(bytes) => Ok(Some((path, bytes))),
-        Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => Err(Error::whole(path.display(), format_args!("cannot be read: {error}"))),
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod redis;
 pub mod render;
 mod sentinel;
 mod settings;
+mod sources;
 pub mod tls;
 mod url;
 mod values;

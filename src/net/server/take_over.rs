@@ -45,7 +45,9 @@ impl Server {
                 server.listeners.metrics_connections.push(id);
             }
         }
-        log::info!("took over {} connections", server.hub.connections());
+        let connections = server.hub.connections();
+        let noun = if connections == 1 { "connection" } else { "connections" };
+        log::info!("took over {connections} {noun}");
         Ok(server)
     }
 
