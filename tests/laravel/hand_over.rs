@@ -1,8 +1,11 @@
-//! Hand-overs that do not fit: one that is left while another server runs.
+//! Hand-overs that do not fit: one that is left while another server runs, and one that is older than
+//! the files it comes from.
 
 use super::{HAND_OVER, LaravelApp, text};
 use crate::support::{APP, BINARY, Server};
+use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 impl LaravelApp {
     /// `reverb WORDS` in the folder of the app.
@@ -26,6 +29,16 @@ impl LaravelApp {
     fn check(&self, server: &Server) -> String {
         let output = self.for_server("check", server);
         text(&output.stdout).to_owned() + text(&output.stderr)
+    }
+
+    /// Writes the configuration cache, with the app of the tests.
+    fn cache_configuration(&self) {
+        let mut config = self.read("config/reverb.php");
+        for (name, value) in [("ID", APP.id), ("KEY", APP.key), ("SECRET", APP.secret)] {
+            config = config.replace(&format!("env('REVERB_APP_{name}')"), &format!("'{value}'"));
+        }
+        let config = config.replace("<?php\n\nreturn [", "<?php\n\nreturn ['reverb' => [");
+        self.write("bootstrap/cache/config.php", &config.replace("\n];", "\n]];"));
     }
 }
 
@@ -79,4 +92,39 @@ fn artisan_does_not_reload_a_server_that_it_has_not_started() {
     assert!(out.contains("run `reverb reload`"), "{out}");
     assert!(!out.contains("Reloaded"), "{out}");
     assert!(!server.killed().contains("took over"));
+}
+
+#[test]
+fn a_restart_by_artisan_reaches_a_server_that_it_has_not_started() {
+    let app = LaravelApp::new();
+    let mut server = app.start_without_artisan();
+    let out = app.check(&server);
+    assert!(!out.contains("CACHE_STORE") && !server.stderr().contains("CACHE_STORE"), "{out}");
+    let output = app.artisan("reverb:restart").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(app.0.join("database").exists(), "the cache of the app is one that is not watched");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_cache_older_than_the_environment_file_is_reported() {
+    let app = LaravelApp::new();
+    app.cache_configuration();
+    let cache = "bootstrap/cache/config.php";
+    let cached = fs::metadata(app.0.join(cache)).unwrap().modified().unwrap();
+    let env_file = fs::File::options().append(true).open(app.0.join(".env")).unwrap();
+    env_file.set_modified(cached + Duration::from_millis(1)).unwrap();
+    let server = app.start();
+    let again = "run `php artisan config:cache` and `php artisan reverb:reload`";
+    server.logs(&format!("{cache}: is older than {}/.env", app.0.display()));
+    server.logs(again);
+    let out = app.check(&server);
+    assert_eq!(out.matches(again).count(), 1, "{out}");
+    // As `php artisan config:clear` does.
+    fs::remove_file(app.0.join(cache)).unwrap();
+    env_file.set_modified(cached + Duration::from_secs(60)).unwrap();
+    let out = app.check(&server);
+    assert!(out.contains(&format!("{cache}: was removed since")), "{out}");
+    assert_eq!(out.matches("reverb:reload").count(), 1, "{out}");
+    assert!(!out.contains("config:cache"), "{out}");
 }
