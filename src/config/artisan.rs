@@ -85,6 +85,28 @@ impl Artisan {
         self.environment.clone().into_iter().map(|(name, value)| (name.into(), value.into()))
     }
 
+    /// What errors in the configuration name as their file: the user cannot mend the hand-over.
+    pub(super) fn source(&self) -> String {
+        let file = self.config_folder.join("reverb.php");
+        format!("{}, as artisan has resolved it", file.display())
+    }
+
+    /// The error of a hand-over without an app.
+    pub(super) fn no_app(&self) -> Error {
+        self.explained(Error::whole(
+            self.source(),
+            "config('reverb') has no app: add one to apps.apps (`php artisan reverb:install` does), \
+             or, if a provider of the Laravel app returns the apps, let it return one",
+        ))
+    }
+
+    /// An error in the configuration, with what to do so that a change has an effect.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        let cached = "; run `php artisan config:cache` after the change";
+        let reason = error.reason + if self.is_cached { cached } else { "" };
+        Error { reason, ..error }
+    }
+
     /// A warning if the provider has another version than this binary.
     pub fn version_warning(&self) -> Option<String> {
         let (provider, version) = (self.provider.display(), self.version);

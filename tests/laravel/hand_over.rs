@@ -1,8 +1,8 @@
-//! Hand-overs that do not fit: one that is left while another server runs, and one that is older than
-//! the files it comes from.
+//! Hand-overs that do not fit: one that is left while another server runs, one that is older than the
+//! files it comes from, and one with which no server can start.
 
 use super::{HAND_OVER, LaravelApp, text};
-use crate::support::{APP, BINARY, Server};
+use crate::support::{APP, BINARY, Client, DEADLINE, Server};
 use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -40,6 +40,15 @@ impl LaravelApp {
         let config = config.replace("<?php\n\nreturn [", "<?php\n\nreturn ['reverb' => [");
         self.write("bootstrap/cache/config.php", &config.replace("\n];", "\n]];"));
     }
+}
+
+/// The output of a command that must end. Without an error it would be a server, which would not.
+fn ended(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.arg(DEADLINE.as_secs().to_string()).arg(command.get_program());
+    bounded.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).env_clear();
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bounded.output().unwrap()
 }
 
 /// The error of a command that must fail with this exit code.
@@ -127,4 +136,50 @@ fn a_cache_older_than_the_environment_file_is_reported() {
     assert!(out.contains(&format!("{cache}: was removed since")), "{out}");
     assert_eq!(out.matches("reverb:reload").count(), 1, "{out}");
     assert!(!out.contains("config:cache"), "{out}");
+}
+
+#[test]
+fn an_error_names_the_file_of_the_app_and_the_variable() {
+    let app = LaravelApp::new();
+    let started = || error(&ended(&app.artisan("reverb:start")), 2);
+    let file = format!("{}/config/reverb.php, as artisan has resolved it", app.0.display());
+    let env_file = app.read(".env");
+    for (name, key, value) in
+        [("ID", "app_id", APP.id), ("KEY", "key", APP.key), ("SECRET", "secret", APP.secret)]
+    {
+        app.edit(".env", &format!("REVERB_APP_{name}={value}\n"), "");
+        let out = started();
+        let text = format!("{file}: apps.apps[0].{key}: is missing: set REVERB_APP_{name} in the");
+        assert!(out.contains(&text) && out.contains("`reverb install`"), "{out}");
+        app.write(".env", &env_file);
+    }
+    app.edit(
+        "config/reverb.php",
+        "'max_connections' => env('REVERB_APP_MAX_CONNECTIONS')",
+        "'max_connections' => 'many'",
+    );
+    let out = started();
+    assert!(out.contains(&format!("{file}: apps.apps[0].max_connections: \"many\"")), "{out}");
+    assert!(!out.contains("config:cache"), "{out}");
+    app.cache_configuration();
+    assert!(started().trim_end().ends_with("run `php artisan config:cache` after the change"));
+}
+
+#[test]
+fn a_hand_over_without_an_app_serves_none() {
+    let app = LaravelApp::new();
+    app.edit("config/reverb.php", "'apps' => [[", "'apps' => env('STAND_IN_NO_APP') ? [] : [[");
+    let server = app.start();
+    for provider in ["config", "database"] {
+        let artisan = |words: &str| {
+            let mut command = app.artisan(words);
+            ended(command.env("STAND_IN_PROVIDER", provider).env("STAND_IN_NO_APP", "1"))
+        };
+        let out = error(&artisan("reverb:start"), 2);
+        assert!(out.contains("config('reverb') has no app: add one to apps.apps"), "{out}");
+        let reload = format!("reverb:reload --port={}", server.address().port());
+        let out = error(&artisan(&reload), 1);
+        assert!(out.contains("was not reloaded: ") && out.contains("has no app"), "{out}");
+    }
+    Client::connect(&server).subscribe("c");
 }
