@@ -139,6 +139,16 @@ fn a_cache_older_than_the_environment_file_is_reported() {
 }
 
 #[test]
+fn a_secret_of_the_hand_over_that_the_server_does_not_know_is_reported() {
+    let app = LaravelApp::new();
+    let server = app.start();
+    app.edit(HAND_OVER, APP.secret, "newer-secret");
+    let out = app.check(&server);
+    let line = out.lines().find(|line| line.contains("rejects the app app-id")).unwrap();
+    assert!(line.ends_with("perhaps older ones: run `php artisan reverb:reload`"), "{line}");
+}
+
+#[test]
 fn an_error_names_the_file_of_the_app_and_the_variable() {
     let app = LaravelApp::new();
     let started = || error(&ended(&app.artisan("reverb:start")), 2);
