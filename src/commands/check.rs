@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, bridge, hand_over, processes};
+use super::{Failure, bridge, broadcasting, hand_over, processes};
 use crate::args::RestartArgs;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
@@ -292,7 +292,12 @@ fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool
         }
     };
     let probe = Probe { place: &publishers, verifies: true, authorities, timeout: TIMEOUT };
-    reported("Laravel publishes to", &publishers, "", probe.request_as_publisher(app, path));
+    // Without a connection Laravel publishes nowhere, which is reported already.
+    let publishes = match broadcasting::missing_connection(&loaded.app_folder) {
+        None => "Laravel publishes to",
+        Some(_) => "publishers reach",
+    };
+    reported(publishes, &publishers, "", probe.request_as_publisher(app, path));
     let probe = Probe { place: &browsers, verifies: true, authorities, timeout: TIMEOUT };
     let prefix = if browsers == publishers { "" } else { "VITE_" };
     let connected = probe.connect_as_browser(key, path, environment.get("APP_URL"));
