@@ -94,6 +94,24 @@ impl Drop for LaravelApp {
 }
 
 #[test]
+fn a_broadcasting_file_without_the_connection_is_reported() {
+    let server = Server::start();
+    let app = LaravelApp::new(server.address().port(), "");
+    fs::create_dir_all(app.0.join("config")).unwrap();
+    let write = |connections: &str| {
+        let php = format!("<?php return ['connections' => [{connections}'null' => []]];");
+        fs::write(app.0.join("config/broadcasting.php"), php).unwrap();
+    };
+    write("");
+    app.is_wrong(&["config/broadcasting.php: has no connection reverb", "reverb:install"]);
+    let (out, _) = app.check();
+    assert!(out.contains("ok     publishers reach "), "{out}");
+    assert!(!out.contains("Laravel publishes") && !out.contains("settings of Laravel"), "{out}");
+    write("'reverb' => ['driver' => 'reverb'], ");
+    app.is_fine();
+}
+
+#[test]
 fn check_reports_no_problem_for_a_working_app_and_server() {
     let server = Server::start();
     let app = LaravelApp::new(server.address().port(), "");

@@ -76,7 +76,8 @@ fn a_wrong_signature_of_a_publisher_has_one_line() {
             "[WARN] app app-id: rejected POST \"/apps/app-id/events\" of 127.0.0.1 (401)",
             "Authentication signature invalid; a publisher must sign with the key \"app-key\" and \
              the secret",
-            "run `reverb reload`",
+            "run `php artisan reverb:reload` if artisan has started the server, otherwise `reverb \
+             reload`",
         ],
     );
     assert_eq!(log.lines().count(), 1, "{log}");

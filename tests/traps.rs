@@ -204,6 +204,10 @@ fn a_cache_that_is_not_watched_is_reported() {
     let cache = cached(8080, "s3cr3t", "'cache' => array('default' => 'database')");
     folder.write("bootstrap/cache/config.php", &cache);
     folder.reports_with(&[], &[("CACHE_STORE", "file")], "cache.default is \"database\"");
+    // The provider writes the key to the files as well.
+    folder.write("app/Providers/ReverbBridgeServiceProvider.php", "<?php");
+    folder.is_silent(&[], &[("CACHE_STORE", "file")]);
+    assert!(!folder.check(&[], &[]).contains("does not watch"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::file::replace;
-use crate::config::artisan::{HAND_OVER, PROVIDER_VERSION};
+use crate::config::artisan::{self, HAND_OVER, PROVIDER_VERSION};
 use crate::config::{Artisan, Error};
 
 /// The provider, as an app with the namespace `App` needs it.
@@ -178,7 +178,7 @@ impl App<'_> {
 
     /// The file of the provider, relative to the folder of the app.
     fn provider(&self) -> PathBuf {
-        Path::new("app/Providers").join(CLASS).with_extension("php")
+        PathBuf::from(artisan::PROVIDER)
     }
 
     /// The full name of the class.

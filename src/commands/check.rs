@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, bridge, hand_over, processes};
+use super::{Failure, bridge, broadcasting, hand_over, processes};
 use crate::args::RestartArgs;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
@@ -206,7 +206,7 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
             if problem.kind == Kind::Credentials {
                 direct.rejected.push(app.id.clone());
             }
-            Some(rejection(&place, app, &problem))
+            Some(rejection(&place, app, &problem, reload(loaded)))
         });
         let failures: Vec<String> = failures.collect();
         match failures.first() {
@@ -220,15 +220,20 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
 }
 
 /// Why the server itself rejects an app, with what to do.
-fn rejection(place: &Place, app: &App, problem: &Problem) -> String {
+fn rejection(place: &Place, app: &App, problem: &Problem, reload: &str) -> String {
     let advice = match problem.kind {
-        Kind::Credentials => {
-            "; the running server has other credentials, perhaps older ones: run `reverb reload`"
-        }
-        Kind::Address => "; set REVERB_SERVER_PORT to a port of reverb",
-        Kind::Certificate | Kind::Origin | Kind::Other => "",
+        Kind::Credentials => format!(
+            "; the running server has other credentials, perhaps older ones: run `{reload}`"
+        ),
+        Kind::Address => "; set REVERB_SERVER_PORT to a port of reverb".to_owned(),
+        Kind::Certificate | Kind::Origin | Kind::Other => String::new(),
     };
     format!("{place} rejects the app {}: {}{advice}", app.id, problem.text)
+}
+
+/// The command that applies a change of the configuration: artisan must hand its own over again.
+fn reload(loaded: &Loaded) -> &'static str {
+    if loaded.artisan.is_some() { "php artisan reverb:reload" } else { "reverb reload" }
 }
 
 fn count(apps: &[App]) -> String {
@@ -279,7 +284,7 @@ fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool
                          trust (for this command: SSL_CERT_FILE)",
                         place.host
                     ),
-                    Kind::Origin => ORIGINS.to_owned(),
+                    Kind::Origin => origins(loaded),
                     Kind::Other => "this is no mistake in the variables".to_owned(),
                 };
                 report.wrong(&format!("{what} {place}: {}; {advice}", problem.text));
@@ -287,7 +292,12 @@ fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool
         }
     };
     let probe = Probe { place: &publishers, verifies: true, authorities, timeout: TIMEOUT };
-    reported("Laravel publishes to", &publishers, "", probe.request_as_publisher(app, path));
+    // Without a connection Laravel publishes nowhere, which is reported already.
+    let publishes = match broadcasting::missing_connection(&loaded.app_folder) {
+        None => "Laravel publishes to",
+        Some(_) => "publishers reach",
+    };
+    reported(publishes, &publishers, "", probe.request_as_publisher(app, path));
     let probe = Probe { place: &browsers, verifies: true, authorities, timeout: TIMEOUT };
     let prefix = if browsers == publishers { "" } else { "VITE_" };
     let connected = probe.connect_as_browser(key, path, environment.get("APP_URL"));
@@ -296,8 +306,13 @@ fn public(report: &mut Report<'_>, loaded: &Loaded, rejected: &[String]) -> bool
 }
 
 /// What to do about an origin that is not allowed.
-const ORIGINS: &str = "add the host of APP_URL to REVERB_APP_ALLOWED_ORIGINS, or to allowed_origins \
-                       of the app in reverb.json, and run `reverb reload`";
+fn origins(loaded: &Loaded) -> String {
+    let place = match loaded.artisan {
+        Some(_) => "allowed_origins of the app in config/reverb.php",
+        None => "REVERB_APP_ALLOWED_ORIGINS, or to allowed_origins of the app in reverb.json",
+    };
+    format!("add the host of APP_URL to {place}, and run `{}`", reload(loaded))
+}
 
 fn places(config: &Config) -> String {
     format!("{}:{}", config.server.host, config.server.port)

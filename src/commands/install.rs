@@ -10,8 +10,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use super::bridge;
 use super::file::replace;
+use super::{bridge, broadcasting};
 use crate::args::InstallArgs;
 use crate::config::env::Environment;
 use crate::config::load::from_environment;
@@ -54,6 +54,9 @@ pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
         replace(env_file, exists, &new, 0o600).map_err(|e| Error::whole(env_file.display(), e))?;
     }
     report(out, &addition, env_file)?;
+    if let Some(finding) = broadcasting::missing_connection(folder) {
+        writeln!(out, "{finding}").map_err(|error| Error::whole("standard output", error))?;
+    }
     if bridge::is_app(folder) {
         bridge::install(folder, out)?;
     }
@@ -315,6 +318,23 @@ mod tests {
         let dir = Dir::with_env("BROADCAST_DRIVER=pusher\n");
         let text = dir.install(None).unwrap();
         assert!(text.ends_with(".env: BROADCAST_DRIVER is \"pusher\": set it to reverb\n"));
+    }
+
+    #[test]
+    fn a_broadcasting_file_without_the_connection_is_reported() {
+        let dir = Dir::new();
+        let write = |file: &str, connections: &str| {
+            let file = dir.0.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, format!("<?php return ['connections' => [{connections}]];")).unwrap();
+        };
+        write("config/broadcasting.php", "'pusher' => []");
+        let text = dir.install(None).unwrap();
+        assert!(text.contains("config/broadcasting.php: has no connection reverb"), "{text}");
+        assert!(text.contains("run `php artisan reverb:install`"), "{text}");
+        // Laravel 11 adds the connections of its own file.
+        write("vendor/laravel/framework/config/broadcasting.php", "'reverb' => []");
+        assert_eq!(dir.install(None), Ok(".env: nothing is missing\n".into()));
     }
 
     #[test]

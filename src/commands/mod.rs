@@ -2,6 +2,7 @@
 //! reports failure in one line.
 
 mod bridge;
+mod broadcasting;
 pub mod check;
 mod file;
 mod hand_over;

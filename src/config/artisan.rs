@@ -17,6 +17,9 @@ use super::{Error, json_text};
 /// Where the provider writes the hand-over, below the storage folder of the app.
 pub const HAND_OVER: &str = "framework/cache/reverb.json";
 
+/// The provider that `reverb install` adds to an app, relative to the folder of the app.
+pub const PROVIDER: &str = "app/Providers/ReverbBridgeServiceProvider.php";
+
 /// The version of the provider that this binary installs. A test compares it with that file.
 pub const PROVIDER_VERSION: u64 = 1;
 
@@ -82,6 +85,28 @@ impl Artisan {
         self.environment.clone().into_iter().map(|(name, value)| (name.into(), value.into()))
     }
 
+    /// What errors in the configuration name as their file: the user cannot mend the hand-over.
+    pub(super) fn source(&self) -> String {
+        let file = self.config_folder.join("reverb.php");
+        format!("{}, as artisan has resolved it", file.display())
+    }
+
+    /// The error of a hand-over without an app.
+    pub(super) fn no_app(&self) -> Error {
+        self.explained(Error::whole(
+            self.source(),
+            "config('reverb') has no app: add one to apps.apps (`php artisan reverb:install` does), \
+             or, if a provider of the Laravel app returns the apps, let it return one",
+        ))
+    }
+
+    /// An error in the configuration, with what to do so that a change has an effect.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        let cached = "; run `php artisan config:cache` after the change";
+        let reason = error.reason + if self.is_cached { cached } else { "" };
+        Error { reason, ..error }
+    }
+
     /// A warning if the provider has another version than this binary.
     pub fn version_warning(&self) -> Option<String> {
         let (provider, version) = (self.provider.display(), self.version);
@@ -93,37 +118,54 @@ impl Artisan {
         })
     }
 
-    /// Warnings about files that Laravel reads and that are newer than the hand-over.
+    /// Warnings about files that Laravel reads, if the configuration that was handed over is not in
+    /// them any more.
     pub fn stale(&self) -> Vec<String> {
         // Without the feature there is no hand-over, and this code need not be in the binary.
         if !cfg!(feature = "laravel") {
             return Vec::new();
         }
         let Some(written) = modified(&self.file) else { return Vec::new() };
-        let is_newer = |file: &Path| modified(file).is_some_and(|time| time > written);
-        let mut warnings = Vec::new();
-        let mut warn = |file: &Path, what: &str, also: &str| {
-            warnings.push(format!(
-                "{}: {what} since artisan handed over the configuration, and may not be in use; \
-                 run {also}`php artisan reverb:reload`",
-                file.display()
-            ));
-        };
-        if is_newer(&self.config_cache) {
-            warn(&self.config_cache, "was written", "");
-        } else if self.is_cached && !self.config_cache.exists() {
-            warn(&self.config_cache, "was removed", "");
+        match modified(&self.config_cache) {
+            Some(cached) if self.is_cached || cached > written => self.old_cache(cached, written),
+            None if self.is_cached => vec![not_in_use(&self.config_cache, "was removed")],
+            _ => {
+                let newer = self.newer_than(written);
+                newer.map(|file| not_in_use(&file, "was changed")).collect()
+            }
         }
-        // Laravel itself reads these only when it writes the cache.
-        let also = if self.is_cached { "`php artisan config:cache` and " } else { "" };
-        if is_newer(&self.environment_file) {
-            warn(&self.environment_file, "was changed", also);
-        }
-        if let Some(file) = newest(&self.config_folder).filter(|file| is_newer(file)) {
-            warn(&file, "was changed", also);
-        }
-        warnings
     }
+
+    /// A warning if the configuration cache, which Laravel reads in place of the other files, is older
+    /// than one of them or newer than the hand-over.
+    fn old_cache(&self, cached: SystemTime, written: SystemTime) -> Vec<String> {
+        if let Some(file) = self.newer_than(cached).next() {
+            return vec![format!(
+                "{}: is older than {}, so the change is not in use; run `php artisan \
+                 config:cache` and `php artisan reverb:reload`",
+                self.config_cache.display(),
+                file.display()
+            )];
+        }
+        let is_newer = cached > written;
+        is_newer.then(|| not_in_use(&self.config_cache, "was written")).into_iter().collect()
+    }
+
+    /// The environment file and a file of the configuration, as far as they have changed since.
+    fn newer_than(&self, time: SystemTime) -> impl Iterator<Item = PathBuf> {
+        let files = [Some(self.environment_file.clone()), newest(&self.config_folder)];
+        let is_newer = move |file: &PathBuf| modified(file).is_some_and(|changed| changed > time);
+        files.into_iter().flatten().filter(is_newer)
+    }
+}
+
+/// A warning about a file that has changed since the hand-over.
+fn not_in_use(file: &Path, what: &str) -> String {
+    format!(
+        "{}: {what} since artisan handed over the configuration, and may not be in use; run `php \
+         artisan reverb:reload`",
+        file.display()
+    )
 }
 
 /// The fields of the object.
@@ -264,11 +306,31 @@ mod tests {
             touch(name, 0);
         }
         artisan.is_cached = true;
+        assert_eq!(artisan.stale(), [""; 0]);
+        let one = |artisan: &Artisan| {
+            let [warning] = &artisan.stale()[..] else { panic!("{:?}", artisan.stale()) };
+            warning.clone()
+        };
+        // Laravel reads the cache, so the other files count only when it is written again.
+        let again = "run `php artisan config:cache` and `php artisan reverb:reload`";
+        for name in [".env", "config/a.php"] {
+            touch(name, 1);
+            let warning = one(&artisan);
+            assert!(warning.contains("config.php: is older than ") && warning.contains(name));
+            assert!(warning.ends_with(again), "{warning}");
+            // The hand-over was written after the change, from the old cache.
+            touch("h.json", 2);
+            assert_eq!(one(&artisan), warning);
+            touch("h.json", 0);
+            touch(name, 0);
+        }
+        touch("config.php", 1);
         touch(".env", 1);
-        assert!(artisan.stale()[0].contains("run `php artisan config:cache` and `php artisan"));
-        touch(".env", 0);
+        assert!(one(&artisan).contains("config.php: was written since"));
         fs::remove_file(&artisan.config_cache).unwrap();
-        assert!(artisan.stale()[0].contains("config.php: was removed since"));
+        let warning = one(&artisan);
+        assert!(warning.contains("config.php: was removed since"), "{warning}");
+        assert!(warning.ends_with("run `php artisan reverb:reload`"), "{warning}");
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,15 +1,20 @@
 //! Whether `php artisan reverb:restart` reaches the server: it writes to the default cache store of
-//! the app, and the server watches two kinds of store. Their places are in `laravel`.
+//! the app, and the server watches two kinds of store. With the provider in the app it writes to the
+//! files as well, which the server always watches. The places of the stores are in `laravel`.
 
 use std::fs;
 use std::path::Path;
 
+use super::artisan::PROVIDER;
 use super::env::Environment;
 use super::values::shown;
 
-/// A finding if the default store of the app is not watched. `cached` is the store of the cached
+/// A finding if the default store of the app is not watched and the app has no provider. `cached` is the store of the cached
 /// configuration, which Laravel uses instead of the variables.
 pub fn unwatched(app: &Path, environment: &Environment, cached: Option<&str>) -> Option<String> {
+    if app.join(PROVIDER).is_file() {
+        return None;
+    }
     let variables = ["CACHE_STORE", "CACHE_DRIVER"];
     let variable = variables.into_iter().find_map(|name| Some((name, environment.get(name)?)));
     let text = fs::read_to_string(app.join(FILE)).unwrap_or_default();

@@ -268,7 +268,7 @@ impl Reader<'_> {
         }
         for (key, credential) in draft.credentials() {
             if credential.is_empty() {
-                return Err(self.error(&join(path, key), "is missing"));
+                return Err(self.error(&join(path, key), self.is_missing(key)));
             }
         }
         if draft.app.allowed_origins.is_empty() {
@@ -278,6 +278,23 @@ impl Reader<'_> {
             );
         }
         Ok(draft.finish())
+    }
+
+    /// What is wrong with an app without this credential. In a hand-over, Laravel has read it from a
+    /// variable.
+    fn is_missing(&self, key: &str) -> String {
+        if self.environment.is_none() {
+            return "is missing".to_owned();
+        }
+        let variable = match key {
+            "app_id" => "REVERB_APP_ID",
+            "key" => "REVERB_APP_KEY",
+            _ => "REVERB_APP_SECRET",
+        };
+        format!(
+            "is missing: set {variable} in the environment file (`reverb install` does), or the \
+             variable that this app reads instead"
+        )
     }
 
     fn webhooks(&self, path: &str, webhooks: &Value) -> Result<Vec<Webhook>, Error> {

@@ -51,8 +51,9 @@ pub fn add(
         return Ok(());
     }
     // Pulse with Redis gets the messages from this server in another way, if that is configured.
-    let counts = artisan.is_some_and(|a| a.records_messages);
-    if counts && config.server.pulse_sample_ppm.is_none() {
+    let counts =
+        artisan.is_some_and(|a| a.records_messages) && config.server.pulse_sample_ppm.is_none();
+    if counts {
         events = events.with(WebhookEvent::MessageCounts);
     }
     if events == WebhookEvents::default() {
@@ -73,7 +74,13 @@ pub fn add(
     };
     match url {
         Ok(url) => {
-            let webhook = Webhook { events, batch_ms: BATCH_MS, ..Webhook::new(url) };
+            let laravel_cause = Some(match (wants_events, counts) {
+                (true, true) => "REVERB_EVENTS and the messages recorder of Laravel Pulse",
+                (true, false) => "REVERB_EVENTS",
+                (false, _) => "the messages recorder of Laravel Pulse",
+            });
+            let batch_ms = BATCH_MS;
+            let webhook = Webhook { events, batch_ms, laravel_cause, ..Webhook::new(url) };
             config.apps.iter_mut().for_each(|app| app.webhooks.push(webhook.clone()));
         }
         Err(why) if wants_events => {
@@ -140,6 +147,14 @@ mod tests {
             let names: Vec<_> = webhook.events.iter().map(WebhookEvent::name).collect();
             assert_eq!(names, ["channel_occupied", "message_counts"]);
             assert_eq!(webhook.url.text(), url);
+        }
+        for (events, counts, cause) in [
+            ("ChannelCreated", false, "REVERB_EVENTS"),
+            ("", true, "the messages recorder of Laravel Pulse"),
+            ("MessageSent", true, "REVERB_EVENTS and the messages recorder of Laravel Pulse"),
+        ] {
+            let (_, config, _) = added(events, Some(artisan(url, counts)));
+            assert_eq!(config.apps[0].webhooks[0].laravel_cause, Some(cause));
         }
         let (_, config, _) = added("", Some(artisan(url, false)));
         assert!(config.apps.iter().all(|app| app.webhooks.is_empty()));

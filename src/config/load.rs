@@ -60,6 +60,9 @@ pub fn load(
     let mut layered = layered(sources, process_env)?;
     let config = &mut layered.config;
     let generated_app = config.apps.is_empty();
+    if let Some(artisan) = layered.artisan.as_ref().filter(|_| generated_app) {
+        return Err(artisan.no_app());
+    }
     default_host(config);
     if generated_app {
         if !config.server.hosts().all(is_local) {
@@ -130,14 +133,14 @@ fn layered(
     let config_file = match config_file {
         None => None,
         Some((file, text)) => {
-            let is_handed_over = artisan.is_some();
-            apply_file(&file, &text, &mut config, &environment, is_handed_over, &mut findings)?;
+            apply_file(&file, &text, &mut config, &environment, artisan.as_ref(), &mut findings)?;
             files_read.push(file.clone());
             Some(file)
         }
     };
     let app_folder = env_file.parent().unwrap_or(Path::new("")).to_owned();
-    if config.apps.is_empty() {
+    // Artisan hands over all apps that Laravel knows.
+    if config.apps.is_empty() && artisan.is_none() {
         config.apps.extend(variables::app(&environment)?);
     }
     let restart_key = match &artisan {
@@ -241,16 +244,18 @@ fn apply_file(
     text: &str,
     config: &mut Config,
     environment: &Environment,
-    is_handed_over: bool,
+    artisan: Option<&Artisan>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let name = file.display().to_string();
-    let app = is_handed_over.then(|| variables::draft(environment)).transpose()?;
-    config.apps = json::read_over(&name, text, app.as_ref(), config, findings)?;
-    if is_handed_over {
+    if let Some(artisan) = artisan {
         // Laravel has resolved the variables.
+        let app = variables::draft(environment)?;
+        let read = json::read_over(&artisan.source(), text, Some(&app), config, findings);
+        config.apps = read.map_err(|error| artisan.explained(error))?;
         return Ok(());
     }
+    let name = file.display().to_string();
+    config.apps = json::read_over(&name, text, None, config, findings)?;
     findings.warnings.extend(overridden::of_server(environment, &name, config));
     if !config.apps.is_empty() {
         findings.warnings.extend(overridden::of_app(environment, &name, &config.apps));

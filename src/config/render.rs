@@ -308,6 +308,7 @@ mod tests {
                 headers: vec![("A".into(), "b\"".into()), ("C".into(), "d".into())],
                 batch_ms: 6,
                 timeout_ms: 700,
+                laravel_cause: None,
             }];
         }
         config.apps = vec![app, App::new("2", "l", "t")];

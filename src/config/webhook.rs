@@ -44,6 +44,9 @@ pub struct Webhook {
     pub batch_ms: u32,
     /// Milliseconds for a request.
     pub timeout_ms: u32,
+    /// What makes the server post to the Laravel app, for log lines: a webhook that no setting of
+    /// webhooks has added. `None` for all others.
+    pub laravel_cause: Option<&'static str>,
 }
 
 impl Webhook {
@@ -140,6 +143,7 @@ impl Webhook {
             headers: Vec::new(),
             batch_ms: 50,
             timeout_ms: 10_000,
+            laravel_cause: None,
         }
     }
 }

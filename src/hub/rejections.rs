@@ -58,7 +58,7 @@ impl<T> Hub<T> {
         let text = format_args!(
             "app {app_id}: rejected {method} {path} of {client} (401): {reason}; a publisher must \
              sign with the key {key} and the secret that this server has read (REVERB_APP_SECRET): \
-             after a change run `reverb reload`"
+             {AFTER_A_CHANGE}"
         );
         app.signature_log.warn(now.ms, text);
     }
@@ -77,8 +77,8 @@ impl<T> Hub<T> {
         let (what, detail) = (Message(error), error.detail);
         let text = format_args!(
             "app {app_id}: rejected {what} of {client} (4009): {detail}; the Laravel app must sign \
-             with the key {key} and the secret that this server has read (REVERB_APP_SECRET): after \
-             a change run `reverb reload`"
+             with the key {key} and the secret that this server has read (REVERB_APP_SECRET): \
+             {AFTER_A_CHANGE}"
         );
         app.signature_log.warn(now.ms, text);
     }
@@ -87,6 +87,10 @@ impl<T> Hub<T> {
         self.connections.get(id).and_then(|peer| peer.address)
     }
 }
+
+/// What to do after a change of a secret. Artisan must hand its configuration over again.
+const AFTER_A_CHANGE: &str = "after a change run `php artisan reverb:reload` if artisan has started \
+                              the server, otherwise `reverb reload`";
 
 /// The address and the origin of a client.
 struct Client<'a> {

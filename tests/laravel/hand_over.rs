@@ -1,8 +1,11 @@
-//! Hand-overs that do not fit: one that is left while another server runs.
+//! Hand-overs that do not fit: one that is left while another server runs, one that is older than the
+//! files it comes from, and one with which no server can start.
 
 use super::{HAND_OVER, LaravelApp, text};
-use crate::support::{APP, BINARY, Server};
+use crate::support::{APP, BINARY, Client, DEADLINE, Server};
+use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 impl LaravelApp {
     /// `reverb WORDS` in the folder of the app.
@@ -27,6 +30,25 @@ impl LaravelApp {
         let output = self.for_server("check", server);
         text(&output.stdout).to_owned() + text(&output.stderr)
     }
+
+    /// Writes the configuration cache, with the app of the tests.
+    fn cache_configuration(&self) {
+        let mut config = self.read("config/reverb.php");
+        for (name, value) in [("ID", APP.id), ("KEY", APP.key), ("SECRET", APP.secret)] {
+            config = config.replace(&format!("env('REVERB_APP_{name}')"), &format!("'{value}'"));
+        }
+        let config = config.replace("<?php\n\nreturn [", "<?php\n\nreturn ['reverb' => [");
+        self.write("bootstrap/cache/config.php", &config.replace("\n];", "\n]];"));
+    }
+}
+
+/// The output of a command that must end. Without an error it would be a server, which would not.
+fn ended(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.arg(DEADLINE.as_secs().to_string()).arg(command.get_program());
+    bounded.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).env_clear();
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bounded.output().unwrap()
 }
 
 /// The error of a command that must fail with this exit code.
@@ -79,4 +101,95 @@ fn artisan_does_not_reload_a_server_that_it_has_not_started() {
     assert!(out.contains("run `reverb reload`"), "{out}");
     assert!(!out.contains("Reloaded"), "{out}");
     assert!(!server.killed().contains("took over"));
+}
+
+#[test]
+fn a_restart_by_artisan_reaches_a_server_that_it_has_not_started() {
+    let app = LaravelApp::new();
+    let mut server = app.start_without_artisan();
+    let out = app.check(&server);
+    assert!(!out.contains("CACHE_STORE") && !server.stderr().contains("CACHE_STORE"), "{out}");
+    let output = app.artisan("reverb:restart").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(app.0.join("database").exists(), "the cache of the app is one that is not watched");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_cache_older_than_the_environment_file_is_reported() {
+    let app = LaravelApp::new();
+    app.cache_configuration();
+    let cache = "bootstrap/cache/config.php";
+    let cached = fs::metadata(app.0.join(cache)).unwrap().modified().unwrap();
+    let env_file = fs::File::options().append(true).open(app.0.join(".env")).unwrap();
+    env_file.set_modified(cached + Duration::from_millis(1)).unwrap();
+    let server = app.start();
+    let again = "run `php artisan config:cache` and `php artisan reverb:reload`";
+    server.logs(&format!("{cache}: is older than {}/.env", app.0.display()));
+    server.logs(again);
+    let out = app.check(&server);
+    assert_eq!(out.matches(again).count(), 1, "{out}");
+    // As `php artisan config:clear` does.
+    fs::remove_file(app.0.join(cache)).unwrap();
+    env_file.set_modified(cached + Duration::from_secs(60)).unwrap();
+    let out = app.check(&server);
+    assert!(out.contains(&format!("{cache}: was removed since")), "{out}");
+    assert_eq!(out.matches("reverb:reload").count(), 1, "{out}");
+    assert!(!out.contains("config:cache"), "{out}");
+}
+
+#[test]
+fn a_secret_of_the_hand_over_that_the_server_does_not_know_is_reported() {
+    let app = LaravelApp::new();
+    let server = app.start();
+    app.edit(HAND_OVER, APP.secret, "newer-secret");
+    let out = app.check(&server);
+    let line = out.lines().find(|line| line.contains("rejects the app app-id")).unwrap();
+    assert!(line.ends_with("perhaps older ones: run `php artisan reverb:reload`"), "{line}");
+}
+
+#[test]
+fn an_error_names_the_file_of_the_app_and_the_variable() {
+    let app = LaravelApp::new();
+    let started = || error(&ended(&app.artisan("reverb:start")), 2);
+    let file = format!("{}/config/reverb.php, as artisan has resolved it", app.0.display());
+    let env_file = app.read(".env");
+    for (name, key, value) in
+        [("ID", "app_id", APP.id), ("KEY", "key", APP.key), ("SECRET", "secret", APP.secret)]
+    {
+        app.edit(".env", &format!("REVERB_APP_{name}={value}\n"), "");
+        let out = started();
+        let text = format!("{file}: apps.apps[0].{key}: is missing: set REVERB_APP_{name} in the");
+        assert!(out.contains(&text) && out.contains("`reverb install`"), "{out}");
+        app.write(".env", &env_file);
+    }
+    app.edit(
+        "config/reverb.php",
+        "'max_connections' => env('REVERB_APP_MAX_CONNECTIONS')",
+        "'max_connections' => 'many'",
+    );
+    let out = started();
+    assert!(out.contains(&format!("{file}: apps.apps[0].max_connections: \"many\"")), "{out}");
+    assert!(!out.contains("config:cache"), "{out}");
+    app.cache_configuration();
+    assert!(started().trim_end().ends_with("run `php artisan config:cache` after the change"));
+}
+
+#[test]
+fn a_hand_over_without_an_app_serves_none() {
+    let app = LaravelApp::new();
+    app.edit("config/reverb.php", "'apps' => [[", "'apps' => env('STAND_IN_NO_APP') ? [] : [[");
+    let server = app.start();
+    for provider in ["config", "database"] {
+        let artisan = |words: &str| {
+            let mut command = app.artisan(words);
+            ended(command.env("STAND_IN_PROVIDER", provider).env("STAND_IN_NO_APP", "1"))
+        };
+        let out = error(&artisan("reverb:start"), 2);
+        assert!(out.contains("config('reverb') has no app: add one to apps.apps"), "{out}");
+        let reload = format!("reverb:reload --port={}", server.address().port());
+        let out = error(&artisan(&reload), 1);
+        assert!(out.contains("was not reloaded: ") && out.contains("has no app"), "{out}");
+    }
+    Client::connect(&server).subscribe("c");
 }

@@ -3,8 +3,9 @@
 #![cfg(feature = "webhooks")]
 
 use super::LaravelApp;
-use crate::support::{Client, Server};
-use crate::webhooks::receiver::{Receiver, Request};
+use crate::support::{BINARY, Client, Server, logged};
+use crate::webhooks::receiver::{Answer, Receiver, Request};
+use std::process::Command;
 
 /// A server of this app that posts to the receiver in its place.
 fn started(app: &LaravelApp, receiver: &Receiver, variables: &[(&str, &str)]) -> Server {
@@ -110,4 +111,34 @@ fn a_name_that_is_no_event_prevents_the_start() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let error = super::text(&output.stderr);
     assert!(error.contains("REVERB_EVENTS: \"Created\" is not one of ChannelCreated"), "{error}");
+}
+
+#[test]
+fn an_app_that_rejects_events_is_reported_with_the_settings_that_cause_them() {
+    let app = LaravelApp::new();
+    for (variables, status, cause) in [
+        ([("REVERB_EVENTS", "ChannelCreated"), ("STAND_IN_PULSE", "")], 404, "REVERB_EVENTS"),
+        (
+            [("STAND_IN_PULSE", "1"), ("REVERB_PULSE_INGEST_INTERVAL", "1")],
+            503,
+            "the messages recorder of Laravel Pulse",
+        ),
+    ] {
+        let receiver = Receiver::answering(move |_, _| Answer::Status(status));
+        let server = started(&app, &receiver, &variables);
+        Client::connect(&server).subscribe("news");
+        let start = format!("Laravel app {}/reverb/events: status {status}", receiver.url(""));
+        let line = logged(&server, &[&start, &format!("because of {cause}; set APP_URL")]);
+        assert!(!line.contains("WEBHOOK") && !line.contains("webhook"), "{line}");
+        let mut check = Command::new(BINARY);
+        check.args(["check", "--port", &server.address().port().to_string()]);
+        let out = check.current_dir(&app.0).output().unwrap();
+        let out = super::text(&out.stdout);
+        let lines: Vec<&str> = out.lines().filter(|l| l.contains("/reverb/events")).collect();
+        let [line] = lines[..] else { panic!("{out}") };
+        assert!(line.starts_with("WRONG  the Laravel app, to which"), "{line}");
+        assert!(line.contains(&format!("because of {cause}, answers {status}")), "{line}");
+        assert!(!line.contains("webhook"), "{line}");
+        assert_eq!(line.contains("run `reverb install`"), status == 404, "{line}");
+    }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::report::Report;
+use crate::commands::broadcasting;
 use crate::config::env::Environment;
 use crate::config::{Loaded, Server};
 
@@ -95,6 +96,9 @@ pub(super) fn hint(place: &Place, prefix: &str, server: &Server) -> String {
 pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded) {
     let environment = &loaded.environment;
     driver(report, environment);
+    if let Some(finding) = broadcasting::missing_connection(&loaded.app_folder) {
+        report.wrong(&finding);
+    }
     public_side(report, environment);
     vite_is_set(report, environment);
     for name in ["APP_KEY", "HOST", "PORT", "SCHEME"] {

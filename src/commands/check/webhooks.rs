@@ -14,7 +14,7 @@ use crate::proto::webhook;
 pub(super) fn check(report: &mut Report<'_>, config: &Config, timeout: Duration) {
     for app in &config.apps {
         for webhook in &app.webhooks {
-            let what = format!("the webhook {} of the app {}", webhook.url, app.id);
+            let what = name(app, webhook);
             let began = Instant::now();
             match post(config, app, webhook, timeout) {
                 Ok(response) => {
@@ -24,13 +24,28 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config, timeout: Duration)
                         200..300 => report.fine(&format!("{what} answers {status} in {ms} ms")),
                         status => report.wrong(&format!(
                             "{what} answers {status} in {ms} ms: {}",
-                            advice(status)
+                            advice(status, webhook.laravel_cause.is_some())
                         )),
                     }
                 }
-                Err(why) => report.wrong(&format!("{what} does not answer: {why}")),
+                Err(why) => {
+                    let advice = if webhook.laravel_cause.is_some() { SET_URL } else { "" };
+                    report.wrong(&format!("{what} does not answer: {why}{advice}"));
+                }
             }
         }
+    }
+}
+
+/// What it is, with its URL.
+fn name(app: &App, webhook: &Webhook) -> String {
+    match webhook.laravel_cause {
+        None => format!("the webhook {} of the app {}", webhook.url, app.id),
+        Some(cause) => format!(
+            "the Laravel app, to which the server posts events of the app {} at {} because of \
+             {cause},",
+            app.id, webhook.url
+        ),
     }
 }
 
@@ -65,9 +80,25 @@ fn post(
     response.map_err(|error| error.to_string())
 }
 
+/// What to change if the Laravel app does not answer.
+const SET_URL: &str = "; set APP_URL, or REVERB_EVENTS_URL, to a URL by which the server reaches the \
+                       Laravel app, and run `php artisan reverb:reload`";
+
 /// What to change if the status is not 2xx.
-fn advice(status: u16) -> &'static str {
+fn advice(status: u16, is_for_laravel: bool) -> &'static str {
     match status {
+        300..=399 if is_for_laravel => {
+            "redirects are not followed, so set REVERB_EVENTS_URL to the URL that it redirects to"
+        }
+        401 | 403 if is_for_laravel => {
+            "the Laravel app has another key or secret of this app than the server: run `php artisan \
+             reverb:reload`, after `php artisan config:cache` if the configuration is cached"
+        }
+        404 | 405 if is_for_laravel => {
+            "the app there lacks the route of the provider: run `reverb install` in its folder, and \
+             `php artisan route:cache` if the routes are cached; if it is another app, set APP_URL \
+             or REVERB_EVENTS_URL"
+        }
         300..=399 => "redirects are not followed, so set the URL that it redirects to",
         401 | 403 => "the application must accept the key and the secret of this app",
         404 | 405 => "the application needs a route for POST at this path",

@@ -168,7 +168,8 @@ impl Webhooks {
         let began_ms = endpoint.under_way_ms.take()?;
         let batch = endpoint.queue.front_mut()?;
         let (events, url) = (batch.events, Rc::clone(&endpoint.url));
-        let index = self.hooks[batch.hook as usize].app;
+        let hook = &self.hooks[batch.hook as usize];
+        let index = hook.app;
         let app = &mut self.apps[index as usize];
         let ms = self.now.ms.saturating_sub(began_ms);
         app.counters.request_ms += ms;
@@ -190,11 +191,13 @@ impl Webhooks {
         endpoint.failure_log.warn(
             self.now.ms,
             format_args!(
-                "webhook {}: {why}; the server tries each event for {} seconds; check the URL in \
-                 webhooks of app {} (REVERB_APP_WEBHOOK_URL) and the log of the application",
+                "{} {}: {why}; the server tries each event of app {} for {} seconds; {}, and see the \
+                 log of the application",
+                hook.noun(),
                 endpoint.url,
+                app.id,
                 BATCH_LIFE_MS / 1_000,
-                app.id
+                hook.settings()
             ),
         );
         let expired = if retry_ms >= expires_ms { endpoint.remove_first() } else { None };
@@ -209,12 +212,14 @@ impl Webhooks {
 
     fn succeed(&mut self, id: u32) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        if std::mem::take(&mut endpoint.failures) > 0 {
-            log::info!("webhook {}: works again", endpoint.url);
-        }
+        let has_failed = std::mem::take(&mut endpoint.failures) > 0;
         let Some(batch) = endpoint.remove_first() else { return };
         self.bytes -= batch.cost();
-        let app = &mut self.apps[self.hooks[batch.hook as usize].app as usize];
+        let hook = &self.hooks[batch.hook as usize];
+        if has_failed {
+            log::info!("{} {}: works again", hook.noun(), endpoint.url);
+        }
+        let app = &mut self.apps[hook.app as usize];
         app.counters.sent += u64::from(batch.events);
         self.end_batch(batch);
         self.make_ready(id);
@@ -222,16 +227,19 @@ impl Webhooks {
 
     /// Drops a batch; its events are lost.
     pub(super) fn drop_batch(&mut self, id: u32, batch: Batch, why: &str) {
-        let app = &mut self.apps[self.hooks[batch.hook as usize].app as usize];
+        let hook = &self.hooks[batch.hook as usize];
+        let app = &mut self.apps[hook.app as usize];
         app.counters.dropped += u64::from(batch.events);
         if let Some(endpoint) = self.endpoints.get_mut(&id) {
             let dropped = app.counters.dropped;
             endpoint.drop_log.warn(
                 self.now.ms,
                 format_args!(
-                    "webhook {}: events are dropped ({why}), {dropped} of app {} since the start; \
-                     the application should compare its state with GET /channels",
-                    endpoint.url, app.id
+                    "{} {}: events are dropped ({why}), {dropped} of app {} since the start; the \
+                     application should compare its state with GET /channels",
+                    hook.noun(),
+                    endpoint.url,
+                    app.id
                 ),
             );
         }

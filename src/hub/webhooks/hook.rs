@@ -2,6 +2,7 @@
 //! to the queue of its URL (`endpoint`).
 
 use std::cell::Cell;
+use std::fmt::{self, Display, Formatter};
 use std::rc::Rc;
 
 use super::super::wildcard;
@@ -21,6 +22,8 @@ pub(super) struct Hook {
     pub head: String,
     pub batch_ms: u64,
     pub timeout_ms: u64,
+    /// Why there is a webhook of the Laravel app; `None` for all others.
+    pub laravel_cause: Option<&'static str>,
     pub open: OpenBatch,
 }
 
@@ -62,6 +65,22 @@ pub(super) struct OpenBatch {
     pub due_ms: Option<u64>,
 }
 
+/// The settings of a webhook, in log lines; of the Laravel app with its cause.
+pub(super) struct Settings(Option<&'static str>);
+
+impl Display for Settings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("check the URL in webhooks of the app (REVERB_APP_WEBHOOK_URL)"),
+            Some(cause) => write!(
+                f,
+                "it posts them because of {cause}; set APP_URL, or REVERB_EVENTS_URL, to a URL by \
+                 which this server reaches the Laravel app"
+            ),
+        }
+    }
+}
+
 impl Hook {
     pub(super) fn new(app: u32, endpoint: u32, webhook: &Webhook) -> Self {
         Hook {
@@ -72,8 +91,19 @@ impl Hook {
             head: webhook.header_lines(),
             batch_ms: webhook.batch_ms.into(),
             timeout_ms: webhook.timeout_ms.into(),
+            laravel_cause: webhook.laravel_cause,
             open: OpenBatch::default(),
         }
+    }
+
+    /// What log lines call it, before its URL.
+    pub(super) fn noun(&self) -> &'static str {
+        if self.laravel_cause.is_some() { "Laravel app" } else { "webhook" }
+    }
+
+    /// The settings to check if its requests fail.
+    pub(super) fn settings(&self) -> Settings {
+        Settings(self.laravel_cause)
     }
 
     /// Whether the webhook covers an event of a channel, or one without a channel.
