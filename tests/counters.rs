@@ -20,6 +20,7 @@ fn counted(world: &mut World, act: impl FnOnce(&mut World)) -> AppCounters {
         messages_out: after.messages_out - before.messages_out,
         bytes_out: after.bytes_out - before.bytes_out,
         client_events: after.client_events - before.client_events,
+        feed_lines_dropped: after.feed_lines_dropped - before.feed_lines_dropped,
         api_events: after.api_events - before.api_events,
     }
 }

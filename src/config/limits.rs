@@ -195,6 +195,12 @@ limits! {
     /// of a request says how many were left out. An application on PHP handles about a hundred
     /// requests a second.
     webhook_messages_per_second: u32 = 10, 1..=1_000_000;
+    /// Viewers of the feed of one app. Each takes up to twice `feed_queue_bytes` of memory, and about
+    /// as much time for each event as five subscribers.
+    feed_viewers: u32 = 4, 0..=1_024;
+    /// Bytes of the lines that wait for one viewer of a feed; beyond the limit lines are dropped and
+    /// counted. As many may be in its outbox: 768 KiB in all, or three thousand lines.
+    feed_queue_bytes: u32 = 393_216, 16_384..=67_108_864;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which

@@ -104,6 +104,8 @@ pub struct Server {
     /// Whether webhooks may be sent to private and link-local addresses.
     /// `REVERB_WEBHOOK_PRIVATE_ADDRESSES`.
     pub webhook_private_addresses: bool,
+    /// Whether lines of feeds may have the `data` of events. `REVERB_FEED_PAYLOAD`.
+    pub feed_payload: bool,
     /// The events that the Laravel app dispatches. `REVERB_EVENTS`.
     pub laravel_events: WebhookEvents,
     /// Where they are posted, instead of the URL that the app has handed over. `REVERB_EVENTS_URL`.
@@ -135,6 +137,7 @@ impl Default for Server {
             webhook_spool: None,
             webhook_authorities: None,
             webhook_private_addresses: true,
+            feed_payload: true,
             laravel_events: WebhookEvents::default(),
             laravel_events_url: None,
         }

@@ -89,6 +89,7 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("pulse_sample_rate", plain(server.pulse_sample_ppm.map(|ppm| f64::from(ppm) / 1e6))),
         ("webhook_spool", path(&server.webhook_spool)),
         ("webhook_private_addresses", plain(server.webhook_private_addresses)),
+        ("feed_payload", plain(server.feed_payload)),
         ("telescope_ingest_interval", plain(15)),
         ("limits", all_limits(limits)),
     ])
@@ -238,6 +239,7 @@ mod tests {
         server.trusted_proxies = crate::config::values::networks("10.0.0.0/8,::1").unwrap();
         server.metrics = Some("[::1]:9100".parse().unwrap());
         (server.webhook_spool, server.webhook_private_addresses) = (Some("/s".into()), false);
+        server.feed_payload = false;
         #[cfg(feature = "tls")]
         {
             let sni = crate::config::tls::SniCertificate {

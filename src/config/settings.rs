@@ -252,6 +252,9 @@ pub const SERVER: &[Setting<Config>] = &[
     boolean_value("webhook_private_addresses", "REVERB_WEBHOOK_PRIVATE_ADDRESSES", |config, on| {
         config.server.webhook_private_addresses = on
     }),
+    boolean_value("feed_payload", "REVERB_FEED_PAYLOAD", |config, on| {
+        config.server.feed_payload = on;
+    }),
     text("", "REVERB_EVENTS", |config, names| {
         config.server.laravel_events = laravel_events::parse(names)?;
         Ok(())

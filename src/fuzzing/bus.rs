@@ -135,6 +135,7 @@ impl Bus {
                 user: None,
                 clock: if number > 250 { u64::MAX } else { small },
             }),
+            1 if count > 2 => Item::TerminateOne { app, socket_id: "1.2".into() },
             1 => Item::Terminate { app, user },
             2 => Item::Connections { app, count: [0, 1, 2, u32::MAX][count as usize] },
             3 | 4 => Item::Channel { app, channel, count },

@@ -66,7 +66,6 @@ impl PubSub {
             Err(refusal.about(channel, "AuthError", "The connection is unauthorized.", 401))
         };
         let unauthorized = |detail| refuse(ClientError::unauthorized(detail));
-        let unsigned = |detail| refuse(ClientError::unsigned(detail));
         let Some(subscriber) = connections.subscriber(id) else {
             return unauthorized("the connection is closed");
         };
@@ -85,13 +84,18 @@ impl PubSub {
         let data = channel_data(request)?;
         let app = &self.apps[subscriber.app];
         let auth = request.auth.as_deref().unwrap_or_default();
+        let socket_id = subscriber.socket_id.to_string();
+        let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
+        let unsigned = |detail| {
+            let is_wanted = connections.happenings.wants_errors(subscriber.app);
+            let expected = is_wanted.then(|| signed.concat());
+            refuse(ClientError::unsigned(detail).expecting(expected))
+        };
         let signature = match auth.split_once(':') {
             Some((key, signature)) if key == app.settings.key => signature,
             Some(_) => return unsigned("signed with the key of another app"),
             None => return unsigned("auth is not KEY:SIGNATURE"),
         };
-        let socket_id = subscriber.socket_id.to_string();
-        let signed = [&*socket_id, ":", channel, data.map_or("", |_| ":"), data.unwrap_or("")];
         if !app.signer.verify(&signed, signature) {
             log::debug!("{socket_id}: wrong signature; the signed text is {:?}", signed.concat());
             return unsigned("wrong signature");

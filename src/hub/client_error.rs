@@ -8,26 +8,40 @@ use crate::proto::message::Malformed;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ClientError {
     pub code: u16,
-    pub message: String,
+    pub message: Box<str>,
     /// The reason, for the log.
     pub detail: &'static str,
     /// For a subscription: the channel, the kind of error, a sentence and a status.
-    pub subscription: Option<(String, &'static str, String, u16)>,
+    pub subscription: Option<(Box<str>, &'static str, String, u16)>,
     /// The limit that was exceeded, if any.
     pub limit: Option<LimitKind>,
     /// Whether a signature of the app is missing or wrong.
     pub is_unsigned: bool,
+    /// The text that should have been signed, if a viewer of the feed wants it.
+    pub expected: Option<Box<str>>,
 }
 
 impl ClientError {
     pub(crate) fn new(code: u16, message: impl Into<String>, detail: &'static str) -> Self {
-        let (subscription, limit, is_unsigned) = (None, None, false);
-        ClientError { code, message: message.into(), detail, subscription, limit, is_unsigned }
+        ClientError {
+            code,
+            message: message.into().into_boxed_str(),
+            detail,
+            subscription: None,
+            limit: None,
+            is_unsigned: false,
+            expected: None,
+        }
     }
 
     /// Adds the limit that was exceeded.
     pub(crate) fn at(self, limit: LimitKind) -> Self {
         ClientError { limit: Some(limit), ..self }
+    }
+
+    /// Adds the text that should have been signed.
+    pub(crate) fn expecting(self, expected: Option<String>) -> Self {
+        ClientError { expected: expected.map(String::into_boxed_str), ..self }
     }
 
     /// Adds an error event for a channel.
@@ -38,7 +52,7 @@ impl ClientError {
         error: impl Into<String>,
         status: u16,
     ) -> Self {
-        self.subscription = Some((channel.to_owned(), kind, error.into(), status));
+        self.subscription = Some((channel.into(), kind, error.into(), status));
         self
     }
 
@@ -54,6 +68,17 @@ impl ClientError {
     /// The error for a signature of the app that is missing or wrong.
     pub(crate) fn unsigned(detail: &'static str) -> Self {
         ClientError { is_unsigned: true, ..ClientError::unauthorized(detail) }
+    }
+}
+
+/// The reason in one sentence, for the feed: the text for the client, and the detail if the text
+/// does not say it.
+impl std::fmt::Display for ClientError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.subscription {
+            Some((_, _, error, _)) if self.limit.is_some() => f.write_str(error),
+            _ => write!(f, "{} ({})", self.message.trim_end_matches('.'), self.detail),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use super::channel::{Access, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
+use super::feed::ClientEventReport;
 use super::ids::{ConnId, Now};
 use super::publish::ChannelEvent;
 use super::pubsub::PubSub;
@@ -75,7 +76,7 @@ impl PubSub {
         let channel = &**channel;
         let (user, order) = (user.as_deref(), KeyOrder::ChannelFirst);
         connections.counters.apps[app as usize].client_events += 1;
-        self.deliver(
+        let recipients = self.deliver(
             connections,
             app,
             &ChannelEvent { name, channel, data, user, order, version: None },
@@ -83,7 +84,8 @@ impl PubSub {
             now,
         );
         let reported = webhook::ClientEvent { channel, event: name, data, user };
-        connections.happenings.client_event(app, &reported, sender);
+        let report = ClientEventReport { event: &reported, from: sender, recipients };
+        connections.happenings.client_event(app, &report);
         let Some(bus) = &mut self.bus else { return Ok(()) };
         bus.publish(&Item::Event(envelope::Event {
             app: self.apps[app].settings.id.as_str().into(),

@@ -92,7 +92,7 @@ impl<T> Connections<T> {
             orphans: None,
             api_requests: 0,
             date: (u64::MAX, String::new()),
-            happenings: Happenings::new(&config.apps),
+            happenings: Happenings::new(config),
             counters: Counters::new(config.apps.len()),
             limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
             limits: config.limits.clone(),
@@ -357,6 +357,16 @@ impl<T> Connections<T> {
 
     pub(crate) fn subscriber_mut(&mut self, id: ConnId) -> Option<&mut Subscriber> {
         self.get_mut(id)?.subscriber_mut()
+    }
+
+    /// The connection of an app with a socket id. Linear: for rare work.
+    pub(crate) fn find_subscriber(&self, app: u32, socket_id: SocketId) -> Option<ConnId> {
+        let is_it = |peer: &Peer<T>| {
+            let subscriber = peer.subscriber();
+            subscriber.is_some_and(|one| one.app == app && one.socket_id == socket_id)
+        };
+        let (key, _) = self.slab.iter().find(|(_, peer)| is_it(peer))?;
+        Some(ConnId(key as u32))
     }
 
     /// A connection's membership in the channel at this place of its app.

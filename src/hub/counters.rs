@@ -114,6 +114,9 @@ counters! {
         bytes_out: "reverb_sent_bytes_total", "Bytes of frames sent to clients.";
         /// Client events delivered.
         client_events: "reverb_client_events_total", "Client events delivered.";
+        /// Lines of feeds that were dropped because a viewer reads too slowly.
+        feed_lines_dropped: "reverb_feed_lines_dropped_total",
+            "Lines of feeds dropped because a viewer reads too slowly.";
         /// Events published through the API: one for each of an event's channels.
         api_events: "reverb_api_events_total", "Events published through the API, by channel.";
     }

@@ -10,8 +10,8 @@ use super::staggered::Staggered;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deadline {
     /// The earliest slot of the wheel expires. The hub checks the connections in it: late requests,
-    /// idle HTTP connections, silent clients, unanswered pings, and closing connections whose
-    /// client does not read.
+    /// idle HTTP connections, silent clients, unanswered pings, viewers of a feed that need a line
+    /// to stay connected, and viewers and closing connections whose client does not read.
     Connections,
     /// A wave of leaves from a presence channel is over or has lasted for a second: the hub
     /// notifies the members.

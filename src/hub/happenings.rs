@@ -1,28 +1,37 @@
 //! Passes what happens in the hub to the listener of an embedding program and to webhooks, with one
 //! method for each kind. Without a listener and webhooks, a report costs a branch.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::channel::Kind;
-use super::ids::{Now, SocketId};
+use super::channel::{Channel, Kind};
+use super::feed::{
+    self, ApiError, ApiEventReport, ClientEventReport, End, Feed, HAS_FEED, Refusal, WebhookReport,
+};
+use super::ids::{ConnId, Now, SocketId};
 use super::listener::Listener;
-use super::peer::Source;
+use super::peer::{Source, Subscriber};
 use super::webhooks::{HAS_WEBHOOKS, Webhooks};
-use crate::config::{App, WebhookEvent};
-use crate::proto::webhook::ClientEvent;
+use crate::config::{Config, LimitKind, WebhookEvent};
+use crate::proto::envelope::NodeId;
 
 /// Receives the reports.
 pub(crate) struct Happenings {
     pub listener: Option<Box<dyn Listener>>,
     webhooks: Option<Box<Webhooks>>,
+    /// The viewers of feeds; `None` while there are none.
+    feed: Option<Box<Feed>>,
+    /// Whether lines of feeds may have the `data` of events.
+    pub feed_payload: bool,
     /// The ids of the apps.
     app_ids: Vec<Rc<str>>,
 }
 
 impl Happenings {
-    pub(super) fn new(apps: &[App]) -> Self {
-        let app_ids = apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
-        Happenings { listener: None, webhooks: None, app_ids }
+    pub(super) fn new(config: &Config) -> Self {
+        let app_ids = config.apps.iter().map(|app| Rc::from(app.id.as_str())).collect();
+        let feed_payload = config.server.feed_payload;
+        Happenings { listener: None, webhooks: None, feed: None, feed_payload, app_ids }
     }
 
     /// Sets the webhooks.
@@ -42,6 +51,45 @@ impl Happenings {
         self.webhooks.as_deref_mut().filter(|_| HAS_WEBHOOKS)
     }
 
+    /// The viewers of feeds, if there are any.
+    #[inline]
+    pub(super) fn feed(&self) -> Option<&Feed> {
+        self.feed.as_deref().filter(|_| HAS_FEED)
+    }
+
+    /// The viewers of feeds, mutably.
+    #[inline]
+    pub(super) fn feed_mut(&mut self) -> Option<&mut Feed> {
+        self.feed.as_deref_mut().filter(|_| HAS_FEED)
+    }
+
+    /// The viewers of feeds, for a further one.
+    pub(super) fn begin_feed(&mut self, now: Now) -> &mut Feed {
+        let feed = self.feed.get_or_insert_with(|| Box::new(Feed::new(now)));
+        feed.set_now(now);
+        feed
+    }
+
+    /// Removes a viewer.
+    pub(super) fn remove_viewer(&mut self, app: u32, id: ConnId) {
+        if let Some(feed) = self.feed_mut() {
+            feed.remove(app, id);
+            if feed.is_empty() {
+                self.feed = None;
+            }
+        }
+    }
+
+    /// The number of viewers of an app.
+    pub(super) fn viewers(&self, app: u32) -> usize {
+        self.feed().map_or(0, |feed| feed.viewers(app))
+    }
+
+    /// Whether lines wait that can be put in an outbox.
+    pub(super) fn has_feed_work(&self) -> bool {
+        self.feed().is_some_and(Feed::has_work)
+    }
+
     /// Adds an app that was removed from the configuration.
     pub(super) fn add_app(&mut self, id: &str) {
         self.app_ids.push(Rc::from(id));
@@ -58,6 +106,9 @@ impl Happenings {
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.set_now(now);
         }
+        if let Some(feed) = self.feed_mut() {
+            feed.set_now(now);
+        }
     }
 
     /// A channel has its first subscriber, at this node or another.
@@ -67,6 +118,9 @@ impl Happenings {
         }
         if let Some(webhooks) = self.webhooks_mut().filter(|_| kind.is_listed()) {
             webhooks.changed(app, channel, None, true);
+        }
+        if let Some(feed) = self.feed_mut().filter(|_| kind.is_listed()) {
+            feed.channel(app, feed::Kind::Occupied, channel);
         }
     }
 
@@ -78,6 +132,96 @@ impl Happenings {
         if let Some(webhooks) = self.webhooks_mut().filter(|_| kind.is_listed()) {
             webhooks.changed(app, channel, None, false);
         }
+        if let Some(feed) = self.feed_mut().filter(|_| kind.is_listed()) {
+            feed.channel(app, feed::Kind::Vacated, channel);
+        }
+    }
+
+    /// A connection has ended.
+    #[inline]
+    pub(super) fn disconnected(&mut self, app: u32, subscriber: &Subscriber, end: End<'_>) {
+        if let Some(feed) = self.feed_mut() {
+            let user = subscriber.user.as_ref().map(|user| &*user.id);
+            feed.disconnected(app, subscriber.socket_id, user, end);
+        }
+    }
+
+    /// A connection has subscribed to a channel; `user` is that of a presence channel.
+    #[inline]
+    pub(super) fn subscribed(
+        &mut self,
+        app: u32,
+        socket_id: SocketId,
+        channel: &str,
+        user: Option<&str>,
+    ) {
+        if let Some(feed) = self.feed_mut() {
+            feed.subscription(app, feed::Kind::Subscribed, socket_id, channel, user);
+        }
+    }
+
+    /// A subscription has ended.
+    #[inline]
+    pub(super) fn unsubscribed(
+        &mut self,
+        app: u32,
+        socket_id: SocketId,
+        channel: &Channel,
+        user: Option<&str>,
+    ) {
+        if let Some(feed) = self.feed_mut().filter(|_| !channel.kind.is_internal()) {
+            feed.subscription(app, feed::Kind::Unsubscribed, socket_id, &channel.name, user);
+        }
+    }
+
+    /// Whether a viewer wants [`Happenings::refused`] or [`Happenings::api_error`] of an app.
+    #[inline]
+    pub(super) fn wants_errors(&self, app: u32) -> bool {
+        let kinds = [feed::Kind::Refused, feed::Kind::ApiError];
+        self.feed().is_some_and(|feed| kinds.into_iter().any(|kind| feed.wants(app, kind)))
+    }
+
+    /// A handshake or a message of a client was rejected.
+    pub(super) fn refused(&mut self, app: u32, refusal: &Refusal<'_>) {
+        if let Some(feed) = self.feed_mut() {
+            feed.refused(app, refusal);
+        }
+    }
+
+    /// An API request was rejected.
+    pub(super) fn api_error(&mut self, app: u32, error: &ApiError<'_>) {
+        if let Some(feed) = self.feed_mut() {
+            feed.api_error(app, error);
+        }
+    }
+
+    /// A client has exceeded a limit; `client` is the app and the connection, if it has one.
+    pub(super) fn limit(
+        &mut self,
+        limit: LimitKind,
+        client: Option<(u32, Option<SocketId>)>,
+        address: Option<IpAddr>,
+    ) {
+        let Some(feed) = self.feed_mut() else { return };
+        match client {
+            Some((app, socket_id)) => feed.limit(app, limit, socket_id, address),
+            None => feed.server_limit(limit),
+        }
+    }
+
+    /// Another node has connected or left.
+    #[inline]
+    pub(super) fn node(&mut self, node: NodeId, is_live: bool) {
+        if let Some(feed) = self.feed_mut() {
+            feed.node(if is_live { feed::Kind::NodeJoined } else { feed::Kind::NodeLeft }, node);
+        }
+    }
+
+    /// A request to a webhook has ended.
+    pub(super) fn webhook(&mut self, report: &WebhookReport) {
+        if let Some(feed) = self.feed_mut() {
+            feed.webhook(report);
+        }
     }
 
     /// A user has joined a presence channel.
@@ -86,6 +230,9 @@ impl Happenings {
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.changed(app, channel, Some(user), true);
         }
+        if let Some(feed) = self.feed_mut() {
+            feed.member(app, feed::Kind::MemberAdded, channel, user);
+        }
     }
 
     /// A user has left a presence channel.
@@ -93,6 +240,9 @@ impl Happenings {
     pub(super) fn member_removed(&mut self, app: u32, channel: &Rc<str>, user: &Rc<str>) {
         if let Some(webhooks) = self.webhooks_mut() {
             webhooks.changed(app, channel, Some(user), false);
+        }
+        if let Some(feed) = self.feed_mut() {
+            feed.member(app, feed::Kind::MemberRemoved, channel, user);
         }
     }
 
@@ -119,9 +269,34 @@ impl Happenings {
 
     /// A client has sent an event, which was delivered.
     #[inline]
-    pub(super) fn client_event(&mut self, app: u32, event: &ClientEvent<'_>, from: SocketId) {
+    pub(super) fn client_event(&mut self, app: u32, report: &ClientEventReport<'_>) {
         if let Some(webhooks) = self.webhooks_mut() {
-            webhooks.client_event(app, event, from);
+            webhooks.client_event(app, report.event, report.from);
+        }
+        if let Some(feed) = self.feed_mut() {
+            feed.client_event(app, report);
+        }
+    }
+
+    /// An event was published through the API.
+    #[inline]
+    pub(super) fn api_event(&mut self, app: u32, event: &ApiEventReport<'_>) {
+        if let Some(feed) = self.feed_mut() {
+            feed.api_event(app, event);
+        }
+    }
+
+    /// A client has connected.
+    #[inline]
+    pub(super) fn connected(
+        &mut self,
+        app: u32,
+        socket_id: SocketId,
+        address: Option<IpAddr>,
+        origin: Option<&str>,
+    ) {
+        if let Some(feed) = self.feed_mut() {
+            feed.connected(app, socket_id, address, origin);
         }
     }
 

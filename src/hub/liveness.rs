@@ -72,6 +72,7 @@ impl<T> Hub<T> {
                     self.prune(id, now);
                 }
             }
+            Phase::Viewing(_) => self.connections.check_viewer(id, now),
             Phase::Closing(_) => self.connections.check_closing(id, now),
         }
     }

@@ -99,6 +99,10 @@ impl<T> Hub<T> {
         });
         let help = "Subscriptions of this node's connections.";
         family("reverb_subscriptions", Kind::Gauge, help, &|at| memberships[at as usize] as u64);
+        let help = "Viewers of the feed.";
+        family("reverb_feed_viewers", Kind::Gauge, help, &|at| {
+            self.connections.happenings.viewers(at) as u64
+        });
         let counters = self.counters();
         for (n, (name, help, _)) in AppCounters::default().metrics().into_iter().enumerate() {
             if !name.is_empty() {

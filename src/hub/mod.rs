@@ -61,6 +61,7 @@ mod counters;
 mod deadlines;
 mod drain;
 mod echo;
+mod feed;
 mod happenings;
 mod ids;
 mod input;
@@ -98,6 +99,7 @@ mod terminate;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod wall_clock;
 mod webhooks;
 mod wheel;
 mod wildcard;
@@ -118,11 +120,13 @@ use crate::config::{Config, LimitKind};
 use crate::proto::http::HttpError;
 use api::Api;
 use connections::Connections;
+use feed::End;
 pub(crate) use log_throttle::{LogThrottle, Policy};
 use peer::{CloseMode, Closing, Marks, Peer, Phase, Request};
 use pubsub::PubSub;
 use random::Random;
 use routes::Routes;
+use terminate::ABNORMAL;
 use webhooks::Webhooks;
 
 /// The server without its sockets; `T` is the value that the owner stores with each connection.
@@ -166,6 +170,7 @@ impl<T> Hub<T> {
 
     /// A client has connected from this address.
     pub fn open(&mut self, io: T, address: Option<IpAddr>, now: Now) -> ConnId {
+        self.connections.happenings.set_now(now);
         let deadline_ms = now.ms + u64::from(self.connections.limits.request_timeout_ms);
         let request = Request { deadline_ms: Some(deadline_ms), ..Request::default() };
         let id = self.connections.insert(Peer {
@@ -234,8 +239,8 @@ impl<T> Hub<T> {
                 self.connections.counters.apps[app as usize].bytes_in += bytes.len() as u64;
                 self.handle_frames(id, reader, bytes, now);
             }
-            // The input of a closing connection is discarded.
-            Phase::Closing(_) => {}
+            // The input of a viewer or a closing connection is discarded.
+            Phase::Viewing(_) | Phase::Closing(_) => {}
         }
         self.count_webhook_work();
         self.drop_slow(now);
@@ -248,7 +253,7 @@ impl<T> Hub<T> {
         let Some(peer) = self.connections.get(id) else { return };
         let mode = match &peer.phase {
             Phase::Request(_) => CloseMode::AfterOutbox,
-            Phase::Open(_) => CloseMode::Now,
+            Phase::Open(_) | Phase::Viewing(_) => CloseMode::Now,
             Phase::Closing(Closing { mode: CloseMode::Now, .. }) => CloseMode::Now,
             Phase::Closing(_) => CloseMode::AfterOutbox,
         };
@@ -296,12 +301,17 @@ impl<T> Hub<T> {
         if self.pubsub.has_new_leaves() {
             self.check_leaves(now);
         }
+        if self.connections.happenings.has_feed_work() {
+            self.connections.send_feed();
+        }
         self.connections.next_dirty()
     }
 
     /// Whether [`Hub::next_dirty`] has more connections.
     pub fn has_dirty(&self) -> bool {
-        self.connections.has_dirty() || self.pubsub.has_new_leaves()
+        self.connections.has_dirty()
+            || self.pubsub.has_new_leaves()
+            || self.connections.happenings.has_feed_work()
     }
 
     /// A connection's socket is writable: [`Hub::next_dirty`] will return the connection again.
@@ -324,11 +334,12 @@ impl<T> Hub<T> {
     /// no more data: the owner calls [`Hub::touch`] when the poller reports it as writable.
     pub fn written(&mut self, id: ConnId, is_blocked: bool, now: Now) {
         if let Some(peer) = self.connections.get_mut(id)
-            && matches!(peer.phase, Phase::Request(_))
+            && matches!(peer.phase, Phase::Request(_) | Phase::Viewing(_))
         {
             // A client that reads its responses is not idle.
             peer.last_seen_ms = now.ms;
         }
+        self.connections.feed_written(id);
         if self.connections.set_blocked(id, is_blocked) {
             self.connections.check_pause(id, now);
         }
@@ -360,7 +371,9 @@ impl<T> Hub<T> {
     fn drop_slow(&mut self, now: Now) {
         while let Some(id) = self.connections.too_slow.pop() {
             self.connections.limit_exceeded(id, LimitKind::OutboxBytes, now);
-            self.retire(id, CloseMode::Now, now);
+            let reason = "The client reads too slowly (limits.outbox_bytes)";
+            let end = End { code: ABNORMAL, reason };
+            self.pubsub.retire_because(&mut self.connections, id, CloseMode::Now, end, now);
         }
     }
 

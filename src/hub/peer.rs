@@ -85,6 +85,8 @@ pub(crate) enum Phase {
     Request(Request),
     /// WebSocket.
     Open(Subscriber),
+    /// HTTP: the response is a feed that does not end.
+    Viewing(Viewing),
     /// Closing: the outbox is still sent, no input is handled.
     Closing(Closing),
 }
@@ -118,6 +120,14 @@ pub(crate) struct Request {
 pub(crate) struct ChunkedBody {
     pub decoder: Chunked,
     pub body: Vec<u8>,
+}
+
+/// A viewer of the feed of an app; the lines that wait for it are in `feed`.
+pub(crate) struct Viewing {
+    /// Index of the app.
+    pub app: u32,
+    /// When the next line `alive` is due.
+    pub alive_ms: u64,
 }
 
 /// A WebSocket connection.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::channel::Kind;
 use super::connections::Connections;
+use super::feed::ApiEventReport;
 use super::ids::{Now, SocketId};
 use super::pubsub::PubSub;
 use crate::proto::envelope::{self, Item, Version};
@@ -54,14 +55,24 @@ impl PubSub {
         let version = self.bus.as_mut().map_or((0, 0), |bus| bus.version(now));
         let &Event { name, data, except, .. } = event;
         let mut places = log::log_enabled!(log::Level::Debug).then(String::new);
+        let mut all_recipients = 0;
         for channel in &event.channels {
             let sent =
                 ChannelEvent { name, channel, data, user: None, order, version: Some(version) };
             let recipients = self.deliver(connections, app, &sent, except, now);
+            all_recipients += recipients;
             if let Some(places) = &mut places {
                 places.push_str(&format!(", {channel:?}: {recipients} subscribers here"));
             }
         }
+        let report = ApiEventReport {
+            name,
+            data,
+            channels: &event.channels,
+            except,
+            recipients: all_recipients,
+        };
+        connections.happenings.api_event(app, &report);
         if let Some(places) = places {
             let nodes = self.bus.as_ref().map_or(0, |bus| bus.nodes.live_count());
             let app = &self.apps[app].settings.id;

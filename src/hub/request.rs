@@ -64,7 +64,7 @@ impl<T> Hub<T> {
                 Step::Upgraded(len) => {
                     return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
                 }
-                Step::Closed => return self.connections.release(&request),
+                Step::Viewing | Step::Closed => return self.connections.release(&request),
             }
         }
         if at == input.len() {
@@ -153,6 +153,7 @@ impl<T> Hub<T> {
             return step;
         }
         if let Some(response) = self.api().answer_head(head, now) {
+            self.report_api_error(id, head, &response);
             if response.status == 401 {
                 self.log_unsigned_request(id, head, &response, now);
             }
@@ -184,12 +185,14 @@ impl<T> Hub<T> {
         }
         match self.api().answer(head, body, now) {
             Answer::Whole(response) => {
+                self.report_api_error(id, head, &response);
                 if response.status == 401 {
                     self.log_unsigned_request(id, head, &response, now);
                 }
                 self.connections.respond(id, head, response, len, now)
             }
             Answer::Deferred => Step::Deferred,
+            Answer::Feed(request) => self.connections.begin_feed(id, head, *request, now),
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }
     }

@@ -41,6 +41,9 @@ routes! {
     Channels, "channels", "GET, HEAD", ["apps", ANY, "channels"];
     Channel, "channel", "GET, HEAD", ["apps", ANY, "channels", ANY];
     Users, "users", "GET, HEAD", ["apps", ANY, "channels", ANY, "users"];
+    TerminateOne, "terminate_connection", "POST",
+        ["apps", ANY, "connections", ANY, "terminate"];
+    Feed, "feed", "GET", ["apps", ANY, "feed"];
     Terminate, "terminate_connections", "POST",
         ["apps", ANY, "users", ANY, "terminate_connections"];
 }
@@ -60,7 +63,7 @@ pub(crate) struct Found<'a> {
     pub route: Route,
     /// The id of the app, if the route is one of an app.
     pub app_id: Cow<'a, str>,
-    /// The channel or the user, if the route has one.
+    /// The channel, the user or the connection, if the route has one.
     pub argument: Cow<'a, str>,
     /// The path without the prefix; official libraries sign this path.
     pub path: &'a str,
@@ -147,6 +150,8 @@ mod tests {
         assert_eq!(of("/apps/a/channels/c/users"), is(Route::Users, "c"));
         assert_eq!(of("/apps/a/channels/c%2Fd/users"), is(Route::Users, "c/d"));
         assert_eq!(of("/apps/a/users/7/terminate_connections"), is(Route::Terminate, "7"));
+        assert_eq!(of("/apps/a/feed"), is(Route::Feed, ""));
+        assert_eq!(of("/apps/a/connections/1.2/terminate"), is(Route::TerminateOne, "1.2"));
         for path in [
             "/apps//events",
             "/apps/a/events/",

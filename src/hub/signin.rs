@@ -44,7 +44,9 @@ impl PubSub {
             key == app.settings.key && app.signer.verify(&signed, signature)
         });
         if !valid {
-            return Err(ClientError::unsigned("wrong signature of the user"));
+            let expected = connections.happenings.wants_errors(index).then(|| signed.concat());
+            let refusal = ClientError::unsigned("wrong signature of the user");
+            return Err(refusal.expecting(expected));
         }
         let (user, watchlist) = parse_user(user_data)?;
         match &subscriber.user {

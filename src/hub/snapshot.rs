@@ -51,6 +51,7 @@ impl<T> Hub<T> {
         mut io: impl FnMut(ConnId, &mut T) -> u64,
     ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
+        self.end_feeds(now);
         self.flush_bus(now);
         let mut c = Codec::writer();
         c.text(&mut state_version())?;
@@ -355,7 +356,7 @@ impl<T> Hub<T> {
                 subscriber.origin =
                     origin.and_then(|origin| self.connections.origins.share(origin.as_str()));
             }
-            Phase::Closing(_) => {}
+            Phase::Viewing(_) | Phase::Closing(_) => {}
         }
         self.connections.addresses.add(peer.address);
         let id = self.connections.insert(peer);

@@ -111,6 +111,7 @@ impl<T> Hub<T> {
                 let close_ms = u64::from(self.connections.limits.close_timeout_ms);
                 self.connections.shorten_deadline(id, now.ms + close_ms);
             }
+            Some(Phase::Viewing(_)) => self.connections.end_feed(id, now),
             _ => {}
         }
     }

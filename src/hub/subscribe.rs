@@ -8,7 +8,7 @@ use super::bus::Bus;
 use super::channel::{Channel, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
-use super::ids::{ConnId, Now};
+use super::ids::{ConnId, Now, SocketId};
 use super::peer::Membership;
 use super::presence::{self, Member};
 use super::pubsub::PubSub;
@@ -47,6 +47,10 @@ impl PubSub {
         }
         self.confirm_subscription(connections, id, app, &request.channel, kind, now);
         if !is_unchanged {
+            if let Some(socket_id) = connections.subscriber(id).map(|one| one.socket_id) {
+                let user = member.as_ref().map(|member| &*member.id);
+                connections.happenings.subscribed(app, socket_id, &request.channel, user);
+            }
             self.send_count(connections, app, &request.channel, now);
         }
         Ok(())
@@ -81,8 +85,24 @@ impl PubSub {
         let Some(subscriber) = connections.subscriber_mut(id) else {
             return;
         };
+        let socket_id = subscriber.socket_id;
         if let Some(membership) = subscriber.take_membership(place) {
+            self.report_unsubscribed(connections, app, socket_id, &membership);
             self.remove_member(connections, id, app, membership, now);
+        }
+    }
+
+    /// Reports that a subscription ends.
+    pub(super) fn report_unsubscribed<T>(
+        &self,
+        connections: &mut Connections<T>,
+        app: u32,
+        socket_id: SocketId,
+        membership: &Membership,
+    ) {
+        if let Some(channel) = self.apps[app].channels.get(membership.channel as usize) {
+            let user = membership.user.as_deref();
+            connections.happenings.unsubscribed(app, socket_id, channel, user);
         }
     }
 

@@ -2,6 +2,7 @@
 //! that break the protocol. The handlers are methods of [`PubSub`](super::pubsub::PubSub).
 
 use super::Hub;
+use super::client_error::ClientError;
 use super::ids::{ConnId, Now};
 use super::schedule::Held;
 use super::work::{MESSAGE_UNITS, SIGNATURE_UNITS};
@@ -212,7 +213,8 @@ impl<T> Hub<T> {
         }
         let attempts = limit.max_attempts.into();
         self.connections.limit_exceeded_by(id, LimitKind::RateLimit, attempts, now);
-        self.connections.queue(id, message::error(4301, RATE_LIMIT));
+        let error = ClientError::new(4301, RATE_LIMIT, "rate_limiting.max_attempts");
+        self.connections.send_error(id, &error, now);
         if limit.terminate_on_limit {
             // Not with 4301: clients treat every code from 4300 on as final and do not reconnect.
             self.send_close(id, 4100, RATE_LIMIT, now);

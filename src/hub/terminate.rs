@@ -1,9 +1,10 @@
-//! Closes WebSocket connections and removes their memberships in one call, and closes all
-//! connections of a user (protocol section 14.8). The phases of a closing connection are in
-//! `connections/closing`.
+//! Closes WebSocket connections and removes their memberships in one call, and closes one
+//! connection or all of a user (protocol sections 14.7 and 14.9). The phases of a closing connection
+//! are in `connections/closing`.
 
 use super::connections::Connections;
-use super::ids::{ConnId, Now};
+use super::feed::End;
+use super::ids::{ConnId, Now, SocketId};
 use super::peer::{CloseMode, Subscriber};
 use super::pubsub::PubSub;
 use super::work::MEMBERSHIP_UNITS;
@@ -18,8 +19,26 @@ impl PubSub {
         mode: CloseMode,
         now: Now,
     ) {
+        let end = match mode {
+            CloseMode::Now => {
+                End { code: ABNORMAL, reason: "The client has closed without a close frame" }
+            }
+            _ => End { code: ABNORMAL, reason: "The connection was closed without a close frame" },
+        };
+        self.retire_because(connections, id, mode, end, now);
+    }
+
+    /// [`PubSub::retire`] for a reason that is known.
+    pub(super) fn retire_because<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        id: ConnId,
+        mode: CloseMode,
+        end: End<'_>,
+        now: Now,
+    ) {
         if let Some(subscriber) = connections.retire(id, mode, now) {
-            self.remove_subscriber(connections, id, subscriber, now);
+            self.remove_subscriber(connections, id, subscriber, end, now);
         }
     }
 
@@ -47,7 +66,8 @@ impl PubSub {
         now: Now,
     ) {
         connections.queue_close(id, code, reason);
-        self.retire(connections, id, CloseMode::AfterPeer { half_closed: false }, now);
+        let mode = CloseMode::AfterPeer { half_closed: false };
+        self.retire_because(connections, id, mode, End { code, reason }, now);
     }
 
     /// Closes this node's connections of a user: connections that are signed in as this user, and
@@ -74,9 +94,22 @@ impl PubSub {
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
-            let message = "Connection terminated by the application";
-            self.close_with(connections, id, 4009, message, now);
+            self.close_with(connections, id, 4009, TERMINATED, now);
         }
+    }
+
+    /// Closes this node's connection with a socket id. Returns whether there is one.
+    pub(super) fn end_connection<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        socket_id: SocketId,
+        now: Now,
+    ) -> bool {
+        // Searches every connection: such requests are rare, and an index would cost memory per
+        // connection.
+        let found = connections.find_subscriber(app, socket_id);
+        found.inspect(|&id| self.close_with(connections, id, 4009, TERMINATED, now)).is_some()
     }
 
     /// Removes the memberships of a closed subscriber, and its connection from its app.
@@ -84,16 +117,23 @@ impl PubSub {
         &mut self,
         connections: &mut Connections<T>,
         id: ConnId,
-        subscriber: Subscriber,
+        mut subscriber: Subscriber,
+        end: End<'_>,
         now: Now,
     ) {
         let app = subscriber.app;
-        for membership in subscriber.memberships {
+        for membership in std::mem::take(&mut subscriber.memberships) {
+            self.report_unsubscribed(connections, app, subscriber.socket_id, &membership);
             self.remove_member(connections, id, app, membership, now);
         }
         connections.work.add(MEMBERSHIP_UNITS);
         self.apps[app].connections -= 1;
         self.bus.iter_mut().for_each(|bus| bus.queue_connection_count(app));
+        connections.happenings.disconnected(app, &subscriber, end);
         log::debug!("{} disconnected", subscriber.socket_id);
     }
 }
+
+/// The code of RFC 6455 for a connection that has ended without a close frame.
+pub(super) const ABNORMAL: u16 = 1006;
+const TERMINATED: &str = "Connection terminated by the application";

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use super::Hub;
 use super::drain::RESTARTING;
+use super::feed::Refusal;
 use super::ids::{ConnId, Now, SocketId};
 use super::origins::Origin;
 use super::peer::{Liveness, Phase, Subscriber};
@@ -54,7 +55,10 @@ impl<T> Hub<T> {
             Ok(app) => self.open_websocket(id, app, head.origin, now),
             Err(AdmitError { code, message, app, limit }) => {
                 if let Some((limit, value)) = limit {
-                    self.connections.limit_exceeded_by(id, limit, value, now);
+                    self.connections.limit_exceeded_in(app, id, limit, value, now);
+                }
+                if let Some(app) = app {
+                    self.report_refused(id, app, code, message);
                 }
                 match (code, app, self.key_in(head.path)) {
                     (4001, _, Some(key)) => self.log_unknown_key(id, &key, head, now),
@@ -72,6 +76,9 @@ impl<T> Hub<T> {
         let socket_id = self.random.socket_id();
         let origin = origin.and_then(|origin| self.connections.origins.share(origin));
         let app = &mut self.pubsub.apps[index];
+        let Some(address) = self.connections.get(id).map(|peer| peer.address) else { return };
+        let from = origin.as_ref().map(Origin::as_str);
+        self.connections.happenings.connected(index, socket_id, address, from);
         let Some(peer) = self.connections.get_mut(id) else { return };
         peer.phase = Phase::Open(new_subscriber(index, socket_id, origin, now));
         app.connections += 1;
@@ -86,6 +93,14 @@ impl<T> Hub<T> {
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
+    /// Reports that a handshake was rejected.
+    fn report_refused(&mut self, id: ConnId, app: u32, code: u16, reason: &str) {
+        let address = self.connections.get(id).and_then(|peer| peer.address);
+        let (socket_id, channel, expected) = (None, None, None);
+        let refusal = Refusal { socket_id, address, channel, code, reason, expected };
+        self.connections.happenings.refused(app, &refusal);
+    }
+
     /// The app that accepts the connection, or why it does not.
     fn admit(&self, id: ConnId, head: &Head<'_>) -> Result<u32, AdmitError> {
         if self.echoes {
@@ -96,10 +111,11 @@ impl<T> Hub<T> {
         let Some(&index) = self.pubsub.by_key.get(&*key) else {
             return refuse(4001, "Application does not exist");
         };
+        let refuse =
+            |code, message| Err(AdmitError { code, message, app: Some(index), limit: None });
         let app = &self.pubsub.apps[index];
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
-            let message = "Origin not allowed";
-            return Err(AdmitError { code: 4009, message, app: Some(index), limit: None });
+            return refuse(4009, "Origin not allowed");
         }
         let all = app.all_connections();
         if let Some(max) = app.settings.max_connections.filter(|max| all >= u64::from(*max)) {

@@ -132,6 +132,8 @@ pub enum Item<'a> {
     Event(Event<'a>),
     /// Disconnect all connections of this user.
     Terminate { app: Text<'a>, user: Text<'a> },
+    /// Disconnect the connection with this socket id.
+    TerminateOne { app: Text<'a>, socket_id: Text<'a> },
     /// The sender's number of connections of an app.
     Connections { app: Text<'a>, count: u32 },
     /// The sender's number of subscribers of a channel.
@@ -236,6 +238,9 @@ impl Item<'_> {
                 row.number(event.clock)
             }
             Item::Terminate { app, user } => row.text("terminate").text(app).text(user),
+            Item::TerminateOne { app, socket_id } => {
+                row.text("terminate_one").text(app).text(socket_id)
+            }
             Item::Connections { app, count } => {
                 row.text("connections").text(app).number((*count).into())
             }
@@ -291,6 +296,7 @@ impl Item<'_> {
         Some(match &*text(0)? {
             "event" => Item::Event(event(&values)?),
             "terminate" => Item::Terminate { app: text(1)?, user: text(2)? },
+            "terminate_one" => Item::TerminateOne { app: text(1)?, socket_id: text(2)? },
             "connections" => Item::Connections { app: text(1)?, count: small(2)? },
             "channel" => Item::Channel { app: text(1)?, channel: text(2)?, count: small(3)? },
             "joined" => {

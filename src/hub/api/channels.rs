@@ -1,9 +1,8 @@
-//! API requests about connections, channels and users, and the request that ends a user's
-//! connections. Lists of channels are in `listing`.
+//! API requests about connections, channels and users, and the requests that end connections. Lists of channels are in `listing`.
 
 use super::super::channel::{Access, Kind};
 use super::super::channel_info::Info;
-use super::super::ids::Now;
+use super::super::ids::{Now, SocketId};
 use super::Api;
 use crate::proto::envelope::Item;
 use crate::proto::http::Response;
@@ -63,6 +62,25 @@ impl<T> Api<'_, T> {
             bus.publish(&Item::Terminate { app: app.into(), user: user.into() });
         }
         self.pubsub.end_connections(self.connections, app, user, now);
+        Response::json(200, "{}")
+    }
+
+    /// `POST connections/{socket_id}/terminate`: closes this connection. If this node does not have
+    /// it, the other nodes are asked to close it; they do not report whether they have it.
+    pub(super) fn terminate_one(&mut self, app: u32, socket_id: &str, now: Now) -> Response {
+        let Some(id) = SocketId::parse(socket_id) else {
+            let text = "A socket id is two numbers, as in 1234.5678.";
+            return Response::text(400, text);
+        };
+        if self.pubsub.end_connection(self.connections, app, id, now) {
+            return Response::json(200, "{}");
+        }
+        let bus = self.pubsub.bus.as_mut().filter(|bus| bus.nodes.live_count() > 0);
+        let Some(bus) = bus else {
+            return Response::text(404, "This app has no connection with this socket id.");
+        };
+        let app = self.pubsub.apps[app].settings.id.as_str().into();
+        bus.publish(&Item::TerminateOne { app, socket_id: socket_id.into() });
         Response::json(200, "{}")
     }
 }

@@ -4,12 +4,14 @@
 
 mod channels;
 mod events;
+mod feed;
 mod listing;
 mod signature;
 
 use std::borrow::Cow;
 
 use super::connections::Connections;
+use super::feed::FeedRequest;
 use super::ids::Now;
 use super::listing::Listing;
 use super::pubsub::PubSub;
@@ -30,6 +32,8 @@ pub(super) enum Answer {
     Whole(Response),
     /// A channel list that is too long for one turn; it is sent in pieces.
     Listing(Box<Listing>),
+    /// A feed, whose response does not end.
+    Feed(Box<FeedRequest>),
     /// The request is too much work for this visit. Nothing was done; a later visit retries it.
     Deferred,
 }
@@ -48,7 +52,7 @@ enum Call<'a> {
     OfApp {
         app: u32,
         route: Route,
-        /// The channel or the user in the path.
+        /// The channel, the user or the connection in the path.
         argument: Cow<'a, str>,
         query: Query<'a>,
     },
@@ -64,7 +68,7 @@ impl<T> Api<'_, T> {
         let answer = outcome.unwrap_or_else(Answer::Whole);
         match &answer {
             Answer::Whole(response) => self.connections.count_request(route, response.status),
-            Answer::Listing(_) => self.connections.count_request(route, 200),
+            Answer::Listing(_) | Answer::Feed(_) => self.connections.count_request(route, 200),
             Answer::Deferred => {}
         }
         answer
@@ -139,10 +143,12 @@ impl<T> Api<'_, T> {
             Route::Events => return self.events(app, body, now),
             Route::BatchEvents => return self.batch_events(app, body, now),
             Route::Channels => return Ok(self.list_channels(app, &query, now)),
+            Route::Feed => return self.feed(app, &query),
             Route::Connections => self.connections_of(app),
             Route::Channel => self.channel_info(app, &argument, &query, now),
             Route::Users => self.users_of(app, &argument),
             Route::Terminate => self.terminate(app, &argument, now),
+            Route::TerminateOne => self.terminate_one(app, &argument, now),
             Route::None | Route::Up | Route::Ready | Route::WebSocket => {
                 Response::text(404, "Not found.")
             }
@@ -159,6 +165,7 @@ impl<T> Api<'_, T> {
                 presence.map_or(0, |presence| presence.len() as u64)
             }
             Route::Terminate => app.channels.len() as u64,
+            Route::TerminateOne => self.connections.len() as u64,
             _ => 0,
         }
     }

@@ -28,6 +28,12 @@ impl Bus {
         false
     }
 
+    /// Whether a node is live.
+    pub(in crate::hub) fn is_live(&mut self, id: NodeId) -> bool {
+        let at = self.nodes.find(id);
+        at.and_then(|at| self.nodes.get(at)).is_some_and(|node| node.is_live)
+    }
+
     /// Returns the number of the node that has sent an envelope, and marks it as live. An unknown
     /// node is added.
     pub(in crate::hub) fn identify_node(

@@ -59,6 +59,7 @@ impl<T> Hub<T> {
     /// caller must not read more from it while [`Hub::bus_has_input`] is true. The publisher receives
     /// replies only, no more than commands were sent.
     pub fn bus_receive(&mut self, link: BusLink, bytes: &[u8], now: Now) {
+        self.connections.happenings.set_now(now);
         match link {
             BusLink::Subscriber => self.receive_messages(bytes, now),
             BusLink::Publisher => self.receive_replies(bytes, now),
@@ -142,6 +143,7 @@ impl<T> Hub<T> {
             .filter(|bus| bus.has_input())
             .map(|bus| bus.session.take_held());
         if let Some(held) = held {
+            self.connections.happenings.set_now(now);
             self.receive_messages(&held, now);
         }
     }

@@ -29,7 +29,15 @@ impl<T> Hub<T> {
             Err(why) => return bus.count_foreign(why, now.ms),
         };
         let at = match done {
-            0 => bus.identify_node(envelope.node, envelope.seq, now.ms),
+            0 => {
+                let happenings = &mut self.connections.happenings;
+                let was_live = happenings.feed().is_none() || bus.is_live(envelope.node);
+                let at = bus.identify_node(envelope.node, envelope.seq, now.ms);
+                if at.is_some() && !was_live {
+                    happenings.node(envelope.node, true);
+                }
+                at
+            }
             // The node was known when the envelope was received; it may have expired since.
             _ => bus
                 .nodes
@@ -123,6 +131,7 @@ impl<T> Hub<T> {
                 if others == 0 {
                     log::warn!("no other node is connected: API responses cover this node only");
                 }
+                self.connections.happenings.node(id, false);
                 self.pubsub.remove_all_facts(&mut self.connections, at, now);
                 // A node that has never known these facts may become the owner of their channels.
                 let webhooks = self.connections.happenings.webhooks_mut();
@@ -140,6 +149,13 @@ impl<T> Hub<T> {
             Item::Terminate { app, user } => {
                 if let Some(&app) = self.pubsub.by_id.get(&*app) {
                     self.pubsub.end_connections(&mut self.connections, app, &user, now);
+                }
+            }
+            Item::TerminateOne { app, socket_id } => {
+                if let Some(&app) = self.pubsub.by_id.get(&*app)
+                    && let Some(socket_id) = SocketId::parse(&socket_id)
+                {
+                    self.pubsub.end_connection(&mut self.connections, app, socket_id, now);
                 }
             }
             Item::SyncBegin { with_cache } => {
@@ -166,6 +182,7 @@ impl<T> Hub<T> {
         node.leave();
         let id = node.id;
         bus.early.drop_node(id);
+        self.connections.happenings.node(id, false);
         log::info!("node {id} has left; other nodes: {}", bus.nodes.live_count());
     }
 

@@ -4,7 +4,7 @@
 use super::Connections;
 use crate::hub::drain::{DEFER_MAX_MS, Drain};
 use crate::hub::ids::{ConnId, Now};
-use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber};
+use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber, Viewing};
 use crate::hub::work::Lane;
 use crate::proto::websocket;
 
@@ -103,7 +103,7 @@ impl<T> Connections<T> {
         let is_for_metrics = match &peer.phase {
             Phase::Request(request) => request.is_for_metrics,
             Phase::Closing(closing) => closing.is_for_metrics,
-            Phase::Open(_) => false,
+            Phase::Open(_) | Phase::Viewing(_) => false,
         };
         let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
         let mut subscriber = None;
@@ -119,6 +119,7 @@ impl<T> Connections<T> {
                 }
             }
             Phase::Request(request) => self.release(&request),
+            Phase::Viewing(Viewing { app, .. }) => self.remove_viewer(app, id),
         }
         self.touch(id);
         self.arm_by(id, deadline_ms);

@@ -87,7 +87,7 @@ impl<T> Connections<T> {
     /// input of one visit causes a bounded number of responses.
     pub(in crate::hub) fn must_wait_for_reader(&mut self, id: ConnId, now: Now) -> bool {
         let Some(peer) = self.get(id) else { return false };
-        if matches!(peer.phase, Phase::Closing(_)) || peer.outbox.is_empty() {
+        if matches!(peer.phase, Phase::Viewing(_) | Phase::Closing(_)) || peer.outbox.is_empty() {
             return false;
         }
         let waits = u32::from(peer.pending_replies) > self.limits.pipelined_requests;
@@ -154,7 +154,7 @@ impl<T> Connections<T> {
             Some(Phase::Request(request)) if request.is_counted => 65_536,
             Some(Phase::Request(_)) => 16_384,
             // This input is discarded.
-            Some(Phase::Closing(_)) => 65_536,
+            Some(Phase::Viewing(_) | Phase::Closing(_)) => 65_536,
         }
     }
 

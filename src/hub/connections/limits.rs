@@ -10,7 +10,8 @@ use crate::config::{LimitKind, Limits};
 use crate::hub::ids::{ConnId, Now};
 
 impl<T> Connections<T> {
-    /// Counts and logs that a client at this address has exceeded a limit of this value.
+    /// Counts, reports and logs that a client at this address, which belongs to no app yet, has
+    /// exceeded a limit of this value.
     pub(in crate::hub) fn limit_exceeded_from(
         &mut self,
         kind: LimitKind,
@@ -18,6 +19,11 @@ impl<T> Connections<T> {
         address: Option<IpAddr>,
         now: Now,
     ) {
+        self.happenings.limit(kind, None, address);
+        self.count_exceeded(kind, value, address, now);
+    }
+
+    fn count_exceeded(&mut self, kind: LimitKind, value: u64, address: Option<IpAddr>, now: Now) {
         self.counters.limits_exceeded[kind as usize] += 1;
         let address: &dyn Display = match &address {
             Some(address) => address,
@@ -47,8 +53,24 @@ impl<T> Connections<T> {
         value: u64,
         now: Now,
     ) {
+        self.limit_exceeded_in(None, id, kind, value, now);
+    }
+
+    /// Counts, reports and logs that a connection of an app has exceeded a limit. `app` is the app
+    /// if the connection is not a WebSocket yet.
+    pub(in crate::hub) fn limit_exceeded_in(
+        &mut self,
+        app: Option<u32>,
+        id: ConnId,
+        kind: LimitKind,
+        value: u64,
+        now: Now,
+    ) {
         let address = self.get(id).and_then(|peer| peer.address);
-        self.limit_exceeded_from(kind, value, address, now);
+        let subscriber = self.subscriber(id);
+        let client = subscriber.map(|one| (one.app, Some(one.socket_id)));
+        self.happenings.limit(kind, client.or(app.map(|app| (app, None))), address);
+        self.count_exceeded(kind, value, address, now);
     }
 }
 

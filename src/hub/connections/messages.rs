@@ -4,6 +4,7 @@
 use super::Connections;
 use crate::config::LimitKind;
 use crate::hub::client_error::ClientError;
+use crate::hub::feed::Refusal;
 use crate::hub::ids::{ConnId, Now};
 use crate::proto::message;
 use crate::proto::websocket::{self, Item};
@@ -58,10 +59,28 @@ impl<T> Connections<T> {
         if let Some(limit) = error.limit {
             self.limit_exceeded(id, limit, now);
         }
+        self.report_refused(id, error);
         log::debug!("rejected a message: {}", error.detail);
         self.queue(id, message::error(error.code, &error.message));
         if let Some((channel, kind, error, status)) = &error.subscription {
             self.queue(id, message::subscription_error(channel, kind, error, *status));
+        }
+    }
+
+    /// Reports that a message of a WebSocket was rejected.
+    fn report_refused(&mut self, id: ConnId, error: &ClientError) {
+        let Some(peer) = self.slab.get(id.0 as usize) else { return };
+        let Some(subscriber) = peer.subscriber() else { return };
+        if self.happenings.wants_errors(subscriber.app) {
+            let refusal = Refusal {
+                socket_id: Some(subscriber.socket_id),
+                address: peer.address,
+                channel: error.subscription.as_ref().map(|(channel, ..)| &**channel),
+                code: error.code,
+                reason: &error.to_string(),
+                expected: error.expected.as_deref(),
+            };
+            self.happenings.refused(subscriber.app, &refusal);
         }
     }
 }

@@ -24,6 +24,8 @@ pub(in crate::hub) enum Step {
     Served(usize),
     /// A handshake of this length was accepted: the connection is a WebSocket now.
     Upgraded(usize),
+    /// The response is a feed: no further request of the connection is handled.
+    Viewing,
     /// The connection is closing.
     Closed,
 }

@@ -57,6 +57,8 @@ impl Phase {
             Phase::Request(_) => 0,
             Phase::Open(_) => 1,
             Phase::Closing(_) => 2,
+            // `Hub::save` has ended all feeds.
+            Phase::Viewing(_) => return Err(DecodeError),
         };
         c.number(&mut kind)?;
         if c.reads() {
@@ -71,6 +73,7 @@ impl Phase {
             Phase::Request(request) => request.snapshot(c),
             Phase::Open(subscriber) => subscriber.snapshot(c),
             Phase::Closing(closing) => closing.snapshot(c),
+            Phase::Viewing(_) => Err(DecodeError),
         }
     }
 }

@@ -18,7 +18,9 @@ impl<T> Hub<T> {
     /// reload may have removed them.
     pub fn webhook_done(&mut self, endpoint: EndpointId, outcome: WebhookOutcome, now: Now) {
         if let Some(webhooks) = self.webhooks() {
-            webhooks.at(now).finish_request(endpoint, outcome);
+            let report = webhooks.at(now).finish_request(endpoint, outcome);
+            self.connections.happenings.set_now(now);
+            report.iter().for_each(|report| self.connections.happenings.webhook(report));
             self.count_webhook_work();
         }
     }
@@ -42,11 +44,12 @@ impl<T> Hub<T> {
         self.connections.happenings.webhooks_mut()
     }
 
-    /// Counts the work that webhooks have caused since the last call.
+    /// Counts the work that webhooks and feeds have caused since the last call.
     pub(in crate::hub) fn count_webhook_work(&mut self) {
         if let Some(webhooks) = self.connections.happenings.webhooks_mut() {
             self.connections.work.add(webhooks.take_units());
         }
+        self.connections.count_feed();
     }
 
     /// Checks the changes that are due, and completes batches. A tick spends at most a quarter of a

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::super::feed::{WebhookReport, WebhookReportOutcome};
 use super::super::ids::Now;
 use super::Webhooks;
 use super::endpoint::{BATCH_LIFE_MS, Batch};
@@ -156,16 +157,27 @@ impl Webhooks {
         Some(WebhookRequest { endpoint, url, head, body, timeout_ms: hook.timeout_ms })
     }
 
-    /// The outcome of a request.
-    pub(super) fn finish_request(&mut self, id: EndpointId, outcome: WebhookOutcome) {
+    /// The outcome of a request. Returns the report for the feed.
+    pub(super) fn finish_request(
+        &mut self,
+        id: EndpointId,
+        outcome: WebhookOutcome,
+    ) -> Option<WebhookReport> {
         let EndpointId(id) = id;
-        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Some(began_ms) = endpoint.under_way_ms.take() else { return };
-        let Some(batch) = endpoint.queue.front_mut() else { return };
-        let app = &mut self.apps[self.hooks[batch.hook as usize].app as usize];
-        app.counters.request_ms += self.now.ms.saturating_sub(began_ms);
+        let endpoint = self.endpoints.get_mut(&id)?;
+        let began_ms = endpoint.under_way_ms.take()?;
+        let batch = endpoint.queue.front_mut()?;
+        let (events, url) = (batch.events, Rc::clone(&endpoint.url));
+        let index = self.hooks[batch.hook as usize].app;
+        let app = &mut self.apps[index as usize];
+        let ms = self.now.ms.saturating_sub(began_ms);
+        app.counters.request_ms += ms;
+        let report = |outcome| Some(WebhookReport { app: index, url, events, ms, outcome });
         let why = match outcome {
-            WebhookOutcome::Status(200..300) => return self.succeed(id),
+            WebhookOutcome::Status(status @ 200..300) => {
+                self.succeed(id);
+                return report(WebhookReportOutcome::Sent { status });
+            }
             WebhookOutcome::Status(status @ 300..400) => {
                 format!("status {status}, a redirect, which the server does not follow")
             }
@@ -187,10 +199,12 @@ impl Webhooks {
         );
         let expired = if retry_ms >= expires_ms { endpoint.remove_first() } else { None };
         self.retries.insert((retry_ms, id));
+        let retry = expired.is_none();
         if let Some(expired) = expired {
             self.bytes -= expired.cost();
             self.drop_batch(id, expired, EXPIRED);
         }
+        report(WebhookReportOutcome::Failed { reason: why, retry })
     }
 
     fn succeed(&mut self, id: u32) {

@@ -35,6 +35,7 @@ use std::rc::Rc;
 use super::counters::counters;
 use super::ids::Now;
 use super::random::Random;
+use super::wall_clock::WallClock;
 use crate::config::{Config, Limits, WebhookEvent, WebhookEvents};
 use crate::proto::auth::Signer;
 use crate::proto::spool::SpoolRecord;
@@ -88,8 +89,7 @@ pub(in crate::hub) struct Webhooks {
     units: u64,
     limits: Limits,
     now: Now,
-    /// The wall clock in milliseconds at a time of the other clock.
-    wall: (u64, u64),
+    wall: WallClock,
     /// Reused for each event.
     scratch: String,
 }
@@ -166,7 +166,7 @@ impl Webhooks {
             units: 0,
             limits,
             now,
-            wall: (now.ms, now.unix_s * 1_000),
+            wall: WallClock::new(now),
             scratch: String::new(),
         });
         webhooks.owners.is_unsettled = is_shared;
@@ -219,17 +219,9 @@ impl Webhooks {
         self.apps.get(app as usize).is_some_and(|app| app.events.has(event))
     }
 
-    /// Milliseconds of Unix time. [`Now`] has seconds: the milliseconds come from the other clock,
-    /// and are exact from the first second that begins.
+    /// Milliseconds of Unix time.
     fn unix_ms(&mut self) -> u64 {
-        let (ms, unix_ms) = self.wall;
-        let second = (self.now.unix_s * 1_000)..=(self.now.unix_s * 1_000 + 999);
-        let time = unix_ms + self.now.ms.saturating_sub(ms);
-        let exact = time.clamp(*second.start(), *second.end());
-        if exact != time {
-            self.wall = (self.now.ms, exact);
-        }
-        exact
+        self.wall.unix_ms(self.now)
     }
 
     /// The units of work since the last call.

@@ -22,6 +22,7 @@ fn items() -> Vec<Item<'static>> {
     vec![
         event(),
         Item::Terminate { app: app(), user: user() },
+        Item::TerminateOne { app: app(), socket_id: "1.2".into() },
         Item::Connections { app: app(), count: u32::MAX },
         Item::Channel { app: app(), channel: channel(), count: 0 },
         Item::Joined { app: app(), channel: channel(), user: user(), info: Some("{}") },

@@ -81,7 +81,9 @@ impl Response {
         for part in [" ", reason, "\r\nDate: ", date, "\r\nContent-Type: ", content_type] {
             text.push_str(part);
         }
-        text.push_str("\r\nCache-Control: no-cache, private");
+        if self.headers.iter().all(|(name, _)| *name != "Cache-Control") {
+            text.push_str("\r\nCache-Control: no-cache, private");
+        }
         text
     }
 
@@ -138,6 +140,7 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         422 => "Unprocessable Content",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         503 => "Service Unavailable",

@@ -116,6 +116,12 @@ pub fn is_string(json: &str) -> bool {
     json.starts_with('"') && (!json.contains("\\u") || string(json).is_some())
 }
 
+/// The length in bytes of the text that this valid JSON text stands for: of a string without its
+/// quotes and escapes, of another value as it is.
+pub fn text_len(json: &str) -> u64 {
+    string(json).map_or(json.len(), |text| text.len()) as u64
+}
+
 /// Whether this valid JSON text is a string of white space only, or empty.
 pub fn is_blank_string(json: &str) -> bool {
     let rest = json.strip_prefix('"').and_then(|rest| rest.bytes().next());
@@ -247,6 +253,21 @@ mod tests {
         }
         for json in ["\"\u{1}\"", r#""\x""#, r#""\u12""#, "\"\n\""] {
             assert!(serde_json::from_str::<&RawValue>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_text_is_that_of_its_decoded_form() {
+        for (json, len) in [
+            (r#""""#, 0),
+            (r#""abc""#, 3),
+            (r#""a\n\\""#, 3),
+            (r#""\u00e9\ud83d\ude00""#, 6),
+            (r#""\ud800""#, 8),
+            (r#"{"a":"\n"}"#, 10),
+            ("12", 2),
+        ] {
+            assert_eq!(text_len(json), len, "{json}");
         }
     }
 

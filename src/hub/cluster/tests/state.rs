@@ -28,7 +28,7 @@ use crate::proto::websocket::{Bounds, Frame, Reader};
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("8-56ea3e3b81c8ac1c", include_str!("../../../../tests/state/8-56ea3e3b81c8ac1c.hex")),
+    ("8-550091902f669b01", include_str!("../../../../tests/state/8-550091902f669b01.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
@@ -226,6 +226,7 @@ fn count(counters: &mut Counters) {
         messages_out: 205,
         bytes_out: 206,
         client_events: 207,
+        feed_lines_dropped: 209,
         api_events: 208,
     };
     (0..).zip(&mut counters.limits_exceeded).for_each(|(n, number)| *number = 300 + n);

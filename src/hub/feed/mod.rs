@@ -1,0 +1,206 @@
+//! The feed: what happens in an app as lines of JSON, for the viewers that `GET /apps/ID/feed` has
+//! opened (protocol section 14.10). A viewer is a connection in a phase of its own; `viewers` has
+//! the part of the hub that knows connections.
+//!
+//! ```text
+//! happenings --> reports: a line, once --> filter --> viewer: a bounded queue --> outbox
+//! ```
+//!
+//! Without a viewer there is no [`Feed`], and a report costs one branch. A line is written once for
+//! all viewers that want it, and not at all if none does.
+
+mod api_errors;
+mod filter;
+mod kind;
+mod line;
+mod reports;
+mod viewer;
+mod viewers;
+
+pub(super) use filter::Filter;
+pub(super) use kind::Kind;
+pub(super) use reports::{
+    ApiError, ApiEventReport, ClientEventReport, End, Refusal, WebhookReport, WebhookReportOutcome,
+};
+pub(super) use viewers::FeedRequest;
+
+use super::ids::{ConnId, Now};
+use super::wall_clock::WallClock;
+use crate::proto::websocket::Frame;
+use filter::About;
+use line::Line;
+use viewer::Viewer;
+
+/// Whether there can be a feed: without the feature no viewer is ever added, and the compiler leaves
+/// out what only a feed needs.
+pub(super) const HAS_FEED: bool = cfg!(feature = "console");
+
+/// The viewers of all apps.
+pub(crate) struct Feed {
+    /// The viewers of each app, by its index.
+    apps: Vec<Vec<Viewer>>,
+    /// The viewers with a chunk to send.
+    ready: Vec<(u32, ConnId)>,
+    /// Lines that were dropped and not counted yet, by app.
+    uncounted: Vec<(u32, u64)>,
+    /// Units of work that were not counted yet.
+    units: u64,
+    now: Now,
+    wall: WallClock,
+    /// Reused for each line.
+    line: Line,
+}
+
+impl Feed {
+    pub(super) fn new(now: Now) -> Self {
+        Feed {
+            apps: Vec::new(),
+            ready: Vec::new(),
+            uncounted: Vec::new(),
+            units: 0,
+            now,
+            wall: WallClock::new(now),
+            line: Line::default(),
+        }
+    }
+
+    /// Sets the time of the following reports.
+    pub(super) fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// Adds a viewer.
+    fn add(&mut self, app: u32, viewer: Viewer) {
+        let place = app as usize;
+        if self.apps.len() <= place {
+            self.apps.resize_with(place + 1, Vec::new);
+        }
+        self.apps[place].push(viewer);
+    }
+
+    /// Removes a viewer.
+    pub(super) fn remove(&mut self, app: u32, id: ConnId) {
+        if let Some(viewers) = self.apps.get_mut(app as usize) {
+            viewers.retain(|viewer| viewer.id != id);
+        }
+        self.ready.retain(|ready| *ready != (app, id));
+    }
+
+    /// The number of viewers of an app.
+    pub(super) fn viewers(&self, app: u32) -> usize {
+        self.apps.get(app as usize).map_or(0, Vec::len)
+    }
+
+    /// Whether no app has a viewer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.apps.iter().all(Vec::is_empty)
+    }
+
+    /// Whether a viewer of an app wants lines of a kind. A caller asks this before it collects what
+    /// only a report needs.
+    pub(super) fn wants(&self, app: u32, kind: Kind) -> bool {
+        let viewers = self.apps.get(app as usize).into_iter().flatten();
+        viewers.into_iter().any(|viewer| viewer.filter.wants(kind))
+    }
+
+    /// Writes a line for the viewers of an app that want it.
+    fn report(&mut self, app: u32, about: About<'_>, write: impl FnOnce(&mut Line)) {
+        let Feed { apps, ready, uncounted, units, line, now, wall } = self;
+        let Some(viewers) = apps.get_mut(app as usize) else { return };
+        let Some(first) = viewers.iter().position(|viewer| viewer.filter.covers(&about)) else {
+            return;
+        };
+        write(line.of(about.kind, wall.unix_ms(*now)));
+        for (n, viewer) in viewers.iter_mut().enumerate().skip(first) {
+            if n > first && !viewer.filter.covers(&about) {
+                continue;
+            }
+            *units += LINE_UNITS + (line.head.len() + line.data.len()) as u64 / 64;
+            if !viewer.push(line) {
+                count(uncounted, app);
+            }
+            make_ready(ready, app, viewer);
+        }
+        line.shrink();
+    }
+
+    /// Queues a line of no kind for one viewer: every viewer gets it.
+    fn send(&mut self, app: u32, id: ConnId, kind: &str, write: impl FnOnce(&mut Line)) {
+        let Feed { apps, ready, line, now, wall, .. } = self;
+        let Some(viewer) = viewer(apps, app, id) else { return };
+        write(line.begin(kind, wall.unix_ms(*now)));
+        // A viewer without room for it has other lines to read.
+        let dropped = viewer.dropped;
+        if !viewer.push(line) {
+            viewer.dropped = dropped;
+        }
+        make_ready(ready, app, viewer);
+    }
+
+    /// The next chunk to put in an outbox.
+    fn next_chunk(&mut self) -> Option<(ConnId, Frame)> {
+        while let Some((app, id)) = self.ready.pop() {
+            let Some(chunk) = self.take_chunk(app, id) else { continue };
+            return Some((id, chunk));
+        }
+        None
+    }
+
+    /// What waits for a viewer, as a chunk.
+    fn take_chunk(&mut self, app: u32, id: ConnId) -> Option<Frame> {
+        let Feed { apps, line, now, wall, .. } = self;
+        let viewer = viewer(apps, app, id)?;
+        viewer.is_ready = false;
+        if !viewer.has_lines() {
+            return None;
+        }
+        viewer.is_sending = true;
+        let dropped = viewer.dropped;
+        if dropped == 0 {
+            return Some(viewer.take_chunk(None));
+        }
+        line.begin("dropped", wall.unix_ms(*now)).number("count", dropped);
+        Some(viewer.take_chunk(Some(line)))
+    }
+
+    /// The outbox of a viewer is empty: it may get the next chunk.
+    fn written(&mut self, app: u32, id: ConnId) {
+        if let Some(viewer) = viewer(&mut self.apps, app, id) {
+            viewer.is_sending = false;
+            if viewer.has_lines() {
+                make_ready(&mut self.ready, app, viewer);
+            }
+        }
+    }
+
+    /// The end of the body of a viewer's response.
+    fn end(&mut self, app: u32, id: ConnId) -> Option<Frame> {
+        viewer(&mut self.apps, app, id)?.end()
+    }
+
+    /// Whether [`Connections::send_feed`](super::connections::Connections::send_feed) has something
+    /// to do.
+    pub(super) fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.uncounted.is_empty()
+    }
+}
+
+fn viewer(apps: &mut [Vec<Viewer>], app: u32, id: ConnId) -> Option<&mut Viewer> {
+    apps.get_mut(app as usize)?.iter_mut().find(|viewer| viewer.id == id)
+}
+
+fn make_ready(ready: &mut Vec<(u32, ConnId)>, app: u32, viewer: &mut Viewer) {
+    if !viewer.is_sending && !std::mem::replace(&mut viewer.is_ready, true) {
+        ready.push((app, viewer.id));
+    }
+}
+
+fn count(uncounted: &mut Vec<(u32, u64)>, app: u32) {
+    match uncounted.iter_mut().find(|(counted, _)| *counted == app) {
+        Some((_, lines)) => *lines += 1,
+        None => uncounted.push((app, 1)),
+    }
+}
+
+/// Units of work of a line for one viewer, besides its bytes.
+const LINE_UNITS: u64 = 3;

@@ -1,0 +1,101 @@
+//! One viewer of a feed: the lines that wait for it, and how many were dropped. At most one chunk of
+//! a viewer is in its outbox: while the client reads slowly, lines collect here and then are
+//! dropped, and neither the outbox nor the memory of the server grows.
+
+use super::filter::Filter;
+use super::line::Line;
+use crate::hub::ids::ConnId;
+use crate::proto::websocket::Frame;
+
+/// A viewer.
+pub(super) struct Viewer {
+    pub id: ConnId,
+    pub filter: Filter,
+    /// Whether the body is chunked. For HTTP/1.0 it is not, and closing the connection ends it.
+    is_chunked: bool,
+    /// Room for the size of a chunk, and the lines.
+    lines: Vec<u8>,
+    /// The most bytes of `lines`.
+    bytes_max: usize,
+    /// Lines dropped since the last chunk.
+    pub dropped: u64,
+    /// Whether the outbox contains a chunk that was not written completely.
+    pub is_sending: bool,
+    /// Whether the viewer is in the list of those with a chunk to send.
+    pub is_ready: bool,
+}
+
+impl Viewer {
+    pub(super) fn new(id: ConnId, filter: Filter, is_chunked: bool, bytes_max: usize) -> Self {
+        Viewer {
+            id,
+            filter,
+            is_chunked,
+            lines: SIZE_ROOM.to_vec(),
+            bytes_max,
+            dropped: 0,
+            is_sending: false,
+            is_ready: false,
+        }
+    }
+
+    /// Adds a line. Returns `false` if there is no room for it.
+    pub(super) fn push(&mut self, line: &Line) -> bool {
+        let data = if self.filter.has_payload { line.data.as_str() } else { "" };
+        let len = line.head.len() + data.len() + LINE_END.len();
+        // Once a line was dropped, the shorter ones after it are as well: the count of dropped
+        // lines follows at the end of the chunk.
+        if self.dropped > 0 || self.lines.len() + len > self.bytes_max {
+            self.dropped += 1;
+            return false;
+        }
+        if self.lines.capacity() - self.lines.len() < len {
+            // Doubled as usual, but not beyond what may be used.
+            let capacity = (2 * self.lines.capacity()).min(self.bytes_max).max(LEAST_CAPACITY);
+            self.lines.reserve_exact(len.max(capacity - self.lines.len()));
+        }
+        for part in [line.head.as_str(), data, LINE_END] {
+            self.lines.extend_from_slice(part.as_bytes());
+        }
+        true
+    }
+
+    /// Whether lines wait, or the number of those that were dropped.
+    pub(super) fn has_lines(&self) -> bool {
+        self.lines.len() > SIZE_ROOM.len() || self.dropped > 0
+    }
+
+    /// Takes the lines that wait as a chunk; `dropped` is the line that says how many were dropped,
+    /// if any.
+    pub(super) fn take_chunk(&mut self, dropped: Option<&Line>) -> Frame {
+        if let Some(line) = dropped {
+            self.lines.extend_from_slice(line.head.as_bytes());
+            self.lines.extend_from_slice(LINE_END.as_bytes());
+        }
+        self.dropped = 0;
+        let size = format!("{:08x}", self.lines.len() - SIZE_ROOM.len());
+        self.lines[..size.len()].copy_from_slice(size.as_bytes());
+        let frame = match self.is_chunked {
+            true => {
+                self.lines.extend_from_slice(b"\r\n");
+                Frame::from(&self.lines[..])
+            }
+            false => Frame::from(&self.lines[SIZE_ROOM.len()..]),
+        };
+        self.lines.truncate(SIZE_ROOM.len());
+        self.lines.shrink_to(IDLE_CAPACITY);
+        frame
+    }
+
+    /// The end of the body.
+    pub(super) fn end(&self) -> Option<Frame> {
+        self.is_chunked.then(|| Frame::from(&b"0\r\n\r\n"[..]))
+    }
+}
+
+/// The size of a chunk as eight digits, which are written when the size is known.
+const SIZE_ROOM: &[u8] = b"00000000\r\n";
+const LINE_END: &str = "}\n";
+const LEAST_CAPACITY: usize = 4_096;
+/// The capacity that a viewer keeps after a burst.
+const IDLE_CAPACITY: usize = 65_536;
