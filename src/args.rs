@@ -28,6 +28,8 @@ pub enum Command {
     Reload(RestartArgs),
     /// Check the setup.
     Check(RestartArgs),
+    /// Print the address and the token of the console.
+    Console(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
     /// Print this text.
@@ -52,6 +54,8 @@ pub struct StartArgs {
     pub hostname: Option<String>,
     /// `--metrics`.
     pub metrics: Option<String>,
+    /// `--console`.
+    pub console: Option<String>,
     /// `--debug`.
     pub debug: bool,
     /// `--stop-with-stdin`.
@@ -75,6 +79,7 @@ impl StartArgs {
             path: self.path.clone(),
             hostname: self.hostname.clone(),
             metrics: self.metrics.clone(),
+            console: self.console.clone(),
         }
     }
 }
@@ -176,6 +181,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
                 path: text(&mut values, "--path")?,
                 hostname: text(&mut values, "--hostname")?,
                 metrics: text(&mut values, "--metrics")?,
+                console: text(&mut values, "--console")?,
                 debug: values.contains_key("--debug"),
                 stop_with_stdin: values.contains_key("--stop-with-stdin"),
                 config: values.remove("--config").map(PathBuf::from),
@@ -183,7 +189,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
             };
             if tries { Command::Try(args) } else { Command::Start(args) }
         }
-        "restart" | "reload" | "check" => {
+        "restart" | "reload" | "check" | "console" => {
             let args = RestartArgs {
                 host: text(&mut values, "--host")?,
                 port: port(&mut values)?,
@@ -193,6 +199,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
             match command.name {
                 "restart" => Command::Restart(args),
                 "reload" => Command::Reload(args),
+                "console" => Command::Console(args),
                 _ => Command::Check(args),
             }
         }
@@ -336,14 +343,15 @@ mod tests {
             path: Some("/ws".into()),
             hostname: Some("ws.example".into()),
             metrics: Some("9100".into()),
+            console: Some("9101".into()),
             debug: true,
             stop_with_stdin: true,
             config: Some("a=b.json".into()),
             env: Some("e".into()),
         });
-        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --debug \
+        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --console 9101 --debug \
                       --stop-with-stdin --config a=b.json --env e";
-        let equalled = "start --debug --stop-with-stdin --metrics=9100 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
+        let equalled = "start --debug --stop-with-stdin --metrics=9100 --console=9101 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
                         --config=a=b.json --env=e";
         assert_eq!(parsed(spaced).as_ref(), Ok(&expected));
         assert_eq!(parsed(equalled).as_ref(), Ok(&expected));

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use reverb::args::{self, Command, VERSION};
-use reverb::commands::{Failure, check, install, reload, restart, start};
+use reverb::commands::{Failure, check, console, install, reload, restart, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -28,6 +28,7 @@ fn run() -> Result<(), Failure> {
         Command::Reload(args) => reload::run(&args, &mut out),
         Command::Restart(args) => restart::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Console(args) => console::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
         Command::Help(text) => print(&mut out, &text),
         Command::Version => print(&mut out, VERSION),

@@ -3,6 +3,8 @@
 
 mod bridge;
 pub mod check;
+pub mod console;
+mod console_file;
 mod file;
 pub mod install;
 pub mod reload;

@@ -8,6 +8,7 @@ mod app_draft;
 pub mod artisan;
 mod cache_store;
 mod cached;
+mod console;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use artisan::Artisan;
+pub use console::{Console, ConsoleAddress};
 pub use error::Error;
 pub use findings::Findings;
 pub use limit_kind::LimitKind;
@@ -83,6 +85,8 @@ pub struct Server {
     pub hostname: Option<String>,
     /// The address of the metrics for Prometheus, if enabled. `REVERB_SERVER_METRICS`.
     pub metrics: Option<SocketAddr>,
+    /// The console.
+    pub console: Console,
     /// The proxies whose `X-Forwarded-For` is trusted. `REVERB_SERVER_TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<Network>,
     /// TLS, if enabled.
@@ -128,6 +132,7 @@ impl Default for Server {
             path: String::new(),
             hostname: None,
             metrics: None,
+            console: Console::default(),
             trusted_proxies: Vec::new(),
             tls: Tls::default(),
             max_request_size: 1 << 20,
