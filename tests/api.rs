@@ -367,6 +367,8 @@ fn the_route_is_checked_before_the_app_and_the_app_before_the_signature() {
         "GET /apps/app-id/channels/c/users",
         "GET /apps/app-id/channels/c",
         "POST /apps/app-id/users/1/terminate_connections",
+        "POST /apps/app-id/connections/1.2/terminate",
+        "GET /apps/app-id/feed",
     ] {
         send(request).is_error(401);
     }

@@ -234,6 +234,8 @@ fn a_method_that_is_not_allowed_gets_405_with_the_allowed_one() {
         ("/apps/app-id/channels/x", "POST DELETE OPTIONS", "GET"),
         ("/apps/app-id/channels/x/users", "POST DELETE OPTIONS", "GET"),
         ("/apps/app-id/users/1/terminate_connections", "GET DELETE OPTIONS", "POST"),
+        ("/apps/app-id/connections/1.2/terminate", "GET DELETE OPTIONS", "POST"),
+        ("/apps/app-id/feed", "POST DELETE OPTIONS", "GET"),
     ] {
         for method in methods.split(' ') {
             http.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));

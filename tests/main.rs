@@ -22,6 +22,8 @@ mod corpus;
 mod counters;
 mod echo;
 mod exhaustion;
+#[cfg(feature = "console")]
+mod feed;
 mod frames;
 mod golden;
 mod handshake;

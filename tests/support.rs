@@ -4,6 +4,8 @@
 //! Tests wait for events instead of sleeping; [`DEADLINE`] only limits the time of a failure. To
 //! show that a message does *not* arrive, a test sends a barrier: see `Client::nothing`.
 
+#[cfg(feature = "console")]
+mod feed;
 mod http;
 mod json;
 mod server;
@@ -13,6 +15,8 @@ mod until;
 mod wait;
 mod websocket;
 
+#[cfg(feature = "console")]
+pub use feed::Feed;
 pub use http::{Http, Response};
 pub use json::{assert_same, same};
 pub use server::{APP, App, BINARY, Server, Setup, in_terminal};

@@ -229,9 +229,16 @@ impl<'a> World<'a> {
 
     fn ask(&mut self, client: Client, script: &mut Script<'_>) {
         let asked = ["channels", "connections", "channels/a", "channels/presence-a/users"];
-        match script.byte().unwrap_or(0) % 6 {
+        match script.byte().unwrap_or(0) % 8 {
             4 => self.request(client, "POST", "users/1/terminate_connections", "", "{}"),
             5 => self.request(client, "HEAD", "channels/cache-c", "cache,subscription_count", ""),
+            6 => self.request(client, "GET", "feed", "", ""),
+            7 => {
+                let other = self.clients[self.clients.len() / 2].socket_id;
+                let other = other.map_or(String::new(), |id| id.to_string());
+                let verb = format!("connections/{other}/terminate");
+                self.request(client, "POST", &verb, "", "{}");
+            }
             n => self.request(client, "GET", asked[usize::from(n) % 4], "user_count", ""),
         }
     }

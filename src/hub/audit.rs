@@ -15,6 +15,7 @@ impl<T> Hub<T> {
     /// The first inconsistency.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
+        let mut viewers = 0;
         let mut connections = vec![0; self.pubsub.apps.len()];
         for id in self.connections.ids() {
             let Some(peer) = self.connections.get(id) else {
@@ -26,7 +27,23 @@ impl<T> Hub<T> {
             if let Some(subscriber) = peer.subscriber() {
                 connections[subscriber.app as usize] += 1;
             }
+            if let Phase::Viewing(viewing) = &peer.phase {
+                viewers += 1;
+                if !self.connections.happenings.feed().is_some_and(|it| it.has(viewing.app, id)) {
+                    return Err(format!("the viewer {id:?} is not in the feed"));
+                }
+            }
             self.audit_memberships(id, peer)?;
+        }
+        if self
+            .pubsub
+            .apps
+            .indexes()
+            .map(|app| self.connections.happenings.viewers(app))
+            .sum::<usize>()
+            != viewers
+        {
+            return Err("a viewer of the feed is not a connection".into());
         }
         for (app, connections) in (0..).zip(connections) {
             if self.pubsub.apps[app].connections != connections {
@@ -53,6 +70,7 @@ impl<T> Hub<T> {
             ("channels", self.pubsub.apps.iter().any(|app| !app.channels.is_empty())),
             ("connections of an app", self.pubsub.apps.iter().any(|app| app.connections > 0)),
             ("webhooks", self.connections.happenings.webhooks().is_some_and(|it| !it.is_idle())),
+            ("viewers", self.connections.happenings.feed().is_some()),
             ("cached events", self.pubsub.apps.iter().any(|app| !app.cache.is_empty())),
         ];
         rest.iter().find(|(_, is_left)| *is_left).map(|(what, _)| *what)

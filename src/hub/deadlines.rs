@@ -30,11 +30,13 @@ pub(crate) enum Deadline {
     /// A batch for a webhook is complete, a failed one is sent again, a change is checked, or the
     /// numbers of messages are reported.
     Webhooks,
+    /// A viewer of a feed may get the lines since its last chunk.
+    Feed,
 }
 
 impl Deadline {
     /// Every variant; a new one must be added here, or it never fires.
-    pub(crate) const ALL: [Deadline; 8] = [
+    pub(crate) const ALL: [Deadline; 9] = [
         Deadline::Connections,
         Deadline::Leaves,
         Deadline::Counts,
@@ -43,6 +45,7 @@ impl Deadline {
         Deadline::Orphans,
         Deadline::Nodes,
         Deadline::Webhooks,
+        Deadline::Feed,
     ];
 }
 
@@ -81,6 +84,7 @@ impl<T> Hub<T> {
             Deadline::Orphans => self.connections.orphans.as_ref().and_then(Staggered::next_ms),
             Deadline::Nodes => self.next_bus_ms(),
             Deadline::Webhooks => self.next_webhooks_ms(),
+            Deadline::Feed => self.connections.happenings.next_feed_ms(),
         }
     }
 }

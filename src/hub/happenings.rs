@@ -86,6 +86,11 @@ impl Happenings {
         self.feed().map_or(0, |feed| feed.viewers(app))
     }
 
+    /// When lines wait that can be put in an outbox later.
+    pub(super) fn next_feed_ms(&self) -> Option<u64> {
+        self.feed()?.next_ms()
+    }
+
     /// Whether lines wait that can be put in an outbox.
     pub(super) fn has_feed_work(&self) -> bool {
         self.feed().is_some_and(Feed::has_work)

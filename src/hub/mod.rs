@@ -301,6 +301,7 @@ impl<T> Hub<T> {
         self.close_orphans(now);
         self.tick_bus(now);
         self.tick_webhooks(now);
+        self.connections.send_feed();
         self.drop_slow(now);
     }
 

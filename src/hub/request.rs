@@ -4,6 +4,7 @@
 use super::Hub;
 use super::api::Answer;
 use super::connections::requests::Step;
+use super::feed::HAS_FEED;
 use super::ids::{ConnId, Now};
 use super::peer::Request;
 use super::port::Port;
@@ -215,7 +216,11 @@ impl<T> Hub<T> {
                 self.connections.respond(id, head, response, len, now)
             }
             Answer::Deferred => Step::Deferred,
-            Answer::Feed(request) => self.connections.begin_feed(id, head, *request, now),
+            Answer::Feed(request) if HAS_FEED => {
+                self.connections.begin_feed(id, head, *request, now)
+            }
+            // `Api::feed` returns none without the feature.
+            Answer::Feed(_) => self.connections.end_connection(id, now),
             Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }
     }

@@ -19,12 +19,7 @@ impl PubSub {
         mode: CloseMode,
         now: Now,
     ) {
-        let end = match mode {
-            CloseMode::Now => {
-                End { code: ABNORMAL, reason: "The client has closed without a close frame" }
-            }
-            _ => End { code: ABNORMAL, reason: "The connection was closed without a close frame" },
-        };
+        let end = End { code: ABNORMAL, reason: "The connection was closed without a close frame" };
         self.retire_because(connections, id, mode, end, now);
     }
 

@@ -1,6 +1,8 @@
 //! Tests of the hub as a whole, without a socket: behaviour that no single part shows. Tests of one
 //! part are in its file.
 
+#[cfg(feature = "console")]
+mod feed;
 #[cfg(feature = "webhooks")]
 mod message_counts;
 mod snapshot;

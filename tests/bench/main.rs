@@ -19,6 +19,8 @@ mod client;
 mod connecting;
 mod event;
 mod fanout;
+#[cfg(feature = "console")]
+mod feed;
 mod growth;
 mod idle;
 mod instructions;
@@ -92,6 +94,8 @@ const BENCHES: &[(&str, Bench)] = &[
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
     ("api", api::run),
+    #[cfg(feature = "console")]
+    ("feed", feed::run),
     ("idle", idle::run),
     ("growth", growth::run),
     ("connecting", connecting::run),

@@ -86,18 +86,23 @@ impl Http {
     #[track_caller]
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
-        loop {
-            let line = self.until(b"\r\n");
-            let len = usize::from_str_radix(line.trim_end(), 16).unwrap();
-            while self.buffer.len() < len + 2 {
-                assert!(self.fill(), "a chunk is truncated");
-            }
-            body.extend(self.buffer.drain(..len));
-            assert_eq!(self.until(b"\r\n"), "\r\n");
-            if len == 0 {
-                return body;
-            }
+        while let Some(chunk) = self.chunk() {
+            body.extend(chunk);
         }
+        body
+    }
+
+    /// The next chunk of a chunked body; `None` at its end.
+    #[track_caller]
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.until(b"\r\n");
+        let len = usize::from_str_radix(line.trim_end(), 16).unwrap();
+        while self.buffer.len() < len + 2 {
+            assert!(self.fill(), "a chunk is truncated");
+        }
+        let chunk: Vec<u8> = self.buffer.drain(..len).collect();
+        assert_eq!(self.until(b"\r\n"), "\r\n");
+        (len > 0).then_some(chunk)
     }
 
     /// Reads up to and including `end`.

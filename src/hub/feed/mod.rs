@@ -80,8 +80,10 @@ pub(crate) struct Feed {
     viewers: ViewersByApp,
     /// The ids of the apps.
     app_ids: Vec<Rc<str>>,
-    /// The viewers with a chunk to send.
+    /// The viewers with lines to send, and an empty outbox.
     ready: Vec<(u32, ConnId)>,
+    /// The earliest time at which one of them may get a chunk; `MAX` if there are none.
+    next_ms: u64,
     /// Lines that were dropped and not counted yet, by app.
     uncounted: Vec<(u32, u64)>,
     /// Units of work that were not counted yet.
@@ -98,6 +100,7 @@ impl Feed {
             viewers: ViewersByApp::default(),
             app_ids,
             ready: Vec::new(),
+            next_ms: u64::MAX,
             uncounted: Vec::new(),
             units: 0,
             now,
@@ -127,6 +130,11 @@ impl Feed {
         self.viewers.of(app).len()
     }
 
+    /// Whether a connection is a viewer of an app.
+    pub(super) fn has(&self, app: u32, id: ConnId) -> bool {
+        self.viewers.of(app).iter().any(|viewer| viewer.id == id)
+    }
+
     /// Whether no app has a viewer.
     pub(super) fn is_empty(&self) -> bool {
         self.viewers.console.is_empty() && self.viewers.apps.iter().all(Vec::is_empty)
@@ -152,7 +160,7 @@ impl Feed {
         about: About<'_>,
         write: impl FnOnce(&mut Line),
     ) {
-        let Feed { viewers, app_ids, ready, uncounted, units, line, now, wall } = self;
+        let Feed { viewers, app_ids, ready, next_ms, uncounted, units, line, now, wall } = self;
         let ViewersByApp { apps, console } = viewers;
         let of_app = apps.get_mut(app as usize).into_iter().flatten().map(|viewer| (app, viewer));
         let console = console.iter_mut().filter(|_| with_console);
@@ -171,7 +179,7 @@ impl Feed {
             if !viewer.push(line) {
                 count(uncounted, at);
             }
-            make_ready(ready, at, viewer);
+            make_ready(ready, next_ms, at, viewer);
         }
         if write.is_none() {
             line.shrink();
@@ -180,7 +188,7 @@ impl Feed {
 
     /// Queues a line of no kind for one viewer: every viewer gets it.
     fn send(&mut self, app: u32, id: ConnId, kind: &str, write: impl FnOnce(&mut Line)) {
-        let Feed { viewers, ready, line, now, wall, .. } = self;
+        let Feed { viewers, ready, next_ms, line, now, wall, .. } = self;
         let Some(viewer) = viewers.find(app, id) else { return };
         write(line.begin(kind, wall.unix_ms(*now)));
         // A viewer without room for it has other lines to read.
@@ -188,16 +196,27 @@ impl Feed {
         if !viewer.push(line) {
             viewer.dropped = dropped;
         }
-        make_ready(ready, app, viewer);
+        make_ready(ready, next_ms, app, viewer);
     }
 
-    /// The next chunk to put in an outbox.
-    fn next_chunk(&mut self) -> Option<(ConnId, Frame)> {
-        while let Some((app, id)) = self.ready.pop() {
-            let Some(chunk) = self.take_chunk(app, id) else { continue };
-            return Some((id, chunk));
+    /// The chunks to put in outboxes now.
+    fn take_due(&mut self) -> Vec<(ConnId, Frame)> {
+        let mut chunks = Vec::new();
+        if self.now.ms < self.next_ms {
+            return chunks;
         }
-        None
+        self.next_ms = u64::MAX;
+        for (app, id) in std::mem::take(&mut self.ready) {
+            let Some(viewer) = self.viewers.find(app, id) else { continue };
+            viewer.is_ready = false;
+            if viewer.due_ms() > self.now.ms {
+                make_ready(&mut self.ready, &mut self.next_ms, app, viewer);
+                continue;
+            }
+            viewer.next_ms = self.now.ms + CHUNK_PAUSE_MS;
+            chunks.extend(self.take_chunk(app, id).map(|chunk| (id, chunk)));
+        }
+        chunks
     }
 
     /// What waits for a viewer, as a chunk.
@@ -222,7 +241,7 @@ impl Feed {
         if let Some(viewer) = self.viewers.find(app, id) {
             viewer.is_sending = false;
             if viewer.has_lines() {
-                make_ready(&mut self.ready, app, viewer);
+                make_ready(&mut self.ready, &mut self.next_ms, app, viewer);
             }
         }
     }
@@ -235,12 +254,21 @@ impl Feed {
     /// Whether [`Connections::send_feed`](super::connections::Connections::send_feed) has something
     /// to do.
     pub(super) fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.uncounted.is_empty()
+        self.now.ms >= self.next_ms || !self.uncounted.is_empty()
+    }
+
+    /// When a viewer may get its next chunk, if that is later than now.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        (self.next_ms > self.now.ms && self.next_ms < u64::MAX).then_some(self.next_ms)
     }
 }
 
-fn make_ready(ready: &mut Vec<(u32, ConnId)>, app: u32, viewer: &mut Viewer) {
-    if !viewer.is_sending && !std::mem::replace(&mut viewer.is_ready, true) {
+fn make_ready(ready: &mut Vec<(u32, ConnId)>, next_ms: &mut u64, app: u32, viewer: &mut Viewer) {
+    if viewer.is_sending {
+        return;
+    }
+    *next_ms = viewer.due_ms().min(*next_ms);
+    if !std::mem::replace(&mut viewer.is_ready, true) {
         ready.push((app, viewer.id));
     }
 }
@@ -252,5 +280,8 @@ fn count(uncounted: &mut Vec<(u32, u64)>, app: u32) {
     }
 }
 
+/// The least time between two chunks for a viewer, unless many lines wait: a write costs as much
+/// time as five lines, and a screen shows a new picture every 16 ms.
+const CHUNK_PAUSE_MS: u64 = 10;
 /// Units of work of a line for one viewer, besides its bytes.
 const LINE_UNITS: u64 = 3;

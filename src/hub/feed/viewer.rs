@@ -17,6 +17,8 @@ pub(super) struct Viewer {
     lines: Vec<u8>,
     /// The most bytes of `lines`.
     bytes_max: usize,
+    /// The earliest time of the next chunk, unless many lines wait.
+    pub next_ms: u64,
     /// Lines dropped since the last chunk.
     pub dropped: u64,
     /// Whether the outbox contains a chunk that was not written completely.
@@ -33,6 +35,7 @@ impl Viewer {
             is_chunked,
             lines: SIZE_ROOM.to_vec(),
             bytes_max,
+            next_ms: 0,
             dropped: 0,
             is_sending: false,
             is_ready: false,
@@ -58,6 +61,12 @@ impl Viewer {
             self.lines.extend_from_slice(part.as_bytes());
         }
         true
+    }
+
+    /// The earliest time of the next chunk.
+    pub(super) fn due_ms(&self) -> u64 {
+        let has_many = self.lines.len() >= MANY_BYTES.min(self.bytes_max / 2);
+        if has_many { 0 } else { self.next_ms }
     }
 
     /// Whether lines wait, or the number of those that were dropped.
@@ -97,5 +106,7 @@ impl Viewer {
 const SIZE_ROOM: &[u8] = b"00000000\r\n";
 const LINE_END: &str = "}\n";
 const LEAST_CAPACITY: usize = 4_096;
+/// With this many bytes the next chunk is not delayed.
+const MANY_BYTES: usize = 65_536;
 /// The capacity that a viewer keeps after a burst.
 const IDLE_CAPACITY: usize = 65_536;

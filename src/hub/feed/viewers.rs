@@ -60,7 +60,8 @@ impl<T> Connections<T> {
     /// Puts the lines that wait in the outboxes of viewers that have read the previous ones, and
     /// counts those that were dropped.
     pub(in crate::hub) fn send_feed(&mut self) {
-        while let Some((id, chunk)) = self.happenings.feed_mut().and_then(Feed::next_chunk) {
+        let chunks = self.happenings.feed_mut().map(Feed::take_due);
+        for (id, chunk) in chunks.into_iter().flatten() {
             self.queue(id, chunk);
         }
         self.count_feed();

@@ -119,7 +119,21 @@ pub fn is_string(json: &str) -> bool {
 /// The length in bytes of the text that this valid JSON text stands for: of a string without its
 /// quotes and escapes, of another value as it is.
 pub fn text_len(json: &str) -> u64 {
-    string(json).map_or(json.len(), |text| text.len()) as u64
+    if !json.starts_with('"') {
+        return json.len() as u64;
+    }
+    if json.contains("\\u") {
+        return string(json).map_or(json.len(), |text| text.len()) as u64;
+    }
+    // Every other escape has two bytes and stands for one.
+    let (mut bytes, mut len) = (json.bytes(), 0);
+    while let Some(byte) = bytes.next() {
+        if byte == b'\\' {
+            bytes.next();
+        }
+        len += 1;
+    }
+    len - 2
 }
 
 /// Whether this valid JSON text is a string of white space only, or empty.
