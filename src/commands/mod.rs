@@ -3,6 +3,8 @@
 
 mod bridge;
 pub mod check;
+pub mod console;
+mod console_file;
 mod file;
 mod hand_over;
 pub mod install;
