@@ -32,6 +32,8 @@ pub enum Command {
     Reload(RestartArgs),
     /// Check the setup.
     Check(RestartArgs),
+    /// Print the address and the token of the console.
+    Console(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
     /// Use a running server from the terminal.
@@ -59,6 +61,8 @@ pub struct StartArgs {
     pub hostname: Option<String>,
     /// `--metrics`.
     pub metrics: Option<String>,
+    /// `--console`.
+    pub console: Option<String>,
     /// `--debug`.
     pub debug: bool,
     /// `--stop-with-stdin`.
@@ -82,6 +86,7 @@ impl StartArgs {
             path: self.path.clone(),
             hostname: self.hostname.clone(),
             metrics: self.metrics.clone(),
+            console: self.console.clone(),
         }
     }
 }
@@ -154,6 +159,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         "restart" => Command::Restart(RestartArgs::take(&mut values)?),
         "reload" => Command::Reload(RestartArgs::take(&mut values)?),
         "check" => Command::Check(RestartArgs::take(&mut values)?),
+        "console" => Command::Console(RestartArgs::take(&mut values)?),
         _ => Command::Install(InstallArgs {
             config: values.path("--config"),
             env: values.path("--env"),
@@ -169,6 +175,7 @@ fn start(values: &mut Values) -> Result<StartArgs, UsageError> {
         path: values.text("--path")?,
         hostname: values.text("--hostname")?,
         metrics: values.text("--metrics")?,
+        console: values.text("--console")?,
         debug: values.has("--debug"),
         stop_with_stdin: values.has("--stop-with-stdin"),
         config: values.path("--config"),
@@ -231,14 +238,15 @@ mod tests {
             path: Some("/ws".into()),
             hostname: Some("ws.example".into()),
             metrics: Some("9100".into()),
+            console: Some("9101".into()),
             debug: true,
             stop_with_stdin: true,
             config: Some("a=b.json".into()),
             env: Some("e".into()),
         });
-        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --debug \
+        let spaced = "start --host ::1 --port 9000 --path /ws --hostname ws.example --metrics 9100 --console 9101 --debug \
                       --stop-with-stdin --config a=b.json --env e";
-        let equalled = "start --debug --stop-with-stdin --metrics=9100 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
+        let equalled = "start --debug --stop-with-stdin --metrics=9100 --console=9101 --hostname=ws.example --host=::1 --port=9000 --path=/ws \
                         --config=a=b.json --env=e";
         assert_eq!(parsed(spaced).as_ref(), Ok(&expected));
         assert_eq!(parsed(equalled).as_ref(), Ok(&expected));

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use reverb::args::{self, Command, VERSION};
 #[cfg(feature = "console")]
 use reverb::commands::terminal;
-use reverb::commands::{Failure, check, install, reload, restart, start};
+use reverb::commands::{Failure, check, console, install, reload, restart, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -30,6 +30,7 @@ fn run() -> Result<(), Failure> {
         Command::Reload(args) => reload::run(&args, &mut out),
         Command::Restart(args) => restart::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Console(args) => console::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
         #[cfg(feature = "console")]
         Command::Terminal(command) => terminal::run(&command, &mut out),

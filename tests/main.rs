@@ -18,6 +18,8 @@ mod clock;
 mod cluster_simulation;
 mod completions;
 mod config;
+#[cfg(feature = "console")]
+mod console;
 mod corpus;
 mod counters;
 mod echo;

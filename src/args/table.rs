@@ -43,6 +43,12 @@ pub const COMMANDS: &[CommandEntry] = &[
                 about: "Serve metrics for Prometheus at this address, or at this port of 127.0.0.1. \
                         Default: none.",
             },
+            Flag {
+                name: "--console",
+                value: Some("ADDRESS"),
+                about: "Serve the console at this address, port of 127.0.0.1 or path of a Unix \
+                        socket. Default: none.",
+            },
             Flag { name: "--debug", value: None, about: "Log every message of every connection." },
             Flag {
                 name: "--stop-with-stdin",
@@ -69,6 +75,12 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "check",
         argument: None,
         about: "Check the setup, from the .env file to the connection of a browser.",
+        flags: RUNNING,
+    },
+    CommandEntry {
+        name: "console",
+        argument: None,
+        about: "Print the address of the console and the token that opens it.",
         flags: RUNNING,
     },
     CommandEntry {

@@ -4,6 +4,8 @@
 mod bridge;
 mod broadcasting;
 pub mod check;
+pub mod console;
+mod console_file;
 mod file;
 mod hand_over;
 pub mod install;

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 
 use super::Failure;
+use super::console_file::{self, ConsoleFile};
 use super::install::env_block;
 use crate::args::{StartArgs, VERSION};
-use crate::config::{self, Artisan, Loaded};
+use crate::config::{self, Artisan, Config, Loaded};
 use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
@@ -30,7 +31,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     let config = &loaded.config;
     let seed = sys::random_seed().map_err(Failure::at_work)?;
     let mut inherited = Inherited::of_process().map_err(Failure::at_work)?;
-    let mut server = match HandedOver::from_environment() {
+    let handed = HandedOver::from_environment();
+    let is_successor = handed.is_some();
+    let mut server = match handed {
         Some(handed) => Server::take_over(&handed, &mut inherited, config, seed),
         None => {
             let sockets = systemd::sockets(&mut inherited).map_err(|error| {
@@ -79,6 +82,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
         server.stopper().and_then(Stopper::stop_with_stdin).map_err(Failure::at_work)?;
     }
     stopper.on_signals(reloads).map_err(Failure::at_work)?;
+    let _console_file = open_console(&mut server, config, is_successor)?;
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
 }
@@ -95,6 +99,36 @@ pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
     Ok(format!("{READS}{}", state_version()))
 }
 
+/// Opens the console of a server, if it has one, and writes the file with its token.
+fn open_console(
+    server: &mut Server,
+    config: &Config,
+    is_successor: bool,
+) -> Result<Option<ConsoleFile>, Failure> {
+    let Some(url) = server.console_url() else { return Ok(None) };
+    let token = config.server.console.token.as_deref();
+    let opened = console_file::keys(token, is_successor)
+        .and_then(|keys| Ok((console_file::write(&url, &keys)?, keys)));
+    match opened {
+        Ok((file, keys)) => {
+            server.open_console(&keys);
+            Ok(Some(file))
+        }
+        Err(error) => {
+            let text = format!(
+                "cannot write the token of the console to {error}; set RUNTIME_DIRECTORY or \
+                 XDG_RUNTIME_DIR to a folder of this user"
+            );
+            if !is_successor {
+                return Err(Failure::at_work(text));
+            }
+            // An error here must not disconnect clients, so the console stays closed.
+            log::error!("{text}; the console stays closed");
+            Ok(None)
+        }
+    }
+}
+
 fn unbound(error: BindError) -> Failure {
     match error {
         BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
@@ -102,6 +136,7 @@ fn unbound(error: BindError) -> Failure {
         }
         BindError::Address(error) => Failure::at_work(format!("cannot listen on {error}")),
         BindError::Metrics(..) => Failure::at_work(format!("cannot serve metrics on {error}")),
+        BindError::Console(..) => Failure::at_work(format!("cannot serve the console on {error}")),
     }
 }
 
@@ -120,6 +155,9 @@ fn announce(loaded: &Loaded, bound: &Server) {
     );
     if let Some(address) = bound.metrics_address() {
         text.push_str(&format!("metrics at http://{address}/metrics\n"));
+    }
+    if let Some(url) = bound.console_url() {
+        text.push_str(&format!("console at {url} (`reverb console` prints its token)\n"));
     }
     let mut out = io::stdout().lock();
     let generated = loaded.config.apps.first().filter(|_| loaded.generated_app);

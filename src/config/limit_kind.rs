@@ -77,6 +77,8 @@ limit_kinds! {
         "joined a presence channel whose member list is full and was rejected";
     PresenceDataBytes "limits.presence_data_bytes"
         "joined a presence channel with too much data and was rejected";
+    ConsoleConnections "limits.console_connections"
+        "opened one connection too many to the console and was disconnected";
     FeedViewers "limits.feed_viewers"
         "asked for the feed of an app that has as many viewers as it may and was rejected";
     AcceptsPerTurn "limits.accepts_per_turn"

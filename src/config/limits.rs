@@ -77,6 +77,8 @@ limits! {
     certificate_check_ms: u32 = 10_000, 100..=86_400_000;
     /// Concurrent connections to the metrics port. Each Prometheus server uses one.
     metrics_connections: u32 = 16, 1..=1_024;
+    /// Concurrent connections to the console. A browser opens at most six, one of them for the feed.
+    console_connections: u32 = 16, 1..=1_024;
     /// Milliseconds between two checks for `php artisan reverb:restart`. The default is that of Laravel
     /// Reverb.
     restart_check_ms: u32 = 5_000, 100..=86_400_000;

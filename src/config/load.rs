@@ -14,8 +14,8 @@ use super::laravel::{PulseStream, RestartKey};
 use super::sources::read;
 pub use super::sources::{CONFIG_FILE, Sources};
 use super::{
-    Artisan, Config, Error, Findings, Server, Tls, cache_store, credentials, env_file, json,
-    laravel_events, largest, overridden, tls, values, variables,
+    Artisan, Config, Error, Findings, Server, Tls, cache_store, console, credentials, env_file,
+    json, laravel_events, largest, overridden, tls, values, variables,
 };
 
 /// A configuration ready for use.
@@ -164,6 +164,8 @@ fn layered(
         }
     };
     apply_flags(sources, &mut config)?;
+    let checked = config.server.console.check();
+    checked.map_err(|reason| Error::new("configuration", "console", reason))?;
     secure_by_name(&mut config.server, home.as_deref(), &mut findings)?;
 
     // Errors in the variables of Redis matter only with scaling, which the file may have enabled.
@@ -311,6 +313,10 @@ fn apply_flags(sources: &Sources, config: &mut Config) -> Result<(), Error> {
     if let Some(address) = &sources.metrics {
         let address = values::metrics_address(address);
         server.metrics = Some(address.map_err(|reason| refused("--metrics", reason))?);
+    }
+    if let Some(address) = &sources.console {
+        let address = console::address(address);
+        server.console.address = Some(address.map_err(|reason| refused("--console", reason))?);
     }
     Ok(())
 }

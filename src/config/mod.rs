@@ -8,6 +8,7 @@ mod app_draft;
 pub mod artisan;
 mod cache_store;
 mod cached;
+mod console;
 pub mod credentials;
 pub mod dotenv;
 pub mod env;
@@ -41,6 +42,7 @@ use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use artisan::Artisan;
+pub use console::{Console, ConsoleAddress};
 pub use error::Error;
 pub use findings::Findings;
 pub use limit_kind::LimitKind;
@@ -84,6 +86,8 @@ pub struct Server {
     pub hostname: Option<String>,
     /// The address of the metrics for Prometheus, if enabled. `REVERB_SERVER_METRICS`.
     pub metrics: Option<SocketAddr>,
+    /// The console.
+    pub console: Console,
     /// The proxies whose `X-Forwarded-For` is trusted. `REVERB_SERVER_TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<Network>,
     /// TLS, if enabled.
@@ -129,6 +133,7 @@ impl Default for Server {
             path: String::new(),
             hostname: None,
             metrics: None,
+            console: Console::default(),
             trusted_proxies: Vec::new(),
             tls: Tls::default(),
             max_request_size: 1 << 20,

@@ -81,6 +81,10 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("path", plain(&*server.path)),
         ("hostname", plain(server.hostname.as_deref())),
         ("metrics", plain(server.metrics.map(|address| address.to_string()))),
+        ("console", plain(server.console.address.as_ref().map(ToString::to_string))),
+        ("console_anywhere", plain(server.console.anywhere)),
+        ("console_write", plain(server.console.write)),
+        ("console_token", plain(server.console.token.as_deref())),
         ("trusted_proxies", joined(&server.trusted_proxies, ",")),
         ("options", object([("tls", tls(&server.tls))])),
         ("max_request_size", plain(server.max_request_size)),
@@ -238,6 +242,13 @@ mod tests {
         server.reuse_port = true;
         server.trusted_proxies = crate::config::values::networks("10.0.0.0/8,::1").unwrap();
         server.metrics = Some("[::1]:9100".parse().unwrap());
+        server.console.token = Some("0123456789abcdef".into());
+        (server.console.anywhere, server.console.write) = (true, true);
+        #[cfg(feature = "console")]
+        {
+            let address = "0.0.0.0:9101".parse().unwrap();
+            server.console.address = Some(crate::config::ConsoleAddress::Tcp(address));
+        }
         (server.webhook_spool, server.webhook_private_addresses) = (Some("/s".into()), false);
         server.feed_payload = false;
         #[cfg(feature = "tls")]

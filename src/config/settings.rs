@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::app_draft::AppDraft;
+use super::console;
 use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
     share_ppm, shown, url_safe, whole,
@@ -129,6 +130,20 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     text("metrics", "REVERB_SERVER_METRICS", |config, address| {
         config.server.metrics = Some(metrics_address(address)?);
+        Ok(())
+    }),
+    text("console", "REVERB_SERVER_CONSOLE", |config, address| {
+        config.server.console.address = Some(console::address(address)?);
+        Ok(())
+    }),
+    boolean_value("console_anywhere", "REVERB_CONSOLE_ANYWHERE", |config, on| {
+        config.server.console.anywhere = on;
+    }),
+    boolean_value("console_write", "REVERB_CONSOLE_WRITE", |config, on| {
+        config.server.console.write = on;
+    }),
+    text("console_token", "REVERB_CONSOLE_TOKEN", |config, token| {
+        config.server.console.token = Some(console::token(token)?);
         Ok(())
     }),
     whole_number(

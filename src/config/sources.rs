@@ -37,6 +37,8 @@ pub struct Sources {
     pub hostname: Option<String>,
     /// `--metrics`.
     pub metrics: Option<String>,
+    /// `--console`.
+    pub console: Option<String>,
 }
 
 impl Sources {

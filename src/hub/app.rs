@@ -19,6 +19,8 @@ pub(crate) struct App {
     pub signer: Signer,
     pub channels: Slab<Channel>,
     by_name: HashMap<Rc<str>, u32, Hashing>,
+    /// Channels that the API lists and counts.
+    pub listed: u32,
     pub cache: Cache,
     /// Open WebSocket connections.
     pub connections: u32,
@@ -59,6 +61,7 @@ impl App {
             signer,
             channels: Slab::new(),
             by_name,
+            listed: 0,
             cache,
             connections: 0,
             elsewhere: Elsewhere::default(),
@@ -99,6 +102,7 @@ impl App {
         let channel = Channel::new(Rc::clone(&name), kind, *self.by_name.hasher());
         let place = self.channels.insert(channel) as u32;
         self.by_name.insert(name, place);
+        self.listed += u32::from(kind.is_listed());
         (place, true)
     }
 
@@ -106,15 +110,11 @@ impl App {
     pub(crate) fn vacate(&mut self, place: u32) -> Option<Channel> {
         let channel = self.channels.try_remove(place as usize)?;
         self.by_name.remove(&channel.name);
+        self.listed -= u32::from(channel.kind.is_listed());
         if self.channels.is_empty() {
             self.channels.shrink_to_fit();
             self.by_name.shrink_to_fit();
         }
         Some(channel)
-    }
-
-    /// Channels that the API lists and counts.
-    pub(crate) fn listed_channels(&self) -> impl Iterator<Item = &Channel> {
-        self.channels.iter().map(|(_, channel)| channel).filter(|c| c.kind.is_listed())
     }
 }

@@ -119,6 +119,10 @@ impl<T> Hub<T> {
     /// by its name.
     fn audit_app(&self, index: u32) -> Result<(), String> {
         let app = &self.pubsub.apps[index];
+        let listed = app.channels.iter().filter(|(_, channel)| channel.kind.is_listed()).count();
+        if app.listed as usize != listed {
+            return Err(format!("the count of listed channels of app {index} is wrong"));
+        }
         for (place, channel) in &app.channels {
             let name = &channel.name;
             if app.place(name) != Some(place as u32) {

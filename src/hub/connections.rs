@@ -61,6 +61,8 @@ pub(crate) struct Connections<T> {
     pub orphans: Option<Staggered>,
     /// API requests whose head was accepted and whose body is incomplete.
     pub api_requests: u32,
+    /// API requests answered in this turn.
+    pub answered: u32,
     /// The cached `Date` header, after the second (Unix time) for which it was formatted.
     date: (u64, String),
     pub happenings: Happenings,
@@ -91,6 +93,7 @@ impl<T> Connections<T> {
             drain: None,
             orphans: None,
             api_requests: 0,
+            answered: 0,
             date: (u64::MAX, String::new()),
             happenings: Happenings::new(config),
             counters: Counters::new(config.apps.len()),
@@ -376,6 +379,11 @@ impl<T> Connections<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// The number of ids, used or not: each id is below it.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slab.capacity()
     }
 
     /// All connections. Linear: for periodic work, never for a single event.

@@ -65,7 +65,8 @@ impl Happenings {
 
     /// The viewers of feeds, for a further one.
     pub(super) fn begin_feed(&mut self, now: Now) -> &mut Feed {
-        let feed = self.feed.get_or_insert_with(|| Box::new(Feed::new(now)));
+        let app_ids = &self.app_ids;
+        let feed = self.feed.get_or_insert_with(|| Box::new(Feed::new(app_ids.clone(), now)));
         feed.set_now(now);
         feed
     }

@@ -94,9 +94,7 @@ impl<T> Hub<T> {
         let help = "WebSocket connections to this node.";
         family("reverb_connections", Kind::Gauge, help, &|at| app(at).connections.into());
         let help = "Channels with a subscriber, at this node or another.";
-        family("reverb_channels", Kind::Gauge, help, &|at| {
-            app(at).listed_channels().count() as u64
-        });
+        family("reverb_channels", Kind::Gauge, help, &|at| app(at).listed.into());
         let help = "Subscriptions of this node's connections.";
         family("reverb_subscriptions", Kind::Gauge, help, &|at| memberships[at as usize] as u64);
         let help = "Viewers of the feed.";

@@ -20,7 +20,7 @@
 //! In each turn, the event loop calls in this order:
 //!
 //! 1. *Events*, in any order: [`Hub::open`] for an accepted connection (then
-//!    [`Hub::serve_metrics`] on the metrics port), [`Hub::ready`] for a readable one,
+//!    [`Hub::set_port`] on the metrics port and that of the console), [`Hub::ready`] for a readable one,
 //!    [`Hub::touch`] for a writable one. Bytes that the owner reads without [`Hub::next_read`], such
 //!    as those after a TLS handshake, go to [`Hub::receive`] after [`Hub::begin_visit`].
 //! 2. [`Hub::begin_turn`], once, after the calls of [`Hub::ready`]: it resets the budget of work. A
@@ -57,6 +57,7 @@ mod client_error;
 mod client_event;
 mod cluster;
 mod connections;
+mod console;
 mod counters;
 mod deadlines;
 mod drain;
@@ -77,6 +78,7 @@ mod orphans;
 mod outbox;
 mod peer;
 mod pending_leaves;
+mod port;
 mod presence;
 mod presence_leaves;
 mod presence_lists;
@@ -86,6 +88,7 @@ mod random;
 mod rejections;
 mod request;
 mod routes;
+mod scan;
 mod schedule;
 mod signin;
 mod snapshot;
@@ -109,10 +112,12 @@ mod write_lanes;
 use std::net::IpAddr;
 
 pub use bus::{BusCounters, BusLink, BusWant};
+pub use console::ConsoleKeys;
 pub use counters::{AppCounters, CounterVec, Counters, Histogram};
 pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;
 pub use outbox::Outbox;
+pub use port::Port;
 pub use snapshot::{state_version, version_of};
 pub use webhooks::{EndpointId, WebhookOutcome, WebhookRequest};
 
@@ -120,6 +125,7 @@ use crate::config::{Config, LimitKind};
 use crate::proto::http::HttpError;
 use api::Api;
 use connections::Connections;
+use console::Console;
 use feed::End;
 pub(crate) use log_throttle::{LogThrottle, Policy};
 use peer::{CloseMode, Closing, Marks, Peer, Phase, Request};
@@ -133,6 +139,8 @@ use webhooks::Webhooks;
 pub struct Hub<T> {
     connections: Connections<T>,
     pubsub: PubSub,
+    /// The console, once it is open.
+    console: Option<Box<Console>>,
     routes: Routes,
     random: Random,
     /// Whether echo mode is on: messages are sent back to their sender and not handled.
@@ -160,7 +168,7 @@ impl<T> Hub<T> {
         let webhooks = Webhooks::new(config, &mut random, pubsub.bus.is_some(), now);
         connections.happenings.set_webhooks(webhooks);
         let routes = Routes::new(config.server.path.clone());
-        Hub { connections, pubsub, routes, random, echoes: false }
+        Hub { connections, pubsub, console: None, routes, random, echoes: false }
     }
 
     /// Notifies this listener of events from now on.
@@ -199,9 +207,9 @@ impl<T> Hub<T> {
         id
     }
 
-    /// Serves only health checks and metrics on a connection that was just opened.
-    pub fn serve_metrics(&mut self, id: ConnId) {
-        self.connections.serve_metrics(id);
+    /// Sets what a connection that was just opened is served; without this call, as a client.
+    pub fn set_port(&mut self, id: ConnId, port: Port) {
+        self.connections.set_port(id, port);
     }
 
     /// Sets the client's address, which the proxy of the connection has sent.

@@ -8,6 +8,8 @@ use super::ids::{SocketId, Tick};
 use super::listing::Listing;
 use super::origins::Origin;
 use super::outbox::Outbox;
+use super::port::Port;
+use super::scan::Scan;
 use crate::proto::http::Chunked;
 use crate::proto::websocket::Reader;
 
@@ -107,12 +109,14 @@ pub(crate) struct Request {
     /// Whether the head was accepted and the body is incomplete, so that the request counts against
     /// the limit of API requests.
     pub is_counted: bool,
-    /// Whether the connection was accepted on the metrics port.
-    pub is_for_metrics: bool,
+    /// The port on which the connection was accepted.
+    pub port: Port,
     /// Whether `buffer` may contain a complete request that must wait for the next visit.
     pub is_held: bool,
     /// The list of channels that is being sent as the response, if any.
     pub listing: Option<Box<Listing>>,
+    /// The search for channels that the console has requested, if it is not complete.
+    pub scan: Option<Box<Scan>>,
 }
 
 /// A chunked body as far as it has arrived.
@@ -124,10 +128,12 @@ pub(crate) struct ChunkedBody {
 
 /// A viewer of the feed of an app; the lines that wait for it are in `feed`.
 pub(crate) struct Viewing {
-    /// Index of the app.
+    /// Index of the app; [`EVERY_APP`](super::feed::EVERY_APP) for the console.
     pub app: u32,
     /// When the next line `alive` is due.
     pub alive_ms: u64,
+    /// See [`Request`].
+    pub port: Port,
 }
 
 /// A WebSocket connection.
@@ -200,7 +206,7 @@ pub(crate) struct Closing {
     pub left_bytes: usize,
     pub mode: CloseMode,
     /// See [`Request`].
-    pub is_for_metrics: bool,
+    pub port: Port,
 }
 
 /// When a connection that is closing is dropped.

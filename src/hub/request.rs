@@ -7,10 +7,11 @@ use super::connections::requests::Step;
 use super::feed::HAS_FEED;
 use super::ids::{ConnId, Now};
 use super::peer::Request;
+use super::port::Port;
 use super::routes::Route;
 use super::work::{Lane, REQUEST_UNITS};
 use crate::config::Limits;
-use crate::proto::http::{self, Body, Head};
+use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::websocket::Reader;
 
 impl<T> Hub<T> {
@@ -59,8 +60,7 @@ impl<T> Hub<T> {
                 Step::Served(len) => {
                     at += len;
                     self.connections.release(&request);
-                    let is_for_metrics = request.is_for_metrics;
-                    request = Request { is_for_metrics, ..Request::default() };
+                    request = Request { port: request.port, ..Request::default() };
                 }
                 Step::Upgraded(len) => {
                     return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
@@ -97,7 +97,7 @@ impl<T> Hub<T> {
             Err(error) => return self.connections.reject_request(id, error, now),
         };
         self.connections.work.add(REQUEST_UNITS);
-        if request.is_for_metrics {
+        if request.port == Port::Metrics {
             // The answer may iterate over all connections.
             self.connections.work.add(self.connections.len() as u64 / 4);
             // No route of this port takes a body; the bytes of one would be parsed as a request.
@@ -125,13 +125,15 @@ impl<T> Hub<T> {
                     request.needed = total;
                     return self.await_body(id, request, &head, Step::Incomplete, now);
                 }
-                self.serve(id, &head, &input[head_len..total], total, now)
+                self.serve(id, request, &head, &input[head_len..total], total, now)
             }
             Body::Chunked => {
                 let mut chunked = request.chunked.take().unwrap_or_default();
                 match self.connections.decode_chunked(&mut chunked, &input[head_len..], head_len) {
                     Err(error) => self.connections.reject_request(id, error, now),
-                    Ok(Some(taken)) => self.serve(id, &head, &chunked.body, head_len + taken, now),
+                    Ok(Some(taken)) => {
+                        self.serve(id, request, &head, &chunked.body, head_len + taken, now)
+                    }
                     Ok(None) => {
                         request.chunked = Some(chunked);
                         self.await_body(id, request, &head, Step::Partial(head_len), now)
@@ -153,11 +155,11 @@ impl<T> Hub<T> {
         if request.is_counted {
             return step;
         }
-        if let Some(response) = self.api().answer_head(head, now) {
-            self.report_api_error(id, head, &response);
-            if response.status == 401 {
-                self.log_unsigned_request(id, head, &response, now);
-            }
+        let early = match request.port {
+            Port::Console => self.answer_console_head(head),
+            _ => self.answer_api_head(id, head, now),
+        };
+        if let Some(response) = early {
             return self.connections.respond(
                 id,
                 &Head { keep_alive: false, ..*head },
@@ -174,7 +176,28 @@ impl<T> Hub<T> {
         step
     }
 
-    fn serve(&mut self, id: ConnId, head: &Head<'_>, body: &[u8], len: usize, now: Now) -> Step {
+    /// The response to an API request that needs no body, reported and logged if it is an error.
+    fn answer_api_head(&mut self, id: ConnId, head: &Head<'_>, now: Now) -> Option<Response> {
+        let response = self.api().answer_head(head, now)?;
+        self.report_api_error(id, head, &response);
+        if response.status == 401 {
+            self.log_unsigned_request(id, head, &response, now);
+        }
+        Some(response)
+    }
+
+    fn serve(
+        &mut self,
+        id: ConnId,
+        request: &mut Request,
+        head: &Head<'_>,
+        body: &[u8],
+        len: usize,
+        now: Now,
+    ) -> Step {
+        if request.port == Port::Console {
+            return self.serve_console(id, request, head, body, len, now);
+        }
         if head.websocket {
             return match self.upgrade(id, head, now) {
                 Ok(()) => Step::Upgraded(len),

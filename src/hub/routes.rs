@@ -48,6 +48,11 @@ routes! {
         ["apps", ANY, "users", ANY, "terminate_connections"];
 }
 
+/// Whether requests of this route are API requests.
+pub(crate) fn is_api(route: Route) -> bool {
+    route as usize >= Route::Events as usize
+}
+
 /// The most segments a path may have.
 const SEGMENTS_MAX: usize = 5;
 
@@ -110,7 +115,7 @@ pub(crate) fn wrong_method(route: Route, method: &str) -> Option<Response> {
     let (_, allow, _) = TABLE.iter().find(|(other, ..)| *other == route)?;
     let mut methods = allow.split(", ");
     let is_right = methods.any(|name| method.eq_ignore_ascii_case(name));
-    (!is_right).then(|| Response::text(405, "Method not allowed.").with_header("Allow", allow))
+    (!is_right).then(|| Response::text(405, "Method not allowed.").with_header("Allow", *allow))
 }
 
 /// The response of the health check.

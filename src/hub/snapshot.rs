@@ -159,6 +159,7 @@ impl<T> Hub<T> {
         reports.0.listener = reports.1.listener.take();
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
+        self.console = before.console.take();
         let reports = (&mut self.connections.happenings, &before.connections.happenings);
         if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks()) {
             webhooks.keep_requests(before);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::Hub;
 use super::counters::Counters;
 use super::ids::{ConnId, Now};
+use super::port::Port;
 use crate::config::LimitKind;
 
 impl<T> Hub<T> {
@@ -20,9 +21,9 @@ impl<T> Hub<T> {
         self.connections.work.done()
     }
 
-    /// Whether a connection was accepted on the metrics port.
-    pub fn is_for_metrics(&self, id: ConnId) -> bool {
-        self.connections.is_for_metrics(id)
+    /// The port on which an HTTP connection was accepted.
+    pub fn port(&self, id: ConnId) -> Option<Port> {
+        self.connections.port(id)
     }
 
     /// Whether a stop has begun.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::{fmt, io};
 
-use crate::config;
+use crate::config::{self, ConsoleAddress};
 
 /// Why a server could not be bound.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum BindError {
     Address(io::Error),
     /// The address for metrics cannot be bound.
     Metrics(SocketAddr, io::Error),
+    /// The address of the console cannot be bound.
+    Console(ConsoleAddress, io::Error),
     /// A certificate, a key or an option of TLS cannot be used.
     Tls(config::Error),
     /// The settings of Redis contradict each other, or its certificates cannot be used.
@@ -25,6 +27,7 @@ impl fmt::Display for BindError {
         match self {
             BindError::Address(error) => error.fmt(f),
             BindError::Metrics(address, error) => write!(f, "{address}: {error}"),
+            BindError::Console(address, error) => write!(f, "{address}: {error}"),
             BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
                 error.fmt(f)
             }
@@ -43,7 +46,9 @@ impl From<io::Error> for BindError {
 impl From<BindError> for io::Error {
     fn from(error: BindError) -> Self {
         match error {
-            BindError::Address(error) | BindError::Metrics(_, error) => error,
+            BindError::Address(error)
+            | BindError::Metrics(_, error)
+            | BindError::Console(_, error) => error,
             BindError::Tls(error) | BindError::Redis(error) | BindError::Webhooks(error) => {
                 io::Error::new(io::ErrorKind::InvalidInput, error)
             }

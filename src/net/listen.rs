@@ -13,14 +13,14 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::sys;
-use crate::config;
-use crate::hub::{LogThrottle, Policy};
+use crate::config::{self, ConsoleAddress};
+use crate::hub::{LogThrottle, Policy, Port};
 
 /// A listening socket.
 pub(super) struct Listen {
     socket: Socket,
-    /// Whether this is the socket of the metrics port, which serves nothing else.
-    pub is_for_metrics: bool,
+    /// What it serves.
+    pub port: Port,
     /// Whether connections may be pending. The poller is edge-triggered and reports that once.
     pub ready: bool,
     /// Whether the last turn reached `limits.accepts_per_turn`, so that more may be pending.
@@ -56,6 +56,10 @@ pub(super) enum Purpose {
     ClientsOwnFile,
     /// It serves metrics.
     Metrics,
+    /// It serves the console.
+    Console,
+    /// It serves the console, and its file is removed when the server ends.
+    ConsoleOwnFile,
 }
 
 impl Purpose {
@@ -64,6 +68,8 @@ impl Purpose {
             Purpose::Clients => 's',
             Purpose::ClientsOwnFile => 'f',
             Purpose::Metrics => 'm',
+            Purpose::Console => 'c',
+            Purpose::ConsoleOwnFile => 'd',
         }
     }
 
@@ -72,8 +78,22 @@ impl Purpose {
         match letter {
             'f' => Purpose::ClientsOwnFile,
             'm' => Purpose::Metrics,
+            'c' => Purpose::Console,
+            'd' => Purpose::ConsoleOwnFile,
             _ => Purpose::Clients,
         }
+    }
+
+    fn port(self) -> Port {
+        match self {
+            Purpose::Clients | Purpose::ClientsOwnFile => Port::Clients,
+            Purpose::Metrics => Port::Metrics,
+            Purpose::Console | Purpose::ConsoleOwnFile => Port::Console,
+        }
+    }
+
+    fn has_own_file(self) -> bool {
+        matches!(self, Purpose::ClientsOwnFile | Purpose::ConsoleOwnFile)
     }
 }
 
@@ -99,7 +119,20 @@ impl Listen {
     /// Binds the address for metrics.
     pub(super) fn bind_metrics(address: SocketAddr) -> io::Result<Self> {
         let listener = Socket::Tcp(TcpListener::from_std(sys::bind_tcp(address, false, false)?));
-        Ok(Listen { is_for_metrics: true, ..Listen::new(listener) })
+        Ok(Listen { port: Port::Metrics, ..Listen::new(listener) })
+    }
+
+    /// Binds the address of the console.
+    pub(super) fn bind_console(address: &ConsoleAddress) -> io::Result<Self> {
+        let listener = match address {
+            ConsoleAddress::Tcp(address) => {
+                let socket = sys::bind_tcp(*address, false, false)?;
+                sys::set_nodelay(&socket)?;
+                Socket::Tcp(TcpListener::from_std(socket))
+            }
+            ConsoleAddress::Unix(path) => bind_unix(path)?,
+        };
+        Ok(Listen { port: Port::Console, ..Listen::new(listener) })
     }
 
     /// Takes over a socket that is already listening, TCP or Unix.
@@ -123,20 +156,25 @@ impl Listen {
 
     /// The descriptor and purpose, which the successor needs to take over this socket.
     pub(super) fn handed_over(&self) -> (RawFd, Purpose) {
-        match &self.socket {
-            Socket::Tcp(socket) if self.is_for_metrics => (socket.as_raw_fd(), Purpose::Metrics),
-            Socket::Tcp(socket) => (socket.as_raw_fd(), Purpose::Clients),
-            Socket::Unix(socket, None) => (socket.as_raw_fd(), Purpose::Clients),
-            Socket::Unix(socket, Some(_)) => (socket.as_raw_fd(), Purpose::ClientsOwnFile),
-        }
+        let (descriptor, has_own_file) = match &self.socket {
+            Socket::Tcp(socket) => (socket.as_raw_fd(), false),
+            Socket::Unix(socket, file) => (socket.as_raw_fd(), file.is_some()),
+        };
+        let purpose = match (self.port, has_own_file) {
+            (Port::Clients, false) => Purpose::Clients,
+            (Port::Clients, true) => Purpose::ClientsOwnFile,
+            (Port::Metrics, _) => Purpose::Metrics,
+            (Port::Console, false) => Purpose::Console,
+            (Port::Console, true) => Purpose::ConsoleOwnFile,
+        };
+        (descriptor, purpose)
     }
 
     /// Takes over a socket from the predecessor of this process.
     pub(super) fn take_over(socket: OwnedFd, purpose: Purpose) -> io::Result<Self> {
         let mut listen = Listen::inherit(socket)?;
-        listen.is_for_metrics = purpose == Purpose::Metrics;
-        if let (Socket::Unix(socket, path), Purpose::ClientsOwnFile) = (&mut listen.socket, purpose)
-        {
+        listen.port = purpose.port();
+        if let (Socket::Unix(socket, path), true) = (&mut listen.socket, purpose.has_own_file()) {
             // From now on this process removes the file.
             *path = socket.local_addr()?.as_pathname().map(Path::to_owned);
         }
@@ -146,7 +184,7 @@ impl Listen {
     fn new(socket: Socket) -> Self {
         Listen {
             socket,
-            is_for_metrics: false,
+            port: Port::Clients,
             ready: true,
             cut_short: false,
             retry_ms: None,
@@ -167,6 +205,24 @@ impl Listen {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
             Socket::Unix(..) => None,
+        }
+    }
+
+    /// Whether it is bound to this address of the console.
+    pub(super) fn is_at(&self, wanted: &ConsoleAddress) -> bool {
+        match (&self.socket, wanted) {
+            (Socket::Tcp(socket), ConsoleAddress::Tcp(wanted)) => {
+                let is_same = |address: SocketAddr| match wanted.port() {
+                    0 => address.ip() == wanted.ip(),
+                    _ => address == *wanted,
+                };
+                socket.local_addr().is_ok_and(is_same)
+            }
+            (Socket::Unix(socket, _), ConsoleAddress::Unix(path)) => {
+                let address = socket.local_addr();
+                address.is_ok_and(|address| address.as_pathname() == Some(path))
+            }
+            _ => false,
         }
     }
 

@@ -107,6 +107,15 @@ impl Server {
         self.listeners.metrics_address()
     }
 
+    /// The URL of the console, or `unix:` and the path of its socket, if there is one.
+    pub fn console_url(&self) -> Option<String> {
+        let listen = self.listeners.console()?;
+        Some(match listen.address() {
+            Some(address) => format!("http://{address}/"),
+            None => listen.name(),
+        })
+    }
+
     /// The maximum number of connections: `limits.connections`, or, if that is configured as 0, as
     /// many as the open-file limit allows.
     pub fn connections_max(&self) -> u32 {
@@ -172,15 +181,23 @@ impl Server {
                 let registry = self.poll.registry();
                 self.webhooks.turn(&mut self.hub, &mut self.buffer, registry, now);
             }
-            self.hub.counters_mut().turns.count(began.elapsed());
+            self.hub.end_turn(began.elapsed());
             self.continue_handover(now);
             if has_ended {
                 self.webhooks.finish_spool(&mut self.hub);
                 return Ok(());
             }
             if !is_catching_up {
+                self.sample(now);
                 self.assert_none_is_overdue(now);
             }
+        }
+    }
+
+    /// Gives the console its next sample, if that is due.
+    fn sample(&mut self, now: Now) {
+        if self.hub.next_sample_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            self.hub.sample(sys::memory_bytes(), now);
         }
     }
 

@@ -44,6 +44,12 @@ pub struct Head<'a> {
     pub origin: Option<&'a str>,
     /// The last `X-Forwarded-For`.
     pub forwarded_for: Option<&'a str>,
+    /// `Host`.
+    pub host: Option<&'a str>,
+    /// The last `Cookie`.
+    pub cookie: Option<&'a str>,
+    /// `Sec-Fetch-Site`: whether a page of another site has caused the request.
+    pub fetch_site: Option<&'a str>,
 }
 
 /// How the body of a request is framed (RFC 9112 section 6).
@@ -123,6 +129,9 @@ pub fn parse(
         websocket_version: None,
         origin: None,
         forwarded_for: None,
+        host: None,
+        cookie: None,
+        fetch_site: None,
     };
     Framing::default().read(request.headers, &mut head)?;
     Ok(Some((head, len)))
@@ -179,6 +188,8 @@ impl Framing {
     ) -> Result<(), HttpError> {
         // By length first: one comparison rules out most of the other headers.
         match name.len() {
+            4 if is(name, "host") => head.host = std::str::from_utf8(value).ok(),
+            6 if is(name, "cookie") => head.cookie = std::str::from_utf8(value).ok(),
             6 if is(name, "origin") => head.origin = std::str::from_utf8(value).ok(),
             6 if is(name, "expect") => {
                 head.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
@@ -194,6 +205,9 @@ impl Framing {
                 }
             }
             14 if is(name, "content-length") => self.content_length(value)?,
+            14 if is(name, "sec-fetch-site") => {
+                head.fetch_site = std::str::from_utf8(value).ok();
+            }
             15 if is(name, "x-forwarded-for") => {
                 head.forwarded_for = std::str::from_utf8(value).ok();
             }

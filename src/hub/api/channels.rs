@@ -56,7 +56,7 @@ impl<T> Api<'_, T> {
 
     /// `POST users/{id}/terminate_connections`: closes the connections that are signed in as this
     /// user, and those that are this user in a presence channel, at all nodes.
-    pub(super) fn terminate(&mut self, app: u32, user: &str, now: Now) -> Response {
+    pub(in crate::hub) fn terminate(&mut self, app: u32, user: &str, now: Now) -> Response {
         if let Some(bus) = &mut self.pubsub.bus {
             let app = self.pubsub.apps[app].settings.id.as_str();
             bus.publish(&Item::Terminate { app: app.into(), user: user.into() });
@@ -67,7 +67,12 @@ impl<T> Api<'_, T> {
 
     /// `POST connections/{socket_id}/terminate`: closes this connection. If this node does not have
     /// it, the other nodes are asked to close it; they do not report whether they have it.
-    pub(super) fn terminate_one(&mut self, app: u32, socket_id: &str, now: Now) -> Response {
+    pub(in crate::hub) fn terminate_one(
+        &mut self,
+        app: u32,
+        socket_id: &str,
+        now: Now,
+    ) -> Response {
         let Some(id) = SocketId::parse(socket_id) else {
             let text = "A socket id is two numbers, as in 1234.5678.";
             return Response::text(400, text);

@@ -25,7 +25,12 @@ struct Checked<'a> {
 
 impl<T> Api<'_, T> {
     /// `POST events`.
-    pub(super) fn events(&mut self, app: u32, body: &[u8], now: Now) -> Result<Answer, Response> {
+    pub(in crate::hub) fn events(
+        &mut self,
+        app: u32,
+        body: &[u8],
+        now: Now,
+    ) -> Result<Answer, Response> {
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let Checked { event, info } = self.check_event(&object, Prefix(None), &mut faults);

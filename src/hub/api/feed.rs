@@ -14,9 +14,14 @@ impl<T> Api<'_, T> {
             let text = "This reverb was built without the feed (the feature `console`).";
             return Err(Response::text(404, text));
         }
-        let happenings = &self.connections.happenings;
-        let filter = Filter::parse(query, happenings.feed_payload);
+        let filter = Filter::parse(query, self.connections.happenings.feed_payload);
         let filter = filter.map_err(|why| Response::text(400, why))?;
+        self.begin_feed(app, filter)
+    }
+
+    /// Begins a feed of an app, or of every app for the console, unless it has too many viewers.
+    pub(in crate::hub) fn begin_feed(&self, app: u32, filter: Filter) -> Result<Answer, Response> {
+        let happenings = &self.connections.happenings;
         let limit = self.connections.limits.feed_viewers;
         if happenings.viewers(app) >= limit as usize {
             let text =

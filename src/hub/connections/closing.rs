@@ -5,6 +5,7 @@ use super::Connections;
 use crate::hub::drain::{DEFER_MAX_MS, Drain};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::{CloseMode, Closing, Mark, Phase, Subscriber, Viewing};
+use crate::hub::port::Port;
 use crate::hub::work::Lane;
 use crate::proto::websocket;
 
@@ -45,9 +46,13 @@ impl<T> Connections<T> {
         let deadline_ms = end_ms + u64::from(self.limits.close_timeout_ms);
         let mode = CloseMode::Deferred;
         let end_ms = deadline_ms;
-        let is_for_metrics = false;
-        peer.phase =
-            Phase::Closing(Closing { deadline_ms, end_ms, left_bytes: 0, mode, is_for_metrics });
+        peer.phase = Phase::Closing(Closing {
+            deadline_ms,
+            end_ms,
+            left_bytes: 0,
+            mode,
+            port: Port::Clients,
+        });
         drain.deferred.push(id);
         true
     }
@@ -100,12 +105,9 @@ impl<T> Connections<T> {
         }
         let peer = self.get_mut(id)?;
         let left_bytes = peer.outbox.bytes();
-        let is_for_metrics = match &peer.phase {
-            Phase::Request(request) => request.is_for_metrics,
-            Phase::Closing(closing) => closing.is_for_metrics,
-            Phase::Open(_) | Phase::Viewing(_) => false,
-        };
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
+        let port = self.port(id).unwrap_or_default();
+        let peer = self.get_mut(id)?;
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port };
         let mut subscriber = None;
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(open) => {

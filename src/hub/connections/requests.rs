@@ -6,7 +6,8 @@ use crate::config::LimitKind;
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::listing::{self, Listing};
 use crate::hub::peer::{ChunkedBody, CloseMode, Phase, Request};
-use crate::hub::routes::Route;
+use crate::hub::port::Port;
+use crate::hub::routes::{Route, is_api};
 use crate::proto::http::{self, Head, HttpError, Response};
 
 /// The outcome of handling the input of an HTTP connection.
@@ -61,21 +62,23 @@ impl<T> Connections<T> {
     /// Counts a response in the metrics of its route.
     pub(in crate::hub) fn count_request(&mut self, route: Route, status: u16) {
         self.counters.requests[route as usize].count(status);
+        self.answered += u32::from(is_api(route));
     }
 
-    /// Restricts a connection that was just opened to health checks and metrics.
-    pub(in crate::hub) fn serve_metrics(&mut self, id: ConnId) {
+    /// Sets what a connection that was just opened is served.
+    pub(in crate::hub) fn set_port(&mut self, id: ConnId, port: Port) {
         if let Some(Phase::Request(request)) = self.get_mut(id).map(|peer| &mut peer.phase) {
-            request.is_for_metrics = true;
+            request.port = port;
         }
     }
 
-    /// Whether a connection was accepted on the metrics port.
-    pub(in crate::hub) fn is_for_metrics(&self, id: ConnId) -> bool {
-        match self.get(id).map(|peer| &peer.phase) {
-            Some(Phase::Request(request)) => request.is_for_metrics,
-            Some(Phase::Closing(closing)) => closing.is_for_metrics,
-            _ => false,
+    /// The port on which an HTTP connection was accepted.
+    pub(in crate::hub) fn port(&self, id: ConnId) -> Option<Port> {
+        match &self.get(id)?.phase {
+            Phase::Request(request) => Some(request.port),
+            Phase::Viewing(viewing) => Some(viewing.port),
+            Phase::Closing(closing) => Some(closing.port),
+            Phase::Open(_) => None,
         }
     }
 

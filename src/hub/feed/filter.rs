@@ -9,9 +9,14 @@ use crate::hub::wildcard;
 use crate::proto::message;
 use crate::proto::query::Query;
 
+/// The index that stands for all apps: that of the viewers of the console.
+pub(in crate::hub) const EVERY_APP: u32 = u32::MAX;
+
 /// The lines that a viewer has asked for.
 #[derive(Debug)]
 pub(in crate::hub) struct Filter {
+    /// The app of the lines; `None` for all that the viewer may see.
+    app: Option<u32>,
     kinds: Kinds,
     /// Patterns; empty for lines with any channel or none.
     channels: Vec<String>,
@@ -80,6 +85,7 @@ impl Filter {
             Some(_) => return Err("payload: must be true or false.".into()),
         };
         Ok(Filter {
+            app: None,
             kinds: Kinds::parse(query.value("kinds").unwrap_or_default())?,
             channels: patterns(query, "channels")?,
             events: patterns(query, "events")?,
@@ -89,13 +95,18 @@ impl Filter {
         })
     }
 
+    /// Restricts it to an app.
+    pub(in crate::hub) fn of_app(self, app: u32) -> Self {
+        Filter { app: Some(app), ..self }
+    }
+
     /// Whether the viewer may want a line of this kind.
     pub(super) fn wants(&self, kind: Kind) -> bool {
         self.kinds.has(kind)
     }
 
-    /// Whether the viewer has asked for a line about this.
-    pub(super) fn covers(&self, about: &About<'_>) -> bool {
+    /// Whether the viewer has asked for a line of an app about this.
+    pub(super) fn covers(&self, app: u32, about: &About<'_>) -> bool {
         let is_one = |patterns: &[String], text: &str| {
             patterns.iter().any(|pattern| wildcard::matches(pattern, text))
         };
@@ -109,6 +120,7 @@ impl Filter {
             name.is_some_and(|name| is_one(&self.events, &name))
         };
         self.kinds.has(about.kind)
+            && self.app.is_none_or(|own| own == app || app == EVERY_APP)
             && (self.channels.is_empty() || covers_channel())
             && (self.events.is_empty() || covers_event())
             && (self.socket_id.is_none() || self.socket_id == about.socket_id)
@@ -155,7 +167,7 @@ mod tests {
             "user_id=7",
             "kinds=client&channels=*&events=*&socket_id=1.2&user_id=7",
         ] {
-            assert!(filter(query).covers(&about), "{query}");
+            assert!(filter(query).covers(0, &about), "{query}");
         }
         for query in [
             "kinds=api",
@@ -165,15 +177,16 @@ mod tests {
             "user_id=8",
             "kinds=client&events=x",
         ] {
-            assert!(!filter(query).covers(&about), "{query}");
+            assert!(!filter(query).covers(0, &about), "{query}");
         }
         let connected = About::new(Kind::Connected).socket(SocketId(1, 2));
-        assert!(filter("socket_id=1.2").covers(&connected));
-        assert!(!filter("channels=*").covers(&connected));
+        assert!(filter("socket_id=1.2").covers(0, &connected));
+        assert!(!filter("channels=*").covers(0, &connected));
         let channels = ["a".into(), "b".into()];
         let published = About { channels: Channels::Many(&channels), ..About::new(Kind::ApiEvent) };
         assert!(
-            filter("channels=b").covers(&published) && !filter("channels=c").covers(&published)
+            filter("channels=b").covers(0, &published)
+                && !filter("channels=c").covers(0, &published)
         );
     }
 

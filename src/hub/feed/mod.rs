@@ -1,5 +1,5 @@
 //! The feed: what happens in an app as lines of JSON, for the viewers that `GET /apps/ID/feed` has
-//! opened (protocol section 14.10). A viewer is a connection in a phase of its own; `viewers` has
+//! opened (protocol section 14.10), and for those of the console, which see all apps. A viewer is a connection in a phase of its own; `viewers` has
 //! the part of the hub that knows connections.
 //!
 //! ```text
@@ -17,12 +17,14 @@ mod reports;
 mod viewer;
 mod viewers;
 
-pub(super) use filter::Filter;
+pub(super) use filter::{EVERY_APP, Filter};
 pub(super) use kind::Kind;
 pub(super) use reports::{
     ApiError, ApiEventReport, ClientEventReport, End, Refusal, WebhookReport, WebhookReportOutcome,
 };
 pub(super) use viewers::FeedRequest;
+
+use std::rc::Rc;
 
 use super::ids::{ConnId, Now};
 use super::wall_clock::WallClock;
@@ -35,10 +37,49 @@ use viewer::Viewer;
 /// out what only a feed needs.
 pub(super) const HAS_FEED: bool = cfg!(feature = "console");
 
+/// The viewers of each app.
+#[derive(Default)]
+struct ViewersByApp {
+    /// By the index of the app.
+    apps: Vec<Vec<Viewer>>,
+    /// Those of [`EVERY_APP`].
+    console: Vec<Viewer>,
+}
+
+impl ViewersByApp {
+    fn of(&self, app: u32) -> &[Viewer] {
+        match app {
+            EVERY_APP => &self.console,
+            _ => self.apps.get(app as usize).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// The viewers of an app, for one more.
+    fn of_mut(&mut self, app: u32) -> &mut Vec<Viewer> {
+        let place = app as usize;
+        if app == EVERY_APP {
+            return &mut self.console;
+        }
+        if self.apps.len() <= place {
+            self.apps.resize_with(place + 1, Vec::new);
+        }
+        &mut self.apps[place]
+    }
+
+    fn find(&mut self, app: u32, id: ConnId) -> Option<&mut Viewer> {
+        let viewers = match app {
+            EVERY_APP => &mut self.console,
+            _ => self.apps.get_mut(app as usize)?,
+        };
+        viewers.iter_mut().find(|viewer| viewer.id == id)
+    }
+}
+
 /// The viewers of all apps.
 pub(crate) struct Feed {
-    /// The viewers of each app, by its index.
-    apps: Vec<Vec<Viewer>>,
+    viewers: ViewersByApp,
+    /// The ids of the apps.
+    app_ids: Vec<Rc<str>>,
     /// The viewers with lines to send, and an empty outbox.
     ready: Vec<(u32, ConnId)>,
     /// The earliest time at which one of them may get a chunk; `MAX` if there are none.
@@ -54,9 +95,10 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(app_ids: Vec<Rc<str>>, now: Now) -> Self {
         Feed {
-            apps: Vec::new(),
+            viewers: ViewersByApp::default(),
+            app_ids,
             ready: Vec::new(),
             next_ms: u64::MAX,
             uncounted: Vec::new(),
@@ -74,69 +116,80 @@ impl Feed {
 
     /// Adds a viewer.
     fn add(&mut self, app: u32, viewer: Viewer) {
-        let place = app as usize;
-        if self.apps.len() <= place {
-            self.apps.resize_with(place + 1, Vec::new);
-        }
-        self.apps[place].push(viewer);
+        self.viewers.of_mut(app).push(viewer);
     }
 
     /// Removes a viewer.
     pub(super) fn remove(&mut self, app: u32, id: ConnId) {
-        if let Some(viewers) = self.apps.get_mut(app as usize) {
-            viewers.retain(|viewer| viewer.id != id);
-        }
+        self.viewers.of_mut(app).retain(|viewer| viewer.id != id);
         self.ready.retain(|ready| *ready != (app, id));
     }
 
     /// The number of viewers of an app.
     pub(super) fn viewers(&self, app: u32) -> usize {
-        self.apps.get(app as usize).map_or(0, Vec::len)
+        self.viewers.of(app).len()
     }
 
     /// Whether a connection is a viewer of an app.
     pub(super) fn has(&self, app: u32, id: ConnId) -> bool {
-        let mut viewers = self.apps.get(app as usize).into_iter().flatten();
-        viewers.any(|viewer| viewer.id == id)
+        self.viewers.of(app).iter().any(|viewer| viewer.id == id)
     }
 
     /// Whether no app has a viewer.
     pub(super) fn is_empty(&self) -> bool {
-        self.apps.iter().all(Vec::is_empty)
+        self.viewers.console.is_empty() && self.viewers.apps.iter().all(Vec::is_empty)
     }
 
     /// Whether a viewer of an app wants lines of a kind. A caller asks this before it collects what
     /// only a report needs.
     pub(super) fn wants(&self, app: u32, kind: Kind) -> bool {
-        let viewers = self.apps.get(app as usize).into_iter().flatten();
-        viewers.into_iter().any(|viewer| viewer.filter.wants(kind))
+        let console = if app == EVERY_APP { &[] } else { self.viewers.of(EVERY_APP) };
+        self.viewers.of(app).iter().chain(console).any(|viewer| viewer.filter.wants(kind))
     }
 
-    /// Writes a line for the viewers of an app that want it.
+    /// Writes a line for the viewers of an app and of the console that want it.
     fn report(&mut self, app: u32, about: About<'_>, write: impl FnOnce(&mut Line)) {
-        let Feed { apps, ready, next_ms, uncounted, units, line, now, wall } = self;
-        let Some(viewers) = apps.get_mut(app as usize) else { return };
-        let Some(first) = viewers.iter().position(|viewer| viewer.filter.covers(&about)) else {
-            return;
-        };
-        write(line.of(about.kind, wall.unix_ms(*now)));
-        for (n, viewer) in viewers.iter_mut().enumerate().skip(first) {
-            if n > first && !viewer.filter.covers(&about) {
-                continue;
+        self.write(app, true, about, write);
+    }
+
+    /// Writes a line for the viewers of an app, and for those of the console if `with_console`.
+    fn write(
+        &mut self,
+        app: u32,
+        with_console: bool,
+        about: About<'_>,
+        write: impl FnOnce(&mut Line),
+    ) {
+        let Feed { viewers, app_ids, ready, next_ms, uncounted, units, line, now, wall } = self;
+        let ViewersByApp { apps, console } = viewers;
+        let of_app = apps.get_mut(app as usize).into_iter().flatten().map(|viewer| (app, viewer));
+        let console = console.iter_mut().filter(|_| with_console);
+        let all = of_app.chain(console.map(|viewer| (EVERY_APP, viewer)));
+        let mut write = Some(write);
+        let mut has_app_id = false;
+        for (at, viewer) in all.filter(|(_, viewer)| viewer.filter.covers(app, &about)) {
+            if let Some(write) = write.take() {
+                write(line.of(about.kind, wall.unix_ms(*now)));
+            }
+            // The viewers of the console come last: only they need the app.
+            if at == EVERY_APP && !std::mem::replace(&mut has_app_id, true) {
+                line.optional("app", app_ids.get(app as usize).map(|id| &**id));
             }
             *units += LINE_UNITS + (line.head.len() + line.data.len()) as u64 / 64;
             if !viewer.push(line) {
-                count(uncounted, app);
+                count(uncounted, at);
             }
-            make_ready(ready, next_ms, app, viewer);
+            make_ready(ready, next_ms, at, viewer);
         }
-        line.shrink();
+        if write.is_none() {
+            line.shrink();
+        }
     }
 
     /// Queues a line of no kind for one viewer: every viewer gets it.
     fn send(&mut self, app: u32, id: ConnId, kind: &str, write: impl FnOnce(&mut Line)) {
-        let Feed { apps, ready, next_ms, line, now, wall, .. } = self;
-        let Some(viewer) = viewer(apps, app, id) else { return };
+        let Feed { viewers, ready, next_ms, line, now, wall, .. } = self;
+        let Some(viewer) = viewers.find(app, id) else { return };
         write(line.begin(kind, wall.unix_ms(*now)));
         // A viewer without room for it has other lines to read.
         let dropped = viewer.dropped;
@@ -154,7 +207,7 @@ impl Feed {
         }
         self.next_ms = u64::MAX;
         for (app, id) in std::mem::take(&mut self.ready) {
-            let Some(viewer) = viewer(&mut self.apps, app, id) else { continue };
+            let Some(viewer) = self.viewers.find(app, id) else { continue };
             viewer.is_ready = false;
             if viewer.due_ms() > self.now.ms {
                 make_ready(&mut self.ready, &mut self.next_ms, app, viewer);
@@ -168,8 +221,8 @@ impl Feed {
 
     /// What waits for a viewer, as a chunk.
     fn take_chunk(&mut self, app: u32, id: ConnId) -> Option<Frame> {
-        let Feed { apps, line, now, wall, .. } = self;
-        let viewer = viewer(apps, app, id)?;
+        let Feed { viewers, line, now, wall, .. } = self;
+        let viewer = viewers.find(app, id)?;
         viewer.is_ready = false;
         if !viewer.has_lines() {
             return None;
@@ -185,7 +238,7 @@ impl Feed {
 
     /// The outbox of a viewer is empty: it may get the next chunk.
     fn written(&mut self, app: u32, id: ConnId) {
-        if let Some(viewer) = viewer(&mut self.apps, app, id) {
+        if let Some(viewer) = self.viewers.find(app, id) {
             viewer.is_sending = false;
             if viewer.has_lines() {
                 make_ready(&mut self.ready, &mut self.next_ms, app, viewer);
@@ -195,7 +248,7 @@ impl Feed {
 
     /// The end of the body of a viewer's response.
     fn end(&mut self, app: u32, id: ConnId) -> Option<Frame> {
-        viewer(&mut self.apps, app, id)?.end()
+        self.viewers.find(app, id)?.end()
     }
 
     /// Whether [`Connections::send_feed`](super::connections::Connections::send_feed) has something
@@ -208,10 +261,6 @@ impl Feed {
     pub(super) fn next_ms(&self) -> Option<u64> {
         (self.next_ms > self.now.ms && self.next_ms < u64::MAX).then_some(self.next_ms)
     }
-}
-
-fn viewer(apps: &mut [Vec<Viewer>], app: u32, id: ConnId) -> Option<&mut Viewer> {
-    apps.get_mut(app as usize)?.iter_mut().find(|viewer| viewer.id == id)
 }
 
 fn make_ready(ready: &mut Vec<(u32, ConnId)>, next_ms: &mut u64, app: u32, viewer: &mut Viewer) {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::Feed;
 use super::filter::{About, Channels};
 use super::kind::Kind;
 use super::line::Line;
+use super::{EVERY_APP, Feed};
 use crate::config::{LimitKind, Url};
 use crate::hub::ids::SocketId;
 use crate::proto::envelope::NodeId;
@@ -203,8 +203,8 @@ impl Feed {
 
     /// `kind` is [`Kind::NodeJoined`] or [`Kind::NodeLeft`]. The viewers of all apps get it.
     pub(in crate::hub) fn node(&mut self, kind: Kind, node: NodeId) {
-        for app in 0..self.apps.len() as u32 {
-            self.report(app, About::new(kind), |line| {
+        for app in self.every_index() {
+            self.write(app, app == EVERY_APP, About::new(kind), |line| {
                 line.plain("node", Some(node));
             });
         }
@@ -232,7 +232,16 @@ impl Feed {
     /// A limit of the server was exceeded, by a client that belongs to no app yet. The viewers of
     /// all apps get it, without the address: the client may be one of another app.
     pub(in crate::hub) fn server_limit(&mut self, limit: LimitKind) {
-        (0..self.apps.len() as u32).for_each(|app| self.limit(app, limit, None, None));
+        for app in self.every_index() {
+            self.write(app, app == EVERY_APP, About::new(Kind::Limit), |line| {
+                line.text("limit", limit.setting()).text("reason", limit.description());
+            });
+        }
+    }
+
+    /// The indexes for a line that is about no app.
+    fn every_index(&self) -> impl Iterator<Item = u32> + use<> {
+        (0..self.viewers.apps.len() as u32).chain([EVERY_APP])
     }
 }
 

@@ -41,16 +41,17 @@ impl<T> Connections<T> {
         self.queue(id, frame);
         let bytes_max = self.limits.feed_queue_bytes.min(self.limits.outbox_bytes) as usize;
         let has_payload = filter.has_payload;
-        let app_id = std::rc::Rc::clone(self.happenings.app_id(app));
+        let port = self.port(id).unwrap_or_default();
         let feed = self.happenings.begin_feed(now);
+        let app_id = feed.app_ids.get(app as usize).cloned();
         feed.add(app, Viewer::new(id, filter, is_chunked, bytes_max));
         feed.send(app, id, "hello", |line| {
-            line.text("app", &app_id).text("version", VERSION).plain("node", node);
+            line.nullable("app", app_id.as_deref()).text("version", VERSION).plain("node", node);
             line.list("nodes", nodes.iter().map(String::as_str)).flag("payload", has_payload);
         });
         let alive_ms = now.ms + ALIVE_MS;
         if let Some(peer) = self.get_mut(id) {
-            peer.phase = Phase::Viewing(Viewing { app, alive_ms });
+            peer.phase = Phase::Viewing(Viewing { app, alive_ms, port });
         }
         self.arm_by(id, alive_ms);
         Step::Viewing
@@ -71,7 +72,9 @@ impl<T> Connections<T> {
         let Some(feed) = self.happenings.feed_mut() else { return };
         self.work.add(std::mem::take(&mut feed.units));
         for (app, lines) in feed.uncounted.drain(..) {
-            self.counters.apps[app as usize].feed_lines_dropped += lines;
+            // Lines of the console belong to no app.
+            let Some(counters) = self.counters.apps.get_mut(app as usize) else { continue };
+            counters.feed_lines_dropped += lines;
         }
     }
 

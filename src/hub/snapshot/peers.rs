@@ -8,6 +8,7 @@ use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
     ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, Subscriber, User,
 };
+use crate::hub::port::Port;
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 use crate::proto::websocket::Reader;
 
@@ -89,7 +90,7 @@ impl Request {
         })?;
         c.option(&mut self.deadline_ms, Codec::number)?;
         c.flag(&mut self.is_counted)?;
-        c.flag(&mut self.is_for_metrics)?;
+        self.port.snapshot(c)?;
         c.flag(&mut self.is_held)?;
         c.option(&mut self.listing, |c, listing| listing.snapshot(c))
     }
@@ -157,7 +158,7 @@ impl Default for User {
 /// A closing state that drops the connection at once.
 pub(super) fn blank_closing() -> Closing {
     let mode = CloseMode::Now;
-    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, is_for_metrics: false }
+    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, port: Port::Clients }
 }
 
 impl Closing {
@@ -181,6 +182,6 @@ impl Closing {
             4 => CloseMode::Deferred,
             _ => return Err(DecodeError),
         };
-        c.flag(&mut self.is_for_metrics)
+        self.port.snapshot(c)
     }
 }

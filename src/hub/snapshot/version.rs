@@ -10,7 +10,7 @@ use crate::hub::counters::{AppCounters, CLOSE_CODES, Counters, STATUSES, TURN_BO
 use crate::hub::routes;
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
-const REVISION: u64 = 8;
+const REVISION: u64 = 9;
 
 /// The version of the state that [`Hub::save`](super::Hub::save) writes and
 /// [`Hub::restore`](super::Hub::restore) reads.

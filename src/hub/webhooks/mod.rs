@@ -27,6 +27,7 @@ mod samples;
 mod shared;
 mod snapshot;
 mod spool;
+mod states;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;

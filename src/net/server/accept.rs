@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 
 use super::Server;
 use crate::config::LimitKind;
-use crate::hub::{ConnId, Now};
+use crate::hub::{ConnId, Now, Port};
 use crate::net::listen::Accepted;
 use crate::net::socket::Socket;
 use crate::net::tls::Tls;
@@ -38,7 +38,7 @@ impl Server {
             if !listen.ready {
                 return;
             }
-            let reserved_from = self.descriptors.reserved_from(listen.is_for_metrics);
+            let reserved_from = self.descriptors.reserved_from(listen.port);
             let connections = self.hub.connections() as u64;
             let has_room = self.descriptors.has_room(reserved_from, connections, &self.control);
             let accepted = match has_room {
@@ -49,8 +49,9 @@ impl Server {
                 self.descriptors.accepted(stream.as_raw_fd(), reserved_from);
             }
             match accepted {
-                Accepted::Connection(stream, _) if listen.is_for_metrics => {
-                    self.open_metrics(stream, now)
+                Accepted::Connection(stream, address) if listen.port != Port::Clients => {
+                    let port = listen.port;
+                    self.open_for_operator(stream, address, port, now);
                 }
                 Accepted::Connection(stream, address) => {
                     if std::mem::take(&mut listen.cut_short) {
@@ -85,15 +86,31 @@ impl Server {
         self.open(stream, address, tls, now);
     }
 
-    /// Opens a connection to the metrics port, if fewer than `limits.metrics_connections` are open.
-    /// The limit keeps descriptors free for clients.
-    fn open_metrics(&mut self, stream: TcpStream, now: Now) {
-        self.listeners.metrics_connections.retain(|id| self.hub.is_for_metrics(*id));
-        let open = self.listeners.metrics_connections.len();
-        if open < self.configuration.current.limits.metrics_connections as usize {
+    /// Opens a connection to the metrics port or the console, if fewer than
+    /// `limits.metrics_connections` or `limits.console_connections` are open. The limits keep
+    /// descriptors free for clients.
+    fn open_for_operator(
+        &mut self,
+        stream: TcpStream,
+        address: Option<SocketAddr>,
+        port: Port,
+        now: Now,
+    ) {
+        let limits = &self.configuration.current.limits;
+        let max = match port {
+            Port::Console => limits.console_connections,
+            _ => limits.metrics_connections,
+        };
+        let Some(open) = self.listeners.connections_to(port) else { return };
+        open.retain(|id| self.hub.port(*id) == Some(port));
+        if open.len() < max as usize {
+            // The limit of connections from one address is for clients.
             let id = self.open(stream, None, None, now);
-            self.hub.serve_metrics(id);
-            self.listeners.metrics_connections.push(id);
+            self.hub.set_port(id, port);
+            self.listeners.connections_to(port).into_iter().for_each(|open| open.push(id));
+        } else if port == Port::Console {
+            let ip = address.map(|address| address.ip());
+            self.hub.limit_exceeded_from(LimitKind::ConsoleConnections, max.into(), ip, now);
         }
     }
 

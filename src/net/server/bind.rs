@@ -18,7 +18,7 @@ use super::queues::Queues;
 use super::{BUFFER_BYTES, Server};
 use crate::config::Config;
 use crate::config::laravel::{PulseStream, RestartKey};
-use crate::hub::{Hub, Listener, LogThrottle, Policy};
+use crate::hub::{ConsoleKeys, Hub, Listener, LogThrottle, Policy};
 use crate::net::clock::Clock;
 use crate::net::control::{ControlPipe, Stopper};
 use crate::net::error::BindError;
@@ -62,6 +62,11 @@ impl Server {
             if let Some(address) = config.server.metrics {
                 let bound = Listen::bind_metrics(address);
                 listens.push(bound.map_err(|error| BindError::Metrics(address, error))?);
+            }
+            if let Some(address) = &config.server.console.address {
+                let bound = Listen::bind_console(address);
+                let failed = |error| BindError::Console(address.clone(), error);
+                listens.push(bound.map_err(failed)?);
             }
             Ok(listens)
         })?;
@@ -151,6 +156,11 @@ impl Server {
     /// The socket cannot be duplicated.
     pub fn stopper(&self) -> io::Result<Stopper> {
         self.control.stopper()
+    }
+
+    /// Opens the console: until then its address answers every request with status 503.
+    pub fn open_console(&mut self, keys: &ConsoleKeys) {
+        self.hub.open_console(keys, &self.configuration.current, self.clock.now());
     }
 
     /// Makes this server notify systemd of its state.

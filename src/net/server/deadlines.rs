@@ -32,10 +32,12 @@ pub(super) enum Deadline {
     Redis,
     /// The server returns the memory of closed connections to the system.
     Trim,
+    /// The console gets its next sample.
+    Samples,
 }
 
 impl Deadline {
-    const ALL: [Deadline; 10] = [
+    const ALL: [Deadline; 11] = [
         Deadline::Hub,
         Deadline::Accept,
         Deadline::Certificates,
@@ -46,6 +48,7 @@ impl Deadline {
         Deadline::Stop,
         Deadline::Redis,
         Deadline::Trim,
+        Deadline::Samples,
     ];
 }
 
@@ -83,6 +86,7 @@ impl Server {
             Deadline::Stop => self.end_ms,
             Deadline::Redis => self.redis.as_ref().and_then(Redis::next_ms),
             Deadline::Trim => self.trim_ms,
+            Deadline::Samples => self.hub.next_sample_ms(),
         }
     }
 }

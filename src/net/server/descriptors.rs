@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use crate::config::Limits;
+use crate::hub::Port;
 
 /// The open-file limit, less a reserve that no connection gets.
 pub(super) struct Descriptors {
@@ -35,9 +36,9 @@ impl Descriptors {
     }
 
     /// The lowest descriptor number that is reserved; connections get lower ones.
-    pub(super) fn reserved_from(&self, is_for_metrics: bool) -> u64 {
+    pub(super) fn reserved_from(&self, port: Port) -> u64 {
         let spare = SPARE_FILES.min(self.limit / 4);
-        let spare = if is_for_metrics { spare - spare / 3 } else { spare };
+        let spare = if port == Port::Clients { spare } else { spare - spare / 3 };
         self.limit - spare - self.webhooks.min(self.limit / 4)
     }
 
@@ -70,8 +71,8 @@ pub(crate) fn connections_within(open_files: u64) -> u64 {
 /// before the server closes them.
 const RESERVED_FILES: u64 = 64;
 /// Descriptors reserved for other uses than clients. A reload takes six, Redis with its resolver
-/// four, and certificates, the check of `reverb:restart` and Pulse one each. The metrics port may
-/// use a third.
+/// four, and certificates, the check of `reverb:restart` and Pulse one each. The metrics port and
+/// the console may use a third.
 const SPARE_FILES: u64 = 24;
 /// The check for a free descriptor begins this many connections below the limit: an allowance for
 /// descriptors that are not connections.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use crate::config::Config;
-use crate::hub::{state_version, version_of};
+use crate::hub::{Port, state_version, version_of};
 use crate::net::clock::Clock;
 use crate::net::error::BindError;
 use crate::net::listen::Listen;
@@ -41,9 +41,8 @@ impl Server {
         }
         for id in server.hub.ids() {
             server.watch(id);
-            if server.hub.is_for_metrics(id) {
-                server.listeners.metrics_connections.push(id);
-            }
+            let open = server.hub.port(id).and_then(|it| server.listeners.connections_to(it));
+            open.into_iter().for_each(|open| open.push(id));
         }
         let connections = server.hub.connections();
         let noun = if connections == 1 { "connection" } else { "connections" };
@@ -70,7 +69,8 @@ impl Server {
     }
 }
 
-/// The listening sockets that were handed over. The metrics port follows the new configuration.
+/// The listening sockets that were handed over. The metrics port and the console
+/// follow the new configuration.
 fn listens(
     handed: &HandedOver,
     inherited: &mut Inherited,
@@ -83,14 +83,27 @@ fn listens(
     let mut listens = listens.collect::<io::Result<Vec<Listen>>>()?;
     let metrics = config.server.metrics;
     let is_wanted = |at| metrics.is_some_and(|wanted| wanted.port() == 0 || Some(wanted) == at);
-    listens.retain(|listen| !listen.is_for_metrics || is_wanted(listen.address()));
-    let is_bound = listens.iter().any(|listen| listen.is_for_metrics);
-    if let Some(address) = metrics.filter(|_| !is_bound) {
+    let console = config.server.console.address.as_ref();
+    listens.retain(|listen| match listen.port {
+        Port::Clients => true,
+        Port::Metrics => is_wanted(listen.address()),
+        Port::Console => console.is_some_and(|wanted| listen.is_at(wanted)),
+    });
+    let is_bound = |listens: &[Listen], port| listens.iter().any(|listen| listen.port == port);
+    if let Some(address) = metrics.filter(|_| !is_bound(&listens, Port::Metrics)) {
         // An error here must not disconnect clients, so the server runs without metrics.
         match Listen::bind_metrics(address) {
             Ok(listen) => listens.push(listen),
             Err(error) => log::error!(
                 "cannot serve metrics on {address}: {error}; the server runs without them"
+            ),
+        }
+    }
+    if let Some(address) = console.filter(|_| !is_bound(&listens, Port::Console)) {
+        match Listen::bind_console(address) {
+            Ok(listen) => listens.push(listen),
+            Err(error) => log::error!(
+                "cannot serve the console on {address}: {error}; the server runs without it"
             ),
         }
     }

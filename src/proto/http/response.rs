@@ -17,7 +17,7 @@ pub struct Response {
     /// The body's media type.
     pub content_type: &'static str,
     /// Headers that only this response has, such as `("Allow", "GET")`.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Cow<'static, str>,
     /// The limit that the request exceeded, if any.
@@ -38,8 +38,8 @@ impl Response {
     }
 
     /// Adds a header.
-    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -90,7 +90,8 @@ impl Response {
     /// Appends the headers that only this response has, and the end of the head.
     fn push_headers(&self, text: &mut String, connection: Option<&str>) {
         let connection = connection.map(|value| ("Connection", value));
-        for (name, value) in self.headers.iter().copied().chain(connection) {
+        let headers = self.headers.iter().map(|(name, value)| (*name, &**value));
+        for (name, value) in headers.chain(connection) {
             for part in ["\r\n", name, ": ", value] {
                 text.push_str(part);
             }

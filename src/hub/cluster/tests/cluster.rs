@@ -330,7 +330,8 @@ impl Cluster {
 
     /// The state as a node sees it: the subscription count of each channel, and its users.
     pub fn view(&self, at: usize) -> Vec<(String, u64, Vec<String>)> {
-        let channels = self.nodes[at].hub.pubsub.apps[0].listed_channels();
+        let channels = self.nodes[at].hub.pubsub.apps[0].channels.iter().map(|(_, it)| it);
+        let channels = channels.filter(|channel| channel.kind.is_listed());
         let mut view: Vec<_> = channels
             .map(|channel| {
                 let presence = channel.presence.as_deref();

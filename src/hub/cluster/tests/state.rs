@@ -13,6 +13,7 @@ use crate::hub::bus::{Bus, FullSync};
 use crate::hub::channel::Kind;
 use crate::hub::listing::Listing;
 use crate::hub::peer::*;
+use crate::hub::port::Port;
 use crate::hub::presence::Member;
 use crate::hub::schedule::Held;
 use crate::hub::webhooks::Cluster;
@@ -28,7 +29,7 @@ use crate::proto::websocket::{Bounds, Frame, Reader};
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("8-550091902f669b01", include_str!("../../../../tests/state/8-550091902f669b01.hex")),
+    ("9-d03d8f8e34bc27f8", include_str!("../../../../tests/state/9-d03d8f8e34bc27f8.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
@@ -70,8 +71,8 @@ fn complete() -> Hub<()> {
         let Some(peer) = hub.connections.get_mut(id) else { panic!("{id:?}") };
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
-        let is_for_metrics = n == 1;
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, is_for_metrics };
+        let port = if n == 1 { Port::Metrics } else { Port::Clients };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port };
         peer.phase = Phase::Closing(closing);
     }
     channels(&mut hub, &members);
@@ -126,7 +127,8 @@ fn requests(hub: &mut Hub<()>) {
         request.needed = 30 + n as usize;
         request.chunked = Some(Box::new(chunked));
         request.deadline_ms = (n > 0).then_some(40 + n);
-        (request.is_counted, request.is_for_metrics) = (n == 2, n == 3);
+        request.is_counted = n == 2;
+        request.port = if n == 3 { Port::Console } else { Port::Clients };
         request.is_held = n == 4;
         request.listing = (n == 5).then(|| {
             // The listing is at the first place, which no channel precedes.

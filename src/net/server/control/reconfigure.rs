@@ -5,7 +5,7 @@
 use mio::{Interest, Token};
 
 use crate::config::Config;
-use crate::hub::{ConnId, Now};
+use crate::hub::{ConnId, Now, Port};
 use crate::net::server::Server;
 use crate::net::webhooks::Webhooks;
 
@@ -31,11 +31,13 @@ impl Server {
         server.tls.clone_from(&old.tls);
         server.scaling.clone_from(&old.scaling);
         server.webhook_spool.clone_from(&old.webhook_spool);
+        server.console.clone_from(&old.console);
         (server.port, server.reuse_port, server.metrics) = (old.port, old.reuse_port, old.metrics);
         if config.server != wanted.server {
             log::warn!(
                 "reload: changed settings of the server did not take effect; the listen addresses \
-                 need a restart, the metrics, TLS, Redis and spool settings need `reverb reload`"
+                 need a restart, the metrics, console, TLS, Redis and spool settings need \
+                 `reverb reload`"
             );
         }
         let current = &self.configuration.current;
@@ -80,8 +82,10 @@ impl Server {
     fn rename(&mut self, names: &[ConnId]) {
         let new = |old: &ConnId| names.binary_search(old).ok().map(|place| ConnId(place as u32));
         self.queues.rename(new);
-        let metrics = &mut self.listeners.metrics_connections;
-        *metrics = metrics.iter().filter_map(new).collect();
+        for port in [Port::Metrics, Port::Console] {
+            let Some(open) = self.listeners.connections_to(port) else { continue };
+            *open = open.iter().filter_map(new).collect();
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         for id in (0..names.len() as u32).map(ConnId) {
             let Some(socket) = self.hub.io(id) else { continue };

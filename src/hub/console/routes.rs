@@ -1,0 +1,168 @@
+//! The requests of the console: which need a session, and which part answers each.
+
+use serde_json::{Value, json};
+
+use super::guard::{self, Login};
+use super::{Console, HAS_CONSOLE};
+use crate::hub::Hub;
+use crate::hub::api::Answer;
+use crate::hub::connections::requests::Step;
+use crate::hub::feed::{EVERY_APP, Filter};
+use crate::hub::ids::{ConnId, Now};
+use crate::hub::peer::Request;
+use crate::proto::http::{Head, Response};
+use crate::proto::query::Query;
+
+impl<T> Hub<T> {
+    /// The response to a request whose body has not arrived, if it can be given without the body:
+    /// nobody without a session makes the server store one, except for the short one of a login.
+    pub(in crate::hub) fn answer_console_head(&mut self, head: &Head<'_>) -> Option<Response> {
+        let answer = self.admit_to_console(head).err();
+        answer.map(with_headers)
+    }
+
+    /// Answers a request on the port of the console.
+    pub(in crate::hub) fn serve_console(
+        &mut self,
+        id: ConnId,
+        request: &mut Request,
+        head: &Head<'_>,
+        body: &[u8],
+        len: usize,
+        now: Now,
+    ) -> Step {
+        let answer = match self.admit_to_console(head) {
+            Ok(()) => self.answer_console(request, head, body, now),
+            Err(response) => Err(response),
+        };
+        match answer.unwrap_or_else(Answer::Whole) {
+            Answer::Whole(response) => {
+                self.connections.respond(id, head, with_headers(response), len, now)
+            }
+            Answer::Feed(feed) => self.connections.begin_feed(id, head, *feed, now),
+            Answer::Deferred => Step::Deferred,
+            Answer::Listing(_) => unreachable!("the console has no list in pieces"),
+        }
+    }
+
+    /// Checks everything that the head shows: where the request comes from, and the session.
+    fn admit_to_console(&self, head: &Head<'_>) -> Result<(), Response> {
+        let Some(console) = self.console.as_deref().filter(|_| HAS_CONSOLE) else {
+            let text =
+                "The console has no token, so it stays closed; the log of the server says why.";
+            return Err(Response::text(503, text));
+        };
+        console.guard.check_source(head)?;
+        let is = |name: &str| head.method.eq_ignore_ascii_case(name);
+        let methods = match head.path {
+            "/" | "/api/overview" | "/api/channels" | "/api/channel" | "/api/feed" => "GET, HEAD",
+            "/api/login" | "/api/logout" | "/api/publish" | "/api/kick" | "/api/signature" => {
+                "POST"
+            }
+            _ => return Err(Response::text(404, "Not found. The console is at /.")),
+        };
+        if !methods.split(", ").any(is) {
+            let response = Response::text(405, "Method not allowed.");
+            return Err(response.with_header("Allow", methods));
+        }
+        match head.path {
+            "/" | "/api/login" => Ok(()),
+            "/api/publish" | "/api/kick" if !console.may_write => {
+                console.guard.check_session(head)?;
+                let text = "This console only reads: set REVERB_CONSOLE_WRITE=true to let it \
+                            publish and disconnect clients.";
+                Err(error(403, text))
+            }
+            _ => console.guard.check_session(head),
+        }
+    }
+
+    fn answer_console(
+        &mut self,
+        request: &mut Request,
+        head: &Head<'_>,
+        body: &[u8],
+        now: Now,
+    ) -> Result<Answer, Response> {
+        let query = Query::parse(head.query);
+        let response = match head.path {
+            "/" => self.console()?.document.response(),
+            "/api/login" => self.log_in(head, body, now)?,
+            "/api/logout" => {
+                Response::json(200, "{}").with_header("Set-Cookie", guard::ended(head))
+            }
+            "/api/overview" => self.overview(&query, now)?,
+            "/api/channels" => return self.channels_of_console(request, &query),
+            "/api/channel" => self.channel_of_console(&query, now)?,
+            "/api/feed" => return self.feed_of_console(&query),
+            "/api/publish" => return self.publish_from_console(&query, body, now),
+            "/api/kick" => return self.kick_from_console(&query, body, now),
+            _ => self.check_signature(&query, body)?,
+        };
+        Ok(response.into())
+    }
+
+    pub(super) fn console(&self) -> Result<&Console, Response> {
+        self.console.as_deref().ok_or_else(|| error(503, "There is no console."))
+    }
+
+    fn log_in(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Result<Response, Response> {
+        let body = object(body)?;
+        let token = body["token"].as_str().unwrap_or_default().trim();
+        let console = self.console.as_deref_mut();
+        let console = console.ok_or_else(|| error(503, "There is no console."))?;
+        match console.guard.log_in(token, head, now) {
+            Login::Opened(cookie) => {
+                Ok(Response::json(200, "{}").with_header("Set-Cookie", cookie))
+            }
+            Login::Wrong => {
+                let text = "This is not the token. `reverb console` prints it, on the machine and \
+                            as the user of the server.";
+                Err(error(401, text))
+            }
+            Login::TooSoon(seconds) => {
+                let text = "Too many wrong tokens: wait a moment before the next one.";
+                Err(error(429, text).with_header("Retry-After", seconds.to_string()))
+            }
+        }
+    }
+
+    /// The feed of all apps, or of the one in `app`.
+    fn feed_of_console(&mut self, query: &Query<'_>) -> Result<Answer, Response> {
+        let filter = Filter::parse(query, self.connections.happenings.feed_payload);
+        let filter = filter.map_err(|why| error(400, &why))?;
+        let filter = match query.value("app") {
+            None | Some("") => filter,
+            Some(_) => filter.of_app(self.app_of(query)?),
+        };
+        self.api().begin_feed(EVERY_APP, filter)
+    }
+
+    /// The index of the app that a request names.
+    pub(super) fn app_of(&self, query: &Query<'_>) -> Result<u32, Response> {
+        let id = query.value("app").unwrap_or_default();
+        let found = self.pubsub.by_id.get(id).copied();
+        found.ok_or_else(|| error(404, "There is no app with this id."))
+    }
+}
+
+/// A response with an error as the page shows it.
+pub(super) fn error(status: u16, text: &str) -> Response {
+    Response::json(status, json!({ "error": text }).to_string())
+}
+
+/// The body of a request, which must be a JSON object.
+pub(super) fn object(body: &[u8]) -> Result<Value, Response> {
+    let value = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
+    value.ok_or_else(|| error(400, "The body is not a JSON object."))
+}
+
+/// Adds the headers that each response of the console has.
+fn with_headers(response: Response) -> Response {
+    response
+        .with_header("Cache-Control", "no-store")
+        .with_header("X-Content-Type-Options", "nosniff")
+        .with_header("Referrer-Policy", "no-referrer")
+        .with_header("Cross-Origin-Resource-Policy", "same-origin")
+        .with_header("Cross-Origin-Opener-Policy", "same-origin")
+}
