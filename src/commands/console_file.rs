@@ -75,6 +75,14 @@ pub(super) fn write(url: &str, keys: &ConsoleKeys) -> io::Result<ConsoleFile> {
     Err(last)
 }
 
+/// Removes the file that the predecessor of this process has written, if there is one.
+pub(super) fn remove() {
+    for folder in folders(|name| std::env::var_os(name), own_user()) {
+        // This fails if there is none.
+        _ = fs::remove_file(folder.join(name_of(process::id())));
+    }
+}
+
 fn write_in(folder: &Path, file: &Path, text: &str, user: u32) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -105,7 +105,12 @@ fn open_console(
     config: &Config,
     is_successor: bool,
 ) -> Result<Option<ConsoleFile>, Failure> {
-    let Some(url) = server.console_url() else { return Ok(None) };
+    let Some(url) = server.console_url() else {
+        if is_successor {
+            console_file::remove();
+        }
+        return Ok(None);
+    };
     let token = config.server.console.token.as_deref();
     let opened = console_file::keys(token, is_successor)
         .and_then(|keys| Ok((console_file::write(&url, &keys)?, keys)));

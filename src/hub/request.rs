@@ -4,6 +4,7 @@
 use super::Hub;
 use super::api::Answer;
 use super::connections::requests::Step;
+use super::console::HAS_CONSOLE;
 use super::feed::HAS_FEED;
 use super::ids::{ConnId, Now};
 use super::peer::Request;
@@ -156,7 +157,7 @@ impl<T> Hub<T> {
             return step;
         }
         let early = match request.port {
-            Port::Console => self.answer_console_head(head),
+            Port::Console if HAS_CONSOLE => self.answer_console_head(head),
             _ => self.answer_api_head(id, head, now),
         };
         if let Some(response) = early {
@@ -195,7 +196,7 @@ impl<T> Hub<T> {
         len: usize,
         now: Now,
     ) -> Step {
-        if request.port == Port::Console {
+        if HAS_CONSOLE && request.port == Port::Console {
             return self.serve_console(id, request, head, body, len, now);
         }
         if head.websocket {

@@ -10,7 +10,7 @@ use crate::hub::connections::requests::Step;
 use crate::hub::feed::{EVERY_APP, Filter};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::Request;
-use crate::proto::http::{Head, Response};
+use crate::proto::http::{Body, Head, Response};
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
@@ -66,6 +66,9 @@ impl<T> Hub<T> {
             return Err(response.with_header("Allow", methods));
         }
         match head.path {
+            "/api/login" if !is_short(head.body) => {
+                Err(error(413, "The body of a login is a JSON object with the token."))
+            }
             "/" | "/api/login" => Ok(()),
             "/api/publish" | "/api/kick" if !console.may_write => {
                 console.guard.check_session(head)?;
@@ -146,6 +149,11 @@ impl<T> Hub<T> {
     }
 }
 
+/// Whether a body is as short as that of a login: without a session, the server stores no other.
+fn is_short(body: Body) -> bool {
+    matches!(body, Body::Length(..=LOGIN_BYTES_MAX))
+}
+
 /// A response with an error as the page shows it.
 pub(super) fn error(status: u16, text: &str) -> Response {
     Response::json(status, json!({ "error": text }).to_string())
@@ -164,5 +172,7 @@ fn with_headers(response: Response) -> Response {
         .with_header("X-Content-Type-Options", "nosniff")
         .with_header("Referrer-Policy", "no-referrer")
         .with_header("Cross-Origin-Resource-Policy", "same-origin")
-        .with_header("Cross-Origin-Opener-Policy", "same-origin")
 }
+
+/// The most bytes of the body of a login, which contains a token.
+const LOGIN_BYTES_MAX: usize = 4_096;

@@ -49,7 +49,7 @@ async function follow() {
 			live.isDirty = true;
 			if (!known.isOpen) return;
 		}
-		await new Promise((resolve) => setTimeout(resolve, 500));
+		await new Promise((resolve) => setTimeout(resolve, live.state === 'reconnecting' ? 500 : 5000));
 	}
 }
 
