@@ -206,7 +206,7 @@ fn unknown_command(name: &str) -> UsageError {
 
 fn flag_before_command(flag: &str) -> UsageError {
     let name = flag.split('=').next().unwrap_or(flag);
-    if let Some(command) = COMMANDS.iter().find(|c| c.flags.iter().any(|f| f.name == name)) {
+    if let Some(command) = COMMANDS.iter().find(|c| c.flags().any(|f| f.name == name)) {
         return UsageError::new(format!("{name} must follow its command: reverb {}", command.name));
     }
     let meant = did_you_mean(name, GLOBAL_FLAGS.iter().map(|flag| flag.name));

@@ -24,7 +24,7 @@ fn the_manual_has_every_command_and_flag() {
     for command in COMMANDS {
         assert!(COMMAND_MANUAL.contains(&format!("\n.Cm {}\n", command.name)), "{}", command.name);
         assert!(has_entry(COMMAND_MANUAL, "Cm", command.name), "{}", command.name);
-        for flag in command.flags {
+        for flag in command.flags() {
             assert!(has_entry(COMMAND_MANUAL, "Fl", &flag.name[1..]), "{}", flag.name);
         }
     }

@@ -43,7 +43,7 @@ fn words(command: &CommandEntry) -> String {
     let words: Vec<&str> = match command.name {
         "help" => COMMANDS.iter().map(|command| command.name).collect(),
         "completions" => SHELLS.to_vec(),
-        _ => command.flags.iter().map(|flag| flag.name).chain(["--help"]).collect(),
+        _ => command.flags().map(|flag| flag.name).chain(["--help"]).collect(),
     };
     words.join(" ")
 }
@@ -57,7 +57,7 @@ fn fish() -> String {
         if ["help", "completions"].contains(&command.name) {
             _ = writeln!(text, "{condition} -fa '{}'", words(command));
         }
-        for flag in command.flags {
+        for flag in command.flags() {
             let takes = if flag.value.is_some() { " -r" } else { "" };
             let about = quoted(flag.about);
             _ = writeln!(text, "{condition} -l {}{takes} -d {about}", &flag.name[2..]);

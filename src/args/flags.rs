@@ -77,7 +77,7 @@ pub(super) fn split_at_equals_sign(
             continue;
         };
         let name = OsStr::from_bytes(&bytes[..at]);
-        if command.flags.iter().any(|flag| flag.name == name && flag.value.is_none()) {
+        if command.flags().any(|flag| flag.name == name && flag.value.is_none()) {
             return Err(UsageError(format!("{} takes no value", name.display())));
         }
         split.push(name.to_owned());
@@ -92,7 +92,7 @@ pub(super) fn take_flags(
     mut given: pico_args::Arguments,
 ) -> Result<(Values, Vec<String>), UsageError> {
     let mut values = Values::default();
-    for flag in command.flags {
+    for flag in command.flags() {
         let Some(kind) = flag.value else {
             if given.contains(flag.name) {
                 values.0.insert(flag.name, OsString::new());
@@ -143,9 +143,9 @@ pub(super) fn left_over(command: &CommandEntry, argument: &str) -> UsageError {
     if !argument.starts_with('-') {
         return UsageError(format!("reverb {} takes no argument {shown}", command.name));
     }
-    if command.flags.iter().any(|flag| flag.name == argument) {
+    if command.flags().any(|flag| flag.name == argument) {
         return UsageError(format!("{shown} is given twice"));
     }
-    let meant = did_you_mean(argument, command.flags.iter().map(|flag| flag.name));
+    let meant = did_you_mean(argument, command.flags().map(|flag| flag.name));
     UsageError(format!("unknown flag {shown}{meant}"))
 }

@@ -5,7 +5,7 @@ mod entry;
 #[cfg(feature = "console")]
 mod terminal;
 
-use entry::{CONFIG, ENV, HOST, PORT};
+use entry::{CONFIG, ENV, RUNNING};
 pub use entry::{CommandEntry, Flag};
 
 /// All commands, in the order of the help.
@@ -14,7 +14,7 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "start",
         argument: None,
         about: "Serve WebSocket clients and the HTTP API until stopped.",
-        flags: &[
+        own_flags: &[
             Flag {
                 name: "--host",
                 value: Some("HOST"),
@@ -55,39 +55,42 @@ pub const COMMANDS: &[CommandEntry] = &[
                 value: None,
                 about: "Stop when standard input ends, for example a pipe to a parent process.",
             },
-            CONFIG,
-            ENV,
         ],
+        shared_flags: &[CONFIG, ENV],
     },
     CommandEntry {
         name: "restart",
         argument: None,
         about: "Stop the running server, so that its process manager starts it again.",
-        flags: RUNNING,
+        own_flags: &[],
+        shared_flags: RUNNING,
     },
     CommandEntry {
         name: "reload",
         argument: None,
         about: "Switch to the new binary and configuration; clients stay connected.",
-        flags: RUNNING,
+        own_flags: &[],
+        shared_flags: RUNNING,
     },
     CommandEntry {
         name: "check",
         argument: None,
         about: "Check the setup, from the .env file to the connection of a browser.",
-        flags: RUNNING,
+        own_flags: &[],
+        shared_flags: RUNNING,
     },
     CommandEntry {
         name: "console",
         argument: None,
         about: "Print the address of the console and the token that opens it.",
-        flags: RUNNING,
+        own_flags: &[],
+        shared_flags: RUNNING,
     },
     CommandEntry {
         name: "install",
         argument: None,
         about: "Add missing entries to .env, and let artisan start this server.",
-        flags: &[
+        own_flags: &[
             Flag {
                 name: "--config",
                 value: Some("FILE"),
@@ -105,6 +108,7 @@ pub const COMMANDS: &[CommandEntry] = &[
                 about: "Remove the provider for artisan and the hand-over instead; .env stays.",
             },
         ],
+        shared_flags: &[],
     },
     #[cfg(feature = "console")]
     terminal::TAIL,
@@ -120,18 +124,17 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "completions",
         argument: Some("SHELL"),
         about: "Print the completion script for bash, zsh or fish.",
-        flags: &[],
+        own_flags: &[],
+        shared_flags: &[],
     },
     CommandEntry {
         name: "help",
         argument: Some("[COMMAND]"),
         about: "Explain a command and its flags.",
-        flags: &[],
+        own_flags: &[],
+        shared_flags: &[],
     },
 ];
-
-/// The flags that identify a running server.
-const RUNNING: &[Flag] = &[HOST, PORT, CONFIG, ENV];
 
 /// The flags that replace a command.
 pub const GLOBAL_FLAGS: &[Flag] = &[
@@ -159,12 +162,12 @@ pub fn overview() -> String {
 /// The help of one command.
 pub fn explain(command: &CommandEntry) -> String {
     let mut help = format!("{}\n\nUsage: reverb {}", command.about, usage_name(command));
-    if command.flags.is_empty() {
+    if command.flags().next().is_none() {
         help.push('\n');
         return help;
     }
     help.push_str(" [FLAGS]\n\nFlags:\n");
-    for flag in command.flags {
+    for flag in command.flags() {
         help.push_str(&explained(&flag_name(flag), flag.about));
     }
     help.push_str(&explained("--help", "Print this help; also -h."));
@@ -221,7 +224,7 @@ mod tests {
             assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         }
         for (command, text) in COMMANDS.iter().zip(&texts[1..]) {
-            for flag in command.flags {
+            for flag in command.flags() {
                 assert!(text.contains(&format!("  {}", flag_name(flag))), "{text}");
             }
         }
@@ -230,9 +233,9 @@ mod tests {
     /// The list of flags as `man/reverb.1` must contain it.
     fn manual_options() -> String {
         let mut manual = String::from(".Sh OPTIONS\n");
-        for command in COMMANDS.iter().filter(|command| !command.flags.is_empty()) {
+        for command in COMMANDS.iter().filter(|command| command.flags().next().is_some()) {
             manual.push_str(&format!(".Ss reverb {}\n.Bl -tag -width Ds\n", command.name));
-            for flag in command.flags {
+            for flag in command.flags() {
                 manual.push_str(&format!(".It Fl {}", &flag.name[1..]));
                 if let Some(value) = flag.value {
                     manual.push_str(&format!(" Ar {value}"));

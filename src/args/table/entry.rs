@@ -8,8 +8,17 @@ pub struct CommandEntry {
     pub argument: Option<&'static str>,
     /// What it does: one sentence.
     pub about: &'static str,
-    /// The flags it accepts.
-    pub flags: &'static [Flag],
+    /// The flags that it alone accepts.
+    pub own_flags: &'static [Flag],
+    /// The flags that it has in common with other commands.
+    pub shared_flags: &'static [Flag],
+}
+
+impl CommandEntry {
+    /// All flags it accepts, in the order of its help.
+    pub fn flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.own_flags.iter().chain(self.shared_flags)
+    }
 }
 
 /// A flag of a command.
@@ -41,6 +50,9 @@ pub(super) const PORT: Flag = Flag {
     value: Some("PORT"),
     about: "The port the server listens on. Default: that of reverb start.",
 };
+
+/// The flags that identify a running server.
+pub(super) const RUNNING: &[Flag] = &[HOST, PORT, CONFIG, ENV];
 
 pub(super) const CONFIG: Flag = Flag {
     name: "--config",

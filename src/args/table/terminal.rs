@@ -6,7 +6,7 @@ pub(super) const TAIL: CommandEntry = CommandEntry {
     name: "tail",
     argument: None,
     about: "Print what happens to the connections and channels of an app.",
-    flags: &[
+    own_flags: &[
         Flag {
             name: "--channel",
             value: Some("PATTERN..."),
@@ -26,20 +26,15 @@ pub(super) const TAIL: CommandEntry = CommandEntry {
         Flag { name: "--user", value: Some("ID"), about: "Only this user." },
         Flag { name: "--no-payload", value: None, about: "Omit the data of events." },
         Flag { name: "--json", value: None, about: "Print one JSON object a line." },
-        APP,
-        URL,
-        HOST,
-        PORT,
-        CONFIG,
-        ENV,
     ],
+    shared_flags: SERVER,
 };
 
 pub(super) const TOP: CommandEntry = CommandEntry {
     name: "top",
     argument: None,
     about: "Show the channels of an app by subscribers, messages and bytes.",
-    flags: &[
+    own_flags: &[
         Flag {
             name: "--sort",
             value: Some("KEY"),
@@ -50,40 +45,30 @@ pub(super) const TOP: CommandEntry = CommandEntry {
             value: None,
             about: "Print the table once, after a second. This is the default without a terminal.",
         },
-        APP,
-        URL,
-        HOST,
-        PORT,
-        CONFIG,
-        ENV,
     ],
+    shared_flags: SERVER,
 };
 
 pub(super) const PUBLISH: CommandEntry = CommandEntry {
     name: "publish",
     argument: Some("CHANNEL EVENT JSON"),
     about: "Publish an event. JSON is its data; - reads it from standard input.",
-    flags: &[
+    own_flags: &[
         Flag {
             name: "--except",
             value: Some("SOCKET"),
             about: "The id of a connection that does not receive the event.",
         },
         ANSWER,
-        APP,
-        URL,
-        HOST,
-        PORT,
-        CONFIG,
-        ENV,
     ],
+    shared_flags: SERVER,
 };
 
 pub(super) const SUBSCRIBE: CommandEntry = CommandEntry {
     name: "subscribe",
     argument: Some("CHANNEL..."),
     about: "Print the events of channels, private and presence channels included.",
-    flags: &[
+    own_flags: &[
         Flag {
             name: "--user",
             value: Some("ID"),
@@ -95,30 +80,23 @@ pub(super) const SUBSCRIBE: CommandEntry = CommandEntry {
             about: "What the other members see about this user. Default: none.",
         },
         Flag { name: "--json", value: None, about: "Print the messages of channels as JSON." },
-        APP,
-        URL,
-        HOST,
-        PORT,
-        CONFIG,
-        ENV,
     ],
+    shared_flags: SERVER,
 };
 
 pub(super) const KICK: CommandEntry = CommandEntry {
     name: "kick",
     argument: Some("[SOCKET]"),
     about: "Close the connection with this id, or those of a user.",
-    flags: &[
+    own_flags: &[
         Flag { name: "--user", value: Some("ID"), about: "Close all connections of this user." },
         ANSWER,
-        APP,
-        URL,
-        HOST,
-        PORT,
-        CONFIG,
-        ENV,
     ],
+    shared_flags: SERVER,
 };
+
+/// The flags that identify a running server and one of its apps.
+const SERVER: &[Flag] = &[APP, URL, HOST, PORT, CONFIG, ENV];
 
 const ANSWER: Flag =
     Flag { name: "--json", value: None, about: "Print the response of the server." };
