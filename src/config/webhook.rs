@@ -44,8 +44,8 @@ pub struct Webhook {
     pub batch_ms: u32,
     /// Milliseconds for a request.
     pub timeout_ms: u32,
-    /// What makes the server post to the Laravel app, for log lines: a webhook that no setting of
-    /// webhooks has added. `None` for all others.
+    /// The settings because of which the server posts to the Laravel app, for log lines and `reverb
+    /// check`. `None` for a webhook of the configuration.
     pub laravel_cause: Option<&'static str>,
 }
 

@@ -1,10 +1,11 @@
 //! Webhooks of one node: what the application receives, in which order, and when.
 
+mod spool;
+
 use super::*;
 use crate::config::{Url, Webhook, WebhookEvent, WebhookEvents};
 use crate::proto::auth::Signer;
 use crate::proto::message;
-use crate::proto::spool::SpoolRecord;
 
 fn webhook(url: &str) -> Webhook {
     Webhook::new(Url::parse(url).unwrap())
@@ -363,84 +364,4 @@ fn a_reload_loses_and_repeats_nothing() {
     assert_eq!(world.events(), ["channel_vacated,channel:gone"]);
     _ = a;
     world.pass(60_000);
-}
-
-fn channels_only(url: &str) -> Webhook {
-    let events = WebhookEvents::parse(["channel_occupied", "channel_vacated"]).unwrap();
-    Webhook { events, ..webhook(url) }
-}
-
-fn with_spool(webhooks: Vec<Webhook>) -> Config {
-    let mut config = Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
-    config.apps[0].webhooks = webhooks;
-    config.server.webhook_spool = Some("/spool".into());
-    config
-}
-
-#[test]
-fn a_state_is_in_the_spool_once_all_requests_that_report_it_are() {
-    let mut slow = channels_only("http://slow");
-    slow.batch_ms = 200;
-    let mut world = World::new(|_, _| {});
-    let config = with_spool(vec![channels_only("http://a"), slow]);
-    world.hub = Hub::new(&config, [0; 32], world.now);
-    world.subscriber("news");
-    let mut kinds = Vec::new();
-    for _ in 0..5 {
-        while let Some(record) = world.hub.next_spool_record() {
-            kinds.push(match record {
-                SpoolRecord::Queued(_) => "queued",
-                SpoolRecord::Ended(_) => "ended",
-                SpoolRecord::Told(state) => {
-                    assert_eq!((&*state.channel, state.is_present), ("news", true));
-                    "state"
-                }
-            });
-        }
-        kinds.push("50 ms");
-        world.pass(50);
-    }
-    let expected = ["50 ms", "queued", "50 ms", "50 ms", "50 ms", "queued", "state", "50 ms"];
-    assert_eq!(kinds, expected);
-}
-
-#[test]
-fn a_spool_continues_after_a_crash() {
-    let with_spool = || with_spool(vec![channels_only("http://a")]);
-    let mut world = World::new(|_, _| {});
-    world.hub = Hub::new(&with_spool(), [0; 32], world.now);
-    let mut records: Vec<SpoolRecord> = Vec::new();
-    let mut drain = |hub: &mut Hub<()>| {
-        records.extend(std::iter::from_fn(|| hub.next_spool_record()));
-        records.clone()
-    };
-    for channel in ["a", "b", "c"] {
-        world.subscriber(channel);
-    }
-    assert_eq!(world.events().len(), 3);
-    world.subscriber("d");
-    world.pass(50);
-    let lost = world.hub.next_webhook(world.now).unwrap();
-    let records = drain(&mut world.hub);
-
-    world.now = Now { ms: 0, unix_s: world.now.unix_s + 5 };
-    world.hub = Hub::new(&with_spool(), [1; 32], world.now);
-    world.hub.restore_spool(records.clone(), world.now);
-    let again = world.requests(200);
-    assert_eq!((&again[0].head, &again[0].body), (&lost.head, &lost.body));
-    world.pass(30_000);
-    world.subscriber("a");
-    assert_eq!(world.events(), [""; 0], "it is back");
-    world.pass(33_000);
-    let mut sent = world.events();
-    sent.sort();
-    let vacated = ["b", "c", "d"].map(|channel| format!("channel_vacated,channel:{channel}"));
-    assert_eq!(sent, vacated);
-
-    world.now = Now { ms: 0, unix_s: world.now.unix_s + 400 };
-    world.hub = Hub::new(&with_spool(), [1; 32], world.now);
-    world.hub.restore_spool(records, world.now);
-    assert!(world.requests(200).is_empty(), "it is too old");
-    let metrics = world.hub.metrics(world.now);
-    assert!(metrics.contains("reverb_webhook_events_dropped_total{app=\"1\"} 1"), "{metrics}");
 }

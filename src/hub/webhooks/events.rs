@@ -81,6 +81,10 @@ impl Webhooks {
             (Some(_), true) => WebhookEvent::MemberAdded,
             (Some(_), false) => WebhookEvent::MemberRemoved,
         };
+        if self.spool.is_some() {
+            let hooks = self.apps.get(app as usize).map_or(0..0, |app| app.hooks.clone());
+            hooks.for_each(|at| self.hooks[at as usize].open.outdate(&subject));
+        }
         let user = subject.user.clone();
         let is_kept = self.is_shared || self.spool.is_some();
         let tag = is_kept.then(|| Tag::new(EventState::new(subject, is_present)));
@@ -211,6 +215,9 @@ impl Webhooks {
                 self.complete.insert((due_ms, at));
             }
             self.apps[app as usize].waiting += 1;
+        }
+        // Only now the state of the event knows the number of open batches with it.
+        for at in first..hooks.end {
             if self.hooks[at as usize].open.is_full() {
                 self.complete_batch(at);
             }

@@ -22,7 +22,7 @@ pub(super) struct Hook {
     pub head: String,
     pub batch_ms: u64,
     pub timeout_ms: u64,
-    /// Why there is a webhook of the Laravel app; `None` for all others.
+    /// As in [`Webhook`].
     pub laravel_cause: Option<&'static str>,
     pub open: OpenBatch,
 }
@@ -38,17 +38,20 @@ pub(super) struct EventState {
     pub is_present: bool,
     /// The open batches with the event.
     open: Cell<u32>,
+    /// Whether a later event reports another state of the subject.
+    is_outdated: Cell<bool>,
 }
 
 impl EventState {
     pub(super) fn new(subject: Subject, is_present: bool) -> Self {
-        EventState { subject, is_present, open: Cell::new(0) }
+        EventState { subject, is_present, open: Cell::new(0), is_outdated: Cell::new(false) }
     }
 
-    /// A batch with the event is complete. Returns whether no open batch is left.
+    /// A batch with the event is complete. Returns whether no open batch is left, and the state is
+    /// the last that was reported.
     pub(super) fn completed(&self) -> bool {
         self.open.set(self.open.get().saturating_sub(1));
-        self.open.get() == 0
+        self.open.get() == 0 && !self.is_outdated.get()
     }
 }
 
@@ -65,7 +68,7 @@ pub(super) struct OpenBatch {
     pub due_ms: Option<u64>,
 }
 
-/// The settings of a webhook, in log lines; of the Laravel app with its cause.
+/// The settings to check, in log lines. A webhook of the Laravel app has its cause.
 pub(super) struct Settings(Option<&'static str>);
 
 impl Display for Settings {
@@ -129,6 +132,14 @@ impl OpenBatch {
         self.events += 1;
         self.tags.extend(tag.inspect(|state| state.open.set(state.open.get() + 1)));
         self.set_due(due_ms)
+    }
+
+    /// The open batch may report an earlier state of this subject: the spool must not get that state
+    /// after the next one.
+    pub(super) fn outdate(&self, subject: &Subject) {
+        for state in self.tags.iter().filter(|state| state.subject == *subject) {
+            state.is_outdated.set(true);
+        }
     }
 
     /// Counts a message that was left out; `kind` is 0 for a received and 1 for a sent one.

@@ -1,7 +1,6 @@
 //! The state of each URL of webhooks, for the console.
 
 use super::Webhooks;
-use super::endpoint::Endpoint;
 
 /// The state of a URL of webhooks.
 pub(in crate::hub) struct EndpointState {
@@ -16,11 +15,9 @@ pub(in crate::hub) struct EndpointState {
 }
 
 impl Webhooks {
-    /// The URLs, in the order in which they were configured.
+    /// The URLs, by id.
     pub(in crate::hub) fn states(&self) -> Vec<EndpointState> {
-        let mut endpoints: Vec<(&u32, &Endpoint)> = self.endpoints.iter().collect();
-        endpoints.sort_unstable_by_key(|(id, _)| **id);
-        let states = endpoints.into_iter().map(|(_, endpoint)| EndpointState {
+        let states = self.endpoints.values().map(|endpoint| EndpointState {
             url: endpoint.url.to_string(),
             batches_waiting: endpoint.queue.len(),
             bytes_waiting: endpoint.bytes,
