@@ -211,6 +211,7 @@ fn an_invalid_configuration_is_reported_by_the_reload() {
     let app = LaravelApp::new();
     let server = app.start();
     let before = app.read(HAND_OVER);
+    let written = fs::metadata(app.0.join(HAND_OVER)).unwrap().modified().unwrap();
     app.edit("config/reverb.php", "'ping_interval' => 60", "'ping_interval' => 'often'");
     let output = app.reload(&server);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -218,6 +219,9 @@ fn an_invalid_configuration_is_reported_by_the_reload() {
     server.is_up();
     // What the server reads at the next signal is what it uses now.
     assert_eq!(app.read(HAND_OVER), before);
+    // Its time is that of the start, so that the change is still reported.
+    let since = fs::metadata(app.0.join(HAND_OVER)).unwrap().modified().unwrap();
+    assert!(since <= written, "{since:?}");
     server.signal("HUP");
     server.logs("reload: the configuration has not changed");
 }
@@ -242,6 +246,27 @@ fn a_start_or_a_reload_of_another_server_leaves_the_hand_over_as_it_is() {
     fails("reverb:reload --env=staging --port=1", "no server listens");
     let reload = app.artisan(&format!("reverb:reload --env=staging --port={port}")).output();
     assert!(reload.unwrap().status.success());
+}
+
+#[test]
+fn a_server_may_share_its_port_but_not_its_socket() {
+    let app = LaravelApp::new();
+    let path = app.0.join("socket");
+    let both = format!("reverb:start --host=127.0.0.1,{}", path.display());
+    let _server = app.serve(app.artisan(&both));
+    let before = app.read(HAND_OVER);
+    let start = format!("reverb:start --host={}", path.display());
+    let output = app.artisan(&start).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let expected = format!("{} is in use.", path.display());
+    assert!(text(&output.stdout).contains(&expected), "{output:?}");
+    assert_eq!(app.read(HAND_OVER), before);
+
+    let app = LaravelApp::new();
+    app.edit(".env", "APP_NAME=Laravel\n", "REVERB_SERVER_REUSE_PORT=true\n");
+    let first = app.start();
+    let again = format!("reverb:start --port={}", first.address().port());
+    assert_eq!(app.serve(app.artisan(&again)).address(), first.address());
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub(super) fn remove(folder: &Path, out: &mut impl Write) -> Result<(), Error> {
         }
     };
     print(out, &text)?;
-    // Commands for a running server would find it by an old hand-over.
+    // Without a running server, commands would read an old hand-over.
     match fs::remove_file(folder.join("storage").join(HAND_OVER)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Error::whole(format_args!("storage/{HAND_OVER}"), error))

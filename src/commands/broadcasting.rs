@@ -25,7 +25,7 @@ pub(super) fn missing_connection(folder: &Path) -> Option<String> {
 
 /// The configuration of broadcasting, relative to the folder of the app.
 const FILE: &str = "config/broadcasting.php";
-/// The one of the framework.
+/// The same file of the framework.
 const FRAMEWORK_FILE: &str = "vendor/laravel/framework/config/broadcasting.php";
 
 /// What Laravel's own file has.

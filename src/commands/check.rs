@@ -48,7 +48,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
-    webhooks::check(&mut report, &loaded.config, TIMEOUT);
+    webhooks::check(&mut report, &loaded, TIMEOUT);
     let Direct { listens, rejected } = direct(&mut report, &loaded, &processes);
     let answers = public(&mut report, &loaded, &rejected);
     if !listens {
@@ -56,7 +56,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
         // If the public address works, the server may be on another machine.
         match answers {
             true => report.note(&text),
-            false => report.wrong(&format!("{text}; run `reverb start`")),
+            false => report.wrong(&format!("{text}; run `{}`", start(&loaded))),
         }
     }
     match report.failures {
@@ -234,6 +234,11 @@ fn rejection(place: &Place, app: &App, problem: &Problem, reload: &str) -> Strin
 /// The command that applies a change of the configuration: artisan must hand its own over again.
 fn reload(loaded: &Loaded) -> &'static str {
     if loaded.artisan.is_some() { "php artisan reverb:reload" } else { "reverb reload" }
+}
+
+/// The command that starts a server with this configuration.
+fn start(loaded: &Loaded) -> &'static str {
+    if loaded.artisan.is_some() { "php artisan reverb:start" } else { "reverb start" }
 }
 
 fn count(apps: &[App]) -> String {

@@ -12,7 +12,7 @@ pub(super) fn listening_at(server: &Server) -> Vec<(i32, String)> {
     owners(&inodes(server).unwrap_or_default())
 }
 
-/// Those of these processes that are servers of this name.
+/// The ids of the processes that are named `reverb`.
 pub(super) fn servers(processes: &[(i32, String)]) -> Vec<i32> {
     let servers = processes.iter().filter(|(_, name)| name == env!("CARGO_PKG_NAME"));
     servers.map(|(process, _)| *process).collect()
@@ -35,7 +35,7 @@ pub(super) fn inodes(server: &Server) -> io::Result<Vec<u64>> {
 }
 
 /// The socket that listens at this path: the seventh column of `/proc/net/unix`, whose fourth has
-/// a flag for those that listen.
+/// a flag for listening sockets.
 fn unix_inode(path: &str) -> Option<u64> {
     let table = fs::read_to_string("/proc/net/unix").ok()?;
     table.lines().find_map(|line| {

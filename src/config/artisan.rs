@@ -118,8 +118,8 @@ impl Artisan {
         })
     }
 
-    /// Warnings about files that Laravel reads, if the configuration that was handed over is not in
-    /// them any more.
+    /// Warnings about the files that Laravel reads: they are newer than the hand-over, or the
+    /// configuration cache was removed, or is older than the others.
     pub fn stale(&self) -> Vec<String> {
         // Without the feature there is no hand-over, and this code need not be in the binary.
         if !cfg!(feature = "laravel") {

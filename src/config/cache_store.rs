@@ -9,8 +9,9 @@ use super::artisan::PROVIDER;
 use super::env::Environment;
 use super::values::shown;
 
-/// A finding if the default store of the app is not watched and the app has no provider. `cached` is the store of the cached
-/// configuration, which Laravel uses instead of the variables.
+/// A finding if the default store of the app is not watched, and the file of the provider is not in
+/// the app. `cached` is the store of the cached configuration, which Laravel uses instead of the
+/// variables.
 pub fn unwatched(app: &Path, environment: &Environment, cached: Option<&str>) -> Option<String> {
     if app.join(PROVIDER).is_file() {
         return None;

@@ -111,11 +111,17 @@ pub(super) fn token(text: &str) -> Result<String, String> {
              example, the output of `openssl rand -hex 16`"
         ));
     }
+    if text.len() > TOKEN_LENGTH_MAX {
+        return Err(format!("is longer than {TOKEN_LENGTH_MAX} characters"));
+    }
     Ok(text.to_owned())
 }
 
-/// The fewest characters of a token. Sixteen random letters and digits are about 80 bits; at one
-/// attempt a second nobody guesses even a bad one.
+/// The most characters of a token: it must fit into the body of a login, and into the file for
+/// `reverb console`.
+const TOKEN_LENGTH_MAX: usize = 1_024;
+/// The fewest characters of a token. 16 random hexadecimal digits are 64 bits. Pauses allow about one
+/// attempt in eight seconds, so a stranger would need 10^12 years.
 const TOKEN_LENGTH_MIN: usize = 16;
 
 #[cfg(test)]
@@ -159,6 +165,7 @@ mod tests {
         assert!(token("0123456789abcde").unwrap_err().contains("openssl rand"));
         assert!(token("0123456789abcde ").is_err());
         assert!(token("0123456789abcdé!").is_err());
+        assert!(token(&"a".repeat(1_024)).is_ok() && token(&"a".repeat(1_025)).is_err());
         let token = token("0123456789abcdef").ok();
         let text = format!("{:?}", Console { token, ..Console::default() });
         assert!(!text.contains("0123456789"), "{text}");

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::cached::Cached;
 use super::env::Environment;
-pub use super::env_file::ENV_FILE;
+use super::env_file::ENV_FILE;
 use super::laravel::{PulseStream, RestartKey};
+pub use super::sources::Sources;
 use super::sources::read;
-pub use super::sources::{CONFIG_FILE, Sources};
 use super::{
     Artisan, Config, Error, Findings, Server, Tls, cache_store, console, credentials, env_file,
     json, laravel_events, largest, overridden, tls, values, variables,
@@ -46,13 +46,13 @@ pub struct Loaded {
 /// Reads all sources. `process_env` is the environment of the process
 /// ([`std::env::vars_os`]).
 ///
-/// If no app is configured, one with random credentials is generated, and the default host is
-/// 127.0.0.1.
+/// If no app is configured and nothing is handed over, one with random credentials is generated, and
+/// the default host is 127.0.0.1.
 ///
 /// # Errors
 ///
 /// A file cannot be read, or a file named by a flag does not exist; the first invalid value; no app
-/// is configured although other machines can reach the host.
+/// is configured although other machines can reach the host; a hand-over has no app.
 pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,

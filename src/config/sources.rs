@@ -11,7 +11,7 @@ use super::env_file::ENV_FILE;
 use super::{Error, json};
 
 /// The configuration file without `--config`, if it exists.
-pub const CONFIG_FILE: &str = "reverb.json";
+const CONFIG_FILE: &str = "reverb.json";
 
 /// The sources of the configuration: files and flags.
 #[derive(Debug, Clone, Default)]

@@ -248,6 +248,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
         }
 
         $before = $owner === false ? null : (string) file_get_contents($this->file());
+        $time = $owner === false ? null : filemtime($this->file());
         $started = json_decode($before ?? '', true)['artisan'] ?? [];
         $environment = basename($started['environment_file'] ?? $this->app->environmentFilePath());
 
@@ -258,33 +259,50 @@ class ReverbBridgeServiceProvider extends ServiceProvider
         }
 
         $this->write($this->configuration($started['flags'] ?? [], $started['environment'] ?? []), $owner);
-        $status = $this->run(['reload', '--config', $this->file(), ...$this->arguments($flags)], STDIN);
+        $status = 1;
 
-        if ($status !== 0) {
-            // The server keeps its configuration, so the next reload by a signal must not read this one.
-            $before === null ? @unlink($this->file()) : $this->write($before, $owner);
+        try {
+            return $status = $this->run(['reload', '--config', $this->file(), ...$this->arguments($flags)], STDIN);
+        } finally {
+            if ($status !== 0) {
+                // The server keeps its configuration, so the next reload by a signal must not read this one.
+                $before === null ? @unlink($this->file()) : $this->write($before, $owner, $time);
+            }
         }
-
-        return $status;
     }
 
     /**
-     * Make sure that no server listens where this one shall. Its configuration is in the same file,
-     * and it would read that of this one when it reloads.
+     * Make sure that no server listens at the address of the new one. The running server would read
+     * the hand-over of the new one at its next reload, because both use one file.
      */
     protected function ensureNothingListens(array $flags): void
     {
         $config = $this->app->make('config')->get('reverb');
         $server = [...($config['servers'][$config['default'] ?? 'reverb'] ?? []), ...$flags];
-        $host = trim(explode(',', $server['host'] ?? '')[0], ' []');
-        $host = ['' => '127.0.0.1', '0.0.0.0' => '127.0.0.1', '::' => '::1'][$host] ?? $host;
-        $address = (str_contains($host, ':') ? "[{$host}]" : $host).':'.(int) ($server['port'] ?? 8080);
+        $isShared = filter_var($server['reuse_port'] ?? $this->variable('REVERB_SERVER_REUSE_PORT'), FILTER_VALIDATE_BOOLEAN);
 
         // A service manager may listen for the server, and hand its socket over.
-        if (! getenv('LISTEN_FDS') && $socket = @stream_socket_client("tcp://{$address}", $code, $message, 0.5)) {
-            fclose($socket);
+        if (getenv('LISTEN_FDS') || $isShared) {
+            return;
+        }
 
-            throw new RuntimeException("{$address} is in use. To apply the configuration to a running server, use reverb:reload.");
+        foreach (explode(',', $server['host'] ?? '') as $host) {
+            $host = trim($host, ' []');
+            $host = ['' => '127.0.0.1', '0.0.0.0' => '127.0.0.1', '::' => '::1'][$host] ?? $host;
+            $port = (int) ($server['port'] ?? 8080);
+            $address = match (true) {
+                str_starts_with($host, '/') => "unix://{$host}",
+                str_contains($host, ':') => "tcp://[{$host}]:{$port}",
+                default => "tcp://{$host}:{$port}",
+            };
+
+            if ($socket = @stream_socket_client($address, $code, $message, 0.5)) {
+                fclose($socket);
+
+                $place = explode('://', $address)[1];
+
+                throw new RuntimeException("{$place} is in use. To apply the configuration to a running server, use reverb:reload.");
+            }
         }
     }
 
@@ -354,7 +372,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     /**
      * Write a configuration to the file that the binary reads.
      */
-    protected function write(array|string $configuration, int|false $owner = false): void
+    protected function write(array|string $configuration, int|false $owner = false, ?int $time = null): void
     {
         $file = $this->file();
         $temporary = $file.'.'.getmypid();
@@ -371,6 +389,10 @@ class ReverbBridgeServiceProvider extends ServiceProvider
 
             if ($owner !== false && $owner !== fileowner($temporary)) {
                 chown($temporary, $owner);
+            }
+
+            if ($time !== null) {
+                touch($temporary, $time);
             }
 
             if (! @rename($temporary, $file)) {
@@ -439,7 +461,7 @@ class ReverbBridgeServiceProvider extends ServiceProvider
     protected function run(array $arguments, mixed $input): int
     {
         if (! function_exists('proc_open')) {
-            throw new RuntimeException('PHP cannot start the binary, because its functions pcntl_exec and proc_open are disabled.');
+            throw new RuntimeException('PHP cannot start the binary, because its function proc_open is disabled.');
         }
 
         $process = proc_open([$this->binary(), ...$arguments], [$input, STDOUT, STDERR], $pipes, null, $this->variables());

@@ -58,7 +58,7 @@ fn is_taken_by_git(folder: &Path, name: &Path) -> bool {
 }
 
 fn has_secret(value: &Value) -> bool {
-    const SECRETS: [&str; 4] = ["secret", "password", "passphrase", "url"];
+    const SECRETS: [&str; 5] = ["secret", "password", "passphrase", "url", "console_token"];
     match value {
         Value::Object(object) => object.iter().any(|(key, value)| {
             let is_secret = SECRETS.contains(&key.as_str());

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::reload;
 use super::report::Report;
-use crate::config::{App, Config, Webhook};
+use crate::config::{App, Config, Loaded, Webhook};
 use crate::net::{self, Destination, Fetch};
 use crate::proto::auth::Signer;
 use crate::proto::http::ResponseReader;
@@ -11,7 +12,8 @@ use crate::proto::spool::DeliveryId;
 use crate::proto::webhook;
 
 /// Reports for each webhook with which status it answers, and after which time.
-pub(super) fn check(report: &mut Report<'_>, config: &Config, timeout: Duration) {
+pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded, timeout: Duration) {
+    let config = &loaded.config;
     for app in &config.apps {
         for webhook in &app.webhooks {
             let what = name(app, webhook);
@@ -24,12 +26,19 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config, timeout: Duration)
                         200..300 => report.fine(&format!("{what} answers {status} in {ms} ms")),
                         status => report.wrong(&format!(
                             "{what} answers {status} in {ms} ms: {}",
-                            advice(status, webhook.laravel_cause.is_some())
+                            advice(status, webhook, reload(loaded))
                         )),
                     }
                 }
                 Err(why) => {
-                    let advice = if webhook.laravel_cause.is_some() { SET_URL } else { "" };
+                    let advice = match webhook.laravel_cause {
+                        Some(_) => format!(
+                            "; set APP_URL, or REVERB_EVENTS_URL, to a URL by which the server \
+                             reaches the Laravel app, and run `{}`",
+                            reload(loaded)
+                        ),
+                        None => String::new(),
+                    };
                     report.wrong(&format!("{what} does not answer: {why}{advice}"));
                 }
             }
@@ -80,19 +89,18 @@ fn post(
     response.map_err(|error| error.to_string())
 }
 
-/// What to change if the Laravel app does not answer.
-const SET_URL: &str = "; set APP_URL, or REVERB_EVENTS_URL, to a URL by which the server reaches the \
-                       Laravel app, and run `php artisan reverb:reload`";
-
-/// What to change if the status is not 2xx.
-fn advice(status: u16, is_for_laravel: bool) -> &'static str {
-    match status {
+/// What to change if the status is not 2xx. `reload` is the command that applies a change.
+fn advice(status: u16, webhook: &Webhook, reload: &str) -> String {
+    let is_for_laravel = webhook.laravel_cause.is_some();
+    let text = match status {
         300..=399 if is_for_laravel => {
             "redirects are not followed, so set REVERB_EVENTS_URL to the URL that it redirects to"
         }
         401 | 403 if is_for_laravel => {
-            "the Laravel app has another key or secret of this app than the server: run `php artisan \
-             reverb:reload`, after `php artisan config:cache` if the configuration is cached"
+            return format!(
+                "the Laravel app has another key or secret of this app than the server: run \
+                 `{reload}`, after `php artisan config:cache` if the configuration is cached"
+            );
         }
         404 | 405 if is_for_laravel => {
             "the app there lacks the route of the provider: run `reverb install` in its folder, and \
@@ -105,5 +113,6 @@ fn advice(status: u16, is_for_laravel: bool) -> &'static str {
         // Laravel's middleware against forged forms.
         419 => "exclude this path from the verification of CSRF tokens",
         _ => "the application must answer 2xx",
-    }
+    };
+    text.to_owned()
 }
