@@ -61,8 +61,9 @@ fn cost(
     let cpu_ns = server.cpu_ns() - before;
     let read = viewer.map_or(0, Viewer::lines);
     swarm.finish()?;
-    let missing = (events + events / 10).saturating_sub(read) as f64;
-    Ok((cpu_ns / 1e3 / events as f64, 100.0 * missing / events as f64))
+    let all = events + events / 10;
+    let missing = all.saturating_sub(read) as f64;
+    Ok((cpu_ns / 1e3 / events as f64, 100.0 * missing / all as f64))
 }
 
 /// A viewer that counts the events in its lines.
