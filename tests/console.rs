@@ -1,4 +1,4 @@
-//! The console without a browser: who may use it, and the file with its token; what its requests
+//! The console without a browser: the session, and the file with its token; what its requests
 //! return is in `requests`. `tests/clients/console.test.mjs` has the page.
 
 mod requests;
@@ -157,12 +157,14 @@ fn nothing_but_the_page_is_served_without_a_session() {
 fn a_long_body_needs_a_session() {
     let console = Console::start(Setup::new());
     let origin = format!("Origin: http://{}\r\n", console.address);
-    for (path, status) in [("/api/login", 413), ("/api/publish?app=app-id", 401)] {
+    let requests =
+        [("GET", "/", 413), ("POST", "/api/login", 413), ("POST", "/api/publish?app=app-id", 401)];
+    for (method, path, status) in requests {
         // The body does not arrive: the response does not wait for it.
         let mut http = Http::connect_to(console.address);
         let at = console.address;
         http.send(format!(
-            "POST {path} HTTP/1.1\r\nHost: {at}\r\n{origin}Content-Length: 100000\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{origin}Content-Length: 100000\r\n\r\n"
         ));
         assert_eq!(http.response().status, status, "{path}");
     }

@@ -273,7 +273,7 @@ fn data_is_left_out_if_the_viewer_or_the_server_says_so() {
 }
 
 #[test]
-fn names_of_strangers_are_valid_json_in_one_line() {
+fn user_supplied_names_are_valid_json_in_one_line() {
     let server = Server::start();
     let mut feed = Feed::open(&server, "");
     let hostile = "\"},{\n\u{1}\u{2028}</script>\\\u{202e}";
@@ -357,7 +357,10 @@ fn a_feed_has_no_line_of_another_app() {
     for (feed, app) in feeds.iter_mut().zip(&apps) {
         assert_eq!(feed.kinds(kinds.len()), kinds);
         let other = if app.id == "id1" { "id2" } else { "id1" };
-        assert!(!feed.text.contains(&format!("of-{other}")) && !feed.text.contains("to-other"));
+        assert!(
+            !feed.text.contains(&format!("of-{other}"))
+                && !feed.text.contains(&format!("to-{other}"))
+        );
     }
     assert_eq!(feeds[1].next()["path"], "/apps/id2/channels");
     let mut client = Client::connect_to(&server, "/app/key1");

@@ -40,7 +40,10 @@ impl Drop for ConsoleFile {
 /// The system has no random numbers.
 pub(super) fn keys(token: Option<&str>, is_successor: bool) -> io::Result<ConsoleKeys> {
     let before = match is_successor {
-        true => read_first(&folders(|name| std::env::var_os(name), own_user()), Path::new("")),
+        true => {
+            let folders = folders(|name| std::env::var_os(name), own_user());
+            read(&folders, Path::new("/"), process::id(), own_user())
+        }
         false => Ok(None),
     };
     let before = before.ok().flatten().map(|opened| opened.keys);
@@ -122,18 +125,16 @@ pub(super) fn of_process(process: i32) -> io::Result<Option<Opened>> {
     read(&folders(variable, user), &root, id, user)
 }
 
-fn read_first(folders: &[PathBuf], root: &Path) -> io::Result<Option<Opened>> {
-    read(folders, root, process::id(), own_user())
-}
-
 fn read(folders: &[PathBuf], root: &Path, id: u32, user: u32) -> io::Result<Option<Opened>> {
     for folder in folders {
-        let inside = folder.strip_prefix("/").unwrap_or(folder);
-        let path = match root.as_os_str().is_empty() {
-            true => folder.join(name_of(id)),
-            false => root.join(inside).join(name_of(id)),
-        };
-        let file = match File::open(&path) {
+        let folder = root.join(folder.strip_prefix("/").unwrap_or(folder));
+        // Others may create the folder in /tmp first, with links or pipes in it.
+        match fs::symlink_metadata(&folder) {
+            Ok(found) if found.is_dir() && found.uid() == user => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => continue,
+        }
+        let file = match File::open(folder.join(name_of(id))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
@@ -174,7 +175,8 @@ fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// The most bytes of the file: a path of a socket, and two texts of configurable length.
+/// The most bytes of the file: a URL or the path of a socket, a token of at most 1,024 bytes, and a
+/// session.
 const BYTES_MAX: u64 = 16_384;
 
 #[cfg(test)]

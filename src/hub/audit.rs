@@ -4,6 +4,7 @@
 
 use super::Hub;
 use super::channel::Access;
+use super::feed::EVERY_APP;
 use super::ids::ConnId;
 use super::peer::{Membership, Peer, Phase};
 
@@ -35,14 +36,9 @@ impl<T> Hub<T> {
             }
             self.audit_memberships(id, peer)?;
         }
-        if self
-            .pubsub
-            .apps
-            .indexes()
-            .map(|app| self.connections.happenings.viewers(app))
-            .sum::<usize>()
-            != viewers
-        {
+        let apps = self.pubsub.apps.indexes().chain([EVERY_APP]);
+        let in_feed: usize = apps.map(|app| self.connections.happenings.viewers(app)).sum();
+        if in_feed != viewers {
             return Err("a viewer of the feed is not a connection".into());
         }
         for (app, connections) in (0..).zip(connections) {

@@ -71,8 +71,8 @@ impl ClientError {
     }
 }
 
-/// The reason in one sentence, for the feed: the text for the client, and the detail if the text
-/// does not say it.
+/// The reason in one sentence, for the feed: the text for the client and the detail; for a limit of a
+/// subscription, the error of the subscription, which names the limit.
 impl std::fmt::Display for ClientError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.subscription {

@@ -1,5 +1,5 @@
-//! Passes what happens in the hub to the listener of an embedding program and to webhooks, with one
-//! method for each kind. Without a listener and webhooks, a report costs a branch.
+//! Passes what happens in the hub to the listener of an embedding program, to webhooks and to the
+//! viewers of feeds, with one method for each kind. Without them, a report costs a branch for each.
 
 use std::net::IpAddr;
 use std::rc::Rc;

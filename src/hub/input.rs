@@ -41,7 +41,7 @@ impl<T> Hub<T> {
         let Some(peer) = self.connections.get_mut(id) else { return true };
         match &mut peer.phase {
             Phase::Request(request) if request.is_held => {
-                let request = std::mem::take(request);
+                let request = request.take();
                 self.handle_request_bytes(id, request, &mut [], now);
             }
             Phase::Open(_) => {

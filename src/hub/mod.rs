@@ -20,9 +20,9 @@
 //! In each turn, the event loop calls in this order:
 //!
 //! 1. *Events*, in any order: [`Hub::open`] for an accepted connection (then
-//!    [`Hub::set_port`] on the metrics port and that of the console), [`Hub::ready`] for a readable one,
-//!    [`Hub::touch`] for a writable one. Bytes that the owner reads without [`Hub::next_read`], such
-//!    as those after a TLS handshake, go to [`Hub::receive`] after [`Hub::begin_visit`].
+//!    [`Hub::set_port`] on the metrics port and that of the console), [`Hub::ready`] for a readable
+//!    one, [`Hub::touch`] for a writable one. Bytes that the owner reads without [`Hub::next_read`],
+//!    such as those after a TLS handshake, go to [`Hub::receive`] after [`Hub::begin_visit`].
 //! 2. [`Hub::begin_turn`], once, after the calls of [`Hub::ready`]: it resets the budget of work. A
 //!    connection that becomes ready later may have to wait for the next turn.
 //! 3. [`Hub::next_read`] until it returns `None`: read at most the returned number of bytes and
@@ -36,8 +36,9 @@
 //! 7. [`Hub::bus_wants`], and write from [`Hub::bus_outbox`].
 //! 8. [`Hub::next_webhook`] until it returns `None`; send each request, and call [`Hub::webhook_done`]
 //!    once it has ended. Write [`Hub::next_spool_record`] to the spool until it returns `None`.
-//! 9. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`] or
-//!    [`Hub::bus_has_input`].
+//! 9. [`Hub::end_turn`]; then [`Hub::sample`], if [`Hub::next_sample_ms`] has passed.
+//! 10. Sleep until [`Hub::next_tick_ms`], or not at all while [`Hub::has_work`], [`Hub::has_dirty`]
+//!     or [`Hub::bus_has_input`].
 //!
 //! [`Hub::drain`], [`Hub::drain_some`] and [`Hub::stop_draining`] begin and cancel a stop;
 //! [`Hub::save`], [`Hub::restore`] and [`Hub::reconfigure`] move the state to another process or
@@ -239,7 +240,7 @@ impl<T> Hub<T> {
         peer.last_seen_ms = now.ms;
         match &mut peer.phase {
             Phase::Request(request) => {
-                let request = std::mem::take(request);
+                let request = request.take();
                 self.handle_request_bytes(id, request, bytes, now);
             }
             Phase::Open(subscriber) => {

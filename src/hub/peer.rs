@@ -141,7 +141,7 @@ pub(crate) struct Subscriber {
     /// Index of its app.
     pub app: u32,
     pub socket_id: SocketId,
-    /// The origin of the page, if the client has sent one.
+    /// The origin of the page, if the client has sent one of at most 300 bytes.
     pub origin: Option<Origin>,
     pub reader: Reader,
     /// Its memberships, sorted by channel.
@@ -240,6 +240,12 @@ impl<T> Peer<T> {
 }
 
 impl Request {
+    /// Takes the state of the request to handle it. The connection keeps its port.
+    pub(crate) fn take(&mut self) -> Request {
+        let port = self.port;
+        std::mem::replace(self, Request { port, ..Request::default() })
+    }
+
     /// Whether no part of a request has arrived, and no list is being sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.buffer.is_empty() && self.listing.is_none()

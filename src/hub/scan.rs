@@ -84,7 +84,7 @@ impl Scan {
             }
         }
         self.place = end;
-        end - begin
+        end.saturating_sub(begin)
     }
 
     /// Whether every channel was visited.

@@ -204,7 +204,9 @@ impl<T> Hub<T> {
         let (count, since_ms) = &mut subscriber.window;
         let now_ms = now.ms as u32;
         let age_ms = u64::from(now_ms.wrapping_sub(*since_ms));
-        if *count == 0 || age_ms >= u64::from(limit.decay_seconds) * 1_000 {
+        // A longer window than the range of the times would never end.
+        let window_ms = (u64::from(limit.decay_seconds) * 1_000).min(u32::MAX.into());
+        if *count == 0 || age_ms >= window_ms {
             (*count, *since_ms) = (0, now_ms);
         }
         if *count < limit.max_attempts {

@@ -18,7 +18,7 @@ import {
   stop,
   stopAll,
 } from './console.mjs';
-import { barrier, connected, fixedPort, http, rawConnected, reload, subscribed } from './support.mjs';
+import { barrier, connected, DEADLINE, fixedPort, http, rawConnected, reload, subscribed } from './support.mjs';
 
 let server;
 let api;
@@ -41,7 +41,8 @@ test('a wrong token is rejected, and the right one opens the page', async () => 
     await logInOnce(page);
     return page.locator('nav').isVisible();
   };
-  while (!(await token()));
+  const end = Date.now() + DEADLINE;
+  while (!(await token())) assert.ok(Date.now() < end);
   const [cookie] = await page.context().cookies();
   assert.equal(cookie.httpOnly, true);
   assert.equal(cookie.sameSite, 'Strict');
@@ -203,10 +204,12 @@ test('the page goes on after a reload of the server', async () => {
   assert.deepEqual(printed(reloaded), reloaded.console);
   // The feed connects again. Lines of the moment between are lost, so the event is repeated.
   const again = http(reloaded);
-  for (;;) {
+  const end = Date.now() + DEADLINE;
+  const isShown = () => line(page, 'api event', 'kept').first().isVisible();
+  do {
+    assert.ok(Date.now() < end);
     await barrier(again, channel);
-    if (await line(page, 'api event', 'kept').first().isVisible()) break;
-  }
+  } while (!(await isShown()));
   await line(page, 'subscribed', 'kept').waitFor();
   await show(page, 'Overview');
   await plotted(page, 'Clients').filter({ hasText: /^1$/ }).waitFor();

@@ -1,4 +1,5 @@
-//! API requests about connections, channels and users, and the requests that end connections. Lists of channels are in `listing`.
+//! API requests about connections, channels and users, and the requests that end connections. Lists
+//! of channels are in `listing`.
 
 use super::super::channel::{Access, Kind};
 use super::super::channel_info::Info;

@@ -1,7 +1,7 @@
 //! `GET feed`: checks the parameters and the number of viewers. The lines are written in
 //! `hub/feed`.
 
-use super::super::feed::{FeedRequest, Filter, HAS_FEED};
+use super::super::feed::{EVERY_APP, FeedRequest, Filter, HAS_FEED};
 use super::{Answer, Api};
 use crate::config::LimitKind;
 use crate::proto::http::{HttpError, Response};
@@ -24,8 +24,9 @@ impl<T> Api<'_, T> {
         let happenings = &self.connections.happenings;
         let limit = self.connections.limits.feed_viewers;
         if happenings.viewers(app) >= limit as usize {
+            let of = if app == EVERY_APP { "the console" } else { "this app" };
             let text =
-                format!("The feed of this app has {limit} viewers already (limits.feed_viewers).");
+                format!("The feed of {of} has {limit} viewers already (limits.feed_viewers).");
             return Err(HttpError::at(LimitKind::FeedViewers, 429, text).into());
         }
         if self.connections.is_draining() {

@@ -34,8 +34,8 @@ impl<T> Connections<T> {
         self.limit_log[kind as usize].warn(now.ms, text);
     }
 
-    /// Counts and logs that a connection has exceeded a limit of the server, whose value is known
-    /// here.
+    /// Counts, reports and logs that a connection has exceeded a limit of the server, whose value is
+    /// known here.
     pub(in crate::hub) fn limit_exceeded(&mut self, id: ConnId, kind: LimitKind, now: Now) {
         let value = match kind {
             LimitKind::RequestSize => self.request_bytes_max as u64,
@@ -45,7 +45,8 @@ impl<T> Connections<T> {
         self.limit_exceeded_by(id, kind, value, now);
     }
 
-    /// Counts and logs that a connection has exceeded a limit of this value, such as an app's.
+    /// Counts, reports and logs that a connection has exceeded a limit of this value, such as an
+    /// app's.
     pub(in crate::hub) fn limit_exceeded_by(
         &mut self,
         id: ConnId,
@@ -56,8 +57,8 @@ impl<T> Connections<T> {
         self.limit_exceeded_in(None, id, kind, value, now);
     }
 
-    /// Counts, reports and logs that a connection of an app has exceeded a limit. `app` is the app
-    /// if the connection is not a WebSocket yet.
+    /// Counts, reports and logs that a connection has exceeded a limit. `app` is the app of a
+    /// handshake; that of a WebSocket is known.
     pub(in crate::hub) fn limit_exceeded_in(
         &mut self,
         app: Option<u32>,

@@ -65,7 +65,7 @@ fn response(scan: &Scan, app: &App) -> Response {
     Response::json(200, body.to_string())
 }
 
-/// The word for who may subscribe to a channel.
+/// The kind of a channel, as the page shows it.
 pub(super) fn kind(channel: &Channel) -> &'static str {
     match channel.kind.access {
         Access::Public => "public",

@@ -8,14 +8,22 @@ use crate::proto::http::Response;
 
 const STYLE: &str = include_str!("page/console.css");
 const PLOTS: &str = include_str!("page/uplot.js");
-const SCRIPT: &str = concat!(
-    include_str!("page/common.js"),
-    include_str!("page/overview.js"),
-    include_str!("page/live.js"),
-    include_str!("page/channels.js"),
-    include_str!("page/publish.js"),
-    include_str!("page/main.js"),
-);
+
+/// The script of the page, as a literal for `concat!`.
+macro_rules! script {
+    () => {
+        concat!(
+            include_str!("page/common.js"),
+            include_str!("page/overview.js"),
+            include_str!("page/live.js"),
+            include_str!("page/channels.js"),
+            include_str!("page/publish.js"),
+            include_str!("page/main.js"),
+        )
+    };
+}
+
+const SCRIPT: &str = script!();
 
 /// The whole document.
 const DOCUMENT: &str = concat!(
@@ -27,12 +35,7 @@ const DOCUMENT: &str = concat!(
     "<script>",
     include_str!("page/uplot.js"),
     "</script><script>",
-    include_str!("page/common.js"),
-    include_str!("page/overview.js"),
-    include_str!("page/live.js"),
-    include_str!("page/channels.js"),
-    include_str!("page/publish.js"),
-    include_str!("page/main.js"),
+    script!(),
     "</script></body></html>\n",
 );
 

@@ -1,5 +1,5 @@
-//! Who may use the console: the checks of a request before anything is answered, the token, and the
-//! session that a browser gets for it.
+//! The checks of a request to the console before anything is answered, the token, and the session
+//! that a browser gets for it.
 //!
 //! - `Host` must be a name that no stranger's domain can have, so that a page of such a domain cannot
 //!   reach the console by changing its own address (DNS rebinding).
@@ -171,7 +171,7 @@ impl Hosts {
         let name = name.to_ascii_lowercase();
         name == "localhost"
             || name.ends_with(".localhost")
-            || self.public_name.as_ref().is_some_and(|public| *public == name)
+            || self.public_name.as_ref().is_some_and(|public| public.eq_ignore_ascii_case(&name))
     }
 }
 
@@ -194,7 +194,8 @@ fn unauthorized() -> Response {
 
 /// The pause after the first wrong token; each further one doubles it.
 const PAUSE_MS: u64 = 250;
-/// The longest pause. It slows a stranger who guesses, and keeps the owner waiting only so long.
+/// The longest pause. It is the same for all callers: a program on this machine that keeps sending
+/// wrong tokens also delays the login of the owner.
 const PAUSE_MAX_MS: u64 = 8_000;
 
 #[cfg(test)]

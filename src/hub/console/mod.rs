@@ -2,7 +2,8 @@
 //! It has a port of its own.
 //!
 //! ```text
-//! request --> guard: Host, Origin, session --> routes --> overview, channels, channel, actions
+//! request --> guard: Host, Origin, session --> routes --> document, overview, channels,
+//!                                                   channel, signature, actions
 //! server  --> samples: a ring of the last ten minutes
 //! ```
 //!

@@ -14,11 +14,13 @@ use crate::proto::http::{Body, Head, Response};
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
-    /// The response to a request whose body has not arrived, if it can be given without the body:
-    /// nobody without a session makes the server store one, except for the short one of a login.
+    /// The response to a request that can be answered before its body arrives: every rejection that
+    /// the head shows. Without a session, the server stores a body only if it is that of a login,
+    /// which is short.
     pub(in crate::hub) fn answer_console_head(&mut self, head: &Head<'_>) -> Option<Response> {
-        let answer = self.admit_to_console(head).err();
-        answer.map(with_headers)
+        let admitted = self.admit_to_console(head);
+        let answer = admitted.and_then(|()| self.connections.check_room_for_api());
+        answer.err().map(with_headers)
     }
 
     /// Answers a request on the port of the console.
@@ -41,7 +43,7 @@ impl<T> Hub<T> {
             }
             Answer::Feed(feed) => self.connections.begin_feed(id, head, *feed, now),
             Answer::Deferred => Step::Deferred,
-            Answer::Listing(_) => unreachable!("the console has no list in pieces"),
+            Answer::Listing(listing) => self.connections.begin_listing(id, head, listing, len, now),
         }
     }
 
@@ -55,7 +57,8 @@ impl<T> Hub<T> {
         console.guard.check_source(head)?;
         let is = |name: &str| head.method.eq_ignore_ascii_case(name);
         let methods = match head.path {
-            "/" | "/api/overview" | "/api/channels" | "/api/channel" | "/api/feed" => "GET, HEAD",
+            "/" | "/api/overview" | "/api/channels" | "/api/channel" => "GET, HEAD",
+            "/api/feed" => "GET",
             "/api/login" | "/api/logout" | "/api/publish" | "/api/kick" | "/api/signature" => {
                 "POST"
             }
@@ -69,6 +72,7 @@ impl<T> Hub<T> {
             "/api/login" if !is_short(head.body) => {
                 Err(error(413, "The body of a login is a JSON object with the token."))
             }
+            "/" if head.body != Body::Length(0) => Err(error(413, "This request has no body.")),
             "/" | "/api/login" => Ok(()),
             "/api/publish" | "/api/kick" if !console.may_write => {
                 console.guard.check_session(head)?;
@@ -87,6 +91,8 @@ impl<T> Hub<T> {
         body: &[u8],
         now: Now,
     ) -> Result<Answer, Response> {
+        self.connections.begin_request();
+        self.connections.work.add_bytes(body.len());
         let query = Query::parse(head.query);
         let response = match head.path {
             "/" => self.console()?.document.response(),
@@ -100,7 +106,7 @@ impl<T> Hub<T> {
             "/api/feed" => return self.feed_of_console(&query),
             "/api/publish" => return self.publish_from_console(&query, body, now),
             "/api/kick" => return self.kick_from_console(&query, body, now),
-            _ => self.check_signature(&query, body)?,
+            _ => return self.check_signature(&query, body),
         };
         Ok(response.into())
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::routes::object;
 use crate::hub::Hub;
+use crate::hub::api::Answer;
 use crate::hub::app::App;
 use crate::hub::channel::{Access, Kind};
 use crate::proto::http::Response;
@@ -31,10 +32,16 @@ struct Part {
 impl<T> Hub<T> {
     /// Checks the signature in the body.
     pub(super) fn check_signature(
-        &self,
+        &mut self,
         query: &Query<'_>,
         body: &[u8],
-    ) -> Result<Response, Response> {
+    ) -> Result<Answer, Response> {
+        // The text is signed with the secret of each app, and a dozen texts with that of this one.
+        let units = (body.len() as u64 / 64 + 1) * (self.pubsub.apps.len() as u64 + 12);
+        if self.connections.must_defer(|| units) {
+            return Ok(Answer::Deferred);
+        }
+        self.connections.work.add(units);
         let (at, body) = (self.app_of(query)?, object(body)?);
         let text = |key: &str| body[key].as_str().unwrap_or_default();
         let claim = Claim {
@@ -47,7 +54,7 @@ impl<T> Hub<T> {
         let (is_right, parts) = claim.check(&self.pubsub.apps[at], &others);
         let parts: Vec<Value> = parts.iter().map(Part::json).collect();
         let body = json!({ "right": is_right, "expected": claim.signed(), "parts": parts });
-        Ok(Response::json(200, body.to_string()))
+        Ok(Response::json(200, body.to_string()).into())
     }
 }
 
@@ -131,10 +138,11 @@ impl Claim<'_> {
         if signature.len() != 64 || !signature.bytes().all(|b| b.is_ascii_hexdigit()) {
             return "A signature is 64 hexadecimal digits.".to_owned();
         }
-        if app.signer.verify(&[&self.signed()], &signature.to_ascii_lowercase()) {
+        let signed = self.signed();
+        if app.signer.verify(&[&signed], &signature.to_ascii_lowercase()) {
             return "It must be in lower case.".to_owned();
         }
-        if apps.iter().any(|other| other.signer.verify(&[&self.signed()], signature)) {
+        if apps.iter().any(|other| other.signer.verify(&[&signed], signature)) {
             return "It is made with the secret of another app of this server.".to_owned();
         }
         let Claim { socket_id, channel, data, .. } = self;

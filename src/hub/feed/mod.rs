@@ -1,6 +1,6 @@
 //! The feed: what happens in an app as lines of JSON, for the viewers that `GET /apps/ID/feed` has
-//! opened (protocol section 14.10), and for those of the console, which see all apps. A viewer is a connection in a phase of its own; `viewers` has
-//! the part of the hub that knows connections.
+//! opened (protocol section 14.10), and for those of the console, which see all apps. A viewer is a
+//! connection in a phase of its own; `viewers` has the part of the hub that knows connections.
 //!
 //! ```text
 //! happenings --> reports: a line, once --> filter --> viewer: a bounded queue --> outbox

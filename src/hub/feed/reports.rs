@@ -229,7 +229,7 @@ impl Feed {
         });
     }
 
-    /// A limit of the server was exceeded, by a client that belongs to no app yet. The viewers of
+    /// A limit was exceeded by a client that is no WebSocket, or by an API request. The viewers of
     /// all apps get it, without the address: the client may be one of another app.
     pub(in crate::hub) fn server_limit(&mut self, limit: LimitKind) {
         for app in self.every_index() {

@@ -1,5 +1,5 @@
 //! Viewers of the feed over time: slow and silent ones, the line that keeps a response open, and
-//! what stays behind. The lines themselves are tested in `tests/feed.rs`.
+//! what is left after a viewer has closed. The lines themselves are tested in `tests/feed.rs`.
 
 use serde_json::Value;
 
@@ -168,4 +168,20 @@ fn the_work_of_lines_counts() {
     let _viewers = [view(&mut world, ""), view(&mut world, "kinds=api")];
     let watched = spent(&mut world);
     assert!((alone + 5..alone + 60).contains(&watched), "{alone} {watched}");
+}
+
+#[test]
+fn a_viewer_of_the_console_keeps_its_port() {
+    let mut world = World::new(|_, _| {});
+    let config = Config { apps: vec![Settings::new("1", "key", SECRET)], ..Config::default() };
+    world.hub = Hub::new(&config, [0; 32], world.now);
+    let keys = ConsoleKeys { token: "token".into(), session: "5e55".into() };
+    world.hub.open_console(&keys, &config, world.now);
+    let id = world.open();
+    world.hub.set_port(id, Port::Console);
+    let headers = "Host: localhost:9101\r\nCookie: reverb_console_9101=5e55\r\n";
+    world.send(id, format!("GET /api/feed HTTP/1.1\r\n{headers}\r\n").as_bytes());
+    assert!(world.take(id).starts_with("HTTP/1.1 200 "));
+    assert_eq!(world.hub.port(id), Some(Port::Console));
+    world.hub.audit().unwrap();
 }

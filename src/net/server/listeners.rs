@@ -1,5 +1,5 @@
-//! The listening sockets of a server, and the connections to its metrics port and its console. A single socket is
-//! in `listen`; what happens to an accepted connection is in `accept`.
+//! The listening sockets of a server, and the connections to its metrics port and its console. A
+//! single socket is in `listen`; what happens to an accepted connection is in `accept`.
 
 use std::net::SocketAddr;
 

@@ -69,8 +69,7 @@ impl Server {
     }
 }
 
-/// The listening sockets that were handed over. The metrics port and the console
-/// follow the new configuration.
+/// The listening sockets that were handed over. Metrics and console follow the new configuration.
 fn listens(
     handed: &HandedOver,
     inherited: &mut Inherited,

@@ -143,7 +143,8 @@ fn requests(hub: &mut Hub<()>) {
 fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     let id = hub.open((), Some(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96).into()), NOW);
     let handshake = "GET /app/key-1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: https://shop.test\r\n\r\n";
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Origin: https://shop.test\r\n\r\n";
     hub.receive(id, &mut handshake.as_bytes().to_vec(), NOW);
     let Some(peer) = hub.connections.get_mut(id) else { panic!("{id:?}") };
     (peer.last_seen_ms, peer.pending_replies, peer.outbox) =

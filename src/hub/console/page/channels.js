@@ -154,6 +154,7 @@ function startChannels() {
 	};
 	$('next').onclick = () => {
 		if (channels.last) channels.before.push(channels.last);
+		channels.last = null;
 		loadChannels();
 	};
 	setInterval(() => {

@@ -105,6 +105,5 @@ async function kick(app, who) {
 	dialog.showModal();
 	await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
 	if (dialog.returnValue !== 'yes') return false;
-	await post(`/api/kick?${query({ app })}`, who);
-	return true;
+	return post(`/api/kick?${query({ app })}`, who).then(() => true, (error) => alert(textOf(error)));
 }

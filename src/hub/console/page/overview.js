@@ -45,7 +45,7 @@ function showOverview(data) {
 		['URL', (it) => it.url],
 		['State', (it) => (it.failures ? `${it.failures} failed in a row, next attempt in ${duration(it.retry_in_ms ?? 0)}` : 'good')],
 		['Waiting', (it) => `${whole(it.batches_waiting)} (${bytes(it.bytes_waiting)})`, 'number'],
-	], webhooks, 'No webhook is configured, or none had an event yet.'));
+	], webhooks, 'No webhook is configured.'));
 	$('limits').replaceChildren(table([
 		['Setting', (it) => it.setting],
 		['Times', (it) => whole(it.times), 'number'],
