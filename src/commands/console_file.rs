@@ -138,7 +138,7 @@ fn read(folders: &[PathBuf], root: &Path, id: u32, user: u32) -> io::Result<Opti
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        // A stranger's file in /tmp must not show another address.
+        // The file of another user in /tmp must not show another address.
         if file.metadata()?.uid() != user {
             continue;
         }

@@ -121,7 +121,7 @@ pub(super) fn token(text: &str) -> Result<String, String> {
 /// `reverb console`.
 const TOKEN_LENGTH_MAX: usize = 1_024;
 /// The fewest characters of a token. 16 random hexadecimal digits are 64 bits. Pauses allow about one
-/// attempt in eight seconds, so a stranger would need 10^12 years.
+/// attempt in eight seconds, so guessing one takes about 10^12 years.
 const TOKEN_LENGTH_MIN: usize = 16;
 
 #[cfg(test)]

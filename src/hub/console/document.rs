@@ -47,7 +47,7 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn new() -> Self {
-        // The hashes admit exactly these texts: what a stranger gets into the page is not executed.
+        // The hashes admit exactly these texts: a script in a user-supplied name is not executed.
         let policy = format!(
             "default-src 'none'; script-src '{}' '{}'; style-src '{}'; connect-src 'self'; \
              img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,8 +1,8 @@
 //! The checks of a request to the console before anything is answered, the token, and the session
 //! that a browser gets for it.
 //!
-//! - `Host` must be a name that no stranger's domain can have, so that a page of such a domain cannot
-//!   reach the console by changing its own address (DNS rebinding).
+//! - `Host` must be a name that no other site can have, so that a page of another site cannot reach
+//!   the console by changing the address of its own name (DNS rebinding).
 //! - `Origin` must be that of the console itself, and a `POST` must have one.
 //! - The token opens a session. The session is a random number of the server in a cookie, not the
 //!   token, and ends when the server stops; a reload keeps it.
