@@ -227,63 +227,6 @@ fn an_invalid_configuration_is_reported_by_the_reload() {
 }
 
 #[test]
-fn a_start_or_a_reload_of_another_server_leaves_the_hand_over_as_it_is() {
-    let app = LaravelApp::new();
-    app.write(".env.staging", &app.read(".env"));
-    let server = app.serve(app.artisan("reverb:start --env=staging"));
-    let (before, port) = (app.read(HAND_OVER), server.address().port());
-    let fails = |words: &str, expected: &str| {
-        let output = app.artisan(words).output().unwrap();
-        assert!(!output.status.success(), "{output:?}");
-        let out = text(&output.stdout).to_owned() + text(&output.stderr);
-        assert!(out.contains(expected), "{out}");
-        assert_eq!(app.read(HAND_OVER), before);
-    };
-    fails(&format!("reverb:start --port={port}"), &format!("127.0.0.1:{port} is in use."));
-    let everywhere = format!("reverb:start --host=0.0.0.0 --port={port}");
-    fails(&everywhere, &format!("127.0.0.1:{port} is in use."));
-    fails("reverb:reload", "with [.env.staging]. Run this command with --env=staging.");
-    fails("reverb:reload --env=staging --port=1", "no server listens");
-    let reload = app.artisan(&format!("reverb:reload --env=staging --port={port}")).output();
-    assert!(reload.unwrap().status.success());
-}
-
-#[test]
-fn a_server_may_share_its_port_but_not_its_socket() {
-    let app = LaravelApp::new();
-    let path = app.0.join("socket");
-    let both = format!("reverb:start --host=127.0.0.1,{}", path.display());
-    let _server = app.serve(app.artisan(&both));
-    let before = app.read(HAND_OVER);
-    let start = format!("reverb:start --host={}", path.display());
-    let output = app.artisan(&start).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let expected = format!("{} is in use.", path.display());
-    assert!(text(&output.stdout).contains(&expected), "{output:?}");
-    assert_eq!(app.read(HAND_OVER), before);
-
-    let app = LaravelApp::new();
-    app.edit(".env", "APP_NAME=Laravel\n", "REVERB_SERVER_REUSE_PORT=true\n");
-    let first = app.start();
-    let again = format!("reverb:start --port={}", first.address().port());
-    assert_eq!(app.serve(app.artisan(&again)).address(), first.address());
-}
-
-#[test]
-fn variables_of_the_process_that_has_started_the_server_stay_after_a_reload() {
-    let app = LaravelApp::new();
-    let mut command = app.artisan("reverb:start");
-    command.env("REVERB_LIMIT_CONNECTIONS", "55");
-    let server = app.serve(command);
-    assert!(app.reload(&server).status.success());
-    assert_eq!(app.hand_over()["artisan"]["environment"]["REVERB_LIMIT_CONNECTIONS"], "55");
-    let port = server.address().port();
-    let mut command = app.artisan(&format!("reverb:reload --port={port}"));
-    assert!(command.env("REVERB_LIMIT_CONNECTIONS", "56").output().unwrap().status.success());
-    assert_eq!(app.hand_over()["artisan"]["environment"]["REVERB_LIMIT_CONNECTIONS"], "56");
-}
-
-#[test]
 fn files_newer_than_the_hand_over_are_reported() {
     let app = LaravelApp::new();
     let server = app.start();

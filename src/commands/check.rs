@@ -48,7 +48,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
-    webhooks::check(&mut report, &loaded, TIMEOUT);
+    webhooks::check(&mut report, &loaded.config, reload(&loaded), TIMEOUT);
     let Direct { listens, rejected } = direct(&mut report, &loaded, &processes);
     let answers = public(&mut report, &loaded, &rejected);
     if !listens {

@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::reload;
 use super::report::Report;
-use crate::config::{App, Config, Loaded, Webhook};
+use crate::config::{App, Config, Webhook};
 use crate::net::{self, Destination, Fetch};
 use crate::proto::auth::Signer;
 use crate::proto::http::ResponseReader;
 use crate::proto::spool::DeliveryId;
 use crate::proto::webhook;
 
-/// Reports for each webhook with which status it answers, and after which time.
-pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded, timeout: Duration) {
-    let config = &loaded.config;
+/// Reports for each webhook with which status it answers, and after which time. `reload` is the command
+/// that applies a change.
+pub(super) fn check(report: &mut Report<'_>, config: &Config, reload: &str, timeout: Duration) {
     for app in &config.apps {
         for webhook in &app.webhooks {
             let what = name(app, webhook);
@@ -26,7 +25,7 @@ pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded, timeout: Duration)
                         200..300 => report.fine(&format!("{what} answers {status} in {ms} ms")),
                         status => report.wrong(&format!(
                             "{what} answers {status} in {ms} ms: {}",
-                            advice(status, webhook, reload(loaded))
+                            advice(status, webhook, reload)
                         )),
                     }
                 }
@@ -34,8 +33,7 @@ pub(super) fn check(report: &mut Report<'_>, loaded: &Loaded, timeout: Duration)
                     let advice = match webhook.laravel_cause {
                         Some(_) => format!(
                             "; set APP_URL, or REVERB_EVENTS_URL, to a URL by which the server \
-                             reaches the Laravel app, and run `{}`",
-                            reload(loaded)
+                             reaches the Laravel app, and run `{reload}`"
                         ),
                         None => String::new(),
                     };
@@ -89,7 +87,7 @@ fn post(
     response.map_err(|error| error.to_string())
 }
 
-/// What to change if the status is not 2xx. `reload` is the command that applies a change.
+/// What to change if the status is not 2xx.
 fn advice(status: u16, webhook: &Webhook, reload: &str) -> String {
     let is_for_laravel = webhook.laravel_cause.is_some();
     let text = match status {
