@@ -146,12 +146,12 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
     }
     let (mut values, mut words) = take_flags(command, given)?;
     words.extend(rest.iter().skip(1).map(|word| word.to_string_lossy().into_owned()));
+    if let (None, Some(word)) = (command.argument, words.first()) {
+        return Err(left_over(command, word));
+    }
     #[cfg(feature = "console")]
     if let Some(parsed) = terminal::parse(command.name, &mut values, &words) {
         return parsed.map(Command::Terminal);
-    }
-    if let Some(word) = words.first() {
-        return Err(left_over(command, word));
     }
     Ok(match command.name {
         "start" if tries => Command::Try(start(&mut values)?),

@@ -1,5 +1,5 @@
 //! Takes the flags of a command from the command line, by the table. What each command makes of their
-//! values is in the other files of this folder.
+//! values is in `args` and in the other files of this folder.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::flags::{UsageError, Values};
 use crate::config::Sources;
 
-/// The flags of `reverb restart`, `reverb reload` and `reverb check`, which concern a running server.
+/// The flags that identify a running server, of every command except start, install, completions and
+/// help.
 #[derive(Debug, Default, PartialEq)]
 pub struct RestartArgs {
     /// `--host`.

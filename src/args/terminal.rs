@@ -145,23 +145,13 @@ pub(super) fn parse(
     words: &[String],
 ) -> Option<Result<Command, UsageError>> {
     Some(match name {
-        "tail" => no_words(name, words).and_then(|()| tail(values)).map(Command::Tail),
-        "top" => no_words(name, words).and_then(|()| top(values)).map(Command::Top),
+        "tail" => tail(values).map(Command::Tail),
+        "top" => top(values).map(Command::Top),
         "publish" => publish(values, words).map(Command::Publish),
         "subscribe" => subscribe(values, words).map(Command::Subscribe),
         "kick" => kick(values, words).map(Command::Kick),
         _ => return None,
     })
-}
-
-fn no_words(name: &str, words: &[String]) -> Result<(), UsageError> {
-    match words.first() {
-        None => Ok(()),
-        Some(word) => {
-            let word = word.escape_debug();
-            Err(UsageError::new(format!("reverb {name} takes no argument {word}")))
-        }
-    }
 }
 
 fn server(values: &mut Values) -> Result<ServerArgs, UsageError> {
@@ -215,7 +205,7 @@ fn publish(values: &mut Values, words: &[String]) -> Result<PublishArgs, UsageEr
 }
 
 fn subscribe(values: &mut Values, words: &[String]) -> Result<SubscribeArgs, UsageError> {
-    if words.is_empty() {
+    if words.is_empty() || words.iter().any(String::is_empty) {
         return Err(UsageError::new("reverb subscribe needs at least one CHANNEL"));
     }
     Ok(SubscribeArgs {

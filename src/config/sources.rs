@@ -16,7 +16,7 @@ const CONFIG_FILE: &str = "reverb.json";
 /// The sources of the configuration: files and flags.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// `--config`; it must exist. Without it, [`CONFIG_FILE`] if it exists.
+    /// `--config`; it must exist. Without it, `reverb.json` if it exists.
     pub config_file: Option<PathBuf>,
     /// Whether the hand-over of a Laravel app counts as well, if there is no other configuration
     /// file. A server reads it only if `config_file` names it, as artisan does, because an old one

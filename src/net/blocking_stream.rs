@@ -135,7 +135,7 @@ impl Write for BlockingStream {
 #[cfg(feature = "console")]
 fn into_io(error: StreamError) -> io::Error {
     match error {
-        StreamError::TimedOut(_) => ErrorKind::WouldBlock.into(),
+        StreamError::TimedOut(_) => io::Error::new(ErrorKind::WouldBlock, error.to_string()),
         StreamError::Io(error) => error,
         StreamError::Tls(error) => io::Error::other(error.to_string()),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::{fs, thread};
 
 use crate::support::{APP, DEADLINE, Server, Setup, until};
@@ -71,8 +72,7 @@ impl Folder {
         self.server.signal("TERM");
         assert_eq!(self.server.wait().code(), Some(0));
         let mut second = self.command(&["start"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(second.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+        let first = lines(second.stdout.take().unwrap()).recv_timeout(DEADLINE).unwrap();
         assert!(first.contains("listening on"), "{first}");
         self.second = Some(second);
     }
@@ -127,13 +127,12 @@ impl Drop for Folder {
 }
 
 impl Run {
-    fn of(child: Child) -> Self {
-        let output = child.wait_with_output().unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+    #[track_caller]
+    fn of(mut child: Child) -> Self {
+        let out = text(child.stdout.take().unwrap());
+        let err = text(child.stderr.take().unwrap());
+        let code = Running { child, out: None, err: channel().1 }.ends();
+        Run { code, out: out.join().unwrap(), err: err.join().unwrap() }
     }
 }
 
@@ -195,10 +194,22 @@ impl Running {
     }
 
     /// Reads one line of the output that [`Folder::begin_unread`] has left.
+    #[track_caller]
     pub fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        // The rest in the buffer is lost with it.
-        BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let mut pipe = self.child.stdout.take().unwrap();
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            let mut line = Vec::new();
+            // A buffer would take more than the line.
+            while line.last() != Some(&b'\n') {
+                let mut byte = [0];
+                pipe.read_exact(&mut byte).unwrap();
+                line.push(byte[0]);
+            }
+            sender.send((pipe, String::from_utf8(line).unwrap()))
+        });
+        let (pipe, line) = receiver.recv_timeout(DEADLINE).unwrap();
+        self.child.stdout = Some(pipe);
         line
     }
 
@@ -217,6 +228,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn text(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {

@@ -66,7 +66,7 @@ impl Terminal {
         assert!(status.success());
     }
 
-    /// Waits until a screen that is drawn after this call is right, and returns its lines.
+    /// Waits until a screen that is received after this call is right, and returns its lines.
     #[track_caller]
     pub fn shows(&mut self, is_right: impl Fn(&[String]) -> bool) -> Vec<String> {
         let (start, begin) = (self.text.len(), Instant::now());
@@ -83,7 +83,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the output after this call has this text.
+    /// Waits until the output has this text; earlier output counts.
     #[track_caller]
     pub fn prints(&mut self, text: &str) {
         while !self.text.contains(text) {

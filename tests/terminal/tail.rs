@@ -162,7 +162,8 @@ fn a_closed_pipe_ends_a_tail_quietly() {
     let mut idle = folder.begin_unread(&["tail"]);
     assert!(idle.first_line().contains("hello"));
     idle.closes_output();
-    let busy = folder.begin_unread(&["tail"]);
+    let mut busy = folder.begin_unread(&["tail"]);
+    assert!(busy.first_line().contains("hello"));
     let mut client = Client::connect(&folder.server);
     client.subscribe("a");
     busy.closes_output();

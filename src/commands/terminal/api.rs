@@ -34,6 +34,9 @@ impl Call<'_> {
         if !self.body.is_empty() {
             let len = self.body.len();
             head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {len}\r\n"));
+        } else if self.method == "POST" {
+            // RFC 9110 section 8.6; some proxies insist on it.
+            head.push_str("Content-Length: 0\r\n");
         }
         head.push_str("\r\n");
         head
@@ -72,11 +75,11 @@ impl Call<'_> {
         }
     }
 
-    /// Sends the request, and returns the body of a response of any length.
+    /// Sends the request, and returns the body of a response of at most [`LIST_BYTES_MAX`].
     ///
     /// # Errors
     ///
-    /// As [`Call::send`].
+    /// As [`Call::send`]; the response is longer.
     pub(super) fn send_for_list(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
         let mut stream = endpoint.open().map_err(|error| endpoint.unreachable(&error))?;
         let failed = |why: &dyn Display| format!("{endpoint}: {why}");

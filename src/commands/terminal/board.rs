@@ -17,10 +17,12 @@ pub(super) struct Board {
     traffic: HashMap<String, Traffic>,
     /// The other nodes; `None` before the feed has begun.
     other_nodes: Option<BTreeSet<String>>,
-    /// The lines of the feed that the server has dropped.
+    /// The lines that the server has dropped, and the messages over [`CHANNELS_MAX`], since the start.
     dropped: u64,
-    /// Why the figures may be old.
-    problem: Option<String>,
+    /// Why messages may be missing.
+    feed_problem: Option<String>,
+    /// Why the subscribers may be old.
+    list_problem: Option<String>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -63,12 +65,13 @@ impl Board {
         };
         let channels = channels.map(|(name, info)| (name.clone(), count(info)));
         self.subscribers = Some(channels.collect());
+        self.list_problem = None;
     }
 
     /// Takes a line of the feed.
     pub(super) fn take_line(&mut self, line: &str) {
         let Ok(line) = serde_json::from_str::<Value>(line) else { return };
-        self.problem = None;
+        self.feed_problem = None;
         match line["kind"].as_str().unwrap_or_default() {
             "hello" => {
                 let nodes = line["nodes"].as_array().into_iter().flatten();
@@ -93,9 +96,14 @@ impl Board {
         }
     }
 
-    /// Records why the figures may be old.
-    pub(super) fn take_problem(&mut self, why: String) {
-        self.problem = Some(why);
+    /// Records why messages may be missing, until the next line.
+    pub(super) fn take_feed_problem(&mut self, why: String) {
+        self.feed_problem = Some(why);
+    }
+
+    /// Records why the subscribers may be old, until the next list.
+    pub(super) fn take_list_problem(&mut self, why: String) {
+        self.list_problem = Some(why);
     }
 
     fn count(&mut self, channel: &Value, line: &Value) {
@@ -144,7 +152,7 @@ impl Board {
             rows,
             nodes: self.other_nodes.as_ref().map_or(1, |others| others.len() + 1),
             dropped: self.dropped,
-            problem: self.problem.clone(),
+            problem: self.feed_problem.clone().or_else(|| self.list_problem.clone()),
         }
     }
 }

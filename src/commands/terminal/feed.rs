@@ -126,7 +126,6 @@ fn receive(
     match stream.read(buffer) {
         Ok(0) => reader.end(),
         Ok(len) => reader.receive(&buffer[..len]),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => {
             Err("it sends nothing any more".to_owned())
         }

@@ -160,7 +160,7 @@ fn time_of_day(unix_ms: u64) -> String {
     format!("{:02}:{:02}:{:02}.{ms:03}", s / 3_600 % 24, s / 60 % 60, s % 60)
 }
 
-/// The most characters shown of the data of an event; `--json` has the rest.
+/// The most characters shown of the data of an event; `--json` has all that the server sends.
 const DATA_CHARACTERS: usize = 200;
 
 #[cfg(test)]

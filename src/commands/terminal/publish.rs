@@ -45,5 +45,5 @@ fn read_input() -> Result<String, Failure> {
     }
 }
 
-/// The most bytes read. No server accepts as many: the default of `max_request_size` is 1 MiB.
+/// The most bytes read: 64 times the default of `max_request_size`.
 const INPUT_BYTES_MAX: u64 = 64 << 20;

@@ -51,7 +51,7 @@ pub(super) fn escaped(text: &str) -> String {
     shown
 }
 
-/// The first characters of a text, escaped; a dot for each end that is missing.
+/// The first characters of a text, escaped; an ellipsis follows if some are missing.
 pub(super) fn shortened(text: &str, characters_max: usize) -> String {
     match text.char_indices().nth(characters_max) {
         Some((end, _)) => format!("{}…", escaped(&text[..end])),

@@ -95,8 +95,8 @@ impl Subscriber<'_> {
                 (Some("pusher:subscription_error"), _) => {
                     return Err(self.refused(&message).into());
                 }
-                // An error about a channel is followed by one that names it.
-                (Some("pusher:error"), _) => self.note_error(&message)?,
+                // This server sends another error after it, which names the channel.
+                (Some("pusher:error"), _) => self.note_error(&message),
                 (Some("pusher_internal:subscription_succeeded"), Some(channel)) => {
                     (self.was_subscribed, *pause) = (true, Pause::default());
                     screen::note(&subscribed(channel, &message));
@@ -156,13 +156,11 @@ impl Subscriber<'_> {
         ))
     }
 
-    /// Reports an error. With a code of 4000 to 4099 the server closes the connection; only the first
-    /// of these errors about a channel is followed by another message.
-    fn note_error(&self, message: &Value) -> Result<(), Stop> {
+    /// Reports an error. If the server also closes the connection, the close frame ends the command.
+    fn note_error(&self, message: &Value) {
         let data = data_of(message);
         let reason = data["message"].as_str().unwrap_or_default();
         screen::note(&format!("{} reports: {} {}", self.endpoint, data["code"], escaped(reason)));
-        Ok(())
     }
 }
 

@@ -115,13 +115,13 @@ fn short(number: f64) -> String {
     match number {
         ..1_000.0 => fraction(number),
         ..100_000.0 => format!("{number:.0}"),
-        ..100_000_000.0 => format!("{:.1}k", number / 1_000.0),
-        ..100_000_000_000.0 => format!("{:.1}M", number / 1_000_000.0),
+        ..9_999_950.0 => format!("{:.1}k", number / 1_000.0),
+        ..9_999_950_000.0 => format!("{:.1}M", number / 1_000_000.0),
         _ => format!("{:.1}G", number / 1_000_000_000.0),
     }
 }
 
-/// As much of a text as this many columns have room for, with a dot at the end if some is missing.
+/// As much of a text as this many columns have room for, with an ellipsis at the end if some is missing.
 fn cut(text: &str, columns_max: usize) -> String {
     let width: usize = text.chars().map(columns).sum();
     if width <= columns_max {

@@ -100,7 +100,7 @@ fn read_feed(endpoint: &Endpoint, shared: &Shared) -> Result<(), Failure> {
         let mut state = shared.lock();
         match update {
             Update::Line(line) => state.board.take_line(line),
-            Update::Lost(why, _) => state.board.take_problem(why.to_owned()),
+            Update::Lost(why, _) => state.board.take_feed_problem(why.to_owned()),
         }
         drop(state);
         shared.changed.notify_all();
@@ -122,7 +122,7 @@ fn read_lists(endpoint: &Endpoint, shared: &Shared) -> Result<(), Failure> {
                 is_first = false;
             }
             Err(why) if is_first => return Err(Failure::at_work(why)),
-            Err(why) => shared.lock().board.take_problem(why),
+            Err(why) => shared.lock().board.take_list_problem(why),
         }
         shared.changed.notify_all();
         let took = begin.elapsed();

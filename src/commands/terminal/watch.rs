@@ -10,7 +10,7 @@ use crate::commands::Failure;
 use crate::net::sys;
 
 /// Makes SIGINT, SIGTERM and the end of the reader of standard output end this process with exit code
-/// 0. Lines are written whole, so none is cut.
+/// 0. Each line is one write, so only one that does not fit in the pipe can be cut.
 pub(super) fn end_quietly() -> Result<(), Failure> {
     let signals = signals(&[libc::SIGINT, libc::SIGTERM])?;
     thread::spawn(move || {
