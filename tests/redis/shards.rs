@@ -1,8 +1,10 @@
 //! A real Redis Cluster of three masters and three replicas.
 
+use std::time::{Duration, Instant};
+
 use super::daemon::Redis;
 use super::resp::Reply;
-use crate::support::until;
+use crate::support::{until, until_some};
 
 /// A running Redis Cluster.
 pub struct Shards {
@@ -16,6 +18,10 @@ pub const CHANNEL: &str = "reverb-of-a-test";
 
 /// The number of slots of a Redis Cluster.
 const SLOTS: usize = 16_384;
+
+/// After this time, a failover that a replica was told to begin has failed: Redis gives up after 5 s
+/// (`CLUSTER_MF_TIMEOUT`), which happens on a machine with too much to do.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl Shards {
     /// Starts the servers, and waits until the cluster is complete.
@@ -93,9 +99,10 @@ impl Shards {
         server.call(&["CLUSTER", "KEYSLOT", CHANNEL]).number().to_string()
     }
 
-    /// The master of the slot of the nodes' channel, as one server knows it.
+    /// The master of the slot of the nodes' channel, as one server knows it. During a failover, a
+    /// server may know none.
     #[track_caller]
-    pub fn owner_at(&self, asked: usize) -> usize {
+    fn owner_at(&self, asked: usize) -> Option<usize> {
         let slot: i64 = self.slot().parse().unwrap();
         let Reply::List(ranges) = self.servers[asked].call(&["CLUSTER", "SLOTS"]) else { panic!() };
         let port = ranges.iter().find_map(|range| {
@@ -104,22 +111,22 @@ impl Shards {
             let is_range = (parts[0].number()..=parts[1].number()).contains(&slot);
             is_range.then(|| master[1].number())
         });
-        self.servers.iter().position(|s| Some(i64::from(s.port())) == port).unwrap()
+        self.servers.iter().position(|s| Some(i64::from(s.port())) == port)
     }
 
-    /// The replica of a master.
+    /// The replica of a master. Waits until it follows that master.
     #[track_caller]
     pub fn replica_of(&self, master: usize) -> usize {
         let line = format!("master_port:{}", self.servers[master].port());
         let is_its_replica =
             |server: &Redis| server.is_running() && server.has_info("replication", &line);
-        self.servers.iter().position(is_its_replica).unwrap()
+        until_some("the master has a replica", || self.servers.iter().position(is_its_replica))
     }
 
     /// The master of the slot, as any running server knows it.
     pub fn owner(&self) -> usize {
         let asked = self.servers.iter().position(Redis::is_running).unwrap();
-        self.owner_at(asked)
+        until_some("the slot has an owner", || self.owner_at(asked))
     }
 
     /// A master that does not own the slot.
@@ -132,7 +139,15 @@ impl Shards {
     #[track_caller]
     pub fn fail_over(&self) {
         let replica = self.replica_of(self.owner());
-        self.servers[replica].call(&["CLUSTER", "FAILOVER"]);
+        let mut requested: Option<Instant> = None;
+        until("the replica owns the slot", || {
+            if requested.is_none_or(|at| at.elapsed() > FAILOVER_TIMEOUT) {
+                // A replica that is the master by now answers with an error.
+                self.servers[replica].session().send_and_receive(&[b"CLUSTER", b"FAILOVER"]);
+                requested = Some(Instant::now());
+            }
+            self.owner_at(replica) == Some(replica)
+        });
         self.wait_for_owner(replica);
     }
 
@@ -140,7 +155,7 @@ impl Shards {
     #[track_caller]
     pub fn wait_for_owner(&self, owner: usize) {
         for (at, _) in self.servers.iter().enumerate().filter(|(_, s)| s.is_running()) {
-            until("all servers know the owner of the slot", || self.owner_at(at) == owner);
+            until("all servers know the owner of the slot", || self.owner_at(at) == Some(owner));
         }
     }
 
