@@ -135,6 +135,7 @@ use random::Random;
 use routes::Routes;
 use terminate::ABNORMAL;
 use webhooks::Webhooks;
+use work::END_UNITS;
 
 /// The server without its sockets; `T` is the value that the owner stores with each connection.
 pub struct Hub<T> {
@@ -233,6 +234,12 @@ impl<T> Hub<T> {
         self.connections.ready(id);
     }
 
+    /// The same if the client has closed its side. A WebSocket then waits in the heavy lane, as its
+    /// memberships must be removed: many clients that leave at once do not delay the others.
+    pub fn ready_to_end(&mut self, id: ConnId) {
+        self.connections.ready_to_end(id);
+    }
+
     /// Handles bytes from a client. They are unmasked in place.
     pub fn receive(&mut self, id: ConnId, bytes: &mut [u8], now: Now) {
         self.connections.happenings.set_now(now);
@@ -267,6 +274,8 @@ impl<T> Hub<T> {
             Phase::Closing(_) => CloseMode::AfterOutbox,
         };
         self.retire(id, mode, now);
+        self.connections.work.add(END_UNITS);
+        self.count_webhook_work();
         self.drop_slow(now);
     }
 

@@ -145,6 +145,8 @@ pub(crate) const MESSAGE_UNITS: u64 = 10;
 pub(crate) const SIGNATURE_UNITS: u64 = 20;
 /// Units of adding or removing a membership.
 pub(crate) const MEMBERSHIP_UNITS: u64 = 5;
+/// Units of the end of a connection: freeing its memory, and the `close` system call.
+pub(crate) const END_UNITS: u64 = 50;
 /// Units of an HTTP request: its head, its query, and its response.
 pub(crate) const REQUEST_UNITS: u64 = 60;
 /// Units of each channel that is checked for a list or a count.

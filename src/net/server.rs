@@ -241,7 +241,8 @@ impl Server {
         let has_room = event.is_writable() && !std::mem::replace(&mut socket.writable, true);
         let reads = event.is_readable() || event.is_read_closed() || event.is_error();
         if reads && !socket.ended {
-            self.queue_to_read(id);
+            let has_ended = event.is_read_closed() || event.is_error();
+            self.queue_to_read(id, has_ended);
         }
         if has_room {
             self.hub.touch(id);
@@ -261,12 +262,13 @@ impl Server {
     }
 
     /// Queues a connection for reading: in `handshakes` until its TLS handshake is complete, then
-    /// in the hub.
-    fn queue_to_read(&mut self, id: ConnId) {
+    /// in the hub. `has_ended` says that the client has closed its side.
+    fn queue_to_read(&mut self, id: ConnId, has_ended: bool) {
         let Some(socket) = self.hub.io(id) else { return };
         match socket.is_handshaking() {
             true if std::mem::replace(&mut socket.queued, true) => {}
             true => self.queues.handshakes.push_back(id),
+            false if has_ended => self.hub.ready_to_end(id),
             false => self.hub.ready(id),
         }
     }
@@ -302,7 +304,7 @@ impl Server {
                 }
                 self.hub.receive(id, &mut self.buffer[..len], now);
                 if more {
-                    self.queue_to_read(id);
+                    self.queue_to_read(id, false);
                 }
             }
             Received::Nothing => {}

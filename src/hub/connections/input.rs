@@ -35,6 +35,15 @@ impl<T> Connections<T> {
         self.schedule_in(id, lane);
     }
 
+    /// The same if the client has closed its side.
+    pub(in crate::hub) fn ready_to_end(&mut self, id: ConnId) {
+        let is_open = self.get(id).is_some_and(|peer| matches!(peer.phase, Phase::Open(_)));
+        match is_open {
+            true => self.schedule_in(id, Lane::Heavy),
+            false => self.ready(id),
+        }
+    }
+
     /// The next connection to visit, and the lane it was in.
     pub(in crate::hub) fn next_visit(&mut self) -> Option<(ConnId, Lane)> {
         loop {

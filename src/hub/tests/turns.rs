@@ -128,3 +128,17 @@ fn input_of_a_paused_client_is_read_after_it_was_closed() {
     world.hub.drain(world.now);
     assert!(matches!(world.hub.next_read(world.now), Some((read, _)) if read == id));
 }
+
+#[test]
+fn clients_that_leave_at_once_are_visited_after_those_who_stay() {
+    let mut world = World::new(|_, _| {});
+    let leaving: Vec<ConnId> = (0..100).map(|_| world.connect().0).collect();
+    let publisher = world.open();
+    leaving.iter().for_each(|id| world.hub.ready_to_end(*id));
+    world.hub.ready(publisher);
+    world.hub.begin_turn();
+    assert!(matches!(world.hub.next_read(world.now), Some((first, _)) if first == publisher));
+    let rest: Vec<ConnId> =
+        std::iter::from_fn(|| world.hub.next_read(world.now).map(|(id, _)| id)).collect();
+    assert_eq!(rest, leaving);
+}

@@ -228,7 +228,7 @@ impl Webhooks {
 }
 
 /// Units of work of a change, and of an event.
-const CHANGE_UNITS: u64 = 5;
+const CHANGE_UNITS: u64 = 10;
 const EVENT_UNITS: u64 = 10;
 /// The buffer for one event keeps at most this capacity.
 const SCRATCH_BYTES: usize = 16_384;
