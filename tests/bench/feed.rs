@@ -1,5 +1,5 @@
-//! The cost of the feed: published events at full load, while one viewer reads all lines, against
-//! the same without a viewer. The viewer is a thread of this process.
+//! The cost of the feed: published events at full load, while one viewer reads the lines that it
+//! gets, against the same without a viewer. The viewer is a thread of this process.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -16,7 +16,7 @@ use crate::table::Table;
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut table = Table::new(
-        "feed: server CPU in µs per published event of 200 B while one viewer reads all lines, \
+        "feed: server CPU in µs per published event of 200 B while one viewer reads, \
          against no viewer",
     );
     for (by, way) in WAYS {

@@ -5,7 +5,7 @@ mod until;
 
 use std::time::Duration;
 
-pub use until::{until, until_some};
+pub use until::until;
 
 /// The longest time to wait before a benchmark fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);

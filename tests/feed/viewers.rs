@@ -22,7 +22,8 @@ fn measured() -> (Server, std::net::SocketAddr) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    (Setup::new().env("REVERB_SERVER_METRICS", address).start(), address)
+    let setup = Setup::new().env("REVERB_LIMIT_FEED_EVENTS_PER_SECOND", 1_000_000);
+    (setup.env("REVERB_SERVER_METRICS", address).start(), address)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::daemon::Redis;
 use super::resp::Reply;
-use crate::support::{until, until_some};
+use crate::support::until;
 
 /// A running Redis Cluster.
 pub struct Shards {
@@ -182,4 +182,15 @@ impl Shards {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Waits until there is a value.
+#[track_caller]
+fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("the wait ended with a value")
 }

@@ -14,14 +14,3 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(5));
     }
 }
-
-/// Waits until there is a value.
-#[track_caller]
-pub fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let mut found = None;
-    until(what, || {
-        found = find();
-        found.is_some()
-    });
-    found.expect("the wait ended with a value")
-}

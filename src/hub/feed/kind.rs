@@ -67,6 +67,14 @@ kinds! {
     Limit "limit" ["error"];
 }
 
+impl Kind {
+    /// Whether the line is about an event. A server at full load has more of them than a viewer can
+    /// read.
+    pub(super) fn is_event(self) -> bool {
+        matches!(self, Kind::ClientEvent | Kind::ApiEvent)
+    }
+}
+
 /// A set of kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds(u32);

@@ -168,6 +168,11 @@ impl Feed {
         let mut write = Some(write);
         let mut has_app_id = false;
         for (at, viewer) in all.filter(|(_, viewer)| viewer.filter.covers(app, &about)) {
+            if about.kind.is_event() && viewer.drops_event(now.ms) {
+                count(uncounted, at);
+                make_ready(ready, next_ms, at, viewer);
+                continue;
+            }
             if let Some(write) = write.take() {
                 write(line.of(about.kind, wall.unix_ms(*now)));
             }

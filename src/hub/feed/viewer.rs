@@ -4,6 +4,7 @@
 
 use super::filter::Filter;
 use super::line::Line;
+use crate::config::Limits;
 use crate::hub::ids::ConnId;
 use crate::proto::websocket::Frame;
 
@@ -17,6 +18,10 @@ pub(super) struct Viewer {
     lines: Vec<u8>,
     /// The most bytes of `lines`.
     bytes_max: usize,
+    /// Whether there was no room for a line since the last chunk.
+    is_full: bool,
+    /// Limits the lines about events.
+    events: EventWindow,
     /// The earliest time of the next chunk, unless many lines wait.
     pub next_ms: u64,
     /// Lines dropped since the last chunk.
@@ -28,13 +33,15 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    pub(super) fn new(id: ConnId, filter: Filter, is_chunked: bool, bytes_max: usize) -> Self {
+    pub(super) fn new(id: ConnId, filter: Filter, is_chunked: bool, limits: &Limits) -> Self {
         Viewer {
             id,
             filter,
             is_chunked,
             lines: SIZE_ROOM.to_vec(),
-            bytes_max,
+            bytes_max: limits.feed_queue_bytes.min(limits.outbox_bytes) as usize,
+            events: EventWindow::new(limits.feed_events_per_second),
+            is_full: false,
             next_ms: 0,
             dropped: 0,
             is_sending: false,
@@ -42,13 +49,22 @@ impl Viewer {
         }
     }
 
+    /// Whether a line about an event would exceed the limit of this viewer. If so, counts it as
+    /// dropped.
+    pub(super) fn drops_event(&mut self, now_ms: u64) -> bool {
+        let is_over = !self.events.admit(now_ms);
+        self.dropped += u64::from(is_over);
+        is_over
+    }
+
     /// Adds a line. Returns `false` if there is no room for it.
     pub(super) fn push(&mut self, line: &Line) -> bool {
         let data = if self.filter.has_payload { line.data.as_str() } else { "" };
         let len = line.head.len() + data.len() + LINE_END.len();
-        // Once a line was dropped, the shorter ones after it are as well: the count of dropped
-        // lines follows at the end of the chunk.
-        if self.dropped > 0 || self.lines.len() + len > self.bytes_max {
+        // After a line without room, the shorter ones after it are dropped as well: the count of
+        // dropped lines follows at the end of the chunk.
+        self.is_full |= self.lines.len() + len > self.bytes_max;
+        if self.is_full {
             self.dropped += 1;
             return false;
         }
@@ -81,7 +97,7 @@ impl Viewer {
             self.lines.extend_from_slice(line.head.as_bytes());
             self.lines.extend_from_slice(LINE_END.as_bytes());
         }
-        self.dropped = 0;
+        (self.dropped, self.is_full) = (0, false);
         let size = format!("{:08x}", self.lines.len() - SIZE_ROOM.len());
         self.lines[..size.len()].copy_from_slice(size.as_bytes());
         let frame = match self.is_chunked {
@@ -102,6 +118,34 @@ impl Viewer {
     }
 }
 
+/// How many lines about events a viewer may still get in a part of a second.
+struct EventWindow {
+    /// The most lines in [`WINDOW_MS`].
+    max: u32,
+    left: u32,
+    /// When the next part begins.
+    end_ms: u64,
+}
+
+impl EventWindow {
+    fn new(per_second: u32) -> Self {
+        let max = (u64::from(per_second) * WINDOW_MS / 1_000) as u32;
+        EventWindow { max, left: 0, end_ms: 0 }
+    }
+
+    /// Counts a line, and returns whether it is within the limit.
+    fn admit(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.end_ms {
+            (self.left, self.end_ms) = (self.max, now_ms + WINDOW_MS);
+        }
+        let is_within = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_within
+    }
+}
+
+/// A tenth of a second: a viewer sees events of each, also if far too many occur.
+const WINDOW_MS: u64 = 100;
 /// The size of a chunk as eight digits, which are written when the size is known.
 const SIZE_ROOM: &[u8] = b"00000000\r\n";
 const LINE_END: &str = "}\n";

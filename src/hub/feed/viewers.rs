@@ -32,19 +32,18 @@ impl<T> Connections<T> {
     ) -> Step {
         log::debug!("{} {} 200, a feed", head.method, head.path);
         let FeedRequest { app, filter, node, nodes } = request;
-        let is_chunked = head.minor > 0;
+        let (is_chunked, has_payload) = (head.minor > 0, filter.has_payload);
         let response = Response { content_type: "application/x-ndjson", ..Response::json(200, "") };
         // nginx must not collect the lines until it has a buffer full of them.
         let response = response.with_header("Cache-Control", "no-store");
         let response = response.with_header("X-Accel-Buffering", "no");
         let frame = response.encode_chunked_head(is_chunked, Some("close"), self.date(now));
         self.queue(id, frame);
-        let bytes_max = self.limits.feed_queue_bytes.min(self.limits.outbox_bytes) as usize;
-        let has_payload = filter.has_payload;
+        let viewer = Viewer::new(id, filter, is_chunked, &self.limits);
         let port = self.port(id).unwrap_or_default();
         let feed = self.happenings.begin_feed(now);
         let app_id = feed.app_ids.get(app as usize).cloned();
-        feed.add(app, Viewer::new(id, filter, is_chunked, bytes_max));
+        feed.add(app, viewer);
         feed.send(app, id, "hello", |line| {
             line.nullable("app", app_id.as_deref()).text("version", VERSION).plain("node", node);
             line.list("nodes", nodes.iter().map(String::as_str)).flag("payload", has_payload);

@@ -185,3 +185,24 @@ fn a_viewer_of_the_console_keeps_its_port() {
     assert_eq!(world.hub.port(id), Some(Port::Console));
     world.hub.audit().unwrap();
 }
+
+#[test]
+fn a_viewer_gets_lines_of_a_limited_number_of_events_and_of_everything_else() {
+    let (mut world, publisher) = with_publisher(|limits| limits.feed_events_per_second = 100);
+    let viewer = view(&mut world, "");
+    assert_eq!(kinds(&lines(&mut world, viewer)), ["hello"]);
+    for _ in 0..2 {
+        (0..50).for_each(|_| publish(&mut world, publisher, 1));
+        world.subscribe(publisher, "b");
+        world.send_text(publisher, r#"{"event":"pusher:unsubscribe","data":{"channel":"b"}}"#);
+        let seen = lines(&mut world, viewer);
+        let rest = ["occupied", "subscribed", "unsubscribed", "vacated", "dropped"];
+        assert_eq!(kinds(&seen)[..10], ["client_event"; 10]);
+        let mut others = kinds(&seen)[10..].to_vec();
+        others.sort_unstable_by_key(|kind| rest.iter().position(|it| it == kind));
+        assert_eq!(others, rest);
+        assert_eq!(seen.last().unwrap()["count"], 40);
+        world.pass(100);
+    }
+    assert_eq!(world.hub.counters().apps[0].feed_lines_dropped, 80);
+}
