@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use super::Hub;
 use super::drain::RESTARTING;
-use super::feed::Refusal;
+use super::feed::{EVERY_APP, Refusal};
 use super::ids::{ConnId, Now, SocketId};
 use super::origins::Origin;
 use super::peer::{Liveness, Phase, Subscriber};
@@ -57,9 +57,7 @@ impl<T> Hub<T> {
                 if let Some((limit, value)) = limit {
                     self.connections.limit_exceeded_in(app, id, limit, value, now);
                 }
-                if let Some(app) = app {
-                    self.report_refused(id, app, code, message);
-                }
+                self.report_refused(id, app, code, message);
                 match (code, app, self.key_in(head.path)) {
                     (4001, _, Some(key)) => self.log_unknown_key(id, &key, head, now),
                     (4009, Some(app), _) => self.log_origin(id, app, head, now),
@@ -93,12 +91,12 @@ impl<T> Hub<T> {
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
-    /// Reports that a handshake was rejected.
-    fn report_refused(&mut self, id: ConnId, app: u32, code: u16, reason: &str) {
+    /// Reports that a handshake was rejected: to the console alone if no app has the key.
+    fn report_refused(&mut self, id: ConnId, app: Option<u32>, code: u16, reason: &str) {
         let address = self.connections.get(id).and_then(|peer| peer.address);
         let (socket_id, channel, expected) = (None, None, None);
         let refusal = Refusal { socket_id, address, channel, code, reason, expected };
-        self.connections.happenings.refused(app, &refusal);
+        self.connections.happenings.refused(app.unwrap_or(EVERY_APP), &refusal);
     }
 
     /// The app that accepts the connection, or why it does not.

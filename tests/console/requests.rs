@@ -4,7 +4,11 @@ use super::Console;
 #[cfg(feature = "redis")]
 use crate::redis::{cluster::scaled, daemon::Redis};
 use crate::support::{APP, App, Client, Http, Setup, channel_auth, until};
+#[cfg(feature = "webhooks")]
+use crate::webhooks::receiver::Receiver;
 use serde_json::{Value, json};
+#[cfg(feature = "webhooks")]
+use std::sync::atomic::Ordering;
 
 #[test]
 fn the_overview_has_samples_and_the_present_state() {
@@ -124,7 +128,7 @@ fn the_feed_of_the_console_has_the_lines_of_all_apps() {
             console.address, console.cookie
         )
     };
-    http.send(request("kinds=api"));
+    http.send(request("kinds=api,error"));
     let mut lines = Lines { http, rest: String::new() };
     assert_eq!(lines.http.head().status, 200);
     assert_eq!(lines.next()["app"], Value::Null);
@@ -135,6 +139,15 @@ fn the_feed_of_the_console_has_the_lines_of_all_apps() {
         let line = lines.next();
         assert_eq!((&line["kind"], &line["app"]), (&json!("api_event"), &json!(app.id)));
     }
+    console.server.post_as(&App { id: "none", ..APP }, "/apps/none/events", "{}").is_error(404);
+    let line = lines.next();
+    assert_eq!((&line["kind"], &line["status"]), (&json!("api_error"), &json!(404)));
+    assert_eq!((&line["path"], line.get("app")), (&json!("/apps/none/events"), None));
+    let mut stranger = Client::open(&console.server, "/app/wrong-key", "");
+    stranger.error(4001, "Application does not exist");
+    let line = lines.next();
+    assert_eq!((&line["kind"], &line["code"]), (&json!("refused"), &json!(4001)));
+    assert_eq!(line.get("app"), None);
     let mut http = Http::connect_to(console.address);
     http.send(request("app=other"));
     let mut only = Lines { http, rest: String::new() };
@@ -192,6 +205,28 @@ fn a_signature_is_checked_part_by_part() {
     let text = console.send("POST", "/api/signature?app=app-id", &body).text().to_owned();
     let (_, signature) = right.split_once(':').unwrap();
     assert!(text.contains("1.2:private-a") && !text.contains(signature), "{text}");
+}
+
+#[cfg(feature = "webhooks")]
+#[test]
+fn the_overview_has_the_state_of_each_webhook() {
+    let (receiver, works) = Receiver::failing();
+    let setup = Setup::new().env("REVERB_APP_WEBHOOK_URL", receiver.url("/hook"));
+    let console = Console::start(setup);
+    let webhook = || console.get("/api/overview")["webhooks"][0].clone();
+    assert_eq!(webhook()["url"], receiver.url("/hook"));
+    assert_eq!((&webhook()["batches_waiting"], &webhook()["failures"]), (&json!(0), &json!(0)));
+    let mut client = Client::connect(&console.server);
+    client.subscribe("a");
+    until("the webhook has failed", || {
+        let webhook = webhook();
+        webhook["failures"].as_u64() > Some(0) && webhook["batches_waiting"] == json!(1)
+    });
+    works.store(true, Ordering::Relaxed);
+    until("the webhook has acknowledged the batch", || {
+        let webhook = webhook();
+        webhook["failures"] == json!(0) && webhook["bytes_waiting"] == json!(0)
+    });
 }
 
 #[cfg(feature = "redis")]

@@ -4,7 +4,14 @@ use serde_json::json;
 
 use super::run::Folder;
 use super::screen::Terminal;
+#[cfg(feature = "redis")]
+use crate::redis::{
+    cluster::{connections, scaled},
+    daemon::Redis,
+};
 use crate::reload::reload;
+#[cfg(feature = "redis")]
+use crate::support::until;
 use crate::support::{Client, Setup};
 
 /// A server with three channels: one, two and three subscribers.
@@ -45,6 +52,34 @@ fn without_a_terminal_the_table_is_printed_once() {
     let run = folder.run(&["top", "--once", "--sort", "name"]);
     let lines: Vec<String> = run.out.lines().map(str::to_owned).collect();
     assert_eq!(names(&lines), ["a-quiet", "b-news", "presence-room"], "{}", run.out);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn the_channels_of_all_nodes_are_in_the_table() {
+    let redis = Redis::start();
+    let folder = Folder::start(scaled(Setup::new(), redis.port()));
+    let other = scaled(Setup::new(), redis.port()).start();
+    until("the nodes are connected", || {
+        let clients = [Client::connect(&folder.server), Client::connect(&other)];
+        [&folder.server, &other].into_iter().all(|node| connections(node) == clients.len() as u64)
+    });
+    let mut here = Client::connect(&folder.server);
+    here.subscribe("both");
+    let mut there = Client::connect(&other);
+    there.subscribe("both");
+    there.subscribe("far");
+    let mut lines = Vec::new();
+    until("the table has the channels of both nodes", || {
+        let out = folder.run(&["top", "--once"]).out;
+        lines = out.lines().map(str::to_owned).collect();
+        names(&lines).len() == 2 && lines[0].ends_with("3 subscribers")
+    });
+    assert!(lines[0].ends_with(", 2 nodes, 2 channels, 3 subscribers"), "{lines:#?}");
+    assert_eq!(names(&lines), ["both", "far"]);
+    let mut terminal = Terminal::start(&folder, (80, 24), "", "top");
+    let screen = terminal.shows(|lines| names(lines) == ["both", "far"]);
+    assert_eq!(screen[1], "2 nodes, 2 channels, 3 subscribers");
 }
 
 #[test]

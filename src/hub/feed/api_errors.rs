@@ -1,6 +1,7 @@
 //! Reports API requests that were rejected: finds the app of the request, and what should have been
 //! signed.
 
+use super::EVERY_APP;
 use super::reports::ApiError;
 use crate::hub::Hub;
 use crate::hub::ids::ConnId;
@@ -19,7 +20,8 @@ impl<T> Hub<T> {
             return;
         }
         let Some(found) = self.routes.find(head.path) else { return };
-        let Some(&app) = self.pubsub.by_id.get(&*found.app_id) else { return };
+        // Without such an app, only the console gets the line.
+        let app = self.pubsub.by_id.get(&*found.app_id).copied().unwrap_or(EVERY_APP);
         if !self.connections.happenings.wants_errors(app) {
             return;
         }

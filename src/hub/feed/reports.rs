@@ -121,6 +121,7 @@ impl Feed {
         });
     }
 
+    /// `app` is [`EVERY_APP`] if the client has named none that exists.
     pub(in crate::hub) fn refused(&mut self, app: u32, refusal: &Refusal<'_>) {
         let mut about = About::new(Kind::Refused).socket(refusal.socket_id);
         if let Some(channel) = refusal.channel {
