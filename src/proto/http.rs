@@ -8,12 +8,14 @@
 mod chunked;
 mod reader;
 mod response;
+mod upgrade;
 
 use std::mem::MaybeUninit;
 
 pub use chunked::Chunked;
 pub use reader::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
 pub use response::{Response, continue_frame, date, switching_protocols};
+pub use upgrade::{UPGRADE, is_accepted};
 
 use crate::config::LimitKind;
 
