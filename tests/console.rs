@@ -5,8 +5,10 @@ mod requests;
 
 use crate::reload::reload;
 use crate::support::{APP, Http, Response, Server, Setup};
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
@@ -141,11 +143,17 @@ fn nothing_but_the_page_is_served_without_a_session() {
         let response = console.send_with(method, path, &origin, "{}");
         assert_eq!(response.status, 401, "{path}: {}", response.text());
     }
-    let page = console.send_with("GET", "/", "", "");
-    assert_eq!(page.status, 200);
-    assert!(page.text().len() < 100_000, "{} bytes", page.text().len());
+    let page = console.send_with("GET", "/", "Accept-Encoding: deflate, gzip;q=0.5\r\n", "");
+    assert_eq!((page.status, page.header("Content-Encoding")), (200, Some("gzip")));
     assert!(page.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
-    assert!(!page.text().contains(&console.token) && !page.text().contains(APP.secret));
+    let mut text = String::new();
+    GzDecoder::new(&page.body[..]).read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("</html>\n") && text.len() < 100_000, "{} bytes", text.len());
+    assert!(!text.contains(&console.token) && !text.contains(APP.secret));
+    for headers in ["", "Accept-Encoding: br\r\n", "Accept-Encoding: gzip;q=0, br\r\n"] {
+        let response = console.send_with("GET", "/", headers, "");
+        assert!(response.is_error(406).contains("curl --compressed"), "{headers}");
+    }
     // The port serves nothing else, and the port of the clients does not serve the console.
     for path in ["/apps/app-id/channels", "/metrics", "/app/app-key", "/up"] {
         console.send("GET", path, &json!({})).is_error(404);
@@ -257,7 +265,7 @@ fn the_console_listens_on_a_unix_socket() {
 }
 
 fn exchange(path: &Path, request: &str) -> String {
-    use std::io::{Read, Write};
+    use std::io::Write;
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();

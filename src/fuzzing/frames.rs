@@ -1,5 +1,5 @@
-//! WebSocket frames: the items are the same wherever the bytes are split, and the same as those of
-//! tungstenite's `WebSocketContext`.
+//! WebSocket frames: the items are the same wherever the bytes are split, and those of a client the
+//! same as those of tungstenite's `WebSocketContext`.
 
 use std::io::{self, Read, Write};
 
@@ -33,13 +33,15 @@ pub fn frames(data: &[u8]) {
     let (lengths, rest) = cuts(data);
     let Some((&mode, rest)) = rest.split_first() else { return };
     let message_bytes = [125, 1_000, 70_000][usize::from(mode >> 1) % 3];
-    let bounds = Bounds { message_bytes, fragments: u32::MAX, binary: true };
+    let bounds = Bounds { message_bytes, fragments: u32::MAX, binary: true, masked: true };
     let bytes = if mode & 1 == 0 { rest.to_vec() } else { generated(rest) };
 
     let whole = read(&[], &bytes, bounds);
     assert_eq!(read(lengths, &bytes, bounds), whole, "cut into pieces of {lengths:?}");
     assert_eq!(read(&[0], &bytes, bounds), whole, "cut into single bytes");
     compare(&whole, &bytes, message_bytes);
+    let of_server = Bounds { masked: false, ..bounds };
+    assert_eq!(read(lengths, &bytes, of_server), read(&[], &bytes, of_server), "as a client");
 }
 
 /// Generates frames with mostly valid headers, which random bytes hardly ever have. Three bytes

@@ -54,7 +54,7 @@ impl<T> Hub<T> {
         let Some(app) = app else { return };
         let (app_id, key) = (&app.settings.id, Quoted(&app.settings.key));
         let (method, path, reason) =
-            (head.method, Quoted(head.path), response.body.trim_end_matches('.'));
+            (head.method, Quoted(head.path), response.body_text().trim_end_matches('.'));
         let text = format_args!(
             "app {app_id}: rejected {method} {path} of {client} (401): {reason}; a publisher must \
              sign with the key {key} and the secret that this server has read (REVERB_APP_SECRET): \

@@ -90,7 +90,7 @@ impl<T> Hub<T> {
         let server_max = self.connections.limits.message_bytes as usize;
         let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };
         let (fragments, binary) = (self.connections.limits.message_fragments, self.echoes);
-        Some(Bounds { message_bytes, fragments, binary })
+        Some(Bounds { message_bytes, fragments, binary, masked: true })
     }
 
     fn handle_item(&mut self, id: ConnId, item: Item<'_>, now: Now) -> Handled {

@@ -8,12 +8,14 @@
 mod chunked;
 mod reader;
 mod response;
+mod upgrade;
 
 use std::mem::MaybeUninit;
 
 pub use chunked::Chunked;
 pub use reader::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
 pub use response::{Response, continue_frame, date, switching_protocols};
+pub use upgrade::{UPGRADE, is_accepted};
 
 use crate::config::LimitKind;
 
@@ -50,6 +52,8 @@ pub struct Head<'a> {
     pub cookie: Option<&'a str>,
     /// `Sec-Fetch-Site`: whether a page of another site has caused the request.
     pub fetch_site: Option<&'a str>,
+    /// Whether the client accepts a body that is compressed with gzip (`Accept-Encoding`).
+    pub accepts_gzip: bool,
 }
 
 /// How the body of a request is framed (RFC 9112 section 6).
@@ -132,6 +136,7 @@ pub fn parse(
         host: None,
         cookie: None,
         fetch_site: None,
+        accepts_gzip: false,
     };
     Framing::default().read(request.headers, &mut head)?;
     Ok(Some((head, len)))
@@ -211,6 +216,7 @@ impl Framing {
             15 if is(name, "x-forwarded-for") => {
                 head.forwarded_for = std::str::from_utf8(value).ok();
             }
+            15 if is(name, "accept-encoding") => head.accepts_gzip |= accepts_gzip(value),
             17 if is(name, "transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
                     return Err(HttpError::new(
@@ -252,6 +258,14 @@ fn is_token(token: &[u8], lower_case: &str) -> bool {
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a value of `Accept-Encoding` names gzip, and not with a weight of zero, which excludes it.
+fn accepts_gzip(value: &[u8]) -> bool {
+    tokens(value).any(|coding| {
+        let mut parts = coding.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|name| is_token(name, "gzip")) && parts.next() != Some(b"q=0")
+    })
 }
 
 fn too_long(bytes_max: usize) -> HttpError {
@@ -335,6 +349,16 @@ mod tests {
         assert!(!asks("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n"));
         assert!(!asks("Connection: Upgrade\r\n"));
         assert!(!asks("Upgrade: websocket\r\n"));
+    }
+
+    #[test]
+    fn gzip_is_accepted_where_it_is_named_without_a_zero() {
+        let accepts = |value| {
+            let text = format!("GET / HTTP/1.1\r\nAccept-Encoding: {value}\r\n\r\n");
+            parse(text.as_bytes(), 1_000, 10).unwrap().unwrap().0.accepts_gzip
+        };
+        assert!(accepts("gzip") && accepts("br, GZIP ; q=0.1") && !accepts("br"));
+        assert!(!accepts("gzip;q=0") && !accepts("gzip-x") && !accepts(""));
     }
 
     #[test]

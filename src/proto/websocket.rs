@@ -1,6 +1,6 @@
 //! Decodes WebSocket frames (RFC 6455 section 5); `frame` encodes them.
 //!
-//! A [`Reader`] turns the bytes of a client into complete messages and control frames. A frame that
+//! A [`Reader`] turns the bytes of a peer into complete messages and control frames. A frame that
 //! is complete in the input is unmasked in place and returned without a copy. Only incomplete
 //! frames and messages are stored, so a reader holds no buffer between two messages. Violations are
 //! detected at the first possible byte: a message that will be too long at its header, invalid
@@ -15,7 +15,7 @@ use std::ops::Range;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub use frame::{Frame, binary, close, payload, ping, pong, text, text_of, text_start};
+pub use frame::{Frame, binary, close, masked, payload, ping, pong, text, text_of, text_start};
 
 /// A message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +50,11 @@ pub struct Bounds {
     pub fragments: u32,
     /// Whether binary messages are accepted.
     pub binary: bool,
+    /// Whether the peer is a client, which masks its frames; a server must not (RFC 6455 section 5.1).
+    pub masked: bool,
 }
 
-/// Decodes the frames of one client, split at any point.
+/// Decodes the frames of one peer, split at any point.
 #[derive(Debug, Default)]
 pub struct Reader {
     partial: Option<Box<Partial>>,
@@ -156,7 +158,7 @@ impl Reader {
         if *at == input.len() {
             return Ok(Step::NeedMore);
         }
-        let Some((header, header_len)) = parse_header(&input[*at..])? else {
+        let Some((header, header_len)) = parse_header(&input[*at..], bounds)? else {
             self.partial = Some(Box::default());
             return Ok(Step::Continue);
         };
@@ -220,7 +222,7 @@ impl Partial {
             self.header[self.header_len] = input[*at];
             self.header_len += 1;
             *at += 1;
-            if let Some((header, _)) = parse_header(&self.header[..self.header_len])? {
+            if let Some((header, _)) = parse_header(&self.header[..self.header_len], bounds)? {
                 self.header_len = 0;
                 self.begin(header, bounds)?;
                 self.frame = Some(PartialFrame { header, arrived: 0 });
@@ -343,7 +345,7 @@ fn may_be_sent(code: u16) -> bool {
 }
 
 /// The header at the beginning of `bytes`, and its length; `None` if it is incomplete.
-fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
+fn parse_header(bytes: &[u8], bounds: Bounds) -> Result<Option<(Header, usize)>, Violation> {
     let mut cursor = Cursor::new(bytes);
     let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
         Ok(Some(parsed)) => parsed,
@@ -353,7 +355,13 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
     if header.rsv1 || header.rsv2 || header.rsv3 {
         return Err(RESERVED_BITS);
     }
-    let Some(mask) = header.mask else { return Err(UNMASKED) };
+    let mask = match (header.mask, bounds.masked) {
+        (Some(mask), true) => mask,
+        (None, true) => return Err(UNMASKED),
+        // This mask changes nothing.
+        (None, false) => [0; 4],
+        (Some(_), false) => return Err(MASKED),
+    };
     let control = matches!(header.opcode, OpCode::Control(_));
     if control && (!header.is_final || payload_len > 125) {
         return Err(BAD_CONTROL);
@@ -398,6 +406,7 @@ fn unmask(piece: &mut [u8], mut mask: [u8; 4], offset: usize) {
 const BAD_OPCODE: Violation = violation(1002, "reserved opcode");
 const RESERVED_BITS: Violation = violation(1002, "reserved bits set without an extension");
 const UNMASKED: Violation = violation(1002, "client frames must be masked");
+const MASKED: Violation = violation(1002, "server frames must not be masked");
 const BAD_CONTROL: Violation = violation(1002, "control frame fragmented or longer than 125 bytes");
 const BAD_LENGTH: Violation = violation(1002, "frame length out of range");
 const NOTHING_TO_CONTINUE: Violation = violation(1002, "continuation without a message");

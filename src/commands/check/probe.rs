@@ -10,7 +10,7 @@ use super::laravel::{Place, in_url};
 use crate::config::App;
 use crate::net::{self, Destination, Fetch, RequestError, unix_s};
 use crate::proto::auth::Signer;
-use crate::proto::http::ResponseReader;
+use crate::proto::http::{ResponseReader, UPGRADE};
 
 /// Tests whether an address works for publishers and browsers.
 pub(super) struct Probe<'a> {
@@ -95,10 +95,6 @@ impl Probe<'_> {
         format!("GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n{headers}\r\n")
     }
 }
-
-/// The key is the example of RFC 6455. The server's `Sec-WebSocket-Accept` is not verified.
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// The body; after a WebSocket handshake, the frames.
 fn text(response: &ResponseReader) -> Cow<'_, str> {

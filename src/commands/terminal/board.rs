@@ -166,7 +166,9 @@ impl View {
             Sort::Bytes => row.bytes_per_s,
             Sort::Name => 0.0,
         };
-        self.rows.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| a.channel.cmp(&b.channel)));
+        self.rows.sort_unstable_by(|a, b| {
+            key(b).total_cmp(&key(a)).then_with(|| a.channel.cmp(&b.channel))
+        });
     }
 }
 

@@ -1,22 +1,25 @@
 //! A WebSocket of the Pusher protocol, as a client. What is done with its messages is in `subscribe`.
 
-use std::io::{self, ErrorKind};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tungstenite::client::IntoClientRequest;
-use tungstenite::handshake::HandshakeError;
-use tungstenite::http::{HeaderValue, header};
-use tungstenite::{Error, Message, WebSocket};
 
 use super::api::encoded;
 use super::endpoint::{Endpoint, TIMEOUT};
 use super::screen::escaped;
-use crate::net::BlockingStream;
+use crate::net::{BlockingStream, sys};
+use crate::proto::http::{ResponseReader, UPGRADE, is_accepted};
+use crate::proto::websocket::{self, Bounds, Frame, Item, Reader};
 
 /// An established connection.
 pub(super) struct Socket {
-    stream: WebSocket<BlockingStream>,
+    stream: BlockingStream,
+    reader: Reader,
+    /// Bytes of the server; those before `at` are read.
+    input: Vec<u8>,
+    at: usize,
     pub socket_id: String,
     /// How long the server may be silent before it is asked for a sign of life.
     activity_timeout: Duration,
@@ -30,41 +33,32 @@ pub(super) enum End {
     Lost(String),
 }
 
+/// What a server sends that a caller of [`Socket::receive`] handles.
+enum Received {
+    Text(String),
+    /// The code and the reason of the close frame.
+    Close(u16, String),
+}
+
 impl Socket {
     /// Connects, and waits until the connection is established.
     pub(super) fn open(endpoint: &Endpoint) -> Result<Self, End> {
-        let stream = endpoint.open().map_err(|error| End::Lost(endpoint.unreachable(&error)))?;
-        let key = encoded(&endpoint.app.key);
-        let target = format!(
-            "ws://{}{}/app/{key}?protocol=7&client=reverb-subscribe&version={}&flash=false",
-            endpoint.authority(),
-            endpoint.prefix,
-            env!("CARGO_PKG_VERSION")
-        );
-        let refused = |why: String| End::Refused(format!("{endpoint}: {why}"));
-        let mut request =
-            target.into_client_request().map_err(|error| refused(error.to_string()))?;
-        if let Some(origin) = origin(&endpoint.app.allowed_origins)
-            && let Ok(origin) = HeaderValue::from_str(&origin)
-        {
-            request.headers_mut().insert(header::ORIGIN, origin);
-        }
-        let (stream, _) =
-            tungstenite::client::client(request, stream).map_err(|error| match error {
-                HandshakeError::Interrupted(_) => lost(endpoint, &timed_out()),
-                HandshakeError::Failure(Error::Http(response)) => {
-                    let text = format!("{endpoint} answers {} to a WebSocket", response.status());
-                    match response.status().is_server_error() {
-                        true => End::Lost(text),
-                        false => End::Refused(text),
-                    }
-                }
-                HandshakeError::Failure(error) => lost(endpoint, &error),
-            })?;
-        let mut socket = Socket { stream, socket_id: String::new(), activity_timeout: TIMEOUT };
+        let mut stream =
+            endpoint.open().map_err(|error| End::Lost(endpoint.unreachable(&error)))?;
+        let input = shake_hands(endpoint, &mut stream)?;
+        let mut socket = Socket {
+            stream,
+            reader: Reader::default(),
+            input,
+            at: 0,
+            socket_id: String::new(),
+            activity_timeout: TIMEOUT,
+        };
         let established = socket.next(endpoint)?;
         if established["event"] != "pusher:connection_established" {
-            return Err(refused("it opens a WebSocket, but not one of the Pusher protocol".into()));
+            return Err(End::Refused(format!(
+                "{endpoint}: it opens a WebSocket, but not one of the Pusher protocol"
+            )));
         }
         let data = data_of(&established);
         socket.socket_id = data["socket_id"].as_str().unwrap_or_default().to_owned();
@@ -75,7 +69,14 @@ impl Socket {
 
     /// Sends a message.
     pub(super) fn send(&mut self, endpoint: &Endpoint, message: &Value) -> Result<(), End> {
-        self.stream.send(Message::text(message.to_string())).map_err(|error| lost(endpoint, &error))
+        let frame = websocket::text(&message.to_string());
+        self.send_frame(&frame).map_err(|error| lost(endpoint, &error))
+    }
+
+    fn send_frame(&mut self, frame: &Frame) -> io::Result<()> {
+        // The key of a mask must not be predictable (RFC 6455 section 10.3).
+        let [a, b, c, d, ..] = sys::random_seed()?;
+        self.stream.write_all(&websocket::masked(frame, [a, b, c, d]))
     }
 
     /// Waits for the next message that is not part of the liveness protocol. Returns its text and its
@@ -84,23 +85,17 @@ impl Socket {
         let mut is_pinged = false;
         let mut timeout = self.activity_timeout;
         loop {
-            self.stream.get_mut().set_timeout(timeout).map_err(|error| lost(endpoint, &error))?;
-            let text = match self.stream.read() {
-                Ok(Message::Text(text)) => text.to_string(),
-                Ok(Message::Close(frame)) => {
-                    let (code, reason) = frame
-                        .map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
-                    return Err(closed(endpoint, code, &reason));
-                }
-                // The library answers pings.
-                Ok(_) => continue,
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock && !is_pinged => {
+            self.stream.set_timeout(timeout).map_err(|error| lost(endpoint, &error))?;
+            let text = match self.receive() {
+                Ok(Received::Text(text)) => text,
+                Ok(Received::Close(code, reason)) => return Err(closed(endpoint, code, &reason)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !is_pinged => {
                     (is_pinged, timeout) = (true, PONG_TIMEOUT);
                     self.send(endpoint, &json!({"event": "pusher:ping", "data": {}}))?;
                     continue;
                 }
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(lost(endpoint, &timed_out()));
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(lost(endpoint, &"the server does not answer any more"));
                 }
                 Err(error) => return Err(lost(endpoint, &error)),
             };
@@ -113,6 +108,39 @@ impl Socket {
                 _ => return Ok((text, message)),
             }
             (is_pinged, timeout) = (false, self.activity_timeout);
+        }
+    }
+
+    /// Waits for the next text or close frame, and answers pings.
+    fn receive(&mut self) -> io::Result<Received> {
+        loop {
+            let item = self.reader.next(&mut self.input, &mut self.at, BOUNDS);
+            let pong = match item.map_err(|violation| io::Error::other(violation.reason))? {
+                Some(Item::Text(text)) => return Ok(Received::Text(text.to_owned())),
+                Some(Item::Close(frame)) => {
+                    let (code, reason) = frame.unwrap_or((1005, ""));
+                    return Ok(Received::Close(code, reason.to_owned()));
+                }
+                Some(Item::Ping(payload)) => websocket::pong(payload),
+                Some(Item::Binary(_) | Item::Pong) => continue,
+                None => {
+                    self.fill()?;
+                    continue;
+                }
+            };
+            self.send_frame(&pong)?;
+        }
+    }
+
+    /// Waits for more input, after all of it was read.
+    fn fill(&mut self) -> io::Result<()> {
+        self.at = 0;
+        self.input.resize(INPUT_BYTES, 0);
+        let read = self.stream.read(&mut self.input);
+        self.input.truncate(*read.as_ref().unwrap_or(&0));
+        match read? {
+            0 => Err(io::Error::other("the server has closed it without a reason")),
+            _ => Ok(()),
         }
     }
 
@@ -129,6 +157,37 @@ impl Socket {
             _ => Ok(message),
         }
     }
+}
+
+/// Requests a WebSocket. Returns the bytes that follow the response.
+fn shake_hands(endpoint: &Endpoint, stream: &mut BlockingStream) -> Result<Vec<u8>, End> {
+    let mut request = format!(
+        "GET {}/app/{}?protocol=7&client=reverb-subscribe&version={}&flash=false HTTP/1.1\r\n\
+         Host: {}\r\n{UPGRADE}",
+        endpoint.prefix,
+        encoded(&endpoint.app.key),
+        env!("CARGO_PKG_VERSION"),
+        endpoint.authority(),
+    );
+    if let Some(origin) = origin(&endpoint.app.allowed_origins) {
+        request.push_str(&format!("Origin: {origin}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).map_err(|error| lost(endpoint, &error))?;
+    let (mut response, mut buffer) = (ResponseReader::endless(), vec![0; INPUT_BYTES]);
+    while response.status().is_none() {
+        match stream.read(&mut buffer).map_err(|error| lost(endpoint, &error))? {
+            0 => response.end(),
+            len => response.receive(&buffer[..len]),
+        }
+        .map_err(|why| End::Lost(format!("{endpoint}: {why}")))?;
+    }
+    if is_accepted(&response) {
+        return Ok(response.take_body());
+    }
+    let status = response.status().unwrap_or_default();
+    let text = format!("{endpoint} answers {status} {} to a WebSocket", escaped(response.reason()));
+    Err(if status >= 500 { End::Lost(text) } else { End::Refused(text) })
 }
 
 /// The data of a message, which is JSON or a text with JSON.
@@ -157,16 +216,17 @@ fn origin(patterns: &[String]) -> Option<String> {
     Some(if origin.contains("://") { origin } else { format!("https://{origin}") })
 }
 
-fn lost(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> End {
+fn lost(endpoint: &Endpoint, error: &dyn Display) -> End {
     End::Lost(format!("{endpoint}: the connection has ended: {error}"))
-}
-
-fn timed_out() -> io::Error {
-    io::Error::other("the server does not answer any more")
 }
 
 /// How long the server may take to answer a ping.
 const PONG_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bytes of one read.
+const INPUT_BYTES: usize = 16_384;
+/// The largest message that is read: far above the limits of any server of the protocol.
+const BOUNDS: Bounds =
+    Bounds { message_bytes: 64 << 20, fragments: u32::MAX, binary: true, masked: false };
 /// The timeout of servers that name none, as in the official libraries.
 const ACTIVITY_TIMEOUT_S: u64 = 120;
 

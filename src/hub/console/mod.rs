@@ -27,7 +27,6 @@ pub use guard::ConsoleKeys;
 use super::Hub;
 use super::ids::Now;
 use crate::config::Config;
-use document::Document;
 use guard::Guard;
 use samples::Samples;
 
@@ -37,7 +36,6 @@ pub(super) const HAS_CONSOLE: bool = cfg!(feature = "console");
 
 /// The console of a server.
 pub(super) struct Console {
-    document: Document,
     guard: Guard,
     samples: Samples,
     /// Whether it may publish and disconnect clients.
@@ -49,7 +47,6 @@ impl<T> Hub<T> {
     pub fn open_console(&mut self, keys: &ConsoleKeys, config: &Config, now: Now) {
         if HAS_CONSOLE {
             self.console = Some(Box::new(Console {
-                document: Document::new(),
                 guard: Guard::new(keys, config),
                 samples: Samples::new(now),
                 may_write: config.server.console.write,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::guard::{self, Login};
-use super::{Console, HAS_CONSOLE};
+use super::{Console, HAS_CONSOLE, document};
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::connections::requests::Step;
@@ -95,7 +95,7 @@ impl<T> Hub<T> {
         self.connections.work.add_bytes(body.len());
         let query = Query::parse(head.query);
         let response = match head.path {
-            "/" => self.console()?.document.response(),
+            "/" => document::response(head),
             "/api/login" => self.log_in(head, body, now)?,
             "/api/logout" => {
                 Response::json(200, "{}").with_header("Set-Cookie", guard::ended(head))

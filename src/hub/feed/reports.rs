@@ -159,7 +159,7 @@ impl Feed {
     }
 
     pub(in crate::hub) fn api_error(&mut self, app: u32, error: &ApiError<'_>) {
-        let reason = error.response.body.trim_end();
+        let reason = error.response.body_text().trim_end();
         self.report(app, About::new(Kind::ApiError), |line| {
             line.text("method", error.method).text("path", error.path);
             line.number("status", error.response.status.into()).text("reason", reason);

@@ -18,8 +18,8 @@ pub struct Response {
     pub content_type: &'static str,
     /// Headers that only this response has, such as `("Allow", "GET")`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body.
-    pub body: Cow<'static, str>,
+    /// The body; text, unless a header names an encoding.
+    pub body: Cow<'static, [u8]>,
     /// The limit that the request exceeded, if any.
     pub bound: Option<LimitKind>,
 }
@@ -27,14 +27,23 @@ pub struct Response {
 impl Response {
     /// A response with a JSON body.
     pub fn json(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
-        let content_type = "application/json";
-        Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
+        let response = Response::text(status, body);
+        Response { content_type: "application/json", ..response }
     }
 
     /// A response with a plain text body.
     pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let content_type = "text/plain; charset=utf-8";
-        Response { status, content_type, headers: Vec::new(), body: body.into(), bound: None }
+        let body = match body.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Response { status, content_type, headers: Vec::new(), body, bound: None }
+    }
+
+    /// The body as text; empty if it is none.
+    pub fn body_text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_default()
     }
 
     /// Adds a header.
@@ -50,10 +59,11 @@ impl Response {
         text.push_str("\r\nContent-Length: ");
         push_number(&mut text, self.body.len());
         self.push_headers(&mut text, connection);
+        let mut bytes = text.into_bytes();
         if !without_body {
-            text.push_str(&self.body);
+            bytes.extend_from_slice(&self.body);
         }
-        text.into_bytes().into()
+        bytes.into()
     }
 
     /// The head of a response whose body has no known length. The body follows in chunks (RFC 9112
@@ -137,6 +147,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
         413 => "Content Too Large",
         422 => "Unprocessable Content",

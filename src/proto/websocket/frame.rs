@@ -1,5 +1,6 @@
 //! Encodes the frames of a server: never masked, never fragmented, each encoded once and shared by
-//! all outboxes that contain it. Reading frames is in `websocket`.
+//! all outboxes that contain it. `masked` makes them those of a client. Reading frames is in
+//! `websocket`.
 
 use std::rc::Rc;
 
@@ -69,6 +70,18 @@ pub fn payload(frame: &Frame) -> &[u8] {
         _ => 2,
     };
     frame.get(header_len..).unwrap_or_default()
+}
+
+/// The same frame as a client sends it, masked with this key (RFC 6455 section 5.3).
+pub fn masked(frame: &Frame, key: [u8; 4]) -> Vec<u8> {
+    let payload = payload(frame);
+    let mut bytes = frame[..frame.len() - payload.len()].to_vec();
+    bytes[1] |= 0x80;
+    bytes.extend_from_slice(&key);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    super::unmask(&mut bytes[start..], key, 0);
+    bytes
 }
 
 fn encode(opcode: OpCode, payload: &[u8]) -> Frame {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { message_bytes: 100_000, fragments: 16, binary: true };
+const BOUNDS: Bounds = Bounds { message_bytes: 100_000, fragments: 16, binary: true, masked: true };
 
 /// A client's frame with the mask 1, 2, 3, 4.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -125,4 +125,21 @@ fn an_idle_reader_has_no_buffer() {
     assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(Some(Item::Text("ab"))));
     assert_eq!(reader.next(&mut input, &mut at, BOUNDS), Ok(None));
     assert!(reader.partial.is_none());
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn a_client_reads_frames_of_a_server_and_sends_masked_ones() {
+    let of_server = Bounds { masked: false, ..BOUNDS };
+    for payload in ["", "hello", &"é".repeat(40_000)] {
+        let frame = text(payload);
+        let (mut reader, mut at) = (Reader::default(), 0);
+        let mut input = frame.to_vec();
+        assert_eq!(reader.next(&mut input, &mut at, of_server), Ok(Some(Item::Text(payload))));
+        let mut sent = super::masked(&frame, [9, 8, 7, 6]);
+        let (mut reader, mut at) = (Reader::default(), 0);
+        assert_eq!(reader.next(&mut sent.clone(), &mut at, of_server), Err(MASKED));
+        assert_eq!(reader.next(&mut sent, &mut at, BOUNDS), Ok(Some(Item::Text(payload))));
+        assert_eq!(at, sent.len());
+    }
 }

@@ -182,7 +182,7 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
         ],
         &[0x02, 0x81, 0, 0, 0, 0, 7, 0x80, 0x89, 9, 8, 7, 6, 5],
     ];
-    let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true };
+    let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true, masked: true };
     let mut bytes = input[n as usize].to_vec();
     while subscriber.reader.next(&mut bytes, &mut 0, bounds).unwrap().is_some() {}
     id
