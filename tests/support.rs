@@ -21,7 +21,9 @@ pub use http::{Http, Response};
 pub use json::{assert_same, same};
 pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
-pub use until::{until, until_some};
+pub use until::until;
+#[cfg(feature = "redis")]
+pub use until::until_some;
 #[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 pub use wait::logged;
 pub use websocket::{Client, Got, HANDSHAKE, frame};

@@ -17,6 +17,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Waits until there is a value.
 #[track_caller]
+#[cfg(feature = "redis")]
 pub fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
     until(what, || {
