@@ -7,6 +7,7 @@ mod running;
 mod table;
 #[cfg(feature = "console")]
 pub mod terminal;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use flags::UsageError;
 use flags::{Values, left_over, split_at_equals_sign, take_flags};
 pub use running::RestartArgs;
 pub use table::{COMMANDS, CommandEntry, Flag, GLOBAL_FLAGS, explain, overview};
+pub use version::{VERSION, version};
 
 /// A parsed command line.
 #[derive(Debug, PartialEq)]
@@ -41,12 +43,9 @@ pub enum Command {
     Terminal(terminal::Command),
     /// Print this text.
     Help(String),
-    /// Print [`VERSION`].
+    /// Print [`version`].
     Version,
 }
-
-/// The line `reverb --version` prints.
-pub const VERSION: &str = concat!("reverb ", env!("CARGO_PKG_VERSION"));
 
 /// The flags of `reverb start`.
 #[derive(Debug, Default, PartialEq)]

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use reverb::args::{self, Command, VERSION};
+use reverb::args::{self, Command};
 #[cfg(feature = "console")]
 use reverb::commands::terminal;
 use reverb::commands::{Failure, check, console, install, reload, restart, start};
@@ -35,7 +35,7 @@ fn run() -> Result<(), Failure> {
         #[cfg(feature = "console")]
         Command::Terminal(command) => terminal::run(&command, &mut out),
         Command::Help(text) => print(&mut out, &text),
-        Command::Version => print(&mut out, VERSION),
+        Command::Version => print(&mut out, &args::version()),
     }
 }
 

@@ -61,7 +61,7 @@ impl Run {
 const CREDENTIALS: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s3cr3t\n";
 
 #[test]
-fn help_and_version_are_written_to_standard_output() {
+fn help_is_written_to_standard_output() {
     let dir = Dir::new(&[]);
     for args in [&["--help"][..], &["-h"], &["help"]] {
         let run = dir.run(args, &[]);
@@ -73,10 +73,41 @@ fn help_and_version_are_written_to_standard_output() {
         assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
         assert!(run.out.contains("  --hostname NAME"), "{}", run.out);
     }
+}
+
+#[test]
+fn the_version_has_the_commit_the_target_and_the_features() {
+    let features: Vec<&str> = [
+        ("console", cfg!(feature = "console")),
+        ("laravel", cfg!(feature = "laravel")),
+        ("redis", cfg!(feature = "redis")),
+        ("tls", cfg!(feature = "tls")),
+        ("webhooks", cfg!(feature = "webhooks")),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_enabled)| is_enabled.then_some(name))
+    .collect();
+    let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut git = Command::new("git");
+    let commit = git.args(["rev-parse", "--short=12", "HEAD"]).current_dir(root).output();
+    let dir = Dir::new(&[]);
     for args in [&["--version"], &["-V"]] {
         let run = dir.run(args, &[]);
-        assert_eq!(run.status, Some(0));
-        assert_eq!(run.out, concat!("reverb ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+        let mut lines = run.out.lines();
+        assert_eq!(lines.next(), Some(concat!("reverb ", env!("CARGO_PKG_VERSION"))));
+        // A copy without a repository knows its commit from a variable, or not at all.
+        if root.join(".git").exists() {
+            let commit = commit.as_ref().unwrap();
+            let commit = String::from_utf8_lossy(&commit.stdout).trim().to_owned();
+            assert_eq!(lines.next(), Some(format!("commit: {commit}").as_str()));
+        }
+        let rest = run.out.split_once("target: ").unwrap().1;
+        let (target, rest) = rest.split_once('\n').unwrap();
+        assert!(target.starts_with(std::env::consts::ARCH), "{target}");
+        assert!(target.contains("-linux-"), "{target}");
+        assert_eq!(rest, format!("features: {features}\n"));
     }
 }
 

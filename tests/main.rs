@@ -32,6 +32,7 @@ mod handshake;
 mod hangup;
 mod hostile;
 mod http;
+mod install;
 #[cfg(feature = "laravel")]
 mod laravel;
 mod limits;

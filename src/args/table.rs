@@ -139,7 +139,11 @@ pub const COMMANDS: &[CommandEntry] = &[
 /// The flags that replace a command.
 pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag { name: "--help", value: None, about: "Print this help; also -h." },
-    Flag { name: "--version", value: None, about: "Print the version; also -V." },
+    Flag {
+        name: "--version",
+        value: None,
+        about: "Print version, commit, target and features; also -V.",
+    },
 ];
 
 /// The help of the program.

@@ -158,7 +158,7 @@ fn split_target(target: &str) -> (&str, &str) {
 /// What the headers say about framing and upgrade, collected before the decision.
 #[derive(Default)]
 struct Framing {
-    length: Option<usize>,
+    length: Option<u64>,
     chunked: bool,
     close_named: bool,
     upgrade_named: bool,
@@ -177,8 +177,8 @@ impl Framing {
         if self.chunked && (self.length.is_some() || head.minor == 0) {
             return Err(HttpError::new(400, "Bad request: the length of the body is ambiguous."));
         }
-        head.body =
-            if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
+        let length = usize::try_from(self.length.unwrap_or(0)).unwrap_or(usize::MAX);
+        head.body = if self.chunked { Body::Chunked } else { Body::Length(length) };
         // `close` overrides all other values in the headers of this name.
         head.keep_alive &= !self.close_named;
         head.websocket = self.upgrade_named && self.websocket_named;
@@ -236,16 +236,19 @@ impl Framing {
     /// Only digits are valid, and repeated headers must be equal (RFC 9112 section 6.3).
     fn content_length(&mut self, value: &[u8]) -> Result<(), HttpError> {
         let bad = || HttpError::new(400, "Bad request: Content-Length is not a length.");
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(bad());
-        }
-        let length =
-            std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or_else(bad)?;
+        let length = length(value).ok_or_else(bad)?;
         match self.length.replace(length) {
             Some(before) if before != length => Err(bad()),
             _ => Ok(()),
         }
     }
+}
+
+/// The value of a `Content-Length`, which has only digits. It is not a `usize`: on a 32-bit system, a
+/// body of 5 GB has a valid length and is too large.
+fn length(digits: &[u8]) -> Option<u64> {
+    let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn is(name: &str, lower_case: &str) -> bool {
@@ -378,6 +381,13 @@ mod tests {
             head("POST / HTTP/1.1\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n").unwrap().body,
             Body::Length(7)
         );
+    }
+
+    #[test]
+    fn a_length_beyond_32_bits_is_valid_on_every_system() {
+        let long = head("POST / HTTP/1.1\r\nContent-Length: 5000000000\r\n\r\n").unwrap();
+        let Body::Length(length) = long.body else { panic!("{:?}", long.body) };
+        assert!(length > 0xFFFF_FFF0);
     }
 
     #[test]

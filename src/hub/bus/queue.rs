@@ -57,11 +57,13 @@ impl Queue {
             c.frame(&mut entry.frame)?;
             c.number(&mut entry.at_ms)?;
         }
-        let written = self.next_written.checked_sub(self.first).ok_or(DecodeError)? as usize;
+        let written = self.next_written.checked_sub(self.first);
+        let written = written.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= count);
+        let written = written.ok_or(DecodeError)?;
         self.bytes = self.entries.iter().map(|entry| entry.frame.len()).sum();
         self.unwritten_bytes =
             self.entries.iter().skip(written).map(|entry| entry.frame.len()).sum();
-        if written > count { Err(DecodeError) } else { Ok(()) }
+        Ok(())
     }
 
     /// The number of the next envelope to be queued.
@@ -212,6 +214,17 @@ mod tests {
         queue.drop_before(9);
         assert_eq!(written(|| queue.take_retransmission()), [0; 0]);
         assert_eq!((queue.range(), queue.next(), queue.bytes), ((6, 6), 6, 0));
+    }
+
+    /// With 32 bits alone, the difference between the first two numbers would be 0.
+    #[test]
+    fn more_written_envelopes_than_there_are_is_not_a_state() {
+        let mut state = Codec::writer();
+        for mut number in [1, (1 << 32) + 1, 0] {
+            state.number(&mut number).unwrap();
+        }
+        let mut codec = Codec::reader(state.into_bytes());
+        assert_eq!(Queue::new(1_000, 1_000).snapshot(&mut codec), Err(DecodeError));
     }
 
     #[test]

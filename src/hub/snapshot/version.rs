@@ -6,7 +6,9 @@
 
 use crate::config::LimitKind;
 use crate::hub::BusCounters;
-use crate::hub::counters::{AppCounters, CLOSE_CODES, Counters, STATUSES, TURN_BOUNDS};
+use crate::hub::counters::{
+    AppCounters, CLOSE_CODES, Histogram, ProcessCounters, STATUSES, TURN_BOUNDS,
+};
 use crate::hub::routes;
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
@@ -42,9 +44,22 @@ const FINGERPRINT: u64 = {
     }
     // Every counter is a number in one of these structs: an added counter makes the struct larger.
     print = number(print, size_of::<AppCounters>() as u64);
-    print = number(print, size_of::<Counters>() as u64);
+    print = number(print, COUNTERS_BYTES as u64);
     number(print, size_of::<BusCounters>() as u64)
 };
+
+/// The size of `Counters` with pointers of 64 bits. The layout does not depend on the size of a
+/// pointer, so the version does not either.
+const COUNTERS_BYTES: usize = {
+    // The list of apps is three words. Each `CounterVec` is a pointer, its counters, and `others`.
+    let by_label = 2 + CLOSE_CODES.len() + routes::NAMES.len() * (2 + STATUSES.len());
+    let words = 3 + by_label + LimitKind::ALL.len();
+    words * 8 + size_of::<ProcessCounters>() + size_of::<Histogram>()
+};
+
+// A new field of `Counters` must be added to the sum above.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(COUNTERS_BYTES == size_of::<crate::hub::counters::Counters>());
 
 /// The offset basis and the prime of 64-bit FNV-1a.
 const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;

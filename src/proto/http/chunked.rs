@@ -160,7 +160,7 @@ impl Chunked {
         // `body_max` also bounds the framing of chunks, at most six bytes for each byte of the body.
         // Extensions and trailers contribute nothing to the body, so they need their own limit.
         if matches!(self.state, ChunkState::Extension { .. } | ChunkState::Trailer { .. }) {
-            self.ignored += 1;
+            self.ignored = self.ignored.saturating_add(1);
             if self.ignored > IGNORED_MAX.max(body_max) {
                 return Err(bad());
             }

@@ -228,7 +228,7 @@ impl ResponseReader {
 
 /// What the headers say about the end of the response.
 struct Framing {
-    length: Option<usize>,
+    length: Option<u64>,
     is_chunked: bool,
     keep_alive: bool,
 }
@@ -261,9 +261,7 @@ impl Framing {
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), String> {
         let bad = || "the Content-Length of its response is not a length".to_owned();
-        let digits =
-            std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-        let length = digits.and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+        let length = super::length(value).ok_or_else(bad)?;
         match self.length.replace(length) {
             Some(before) if before != length => Err(bad()),
             _ => Ok(()),
@@ -277,8 +275,10 @@ impl Framing {
             _ if status == 101 => Stage::UntilEnd,
             (true, _) => Stage::Chunked(Chunked::default()),
             (false, Some(0)) => Stage::Done,
-            (false, Some(length)) if length > body_max => return Err(too_long()),
-            (false, Some(length)) => Stage::Length(length),
+            (false, Some(length)) => match usize::try_from(length) {
+                Ok(length) if length <= body_max => Stage::Length(length),
+                _ => return Err(too_long()),
+            },
             (false, None) => Stage::UntilEnd,
         })
     }
@@ -416,8 +416,11 @@ mod tests {
         );
         let headers = "X: y\r\n".repeat(101);
         assert!(refused(&format!("HTTP/1.1 200 X\r\n{headers}\r\n")).contains("100 headers"));
-        let long = "HTTP/1.1 200 X\r\nContent-Length: 1048577\r\n\r\n";
-        assert!(refused(long).contains("over 1048576 bytes"));
+        // The second does not fit into 32 bits.
+        for length in ["1048577", "4294967297"] {
+            let long = format!("HTTP/1.1 200 X\r\nContent-Length: {length}\r\n\r\n");
+            assert!(refused(&long).contains("over 1048576 bytes"), "{length}");
+        }
         let chunk = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n";
         assert!(refused(chunk).contains("over 1048576 bytes"));
         let rest = "x".repeat(1_048_577);
