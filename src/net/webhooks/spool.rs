@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::Error;
+use crate::net::threads;
 use crate::proto::spool::{self, HEADER, SpoolRecord};
 
 /// The event loop's side.
@@ -85,8 +86,7 @@ impl Spool {
         let file = SpoolFile::replace(path, &records).map_err(failed)?;
         let shared = Arc::<Shared>::default();
         let writer = Writer { shared: Arc::clone(&shared), file, _lock: lock };
-        let thread = thread::Builder::new().name("webhook-spool".to_owned());
-        thread.spawn(move || writer.run()).map_err(failed)?;
+        threads::start("webhook-spool", Box::new(move || writer.run())).map_err(failed)?;
         Ok((Spool { encoded: Vec::new(), shared, is_dropping: false }, records))
     }
 
