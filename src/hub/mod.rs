@@ -120,6 +120,8 @@ pub use listener::Listener;
 pub use outbox::Outbox;
 pub use port::Port;
 pub use snapshot::{state_version, version_of};
+#[cfg(feature = "webhooks")]
+pub(crate) use webhooks::Timers;
 pub use webhooks::{EndpointId, WebhookOutcome, WebhookRequest};
 
 use crate::config::{Config, LimitKind};

@@ -6,11 +6,10 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::thread;
 
 use mio::net::UnixStream;
 
-use super::sys;
+use super::{sys, threads};
 
 /// The request of [`Stopper::stop_once`]. No signal has this number.
 const STOP_ONCE: libc::c_int = 0;
@@ -39,14 +38,13 @@ impl Stopper {
     ///
     /// The thread that waits for this cannot be started.
     pub(crate) fn stop_with_stdin(self) -> io::Result<()> {
-        let thread = thread::Builder::new().name("stdin".to_owned());
-        let waiting = thread.spawn(move || {
+        let wait = move || {
             // What arrives has no meaning.
             let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
             log::info!("stopping: standard input has ended");
             self.stop_once();
-        });
-        waiting.map(drop)
+        };
+        threads::start("stdin", Box::new(wait)).map(drop)
     }
 
     /// Requests that the server read its configuration and certificates again, as SIGHUP does.

@@ -23,6 +23,7 @@ mod stream;
 pub(crate) mod successor;
 pub(crate) mod sys;
 pub(crate) mod systemd;
+mod threads;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]

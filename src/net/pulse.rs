@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::redis::BlockingRedis;
+use super::threads;
 use crate::config::laravel::PulseStream;
 use crate::config::{Config, Limits};
 use crate::hub::{Counters, Now};
@@ -53,8 +54,8 @@ impl Pulse {
             stream,
             connection: None,
         };
-        let thread = thread::Builder::new().name("pulse".to_owned());
-        let writer = thread.spawn(move || writer.run(&reports))?.thread().clone();
+        let thread = threads::start("pulse", Box::new(move || writer.run(&reports)))?;
+        let writer = thread.thread().clone();
         let interval_s = config.server.pulse_interval_s.into();
         Ok(Pulse { report, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
     }

@@ -5,10 +5,10 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use mio::Waker;
 
+use super::threads;
 use crate::config::HostPort;
 
 /// Looks up one name at a time.
@@ -48,16 +48,16 @@ impl Resolver {
         let answer = Arc::new(OnceLock::new());
         let (result, waker, host) = (Arc::clone(&answer), Arc::clone(&self.waker), host.clone());
         self.pending = Some((host.clone(), answer));
-        let thread = thread::Builder::new().name("resolver".to_owned());
-        let spawned = thread.spawn(move || {
+        let resolve = move || {
             let found = (host.host.as_str(), host.port).to_socket_addrs();
             let found = found.map(|found| found.take(ADDRESSES_MAX).collect());
             // `set` cannot fail, because only this line calls it. `wake` fails if the event loop
             // has ended.
             let _ = result.set(found.map_err(|error| error.to_string()));
             let _ = waker.wake();
-        });
-        spawned.map(|_| ()).inspect_err(|_| self.pending = None)
+        };
+        let started = threads::start("resolver", Box::new(resolve));
+        started.map(drop).inspect_err(|_| self.pending = None)
     }
 }
 

@@ -8,11 +8,11 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use super::control::Stopper;
 use super::redis::BlockingRedis;
+use super::threads;
 use crate::config::laravel::{RedisKey, RestartKey};
 use crate::config::{Limits, RedisTarget};
 
@@ -74,13 +74,13 @@ pub(super) fn watch(
         watcher.check();
     }
     let (sender, new_times) = channel();
-    let thread = thread::Builder::new().name("restart-key".to_owned());
-    thread.spawn(move || {
+    let run = move || {
         if wait(&mut watchers, times, &new_times) {
             log::info!("stopping: `php artisan reverb:restart` was run");
             stopper.stop_once();
         }
-    })?;
+    };
+    threads::start("restart-key", Box::new(run))?;
     Ok(Some(Watch(sender)))
 }
 

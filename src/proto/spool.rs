@@ -5,6 +5,7 @@ mod file;
 
 use std::rc::Rc;
 
+use super::snapshot::{Codec, DecodeResult};
 pub(crate) use file::append;
 pub use file::{HEADER, SpoolFile, UnknownFormat, compact, decode, encode};
 
@@ -23,6 +24,21 @@ pub enum SpoolRecord {
 /// The id of a batch: the same in every attempt to send it. Prints as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DeliveryId(pub u128);
+
+impl DeliveryId {
+    /// Encodes or decodes the id.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are incomplete or invalid.
+    pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        let (mut high, mut low) = ((self.0 >> 64) as u64, self.0 as u64);
+        c.number(&mut high)?;
+        c.number(&mut low)?;
+        self.0 = u128::from(high) << 64 | u128::from(low);
+        Ok(())
+    }
+}
 
 impl std::fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,15 +61,47 @@ pub struct SpooledBatch {
     pub body: Rc<[u8]>,
 }
 
-/// What was reported to the app: that a channel is occupied, or that a user is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpooledState {
+/// A channel, or a user of it. The state that a reload saves has them as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SpooledSubject {
     /// The id of the app.
     pub app: String,
     /// The name of the channel.
     pub channel: String,
-    /// The user; `None` if the record is about the channel.
+    /// The user; `None` for the channel.
     pub user: Option<String>,
+}
+
+impl SpooledSubject {
+    /// Encodes or decodes the names.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are incomplete or invalid.
+    pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        c.text(&mut self.app)?;
+        c.text(&mut self.channel)?;
+        c.option(&mut self.user, Codec::text)
+    }
+}
+
+/// What was reported to the app: that a channel is occupied, or that a user is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpooledState {
+    /// What the record is about.
+    pub subject: SpooledSubject,
     /// Whether the channel is occupied, or the user is in it.
     pub is_present: bool,
+}
+
+impl SpooledState {
+    /// Encodes or decodes the state.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are incomplete or invalid.
+    pub fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
+        self.subject.snapshot(c)?;
+        c.flag(&mut self.is_present)
+    }
 }

@@ -37,7 +37,7 @@ pub fn member_event(out: &mut String, name: &str, channel: &str, user: &str) {
 pub fn subscription_count(out: &mut String, channel: &str, count: u64) {
     begin(out, "subscription_count");
     text(out, "channel", channel);
-    raw(out, "subscription_count", &count.to_string());
+    number(out, "subscription_count", count);
     out.push('}');
 }
 
@@ -93,27 +93,20 @@ pub fn connection_event(
 /// Appends a `message_counts`: how many messages were sent and received until this time.
 pub fn message_counts(out: &mut String, time_ms: u64, sent: u64, received: u64) {
     begin(out, "message_counts");
-    raw(out, "time_ms", &time_ms.to_string());
-    raw(out, "sent", &sent.to_string());
-    raw(out, "received", &received.to_string());
+    number(out, "time_ms", time_ms);
+    number(out, "sent", sent);
+    number(out, "received", received);
     out.push('}');
 }
 
 /// The body of a request. `events` are separated by commas. `left_out` are names of events with how
 /// many of them the body should have and has not.
 pub fn body(time_ms: u64, events: &str, left_out: &[(&str, u64)]) -> String {
-    let mut out = String::with_capacity(events.len() + 64);
-    out.push_str(r#"{"time_ms":"#);
-    out.push_str(&time_ms.to_string());
-    out.push_str(r#","events":["#);
-    out.push_str(events);
-    out.push(']');
+    let mut out = format!(r#"{{"time_ms":{time_ms},"events":[{events}]"#);
     let left_out = left_out.iter().filter(|(_, count)| *count > 0);
     for (n, (name, count)) in left_out.clone().enumerate() {
-        out.push_str(if n == 0 { r#","left_out":{""# } else { r#",""# });
-        out.push_str(name);
-        out.push_str(r#"":"#);
-        out.push_str(&count.to_string());
+        out.push_str(if n == 0 { r#","left_out":{"# } else { "," });
+        out.push_str(&format!(r#""{name}":{count}"#));
     }
     if left_out.count() > 0 {
         out.push('}');
@@ -134,6 +127,10 @@ fn begin(out: &mut String, name: &str) {
 fn text(out: &mut String, name: &str, value: &str) {
     raw(out, name, "");
     push_json_string(out, value);
+}
+
+fn number(out: &mut String, name: &str, number: u64) {
+    raw(out, name, &number.to_string());
 }
 
 fn raw(out: &mut String, name: &str, json: &str) {

@@ -34,7 +34,7 @@ impl<T> Hub<T> {
 
     /// Continues from the records of an earlier process, in their order. To be called once, before
     /// the first turn, unless the state was taken over ([`Hub::restore`]).
-    pub fn restore_spool(&mut self, records: impl IntoIterator<Item = SpoolRecord>, now: Now) {
+    pub fn restore_spool(&mut self, records: Vec<SpoolRecord>, now: Now) {
         if let Some(webhooks) = self.webhooks() {
             webhooks.at(now).restore_records(records);
         }
@@ -129,8 +129,8 @@ impl Webhooks {
     }
 
     fn audit(&self) -> Result<(), String> {
-        let bytes: usize = self.endpoints.values().map(|endpoint| endpoint.bytes).sum();
-        let batches = self.endpoints.values().flat_map(|endpoint| &endpoint.queue);
+        let bytes: usize = self.endpoints.iter().map(|endpoint| endpoint.bytes).sum();
+        let batches = self.endpoints.iter().flat_map(|endpoint| &endpoint.queue);
         let cost: usize = batches.clone().map(|batch| batch.cost()).sum();
         if (bytes, bytes) != (self.bytes, cost) {
             return Err(format!("{} bytes wait for webhooks, not {bytes}, {cost}", self.bytes));

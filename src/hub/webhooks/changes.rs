@@ -149,6 +149,15 @@ impl Changes {
         self.changes.iter()
     }
 
+    /// All changes, in the order of their checks. One whose subject was listed twice at the same
+    /// time comes twice.
+    pub(super) fn by_check(&self) -> impl Iterator<Item = (&Subject, &Change)> {
+        self.checks.iter().filter_map(|(at_ms, subject)| {
+            let change = self.changes.get(subject)?;
+            (change.check_ms == *at_ms).then_some((subject, change))
+        })
+    }
+
     /// A subject has become present or absent.
     pub(super) fn set(
         &mut self,

@@ -53,7 +53,7 @@ impl Webhooks {
             let before = std::mem::replace(&mut hooks.counted, totals);
             let [sent, received] = [0, 1].map(|n| totals[n].saturating_sub(before[n]));
             if sent > 0 || received > 0 {
-                self.send(app, WebhookEvent::MessageCounts, None, None, |out| {
+                self.send(app, WebhookEvent::MessageCounts, None, None, &|out| {
                     webhook::message_counts(out, time_ms, sent, received);
                 });
             }

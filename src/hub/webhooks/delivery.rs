@@ -16,19 +16,14 @@ use crate::proto::webhook;
 impl Webhooks {
     /// Completes the batches that are due, and lets endpoints try again whose pause is over.
     pub(super) fn check_deadlines(&mut self) {
-        while let Some(&(due_ms, at)) = self.complete.first()
-            && due_ms <= self.now.ms
-        {
-            self.complete.pop_first();
-            if self.hooks[at as usize].open.due_ms == Some(due_ms) {
-                self.complete_batch(at);
+        while let Some((due_ms, at)) = self.complete.take_due(self.now.ms) {
+            if self.hooks[at].open.due_ms == Some(due_ms) {
+                self.complete_batch(at as u32);
             }
         }
-        while let Some(&(retry_ms, id)) = self.retries.first()
-            && retry_ms <= self.now.ms
-        {
-            self.retries.pop_first();
-            if let Some(endpoint) = self.endpoints.get_mut(&id) {
+        while let Some((_, id)) = self.retries.take_due(self.now.ms) {
+            let id = id as u32;
+            if let Some(endpoint) = self.endpoints.get_mut(id) {
                 endpoint.retry_ms = None;
             }
             self.make_ready(id);
@@ -37,8 +32,7 @@ impl Webhooks {
 
     /// The earliest deadline of a batch or an endpoint.
     pub(super) fn next_delivery_ms(&self) -> Option<u64> {
-        let first = |entry: Option<&(u64, u32)>| entry.map(|(ms, _)| *ms);
-        [first(self.complete.first()), first(self.retries.first())].into_iter().flatten().min()
+        [self.complete.next_ms(), self.retries.next_ms()].into_iter().flatten().min()
     }
 
     /// Completes the open batch of a webhook, and queues it.
@@ -46,7 +40,7 @@ impl Webhooks {
         let time_ms = self.unix_ms();
         let hook = &mut self.hooks[at as usize];
         let Some(due_ms) = hook.open.due_ms else { return };
-        self.complete.remove(&(due_ms, at));
+        self.complete.remove(due_ms, at as usize);
         let open = std::mem::take(&mut hook.open);
         let (body, endpoint, app) = (open.body(time_ms), hook.endpoint, hook.app);
         // Signing is the largest part of the work, at about 64 bytes in two units.
@@ -62,12 +56,11 @@ impl Webhooks {
             tags: open.tags,
             has_failed: false,
         };
-        if let Some(spool) = &mut self.spool {
-            let (app, url) = (&self.apps[app as usize], &self.endpoints[&endpoint].url);
+        if let (Some(spool), Some(endpoint)) = (&mut self.spool, self.endpoints.get(endpoint)) {
             spool.push_back(SpoolRecord::Queued(SpooledBatch {
                 delivery,
-                app: app.id.to_string(),
-                url: url.text(),
+                app: self.apps[app as usize].id.to_string(),
+                url: endpoint.url.text(),
                 at_unix_ms: time_ms,
                 body: Rc::clone(&batch.body),
             }));
@@ -83,20 +76,20 @@ impl Webhooks {
         let cost = batch.cost();
         let (url_max, all_max) =
             (self.limits.webhook_queue_bytes as usize, self.limits.webhook_bytes as usize);
-        while let Some(endpoint) = self.endpoints.get(&id)
+        while let Some(endpoint) = self.endpoints.get(id)
             && (endpoint.bytes + cost > url_max || self.bytes + cost > all_max)
         {
             let (setting, from) = match endpoint.bytes + cost > url_max {
                 true => ("limits.webhook_queue_bytes", id),
                 false => ("limits.webhook_bytes", self.longest().unwrap_or(id)),
             };
-            let Some(oldest) = self.endpoints.get_mut(&from).and_then(|e| e.remove_oldest()) else {
+            let Some(oldest) = self.endpoints.get_mut(from).and_then(|e| e.remove_oldest()) else {
                 return self.drop_batch(id, batch, setting);
             };
             self.bytes -= oldest.cost();
             self.drop_batch(from, oldest, setting);
         }
-        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         endpoint.push(batch);
         self.bytes += cost;
         self.make_ready(id);
@@ -104,11 +97,11 @@ impl Webhooks {
 
     /// The endpoint for which most bytes wait.
     fn longest(&self) -> Option<u32> {
-        self.endpoints.iter().max_by_key(|(_, endpoint)| endpoint.bytes).map(|(id, _)| *id)
+        self.endpoints.iter().max_by_key(|endpoint| endpoint.bytes).map(|endpoint| endpoint.id)
     }
 
     pub(super) fn make_ready(&mut self, id: u32) {
-        if let Some(endpoint) = self.endpoints.get_mut(&id)
+        if let Some(endpoint) = self.endpoints.get_mut(id)
             && endpoint.may_send()
             && !std::mem::replace(&mut endpoint.is_ready, true)
         {
@@ -120,7 +113,7 @@ impl Webhooks {
     pub(super) fn next_request(&mut self) -> Option<WebhookRequest> {
         let mut expired_max = EXPIRED_AT_ONCE;
         while let Some(id) = self.ready.pop_front() {
-            let endpoint = self.endpoints.get_mut(&id)?;
+            let endpoint = self.endpoints.get_mut(id)?;
             endpoint.is_ready = false;
             if !endpoint.may_send() {
                 continue;
@@ -144,7 +137,7 @@ impl Webhooks {
     }
 
     fn begin_request(&mut self, id: u32) -> Option<WebhookRequest> {
-        let endpoint = self.endpoints.get_mut(&id)?;
+        let endpoint = self.endpoints.get_mut(id)?;
         endpoint.under_way_ms = Some(self.now.ms);
         let (batch, url) = (endpoint.queue.front()?, Rc::clone(&endpoint.url));
         let hook = &self.hooks[batch.hook as usize];
@@ -164,7 +157,7 @@ impl Webhooks {
         outcome: WebhookOutcome,
     ) -> Option<WebhookReport> {
         let EndpointId(id) = id;
-        let endpoint = self.endpoints.get_mut(&id)?;
+        let endpoint = self.endpoints.get_mut(id)?;
         let began_ms = endpoint.under_way_ms.take()?;
         let batch = endpoint.queue.front_mut()?;
         let (events, url) = (batch.events, Rc::clone(&endpoint.url));
@@ -201,7 +194,7 @@ impl Webhooks {
             ),
         );
         let expired = if retry_ms >= expires_ms { endpoint.remove_first() } else { None };
-        self.retries.insert((retry_ms, id));
+        self.retries.insert(retry_ms, id as usize);
         let retry = expired.is_none();
         if let Some(expired) = expired {
             self.bytes -= expired.cost();
@@ -211,7 +204,7 @@ impl Webhooks {
     }
 
     fn succeed(&mut self, id: u32) {
-        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         let has_failed = std::mem::take(&mut endpoint.failures) > 0;
         let Some(batch) = endpoint.remove_first() else { return };
         self.bytes -= batch.cost();
@@ -230,7 +223,7 @@ impl Webhooks {
         let hook = &self.hooks[batch.hook as usize];
         let app = &mut self.apps[hook.app as usize];
         app.counters.dropped += u64::from(batch.events);
-        if let Some(endpoint) = self.endpoints.get_mut(&id) {
+        if let Some(endpoint) = self.endpoints.get_mut(id) {
             let dropped = app.counters.dropped;
             endpoint.drop_log.warn(
                 self.now.ms,

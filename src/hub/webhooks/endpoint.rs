@@ -11,6 +11,7 @@ use crate::proto::spool::DeliveryId;
 
 /// A URL, for all webhooks that have it.
 pub(super) struct Endpoint {
+    pub id: u32,
     pub url: Rc<Url>,
     /// The batches that wait, the oldest first.
     pub queue: VecDeque<Batch>,
@@ -51,8 +52,9 @@ impl Batch {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: Rc<Url>) -> Self {
+    pub(super) fn new(id: u32, url: Rc<Url>) -> Self {
         Endpoint {
+            id,
             url,
             queue: VecDeque::new(),
             bytes: 0,
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_fails_is_tried_again_after_one_to_sixty_seconds() {
         let url = Url::parse("http://a").unwrap();
-        let mut endpoint = Endpoint::new(Rc::new(url));
+        let mut endpoint = Endpoint::new(0, Rc::new(url));
         let pauses: Vec<u64> = (0..9).map(|_| endpoint.fail(0) / 1_000).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }

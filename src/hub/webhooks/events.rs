@@ -88,7 +88,7 @@ impl Webhooks {
         let user = subject.user.clone();
         let is_kept = self.is_shared || self.spool.is_some();
         let tag = is_kept.then(|| Tag::new(EventState::new(subject, is_present)));
-        self.send(app, event, Some(&channel), tag.clone(), |out| match &user {
+        self.send(app, event, Some(&channel), tag.clone(), &|out| match &user {
             Some(user) => webhook::member_event(out, event.name(), &channel, user),
             None => webhook::channel_event(out, event.name(), &channel),
         });
@@ -104,21 +104,20 @@ impl Webhooks {
     /// Records for the spool what is reported to the app: with the batch that reports it, so that
     /// after a crash the spool has both or neither.
     pub(super) fn record_state(&mut self, subject: &Subject, is_present: bool) {
-        let Some(spool) = &mut self.spool else { return };
-        let Some(app) = self.apps.get(subject.app as usize) else { return };
-        spool.push_back(SpoolRecord::Told(SpooledState {
-            app: app.id.to_string(),
-            channel: subject.channel.to_string(),
-            user: subject.user.as_ref().map(ToString::to_string),
-            is_present,
-        }));
+        if self.spool.is_none() {
+            return;
+        }
+        let subject = self.saved_subject(subject);
+        if let (Some(spool), Some(subject)) = (&mut self.spool, subject) {
+            spool.push_back(SpoolRecord::Told(SpooledState { subject, is_present }));
+        }
     }
 
     /// The number of subscribers of a channel has changed.
     pub(in crate::hub) fn subscription_count(&mut self, app: u32, channel: &Rc<str>, count: u64) {
         let is_owner = |hooks: &AppHooks| self.owners.is_owner(&hooks.id, channel);
         if self.apps.get(app as usize).is_some_and(is_owner) {
-            self.send(app, WebhookEvent::SubscriptionCount, Some(channel), None, |out| {
+            self.send(app, WebhookEvent::SubscriptionCount, Some(channel), None, &|out| {
                 webhook::subscription_count(out, channel, count);
             });
         }
@@ -131,7 +130,7 @@ impl Webhooks {
         event: &ClientEvent<'_>,
         from: SocketId,
     ) {
-        self.send(app, WebhookEvent::ClientEvent, Some(event.channel), None, |out| {
+        self.send(app, WebhookEvent::ClientEvent, Some(event.channel), None, &|out| {
             webhook::client_event(out, event, &from);
         });
     }
@@ -140,7 +139,7 @@ impl Webhooks {
     pub(in crate::hub) fn cache_miss(&mut self, app: u32, channel: &str) {
         let event = WebhookEvent::CacheMiss;
         if self.wants(app, event) && self.misses.is_first(app, channel, self.now.ms) {
-            self.send(app, event, Some(channel), None, |out| {
+            self.send(app, event, Some(channel), None, &|out| {
                 webhook::channel_event(out, event.name(), channel);
             });
         }
@@ -149,7 +148,7 @@ impl Webhooks {
     /// A connection was closed because its client answered no ping.
     pub(in crate::hub) fn connection_pruned(&mut self, app: u32, connection: Source<'_>) {
         let event = WebhookEvent::ConnectionPruned;
-        self.send(app, event, None, None, |out| {
+        self.send(app, event, None, None, &|out| {
             let Source { socket_id, origin } = connection;
             webhook::connection_event(out, event.name(), &socket_id, origin, None);
         });
@@ -170,7 +169,7 @@ impl Webhooks {
             return;
         };
         if hooks.samples[kind].takes(max, self.now.ms) {
-            return self.send(app, event, None, None, |out| {
+            return self.send(app, event, None, None, &|out| {
                 let Source { socket_id, origin } = connection;
                 webhook::connection_event(out, event.name(), &socket_id, origin, Some(text));
             });
@@ -181,7 +180,7 @@ impl Webhooks {
             if hook.covers(event, None)
                 && let Some(due_ms) = hook.open.leave_out(kind, due_ms)
             {
-                self.complete.insert((due_ms, at));
+                self.complete.insert(due_ms, at as usize);
             }
         }
     }
@@ -193,7 +192,7 @@ impl Webhooks {
         event: WebhookEvent,
         channel: Option<&str>,
         tag: Option<Tag>,
-        write: impl FnOnce(&mut String),
+        write: &dyn Fn(&mut String),
     ) {
         let Some(hooks) = self.apps.get(app as usize).filter(|app| app.events.has(event)) else {
             return;
@@ -212,7 +211,7 @@ impl Webhooks {
             }
             let due_ms = self.now.ms + hook.batch_ms;
             if let Some(due_ms) = hook.open.add(&text, tag.clone(), due_ms) {
-                self.complete.insert((due_ms, at));
+                self.complete.insert(due_ms, at as usize);
             }
             self.apps[app as usize].waiting += 1;
         }

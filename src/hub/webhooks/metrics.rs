@@ -7,21 +7,21 @@ impl Webhooks {
     pub(in crate::hub) fn metrics(&self, out: &mut Exposition) {
         for (n, (name, help, _)) in WebhookCounters::default().metrics().into_iter().enumerate() {
             if !name.is_empty() {
-                self.family(out, name, Kind::Counter, help, |app| {
+                self.family(out, name, Kind::Counter, help, &|app| {
                     app.counters.metrics()[n].2 as f64
                 });
             }
         }
         let help = "Duration of all requests to webhooks.";
-        self.family(out, "reverb_webhook_request_seconds_total", Kind::Counter, help, |app| {
+        self.family(out, "reverb_webhook_request_seconds_total", Kind::Counter, help, &|app| {
             app.counters.request_ms as f64 / 1e3
         });
         let help = "Events that wait for a webhook.";
-        self.family(out, "reverb_webhook_events_waiting", Kind::Gauge, help, |app| {
+        self.family(out, "reverb_webhook_events_waiting", Kind::Gauge, help, &|app| {
             app.waiting as f64
         });
         let help = "URLs of webhooks whose last request has failed.";
-        let failing = self.endpoints.values().filter(|endpoint| endpoint.failures > 0).count();
+        let failing = self.endpoints.iter().filter(|endpoint| endpoint.failures > 0).count();
         out.single("reverb_webhook_urls_failing", Kind::Gauge, help, failing);
         let help = "Channels and members whose change no webhook has acknowledged yet.";
         out.single("reverb_webhook_changes", Kind::Gauge, help, self.changes.len());
@@ -36,7 +36,7 @@ impl Webhooks {
         name: &'static str,
         kind: Kind,
         help: &str,
-        value: impl Fn(&AppHooks) -> f64,
+        value: &dyn Fn(&AppHooks) -> f64,
     ) {
         out.family(name, kind, help);
         for app in self.apps.iter().filter(|app| !app.hooks.is_empty()) {

@@ -17,6 +17,7 @@ mod changes;
 mod counts;
 mod delivery;
 mod endpoint;
+mod endpoints;
 mod events;
 mod hook;
 mod interval;
@@ -28,8 +29,9 @@ mod shared;
 mod snapshot;
 mod spool;
 mod states;
+mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -43,12 +45,14 @@ use crate::proto::spool::SpoolRecord;
 use changes::Changes;
 pub(in crate::hub) use changes::{Reported, Subject};
 use endpoint::Endpoint;
+use endpoints::Endpoints;
 use hook::Hook;
 use interval::Interval;
 use owners::Owners;
 pub use request::{EndpointId, WebhookOutcome, WebhookRequest};
 use samples::{Misses, Sample};
 pub(in crate::hub) use shared::{Cluster, Report};
+pub(crate) use timers::Timers;
 
 /// The webhooks of all apps.
 pub(in crate::hub) struct Webhooks {
@@ -56,15 +60,14 @@ pub(in crate::hub) struct Webhooks {
     apps: Vec<AppHooks>,
     /// The webhooks of the first app, then those of the second, and so on.
     hooks: Vec<Hook>,
-    /// The URLs, by id.
-    endpoints: BTreeMap<u32, Endpoint>,
+    endpoints: Endpoints,
     /// The id of the next endpoint.
     next_endpoint: u32,
     /// When open batches are complete, with the index of the webhook. An entry with another time
     /// than the batch has is outdated.
-    complete: BTreeSet<(u64, u32)>,
+    complete: Timers,
     /// When endpoints are tried again.
-    retries: BTreeSet<(u64, u32)>,
+    retries: Timers,
     /// Endpoints that may send.
     ready: VecDeque<u32>,
     /// The bytes that wait, for all URLs.
@@ -148,10 +151,10 @@ impl Webhooks {
         let mut webhooks = Box::new(Webhooks {
             apps: Vec::new(),
             hooks: Vec::new(),
-            endpoints: BTreeMap::new(),
+            endpoints: Endpoints::default(),
             next_endpoint: 0,
-            complete: BTreeSet::new(),
-            retries: BTreeSet::new(),
+            complete: Timers::default(),
+            retries: Timers::default(),
             ready: VecDeque::new(),
             bytes: 0,
             changes: Changes::new(hashing, limits.webhook_changes as usize),
@@ -201,12 +204,12 @@ impl Webhooks {
 
     /// The endpoint of a URL; it is added if there is none yet.
     fn endpoint_of(&mut self, url: &crate::config::Url) -> u32 {
-        if let Some((id, _)) = self.endpoints.iter().find(|(_, endpoint)| *endpoint.url == *url) {
-            return *id;
+        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| *endpoint.url == *url) {
+            return endpoint.id;
         }
         let id = self.next_endpoint;
         self.next_endpoint += 1;
-        self.endpoints.insert(id, Endpoint::new(Rc::new(url.clone())));
+        self.endpoints.insert(Endpoint::new(id, Rc::new(url.clone())));
         id
     }
 

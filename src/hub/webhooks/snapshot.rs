@@ -10,7 +10,7 @@ use super::changes::{Change, Reported, Subject};
 use super::endpoint::{Batch, Endpoint};
 use super::hook::{EventState, Tag};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
-use crate::proto::spool::{DeliveryId, SpoolRecord};
+use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledState, SpooledSubject};
 
 /// A batch as it is saved.
 #[derive(Default)]
@@ -38,21 +38,17 @@ struct SavedEndpoint {
 /// All tags of the batches: several batches may share one.
 #[derive(Default)]
 struct SavedTags {
-    list: Vec<(SavedSubject, bool)>,
+    list: Vec<SpooledState>,
     /// The index of each in the list, by address.
-    indexes: BTreeMap<usize, u32>,
+    indexes: BTreeMap<usize, u64>,
 }
 
-fn snapshot_tag(c: &mut Codec, (subject, is_present): &mut (SavedSubject, bool)) -> DecodeResult {
+fn snapshot_change(
+    c: &mut Codec,
+    (subject, change): &mut (SpooledSubject, Change),
+) -> DecodeResult {
     subject.snapshot(c)?;
-    c.flag(is_present)
-}
-
-#[derive(Default)]
-struct SavedSubject {
-    app: String,
-    channel: String,
-    user: Option<String>,
+    change.snapshot(c)
 }
 
 impl Webhooks {
@@ -62,9 +58,7 @@ impl Webhooks {
         for at in 0..self.hooks.len() as u32 {
             self.complete_batch(at);
         }
-        let (mut low, mut high) = (self.next_delivery as u64, (self.next_delivery >> 64) as u64);
-        c.number(&mut high)?;
-        c.number(&mut low)?;
+        DeliveryId(self.next_delivery).snapshot(c)?;
         c.int(&mut self.next_endpoint)?;
         c.number(&mut self.changes.rejected)?;
         c.count(self.apps.len())?;
@@ -75,28 +69,22 @@ impl Webhooks {
         let mut tags = SavedTags::default();
         let endpoints = self.endpoints.iter();
         let mut endpoints: Vec<SavedEndpoint> =
-            endpoints.map(|(id, endpoint)| self.saved_endpoint(*id, endpoint, &mut tags)).collect();
-        c.list(&mut tags.list, snapshot_tag)?;
+            endpoints.map(|endpoint| self.saved_endpoint(endpoint, &mut tags)).collect();
+        c.list(&mut tags.list, |c, state| state.snapshot(c))?;
         c.list(&mut endpoints, |c, endpoint| endpoint.snapshot(c))?;
-        let mut changes: Vec<(SavedSubject, Change)> = self
-            .changes
-            .iter()
+        let changes = self.changes.by_check();
+        let mut changes: Vec<(SpooledSubject, Change)> = changes
             .filter_map(|(subject, change)| Some((self.saved_subject(subject)?, *change)))
             .collect();
-        changes.sort_by(|(a, x), (b, y)| (x.check_ms, a.names()).cmp(&(y.check_ms, b.names())));
-        c.list(&mut changes, |c, (subject, change)| {
-            subject.snapshot(c)?;
-            change.snapshot(c)
-        })
+        c.list(&mut changes, snapshot_change)
     }
 
     /// Decodes webhooks of a hub with the same or another configuration. Requests that were under
     /// way are sent again, with the same delivery id.
     pub(in crate::hub) fn restore(&mut self, c: &mut Codec) -> DecodeResult {
-        let (mut low, mut high) = (0, 0);
-        c.number(&mut high)?;
-        c.number(&mut low)?;
-        self.next_delivery = u128::from(high) << 64 | u128::from(low);
+        let mut next_delivery = DeliveryId::default();
+        next_delivery.snapshot(c)?;
+        self.next_delivery = next_delivery.0;
         let mut next_endpoint = 0;
         c.int(&mut next_endpoint)?;
         c.number(&mut self.changes.rejected)?;
@@ -108,22 +96,19 @@ impl Webhooks {
                 self.apps[app as usize].counters = counters;
             }
         }
-        let mut tags: Vec<(SavedSubject, bool)> = Vec::new();
-        c.list(&mut tags, snapshot_tag)?;
+        let mut tags: Vec<SpooledState> = Vec::new();
+        c.list(&mut tags, |c, state| state.snapshot(c))?;
         let mut endpoints: Vec<SavedEndpoint> = Vec::new();
         c.list(&mut endpoints, |c, endpoint| endpoint.snapshot(c))?;
         self.rename_endpoints(&endpoints, next_endpoint);
-        let mut changes: Vec<(SavedSubject, Change)> = Vec::new();
-        c.list(&mut changes, |c, (subject, change)| {
-            subject.snapshot(c)?;
-            change.snapshot(c)
-        })?;
+        let mut changes: Vec<(SpooledSubject, Change)> = Vec::new();
+        c.list(&mut changes, snapshot_change)?;
         for (saved, change) in changes {
             if let Some(subject) = self.subject_of(saved) {
                 self.changes.restore(subject, change);
             }
         }
-        let tag = |(subject, is_present)| {
+        let tag = |SpooledState { subject, is_present }| {
             Some(Tag::new(EventState::new(self.subject_of(subject)?, is_present)))
         };
         let tags: Vec<Option<Tag>> = tags.into_iter().map(tag).collect();
@@ -134,9 +119,9 @@ impl Webhooks {
 
     /// Continues the requests that are under way, after a change of the configuration.
     pub(in crate::hub) fn keep_requests(&mut self, before: &Webhooks) {
-        for (id, endpoint) in &before.endpoints {
+        for endpoint in before.endpoints.iter() {
             if let Some(began_ms) = endpoint.under_way_ms
-                && let Some(same) = self.endpoints.get_mut(id)
+                && let Some(same) = self.endpoints.get_mut(endpoint.id)
                 && same.queue.front().map(|batch| batch.delivery)
                     == endpoint.queue.front().map(|batch| batch.delivery)
             {
@@ -153,17 +138,17 @@ impl Webhooks {
     /// Gives endpoints the ids of the saved ones with the same URL, and the others new ids.
     fn rename_endpoints(&mut self, saved: &[SavedEndpoint], next_endpoint: u32) {
         self.next_endpoint = next_endpoint;
-        let endpoints = std::mem::take(&mut self.endpoints);
         let mut names = Vec::new();
-        for (old, endpoint) in endpoints {
+        for mut endpoint in self.endpoints.take() {
             let url = endpoint.url.text();
             let known = saved.iter().find(|saved| saved.url == url).map(|saved| saved.id);
             let id = known.unwrap_or_else(|| {
                 self.next_endpoint += 1;
                 self.next_endpoint - 1
             });
-            names.push((old, id));
-            self.endpoints.insert(id, endpoint);
+            names.push((endpoint.id, id));
+            endpoint.id = id;
+            self.endpoints.insert(endpoint);
         }
         for hook in &mut self.hooks {
             let name = names.iter().find(|(old, _)| *old == hook.endpoint);
@@ -172,9 +157,11 @@ impl Webhooks {
     }
 
     fn restore_endpoint(&mut self, saved: SavedEndpoint, tags: &[Option<Tag>]) {
-        if let Some(endpoint) = self.endpoints.get_mut(&saved.id) {
+        if let Some(endpoint) = self.endpoints.get_mut(saved.id) {
             (endpoint.failures, endpoint.retry_ms) = (saved.failures, saved.retry_ms);
-            self.retries.extend(saved.retry_ms.map(|retry_ms| (retry_ms, saved.id)));
+            if let Some(retry_ms) = saved.retry_ms {
+                self.retries.insert(retry_ms, saved.id as usize);
+            }
         }
         for batch in saved.batches {
             self.restore_saved_batch(saved.id, &saved.url, batch, tags);
@@ -209,7 +196,7 @@ impl Webhooks {
         self.queue(id, batch);
     }
 
-    fn saved_endpoint(&self, id: u32, endpoint: &Endpoint, tags: &mut SavedTags) -> SavedEndpoint {
+    fn saved_endpoint(&self, endpoint: &Endpoint, tags: &mut SavedTags) -> SavedEndpoint {
         let batch = |(n, batch): (usize, &Batch)| SavedBatch {
             app: self.apps[self.hooks[batch.hook as usize].app as usize].id.to_string(),
             delivery: batch.delivery,
@@ -222,7 +209,7 @@ impl Webhooks {
         };
         SavedEndpoint {
             url: endpoint.url.text(),
-            id,
+            id: endpoint.id,
             failures: endpoint.failures,
             retry_ms: endpoint.retry_ms,
             batches: endpoint.queue.iter().enumerate().map(batch).collect(),
@@ -232,25 +219,26 @@ impl Webhooks {
     fn saved_tag(&self, tag: &Tag, tags: &mut SavedTags) -> Option<u32> {
         let address = Rc::as_ptr(tag) as usize;
         if let Some(index) = tags.indexes.get(&address) {
-            return Some(*index);
+            return Some(*index as u32);
         }
         let EventState { subject, is_present, .. } = &**tag;
-        let index = tags.list.len() as u32;
-        tags.list.push((self.saved_subject(subject)?, *is_present));
+        let index = tags.list.len() as u64;
+        let (subject, is_present) = (self.saved_subject(subject)?, *is_present);
+        tags.list.push(SpooledState { subject, is_present });
         tags.indexes.insert(address, index);
-        Some(index)
+        Some(index as u32)
     }
 
     /// `None` for a subject of an app that was removed before.
-    fn saved_subject(&self, subject: &Subject) -> Option<SavedSubject> {
-        Some(SavedSubject {
+    pub(super) fn saved_subject(&self, subject: &Subject) -> Option<SpooledSubject> {
+        Some(SpooledSubject {
             app: self.apps.get(subject.app as usize)?.id.to_string(),
             channel: subject.channel.to_string(),
             user: subject.user.as_ref().map(ToString::to_string),
         })
     }
 
-    fn subject_of(&self, saved: SavedSubject) -> Option<Subject> {
+    pub(super) fn subject_of(&self, saved: SpooledSubject) -> Option<Subject> {
         let app = self.app_of(&saved.app)?;
         Some(Subject { app, channel: saved.channel.into(), user: saved.user.map(Rc::from) })
     }
@@ -273,28 +261,12 @@ impl SavedEndpoint {
 impl SavedBatch {
     fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
         c.text(&mut self.app)?;
-        let DeliveryId(id) = self.delivery;
-        let (mut high, mut low) = ((id >> 64) as u64, id as u64);
-        c.number(&mut high)?;
-        c.number(&mut low)?;
-        self.delivery = DeliveryId(u128::from(high) << 64 | u128::from(low));
+        self.delivery.snapshot(c)?;
         c.number(&mut self.expires_ms)?;
         c.bytes(&mut self.body)?;
         c.int(&mut self.events)?;
         c.flag(&mut self.has_failed)?;
         c.list(&mut self.tags, Codec::int)
-    }
-}
-
-impl SavedSubject {
-    fn names(&self) -> (&str, &str, Option<&str>) {
-        (&self.app, &self.channel, self.user.as_deref())
-    }
-
-    fn snapshot(&mut self, c: &mut Codec) -> DecodeResult {
-        c.text(&mut self.app)?;
-        c.text(&mut self.channel)?;
-        c.option(&mut self.user, Codec::text)
     }
 }
 

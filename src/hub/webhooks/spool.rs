@@ -1,47 +1,28 @@
 //! What the records of a spool mean for a server that starts after a crash: the batches that wait
 //! are sent, and what was reported as present is compared with the clients that come back.
 
-use std::collections::{BTreeMap, HashSet};
-use std::rc::Rc;
-
 use super::Webhooks;
-use super::changes::{Change, Reported, Subject};
+use super::changes::{Change, Reported};
 use super::delivery::EXPIRED;
 use super::endpoint::{BATCH_LIFE_MS, Batch};
-use crate::proto::spool::{DeliveryId, SpoolRecord, SpooledBatch, SpooledState};
+use crate::proto::spool::{self, SpoolRecord, SpooledBatch, SpooledState};
 
 impl Webhooks {
     /// Continues from these records.
-    pub(super) fn restore_records(&mut self, records: impl IntoIterator<Item = SpoolRecord>) {
-        let mut batches: BTreeMap<DeliveryId, SpooledBatch> = BTreeMap::new();
-        let mut order = Vec::new();
-        let mut reported: HashSet<(String, String, Option<String>)> = HashSet::new();
-        for record in records {
+    pub(super) fn restore_records(&mut self, records: Vec<SpoolRecord>) {
+        let (mut waiting, mut states) = (0_u64, 0_u64);
+        for record in spool::compact(records) {
             match record {
                 SpoolRecord::Queued(batch) => {
-                    order.push(batch.delivery);
-                    batches.insert(batch.delivery, batch);
+                    waiting += 1;
+                    self.restore_batch(batch);
                 }
-                SpoolRecord::Ended(delivery) => {
-                    batches.remove(&delivery);
+                SpoolRecord::Told(state) => {
+                    states += 1;
+                    self.restore_state(state);
                 }
-                SpoolRecord::Told(SpooledState { app, channel, user, is_present }) => {
-                    let state = (app, channel, user);
-                    match is_present {
-                        true => reported.insert(state),
-                        false => reported.remove(&state),
-                    };
-                }
+                SpoolRecord::Ended(_) => {}
             }
-        }
-        let (waiting, states) = (batches.len(), reported.len());
-        for delivery in order {
-            if let Some(batch) = batches.remove(&delivery) {
-                self.restore_batch(batch);
-            }
-        }
-        for (app, channel, user) in reported {
-            self.restore_state(&app, channel.into(), user.map(Rc::from));
         }
         if waiting > 0 || states > 0 {
             log::info!(
@@ -56,7 +37,7 @@ impl Webhooks {
         let SpooledBatch { delivery, app, url, at_unix_ms, body } = spooled;
         let hook = (0..).zip(&self.hooks).find(|(_, hook)| {
             *self.apps[hook.app as usize].id == *app
-                && self.endpoints[&hook.endpoint].url.text() == url
+                && self.endpoints.get(hook.endpoint).is_some_and(|it| it.url.text() == url)
         });
         let Some((hook, endpoint)) = hook.map(|(at, hook)| (at, hook.endpoint)) else {
             log::warn!(
@@ -78,9 +59,8 @@ impl Webhooks {
         }
     }
 
-    fn restore_state(&mut self, app: &str, channel: Rc<str>, user: Option<Rc<str>>) {
-        let Some(app) = self.apps.iter().position(|known| *known.id == *app) else { return };
-        let subject = Subject { app: app as u32, channel, user };
+    fn restore_state(&mut self, spooled: SpooledState) {
+        let Some(subject) = self.subject_of(spooled.subject) else { return };
         let mut change = Change::new(Reported::Present, false);
         change.due_ms = self.now.ms + RETURN_MS;
         self.changes.insert(subject, change, self.now.ms);

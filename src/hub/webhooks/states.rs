@@ -17,7 +17,7 @@ pub(in crate::hub) struct EndpointState {
 impl Webhooks {
     /// The URLs, by id.
     pub(in crate::hub) fn states(&self) -> Vec<EndpointState> {
-        let states = self.endpoints.values().map(|endpoint| EndpointState {
+        let states = self.endpoints.iter().map(|endpoint| EndpointState {
             url: endpoint.url.to_string(),
             batches_waiting: endpoint.queue.len(),
             bytes_waiting: endpoint.bytes,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::Error;
+use crate::net::threads;
 use crate::proto::spool::{self, HEADER, SpoolRecord};
 
 /// The event loop's side.
@@ -80,13 +81,11 @@ impl Spool {
             };
             return Err(Error::new(folder.display(), SETTING, reason));
         }
-        let path = folder.join(FILE);
-        let records = spool::compact(read(&path).map_err(failed)?);
-        let file = SpoolFile::replace(path, &records).map_err(failed)?;
+        let records = spool::compact(read(folder).map_err(failed)?);
+        let file = SpoolFile::replace(folder.to_owned(), &records).map_err(failed)?;
         let shared = Arc::<Shared>::default();
         let writer = Writer { shared: Arc::clone(&shared), file, _lock: lock };
-        let thread = thread::Builder::new().name("webhook-spool".to_owned());
-        thread.spawn(move || writer.run()).map_err(failed)?;
+        threads::start("webhook-spool", Box::new(move || writer.run())).map_err(failed)?;
         Ok((Spool { encoded: Vec::new(), shared, is_dropping: false }, records))
     }
 
@@ -153,10 +152,10 @@ impl Writer {
             self.take(&mut bytes);
             while let Err(error) = self.file.append(&bytes) {
                 if !std::mem::replace(&mut has_failed, true) {
-                    let file = self.file.path.display();
+                    let folder = self.file.folder.display();
                     log::error!(
-                        "cannot write the webhook spool {file} ({SETTING}): {error}; trying again \
-                         every second"
+                        "cannot write the webhook spool {folder}/{FILE} ({SETTING}): {error}; \
+                         trying again every second"
                     );
                 }
                 thread::sleep(RETRY);
@@ -191,7 +190,7 @@ impl Writer {
 
 /// The file of the spool, with whole records only.
 struct SpoolFile {
-    path: PathBuf,
+    folder: PathBuf,
     file: File,
     len: u64,
     /// The length after the last compaction.
@@ -200,32 +199,32 @@ struct SpoolFile {
 
 impl SpoolFile {
     /// Writes a file with these records, and puts it in the place of the old one.
-    fn replace(path: PathBuf, records: &[SpoolRecord]) -> io::Result<Self> {
+    fn replace(folder: PathBuf, records: &[SpoolRecord]) -> io::Result<Self> {
         let mut bytes = HEADER.to_vec();
         records.iter().for_each(|record| spool::encode(record, &mut bytes));
-        let new = path.with_extension("new");
+        let new = folder.join(NEW_FILE);
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;
         // After a power failure, the name must not refer to an empty file.
         file.sync_data()?;
-        fs::rename(&new, &path)?;
+        fs::rename(&new, folder.join(FILE))?;
         let len = bytes.len() as u64;
-        Ok(SpoolFile { path, file, len, compact_len: len })
+        Ok(SpoolFile { folder, file, len, compact_len: len })
     }
 
     /// Appends records; after an error the file is as before.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len > COMPACT_BYTES.max(2 * self.compact_len) {
-            let compacted = read(&self.path).and_then(|records| {
-                SpoolFile::replace(self.path.clone(), &spool::compact(records))
+            let compacted = read(&self.folder).and_then(|records| {
+                SpoolFile::replace(self.folder.clone(), &spool::compact(records))
             });
             match compacted {
                 Ok(compacted) => *self = compacted,
                 // The long file is as good as a short one; it is compacted when it has doubled.
                 Err(_) => {
                     // On a full disk, the records need the bytes of the new file.
-                    let _ = fs::remove_file(self.path.with_extension("new"));
+                    let _ = fs::remove_file(self.folder.join(NEW_FILE));
                     self.compact_len = self.len;
                 }
             }
@@ -241,16 +240,17 @@ impl SpoolFile {
     }
 }
 
-/// The records of a file; none if it does not exist.
-fn read(path: &Path) -> io::Result<Vec<SpoolRecord>> {
-    let bytes = match fs::read(path) {
+/// The records of the file in this folder; none if it does not exist.
+fn read(folder: &Path) -> io::Result<Vec<SpoolRecord>> {
+    let path = folder.join(FILE);
+    let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let Ok(read) = spool::decode(&bytes) else {
-        let kept = path.with_extension("unknown");
-        fs::rename(path, &kept)?;
+        let kept = folder.join(UNKNOWN_FILE);
+        fs::rename(&path, &kept)?;
         log::error!(
             "{} is not a webhook spool of this version; its webhooks are not sent, and it was \
              renamed to {}",
@@ -272,6 +272,10 @@ fn read(path: &Path) -> io::Result<Vec<SpoolRecord>> {
 
 const SETTING: &str = "webhook_spool (REVERB_WEBHOOK_SPOOL)";
 const FILE: &str = "webhooks.spool";
+/// The file while it is written in place of the old one.
+const NEW_FILE: &str = "webhooks.new";
+/// What a file that this version cannot read is renamed to.
+const UNKNOWN_FILE: &str = "webhooks.unknown";
 const LOCK: &str = "webhooks.lock";
 /// The pause between two writes: the records of many turns become one write.
 const PAUSE: Duration = Duration::from_millis(20);

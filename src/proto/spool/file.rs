@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{DeliveryId, SpoolRecord, SpooledBatch, SpooledState};
+use super::{DeliveryId, SpoolRecord, SpooledBatch, SpooledState, SpooledSubject};
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
 
 /// The first bytes of a file. The number is the version of the format.
@@ -62,27 +62,39 @@ pub fn decode(bytes: &[u8]) -> Result<SpoolFile, UnknownFormat> {
 
 /// The records that still have a meaning, in order: batches that have not ended, and the last state
 /// of what is present.
-pub fn compact(records: Vec<SpoolRecord>) -> Vec<SpoolRecord> {
-    let (mut ended, mut later) = (HashSet::new(), HashSet::new());
-    let mut kept: Vec<SpoolRecord> = Vec::new();
-    for record in records.into_iter().rev() {
-        let is_kept = match &record {
-            SpoolRecord::Ended(delivery) => {
-                ended.insert(*delivery);
-                false
-            }
-            SpoolRecord::Queued(batch) => !ended.contains(&batch.delivery),
-            SpoolRecord::Told(state) => {
-                let SpooledState { app, channel, user, is_present } = state;
-                later.insert((app.clone(), channel.clone(), user.clone())) && *is_present
-            }
-        };
-        if is_kept {
-            kept.push(record);
-        }
+pub fn compact(mut records: Vec<SpoolRecord>) -> Vec<SpoolRecord> {
+    let mut later = HashSet::new();
+    let backwards = records.iter().rev();
+    let kept = backwards.map(|record| later.insert(about(record)) && has_meaning(record));
+    // From the last record to the first, so the flag of the next one is at the end.
+    let mut kept: Vec<bool> = kept.collect();
+    records.retain(|_| kept.pop().unwrap_or_default());
+    records
+}
+
+/// What a record is about: of all records about the same, only the last has a meaning.
+#[derive(PartialEq, Eq, Hash)]
+enum About<'a> {
+    Batch(DeliveryId),
+    State(&'a SpooledSubject),
+}
+
+fn about(record: &SpoolRecord) -> About<'_> {
+    match record {
+        SpoolRecord::Queued(batch) => About::Batch(batch.delivery),
+        SpoolRecord::Ended(delivery) => About::Batch(*delivery),
+        SpoolRecord::Told(state) => About::State(&state.subject),
     }
-    kept.reverse();
-    kept
+}
+
+/// Whether the last record about something has a meaning: without it, nothing would wait, or be
+/// present, either.
+fn has_meaning(record: &SpoolRecord) -> bool {
+    match record {
+        SpoolRecord::Queued(_) => true,
+        SpoolRecord::Ended(_) => false,
+        SpoolRecord::Told(state) => state.is_present,
+    }
 }
 
 /// The payload of the first record, and what follows; `None` if it is incomplete or damaged.
@@ -124,18 +136,13 @@ fn code(record: &mut SpoolRecord, c: &mut Codec) -> DecodeResult {
                 body: [].into(),
             }),
             2 => SpoolRecord::Ended(DeliveryId::default()),
-            3 => SpoolRecord::Told(SpooledState {
-                app: String::new(),
-                channel: String::new(),
-                user: None,
-                is_present: false,
-            }),
+            3 => SpoolRecord::Told(SpooledState::default()),
             _ => return Err(DecodeError),
         };
     }
     match record {
         SpoolRecord::Queued(batch) => {
-            code_delivery(&mut batch.delivery, c)?;
+            batch.delivery.snapshot(c)?;
             c.text(&mut batch.app)?;
             c.text(&mut batch.url)?;
             c.number(&mut batch.at_unix_ms)?;
@@ -144,22 +151,9 @@ fn code(record: &mut SpoolRecord, c: &mut Codec) -> DecodeResult {
             batch.body = body.into();
             Ok(())
         }
-        SpoolRecord::Ended(delivery) => code_delivery(delivery, c),
-        SpoolRecord::Told(state) => {
-            c.text(&mut state.app)?;
-            c.text(&mut state.channel)?;
-            c.option(&mut state.user, |c, user| c.text(user))?;
-            c.flag(&mut state.is_present)
-        }
+        SpoolRecord::Ended(delivery) => delivery.snapshot(c),
+        SpoolRecord::Told(state) => state.snapshot(c),
     }
-}
-
-fn code_delivery(delivery: &mut DeliveryId, c: &mut Codec) -> DecodeResult {
-    let (mut high, mut low) = ((delivery.0 >> 64) as u64, delivery.0 as u64);
-    c.number(&mut high)?;
-    c.number(&mut low)?;
-    delivery.0 = u128::from(high) << 64 | u128::from(low);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -182,7 +176,8 @@ mod tests {
 
     fn told(channel: &str, user: Option<&str>, is_present: bool) -> SpoolRecord {
         let (channel, user) = (channel.to_owned(), user.map(str::to_owned));
-        SpoolRecord::Told(SpooledState { app: "app".into(), channel, user, is_present })
+        let subject = SpooledSubject { app: "app".into(), channel, user };
+        SpoolRecord::Told(SpooledState { subject, is_present })
     }
 
     fn file(records: &[SpoolRecord]) -> Vec<u8> {

@@ -93,10 +93,10 @@ fn webhooks(hub: &mut Hub<()>) {
     webhooks.set_now(NOW);
     let (news, presence) = (Rc::from("news"), Rc::from("presence-a"));
     webhooks.set_cluster(Cluster { me: 501, up_ms: 60_000, ..Cluster::default() });
-    webhooks.changed(0, &news, None, true);
-    webhooks.changed(0, &presence, Some(&"user-1".into()), true);
-    webhooks.changed(0, &presence, Some(&"left".into()), false);
     webhooks.changed(0, &Rc::from("gone"), None, false);
+    webhooks.changed(0, &news, None, true);
+    webhooks.changed(0, &presence, Some(&"left".into()), false);
+    webhooks.changed(0, &presence, Some(&"user-1".into()), true);
     let later = Now { ms: NOW.ms + 100, ..NOW };
     webhooks.set_now(later);
     webhooks.changed(0, &Rc::from("gone-later"), None, false);

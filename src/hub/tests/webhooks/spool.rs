@@ -30,7 +30,7 @@ fn a_state_is_in_the_spool_once_all_requests_that_report_it_are() {
                 SpoolRecord::Queued(_) => "queued",
                 SpoolRecord::Ended(_) => "ended",
                 SpoolRecord::Told(state) => {
-                    assert_eq!((&*state.channel, state.is_present), ("news", true));
+                    assert_eq!((&*state.subject.channel, state.is_present), ("news", true));
                     "state"
                 }
             });
@@ -46,7 +46,7 @@ fn a_state_is_in_the_spool_once_all_requests_that_report_it_are() {
 fn states(world: &mut World) -> Vec<(String, bool)> {
     let records = std::iter::from_fn(|| world.hub.next_spool_record());
     let states = records.filter_map(|record| match record {
-        SpoolRecord::Told(state) => Some((state.channel, state.is_present)),
+        SpoolRecord::Told(state) => Some((state.subject.channel, state.is_present)),
         _ => None,
     });
     states.collect()
