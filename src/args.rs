@@ -43,7 +43,7 @@ pub enum Command {
     Terminal(terminal::Command),
     /// Print this text.
     Help(String),
-    /// Print [`version`].
+    /// Print the version.
     Version,
 }
 
