@@ -34,22 +34,25 @@ fn nothing_is_lost_in_a_failover() {
 fn nothing_is_lost_when_the_master_is_killed() {
     let sentinels = Sentinels::start(1_000);
     let mut team = team(&sentinels);
-    team.exchange(2_000, || sentinels.redis[0].kill());
+    let master = sentinels.master();
+    team.exchange(2_000, || sentinels.redis[master].kill());
     team.nodes.iter().for_each(is_back);
-    assert_eq!(sentinels.master(), 1);
+    assert_ne!(sentinels.master(), master);
 }
 
 #[test]
 fn nothing_is_lost_when_the_master_stops_answering() {
     let sentinels = Sentinels::start(1_000);
     let mut team = team(&sentinels);
-    team.exchange(2_000, || sentinels.redis[0].stand_still());
+    // On a machine with too much to do, the sentinels may have replaced the first master already.
+    let master = &sentinels.redis[sentinels.master()];
+    team.exchange(2_000, || master.stand_still());
     team.nodes.iter().for_each(is_back);
-    assert_eq!(sentinels.master(), 1);
+    assert_ne!(sentinels.redis[sentinels.master()].port(), master.port());
     // It answers again, as a second master at first, and no node returns to it.
-    team.exchange(500, || sentinels.redis[0].go_on());
+    team.exchange(500, || master.go_on());
     until("the old master is a replica", || {
-        sentinels.redis[0].has_info("replication", "master_link_status:up")
+        master.has_info("replication", "master_link_status:up")
     });
     team.exchange(500, || {});
 }
