@@ -89,6 +89,7 @@ mod random;
 mod rejections;
 mod request;
 mod routes;
+mod sample;
 mod scan;
 mod schedule;
 mod signin;

@@ -237,11 +237,10 @@ impl Server {
             },
         };
         let Some(socket) = self.hub.io(id) else { return };
-        socket.read_closed |= event.is_read_closed() || event.is_error();
+        let has_ended = event.is_read_closed() || event.is_error();
+        socket.read_closed |= has_ended;
         let has_room = event.is_writable() && !std::mem::replace(&mut socket.writable, true);
-        let reads = event.is_readable() || event.is_read_closed() || event.is_error();
-        if reads && !socket.ended {
-            let has_ended = event.is_read_closed() || event.is_error();
+        if (event.is_readable() || has_ended) && !socket.ended {
             self.queue_to_read(id, has_ended);
         }
         if has_room {

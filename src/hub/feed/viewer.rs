@@ -6,6 +6,7 @@ use super::filter::Filter;
 use super::line::Line;
 use crate::config::Limits;
 use crate::hub::ids::ConnId;
+use crate::hub::sample::Sample;
 use crate::proto::websocket::Frame;
 
 /// A viewer.
@@ -20,8 +21,9 @@ pub(super) struct Viewer {
     bytes_max: usize,
     /// Whether there was no room for a line since the last chunk.
     is_full: bool,
-    /// Limits the lines about events.
-    events: EventWindow,
+    /// Limits the lines about events, to `events_max` in a window.
+    events: Sample<WINDOW_MS>,
+    events_max: u32,
     /// The earliest time of the next chunk, unless many lines wait.
     pub next_ms: u64,
     /// Lines dropped since the last chunk.
@@ -40,7 +42,8 @@ impl Viewer {
             is_chunked,
             lines: SIZE_ROOM.to_vec(),
             bytes_max: limits.feed_queue_bytes.min(limits.outbox_bytes) as usize,
-            events: EventWindow::new(limits.feed_events_per_second),
+            events: Sample::default(),
+            events_max: (u64::from(limits.feed_events_per_second) * WINDOW_MS / 1_000) as u32,
             is_full: false,
             next_ms: 0,
             dropped: 0,
@@ -52,7 +55,7 @@ impl Viewer {
     /// Whether a line about an event would exceed the limit of this viewer. If so, counts it as
     /// dropped.
     pub(super) fn drops_event(&mut self, now_ms: u64) -> bool {
-        let is_over = !self.events.admit(now_ms);
+        let is_over = !self.events.takes(self.events_max, now_ms);
         self.dropped += u64::from(is_over);
         is_over
     }
@@ -115,32 +118,6 @@ impl Viewer {
     /// The end of the body.
     pub(super) fn end(&self) -> Option<Frame> {
         self.is_chunked.then(|| Frame::from(&b"0\r\n\r\n"[..]))
-    }
-}
-
-/// How many lines about events a viewer may still get in a part of a second.
-struct EventWindow {
-    /// The most lines in [`WINDOW_MS`].
-    max: u32,
-    left: u32,
-    /// When the next part begins.
-    end_ms: u64,
-}
-
-impl EventWindow {
-    fn new(per_second: u32) -> Self {
-        let max = (u64::from(per_second) * WINDOW_MS / 1_000) as u32;
-        EventWindow { max, left: 0, end_ms: 0 }
-    }
-
-    /// Counts a line, and returns whether it is within the limit.
-    fn admit(&mut self, now_ms: u64) -> bool {
-        if now_ms >= self.end_ms {
-            (self.left, self.end_ms) = (self.max, now_ms + WINDOW_MS);
-        }
-        let is_within = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_within
     }
 }
 

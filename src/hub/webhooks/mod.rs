@@ -22,9 +22,9 @@ mod events;
 mod hook;
 mod interval;
 mod metrics;
+mod misses;
 mod owners;
 mod request;
-mod samples;
 mod shared;
 mod snapshot;
 mod spool;
@@ -38,6 +38,7 @@ use std::rc::Rc;
 use super::counters::counters;
 use super::ids::Now;
 use super::random::Random;
+use super::sample::Sample;
 use super::wall_clock::WallClock;
 use crate::config::{Config, Limits, WebhookEvent, WebhookEvents};
 use crate::proto::auth::Signer;
@@ -48,9 +49,9 @@ use endpoint::Endpoint;
 use endpoints::Endpoints;
 use hook::Hook;
 use interval::Interval;
+use misses::Misses;
 use owners::Owners;
 pub use request::{EndpointId, WebhookOutcome, WebhookRequest};
-use samples::{Misses, Sample};
 pub(in crate::hub) use shared::{Cluster, Report};
 pub(crate) use timers::Timers;
 
@@ -107,8 +108,8 @@ struct AppHooks {
     /// The events of all of its webhooks.
     events: WebhookEvents,
     hooks: Range<u32>,
-    /// Received and sent messages.
-    samples: [Sample; 2],
+    /// The received and sent messages that are reported, of each second.
+    samples: [Sample<1_000>; 2],
     /// The messages sent and received up to the last report of their number.
     counted: [u64; 2],
     /// Events that wait.

@@ -59,7 +59,8 @@ impl ResponseReader {
     /// # Errors
     ///
     /// The bytes are not a response, or more than is accepted: [`HEAD_BYTES_MAX`],
-    /// [`BODY_BYTES_MAX`], or more for an endless reader. The text continues a sentence about the server.
+    /// [`BODY_BYTES_MAX`], or more for an endless reader. The text continues a sentence about the
+    /// server.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             let read = match &mut self.stage {
@@ -302,8 +303,8 @@ const HEADERS_MAX: usize = 100;
 /// The most bytes of a body. An error page of a framework in debug mode may have several hundred
 /// KiB.
 pub const BODY_BYTES_MAX: usize = 1_048_576;
-/// The most bytes of one chunk of an endless body, or of one with a `Content-Length`: as many as fit in an `int`. The reader does not
-/// store a chunk as a whole.
+/// The most bytes of one chunk of an endless body, or of one with a `Content-Length`: as many as fit in
+/// an `int`. The reader does not store a chunk as a whole.
 const ENDLESS_BYTES_MAX: usize = 0x7FFF_FFFF;
 
 #[cfg(test)]

@@ -1,33 +1,9 @@
-//! Which messages and cache misses are reported: a few messages in a second, and one miss of a
-//! channel in a second.
+//! Which cache misses are reported: one of a channel in a second.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::super::random::Hashing;
-
-/// Takes the first messages of each second.
-#[derive(Debug, Default)]
-pub(super) struct Sample {
-    began_ms: u64,
-    taken: u32,
-}
-
-impl Sample {
-    /// Whether to report one more message.
-    pub(super) fn takes(&mut self, max: u32, now_ms: u64) -> bool {
-        if now_ms >= self.end_ms() {
-            (self.began_ms, self.taken) = (now_ms, 0);
-        }
-        self.taken += u32::from(self.taken <= max);
-        self.taken <= max
-    }
-
-    /// When the second ends.
-    pub(super) fn end_ms(&self) -> u64 {
-        self.began_ms + SECOND_MS
-    }
-}
 
 /// The cache misses of the last second, by app and channel.
 pub(super) struct Misses {
@@ -64,16 +40,6 @@ const MISSES_MAX: usize = 10_000;
 mod tests {
     use super::super::super::random::Random;
     use super::*;
-
-    #[test]
-    fn a_sample_has_the_first_messages_of_each_second() {
-        let mut sample = Sample::default();
-        let mut taken = |now_ms, times| (0..times).filter(|_| sample.takes(10, now_ms)).count();
-        assert_eq!(taken(5_000, 3), 3);
-        assert_eq!(taken(5_500, 100), 7);
-        assert_eq!(taken(5_999, 1), 0);
-        assert_eq!(taken(6_000, 11), 10);
-    }
 
     #[test]
     fn a_miss_is_reported_once_a_second() {
