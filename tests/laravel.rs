@@ -365,9 +365,14 @@ fn without_the_binary_laravels_own_command_runs() {
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout).to_owned() + text(&output.stderr)
     };
-    let path = env::var("PATH").unwrap();
+    // The machine may have a server in its own PATH.
+    let path = app.0.join("bin");
+    fs::create_dir(&path).unwrap();
+    let folders = env::var_os("PATH").unwrap();
+    let mut php = env::split_paths(&folders).map(|folder| folder.join("php"));
+    symlink(php.find(|php| php.exists()).unwrap(), path.join("php")).unwrap();
     assert_eq!(
-        run("PATH", &path),
+        run("PATH", path.to_str().unwrap()),
         "WARN The reverb binary is not in the PATH. Install it, or name it in REVERB_BINARY. \
          Starting Laravel Reverb instead.\nINFO Starting server\nhandles 3 signals\n"
     );
