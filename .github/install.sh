@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs the server: downloads the archive of this machine, verifies its SHA-256 and copies the
 # binary to ~/.local/bin, or as root to /usr/local/bin. Needs curl or wget, tar and sha256sum or shasum.
-# REVERB_RELEASES is the address of the folder that has a folder vVERSION with the archives.
+# REVERB_RELEASES is the address of the folder that has a folder vVERSION with the archives; the script of
+# a release knows its own.
 set -eu
 
-default_version=0.1.0
+default_version=0.2.0
+releases=${REVERB_RELEASES:-}
 work=
 
 main() {
@@ -42,7 +44,7 @@ TEXT
 }
 
 install() {
-    [ -n "${REVERB_RELEASES:-}" ] ||
+    [ -n "$releases" ] ||
         fail "REVERB_RELEASES is not set: set it to the address of the releases"
     work=$(mktemp -d) || fail "cannot create a folder for the download"
     trap 'rm -rf "$work"' EXIT
@@ -69,7 +71,7 @@ install() {
 find_archive() {
     for target in $(targets); do
         name=reverb-$version-$target
-        archive=$REVERB_RELEASES/v$version/$name.tar.gz
+        archive=$releases/v$version/$name.tar.gz
         if fetch "$archive" "$work/$name.tar.gz"; then return; fi
     done
     fail "cannot download $archive: see the message above, and whether version $version exists"

@@ -52,7 +52,7 @@ impl LaravelApp {
 
     /// The output and the exit code.
     fn check(&self) -> (String, i32) {
-        let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+        let output = Command::new(crate::support::binary())
             .arg("check")
             .current_dir(&self.0)
             .env_clear()

@@ -22,7 +22,7 @@ impl Dir {
     }
 
     fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reverb"));
+        let mut command = Command::new(crate::support::binary());
         command.args(args).current_dir(&self.0).env_clear().envs(variables.iter().copied());
         Run::of(command.output().unwrap())
     }

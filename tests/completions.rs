@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 fn reverb(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_reverb")).args(args).output().unwrap()
+    Command::new(crate::support::binary()).args(args).output().unwrap()
 }
 
 /// The completions that bash offers for these words, of which the last is being typed.

@@ -127,7 +127,7 @@ impl Bare {
         let script =
             format!(r#"exec "$0" start --debug --host 127.0.0.1 --port {port} {redirections}"#);
         let child = Command::new("/bin/sh")
-            .args(["-c", &script, env!("CARGO_BIN_EXE_reverb")])
+            .args(["-c", &script, crate::support::binary()])
             .env_clear()
             .env("REVERB_APP_ID", "i")
             .env("REVERB_APP_KEY", "k")

@@ -11,7 +11,7 @@ mod hand_over;
 #[path = "laravel/posted.rs"]
 mod posted;
 
-use crate::support::{APP, App, BINARY, Client, DEADLINE, Server, until};
+use crate::support::{APP, App, Client, DEADLINE, Server, binary, until};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
@@ -50,7 +50,7 @@ fn artisan_becomes_the_server_in_every_order_of_registration() {
         let server = app.serve(command);
         // The process of PHP is the process of the server.
         let program = fs::read_link(format!("/proc/{}/exe", server.pid())).unwrap();
-        assert_eq!(program, fs::canonicalize(BINARY).unwrap(), "{variables:?}");
+        assert_eq!(program, fs::canonicalize(binary()).unwrap(), "{variables:?}");
         assert!(server.stderr().contains("handles 0 signals"), "{}", server.stderr());
         let mut client = Client::connect(&server);
         client.subscribe("news");
@@ -236,7 +236,7 @@ fn files_newer_than_the_hand_over_are_reported() {
     env_file.set_modified(later).unwrap();
     // By hand, in the folder of the app: the hand-over says where the server is.
     let port = server.address().port().to_string();
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary());
     let output = command.args(["reload", "--port", &port]).current_dir(&app.0).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let warning = ".env: was changed since artisan handed over the configuration";
@@ -388,7 +388,7 @@ fn without_the_binary_laravels_own_command_runs() {
 fn a_variable_names_the_binary() {
     let app = LaravelApp::new();
     // It may be in the .env file, which Laravel does not read if the configuration is cached.
-    app.edit(".env", "APP_NAME=Laravel\n", &format!("REVERB_BINARY={BINARY}\n"));
+    app.edit(".env", "APP_NAME=Laravel\n", &format!("REVERB_BINARY={}\n", binary()));
     let mut command = app.artisan("reverb:start");
     command.env("PATH", env::var("PATH").unwrap());
     let server = app.serve(command);
@@ -402,7 +402,7 @@ fn another_version_of_the_provider_is_a_warning_of_the_start_and_of_the_check() 
     app.edit(PROVIDER, "VERSION = 1;", "VERSION = 0;");
     let server = app.start();
     server.logs("ReverbBridgeServiceProvider.php: has version 0");
-    let check = Command::new(BINARY).arg("check").current_dir(&app.0).output().unwrap();
+    let check = Command::new(binary()).arg("check").current_dir(&app.0).output().unwrap();
     let out = text(&check.stdout);
     assert!(
         out.contains("ReverbBridgeServiceProvider.php: was changed, and does not have version 1"),

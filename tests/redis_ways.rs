@@ -15,7 +15,7 @@ use crate::support::APP;
 /// The error of a server that does not start with these variables.
 #[track_caller]
 fn startup_error(variables: &[(&str, &str)]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+    let output = Command::new(crate::support::binary())
         .args(["start", "--host", "127.0.0.1", "--port", "0"])
         .current_dir(std::env::temp_dir())
         .env_clear()

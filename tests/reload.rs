@@ -2,7 +2,7 @@
 //! message.
 
 use crate::support::{APP, DEADLINE};
-use crate::support::{App, BINARY, Client, Got, HANDSHAKE, Http, Server, Setup, signed};
+use crate::support::{App, Client, Got, HANDSHAKE, Http, Server, Setup, binary, signed};
 use reverb::hub::state_version;
 use serde_json::{Value, json};
 use std::os::linux::net::SocketAddrExt;
@@ -46,7 +46,7 @@ impl Copy {
         let folder = env::temp_dir().join(format!("reverb-{}-{name}", process::id()));
         fs::create_dir_all(&folder).unwrap();
         let copy = Copy(folder.join("reverb"));
-        copy.put(Path::new(BINARY));
+        copy.put(Path::new(binary()));
         copy
     }
 
@@ -216,7 +216,7 @@ fn a_broken_binary_or_configuration_leaves_the_old_process_serving() {
     // A signal triggers the same reload.
     server.signal("USR2");
     server.logs("No such file");
-    copy.put(Path::new(BINARY));
+    copy.put(Path::new(binary()));
     reload(&server);
     client.nothing();
 }
@@ -227,7 +227,8 @@ fn an_incompatible_binary_gets_the_listening_socket_and_clients_reconnect() {
     let server = Setup::new().program(&copy.0).start();
     let mut client = Client::connect(&server);
     copy.replace(&format!(
-        "#!/bin/sh\n[ \"$1\" = successor ] && {{ echo reads state 999; exit; }}\nexec {BINARY} \"$@\"\n"
+        "#!/bin/sh\n[ \"$1\" = successor ] && {{ echo reads state 999; exit; }}\nexec {} \"$@\"\n",
+        binary()
     ));
     let pid = server.pid();
     let output = thread::scope(|scope| {
@@ -240,7 +241,7 @@ fn an_incompatible_binary_gets_the_listening_socket_and_clients_reconnect() {
     server.logs("reads state version 999, not ");
     Client::connect(&server).nothing();
     assert_eq!(server.pid(), pid);
-    assert_eq!(fs::read_link(format!("/proc/{pid}/exe")).unwrap(), Path::new(BINARY));
+    assert_eq!(fs::read_link(format!("/proc/{pid}/exe")).unwrap(), Path::new(binary()));
 }
 
 #[test]

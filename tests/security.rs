@@ -113,7 +113,7 @@ fn configuration_errors_contain_no_secrets() {
         let folder = std::env::temp_dir().join(format!("{folder}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(file), text).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+        let output = Command::new(crate::support::binary())
             .args(["start", "--host", "127.0.0.1", "--port", "0", "--debug"])
             .current_dir(&folder)
             .env_clear()

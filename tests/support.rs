@@ -19,7 +19,7 @@ mod websocket;
 pub use feed::Feed;
 pub use http::{Http, Response};
 pub use json::{assert_same, same};
-pub use server::{APP, App, BINARY, Server, Setup, in_terminal};
+pub use server::{APP, App, Server, Setup, binary, in_terminal};
 pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
 pub use until::until;
 #[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]

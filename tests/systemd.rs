@@ -79,7 +79,7 @@ fn the_event_loop_sends_watchdog_notifications_at_the_requested_interval() {
 fn handed(socket: OwnedFd, pid: &str) -> (process::Child, String) {
     let script = format!(r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec "$0" "$@" 3<&0"#);
     let mut child = Command::new("/bin/sh")
-        .args(["-c", &script, env!("CARGO_BIN_EXE_reverb"), "start", "--port", "0"])
+        .args(["-c", &script, crate::support::binary(), "start", "--port", "0"])
         .current_dir(env::temp_dir())
         .env_clear()
         .envs([("REVERB_APP_ID", "1"), ("REVERB_APP_KEY", "k"), ("REVERB_APP_SECRET", "s")])

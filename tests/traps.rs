@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 use std::{env, fs, thread};
 
-use crate::support::{BINARY, DEADLINE};
+use crate::support::{DEADLINE, binary};
 
 const APP: &str = "REVERB_APP_ID=1\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s3cr3t\n";
 const JSON_APP: &str = r#""apps":{"apps":[{"app_id":"1","key":"k","secret":"s3cr3t"}]}"#;
@@ -40,7 +40,7 @@ impl Folder {
     }
 
     fn reverb(&self, command: &str, args: &[&str], variables: &[(&str, &str)]) -> Command {
-        let mut reverb = Command::new(BINARY);
+        let mut reverb = Command::new(binary());
         reverb.arg(command).args(args).current_dir(&self.0).env_clear();
         reverb.env("PATH", env::var_os("PATH").unwrap()).envs(variables.iter().copied());
         reverb

@@ -2,7 +2,7 @@
 //! has run, and artisan with the stand-ins.
 
 use super::HAND_OVER;
-use crate::support::{APP, BINARY, Server};
+use crate::support::{APP, Server, binary};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -34,7 +34,7 @@ impl LaravelApp {
                 APP.id, APP.key, APP.secret
             ),
         );
-        let install = Command::new(BINARY).arg("install").current_dir(&app.0).output().unwrap();
+        let install = Command::new(binary()).arg("install").current_dir(&app.0).output().unwrap();
         assert!(install.status.success(), "{install:?}");
         app
     }
@@ -62,7 +62,7 @@ impl LaravelApp {
 
     /// `php FLAGS artisan WORDS`, with the binary in the PATH.
     pub fn php(&self, flags: &[&str], words: &str) -> Command {
-        let folder = Path::new(BINARY).parent().unwrap();
+        let folder = Path::new(binary()).parent().unwrap();
         let path = format!("{}:{}", folder.display(), env::var("PATH").unwrap());
         let mut command = Command::new("php");
         command.args(flags).arg("artisan").args(words.split_whitespace());

@@ -3,7 +3,7 @@
 //! server leaves as it is.
 
 use super::{HAND_OVER, LaravelApp, text};
-use crate::support::{APP, BINARY, Client, DEADLINE, Server};
+use crate::support::{APP, Client, DEADLINE, Server, binary};
 use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 impl LaravelApp {
     /// `reverb WORDS` in the folder of the app.
     fn reverb(&self, words: &str) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.args(words.split(' ')).current_dir(&self.0).env_clear();
         command
     }

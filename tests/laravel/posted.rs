@@ -3,7 +3,7 @@
 #![cfg(feature = "webhooks")]
 
 use super::LaravelApp;
-use crate::support::{BINARY, Client, Server, logged};
+use crate::support::{Client, Server, binary, logged};
 use crate::webhooks::receiver::{Answer, Receiver, Request};
 use std::process::Command;
 
@@ -130,7 +130,7 @@ fn an_app_that_rejects_events_is_reported_with_the_settings_that_cause_them() {
         let start = format!("Laravel app {}/reverb/events: status {status}", receiver.url(""));
         let line = logged(&server, &[&start, &format!("because of {cause}; set APP_URL")]);
         assert!(!line.contains("WEBHOOK") && !line.contains("webhook"), "{line}");
-        let mut check = Command::new(BINARY);
+        let mut check = Command::new(binary());
         check.args(["check", "--port", &server.address().port().to_string()]);
         let out = check.current_dir(&app.0).output().unwrap();
         let out = super::text(&out.stdout);

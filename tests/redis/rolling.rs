@@ -9,11 +9,11 @@ use super::cluster::Cluster;
 use super::presence::{ROOM, added, member, quiet, removed};
 use super::shards::{CHANNEL, Shards};
 use super::team::{Team, by_shard};
-use crate::support::{BINARY, Client, Setup, until};
+use crate::support::{Client, Setup, binary, until};
 
 /// The settings of a node of the older binary.
 fn older() -> Setup {
-    let before = std::env::var("REVERB_BEFORE_BIN").unwrap_or_else(|_| BINARY.to_owned());
+    let before = std::env::var("REVERB_BEFORE_BIN").unwrap_or_else(|_| binary().to_owned());
     Setup::new().program(Path::new(&before))
 }
 

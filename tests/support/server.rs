@@ -9,12 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_reverb");
+/// The binary under test: the one that `cargo test` has built, or the one that REVERB_BIN names, such as
+/// the static binary for download.
+pub fn binary() -> &'static str {
+    static BINARY: OnceLock<String> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        env::var("REVERB_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_reverb").to_owned())
+    })
+}
 
 /// The credentials of an application.
 pub struct App {
@@ -65,7 +71,7 @@ impl Setup {
             config: None,
             ulimits: String::new(),
             log: Log::Read,
-            program: BINARY.into(),
+            program: binary().into(),
         }
     }
 
@@ -212,7 +218,7 @@ impl Server {
 
     /// Another run of the binary, in the directory of this one.
     pub fn command(&self) -> Command {
-        reverb(Path::new(BINARY), &self.directory)
+        reverb(Path::new(binary()), &self.directory)
     }
 
     /// The next line the server has written to its standard output, after its first.
@@ -358,7 +364,7 @@ impl Drop for Server {
 /// The output of a server in this folder on a terminal, up to the line that begins with `last`.
 #[track_caller]
 pub fn in_terminal(directory: &Path, last: &str) -> String {
-    let start = format!("exec {BINARY} start --host 127.0.0.1 --port 0");
+    let start = format!("exec {} start --host 127.0.0.1 --port 0", binary());
     let mut terminal = reverb(Path::new("/usr/bin/script"), directory)
         .args(["-qefc", &start, "/dev/null"])
         .stdin(Stdio::null())

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::run::Folder;
-use crate::support::{BINARY, DEADLINE};
+use crate::support::{DEADLINE, binary};
 
 /// A command in a pseudo-terminal.
 pub struct Terminal {
@@ -25,8 +25,9 @@ impl Terminal {
         let (columns, rows) = size;
         // The shell prints its terminal and exit codes, which nothing else reports, and survives
         // Ctrl-C.
+        let binary = binary();
         let script = format!(
-            "trap : INT; stty cols {columns} rows {rows}; echo terminal=$(tty); {variables} {BINARY} {line}; \
+            "trap : INT; stty cols {columns} rows {rows}; echo terminal=$(tty); {variables} {binary} {line}; \
              echo code=$?; stty -a"
         );
         let mut child = Command::new("script")

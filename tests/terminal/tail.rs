@@ -28,7 +28,8 @@ fn next(tail: &mut Running) -> String {
 fn each_happening_is_an_aligned_line() {
     let folder = Folder::start(Setup::new());
     let mut tail = folder.begin(&["tail"]);
-    assert_eq!(next(&mut tail), "  hello           app app-id reverb 0.1.0");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(next(&mut tail), format!("  hello           app app-id reverb {version}"));
     let mut client = Client::connect(&folder.server);
     let id = client.socket_id.clone();
     assert_eq!(next(&mut tail), format!("  connected       {id} from 127.0.0.1"));

@@ -15,7 +15,7 @@ fn startup_error(folder: &Folder, options: Value) -> String {
         "apps": {"apps": [{"app_id": "1", "key": "k", "secret": "s"}]},
     });
     folder.write("reverb.json", config.to_string());
-    let output = Command::new(env!("CARGO_BIN_EXE_reverb"))
+    let output = Command::new(crate::support::binary())
         .args(["start", "--host", "127.0.0.1", "--port", "0"])
         .current_dir(folder.path(""))
         .env_clear()

@@ -233,7 +233,7 @@ fn the_certificate_of_herd_or_valet_enables_tls() {
 /// The first line of a server with this home directory and this `REVERB_HOST`.
 fn first_line(home: &str, host: Option<&str>, args: &[&str]) -> String {
     let env = [("HOME", home), ("REVERB_APP_ID", "1"), ("REVERB_APP_KEY", "k")];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_reverb"))
+    let mut child = Command::new(crate::support::binary())
         .args(["start", "--host", "127.0.0.1", "--port", "0"])
         .args(args)
         .current_dir(home)

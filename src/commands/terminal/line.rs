@@ -176,8 +176,8 @@ mod tests {
     fn each_kind_is_one_aligned_line() {
         for (line, expected) in [
             (
-                r#"{"kind":"hello","time_ms":0,"app":"1","version":"0.1.0","node":null,"nodes":[],"payload":true}"#,
-                "00:00:00.000  hello           app 1 reverb 0.1.0",
+                r#"{"kind":"hello","time_ms":0,"app":"1","version":"0.2.0","node":null,"nodes":[],"payload":true}"#,
+                "00:00:00.000  hello           app 1 reverb 0.2.0",
             ),
             (
                 r#"{"kind":"connected","time_ms":86399999,"socket_id":"1.2","address":"::1","origin":null}"#,
