@@ -34,6 +34,8 @@ pub enum Command {
     Reload(RestartArgs),
     /// Check the setup.
     Check(RestartArgs),
+    /// Ask the running server whether it accepts clients.
+    Health(RestartArgs),
     /// Print the address and the token of the console.
     Console(RestartArgs),
     /// Prepare a Laravel app.
@@ -157,6 +159,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         "start" => Command::Start(start(&mut values)?),
         "restart" => Command::Restart(RestartArgs::take(&mut values)?),
         "reload" => Command::Reload(RestartArgs::take(&mut values)?),
+        "check" if values.has("--health") => Command::Health(RestartArgs::take(&mut values)?),
         "check" => Command::Check(RestartArgs::take(&mut values)?),
         "console" => Command::Console(RestartArgs::take(&mut values)?),
         _ => Command::Install(InstallArgs {
@@ -258,6 +261,8 @@ mod tests {
         assert_eq!(parsed("restart --host h --port=1"), Ok(Command::Restart(restart)));
         let check = RestartArgs { port: Some(1), env: Some("e".into()), ..Default::default() };
         assert_eq!(parsed("check --port 1 --env e"), Ok(Command::Check(check)));
+        let health = RestartArgs { port: Some(1), ..Default::default() };
+        assert_eq!(parsed("check --health --port 1"), Ok(Command::Health(health)));
         let install =
             InstallArgs { config: Some("c".into()), env: Some("e".into()), remove: false };
         assert_eq!(parsed("install --config c --env=e"), Ok(Command::Install(install)));

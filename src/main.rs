@@ -30,6 +30,7 @@ fn run() -> Result<(), Failure> {
         Command::Reload(args) => reload::run(&args, &mut out),
         Command::Restart(args) => restart::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Health(args) => check::health(&args, &mut out),
         Command::Console(args) => console::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
         #[cfg(feature = "console")]

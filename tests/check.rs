@@ -3,6 +3,7 @@
 
 #[cfg(feature = "tls")]
 mod certificates;
+mod health;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

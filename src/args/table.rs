@@ -76,7 +76,11 @@ pub const COMMANDS: &[CommandEntry] = &[
         name: "check",
         argument: None,
         about: "Check the setup, from the .env file to the connection of a browser.",
-        own_flags: &[],
+        own_flags: &[Flag {
+            name: "--health",
+            value: None,
+            about: "Only ask the running server whether it accepts clients.",
+        }],
         shared_flags: RUNNING,
     },
     CommandEntry {

@@ -7,6 +7,7 @@
 
 pub(super) mod answer;
 pub(super) mod files;
+mod health;
 mod laravel;
 mod probe;
 mod report;
@@ -16,15 +17,15 @@ mod webhooks;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use super::{Failure, bridge, broadcasting, hand_over, processes};
 use crate::args::RestartArgs;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
 use answer::{Kind, Problem};
+pub use health::health;
 use laravel::Place;
-use probe::Probe;
+use probe::{Probe, TIMEOUT};
 use report::Report;
 
 /// Runs all checks, and prints a line to `out` for each.
@@ -179,17 +180,10 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)])
         ));
         return Direct { listens: true, ..Direct::default() };
     }
-    let is_secure = server.tls.local_cert.is_some();
     let mut direct = Direct::default();
     for host in server.hosts() {
-        let host = match host {
-            "0.0.0.0" => "127.0.0.1",
-            "::" => "::1",
-            host => host,
-        };
-        let place = Place { host: host.to_owned(), port: server.port, is_secure };
-        // The certificate need not name the address that the server listens at.
-        let probe = Probe { place: &place, verifies: false, authorities: None, timeout: TIMEOUT };
+        let place = Place::local(host, server);
+        let probe = Probe::local(&place);
         if probe.connect().is_err_and(|error| error.no_listener) {
             continue;
         }
@@ -322,6 +316,3 @@ fn origins(loaded: &Loaded) -> String {
 fn places(config: &Config) -> String {
     format!("{}:{}", config.server.host, config.server.port)
 }
-
-/// The timeout of each call.
-const TIMEOUT: Duration = Duration::from_secs(5);

@@ -17,6 +17,19 @@ pub(super) struct Place {
     pub is_secure: bool,
 }
 
+impl Place {
+    /// Where a server that listens at `host` is reached from its own machine.
+    pub(super) fn local(host: &str, server: &Server) -> Self {
+        let host = match host {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        let is_secure = server.tls.local_cert.is_some();
+        Place { host: host.to_owned(), port: server.port, is_secure }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { host, port, is_secure } = self;

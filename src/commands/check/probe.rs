@@ -12,6 +12,9 @@ use crate::net::{self, Destination, Fetch, RequestError, unix_s};
 use crate::proto::auth::Signer;
 use crate::proto::http::{ResponseReader, UPGRADE};
 
+/// The timeout of each call.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Tests whether an address works for publishers and browsers.
 pub(super) struct Probe<'a> {
     pub place: &'a Place,
@@ -22,10 +25,21 @@ pub(super) struct Probe<'a> {
     pub timeout: Duration,
 }
 
-impl Probe<'_> {
+impl<'a> Probe<'a> {
+    /// For a server on this machine. Its certificate need not name the address that it listens at.
+    pub(super) fn local(place: &'a Place) -> Self {
+        Probe { place, verifies: false, authorities: None, timeout: TIMEOUT }
+    }
+
     /// Connects, with TLS if the address needs it, and disconnects.
     pub(super) fn connect(&self) -> Result<(), RequestError> {
         self.fetch(String::new(), |_| true).map(|_| ())
+    }
+
+    /// Requests a path without a signature, and returns the status.
+    pub(super) fn status_of(&self, path: &str) -> Result<u16, RequestError> {
+        let request = self.request(path, "Connection: close\r\n");
+        self.fetch(request, |_| false).map(|response| response.status().unwrap_or_default())
     }
 
     /// Requests the number of connections of an app, as a publisher would.
