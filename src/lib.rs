@@ -57,30 +57,27 @@
 //! # }
 //! ```
 
-#[cfg(not(target_os = "linux"))]
-compile_error!(
-    "reverb builds for Linux only: it needs abstract Unix sockets, memfd_create and /proc"
-);
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd")))]
+compile_error!("reverb builds for Linux, macOS and FreeBSD: `net::sys` has what differs there");
 
-// The modules that only build on Linux are left out elsewhere, so that the sentence above is the
-// only error.
+// The modules that need Unix are left out elsewhere, so that the sentence above is the only error.
 pub mod config;
 pub mod hub;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub mod net;
 
 // Public for the program, which is a crate of its own, and for the tests of its help.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[doc(hidden)]
 pub mod args;
 // Public for the program, which is a crate of its own.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[doc(hidden)]
 pub mod commands;
 // Public for the fuzz targets, which are crates of their own, and for the test that replays them.
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod logging;
 mod nearest;
 // Public for tests and benchmarks, which sign requests and build messages with it.

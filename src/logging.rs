@@ -62,8 +62,19 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Sink::NonBlocking(file) => file.write(bytes),
-            Sink::Polled(stderr) if sys::is_writable_now(stderr.as_fd()) => stderr.write(bytes),
-            Sink::Polled(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Sink::Polled(stderr) => {
+                let mut written = 0;
+                // A pipe that is writable takes that much. It is a whole line on Linux, and 512 bytes
+                // on macOS and FreeBSD.
+                while written < bytes.len() && sys::is_writable_now(stderr.as_fd()) {
+                    let end = bytes.len().min(written + libc::PIPE_BUF);
+                    match stderr.write(&bytes[written..end]) {
+                        Ok(len @ 1..) => written += len,
+                        _ => break,
+                    }
+                }
+                if written > 0 { Ok(written) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            }
         }
     }
 }
@@ -137,9 +148,10 @@ fn colored(line: &str) -> String {
     format!("\u{1b}[{color}m{line}\u{1b}[0m")
 }
 
-/// Standard error, as a path that can be opened.
+/// Standard error, as a path that can be opened a second time. Only Linux has one; elsewhere every log
+/// is polled.
 const STDERR: &str = "/proc/self/fd/2";
-/// `PIPE_BUF` of Linux: a pipe takes a write of up to this length whole or not at all.
+/// The longest line. It is `PIPE_BUF` of Linux: a pipe takes a write of up to this length whole or not at all.
 const LINE_BYTES_MAX: usize = 4_096;
 /// Bytes that color and line ends add.
 const COLOR_BYTES: usize = 12;

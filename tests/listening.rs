@@ -1,9 +1,10 @@
 //! The addresses of the server: several at the same time, Unix sockets, a port shared by servers.
 
-use crate::support::{Http, Server, Setup};
+use crate::support::{BINARY, Http, Server, Setup};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -121,6 +122,27 @@ fn the_restart_command_finds_the_server_of_a_unix_socket() {
     let output = server.command().args(["restart", "--host", file]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_command_finds_a_server_that_has_its_own_name() {
+    let folder = env::temp_dir().join(format!("reverb-{}-name", process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("push-server");
+    _ = fs::remove_file(&program);
+    symlink(BINARY, &program).unwrap();
+    let mut server = Setup::new().program(&program).start();
+    let port = server.address().port().to_string();
+    let arguments = ["restart", "--host", "127.0.0.1", "--port", &port];
+    let output = server.command().args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("push-server (process "), "{error}");
+    assert!(error.contains("not reverb"), "{error}");
+    let mut command = process::Command::new(&program);
+    let output = command.args(arguments).current_dir(server.directory()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.wait().code(), Some(0));
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

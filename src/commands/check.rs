@@ -14,10 +14,10 @@ mod report;
 mod sentinel;
 mod webhooks;
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use super::processes::{Listening, Process};
 use super::{Failure, bridge, broadcasting, hand_over, processes};
 use crate::args::RestartArgs;
 use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
@@ -45,12 +45,12 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     configuration(&mut report, &loaded);
     provider(&mut report, &loaded.app_folder);
-    let processes = processes::listening_at(&loaded.config.server);
-    open_files(&mut report, &loaded.config, processes.first().map(|(id, _)| *id));
+    let found = processes::listening_at(&loaded.config.server).unwrap_or_default();
+    open_files(&mut report, &loaded.config, found.servers().first().copied());
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
     webhooks::check(&mut report, &loaded.config, reload(&loaded), TIMEOUT);
-    let Direct { listens, rejected } = direct(&mut report, &loaded, &processes);
+    let Direct { listens, rejected } = direct(&mut report, &loaded, &found);
     let answers = public(&mut report, &loaded, &rejected);
     if !listens {
         let text = format!("no server listens at {}", places(&loaded.config));
@@ -101,11 +101,7 @@ fn provider(report: &mut Report<'_>, folder: &Path) {
 
 /// The open-file limit of the running server, or of one that would be started here.
 fn open_files(report: &mut Report<'_>, config: &Config, process: Option<i32>) {
-    let running = process.and_then(|id| fs::read_to_string(format!("/proc/{id}/limits")).ok());
-    let running = running.as_deref().and_then(|limits| {
-        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-        line.split_whitespace().next()?.parse().ok()
-    });
+    let running = process.and_then(processes::open_files);
     let Some(most) = running.or_else(|| sys::raise_open_files().ok()) else { return };
     let which = if running.is_some() { "the running server" } else { "a server started here" };
     let room: u64 = net::connections_within(most.saturating_sub(net::webhook_descriptors(config)));
@@ -168,11 +164,11 @@ struct Direct {
 }
 
 /// Sends a request as a publisher would, directly to the server.
-fn direct(report: &mut Report<'_>, loaded: &Loaded, processes: &[(i32, String)]) -> Direct {
+fn direct(report: &mut Report<'_>, loaded: &Loaded, found: &Listening) -> Direct {
     let Config { server, apps, .. } = &loaded.config;
     // systemd keeps a socket that it has opened for the server, so it may be one of the processes.
-    if let [(id, name), ..] = processes
-        && !processes.iter().any(|(_, name)| name == "reverb")
+    if let [Process { id, name, .. }, ..] = &found.processes[..]
+        && found.servers().is_empty()
     {
         report.wrong(&format!(
             "{name} (process {id}) listens at {}, not reverb",

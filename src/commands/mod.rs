@@ -12,6 +12,7 @@ pub mod install;
 mod processes;
 pub mod reload;
 pub mod restart;
+mod runtime_folder;
 pub mod start;
 #[cfg(feature = "console")]
 pub mod terminal;

@@ -3,12 +3,14 @@
 //!
 //! It finds the server as `reverb restart` does. SIGUSR2 requests the same without waiting.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Failure, hand_over, restart};
+use super::{Failure, processes, restart};
 use crate::args::RestartArgs;
 use crate::config::Artisan;
 use crate::net::{successor, sys};
@@ -30,16 +32,16 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
     for process in processes {
         let server = format!("the server on {at} (process {process})");
         let failed = |what| move |error| Failure::at_work(format!("cannot {what}: {error}"));
-        let result = successor::outcome_address(process.unsigned_abs())
-            .and_then(|address| UnixDatagram::bind_addr(&address))
+        let result = ResultSocket::bind(process, processes::outcome_folder(process).as_deref())
             .map_err(failed("wait for the result; is another `reverb reload` running?"))?;
+        let result = &result.socket;
         result.set_read_timeout(Some(CHECK_INTERVAL)).map_err(failed("wait for the result"))?;
         sys::send_signal(process, libc::SIGUSR2).map_err(failed("signal the server"))?;
         let (mut why_not, begin) = ([0; 1_024], Instant::now());
         let len = loop {
             match result.recv(&mut why_not) {
                 Ok(len) => break len,
-                Err(_) if has_ended(process) => {
+                Err(_) if sys::has_ended(process) => {
                     return Err(Failure::at_work(format!("{server} has ended; see its log")));
                 }
                 Err(_) if begin.elapsed() > RESULT_TIMEOUT => {
@@ -60,7 +62,7 @@ pub fn run(args: &RestartArgs, out: &mut impl Write) -> Result<(), Failure> {
 
 /// Fails unless all servers read this hand-over: a reload applies only what a server reads.
 fn read_the_hand_over(artisan: &Artisan, processes: &[i32], at: &str) -> Result<(), Failure> {
-    let is_other = |process: &&i32| hand_over::reads(**process, &artisan.file) == Some(false);
+    let is_other = |process: &&i32| processes::reads(**process, &artisan.file) == Some(false);
     let Some(process) = processes.iter().find(is_other) else { return Ok(()) };
     Err(Failure::at_work(format!(
         "the server on {at} (process {process}) was not started by `php artisan reverb:start`, so it \
@@ -70,10 +72,41 @@ fn read_the_hand_over(artisan: &Artisan, processes: &[i32], at: &str) -> Result<
     )))
 }
 
-/// Whether a process has ended. A zombie counts as ended.
-fn has_ended(process: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
-    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+/// The socket that receives the result. If its address is a file, dropping it removes that.
+struct ResultSocket {
+    socket: UnixDatagram,
+    file: Option<PathBuf>,
+}
+
+impl ResultSocket {
+    /// `folder` is that of [`processes::outcome_folder`].
+    fn bind(process: i32, folder: Option<&Path>) -> io::Result<Self> {
+        let address = successor::outcome_address(process.unsigned_abs(), folder)?;
+        let file = address.as_pathname().map(Path::to_owned);
+        if let Some(file) = &file {
+            // A command that was killed has left its file, at which nothing listens any more.
+            let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+            if UnixDatagram::unbound()?.connect(file).is_err_and(refused) {
+                fs::remove_file(file)?;
+            }
+        }
+        let socket = UnixDatagram::bind_addr(&address)?;
+        if let Some(file) = &file {
+            // The server of another user must be able to send to root, and only it can reach the
+            // folder.
+            fs::set_permissions(file, Permissions::from_mode(0o666))?;
+        }
+        Ok(ResultSocket { socket, file })
+    }
+}
+
+impl Drop for ResultSocket {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // This fails if the file has been removed already.
+            _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// The longest wait for a result. By default a reload takes less: at most 10 s for the check of the
@@ -81,3 +114,23 @@ fn has_ended(process: i32) -> bool {
 const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two checks that the process still runs.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_killed_command_does_not_prevent_the_next_one() {
+        let folder = std::env::temp_dir();
+        let process = std::process::id().cast_signed();
+        let path = folder.join(format!("reverb-reload-{process}"));
+        // A socket that is dropped leaves its file, as a crash does.
+        drop(UnixDatagram::bind(&path).unwrap());
+        let socket = ResultSocket::bind(process, Some(&folder)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        let second = ResultSocket::bind(process, Some(&folder)).err().unwrap();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        drop(socket);
+        assert!(!path.exists());
+    }
+}

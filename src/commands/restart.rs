@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::processes::{self, inodes, owners};
+use super::processes::{self, Process};
 use super::{Failure, hand_over};
 use crate::args::RestartArgs;
 use crate::config::{self, Artisan};
@@ -38,21 +38,24 @@ pub(super) fn running(args: &RestartArgs) -> Result<(String, Vec<i32>, Option<Ar
     let (sources, _) = hand_over::sources_in_use(args.sources());
     let (server, artisan) = config::load::server(&sources, std::env::vars_os())?;
     let at = format!("{}:{}", server.host, server.port);
-    let inodes = inodes(&server).map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
-    if inodes.is_empty() {
-        return Err(Failure::at_work(format!("no server listens on {at}")));
-    }
-    let owners = owners(&inodes);
-    if owners.is_empty() {
-        let text = format!("the server on {at} belongs to another user; run this as that user");
-        return Err(Failure::at_work(text));
-    }
-    // systemd keeps the sockets that it has passed to the server, so it may be one of the
-    // processes.
-    let servers = processes::servers(&owners);
-    if let (true, Some((process, name))) = (servers.is_empty(), owners.first()) {
-        let text = format!("{name} (process {process}) listens on {at}, not reverb");
-        return Err(Failure::at_work(text));
+    let found = processes::listening_at(&server);
+    let found = found.map_err(|e| Failure::at_work(format!("{at}: {e}")))?;
+    let servers = found.servers();
+    match found.processes.first() {
+        _ if !servers.is_empty() => {}
+        Some(Process { id, name, .. }) => {
+            let text = format!("{name} (process {id}) listens on {at}, not reverb");
+            return Err(Failure::at_work(text));
+        }
+        None if found.is_open => {
+            let mut text =
+                format!("the server on {at} belongs to another user; run this as that user");
+            if !sys::HAS_PROC {
+                text.push_str(", with the RUNTIME_DIRECTORY and XDG_RUNTIME_DIR of the server");
+            }
+            return Err(Failure::at_work(text));
+        }
+        None => return Err(Failure::at_work(format!("no server listens on {at}"))),
     }
     Ok((at, servers, artisan))
 }

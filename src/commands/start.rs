@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use super::Failure;
 use super::console_file::{self, ConsoleFile};
 use super::install::env_block;
+use super::processes::PidFile;
+use super::runtime_folder;
 use crate::args::{StartArgs, VERSION};
 use crate::config::{self, Artisan, Config, Loaded};
 use crate::hub::state_version;
@@ -45,7 +47,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     .map_err(unbound)?;
     if loaded.artisan.is_some() {
         // PHP leaves its files and connections open to the program that it executes.
-        inherited.close_others().map_err(Failure::at_work)?;
+        inherited.close_others();
     }
     drop(inherited);
     server.succeed_by(Successor::of_this_process());
@@ -83,6 +85,7 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     }
     stopper.on_signals(reloads).map_err(Failure::at_work)?;
     let _console_file = open_console(&mut server, config, is_successor)?;
+    let _pid_file = if sys::HAS_PROC { None } else { write_pid_file(&mut server, args) };
     announce(&loaded, &server);
     server.run().map_err(Failure::at_work)
 }
@@ -130,6 +133,26 @@ fn open_console(
             // An error here must not disconnect clients, so the console stays closed.
             log::error!("{text}; the console stays closed");
             Ok(None)
+        }
+    }
+}
+
+/// Writes the file by which the commands find this server. Clients do not need it, so the server serves
+/// without it.
+fn write_pid_file(server: &mut Server, args: &StartArgs) -> Option<PidFile> {
+    let folders = runtime_folder::own_candidates();
+    let open_files = sys::raise_open_files().unwrap_or_default();
+    match PidFile::write(&folders, server.names(), args.config.as_deref(), open_files) {
+        Ok(file) => {
+            server.report_reloads_in(file.folder());
+            Some(file)
+        }
+        Err(error) => {
+            log::warn!(
+                "cannot write {error}: `reverb restart`, `reload` and `console` will not find this \
+                 server; set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a folder of this user"
+            );
+            None
         }
     }
 }

@@ -10,9 +10,9 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream as StdUnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::{env, str};
 
@@ -186,32 +186,41 @@ impl Drop for Trial {
     }
 }
 
-/// The abstract address at which `reverb reload` waits for the result. It disappears with the
-/// process that listens there.
+/// The address at which `reverb reload` waits for the result. On Linux there is no `folder`: the
+/// address is abstract, and disappears with the process that listens there. Elsewhere it is a file in
+/// the runtime folder of the server.
 ///
 /// # Errors
 ///
-/// The system does not support the address.
-pub fn outcome_address(process: u32) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("reverb-reload-{process}"))
+/// The system has no abstract addresses; the path is too long.
+pub fn outcome_address(process: u32, folder: Option<&Path>) -> io::Result<SocketAddr> {
+    let name = format!("reverb-reload-{process}");
+    match folder {
+        Some(folder) => SocketAddr::from_pathname(folder.join(name)),
+        None => sys::abstract_address(&name),
+    }
 }
 
 /// The socket that sends `reverb reload` the result of the reload. It is open from the start, so
 /// that the result can be sent even at the open-file limit.
-pub(super) struct Outcome(UnixDatagram);
+pub(super) struct Outcome {
+    socket: UnixDatagram,
+    /// The runtime folder of this server, on systems without abstract addresses.
+    pub folder: Option<PathBuf>,
+}
 
 impl Outcome {
     pub(super) fn new() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        Ok(Outcome(socket))
+        Ok(Outcome { socket, folder: None })
     }
 
     /// Sends the result: an empty message for success, or the reason of the failure.
     pub(super) fn send(&self, result: Result<(), &str>) {
         let text = result.err().unwrap_or_default();
-        let sent = outcome_address(process::id())
-            .and_then(|address| self.0.send_to_addr(text.as_bytes(), &address));
+        let sent = outcome_address(process::id(), self.folder.as_deref())
+            .and_then(|address| self.socket.send_to_addr(text.as_bytes(), &address));
         // This fails if no `reverb reload` is waiting, because a signal requested the reload.
         drop(sent);
     }
@@ -247,3 +256,21 @@ impl Drop for Inheritable {
 
 const NO_ANSWER: &str = "the new binary has not answered in time whether it would serve \
                          (limits.reload_check_timeout_ms)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_of_a_reload_reaches_an_address_with_a_file() {
+        let folder = env::temp_dir();
+        let address = outcome_address(process::id(), Some(&folder)).unwrap();
+        let waiting = UnixDatagram::bind_addr(&address).unwrap();
+        let outcome = Outcome { folder: Some(folder), ..Outcome::new().unwrap() };
+        outcome.send(Err("no"));
+        std::fs::remove_file(address.as_pathname().unwrap()).unwrap();
+        let mut text = [0; 9];
+        assert_eq!(waiting.recv(&mut text).unwrap(), 2);
+        assert_eq!(&text[..2], b"no");
+    }
+}

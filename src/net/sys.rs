@@ -1,18 +1,28 @@
-//! System calls that the standard library lacks. Those that need `unsafe` are in `process`.
+//! System calls that the standard library lacks. Those that need `unsafe` are in `process`, those that
+//! differ between systems in `linux` and `bsd`.
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
+#[cfg(target_os = "linux")]
+mod linux;
 mod process;
 #[cfg(feature = "console")]
 mod terminal;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(feature = "console")]
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::net::{AddressFamily, sockopt};
+use rustix::process::{Flock, FlockType, Pid, Resource, Rlimit, Signal};
+
+#[cfg(not(target_os = "linux"))]
+use bsd as system;
+#[cfg(target_os = "linux")]
+use linux as system;
 
 pub(crate) use process::{
     Inherited, give_memory_back, hold_signals, ignore_broken_pipes, keep_tables_apart,
@@ -22,29 +32,38 @@ pub(crate) use process::{
 #[cfg(feature = "console")]
 pub(crate) use terminal::{RawTerminal, terminal_size};
 
+pub use system::{HAS_PROC, abstract_address, memory_file, random_seed};
+
 /// Raises the open-file limit of this process as far as it is allowed to, and returns it.
 pub fn raise_open_files() -> io::Result<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let (current, maximum) = (limit.current, limit.maximum);
-    if current != maximum
-        && rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-            .is_ok()
-    {
-        return Ok(maximum.unwrap_or(u64::MAX));
+    let unlimited = u64::MAX;
+    for wanted in [maximum, Some(OPEN_MAX)] {
+        if current.unwrap_or(unlimited) >= wanted.unwrap_or(unlimited) {
+            break;
+        }
+        let raised = Rlimit { current: wanted, maximum };
+        if rustix::process::setrlimit(Resource::Nofile, raised).is_ok() {
+            return Ok(wanted.unwrap_or(unlimited));
+        }
     }
-    Ok(current.unwrap_or(u64::MAX))
+    Ok(current.unwrap_or(unlimited))
 }
 
+/// The highest limit that macOS accepts if it is not the number of `kern.maxfilesperproc`. There, the
+/// maximum of a process is no number by default, and not accepted.
+const OPEN_MAX: u64 = 10_240;
+
 /// Opens a non-blocking TCP socket that listens on this address. With `reuse_port`, other sockets
-/// of the same user may listen there as well, and the system distributes the connections. Without
-/// `only_v6`, the IPv6 wildcard address includes IPv4.
+/// of the same user may listen there as well, and the system distributes the connections (macOS does
+/// not). Without `only_v6`, the IPv6 wildcard address includes IPv4.
 pub fn bind_tcp(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = system::tcp_socket(family)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if reuse_port {
-        sockopt::set_socket_reuseport(&socket, true)?;
+        system::share_port(&socket)?;
     }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, only_v6)?;
@@ -55,7 +74,8 @@ pub fn bind_tcp(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Res
 }
 
 /// The length of the backlog, long enough for all clients of a site to reconnect at once. Linux
-/// limits it to `net.core.somaxconn`, by default 4096.
+/// limits it to `net.core.somaxconn`, by default 4096; macOS and FreeBSD to `kern.ipc.somaxconn`, by
+/// default 128.
 const BACKLOG: i32 = 4_096;
 
 /// Sets the length of the backlog, also of a socket that is already listening.
@@ -67,11 +87,6 @@ pub fn set_backlog(listener: &impl AsFd) -> io::Result<()> {
 /// listener inherit it.
 pub fn set_nodelay(listener: &impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_nodelay(listener, true)?)
-}
-
-/// Opens an anonymous file in memory; `exec` closes it.
-pub fn memory_file() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::memfd_create(c"reverb-state", rustix::fs::MemfdFlags::CLOEXEC)?)
 }
 
 /// Microseconds of `CLOCK_MONOTONIC`, which systemd expects in notifications.
@@ -136,27 +151,41 @@ pub fn send_signal(process: i32, signal: i32) -> io::Result<()> {
     Ok(rustix::process::kill_process(process, signal)?)
 }
 
+/// Whether a process has ended. On Linux, a zombie counts as ended.
+pub fn has_ended(process: i32) -> bool {
+    if HAS_PROC {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        let is_zombie = |stat: String| stat.rsplit(')').next().is_some_and(|s| s.starts_with(" Z"));
+        return stat.map_or(true, is_zombie);
+    }
+    let found = Pid::from_raw(process).map(rustix::process::test_kill_process);
+    matches!(found, None | Some(Err(rustix::io::Errno::SRCH)))
+}
+
+/// Locks a file for as long as this process runs this program and does not open the file again.
+///
+/// # Errors
+///
+/// Another process has locked the file.
+pub fn lock(file: &impl AsFd) -> io::Result<()> {
+    let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    Ok(rustix::fs::fcntl_lock(file, operation)?)
+}
+
+/// The other process that has locked a file, if there is one.
+pub fn lock_owner(file: &impl AsFd) -> io::Result<Option<i32>> {
+    let found = rustix::process::fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?;
+    Ok(found.and_then(|lock| lock.pid).map(|process| process.as_raw_nonzero().get()))
+}
+
 /// The memory of this process that is in use (its resident set), in bytes; 0 if the system does not
-/// say. The file is one of the kernel's, so reading it does not wait for a disk.
+/// say, as macOS and FreeBSD do not. The file is one of the kernel's, so reading it does not wait for a disk.
 pub(super) fn memory_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|numbers| {
         let resident = numbers.split(' ').nth(1)?;
         resident.parse::<u64>().ok()
     });
     pages.unwrap_or(0) * rustix::param::page_size() as u64
-}
-
-/// Random bytes of the system, read without a device file.
-pub fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    loop {
-        // The system returns so few bytes in one call or fails.
-        match rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()) {
-            Ok(_) => return Ok(seed),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[cfg(test)]

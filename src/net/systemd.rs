@@ -5,7 +5,6 @@
 use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use super::sys::{self, Inherited};
@@ -45,7 +44,7 @@ impl SdNotify {
     pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let Ok(place) = env::var("NOTIFY_SOCKET") else { return Ok(None) };
         let to = match place.strip_prefix('@') {
-            Some(name) => SocketAddr::from_abstract_name(name)?,
+            Some(name) => sys::abstract_address(name)?,
             None => SocketAddr::from_pathname(&place)?,
         };
         let socket = UnixDatagram::unbound()?;

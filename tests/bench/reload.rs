@@ -55,7 +55,7 @@ fn publish(plan: &Plan, clients: usize, reloads: usize) -> Result<([f64; 2], Vec
 
 /// Triggers a reload after a pause, and waits for its result. Returns how long that took, in ms.
 fn reload(process: u32) -> Result<f64, Fault> {
-    let outcome = outcome_address(process).and_then(|at| UnixDatagram::bind_addr(&at));
+    let outcome = outcome_address(process, None).and_then(|at| UnixDatagram::bind_addr(&at));
     let outcome = outcome.map_err(|error| error.to_string())?;
     thread::sleep(Duration::from_millis(700));
     let began = Instant::now();

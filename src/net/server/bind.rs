@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -197,5 +198,11 @@ impl Server {
     /// Sets the binary to execute when a handover is requested. Without it requests are rejected.
     pub(crate) fn succeed_by(&mut self, successor: Option<Successor>) {
         self.handover.successor = successor;
+    }
+
+    /// Sets the runtime folder, where `reverb reload` waits for the result on systems without
+    /// abstract addresses.
+    pub(crate) fn report_reloads_in(&mut self, folder: PathBuf) {
+        self.handover.outcome.folder = Some(folder);
     }
 }

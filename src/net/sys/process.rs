@@ -1,11 +1,17 @@
-//! The only module with unsafe code: inherited descriptors, signals and the allocator, for which
-//! neither the standard library nor rustix has safe calls. Each function is short, safe to call, and
+//! The only module with unsafe code: inherited descriptors, signals, the allocator, and the random
+//! numbers of macOS and FreeBSD, for which neither the standard library nor rustix has safe calls. Each function is short, safe to call, and
 //! states why it is sound.
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+// The C libraries name it differently.
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno_location;
+#[cfg(not(target_os = "linux"))]
+use libc::__error as errno_location;
 
 /// The inherited descriptors that this process has not taken yet. Only one such value can be
 /// created in a process.
@@ -59,14 +65,12 @@ impl Inherited {
 
 impl Inherited {
     /// Closes the inherited descriptors that were not taken, except the standard streams.
-    ///
-    /// # Errors
-    ///
-    /// The system does not list the descriptors of this process.
-    pub fn close_others(&mut self) -> io::Result<()> {
-        let entries = std::fs::read_dir("/proc/self/fd")?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let open: Vec<RawFd> = names.filter_map(|name| name.parse().ok()).collect();
+    pub fn close_others(&mut self) {
+        let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.filter_map(|name| name.parse().ok()).collect()
+        });
+        let open: Vec<RawFd> = listed.unwrap_or_else(|_| (0..DESCRIPTORS_TRIED).collect());
         for descriptor in open.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
             // SAFETY: the call takes only numbers, and fails if the descriptor is not open.
             let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
@@ -75,9 +79,12 @@ impl Inherited {
                 drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }
-        Ok(())
     }
 }
+
+/// Without `/proc`, descriptors below this number are tried. A process gets the lowest free number,
+/// and PHP executes the server from a console command, which has opened few.
+const DESCRIPTORS_TRIED: RawFd = 4_096;
 
 impl Drop for Inherited {
     fn drop(&mut self) {
@@ -147,10 +154,19 @@ extern "C" fn on_signal(signal: libc::c_int) {
     // SAFETY: one byte of a local is read. A full pipe is ignored, as it holds requests already, and
     // `errno` is restored for the code that was interrupted.
     unsafe {
-        let errno = *libc::__errno_location();
+        let errno = *errno_location();
         libc::write(SIGNAL_DESCRIPTOR.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
-        *libc::__errno_location() = errno;
+        *errno_location() = errno;
     }
+}
+
+/// Random bytes of the system, read without a device file. rustix has such a call for Linux only.
+#[cfg(not(target_os = "linux"))]
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0_u8; 32];
+    // SAFETY: the call fills this local, or fails. It takes at most 256 bytes.
+    check(unsafe { libc::getentropy(seed.as_mut_ptr().cast(), seed.len()) })?;
+    Ok(seed)
 }
 
 /// Makes the C library map allocations of a megabyte and more separately, so that they grow without
