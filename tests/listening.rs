@@ -1,6 +1,6 @@
 //! The addresses of the server: several at the same time, Unix sockets, a port shared by servers.
 
-use crate::support::{BINARY, Http, Server, Setup};
+use crate::support::{Http, Server, Setup, binary};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -130,7 +130,7 @@ fn a_command_finds_a_server_that_has_its_own_name() {
     fs::create_dir_all(&folder).unwrap();
     let program = folder.join("push-server");
     _ = fs::remove_file(&program);
-    symlink(BINARY, &program).unwrap();
+    symlink(binary(), &program).unwrap();
     let mut server = Setup::new().program(&program).start();
     let port = server.address().port().to_string();
     let arguments = ["restart", "--host", "127.0.0.1", "--port", &port];
