@@ -6,6 +6,8 @@ mod slots;
 mod spool;
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use mio::event::Event;
@@ -16,7 +18,7 @@ use super::http_client::{Context, Names, Request, RequestError};
 use super::socket::Socket;
 use super::tls::WebConnector;
 use super::token::{self, RESOLVED};
-use crate::config::Config;
+use crate::config::{Config, Error};
 use crate::hub::{Hub, Now, WebhookOutcome, WebhookRequest};
 use crate::proto::http::ResponseReader;
 use crate::proto::spool::SpoolRecord;
@@ -48,7 +50,7 @@ impl Webhooks {
     pub(super) fn load(config: &Config, waker: &Arc<Waker>, now: Now) -> Result<Self, BindError> {
         let tls = needs_tls(config).then(|| load_tls(config, now)).transpose();
         if let Some(folder) = &config.server.webhook_spool {
-            spool::check(folder).map_err(BindError::Webhooks)?;
+            spool::check(folder).map_err(|error| unusable(folder, &error))?;
         }
         Ok(Webhooks {
             names: Names::new(waker),
@@ -69,7 +71,7 @@ impl Webhooks {
     /// The file cannot be read or written, or another process uses it.
     pub(super) fn open_spool(&mut self, config: &Config) -> Result<Vec<SpoolRecord>, BindError> {
         let Some(folder) = &config.server.webhook_spool else { return Ok(Vec::new()) };
-        let (spool, records) = Spool::open(folder).map_err(BindError::Webhooks)?;
+        let (spool, records) = Spool::open(folder).map_err(|error| unusable(folder, &error))?;
         self.spool = Some(spool);
         Ok(records)
     }
@@ -78,7 +80,7 @@ impl Webhooks {
     pub(super) fn on_event(&mut self, event: &Event) {
         if event.token() == RESOLVED {
             // A wake does not say for which connection. Few wait at a time.
-            self.ready.extend(self.slots.resolving());
+            self.slots.queue_resolving(&mut self.ready);
         } else if let Some(key) = token::webhook_key(event.token())
             && self.slots.on_event(key, event)
         {
@@ -95,7 +97,7 @@ impl Webhooks {
         registry: &Registry,
         now: Now,
     ) {
-        self.ready.extend(self.slots.take_due(now));
+        self.slots.queue_due(&mut self.ready, now);
         for _ in 0..STEPS_PER_TURN {
             let Some(key) = self.ready.pop_front() else { break };
             self.advance(key, hub, buffer, registry, now);
@@ -220,7 +222,9 @@ impl Webhooks {
 
     fn spool_records(&mut self, hub: &mut Hub<Socket>) {
         while let Some(record) = hub.next_spool_record() {
-            self.spool.iter_mut().for_each(|spool| spool.push(&record));
+            if let Some(spool) = &mut self.spool {
+                spool.push(record);
+            }
         }
         self.spool.iter_mut().for_each(Spool::write);
     }
@@ -236,11 +240,16 @@ fn outcome(result: Result<ResponseReader, RequestError>) -> WebhookOutcome {
     }
 }
 
+/// The error for a folder of a spool.
+fn unusable(folder: &Path, error: &io::Error) -> BindError {
+    BindError::Webhooks(Error::new(folder.display(), spool::SETTING, error.to_string()))
+}
+
 fn needs_tls(config: &Config) -> bool {
     config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls)
 }
 
-fn load_tls(config: &Config, now: Now) -> Result<WebConnector, crate::config::Error> {
+fn load_tls(config: &Config, now: Now) -> Result<WebConnector, Error> {
     WebConnector::load(config.server.webhook_authorities.as_deref(), true, now)
 }
 
