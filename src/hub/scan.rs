@@ -11,7 +11,8 @@ use crate::proto::query::Query;
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub app: u32,
-    /// The text that names must contain, with its ASCII letters in lower case.
+    /// The text that names must contain, in lower case. Only the case of ASCII letters is ignored: names
+    /// in the protocol of Pusher have no others.
     search: String,
     sort: Sort,
     /// Whether the order is reversed: the most first, or names from Z to A.

@@ -48,13 +48,13 @@ impl Webhooks {
     ///
     /// The authorities cannot be loaded, or the spool cannot be used.
     pub(super) fn load(config: &Config, waker: &Arc<Waker>, now: Now) -> Result<Self, BindError> {
-        let tls = needs_tls(config).then(|| load_tls(config, now)).transpose();
+        let tls = load_tls(config, now).map_err(BindError::Webhooks)?;
         if let Some(folder) = &config.server.webhook_spool {
             spool::check(folder).map_err(|error| unusable(folder, &error))?;
         }
         Ok(Webhooks {
             names: Names::new(waker),
-            tls: tls.map_err(BindError::Webhooks)?,
+            tls,
             refuses_private: !config.server.webhook_private_addresses,
             connections_max: config.limits.webhook_connections as usize,
             slots: Slots::default(),
@@ -159,11 +159,9 @@ impl Webhooks {
             self.slots = Slots::default();
             self.ready.clear();
         }
-        if !needs_tls(config) {
-            return;
-        }
         match load_tls(config, now) {
-            Ok(tls) => self.tls = Some(tls),
+            Ok(Some(tls)) => self.tls = Some(tls),
+            Ok(None) => {}
             Err(error) => log::error!(
                 "cannot load the trusted certificates for webhooks: {error}; the old ones stay in \
                  use"
@@ -245,12 +243,13 @@ fn unusable(folder: &Path, error: &io::Error) -> BindError {
     BindError::Webhooks(Error::new(folder.display(), spool::SETTING, error.to_string()))
 }
 
-fn needs_tls(config: &Config) -> bool {
-    config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls)
-}
-
-fn load_tls(config: &Config, now: Now) -> Result<WebConnector, Error> {
-    WebConnector::load(config.server.webhook_authorities.as_deref(), true, now)
+/// Loads the trusted authorities, if a URL needs them.
+fn load_tls(config: &Config, now: Now) -> Result<Option<WebConnector>, Error> {
+    if !config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls) {
+        return Ok(None);
+    }
+    let authorities = config.server.webhook_authorities.as_deref();
+    WebConnector::load(authorities, true, now).map(Some)
 }
 
 /// The most requests continued, and the most begun, in one turn of the event loop. A step may be a
