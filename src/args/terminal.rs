@@ -6,7 +6,16 @@ use super::running::RestartArgs;
 
 /// A command that uses a running server.
 #[derive(Debug, PartialEq)]
-pub enum Command {
+pub struct Command {
+    /// The server and the app.
+    pub server: ServerArgs,
+    /// What the command does.
+    pub action: Action,
+}
+
+/// What a command does.
+#[derive(Debug, PartialEq)]
+pub enum Action {
     /// Print what happens.
     Tail(TailArgs),
     /// Show the channels by their load.
@@ -33,8 +42,6 @@ pub struct ServerArgs {
 /// The flags of `reverb tail`.
 #[derive(Debug, Default, PartialEq)]
 pub struct TailArgs {
-    /// The server and the app.
-    pub server: ServerArgs,
     /// `--channel`: patterns with commas between them.
     pub channels: Option<String>,
     /// `--kind`: names with commas between them.
@@ -54,8 +61,6 @@ pub struct TailArgs {
 /// The flags of `reverb top`.
 #[derive(Debug, Default, PartialEq)]
 pub struct TopArgs {
-    /// The server and the app.
-    pub server: ServerArgs,
     /// `--sort`.
     pub sort: Sort,
     /// `--once`.
@@ -89,8 +94,6 @@ impl Sort {
 /// The arguments of `reverb publish`.
 #[derive(Debug, Default, PartialEq)]
 pub struct PublishArgs {
-    /// The server and the app.
-    pub server: ServerArgs,
     /// The channel.
     pub channel: String,
     /// The name of the event.
@@ -106,8 +109,6 @@ pub struct PublishArgs {
 /// The arguments of `reverb subscribe`.
 #[derive(Debug, Default, PartialEq)]
 pub struct SubscribeArgs {
-    /// The server and the app.
-    pub server: ServerArgs,
     /// The channels.
     pub channels: Vec<String>,
     /// `--user`: the user on presence channels.
@@ -121,8 +122,6 @@ pub struct SubscribeArgs {
 /// The arguments of `reverb kick`.
 #[derive(Debug, PartialEq)]
 pub struct KickArgs {
-    /// The server and the app.
-    pub server: ServerArgs,
     /// Which connections are closed.
     pub target: KickTarget,
     /// `--json`: print the answer.
@@ -144,14 +143,15 @@ pub(super) fn parse(
     values: &mut Values,
     words: &[String],
 ) -> Option<Result<Command, UsageError>> {
-    Some(match name {
-        "tail" => tail(values).map(Command::Tail),
-        "top" => top(values).map(Command::Top),
-        "publish" => publish(values, words).map(Command::Publish),
-        "subscribe" => subscribe(values, words).map(Command::Subscribe),
-        "kick" => kick(values, words).map(Command::Kick),
+    let action = match name {
+        "tail" => tail(values),
+        "top" => top(values),
+        "publish" => publish(values, words),
+        "subscribe" => subscribe(values, words),
+        "kick" => kick(values, words),
         _ => return None,
-    })
+    };
+    Some(action.and_then(|action| Ok(Command { server: server(values)?, action })))
 }
 
 fn server(values: &mut Values) -> Result<ServerArgs, UsageError> {
@@ -163,9 +163,8 @@ fn server(values: &mut Values) -> Result<ServerArgs, UsageError> {
     Ok(ServerArgs { running, app, url })
 }
 
-fn tail(values: &mut Values) -> Result<TailArgs, UsageError> {
-    Ok(TailArgs {
-        server: server(values)?,
+fn tail(values: &mut Values) -> Result<Action, UsageError> {
+    Ok(Action::Tail(TailArgs {
         channels: values.text("--channel")?,
         kinds: values.text("--kind")?,
         events: values.text("--event")?,
@@ -173,57 +172,55 @@ fn tail(values: &mut Values) -> Result<TailArgs, UsageError> {
         user: values.text("--user")?,
         no_payload: values.has("--no-payload"),
         json: values.has("--json"),
-    })
+    }))
 }
 
-fn top(values: &mut Values) -> Result<TopArgs, UsageError> {
+fn top(values: &mut Values) -> Result<Action, UsageError> {
     let sort = match values.text("--sort")? {
         None => Sort::default(),
         Some(text) => {
             let known = Sort::NAMES.iter().find(|(_, name)| *name == text);
-            let names: Vec<&str> = Sort::NAMES.iter().map(|(_, name)| *name).collect();
-            let error = || format!("--sort {text:?} is not one of {}", names.join(", "));
-            known.map(|(sort, _)| *sort).ok_or_else(|| UsageError::new(error()))?
+            let names = Sort::NAMES.map(|(_, name)| name).join(", ");
+            let error = || UsageError::new(format!("--sort {text:?} is not one of {names}"));
+            known.map(|(sort, _)| *sort).ok_or_else(error)?
         }
     };
-    Ok(TopArgs { server: server(values)?, sort, once: values.has("--once") })
+    Ok(Action::Top(TopArgs { sort, once: values.has("--once") }))
 }
 
-fn publish(values: &mut Values, words: &[String]) -> Result<PublishArgs, UsageError> {
+fn publish(values: &mut Values, words: &[String]) -> Result<Action, UsageError> {
     let [channel, event, data] = words else {
         let text = "reverb publish needs three arguments: CHANNEL EVENT JSON";
         return Err(UsageError::new(text));
     };
-    Ok(PublishArgs {
-        server: server(values)?,
+    Ok(Action::Publish(PublishArgs {
         channel: channel.clone(),
         event: event.clone(),
         data: data.clone(),
         except: values.text("--except")?,
         json: values.has("--json"),
-    })
+    }))
 }
 
-fn subscribe(values: &mut Values, words: &[String]) -> Result<SubscribeArgs, UsageError> {
+fn subscribe(values: &mut Values, words: &[String]) -> Result<Action, UsageError> {
     if words.is_empty() || words.iter().any(String::is_empty) {
         return Err(UsageError::new("reverb subscribe needs at least one CHANNEL"));
     }
-    Ok(SubscribeArgs {
-        server: server(values)?,
+    Ok(Action::Subscribe(SubscribeArgs {
         channels: words.to_vec(),
         user: values.text("--user")?,
         info: values.text("--info")?,
         json: values.has("--json"),
-    })
+    }))
 }
 
-fn kick(values: &mut Values, words: &[String]) -> Result<KickArgs, UsageError> {
+fn kick(values: &mut Values, words: &[String]) -> Result<Action, UsageError> {
     let target = match (words, values.text("--user")?) {
         ([socket], None) => KickTarget::Socket(socket.clone()),
         ([], Some(user)) => KickTarget::User(user),
         _ => return Err(UsageError::new("reverb kick needs either SOCKET or --user ID")),
     };
-    Ok(KickArgs { server: server(values)?, target, json: values.has("--json") })
+    Ok(Action::Kick(KickArgs { target, json: values.has("--json") }))
 }
 
 #[cfg(test)]
@@ -243,14 +240,14 @@ mod tests {
     #[test]
     fn flags_and_words_may_be_in_any_order() {
         let server = ServerArgs { app: Some("1".into()), ..ServerArgs::default() };
-        let expected = Command::Publish(PublishArgs {
-            server,
+        let action = Action::Publish(PublishArgs {
             channel: "a".into(),
             event: "b".into(),
             data: "-".into(),
             except: Some("1.2".into()),
             json: true,
         });
+        let expected = Command { server, action };
         assert_eq!(parsed("publish a --except 1.2 b --json - --app=1").as_ref(), Ok(&expected));
         assert_eq!(parsed("publish --json --app 1 --except=1.2 a b -").as_ref(), Ok(&expected));
     }
@@ -258,11 +255,13 @@ mod tests {
     #[test]
     fn some_flags_may_be_given_several_times() {
         let tail = TailArgs { channels: Some("a,b,c".into()), ..TailArgs::default() };
-        assert_eq!(parsed("tail --channel a,b --channel=c"), Ok(Command::Tail(tail)));
+        let action = Action::Tail(tail);
+        let server = ServerArgs::default();
+        assert_eq!(parsed("tail --channel a,b --channel=c"), Ok(Command { server, action }));
         assert_eq!(parsed("tail --user 1 --user 2"), Err("--user is given twice".into()));
-        assert_eq!(parsed("top --sort name --once"), {
-            Ok(Command::Top(TopArgs { sort: Sort::Name, once: true, ..TopArgs::default() }))
-        });
+        let action = Action::Top(TopArgs { sort: Sort::Name, once: true });
+        let server = ServerArgs::default();
+        assert_eq!(parsed("top --sort name --once"), Ok(Command { server, action }));
     }
 
     #[test]
@@ -277,7 +276,9 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Err(error.to_owned()));
         }
-        let Ok(Command::Subscribe(subscribe)) = parsed("subscribe a -- -b --json") else {
+        let Ok(Command { action: Action::Subscribe(subscribe), .. }) =
+            parsed("subscribe a -- -b --json")
+        else {
             panic!()
         };
         assert_eq!(subscribe.channels, ["a", "-b", "--json"]);

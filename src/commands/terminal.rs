@@ -20,7 +20,8 @@ mod watch;
 use std::io::Write;
 
 use super::Failure;
-use crate::args::terminal::Command;
+use crate::args::terminal::{Action, Command};
+use endpoint::Endpoint;
 
 /// Runs a command, and prints to `out`.
 ///
@@ -28,13 +29,14 @@ use crate::args::terminal::Command;
 ///
 /// The configuration cannot be read; there is no such app; the server does not answer, or rejects the
 /// request.
-pub fn run(command: &Command, out: &mut impl Write) -> Result<(), Failure> {
-    let result = match command {
-        Command::Tail(args) => tail::run(args, out),
-        Command::Top(args) => top::run(args, out),
-        Command::Publish(args) => publish::run(args, out),
-        Command::Subscribe(args) => subscribe::run(args, out),
-        Command::Kick(args) => kick::run(args, out),
+pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Failure> {
+    let endpoint = Endpoint::of(&command.server)?;
+    let result = match &command.action {
+        Action::Tail(args) => tail::run(args, &endpoint, out),
+        Action::Top(args) => top::run(args, endpoint, out),
+        Action::Publish(args) => publish::run(args, &endpoint, out),
+        Action::Subscribe(args) => subscribe::run(args, endpoint, out),
+        Action::Kick(args) => kick::run(args, &endpoint, out),
     };
     result.map_or_else(screen::ended, Ok)
 }

@@ -131,7 +131,11 @@ impl Webhook {
 
     /// Its own headers, as lines of a request.
     pub fn header_lines(&self) -> String {
-        self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+        let mut lines = String::new();
+        for (name, value) in &self.headers {
+            lines.push_str(&format!("{name}: {value}\r\n"));
+        }
+        lines
     }
 
     /// A webhook with the defaults.

@@ -23,7 +23,7 @@ pub fn spool(data: &[u8]) {
 /// The records of the file in their own encoding.
 fn written_again(records: &[SpoolRecord]) {
     let mut file = HEADER.to_vec();
-    records.iter().for_each(|record| spool::encode(record, &mut file));
+    records.iter().for_each(|record| spool::encode(&mut record.clone(), &mut file));
     let Ok(read) = spool::decode(&file) else { panic!("the header is not recognised") };
     assert_eq!((read.records.as_slice(), read.len), (records, file.len()));
     let compact = spool::compact(records.to_vec());

@@ -11,7 +11,8 @@ use crate::proto::query::Query;
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub app: u32,
-    /// The text that names must contain, in lower case.
+    /// The text that names must contain, in lower case. Only the case of ASCII letters is ignored: names
+    /// in the protocol of Pusher have no others.
     search: String,
     sort: Sort,
     /// Whether the order is reversed: the most first, or names from Z to A.
@@ -62,7 +63,7 @@ impl Scan {
         });
         Ok(Scan {
             app,
-            search: query.value("search").unwrap_or_default().to_lowercase(),
+            search: query.value("search").unwrap_or_default().to_ascii_lowercase(),
             sort,
             is_descending: query.value("order") == Some("desc"),
             after,
@@ -95,8 +96,8 @@ impl Scan {
     fn covers(&self, name: &str) -> bool {
         self.search.is_empty() || name.contains(&self.search) || {
             // Only names with capitals need a copy.
-            name.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii())
-                && name.to_lowercase().contains(&self.search)
+            name.bytes().any(|b| b.is_ascii_uppercase())
+                && name.to_ascii_lowercase().contains(&self.search)
         }
     }
 

@@ -160,8 +160,9 @@ impl<T> Hub<T> {
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
         self.console = before.console.take();
-        let reports = (&mut self.connections.happenings, &before.connections.happenings);
-        if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks()) {
+        let reports = (&mut self.connections.happenings, &mut before.connections.happenings);
+        if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks_mut())
+        {
             webhooks.keep_requests(before);
         }
         Ok(old_ids)

@@ -6,6 +6,8 @@ mod slots;
 mod spool;
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use mio::event::Event;
@@ -16,7 +18,7 @@ use super::http_client::{Context, Names, Request, RequestError};
 use super::socket::Socket;
 use super::tls::WebConnector;
 use super::token::{self, RESOLVED};
-use crate::config::Config;
+use crate::config::{Config, Error};
 use crate::hub::{Hub, Now, WebhookOutcome, WebhookRequest};
 use crate::proto::http::ResponseReader;
 use crate::proto::spool::SpoolRecord;
@@ -46,13 +48,13 @@ impl Webhooks {
     ///
     /// The authorities cannot be loaded, or the spool cannot be used.
     pub(super) fn load(config: &Config, waker: &Arc<Waker>, now: Now) -> Result<Self, BindError> {
-        let tls = needs_tls(config).then(|| load_tls(config, now)).transpose();
+        let tls = load_tls(config, now).map_err(BindError::Webhooks)?;
         if let Some(folder) = &config.server.webhook_spool {
-            spool::check(folder).map_err(BindError::Webhooks)?;
+            spool::check(folder).map_err(|error| unusable(folder, &error))?;
         }
         Ok(Webhooks {
             names: Names::new(waker),
-            tls: tls.map_err(BindError::Webhooks)?,
+            tls,
             refuses_private: !config.server.webhook_private_addresses,
             connections_max: config.limits.webhook_connections as usize,
             slots: Slots::default(),
@@ -69,7 +71,7 @@ impl Webhooks {
     /// The file cannot be read or written, or another process uses it.
     pub(super) fn open_spool(&mut self, config: &Config) -> Result<Vec<SpoolRecord>, BindError> {
         let Some(folder) = &config.server.webhook_spool else { return Ok(Vec::new()) };
-        let (spool, records) = Spool::open(folder).map_err(BindError::Webhooks)?;
+        let (spool, records) = Spool::open(folder).map_err(|error| unusable(folder, &error))?;
         self.spool = Some(spool);
         Ok(records)
     }
@@ -78,7 +80,7 @@ impl Webhooks {
     pub(super) fn on_event(&mut self, event: &Event) {
         if event.token() == RESOLVED {
             // A wake does not say for which connection. Few wait at a time.
-            self.ready.extend(self.slots.resolving());
+            self.slots.queue_resolving(&mut self.ready);
         } else if let Some(key) = token::webhook_key(event.token())
             && self.slots.on_event(key, event)
         {
@@ -95,7 +97,7 @@ impl Webhooks {
         registry: &Registry,
         now: Now,
     ) {
-        self.ready.extend(self.slots.take_due(now));
+        self.slots.queue_due(&mut self.ready, now);
         for _ in 0..STEPS_PER_TURN {
             let Some(key) = self.ready.pop_front() else { break };
             self.advance(key, hub, buffer, registry, now);
@@ -157,11 +159,9 @@ impl Webhooks {
             self.slots = Slots::default();
             self.ready.clear();
         }
-        if !needs_tls(config) {
-            return;
-        }
         match load_tls(config, now) {
-            Ok(tls) => self.tls = Some(tls),
+            Ok(Some(tls)) => self.tls = Some(tls),
+            Ok(None) => {}
             Err(error) => log::error!(
                 "cannot load the trusted certificates for webhooks: {error}; the old ones stay in \
                  use"
@@ -220,7 +220,9 @@ impl Webhooks {
 
     fn spool_records(&mut self, hub: &mut Hub<Socket>) {
         while let Some(record) = hub.next_spool_record() {
-            self.spool.iter_mut().for_each(|spool| spool.push(&record));
+            if let Some(spool) = &mut self.spool {
+                spool.push(record);
+            }
         }
         self.spool.iter_mut().for_each(Spool::write);
     }
@@ -236,12 +238,18 @@ fn outcome(result: Result<ResponseReader, RequestError>) -> WebhookOutcome {
     }
 }
 
-fn needs_tls(config: &Config) -> bool {
-    config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls)
+/// The error for a folder of a spool.
+fn unusable(folder: &Path, error: &io::Error) -> BindError {
+    BindError::Webhooks(Error::new(folder.display(), spool::SETTING, error.to_string()))
 }
 
-fn load_tls(config: &Config, now: Now) -> Result<WebConnector, crate::config::Error> {
-    WebConnector::load(config.server.webhook_authorities.as_deref(), true, now)
+/// Loads the trusted authorities, if a URL needs them.
+fn load_tls(config: &Config, now: Now) -> Result<Option<WebConnector>, Error> {
+    if !config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls) {
+        return Ok(None);
+    }
+    let authorities = config.server.webhook_authorities.as_deref();
+    WebConnector::load(authorities, true, now).map(Some)
 }
 
 /// The most requests continued, and the most begun, in one turn of the event loop. A step may be a

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod envelope;
 pub mod forwarded;
 pub mod http;
+pub mod json_object;
 pub mod lines;
 pub mod message;
 pub mod prometheus;

@@ -102,13 +102,14 @@ pub fn message_counts(out: &mut String, time_ms: u64, sent: u64, received: u64) 
 /// The body of a request. `events` are separated by commas. `left_out` are names of events with how
 /// many of them the body should have and has not.
 pub fn body(time_ms: u64, events: &str, left_out: &[(&str, u64)]) -> String {
-    let mut out = format!(r#"{{"time_ms":{time_ms},"events":[{events}]"#);
-    let left_out = left_out.iter().filter(|(_, count)| *count > 0);
-    for (n, (name, count)) in left_out.clone().enumerate() {
-        out.push_str(if n == 0 { r#","left_out":{"# } else { "," });
-        out.push_str(&format!(r#""{name}":{count}"#));
+    let mut counts = String::new();
+    for (name, count) in left_out.iter().filter(|(_, count)| *count > 0) {
+        number(&mut counts, name, *count);
     }
-    if left_out.count() > 0 {
+    let mut out = format!(r#"{{"time_ms":{time_ms},"events":[{events}]"#);
+    if let Some(counts) = counts.strip_prefix(',') {
+        out.push_str(r#","left_out":{"#);
+        out.push_str(counts);
         out.push('}');
     }
     out.push('}');

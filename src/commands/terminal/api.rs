@@ -12,6 +12,7 @@ use crate::commands::check::answer::{self, Kind, Problem};
 use crate::net;
 use crate::proto::auth::{Signer, md5_hex};
 use crate::proto::http::ResponseReader;
+use crate::proto::query::Query;
 
 /// A request about an app.
 pub(super) struct Call<'a> {
@@ -53,10 +54,10 @@ impl Call<'_> {
             pairs.push(("body_md5", &hash));
         }
         pairs.extend_from_slice(self.parameters);
-        pairs.sort_unstable();
-        let plain = joined(&pairs, str::to_owned);
-        let signature = Signer::new(&app.secret).sign(&[self.method, "\n", &path, "\n", &plain]);
-        let query = joined(&pairs, encoded);
+        let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={}", encoded(v))).collect();
+        let query = pairs.join("&");
+        let signed = Query::parse(&query).signed();
+        let signature = Signer::new(&app.secret).sign(&[self.method, "\n", &path, "\n", &signed]);
         format!("{}{path}?{query}&auth_signature={signature}", endpoint.prefix)
     }
 
@@ -80,7 +81,7 @@ impl Call<'_> {
     /// # Errors
     ///
     /// As [`Call::send`]; the response is longer.
-    pub(super) fn send_for_list(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
+    pub(super) fn send_for_list(&self, endpoint: &Endpoint) -> Result<String, String> {
         let mut stream = endpoint.open().map_err(|error| endpoint.unreachable(&error))?;
         let failed = |why: &dyn Display| format!("{endpoint}: {why}");
         stream.set_timeout(LIST_TIMEOUT).map_err(|error| failed(&error))?;
@@ -103,7 +104,7 @@ impl Call<'_> {
             }
         }
         match reader.status() {
-            Some(200) => Ok(body),
+            Some(200) => Ok(String::from_utf8_lossy(&body).into_owned()),
             _ => Err(rejected(endpoint, &reader)),
         }
     }
@@ -134,11 +135,6 @@ pub(super) fn rejected(endpoint: &Endpoint, response: &ResponseReader) -> String
 /// A text as a part of a path, or as a value of a query.
 pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
-}
-
-fn joined(pairs: &[(&str, &str)], value: fn(&str) -> String) -> String {
-    let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={}", value(v))).collect();
-    pairs.join("&")
 }
 
 /// All but the unreserved characters of RFC 3986.

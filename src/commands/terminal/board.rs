@@ -1,22 +1,21 @@
 //! What `reverb top` knows about an app: the subscribers of each channel, by the HTTP API, and the
 //! messages since the last look, by the feed. How it is shown is in `table`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::args::terminal::Sort;
+use crate::proto::message::{self, Object};
 
 /// The state of an app as it is known so far.
 #[derive(Default)]
 pub(super) struct Board {
-    /// The subscribers of each channel; `None` before the first list.
-    subscribers: Option<HashMap<String, u64>>,
-    /// The messages of each channel since [`Board::take_view`].
-    traffic: HashMap<String, Traffic>,
+    /// The channels of the list, and those with messages since [`Board::take_view`].
+    channels: HashMap<String, Channel>,
+    /// Whether the first list has arrived.
+    has_list: bool,
     /// The other nodes; `None` before the feed has begun.
-    other_nodes: Option<BTreeSet<String>>,
+    other_nodes: Option<Vec<String>>,
     /// The lines that the server has dropped, and the messages over [`CHANNELS_MAX`], since the start.
     dropped: u64,
     /// Why messages may be missing.
@@ -25,8 +24,11 @@ pub(super) struct Board {
     list_problem: Option<String>,
 }
 
-#[derive(Default, Clone, Copy)]
-struct Traffic {
+#[derive(Default)]
+struct Channel {
+    /// `None` if the list does not have the channel.
+    subscribers: Option<u64>,
+    /// Since [`Board::take_view`], as `bytes`.
     messages: u64,
     bytes: u64,
 }
@@ -52,45 +54,48 @@ pub(super) struct Row {
 impl Board {
     /// Whether both the list and the feed have arrived.
     pub(super) fn is_complete(&self) -> bool {
-        self.subscribers.is_some() && self.other_nodes.is_some()
+        self.has_list && self.other_nodes.is_some()
     }
 
     /// Takes a list of channels, as the API returns it.
-    pub(super) fn take_list(&mut self, body: &[u8]) {
-        let list = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let channels = list["channels"].as_object().into_iter().flatten();
-        let count = |info: &Value| {
-            let counts = [&info["subscription_count"], &info["user_count"]];
-            counts.into_iter().find_map(Value::as_u64).unwrap_or_default()
-        };
-        let channels = channels.map(|(name, info)| (name.clone(), count(info)));
-        self.subscribers = Some(channels.collect());
+    pub(super) fn take_list(&mut self, body: &str) {
+        for channel in self.channels.values_mut() {
+            channel.subscribers = None;
+        }
+        let list = message::object(body).unwrap_or_default();
+        let channels = list.get("channels").and_then(|channels| message::object(channels.get()));
+        for (name, info) in channels.unwrap_or_default().members() {
+            let info = message::object(info).unwrap_or_default();
+            let count = info.number("subscription_count").or(info.number("user_count"));
+            let channel = self.channels.entry(name.to_owned()).or_default();
+            channel.subscribers = Some(count.unwrap_or_default());
+        }
+        self.has_list = true;
         self.list_problem = None;
+        self.forget_unused();
     }
 
     /// Takes a line of the feed.
     pub(super) fn take_line(&mut self, line: &str) {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { return };
+        let Some(line) = message::object(line) else { return };
         self.feed_problem = None;
-        match line["kind"].as_str().unwrap_or_default() {
-            "hello" => {
-                let nodes = line["nodes"].as_array().into_iter().flatten();
-                let nodes = nodes.filter_map(|node| node.as_str().map(str::to_owned));
-                self.other_nodes = Some(nodes.collect());
-            }
+        let node = || line.text("node").unwrap_or_default().into_owned();
+        match line.text("kind").as_deref().unwrap_or_default() {
+            "hello" => self.other_nodes = Some(texts(&line, "nodes")),
             "node_joined" => {
-                let node = line["node"].as_str().unwrap_or_default().to_owned();
-                self.other_nodes.get_or_insert_default().insert(node);
+                let (nodes, node) = (self.other_nodes.get_or_insert_default(), node());
+                if !nodes.contains(&node) {
+                    nodes.push(node);
+                }
             }
             "node_left" => {
-                let node = line["node"].as_str().unwrap_or_default();
-                self.other_nodes.get_or_insert_default().remove(node);
+                let (nodes, node) = (self.other_nodes.get_or_insert_default(), node());
+                nodes.retain(|other| *other != node);
             }
-            "dropped" => self.dropped += line["count"].as_u64().unwrap_or_default(),
-            "client_event" => self.count(&line["channel"], &line),
+            "dropped" => self.dropped += line.number("count").unwrap_or_default(),
+            "client_event" => self.count(line.text("channel").unwrap_or_default().into(), &line),
             "api_event" => {
-                let channels = line["channels"].as_array().into_iter().flatten();
-                channels.for_each(|channel| self.count(channel, &line));
+                texts(&line, "channels").into_iter().for_each(|channel| self.count(channel, &line));
             }
             _ => {}
         }
@@ -106,48 +111,40 @@ impl Board {
         self.list_problem = Some(why);
     }
 
-    fn count(&mut self, channel: &Value, line: &Value) {
-        let Some(channel) = channel.as_str() else { return };
-        if self.traffic.len() >= CHANNELS_MAX && !self.traffic.contains_key(channel) {
+    fn count(&mut self, channel: String, line: &Object<'_>) {
+        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&channel) {
             self.dropped += 1;
             return;
         }
-        let traffic = self.traffic.entry(channel.to_owned()).or_default();
-        traffic.messages += 1;
-        traffic.bytes += line["bytes"].as_u64().unwrap_or_default();
+        let channel = self.channels.entry(channel).or_default();
+        channel.messages += 1;
+        channel.bytes += line.number("bytes").unwrap_or_default();
     }
 
     /// Forgets the messages so far, so that the next view begins now.
     pub(super) fn begin(&mut self) {
-        self.traffic.clear();
+        for channel in self.channels.values_mut() {
+            (channel.messages, channel.bytes) = (0, 0);
+        }
+        self.forget_unused();
+    }
+
+    /// Forgets the channels without subscribers and messages.
+    fn forget_unused(&mut self) {
+        self.channels.retain(|_, channel| channel.subscribers.is_some() || channel.messages > 0);
     }
 
     /// The figures, with rates since the last call, which was this long ago.
     pub(super) fn take_view(&mut self, since: Duration) -> View {
         let seconds = since.as_secs_f64().max(0.001);
-        let mut traffic = std::mem::take(&mut self.traffic);
-        let mut row = |channel: &String, subscribers: u64| {
-            let traffic = traffic.remove(channel).unwrap_or_default();
-            Row {
-                channel: channel.clone(),
-                subscribers,
-                messages_per_s: traffic.messages as f64 / seconds,
-                bytes_per_s: traffic.bytes as f64 / seconds,
-            }
-        };
-        let listed = self.subscribers.iter().flatten();
-        let mut rows: Vec<Row> = listed.map(|(channel, count)| row(channel, *count)).collect();
-        // Channels without subscribers get messages, too.
-        let vacant: Vec<String> = traffic.keys().cloned().collect();
-        rows.extend(vacant.iter().map(|channel| {
-            let Traffic { messages, bytes } = traffic[channel];
-            Row {
-                channel: channel.clone(),
-                subscribers: 0,
-                messages_per_s: messages as f64 / seconds,
-                bytes_per_s: bytes as f64 / seconds,
-            }
-        }));
+        let rows = self.channels.iter().map(|(name, channel)| Row {
+            channel: name.clone(),
+            subscribers: channel.subscribers.unwrap_or_default(),
+            messages_per_s: channel.messages as f64 / seconds,
+            bytes_per_s: channel.bytes as f64 / seconds,
+        });
+        let rows = rows.collect();
+        self.begin();
         View {
             rows,
             nodes: self.other_nodes.as_ref().map_or(1, |others| others.len() + 1),
@@ -155,6 +152,12 @@ impl Board {
             problem: self.feed_problem.clone().or_else(|| self.list_problem.clone()),
         }
     }
+}
+
+/// The texts of a list that is a member of this line.
+fn texts(line: &Object<'_>, name: &str) -> Vec<String> {
+    let list = line.get(name).and_then(|list| message::array(list.get())).unwrap_or_default();
+    list.iter().filter_map(|text| message::string(text.get()).map(Into::into)).collect()
 }
 
 impl View {
@@ -172,7 +175,7 @@ impl View {
     }
 }
 
-/// The most channels whose messages are counted at once: 200,000 entries take about 30 MB.
+/// With this many channels, messages to further ones are not counted: 200,000 entries take about 30 MB.
 const CHANNELS_MAX: usize = 200_000;
 
 #[cfg(test)]
@@ -188,7 +191,7 @@ mod tests {
         let mut board = Board::default();
         assert!(!board.is_complete());
         board.take_list(
-            br#"{"channels":{"a":{"subscription_count":2},"presence-b":{"user_count":3}}}"#,
+            r#"{"channels":{"a":{"subscription_count":2},"presence-b":{"user_count":3}}}"#,
         );
         board.take_line(r#"{"kind":"hello","node":"x","nodes":["y"]}"#);
         assert!(board.is_complete());

@@ -29,12 +29,12 @@ pub(super) enum Update<'a> {
 pub(super) fn follow(
     endpoint: &Endpoint,
     parameters: &[(&str, &str)],
-    mut on_update: impl FnMut(Update<'_>) -> Result<(), Failure>,
+    on_update: &mut dyn FnMut(Update<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut pause = Pause::default();
     let mut had_line = false;
     loop {
-        let result = read(endpoint, parameters, |line| {
+        let result = read(endpoint, parameters, &mut |line| {
             (had_line, pause) = (true, Pause::default());
             on_update(Update::Line(line))
         });
@@ -83,7 +83,7 @@ enum End {
 fn read(
     endpoint: &Endpoint,
     parameters: &[(&str, &str)],
-    mut on_line: impl FnMut(&str) -> Result<(), Failure>,
+    on_line: &mut dyn FnMut(&str) -> Result<(), Failure>,
 ) -> Result<std::convert::Infallible, End> {
     let mut stream = endpoint.open().map_err(|error| End::Lost(endpoint.unreachable(&error)))?;
     let lost = |why: String| End::Lost(format!("{endpoint}: {why}"));

@@ -9,13 +9,17 @@ use crate::args::terminal::{KickArgs, KickTarget};
 use crate::commands::Failure;
 
 /// Closes the connections. Prints nothing, or the response of the server.
-pub(super) fn run(args: &KickArgs, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &KickArgs,
+    endpoint: &Endpoint,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let path = match &args.target {
         KickTarget::Socket(socket) => format!("/connections/{}/terminate", encoded(socket)),
         KickTarget::User(user) => format!("/users/{}/terminate_connections", encoded(user)),
     };
     let call = Call { method: "POST", path: &path, parameters: &[], body: b"" };
-    let answer = call.send(&Endpoint::of(&args.server)?)?;
+    let answer = call.send(endpoint)?;
     match args.json {
         true => screen::print(out, &screen::json_line(&answer)),
         false => Ok(()),

@@ -1,22 +1,28 @@
 //! A line of the feed as text for people.
 
-use serde_json::Value;
-
 use super::screen::{Colour, Colours, escaped, shortened};
+use crate::proto::message::{self, Object};
 
 /// A line of the feed as one line of text; `None` if it says nothing to a person.
-pub(super) fn readable(line: &str, colours: Colours) -> Option<String> {
-    let Ok(line) = serde_json::from_str::<Value>(line) else { return Some(escaped(line)) };
-    let kind = line["kind"].as_str().unwrap_or_default();
+pub(super) fn readable(json: &str, colours: Colours) -> Option<String> {
+    let Some(line) = message::object(json) else { return Some(escaped(json)) };
+    let kind = line.text("kind").unwrap_or_default();
     if kind == "alive" {
         return None;
     }
-    let time = time_of_day(line["time_ms"].as_u64().unwrap_or_default());
+    let time = time_of_day(line.number("time_ms").unwrap_or_default());
     let time = colours.paint(Colour::Grey, &time);
     // Padded before it is painted: the codes of colours have no width.
-    let name = format!("{:<14}", shortened(kind, 40));
-    let name = colour(kind).map_or(name.clone(), |colour| colours.paint(colour, &name));
-    Some(format!("{time}  {name}  {}", text(kind, &line)).trim_end().to_owned())
+    let name = format!("{:<14}", shortened(&kind, 40));
+    let name = match colour(&kind) {
+        Some(colour) => colours.paint(colour, &name),
+        None => name,
+    };
+    let text = match members(&kind) {
+        [] => escaped(json),
+        members => text(&kind, &line, members),
+    };
+    Some(format!("{time}  {name}  {}", text.trim()))
 }
 
 fn colour(kind: &str) -> Option<Colour> {
@@ -30,128 +36,120 @@ fn colour(kind: &str) -> Option<Colour> {
     })
 }
 
-/// What follows the kind.
-fn text(kind: &str, line: &Value) -> String {
-    let it = Members(line);
+/// The members of a line that are shown, each after the text that precedes it. Empty for kinds that a
+/// later version of the server has.
+fn members(kind: &str) -> &'static [(&'static str, &'static str)] {
     match kind {
-        "hello" => it.hello(),
-        "dropped" => format!("{} lines: they came faster than this command reads", it.of("count")),
-        "connected" => join([it.of("socket_id"), it.after("from", "address"), it.of("origin")]),
+        "hello" => &[("app ", "app"), (" reverb ", "version"), (" node ", "node")],
+        "dropped" => &[("", "count")],
+        "connected" => &[("", "socket_id"), (" from ", "address"), (" ", "origin")],
         "disconnected" => {
-            join([it.of("socket_id"), it.of("code"), it.of("reason"), it.after("user", "user_id")])
+            &[("", "socket_id"), (" ", "code"), (" ", "reason"), (" user ", "user_id")]
         }
         "subscribed" | "unsubscribed" => {
-            join([it.of("channel"), it.after("by", "socket_id"), it.after("user", "user_id")])
+            &[("", "channel"), (" by ", "socket_id"), (" user ", "user_id")]
         }
-        "refused" => it.refused(),
-        "client_event" => {
-            join([it.event(), it.after("by", "socket_id"), it.after("user", "user_id"), it.size()])
-                + &it.data()
-        }
-        "api_event" => join([it.event(), it.after("except", "except"), it.size()]) + &it.data(),
-        "api_error" => {
-            let request = join([it.of("method"), it.of("path"), it.after("from", "address")]);
-            format!("{request}: {}{}", join([it.of("status"), it.of("reason")]), it.expected())
-        }
-        "occupied" | "vacated" => it.of("channel"),
-        "member_added" | "member_removed" => join([it.of("channel"), it.after("user", "user_id")]),
+        "refused" => &[
+            ("", "channel"),
+            (" by ", "socket_id"),
+            (" from ", "address"),
+            (": ", "code"),
+            (" ", "reason"),
+            ("; the text to sign is ", "expected"),
+        ],
+        "client_event" => &[
+            ("", "channel"),
+            (" ", "event"),
+            (" by ", "socket_id"),
+            (" user ", "user_id"),
+            (" ", "bytes"),
+            (" bytes to ", "recipients"),
+            (": ", "data"),
+        ],
+        "api_event" => &[
+            ("", "channels"),
+            (" ", "event"),
+            (" except ", "except"),
+            (" ", "bytes"),
+            (" bytes to ", "recipients"),
+            (": ", "data"),
+        ],
+        "api_error" => &[
+            ("", "method"),
+            (" ", "path"),
+            (" from ", "address"),
+            (": ", "status"),
+            (" ", "reason"),
+            ("; the text to sign is ", "expected"),
+        ],
+        "occupied" | "vacated" => &[("", "channel")],
+        "member_added" | "member_removed" => &[("", "channel"), (" user ", "user_id")],
         "webhook_sent" => {
-            let count = it.after("events", "events");
-            join([it.of("url"), count, it.after("status", "status"), it.after("ms", "ms")])
+            &[("", "url"), (" events ", "events"), (" status ", "status"), (" ms ", "ms")]
         }
-        "webhook_failed" => {
-            let again = if line["retry"] == true { "; it will be sent again" } else { "" };
-            let request = join([it.of("url"), it.after("events", "events")]);
-            format!("{request}: {}{again}", it.of("reason"))
-        }
-        "node_joined" | "node_left" => it.of("node"),
-        "limit" => {
-            let of = ["channel", "socket_id", "address"].map(|name| it.of(name));
-            join([it.of("limit") + ":", it.of("reason"), join(of)])
-        }
-        // A later version of the server has further kinds.
-        _ => escaped(&line.to_string()),
+        "webhook_failed" => &[("", "url"), (" events ", "events"), (": ", "reason")],
+        "node_joined" | "node_left" => &[("", "node")],
+        "limit" => &[
+            ("", "limit"),
+            (": ", "reason"),
+            (" ", "channel"),
+            (" ", "socket_id"),
+            (" ", "address"),
+        ],
+        _ => &[],
     }
 }
 
-/// The members of a line.
-struct Members<'a>(&'a Value);
+/// What follows the kind: these members, and what a flag or a count means.
+fn text(kind: &str, line: &Object<'_>, members: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (before, name) in members {
+        let value = shown(line, name);
+        if !value.is_empty() {
+            text.push_str(before);
+            text.push_str(&value);
+        }
+    }
+    let is = |name: &str, json: &str| line.get(name).is_some_and(|value| value.get() == json);
+    match kind {
+        "hello" => {
+            if line.text("node").is_some() {
+                let others = line.get("nodes").and_then(|nodes| message::array(nodes.get()));
+                text.push_str(&format!(" of {}", others.map_or(0, |others| others.len()) + 1));
+            }
+            if is("payload", "false") {
+                text.push_str(" without data of events");
+            }
+        }
+        "dropped" => text.push_str(" lines: they came faster than this command reads"),
+        "webhook_failed" if is("retry", "true") => text.push_str("; it will be sent again"),
+        _ => {}
+    }
+    text
+}
 
-impl Members<'_> {
-    /// A member as text; empty if there is none.
-    fn of(&self, name: &str) -> String {
-        match &self.0[name] {
-            Value::Null => String::new(),
-            Value::String(text) => escaped(text),
-            Value::Array(list) => {
-                let texts: Vec<String> = list
-                    .iter()
-                    .map(|it| it.as_str().map_or_else(|| it.to_string(), escaped))
-                    .collect();
+/// A member as text; empty if there is none.
+fn shown(line: &Object<'_>, name: &str) -> String {
+    let json = line.get(name).map_or("null", |value| value.get());
+    match message::string(json) {
+        Some(data) if name == "data" => {
+            let mut text = shortened(&data, DATA_CHARACTERS);
+            if line.get("cut").is_some() && !text.ends_with('…') {
+                text.push('…');
+            }
+            text
+        }
+        Some(text) => escaped(&text),
+        None if json == "null" => String::new(),
+        None => match message::array(json) {
+            Some(list) => {
+                let texts = list.iter().map(|it| message::string(it.get()).unwrap_or_default());
+                let texts: Vec<String> = texts.map(|text| escaped(&text)).collect();
                 texts.join(",")
             }
-            other => escaped(&other.to_string()),
-        }
+            None => escaped(json),
+        },
     }
-
-    /// A member after this word; empty if there is none.
-    fn after(&self, word: &str, name: &str) -> String {
-        match self.of(name) {
-            text if text.is_empty() => text,
-            text => format!("{word} {text}"),
-        }
-    }
-
-    fn event(&self) -> String {
-        join([self.of("channel"), self.of("channels"), self.of("event")])
-    }
-
-    fn size(&self) -> String {
-        format!("{} bytes to {}", self.of("bytes"), self.of("recipients"))
-    }
-
-    /// The data of an event, after a colon.
-    fn data(&self) -> String {
-        let Some(data) = self.0["data"].as_str() else { return String::new() };
-        let mut text = shortened(data, DATA_CHARACTERS);
-        if self.0["cut"] == true && !text.ends_with('…') {
-            text.push('…');
-        }
-        format!(": {text}")
-    }
-
-    fn hello(&self) -> String {
-        let others = self.0["nodes"].as_array().map_or(0, Vec::len);
-        let nodes = match self.0["node"].as_str() {
-            Some(node) => format!("node {} of {}", escaped(node), others + 1),
-            None => String::new(),
-        };
-        let payload = if self.0["payload"] == false { "without data of events" } else { "" };
-        join([self.after("app", "app"), self.after("reverb", "version"), nodes, payload.to_owned()])
-    }
-
-    fn refused(&self) -> String {
-        let of = join([
-            self.of("channel"),
-            self.after("by", "socket_id"),
-            self.after("from", "address"),
-        ]);
-        format!("{of}: {}{}", join([self.of("code"), self.of("reason")]), self.expected())
-    }
-
-    /// What should have been signed, if the error is about a signature.
-    fn expected(&self) -> String {
-        match self.of("expected") {
-            text if text.is_empty() => text,
-            text => format!("; the text to sign is {text}"),
-        }
-    }
-}
-
-/// The parts that are not empty, with spaces between them.
-fn join<const N: usize>(parts: [String; N]) -> String {
-    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join(" ")
 }
 
 /// The time of day in UTC, as in the log.
@@ -168,7 +166,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn shown(line: &str) -> String {
+    fn readable_without_colours(line: &str) -> String {
         readable(line, Colours(false)).unwrap()
     }
 
@@ -205,7 +203,7 @@ mod tests {
             ),
             ("not JSON", "not JSON"),
         ] {
-            assert_eq!(shown(line), expected);
+            assert_eq!(readable_without_colours(line), expected);
         }
         assert_eq!(readable(r#"{"kind":"alive","time_ms":1}"#, Colours(false)), None);
     }
@@ -216,7 +214,7 @@ mod tests {
             "kind": "client_event", "time_ms": 1, "socket_id": "1.2", "channel": "a\u{1b}[2J\n",
             "event": "\u{9b}x", "bytes": 300, "recipients": 0, "data": "y".repeat(300),
         });
-        let shown = shown(&line.to_string());
+        let shown = readable_without_colours(&line.to_string());
         let data = "y".repeat(200);
         let expected = format!(
             "00:00:00.001  client_event    a\\u{{1b}}[2J\\n \\u{{9b}}x by 1.2 300 bytes to 0: {data}…"

@@ -2,16 +2,19 @@
 
 use std::io::{self, Read, Write};
 
-use serde_json::{Value, json};
-
 use super::api::Call;
 use super::endpoint::Endpoint;
 use super::screen;
 use crate::args::terminal::PublishArgs;
 use crate::commands::Failure;
+use crate::proto::json_object::JsonObject;
 
 /// Publishes the event. Prints nothing, or the response of the server.
-pub(super) fn run(args: &PublishArgs, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &PublishArgs,
+    endpoint: &Endpoint,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let data = match args.data.as_str() {
         "-" => read_input()?,
         data => data.to_owned(),
@@ -22,13 +25,12 @@ pub(super) fn run(args: &PublishArgs, out: &mut impl Write) -> Result<(), Failur
         let text = format!("the data is not JSON ({error}); a text needs quotes: '\"text\"'");
         return Err(Failure { text, exit_code: 2 });
     }
-    let mut event = json!({"name": args.event, "channels": [args.channel], "data": data});
-    if let Some(socket) = &args.except {
-        event["socket_id"] = Value::from(socket.as_str());
-    }
-    let body = event.to_string();
+    let mut event = JsonObject::new();
+    event.text("name", &args.event).text("data", data);
+    event.texts("channels", &mut [args.channel.as_str()].into_iter());
+    let body = event.optional("socket_id", args.except.as_deref()).end();
     let call = Call { method: "POST", path: "/events", parameters: &[], body: body.as_bytes() };
-    let answer = call.send(&Endpoint::of(&args.server)?)?;
+    let answer = call.send(endpoint)?;
     match args.json {
         true => screen::print(out, &screen::json_line(&answer)),
         false => Ok(()),

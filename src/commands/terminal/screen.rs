@@ -74,7 +74,7 @@ pub(super) fn json_line(text: &str) -> String {
 }
 
 /// Writes a line.
-pub(super) fn print(out: &mut impl Write, line: &str) -> Result<(), Failure> {
+pub(super) fn print(out: &mut dyn Write, line: &str) -> Result<(), Failure> {
     // One write: a process that ends between two of them would print half a line.
     out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).map_err(written)
 }

@@ -1,16 +1,16 @@
 //! A WebSocket of the Pusher protocol, as a client. What is done with its messages is in `subscribe`.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use super::api::encoded;
 use super::endpoint::{Endpoint, TIMEOUT};
 use super::screen::escaped;
 use crate::net::{BlockingStream, sys};
 use crate::proto::http::{ResponseReader, UPGRADE, is_accepted};
+use crate::proto::message::{self, Object};
 use crate::proto::websocket::{self, Bounds, Frame, Item, Reader};
 
 /// An established connection.
@@ -54,22 +54,29 @@ impl Socket {
             socket_id: String::new(),
             activity_timeout: TIMEOUT,
         };
-        let established = socket.next(endpoint)?;
-        if established["event"] != "pusher:connection_established" {
+        let text = socket.next_text(endpoint)?;
+        let established = message::object(&text).unwrap_or_default();
+        let event = established.text("event");
+        if event.as_deref() == Some("pusher:error") {
+            let Error { code, reason } = Error::of(&established);
+            return Err(closed(endpoint, code, &reason));
+        }
+        if event.as_deref() != Some("pusher:connection_established") {
             return Err(End::Refused(format!(
                 "{endpoint}: it opens a WebSocket, but not one of the Pusher protocol"
             )));
         }
         let data = data_of(&established);
-        socket.socket_id = data["socket_id"].as_str().unwrap_or_default().to_owned();
-        let timeout_s = data["activity_timeout"].as_u64().unwrap_or(ACTIVITY_TIMEOUT_S).max(1);
+        let data = message::object(&data).unwrap_or_default();
+        socket.socket_id = data.text("socket_id").unwrap_or_default().into_owned();
+        let timeout_s = data.number("activity_timeout").unwrap_or(ACTIVITY_TIMEOUT_S).max(1);
         socket.activity_timeout = Duration::from_secs(timeout_s);
         Ok(socket)
     }
 
     /// Sends a message.
-    pub(super) fn send(&mut self, endpoint: &Endpoint, message: &Value) -> Result<(), End> {
-        let frame = websocket::text(&message.to_string());
+    pub(super) fn send(&mut self, endpoint: &Endpoint, message: &str) -> Result<(), End> {
+        let frame = websocket::text(message);
         self.send_frame(&frame).map_err(|error| lost(endpoint, &error))
     }
 
@@ -79,9 +86,8 @@ impl Socket {
         self.stream.write_all(&websocket::masked(frame, [a, b, c, d]))
     }
 
-    /// Waits for the next message that is not part of the liveness protocol. Returns its text and its
-    /// meaning.
-    pub(super) fn next_text(&mut self, endpoint: &Endpoint) -> Result<(String, Value), End> {
+    /// Waits for the next message that is not part of the liveness protocol.
+    pub(super) fn next_text(&mut self, endpoint: &Endpoint) -> Result<String, End> {
         let mut is_pinged = false;
         let mut timeout = self.activity_timeout;
         loop {
@@ -91,7 +97,7 @@ impl Socket {
                 Ok(Received::Close(code, reason)) => return Err(closed(endpoint, code, &reason)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !is_pinged => {
                     (is_pinged, timeout) = (true, PONG_TIMEOUT);
-                    self.send(endpoint, &json!({"event": "pusher:ping", "data": {}}))?;
+                    self.send(endpoint, r#"{"event":"pusher:ping","data":{}}"#)?;
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -99,13 +105,13 @@ impl Socket {
                 }
                 Err(error) => return Err(lost(endpoint, &error)),
             };
-            let message = serde_json::from_str::<Value>(&text).unwrap_or_default();
-            match message["event"].as_str() {
+            let event = message::object(&text).and_then(|message| message.text("event"));
+            match event.as_deref() {
                 Some("pusher:ping") => {
-                    self.send(endpoint, &json!({"event": "pusher:pong", "data": {}}))?;
+                    self.send(endpoint, r#"{"event":"pusher:pong","data":{}}"#)?;
                 }
                 Some("pusher:pong") => {}
-                _ => return Ok((text, message)),
+                _ => return Ok(text),
             }
             (is_pinged, timeout) = (false, self.activity_timeout);
         }
@@ -143,20 +149,6 @@ impl Socket {
             _ => Ok(()),
         }
     }
-
-    /// As [`Socket::next_text`]; an error of the connection itself is the end.
-    fn next(&mut self, endpoint: &Endpoint) -> Result<Value, End> {
-        let (_, message) = self.next_text(endpoint)?;
-        match message["event"].as_str() {
-            Some("pusher:error") => {
-                let data = data_of(&message);
-                let code = data["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-                let reason = data["message"].as_str().unwrap_or_default();
-                Err(closed(endpoint, code.unwrap_or_default(), reason))
-            }
-            _ => Ok(message),
-        }
-    }
 }
 
 /// Requests a WebSocket. Returns the bytes that follow the response.
@@ -190,10 +182,28 @@ fn shake_hands(endpoint: &Endpoint, stream: &mut BlockingStream) -> Result<Vec<u
     Err(if status >= 500 { End::Lost(text) } else { End::Refused(text) })
 }
 
-/// The data of a message, which is JSON or a text with JSON.
-pub(super) fn data_of(message: &Value) -> Value {
-    let parsed = message["data"].as_str().and_then(|text| serde_json::from_str(text).ok());
-    parsed.unwrap_or_else(|| message["data"].clone())
+/// The data of a message: the text, or what is JSON without quotes. Empty without data.
+pub(super) fn data_of<'a>(message: &Object<'a>) -> Cow<'a, str> {
+    match message.get("data").map(|data| data.get()) {
+        None | Some("null") => "".into(),
+        Some(json) => message::string(json).unwrap_or(json.into()),
+    }
+}
+
+/// What the server reports by `pusher:error`.
+pub(super) struct Error {
+    pub code: u16,
+    pub reason: String,
+}
+
+impl Error {
+    pub(super) fn of(message: &Object<'_>) -> Self {
+        let data = data_of(message);
+        let data = message::object(&data).unwrap_or_default();
+        let code = data.number("code").and_then(|code| u16::try_from(code).ok());
+        let reason = data.text("message").unwrap_or_default().into_owned();
+        Error { code: code.unwrap_or_default(), reason }
+    }
 }
 
 /// The end of a connection by the close code of the Pusher protocol.

@@ -4,21 +4,26 @@
 use std::io::Write;
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_core::de::IgnoredAny;
 
 use super::endpoint::Endpoint;
 use super::feed::Pause;
 use super::screen::{self, escaped};
-use super::socket::{End, Socket, data_of};
+use super::socket::{End, Error, Socket, data_of};
 use super::watch;
 use crate::args::terminal::SubscribeArgs;
 use crate::commands::Failure;
 use crate::proto::auth::Signer;
+use crate::proto::json_object::JsonObject;
+use crate::proto::message::{self, Object};
 
 /// Prints events until a signal, or until the reader of the output has gone.
-pub(super) fn run(args: &SubscribeArgs, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &SubscribeArgs,
+    endpoint: Endpoint,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let user = user(args)?;
-    let endpoint = Endpoint::of(&args.server)?;
     watch::end_quietly()?;
     let mut subscriber = Subscriber { args, endpoint, user, was_subscribed: false };
     let mut pause = Pause::default();
@@ -44,15 +49,16 @@ pub(super) fn run(args: &SubscribeArgs, out: &mut impl Write) -> Result<(), Fail
 
 /// The `channel_data` of presence channels.
 fn user(args: &SubscribeArgs) -> Result<String, Failure> {
-    let mut data = json!({"user_id": args.user.as_deref().unwrap_or(DEFAULT_USER)});
+    let mut data = JsonObject::new();
+    data.text("user_id", args.user.as_deref().unwrap_or(DEFAULT_USER));
     if let Some(info) = &args.info {
-        let parsed = serde_json::from_str::<Value>(info);
-        data["user_info"] = parsed.map_err(|error| Failure {
-            text: format!("--info is not JSON: {error}"),
-            exit_code: 2,
-        })?;
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(info) {
+            let text = format!("--info is not JSON: {error}");
+            return Err(Failure { text, exit_code: 2 });
+        }
+        data.raw("user_info", info.trim());
     }
-    Ok(data.to_string())
+    Ok(data.end())
 }
 
 struct Subscriber<'a> {
@@ -80,7 +86,7 @@ impl Subscriber<'_> {
     /// Connects, subscribes, and prints events until the connection ends.
     fn print_events(
         &mut self,
-        out: &mut impl Write,
+        out: &mut dyn Write,
         pause: &mut Pause,
     ) -> Result<std::convert::Infallible, Stop> {
         let mut socket = Socket::open(&self.endpoint)?;
@@ -89,9 +95,10 @@ impl Subscriber<'_> {
             socket.send(&self.endpoint, &message)?;
         }
         loop {
-            let (text, message) = socket.next_text(&self.endpoint)?;
-            let channel = message["channel"].as_str();
-            match (message["event"].as_str(), channel) {
+            let text = socket.next_text(&self.endpoint)?;
+            let message = message::object(&text).unwrap_or_default();
+            let (event, channel) = (message.text("event"), message.text("channel"));
+            match (event.as_deref(), channel.as_deref()) {
                 (Some("pusher:subscription_error"), _) => {
                     return Err(self.refused(&message).into());
                 }
@@ -108,11 +115,7 @@ impl Subscriber<'_> {
                     self.print(out, &screen::json_line(&text))?;
                 }
                 (Some(event), Some(channel)) => {
-                    let data = match &message["data"] {
-                        Value::Null => String::new(),
-                        Value::String(text) => escaped(text),
-                        other => escaped(&other.to_string()),
-                    };
+                    let data = escaped(&data_of(&message));
                     let line = format!("{} {} {data}", escaped(channel), escaped(event));
                     self.print(out, line.trim_end())?;
                 }
@@ -121,53 +124,56 @@ impl Subscriber<'_> {
         }
     }
 
-    fn print(&self, out: &mut impl Write, line: &str) -> Result<(), Stop> {
+    fn print(&self, out: &mut dyn Write, line: &str) -> Result<(), Stop> {
         screen::print(out, line).map_err(Stop::Failed)
     }
 
     /// The request for a channel, signed if it needs to be.
-    fn subscription(&self, socket_id: &str, channel: &str) -> Value {
-        let mut data = json!({"channel": channel});
+    fn subscription(&self, socket_id: &str, channel: &str) -> String {
+        let mut data = JsonObject::new();
+        data.text("channel", channel);
         let app = &self.endpoint.app;
         let signed =
             |parts: &[&str]| format!("{}:{}", app.key, Signer::new(&app.secret).sign(parts));
         if channel.starts_with("presence-") {
-            data["auth"] = signed(&[socket_id, ":", channel, ":", &self.user]).into();
-            data["channel_data"] = self.user.as_str().into();
+            data.text("auth", &signed(&[socket_id, ":", channel, ":", &self.user]));
+            data.text("channel_data", &self.user);
         } else if channel.starts_with("private-") {
-            data["auth"] = signed(&[socket_id, ":", channel]).into();
+            data.text("auth", &signed(&[socket_id, ":", channel]));
         }
-        json!({"event": "pusher:subscribe", "data": data})
+        JsonObject::new().text("event", "pusher:subscribe").raw("data", &data.end()).end()
     }
 
-    fn refused(&self, message: &Value) -> End {
+    fn refused(&self, message: &Object<'_>) -> End {
         let data = data_of(message);
-        let reason = ["error", "message"].iter().find_map(|name| data[*name].as_str());
-        let channel = message["channel"].as_str().unwrap_or_default();
-        let advice = match data["status"].as_u64() {
+        let data = message::object(&data).unwrap_or_default();
+        let reason = data.text("error").or(data.text("message"));
+        let reason = reason.as_deref().unwrap_or("it gives no reason");
+        let advice = match data.number("status") {
             Some(401) => "; the server has another secret for this app: run `reverb reload` there",
             _ => "",
         };
         End::Refused(format!(
             "{} refuses the channel {}: {}{advice}",
             self.endpoint,
-            escaped(channel),
-            escaped(reason.unwrap_or("it gives no reason").trim_end_matches('.')),
+            escaped(&message.text("channel").unwrap_or_default()),
+            escaped(reason.trim_end_matches('.')),
         ))
     }
 
     /// Reports an error. If the server also closes the connection, the close frame ends the command.
-    fn note_error(&self, message: &Value) {
-        let data = data_of(message);
-        let reason = data["message"].as_str().unwrap_or_default();
-        screen::note(&format!("{} reports: {} {}", self.endpoint, data["code"], escaped(reason)));
+    fn note_error(&self, message: &Object<'_>) {
+        let Error { code, reason } = Error::of(message);
+        screen::note(&format!("{} reports: {code} {}", self.endpoint, escaped(&reason)));
     }
 }
 
 /// The note about a subscription.
-fn subscribed(channel: &str, message: &Value) -> String {
-    let channel = escaped(channel);
-    match data_of(message)["presence"]["count"].as_u64() {
+fn subscribed(channel: &str, message: &Object<'_>) -> String {
+    let (channel, data) = (escaped(channel), data_of(message));
+    let presence = message::object(&data).and_then(|data| data.get("presence"));
+    let presence = presence.and_then(|presence| message::object(presence.get()));
+    match presence.and_then(|presence| presence.number("count")) {
         Some(1) => format!("subscribed to {channel} with 1 member"),
         Some(count) => format!("subscribed to {channel} with {count} members"),
         None => format!("subscribed to {channel}"),

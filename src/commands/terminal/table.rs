@@ -98,7 +98,7 @@ fn keys(sort: Sort) -> String {
         (Sort::Name, "n name"),
     ];
     let keys = keys.map(|(key, text)| match key == sort {
-        true => text.to_uppercase(),
+        true => text.to_ascii_uppercase(),
         false => text.to_owned(),
     });
     format!("{}  q quit", keys.join("  "))

@@ -11,11 +11,14 @@ use crate::args::terminal::TailArgs;
 use crate::commands::Failure;
 
 /// Prints lines until a signal, or until the reader of the output has gone.
-pub(super) fn run(args: &TailArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let endpoint = Endpoint::of(&args.server)?;
+pub(super) fn run(
+    args: &TailArgs,
+    endpoint: &Endpoint,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     watch::end_quietly()?;
     let colours = Colours::of_stdout();
-    feed::follow(&endpoint, &parameters(args), |update| match update {
+    feed::follow(endpoint, &parameters(args), &mut |update| match update {
         Update::Line(line) if args.json => screen::print(out, &screen::json_line(line)),
         Update::Line(line) => match line::readable(line, colours) {
             Some(line) => screen::print(out, &line),

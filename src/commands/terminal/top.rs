@@ -20,8 +20,8 @@ use crate::commands::Failure;
 use crate::net::sys::{self, RawTerminal};
 
 /// Shows the table until `q` or a signal, or prints it once.
-pub(super) fn run(args: &TopArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let endpoint = Arc::new(Endpoint::of(&args.server)?);
+pub(super) fn run(args: &TopArgs, endpoint: Endpoint, out: &mut dyn Write) -> Result<(), Failure> {
+    let endpoint = Arc::new(endpoint);
     let title = format!("reverb top, app {} at {endpoint}", screen::escaped(&endpoint.app.id));
     let is_live = !args.once && io::stdout().is_terminal();
     // Before the threads, which would receive the signals otherwise.
@@ -96,7 +96,7 @@ impl Shared {
 /// Counts the messages of the feed.
 fn read_feed(endpoint: &Endpoint, shared: &Shared) -> Result<(), Failure> {
     let parameters = [("kinds", "api_event,client_event,node"), ("payload", "false")];
-    feed::follow(endpoint, &parameters, |update| {
+    feed::follow(endpoint, &parameters, &mut |update| {
         let mut state = shared.lock();
         match update {
             Update::Line(line) => state.board.take_line(line),
@@ -131,7 +131,7 @@ fn read_lists(endpoint: &Endpoint, shared: &Shared) -> Result<(), Failure> {
 }
 
 /// Prints the table after a second.
-fn once(title: &str, sort: Sort, shared: &Shared, out: &mut impl Write) -> Result<(), Failure> {
+fn once(title: &str, sort: Sort, shared: &Shared, out: &mut dyn Write) -> Result<(), Failure> {
     shared.wait(FOR_EVER, Board::is_complete)?.board.begin();
     let begin = Instant::now();
     let mut view = shared.wait(INTERVAL, |_| false)?.board.take_view(begin.elapsed());
@@ -158,7 +158,7 @@ enum Wish {
 }
 
 impl Live {
-    fn run(&mut self, out: &mut impl Write) -> Result<(), Failure> {
+    fn run(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
         // A refusal, which arrives soon, is printed on the screen as it was.
         drop(self.shared.wait(INTERVAL, Board::is_complete)?);
         loop {
@@ -176,7 +176,7 @@ impl Live {
     }
 
     /// Draws until the terminal is to be left.
-    fn show(&mut self, out: &mut impl Write) -> Result<Wish, Failure> {
+    fn show(&mut self, out: &mut dyn Write) -> Result<Wish, Failure> {
         let stdin = io::stdin();
         // Without keys the table is still useful.
         let raw = RawTerminal::of(stdin.as_fd()).ok();
@@ -200,7 +200,7 @@ impl Live {
         }
     }
 
-    fn draw(&self, view: &View, colours: Colours, out: &mut impl Write) -> Result<(), Failure> {
+    fn draw(&self, view: &View, colours: Colours, out: &mut dyn Write) -> Result<(), Failure> {
         let (columns, rows) = sys::terminal_size(&io::stdout()).unwrap_or(DEFAULT_SIZE);
         let size = Size { columns: columns.into(), rows: rows.into() };
         let lines = table::fitted(&self.title, view, self.sort, size, colours);

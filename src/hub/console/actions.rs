@@ -33,9 +33,9 @@ impl<T> Hub<T> {
         if self.connections.must_defer(|| searched as u64) {
             return Ok(Answer::Deferred);
         }
-        match (body["socket_id"].as_str(), body["user_id"].as_str()) {
-            (Some(socket_id), _) => Ok(self.api().terminate_one(app, socket_id, now).into()),
-            (None, Some(user)) => Ok(self.api().terminate(app, user, now).into()),
+        match (body.text("socket_id"), body.text("user_id")) {
+            (Some(socket_id), _) => Ok(self.api().terminate_one(app, &socket_id, now).into()),
+            (None, Some(user)) => Ok(self.api().terminate(app, &user, now).into()),
             (None, None) => Err(error(422, "The body needs a socket_id or a user_id.")),
         }
     }

@@ -1,16 +1,14 @@
 //! `GET /api/channel`: one channel with its members, its cached event and its clients, a page of
 //! each.
 
-use serde_json::{Value, json};
-
 use super::channels::kind;
 use super::routes::error;
 use crate::hub::Hub;
 use crate::hub::app::App;
-use crate::hub::channel::Channel;
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::origins::Origin;
 use crate::proto::http::Response;
+use crate::proto::json_object::JsonObject;
 use crate::proto::query::Query;
 use crate::proto::websocket;
 
@@ -32,62 +30,63 @@ impl<T> Hub<T> {
         let cached = cached_event(app, name, now);
         let Some((place, channel)) = place.zip(channel.filter(|it| it.kind.is_listed())) else {
             // A cache channel keeps its event without a subscriber.
-            if cached.is_null() {
+            let Some(cached) = cached else {
                 return Err(error(404, "This channel has no subscriber."));
-            }
-            let body = json!({ "name": name, "subscribers": 0, "cached": cached });
-            return Ok(Response::json(200, body.to_string()));
+            };
+            let mut body = JsonObject::new();
+            body.text("name", name).number("subscribers", 0).raw("cached", &cached);
+            return Ok(Response::json(200, body.end()));
         };
         let ids = channel.members.iter().skip(clients_from).take(PAGE);
-        let clients: Vec<Value> = ids.filter_map(|id| self.client(*id, place, now)).collect();
-        let body = json!({
-            "name": name,
-            "kind": kind(channel),
-            "subscribers": channel.subscriptions(),
-            "clients_here": channel.members.len(),
-            "clients": clients,
-            "clients_from": clients_from,
-            "users": channel.presence.as_deref().map(|presence| presence.len()),
-            "members": members(channel, members_from),
-            "members_from": members_from,
-            "cached": cached,
-        });
+        let clients: Vec<String> = ids.filter_map(|id| self.client(*id, place, now)).collect();
+        let presence = channel.presence.as_deref();
+        let mut body = JsonObject::new();
+        body.text("name", name)
+            .text("kind", kind(channel))
+            .number("subscribers", channel.subscriptions())
+            .number("clients_here", channel.members.len() as u64)
+            .list("clients", &clients)
+            .number("clients_from", clients_from as u64)
+            .nullable_number("users", presence.map(|presence| presence.len() as u64))
+            .number("members_from", members_from as u64)
+            .raw("cached", cached.as_deref().unwrap_or("null"));
+        match presence {
+            Some(users) => body.texts("members", &mut users.ids().skip(members_from).take(PAGE)),
+            None => body.raw("members", "null"),
+        };
         // Skipping is linear.
         let units = (clients.len() + PAGE) as u64 * 4 + members_from as u64 / 64;
         self.connections.work.add(units);
-        Ok(Response::json(200, body.to_string()))
+        Ok(Response::json(200, body.end()))
     }
 
     /// A subscriber of the channel at this place.
-    fn client(&self, id: ConnId, place: u32, now: Now) -> Option<Value> {
+    fn client(&self, id: ConnId, place: u32, now: Now) -> Option<String> {
         let peer = self.connections.get(id)?;
         let subscriber = peer.subscriber()?;
         let member = subscriber.membership(place).and_then(|it| it.user.as_deref());
         let signed_in = subscriber.user.as_ref().map(|user| &*user.id);
-        Some(json!({
-            "socket_id": subscriber.socket_id.to_string(),
-            "address": peer.address.map(|address| address.to_string()),
-            "origin": subscriber.origin.as_ref().map(Origin::as_str),
-            "user_id": member.or(signed_in),
-            "channels": subscriber.channels(),
-            "waiting_bytes": peer.outbox.bytes(),
-            "idle_ms": now.ms.saturating_sub(peer.last_seen_ms),
-        }))
+        let mut client = JsonObject::new();
+        client
+            .printed("socket_id", &subscriber.socket_id)
+            .nullable_printed("address", peer.address)
+            .nullable("origin", subscriber.origin.as_ref().map(Origin::as_str))
+            .nullable("user_id", member.or(signed_in))
+            .number("channels", subscriber.channels() as u64)
+            .number("waiting_bytes", peer.outbox.bytes() as u64)
+            .number("idle_ms", now.ms.saturating_sub(peer.last_seen_ms));
+        Some(client.end())
     }
 }
 
-/// A page of the users of a presence channel; `null` for other channels.
-fn members(channel: &Channel, from: usize) -> Value {
-    let Some(presence) = channel.presence.as_deref() else { return Value::Null };
-    presence.ids().skip(from).take(PAGE).map(Value::from).collect()
-}
-
-/// The cached event of a channel, or `null`.
-fn cached_event(app: &App, name: &str, now: Now) -> Value {
-    let Some((frame, ttl_s)) = app.cache.event(name, now.ms) else { return Value::Null };
+/// The cached event of a channel, if it has one.
+fn cached_event(app: &App, name: &str, now: Now) -> Option<String> {
+    let (frame, ttl_s) = app.cache.event(name, now.ms)?;
     let text = String::from_utf8_lossy(websocket::payload(frame));
     let end = text.char_indices().nth(CACHED_CHARACTERS).map_or(text.len(), |(at, _)| at);
-    json!({ "text": text[..end], "is_cut": end < text.len(), "ttl_s": ttl_s })
+    let mut event = JsonObject::new();
+    event.text("text", &text[..end]).flag("is_cut", end < text.len()).number("ttl_s", ttl_s);
+    Some(event.end())
 }
 
 /// Clients or members on a page.

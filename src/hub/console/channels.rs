@@ -4,8 +4,6 @@
 //! channels delay no client. It keeps only the entries of its page, and the next page begins after the
 //! last entry of this one.
 
-use serde_json::json;
-
 use super::routes::error;
 use crate::hub::Hub;
 use crate::hub::api::Answer;
@@ -15,6 +13,7 @@ use crate::hub::peer::Request;
 use crate::hub::scan::{PAGE, Scan};
 use crate::hub::work::CHANNEL_UNITS;
 use crate::proto::http::Response;
+use crate::proto::json_object::JsonObject;
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
@@ -46,23 +45,20 @@ fn response(scan: &Scan, app: &App) -> Response {
     let has_more = scan.entries.len() > PAGE;
     let entries = scan.entries.iter().take(PAGE).map(|entry| {
         let channel = app.channel(&entry.name);
-        json!({
-            "name": entry.name,
-            "subscribers": entry.subscribers,
-            "users": entry.users,
-            "kind": channel.map_or("", |channel| kind(channel)),
-            "cache": channel.is_some_and(|channel| channel.kind.cache),
-            "count": entry.count,
-        })
+        JsonObject::new()
+            .text("name", &entry.name)
+            .number("subscribers", entry.subscribers)
+            .nullable_number("users", entry.users.map(|users| users as u64))
+            .text("kind", channel.map_or("", kind))
+            .flag("cache", channel.is_some_and(|channel| channel.kind.cache))
+            .number("count", entry.count)
+            .end()
     });
-    let channels: Vec<_> = entries.collect();
-    let body = json!({
-        "channels": channels,
-        "found": scan.found,
-        "all": app.listed,
-        "more": has_more,
-    });
-    Response::json(200, body.to_string())
+    let channels: Vec<String> = entries.collect();
+    let mut body = JsonObject::new();
+    body.list("channels", &channels).number("found", scan.found);
+    body.number("all", app.listed.into()).flag("more", has_more);
+    Response::json(200, body.end())
 }
 
 /// The kind of a channel, as the page shows it.

@@ -1,7 +1,5 @@
 //! The requests of the console: which need a session, and which part answers each.
 
-use serde_json::{Value, json};
-
 use super::guard::{self, Login};
 use super::{Console, HAS_CONSOLE, document};
 use crate::hub::Hub;
@@ -11,6 +9,8 @@ use crate::hub::feed::{EVERY_APP, Filter};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::Request;
 use crate::proto::http::{Body, Head, Response};
+use crate::proto::json_object::JsonObject;
+use crate::proto::message::{self, Object};
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
@@ -117,10 +117,10 @@ impl<T> Hub<T> {
 
     fn log_in(&mut self, head: &Head<'_>, body: &[u8], now: Now) -> Result<Response, Response> {
         let body = object(body)?;
-        let token = body["token"].as_str().unwrap_or_default().trim();
+        let token = body.text("token").unwrap_or_default();
         let console = self.console.as_deref_mut();
         let console = console.ok_or_else(|| error(503, "There is no console."))?;
-        match console.guard.log_in(token, head, now) {
+        match console.guard.log_in(token.trim(), head, now) {
             Login::Opened(cookie) => {
                 Ok(Response::json(200, "{}").with_header("Set-Cookie", cookie))
             }
@@ -162,13 +162,13 @@ fn is_short(body: Body) -> bool {
 
 /// A response with an error as the page shows it.
 pub(super) fn error(status: u16, text: &str) -> Response {
-    Response::json(status, json!({ "error": text }).to_string())
+    Response::json(status, JsonObject::new().text("error", text).end())
 }
 
 /// The body of a request, which must be a JSON object.
-pub(super) fn object(body: &[u8]) -> Result<Value, Response> {
-    let value = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
-    value.ok_or_else(|| error(400, "The body is not a JSON object."))
+pub(super) fn object(body: &[u8]) -> Result<Object<'_>, Response> {
+    let object = std::str::from_utf8(body).ok().and_then(message::object);
+    object.ok_or_else(|| error(400, "The body is not a JSON object."))
 }
 
 /// Adds the headers that each response of the console has.

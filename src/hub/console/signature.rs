@@ -1,14 +1,13 @@
 //! `POST /api/signature`: says which part of a client's `auth` is wrong. The response contains the
 //! text that should have been signed, never a signature or a secret.
 
-use serde_json::{Value, json};
-
 use super::routes::object;
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::app::App;
 use crate::hub::channel::{Access, Kind};
 use crate::proto::http::Response;
+use crate::proto::json_object::JsonObject;
 use crate::proto::message;
 use crate::proto::query::Query;
 
@@ -43,18 +42,19 @@ impl<T> Hub<T> {
         }
         self.connections.work.add(units);
         let (at, body) = (self.app_of(query)?, object(body)?);
-        let text = |key: &str| body[key].as_str().unwrap_or_default();
+        let text = |key: &str| body.text(key).unwrap_or_default();
         let claim = Claim {
-            socket_id: text("socket_id"),
-            channel: text("channel"),
-            data: text("data"),
-            auth: text("auth"),
+            socket_id: &text("socket_id"),
+            channel: &text("channel"),
+            data: &text("data"),
+            auth: &text("auth"),
         };
         let others: Vec<&App> = self.pubsub.apps.iter().collect();
         let (is_right, parts) = claim.check(&self.pubsub.apps[at], &others);
-        let parts: Vec<Value> = parts.iter().map(Part::json).collect();
-        let body = json!({ "right": is_right, "expected": claim.signed(), "parts": parts });
-        Ok(Response::json(200, body.to_string()).into())
+        let parts: Vec<String> = parts.iter().map(Part::json).collect();
+        let mut body = JsonObject::new();
+        body.flag("right", is_right).text("expected", &claim.signed()).list("parts", &parts);
+        Ok(Response::json(200, body.end()).into())
     }
 }
 
@@ -170,7 +170,8 @@ impl Claim<'_> {
 }
 
 impl Part {
-    fn json(&self) -> Value {
-        json!({ "name": self.name, "right": self.is_right, "text": self.text })
+    fn json(&self) -> String {
+        let mut part = JsonObject::new();
+        part.text("name", self.name).flag("right", self.is_right).text("text", &self.text).end()
     }
 }

@@ -110,9 +110,12 @@ impl Kinds {
 
 fn unknown(name: &str) -> String {
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    let mut groups: Vec<&str> = Kind::ALL.iter().flat_map(|kind| kind.groups()).copied().collect();
-    groups.sort_unstable();
-    groups.dedup();
+    let mut groups: Vec<&str> = Vec::new();
+    for group in Kind::ALL.iter().flat_map(|kind| kind.groups()) {
+        if !groups.contains(group) {
+            groups.push(group);
+        }
+    }
     let name = crate::proto::shown::shown(name, 50);
     format!(
         "kinds: {name:?} is no kind of line. Kinds: {}. Groups: {}.",

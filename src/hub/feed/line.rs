@@ -1,97 +1,33 @@
-//! One line of a feed: a JSON object, written member by member. Which members a line has is in
-//! `reports`.
-
-use std::fmt::{Display, Write};
+//! One line of a feed: a JSON object. Which members a line has is in `reports`.
 
 use super::kind::Kind;
+use crate::proto::json_object::JsonObject;
 use crate::proto::message::{self, push_escaped, push_json_string};
 
 /// A line that is being written, without its end. The `data` of an event is separate, because some
 /// viewers get none.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    pub head: String,
+    pub head: JsonObject,
     pub data: String,
 }
 
 impl Line {
     /// Begins a line.
     pub(super) fn begin(&mut self, kind: &str, time_ms: u64) -> &mut Self {
-        self.head.clear();
         self.data.clear();
-        self.head.push_str(r#"{"kind":""#);
-        self.head.push_str(kind);
-        self.head.push('"');
-        self.number("time_ms", time_ms)
+        self.head.restart();
+        self.head.text("kind", kind).number("time_ms", time_ms);
+        self
     }
 
     pub(super) fn of(&mut self, kind: Kind, time_ms: u64) -> &mut Self {
         self.begin(kind.name(), time_ms)
     }
 
-    fn name(&mut self, name: &str) {
-        self.head.push_str(",\"");
-        self.head.push_str(name);
-        self.head.push_str("\":");
-    }
-
-    pub(super) fn number(&mut self, name: &str, value: u64) -> &mut Self {
-        self.name(name);
-        _ = write!(self.head, "{value}");
-        self
-    }
-
-    pub(super) fn flag(&mut self, name: &str, value: bool) -> &mut Self {
-        self.raw(name, if value { "true" } else { "false" })
-    }
-
-    pub(super) fn text(&mut self, name: &str, value: &str) -> &mut Self {
-        self.name(name);
-        push_json_string(&mut self.head, value);
-        self
-    }
-
-    /// A value that is printed and needs no escapes, such as an address; `null` if there is none.
-    pub(super) fn plain(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
-        self.name(name);
-        match value {
-            Some(value) => _ = write!(self.head, "\"{value}\""),
-            None => self.head.push_str("null"),
-        }
-        self
-    }
-
-    /// A text, if there is one.
-    pub(super) fn optional(&mut self, name: &str, value: Option<&str>) -> &mut Self {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self,
-        }
-    }
-
-    /// A text, or `null`.
-    pub(super) fn nullable(&mut self, name: &str, value: Option<&str>) -> &mut Self {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self.raw(name, "null"),
-        }
-    }
-
-    pub(super) fn list<'a>(
-        &mut self,
-        name: &str,
-        values: impl IntoIterator<Item = &'a str>,
-    ) -> &mut Self {
-        self.name(name);
-        for (n, value) in values.into_iter().enumerate() {
-            self.head.push(if n == 0 { '[' } else { ',' });
-            push_json_string(&mut self.head, value);
-        }
-        if self.head.ends_with(':') {
-            self.head.push('[');
-        }
-        self.head.push(']');
-        self
+    /// The bytes of the line without its end.
+    pub(super) fn len(&self) -> usize {
+        self.head.unended().len() + self.data.len()
     }
 
     /// Frees the capacity that a long line has left.
@@ -99,20 +35,14 @@ impl Line {
         self.head.shrink_to(SCRATCH_BYTES);
     }
 
-    /// A value that is JSON text.
-    pub(super) fn raw(&mut self, name: &str, json: &str) -> &mut Self {
-        self.name(name);
-        self.head.push_str(json);
-        self
-    }
-
-    /// A text that is JSON text of a client. A lone half of a surrogate pair in it would make the
-    /// line invalid for many parsers: such a text is shown as the client wrote it.
-    pub(super) fn json_text(&mut self, name: &str, json: &str) -> &mut Self {
+    /// The name of an event, which is JSON text of a client. A lone half of a surrogate pair in it
+    /// would make the line invalid for many parsers: such a name is shown as the client wrote it.
+    pub(super) fn event(&mut self, json: &str) -> &mut Self {
         match message::is_string(json) {
-            true => self.raw(name, json),
-            false => self.text(name, json),
-        }
+            true => self.head.raw("event", json),
+            false => self.head.text("event", json),
+        };
+        self
     }
 
     /// The `data` of an event, from its JSON text: a string as the client or publisher has encoded
@@ -157,7 +87,7 @@ mod tests {
     fn data_of(json: &str) -> Value {
         let mut line = Line::default();
         line.begin("x", 1).data(json, message::text_len(json));
-        serde_json::from_str(&format!("{}{}}}", line.head, line.data)).unwrap()
+        serde_json::from_str(&format!("{}{}}}", line.head.unended(), line.data)).unwrap()
     }
 
     #[test]
@@ -177,15 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn members_are_valid_json() {
-        let mut line = Line::default();
-        line.begin("x", 1).text("a", "\"\n\u{1}</script>").plain("b", None::<u32>);
-        line.list("c", []).list("d", ["e", "\\"]).json_text("f", r#""\ud800""#).flag("g", true);
-        let line: Value = serde_json::from_str(&format!("{}}}", line.head)).unwrap();
-        assert_eq!(line["a"], "\"\n\u{1}</script>");
-        assert_eq!(line["b"], Value::Null);
-        assert_eq!(line["c"], serde_json::json!([]));
-        assert_eq!(line["d"], serde_json::json!(["e", "\\"]));
-        assert_eq!(line["f"], r#""\ud800""#);
+    fn a_name_that_is_no_valid_text_is_shown_as_it_was_written() {
+        for (json, shown) in [(r#""a\u00e9""#, "aé"), (r#""\ud800""#, r#""\ud800""#)] {
+            let mut line = Line::default();
+            line.begin("x", 1).event(json);
+            let line: Value = serde_json::from_str(&line.head.end()).unwrap();
+            assert_eq!(line["event"], shown);
+        }
     }
 }

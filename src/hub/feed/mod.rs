@@ -148,18 +148,12 @@ impl Feed {
     }
 
     /// Writes a line for the viewers of an app and of the console that want it.
-    fn report(&mut self, app: u32, about: About<'_>, write: impl FnOnce(&mut Line)) {
+    fn report(&mut self, app: u32, about: About<'_>, write: &dyn Fn(&mut Line)) {
         self.write(app, true, about, write);
     }
 
     /// Writes a line for the viewers of an app, and for those of the console if `with_console`.
-    fn write(
-        &mut self,
-        app: u32,
-        with_console: bool,
-        about: About<'_>,
-        write: impl FnOnce(&mut Line),
-    ) {
+    fn write(&mut self, app: u32, with_console: bool, about: About<'_>, write: &dyn Fn(&mut Line)) {
         let Feed { viewers, app_ids, ready, next_ms, uncounted, units, line, now, wall } = self;
         let ViewersByApp { apps, console } = viewers;
         let of_app = apps.get_mut(app as usize).into_iter().flatten().map(|viewer| (app, viewer));
@@ -178,9 +172,9 @@ impl Feed {
             }
             // The viewers of the console come last: only they need the app.
             if at == EVERY_APP && !std::mem::replace(&mut has_app_id, true) {
-                line.optional("app", app_ids.get(app as usize).map(|id| &**id));
+                line.head.optional("app", app_ids.get(app as usize).map(|id| &**id));
             }
-            *units += LINE_UNITS + (line.head.len() + line.data.len()) as u64 / 64;
+            *units += LINE_UNITS + line.len() as u64 / 64;
             if !viewer.push(line) {
                 count(uncounted, at);
             }
@@ -192,7 +186,7 @@ impl Feed {
     }
 
     /// Queues a line of no kind for one viewer: every viewer gets it.
-    fn send(&mut self, app: u32, id: ConnId, kind: &str, write: impl FnOnce(&mut Line)) {
+    fn send(&mut self, app: u32, id: ConnId, kind: &str, write: &dyn Fn(&mut Line)) {
         let Feed { viewers, ready, next_ms, line, now, wall, .. } = self;
         let Some(viewer) = viewers.find(app, id) else { return };
         write(line.begin(kind, wall.unix_ms(*now)));
@@ -237,7 +231,7 @@ impl Feed {
         if dropped == 0 {
             return Some(viewer.take_chunk(None));
         }
-        line.begin("dropped", wall.unix_ms(*now)).number("count", dropped);
+        line.begin("dropped", wall.unix_ms(*now)).head.number("count", dropped);
         Some(viewer.take_chunk(Some(line)))
     }
 

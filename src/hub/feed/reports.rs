@@ -85,9 +85,9 @@ impl Feed {
         address: Option<IpAddr>,
         origin: Option<&str>,
     ) {
-        self.report(app, About::new(Kind::Connected).socket(socket_id), |line| {
-            line.plain("socket_id", Some(socket_id)).plain("address", address);
-            line.nullable("origin", origin);
+        self.report(app, About::new(Kind::Connected).socket(socket_id), &|line| {
+            line.head.printed("socket_id", &socket_id).nullable_printed("address", address);
+            line.head.nullable("origin", origin);
         });
     }
 
@@ -99,9 +99,9 @@ impl Feed {
         end: End<'_>,
     ) {
         let about = About::new(Kind::Disconnected).socket(socket_id).user(user);
-        self.report(app, about, |line| {
-            line.plain("socket_id", Some(socket_id)).number("code", end.code.into());
-            line.text("reason", end.reason).optional("user_id", user);
+        self.report(app, about, &|line| {
+            line.head.printed("socket_id", &socket_id).number("code", end.code.into());
+            line.head.text("reason", end.reason).optional("user_id", user);
         });
     }
 
@@ -115,9 +115,9 @@ impl Feed {
         user: Option<&str>,
     ) {
         let about = About::new(kind).channel(channel).socket(socket_id).user(user);
-        self.report(app, about, |line| {
-            line.plain("socket_id", Some(socket_id)).text("channel", channel);
-            line.optional("user_id", user);
+        self.report(app, about, &|line| {
+            line.head.printed("socket_id", &socket_id).text("channel", channel);
+            line.head.optional("user_id", user);
         });
     }
 
@@ -127,10 +127,12 @@ impl Feed {
         if let Some(channel) = refusal.channel {
             about = about.channel(channel);
         }
-        self.report(app, about, |line| {
-            line.plain("socket_id", refusal.socket_id).plain("address", refusal.address);
-            line.optional("channel", refusal.channel).number("code", refusal.code.into());
-            line.text("reason", refusal.reason).optional("expected", refusal.expected);
+        self.report(app, about, &|line| {
+            line.head
+                .nullable_printed("socket_id", refusal.socket_id)
+                .nullable_printed("address", refusal.address);
+            line.head.optional("channel", refusal.channel).number("code", refusal.code.into());
+            line.head.text("reason", refusal.reason).optional("expected", refusal.expected);
         });
     }
 
@@ -138,9 +140,9 @@ impl Feed {
         let &ClientEventReport { event, from, recipients } = report;
         let about = About::new(Kind::ClientEvent).channel(event.channel).socket(from);
         let about = About { event: Some(event.event), ..about.user(event.user) };
-        self.report(app, about, |line| {
-            line.plain("socket_id", Some(from)).text("channel", event.channel);
-            line.json_text("event", event.event).optional("user_id", event.user);
+        self.report(app, about, &|line| {
+            line.head.printed("socket_id", &from).text("channel", event.channel);
+            line.event(event.event).head.optional("user_id", event.user);
             event_end(line, event.data, recipients);
         });
     }
@@ -148,11 +150,11 @@ impl Feed {
     pub(in crate::hub) fn api_event(&mut self, app: u32, event: &ApiEventReport<'_>) {
         let channels = Channels::Many(event.channels);
         let about = About { channels, event: Some(event.name), ..About::new(Kind::ApiEvent) };
-        self.report(app, about, |line| {
-            line.list("channels", event.channels.iter().map(Cow::as_ref));
-            line.json_text("event", event.name);
-            if event.except.is_some() {
-                line.plain("except", event.except);
+        self.report(app, about, &|line| {
+            line.head.texts("channels", &mut event.channels.iter().map(Cow::as_ref));
+            line.event(event.name);
+            if let Some(except) = event.except {
+                line.head.printed("except", &except);
             }
             event_end(line, event.data, event.recipients);
         });
@@ -160,27 +162,27 @@ impl Feed {
 
     pub(in crate::hub) fn api_error(&mut self, app: u32, error: &ApiError<'_>) {
         let reason = error.response.body_text().trim_end();
-        self.report(app, About::new(Kind::ApiError), |line| {
-            line.text("method", error.method).text("path", error.path);
-            line.number("status", error.response.status.into()).text("reason", reason);
-            line.optional("expected", error.expected);
-            if error.address.is_some() {
-                line.plain("address", error.address);
+        self.report(app, About::new(Kind::ApiError), &|line| {
+            line.head.text("method", error.method).text("path", error.path);
+            line.head.number("status", error.response.status.into()).text("reason", reason);
+            line.head.optional("expected", error.expected);
+            if let Some(address) = error.address {
+                line.head.printed("address", &address);
             }
         });
     }
 
     /// `kind` is [`Kind::Occupied`] or [`Kind::Vacated`].
     pub(in crate::hub) fn channel(&mut self, app: u32, kind: Kind, channel: &str) {
-        self.report(app, About::new(kind).channel(channel), |line| {
-            line.text("channel", channel);
+        self.report(app, About::new(kind).channel(channel), &|line| {
+            line.head.text("channel", channel);
         });
     }
 
     /// `kind` is [`Kind::MemberAdded`] or [`Kind::MemberRemoved`].
     pub(in crate::hub) fn member(&mut self, app: u32, kind: Kind, channel: &str, user: &str) {
-        self.report(app, About::new(kind).channel(channel).user(Some(user)), |line| {
-            line.text("channel", channel).text("user_id", user);
+        self.report(app, About::new(kind).channel(channel).user(Some(user)), &|line| {
+            line.head.text("channel", channel).text("user_id", user);
         });
     }
 
@@ -189,14 +191,14 @@ impl Feed {
             WebhookReportOutcome::Sent { .. } => Kind::WebhookSent,
             WebhookReportOutcome::Failed { .. } => Kind::WebhookFailed,
         };
-        self.report(report.app, About::new(kind), |line| {
-            line.text("url", &report.url.to_string()).number("events", report.events.into());
+        self.report(report.app, About::new(kind), &|line| {
+            line.head.text("url", &report.url.to_string()).number("events", report.events.into());
             match &report.outcome {
                 WebhookReportOutcome::Sent { status } => {
-                    line.number("status", (*status).into()).number("ms", report.ms);
+                    line.head.number("status", (*status).into()).number("ms", report.ms);
                 }
                 WebhookReportOutcome::Failed { reason, retry } => {
-                    line.text("reason", reason).flag("retry", *retry);
+                    line.head.text("reason", reason).flag("retry", *retry);
                 }
             }
         });
@@ -205,8 +207,8 @@ impl Feed {
     /// `kind` is [`Kind::NodeJoined`] or [`Kind::NodeLeft`]. The viewers of all apps get it.
     pub(in crate::hub) fn node(&mut self, kind: Kind, node: NodeId) {
         for app in self.every_index() {
-            self.write(app, app == EVERY_APP, About::new(kind), |line| {
-                line.plain("node", Some(node));
+            self.write(app, app == EVERY_APP, About::new(kind), &|line| {
+                line.head.printed("node", &node);
             });
         }
     }
@@ -219,13 +221,13 @@ impl Feed {
         socket_id: Option<SocketId>,
         address: Option<IpAddr>,
     ) {
-        self.report(app, About::new(Kind::Limit).socket(socket_id), |line| {
-            line.text("limit", limit.setting()).text("reason", limit.description());
-            if socket_id.is_some() {
-                line.plain("socket_id", socket_id);
+        self.report(app, About::new(Kind::Limit).socket(socket_id), &|line| {
+            line.head.text("limit", limit.setting()).text("reason", limit.description());
+            if let Some(socket_id) = socket_id {
+                line.head.printed("socket_id", &socket_id);
             }
-            if address.is_some() {
-                line.plain("address", address);
+            if let Some(address) = address {
+                line.head.printed("address", &address);
             }
         });
     }
@@ -234,8 +236,8 @@ impl Feed {
     /// all apps get it, without the address: the client may be one of another app.
     pub(in crate::hub) fn server_limit(&mut self, limit: LimitKind) {
         for app in self.every_index() {
-            self.write(app, app == EVERY_APP, About::new(Kind::Limit), |line| {
-                line.text("limit", limit.setting()).text("reason", limit.description());
+            self.write(app, app == EVERY_APP, About::new(Kind::Limit), &|line| {
+                line.head.text("limit", limit.setting()).text("reason", limit.description());
             });
         }
     }
@@ -248,5 +250,6 @@ impl Feed {
 
 fn event_end(line: &mut Line, data: &str, recipients: u64) {
     let bytes = message::text_len(data);
-    line.number("bytes", bytes).number("recipients", recipients).data(data, bytes);
+    line.head.number("bytes", bytes).number("recipients", recipients);
+    line.data(data, bytes);
 }

@@ -63,7 +63,7 @@ impl Viewer {
     /// Adds a line. Returns `false` if there is no room for it.
     pub(super) fn push(&mut self, line: &Line) -> bool {
         let data = if self.filter.has_payload { line.data.as_str() } else { "" };
-        let len = line.head.len() + data.len() + LINE_END.len();
+        let len = line.head.unended().len() + data.len() + LINE_END.len();
         // After a line without room, the shorter ones after it are dropped as well: the count of
         // dropped lines follows at the end of the chunk.
         self.is_full |= self.lines.len() + len > self.bytes_max;
@@ -76,7 +76,7 @@ impl Viewer {
             let capacity = (2 * self.lines.capacity()).min(self.bytes_max).max(LEAST_CAPACITY);
             self.lines.reserve_exact(len.max(capacity - self.lines.len()));
         }
-        for part in [line.head.as_str(), data, LINE_END] {
+        for part in [line.head.unended(), data, LINE_END] {
             self.lines.extend_from_slice(part.as_bytes());
         }
         true
@@ -97,7 +97,7 @@ impl Viewer {
     /// if any.
     pub(super) fn take_chunk(&mut self, dropped: Option<&Line>) -> Frame {
         if let Some(line) = dropped {
-            self.lines.extend_from_slice(line.head.as_bytes());
+            self.lines.extend_from_slice(line.head.unended().as_bytes());
             self.lines.extend_from_slice(LINE_END.as_bytes());
         }
         (self.dropped, self.is_full) = (0, false);

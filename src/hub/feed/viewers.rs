@@ -44,9 +44,10 @@ impl<T> Connections<T> {
         let feed = self.happenings.begin_feed(now);
         let app_id = feed.app_ids.get(app as usize).cloned();
         feed.add(app, viewer);
-        feed.send(app, id, "hello", |line| {
-            line.nullable("app", app_id.as_deref()).text("version", VERSION).plain("node", node);
-            line.list("nodes", nodes.iter().map(String::as_str)).flag("payload", has_payload);
+        feed.send(app, id, "hello", &|line| {
+            let head = line.head.nullable("app", app_id.as_deref()).text("version", VERSION);
+            head.nullable("node", node.as_deref());
+            head.texts("nodes", &mut nodes.iter().map(String::as_str)).flag("payload", has_payload);
         });
         let alive_ms = now.ms + ALIVE_MS;
         if let Some(peer) = self.get_mut(id) {
@@ -107,7 +108,7 @@ impl<T> Connections<T> {
         let (app, alive_ms) = (viewing.app, viewing.alive_ms);
         self.arm(id, if has_output { alive_ms.min(end_ms) } else { alive_ms });
         if let Some(feed) = self.happenings.feed_mut().filter(|_| is_due) {
-            feed.send(app, id, "alive", |_| {});
+            feed.send(app, id, "alive", &|_| {});
         }
     }
 

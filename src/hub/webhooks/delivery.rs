@@ -245,20 +245,18 @@ impl Webhooks {
         if let Some(spool) = &mut self.spool {
             spool.push_back(SpoolRecord::Ended(batch.delivery));
         }
-        self.end_tags(batch.tags);
+        batch.tags.into_iter().for_each(|tag| self.end_tag(tag));
     }
 
-    /// Releases the tags of a batch. The state of a tag without another reference was reported to
-    /// all webhooks.
-    pub(super) fn end_tags(&mut self, tags: impl IntoIterator<Item = Tag>) {
-        for tag in tags {
-            if let Some(EventState { subject, is_present, .. }) = Rc::into_inner(tag)
-                && self.is_shared
-            {
-                self.units += TAG_UNITS;
-                self.changes.acknowledged(&subject, is_present);
-                self.to_publish.push(Report::Acknowledged(subject, is_present));
-            }
+    /// Releases a tag of a batch. The state of a tag without another reference was reported to all
+    /// webhooks.
+    pub(super) fn end_tag(&mut self, tag: Tag) {
+        if let Some(EventState { subject, is_present, .. }) = Rc::into_inner(tag)
+            && self.is_shared
+        {
+            self.units += TAG_UNITS;
+            self.changes.acknowledged(&subject, is_present);
+            self.to_publish.push(Report::Acknowledged(subject, is_present));
         }
     }
 

@@ -97,7 +97,7 @@ impl Webhooks {
                 // No webhook covers the event, so there is nothing to wait for.
                 self.record_state(&tag.subject, is_present);
             }
-            self.end_tags([tag]);
+            self.end_tag(tag);
         }
     }
 

@@ -113,12 +113,12 @@ impl Webhooks {
         };
         let tags: Vec<Option<Tag>> = tags.into_iter().map(tag).collect();
         endpoints.into_iter().for_each(|endpoint| self.restore_endpoint(endpoint, &tags));
-        self.end_tags(tags.into_iter().flatten());
+        tags.into_iter().flatten().for_each(|tag| self.end_tag(tag));
         Ok(())
     }
 
     /// Continues the requests that are under way, after a change of the configuration.
-    pub(in crate::hub) fn keep_requests(&mut self, before: &Webhooks) {
+    pub(in crate::hub) fn keep_requests(&mut self, before: &mut Webhooks) {
         for endpoint in before.endpoints.iter() {
             if let Some(began_ms) = endpoint.under_way_ms
                 && let Some(same) = self.endpoints.get_mut(endpoint.id)
@@ -128,10 +128,9 @@ impl Webhooks {
                 same.under_way_ms = Some(began_ms);
             }
         }
-        if let (Some(spool), Some(before)) = (&mut self.spool, &before.spool) {
-            let mut records = before.clone();
-            records.append(spool);
-            *spool = records;
+        if let (Some(spool), Some(before)) = (&mut self.spool, &mut before.spool) {
+            before.append(spool);
+            std::mem::swap(spool, before);
         }
     }
 
@@ -179,8 +178,10 @@ impl Webhooks {
                 url.split('?').next().unwrap_or_default(),
                 saved.app
             );
-            let ended = SpoolRecord::Ended(saved.delivery);
-            return self.spool.iter_mut().for_each(|spool| spool.push_back(ended.clone()));
+            if let Some(spool) = &mut self.spool {
+                spool.push_back(SpoolRecord::Ended(saved.delivery));
+            }
+            return;
         };
         let tags = saved.tags.iter().filter_map(|at| tags.get(*at as usize)?.clone());
         let batch = Batch {

@@ -1,6 +1,8 @@
 //! The connections to the endpoints of webhooks, and their deadlines. When a request begins is
 //! decided in `webhooks`.
 
+use std::collections::VecDeque;
+
 use mio::event::Event;
 use slab::Slab;
 
@@ -89,32 +91,26 @@ impl Slots {
         self.slots.get_mut(key).into_iter().for_each(|slot| slot.is_queued = true);
     }
 
-    /// The slots that wait for a host name, which the caller must queue.
-    pub(super) fn resolving(&mut self) -> Vec<usize> {
-        let waits = |slot: &Slot| slot.connection.is_resolving() && !slot.is_queued;
-        let waiting = self.slots.iter_mut().filter(|(_, slot)| waits(slot));
-        waiting
-            .map(|(key, slot)| {
-                slot.is_queued = true;
-                key
-            })
-            .collect()
+    /// Queues the slots that wait for a host name.
+    pub(super) fn queue_resolving(&mut self, ready: &mut VecDeque<usize>) {
+        for (key, slot) in &mut self.slots {
+            if slot.connection.is_resolving() && !std::mem::replace(&mut slot.is_queued, true) {
+                ready.push_back(key);
+            }
+        }
     }
 
-    /// The slots whose deadline has passed, which the caller must queue. Idle connections are
-    /// closed instead.
-    pub(super) fn take_due(&mut self, now: Now) -> Vec<usize> {
-        let mut due = Vec::new();
+    /// Queues the slots whose deadline has passed. Idle connections are closed instead.
+    pub(super) fn queue_due(&mut self, ready: &mut VecDeque<usize>, now: Now) {
         while let Some((_, key)) = self.deadlines.take_due(now.ms) {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.deadline_ms = None;
             if slot.idle_since_ms.is_some() {
                 self.remove(key);
             } else if !std::mem::replace(&mut slot.is_queued, true) {
-                due.push(key);
+                ready.push_back(key);
             }
         }
-        due
     }
 
     /// Continues a request. Returns its result if it has ended, and whether there is more work that
@@ -153,8 +149,8 @@ impl Slots {
     fn add(&mut self, at: usize, endpoint: EndpointId, url: &Url) -> usize {
         let entry = self.slots.vacant_entry();
         let key = entry.key();
-        let Url { is_tls, host, port, .. } = url.clone();
-        let destination = Destination { host, port, is_secure: is_tls };
+        let Url { is_tls, host, port, .. } = url;
+        let destination = Destination { host: host.clone(), port: *port, is_secure: *is_tls };
         entry.insert(Slot {
             endpoint,
             connection: Connection::new(destination, token::webhook(key)),

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::config::Error;
 use crate::net::threads;
 use crate::proto::spool::{self, HEADER, SpoolRecord};
 
@@ -54,12 +53,11 @@ impl Shared {
 }
 
 /// Checks that a spool can be in this folder, which is created if it does not exist.
-pub(super) fn check(folder: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::new(folder.display(), SETTING, error.to_string());
+pub(super) fn check(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     // Bodies of webhooks may be confidential.
-    builder.recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    open_lock(folder).map(|_| ()).map_err(failed)
+    builder.recursive(true).mode(0o700).create(folder)?;
+    open_lock(folder).map(|_| ())
 }
 
 fn open_lock(folder: &Path) -> io::Result<File> {
@@ -68,30 +66,27 @@ fn open_lock(folder: &Path) -> io::Result<File> {
 
 impl Spool {
     /// Reads and locks the file in this folder, and starts the thread.
-    pub(super) fn open(folder: &Path) -> Result<(Self, Vec<SpoolRecord>), Error> {
-        let failed = |error: io::Error| Error::new(folder.display(), SETTING, error.to_string());
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<SpoolRecord>)> {
         check(folder)?;
-        let lock = open_lock(folder).map_err(failed)?;
-        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            let reason = match error {
-                rustix::io::Errno::WOULDBLOCK => {
-                    "is in use by another server; give each a directory of its own".to_owned()
-                }
-                error => error.to_string(),
-            };
-            return Err(Error::new(folder.display(), SETTING, reason));
+        let lock = open_lock(folder)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = "is in use by another server; give each a directory of its own";
+                return Err(io::Error::other(text));
+            }
+            locked => locked?,
         }
-        let records = spool::compact(read(folder).map_err(failed)?);
-        let file = SpoolFile::replace(folder.to_owned(), &records).map_err(failed)?;
+        let mut records = spool::compact(read(folder)?);
+        let file = SpoolFile::replace(folder.to_owned(), &mut records)?;
         let shared = Arc::<Shared>::default();
         let writer = Writer { shared: Arc::clone(&shared), file, _lock: lock };
-        threads::start("webhook-spool", Box::new(move || writer.run())).map_err(failed)?;
+        threads::start("webhook-spool", Box::new(move || writer.run()))?;
         Ok((Spool { encoded: Vec::new(), shared, is_dropping: false }, records))
     }
 
     /// Adds a record; [`Spool::write`] hands it over.
-    pub(super) fn push(&mut self, record: &SpoolRecord) {
-        spool::encode(record, &mut self.encoded);
+    pub(super) fn push(&mut self, mut record: SpoolRecord) {
+        spool::encode(&mut record, &mut self.encoded);
     }
 
     /// Hands the added records to the thread.
@@ -199,9 +194,9 @@ struct SpoolFile {
 
 impl SpoolFile {
     /// Writes a file with these records, and puts it in the place of the old one.
-    fn replace(folder: PathBuf, records: &[SpoolRecord]) -> io::Result<Self> {
+    fn replace(folder: PathBuf, records: &mut [SpoolRecord]) -> io::Result<Self> {
         let mut bytes = HEADER.to_vec();
-        records.iter().for_each(|record| spool::encode(record, &mut bytes));
+        records.iter_mut().for_each(|record| spool::encode(record, &mut bytes));
         let new = folder.join(NEW_FILE);
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -217,7 +212,7 @@ impl SpoolFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len > COMPACT_BYTES.max(2 * self.compact_len) {
             let compacted = read(&self.folder).and_then(|records| {
-                SpoolFile::replace(self.folder.clone(), &spool::compact(records))
+                SpoolFile::replace(self.folder.clone(), &mut spool::compact(records))
             });
             match compacted {
                 Ok(compacted) => *self = compacted,
@@ -270,7 +265,7 @@ fn read(folder: &Path) -> io::Result<Vec<SpoolRecord>> {
     Ok(read.records)
 }
 
-const SETTING: &str = "webhook_spool (REVERB_WEBHOOK_SPOOL)";
+pub(super) const SETTING: &str = "webhook_spool (REVERB_WEBHOOK_SPOOL)";
 const FILE: &str = "webhooks.spool";
 /// The file while it is written in place of the old one.
 const NEW_FILE: &str = "webhooks.new";

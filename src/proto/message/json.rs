@@ -22,6 +22,21 @@ impl<'a> Object<'a> {
         self.members.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
+    /// The text of the member of this name, if it is a string.
+    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        string(self.get(name)?.get())
+    }
+
+    /// The number of the member of this name, if it is a whole one.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.get().parse().ok()
+    }
+
+    /// The members in the order of the text, each with its value as JSON text.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members.iter().map(|(name, value)| (&**name, value.get()))
+    }
+
     /// The values, sorted by name.
     pub fn values(&self) -> Vec<&'a RawValue> {
         let mut values = BTreeMap::new();

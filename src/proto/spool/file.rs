@@ -24,11 +24,11 @@ pub struct SpoolFile {
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownFormat;
 
-/// Appends a record to the bytes of a file.
-pub fn encode(record: &SpoolRecord, file: &mut Vec<u8>) {
+/// Appends a record to the bytes of a file. The record stays as it is: the same code decodes into it.
+pub fn encode(record: &mut SpoolRecord, file: &mut Vec<u8>) {
     let mut payload = Codec::writer();
     // Writing cannot fail: only readers find invalid bytes.
-    let _ = code(&mut record.clone(), &mut payload);
+    let _ = code(record, &mut payload);
     append(&payload.into_bytes(), file);
 }
 
@@ -72,18 +72,16 @@ pub fn compact(mut records: Vec<SpoolRecord>) -> Vec<SpoolRecord> {
     records
 }
 
-/// What a record is about: of all records about the same, only the last has a meaning.
-#[derive(PartialEq, Eq, Hash)]
-enum About<'a> {
-    Batch(DeliveryId),
-    State(&'a SpooledSubject),
-}
-
-fn about(record: &SpoolRecord) -> About<'_> {
+/// A text for what a record is about, which no other subject has: of all records about the same, only
+/// the last has a meaning.
+fn about(record: &SpoolRecord) -> String {
     match record {
-        SpoolRecord::Queued(batch) => About::Batch(batch.delivery),
-        SpoolRecord::Ended(delivery) => About::Batch(*delivery),
-        SpoolRecord::Told(state) => About::State(&state.subject),
+        SpoolRecord::Queued(batch) => batch.delivery.to_string(),
+        SpoolRecord::Ended(delivery) => delivery.to_string(),
+        SpoolRecord::Told(state) => {
+            let SpooledSubject { app, channel, user } = &state.subject;
+            format!("{app:?} {channel:?} {user:?}")
+        }
     }
 }
 
@@ -182,7 +180,7 @@ mod tests {
 
     fn file(records: &[SpoolRecord]) -> Vec<u8> {
         let mut bytes = HEADER.to_vec();
-        records.iter().for_each(|record| encode(record, &mut bytes));
+        records.iter().for_each(|record| encode(&mut record.clone(), &mut bytes));
         bytes
     }
 
