@@ -2,7 +2,7 @@
 //! nothing with the one of the server.
 
 /// Decompresses one deflate stream after the other. `None` if the data is invalid, ends early,
-/// becomes longer than `bytes_max`, or has more blocks than 16, and one for each 64 bytes.
+/// becomes longer than `bytes_max`, or has more blocks than 64, and one for each 120 bytes.
 pub(super) fn inflate(data: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     let mut bits = Bits { data, at: 0 };
     let mut out = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn inflate(data: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
             }
             _ => return None,
         }
-        if out.len() > bytes_max || blocks > 16 + out.len() / 64 {
+        if out.len() > bytes_max || blocks > 64 + out.len() / 120 {
             return None;
         }
         if is_final {

@@ -66,7 +66,7 @@ pub struct Inflater {
 pub struct Inflated {
     /// The bytes that came out.
     pub bytes: usize,
-    /// The blocks of the compressed message.
+    /// The blocks of which it was compressed.
     pub blocks: usize,
 }
 
@@ -81,7 +81,8 @@ impl Inflater {
         let mut out = vec![0; payload.len().saturating_mul(4).max(OUTPUT_MIN).min(bytes_max)];
         let mut size = Inflated::default();
         let done = self.inflate_into(&mut out, &mut size, payload, bytes_max);
-        self.last = Some(size);
+        let blocks = size.blocks.saturating_sub(APPENDED_BLOCKS);
+        self.last = Some(Inflated { blocks, ..size });
         out.truncate(size.bytes);
         done.map(|()| out)
     }
@@ -144,11 +145,14 @@ const END: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 const FLAGS: u32 = TINFL_FLAG_HAS_MORE_INPUT
     | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
     | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
-/// Each block costs about 3 µs, for the tables of its codes, and an empty one has ten bits: a message
-/// of 10 KB could take 24 ms and contain nothing. A message may have this many blocks, and one more for
-/// each [`BLOCK_BYTES_MIN`] bytes that come out; zlib with the least memory makes one of 127.
-const BLOCKS_MAX: usize = 16;
-const BLOCK_BYTES_MIN: usize = 64;
+/// A block costs up to 10 µs, for the tables of its codes, and an empty one has ten bits: a message of
+/// 10 KB could take 80 ms and contain nothing. A message may have this many blocks, and one more for
+/// each [`BLOCK_BYTES_MIN`] bytes that come out. zlib with the least memory makes a block of 127 bytes,
+/// and libraries that send a message in fragments make two for each.
+const BLOCKS_MAX: usize = 64;
+const BLOCK_BYTES_MIN: usize = 120;
+/// The blocks of [`TAIL`] and [`END`], which take no time.
+const APPENDED_BLOCKS: usize = 2;
 /// The first allocation, for short messages.
 const OUTPUT_MIN: usize = 512;
 
@@ -232,7 +236,10 @@ mod tests {
         let blocks = [0b10, 0b1000, 0b10_0000, 0b1000_0000, 0].repeat(2_000);
         let mut inflater = Inflater::default();
         assert_eq!(inflater.inflate(&blocks, 10_000), Err(BAD_DEFLATE));
-        assert_eq!(inflater.take_last(), Some(Inflated { bytes: 0, blocks: BLOCKS_MAX + 1 }));
+        assert_eq!(
+            inflater.take_last(),
+            Some(Inflated { bytes: 0, blocks: BLOCKS_MAX + 1 - APPENDED_BLOCKS })
+        );
         assert_eq!(inflate(&[&blocks[..5], &[0]].concat(), 100).as_deref(), Ok(""));
     }
 
