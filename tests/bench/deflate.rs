@@ -85,7 +85,7 @@ fn costs(plan: &Plan, subscribers: usize, size: usize, offers: Offers) -> Result
         Process::server_of(plan, &before, &[("REVERB_SERVER_COMPRESSION", "off")]),
     ];
     let audience = subscribers as u64;
-    let events = (plan.scaled(DELIVERIES) / TURNS / audience).clamp(16, 2_000);
+    let events = (plan.scaled(DELIVERIES) / TURNS / audience).clamp(2, 2_000);
     let mut swarms = servers.each_ref().map(|server| Swarm::new(server, 1));
     for swarm in &mut swarms {
         swarm.data = order;
