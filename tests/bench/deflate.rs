@@ -28,7 +28,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     );
     for size in [200, 2_000, 8_000] {
         for subscribers in [1, 100, 1_000, 10_000] {
-            let subscribers = plan.connections(subscribers);
+            // The clients of both servers belong to this process.
+            let subscribers = plan.connections(2 * subscribers).div_ceil(2);
             for (share, offers) in SHARES {
                 let (mut with, mut without) = (Vec::new(), Vec::new());
                 for _ in 0..plan.runs {
