@@ -79,6 +79,7 @@ fn help_is_written_to_standard_output() {
 fn the_version_has_the_commit_the_target_and_the_features() {
     let features: Vec<&str> = [
         ("console", cfg!(feature = "console")),
+        ("deflate", cfg!(feature = "deflate")),
         ("laravel", cfg!(feature = "laravel")),
         ("redis", cfg!(feature = "redis")),
         ("tls", cfg!(feature = "tls")),

@@ -18,7 +18,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "redis", feature = "deflate"))]
 fn names(folder: &str) -> Vec<String> {
     let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
     files(&fuzz().join(folder)).iter().map(stem).collect()
@@ -44,10 +44,21 @@ fn configuration_is_read_as_it_was_written() {
     replay("config");
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn messages_are_decompressed_as_by_a_second_decompressor() {
+    replay("deflate");
+}
+
 #[cfg(feature = "redis")]
 #[test]
 fn envelopes_are_decoded_as_they_were_encoded() {
     replay("envelope");
+}
+
+#[test]
+fn offers_of_extensions_are_decided_as_by_a_second_parser() {
+    replay("extensions");
 }
 
 #[test]
@@ -91,7 +102,7 @@ fn what_a_crash_leaves_of_the_spool_is_read() {
     replay("spool");
 }
 
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "redis", feature = "deflate"))]
 #[test]
 fn every_target_has_a_fuzzer_and_inputs() {
     let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();

@@ -17,6 +17,8 @@ mod client_events;
 mod clock;
 mod cluster_simulation;
 mod completions;
+#[cfg(feature = "deflate")]
+mod compression;
 mod config;
 #[cfg(feature = "console")]
 mod console;

@@ -24,6 +24,8 @@ pub use sign::{channel_auth, hmac_hex, md5_hex, now, signed};
 pub use until::until;
 #[cfg(any(feature = "redis", feature = "tls", feature = "webhooks"))]
 pub use wait::logged;
+#[cfg(feature = "deflate")]
+pub use websocket::deflated;
 pub use websocket::{Client, Got, HANDSHAKE, frame};
 
 /// The longest time to wait for an event before a test fails.

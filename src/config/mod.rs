@@ -8,6 +8,7 @@ mod app_draft;
 pub mod artisan;
 mod cache_store;
 mod cached;
+mod compression;
 mod console;
 pub mod credentials;
 pub mod dotenv;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use artisan::Artisan;
+pub use compression::Compression;
 pub use console::{Console, ConsoleAddress};
 pub use error::Error;
 pub use findings::Findings;
@@ -90,6 +92,8 @@ pub struct Server {
     pub console: Console,
     /// The proxies whose `X-Forwarded-For` is trusted. `REVERB_SERVER_TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<Network>,
+    /// The compression of WebSocket messages.
+    pub compression: Compression,
     /// TLS, if enabled.
     pub tls: Tls,
     /// The longest HTTP request, head included, in bytes. `REVERB_MAX_REQUEST_SIZE`.
@@ -135,6 +139,7 @@ impl Default for Server {
             metrics: None,
             console: Console::default(),
             trusted_proxies: Vec::new(),
+            compression: Compression::default(),
             tls: Tls::default(),
             max_request_size: 1 << 20,
             pulse_sample_ppm: None,

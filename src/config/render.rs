@@ -7,7 +7,9 @@ use serde_core::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 
 use super::app_draft::DEFAULT_RATE_LIMIT;
-use super::{App, ClientEvents, Config, Limits, RedisTls, Server, Tls, Webhook, WebhookEvent};
+use super::{
+    App, ClientEvents, Compression, Config, Limits, RedisTls, Server, Tls, Webhook, WebhookEvent,
+};
 
 /// The text of a `reverb.json` with exactly this configuration, including the secrets.
 pub fn render(config: &Config) -> String {
@@ -88,6 +90,7 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("trusted_proxies", joined(&server.trusted_proxies, ",")),
         ("options", object([("tls", tls(&server.tls))])),
         ("max_request_size", plain(server.max_request_size)),
+        ("compression", compression(server.compression)),
         ("scaling", scaling(server)),
         ("pulse_ingest_interval", plain(server.pulse_interval_s)),
         ("pulse_sample_rate", plain(server.pulse_sample_ppm.map(|ppm| f64::from(ppm) / 1e6))),
@@ -96,6 +99,16 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("feed_payload", plain(server.feed_payload)),
         ("telescope_ingest_interval", plain(15)),
         ("limits", all_limits(limits)),
+    ])
+}
+
+fn compression(compression: Compression) -> Value {
+    object([
+        ("enabled", plain(compression.enabled)),
+        ("minimum", plain(compression.minimum_bytes)),
+        ("level", plain(compression.level)),
+        ("subscribers", plain(compression.subscribers)),
+        ("safari", plain(compression.safari)),
     ])
 }
 
@@ -274,6 +287,13 @@ mod tests {
                 no_ticket: true,
             };
         }
+        server.compression = Compression {
+            enabled: false,
+            minimum_bytes: 2,
+            level: 9,
+            subscribers: 1,
+            safari: true,
+        };
         let scaling = &mut server.scaling;
         (scaling.enabled, scaling.channel) = (true, "c\"\\".into());
         scaling.url = Some("redis://u".into());

@@ -11,7 +11,7 @@ use super::app_draft::AppDraft;
 use super::console;
 use super::values::{
     bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
-    share_ppm, shown, url_safe, whole,
+    share_ppm, shown, switch, url_safe, whole,
 };
 use super::{Config, Url, Webhook, WebhookEvents, laravel_events, redis, sentinel};
 
@@ -36,6 +36,8 @@ pub enum Kind<T: 'static> {
     Whole(RangeInclusive<u64>, fn(&mut T, u64)),
     /// True or false.
     Boolean(fn(&mut T, bool)),
+    /// True or false, or the words `on` and `off`.
+    Switch(fn(&mut T, bool)),
     /// A list of texts; in a variable, separated by commas.
     List(fn(&mut T, Vec<String>)),
     /// Any type: a setting of Laravel that this server ignores.
@@ -55,10 +57,8 @@ impl<T> Setting<T> {
                 set(target, whole(text, range)?);
                 Ok(())
             }
-            Kind::Boolean(set) => {
-                set(target, boolean(text)?);
-                Ok(())
-            }
+            Kind::Boolean(set) => boolean(text).map(|on| set(target, on)),
+            Kind::Switch(set) => switch(text).map(|on| set(target, on)),
             Kind::List(set) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 let items: Vec<String> = items.map(str::to_owned).collect();
@@ -92,14 +92,16 @@ impl<T> Setting<T> {
             (Kind::Id(_) | Kind::Whole(..), Value::Number(number)) => {
                 self.set_text(target, &number.to_string())
             }
-            (Kind::Boolean(_), Value::Number(number)) => self.set_text(target, &number.to_string()),
-            (Kind::Boolean(set), Value::Bool(on)) => {
+            (Kind::Boolean(_) | Kind::Switch(_), Value::Number(number)) => {
+                self.set_text(target, &number.to_string())
+            }
+            (Kind::Boolean(set) | Kind::Switch(set), Value::Bool(on)) => {
                 set(target, *on);
                 Ok(())
             }
             (Kind::Text(_) | Kind::Id(_), _) => Err("must be text".into()),
             (Kind::Whole(..), _) => Err("must be a whole number".into()),
-            (Kind::Boolean(_), _) => Err("must be true or false".into()),
+            (Kind::Boolean(_) | Kind::Switch(_), _) => Err("must be true or false".into()),
         }
     }
 }
@@ -152,6 +154,31 @@ pub const SERVER: &[Setting<Config>] = &[
         1_024..=1_073_741_824,
         |config, bytes| config.server.max_request_size = bytes as usize,
     ),
+    Setting {
+        key: "compression.enabled",
+        variable: "REVERB_SERVER_COMPRESSION",
+        kind: Kind::Switch(|config, on| config.server.compression.enabled = on),
+    },
+    whole_number(
+        "compression.minimum",
+        "REVERB_SERVER_COMPRESSION_MINIMUM",
+        1..=U32_MAX,
+        |c, n| {
+            c.server.compression.minimum_bytes = n as usize;
+        },
+    ),
+    whole_number("compression.level", "REVERB_SERVER_COMPRESSION_LEVEL", 1..=9, |config, level| {
+        config.server.compression.level = level as u8;
+    }),
+    whole_number(
+        "compression.subscribers",
+        "REVERB_SERVER_COMPRESSION_SUBSCRIBERS",
+        1..=U32_MAX,
+        |config, n| config.server.compression.subscribers = n as u32,
+    ),
+    boolean_value("compression.safari", "REVERB_SERVER_COMPRESSION_SAFARI", |config, on| {
+        config.server.compression.safari = on;
+    }),
     boolean_value("scaling.enabled", "REVERB_SCALING_ENABLED", |config, on| {
         config.server.scaling.enabled = on;
     }),

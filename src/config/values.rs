@@ -61,6 +61,19 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Parses a value that is also written as `on` or `off`.
+///
+/// # Errors
+///
+/// The text is none of them; the error quotes it.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => boolean(text).map_err(|_| format!("{} is neither on nor off", shown(text))),
+    }
+}
+
 /// Parses the setting that selects which client events are forwarded.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use tungstenite::error::Error;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use super::pieces::{cuts, pieces};
-use crate::proto::websocket::{Bounds, Item, Reader};
+use crate::proto::websocket::{Bounds, Inflater, Item, Reader};
 
 /// An item that owns its payload, to compare the items of two readers.
 #[derive(Debug, PartialEq)]
@@ -28,18 +28,23 @@ struct Outcome {
 }
 
 /// The byte after the lengths of pieces selects the limit for messages, and whether the rest contains
-/// raw frames or a script for frames.
+/// raw frames or a script for frames. What compressed messages contain is compared in `deflate`.
 pub fn frames(data: &[u8]) {
     let (lengths, rest) = cuts(data);
     let Some((&mode, rest)) = rest.split_first() else { return };
     let message_bytes = [125, 1_000, 70_000][usize::from(mode >> 1) % 3];
-    let bounds = Bounds { message_bytes, fragments: u32::MAX, binary: true, masked: true };
+    let bounds =
+        Bounds { message_bytes, fragments: u32::MAX, binary: true, masked: true, deflate: false };
     let bytes = if mode & 1 == 0 { rest.to_vec() } else { generated(rest) };
 
     let whole = read(&[], &bytes, bounds);
     assert_eq!(read(lengths, &bytes, bounds), whole, "cut into pieces of {lengths:?}");
     assert_eq!(read(&[0], &bytes, bounds), whole, "cut into single bytes");
     compare(&whole, &bytes, message_bytes);
+    let compressed = Bounds { deflate: true, ..bounds };
+    let whole = read(&[], &bytes, compressed);
+    assert_eq!(read(lengths, &bytes, compressed), whole, "compressed, cut into {lengths:?}");
+    assert_eq!(read(&[0], &bytes, compressed), whole, "compressed, cut into single bytes");
     let of_server = Bounds { masked: false, ..bounds };
     assert_eq!(read(lengths, &bytes, of_server), read(&[], &bytes, of_server), "as a client");
 }
@@ -63,12 +68,12 @@ fn generated(script: &[u8]) -> Vec<u8> {
 }
 
 fn read(lengths: &[u8], bytes: &[u8], bounds: Bounds) -> Outcome {
-    let mut reader = Reader::default();
+    let (mut reader, mut inflater) = (Reader::default(), Inflater::default());
     let mut items = Vec::new();
     for piece in pieces(lengths, bytes) {
         let (mut input, mut at) = (piece.to_vec(), 0);
         loop {
-            match reader.next(&mut input, &mut at, bounds) {
+            match reader.next(&mut input, &mut at, bounds, &mut inflater) {
                 Ok(Some(item)) => items.push(owned(item)),
                 Ok(None) => break,
                 Err(violation) => return Outcome { items, violation: Some(violation.code) },

@@ -9,11 +9,16 @@
 #[cfg(feature = "redis")]
 mod bus;
 mod config;
+#[cfg(feature = "deflate")]
+mod deflate;
 #[cfg(feature = "redis")]
 mod envelope;
+mod extensions;
 mod frames;
 mod http;
 mod hub;
+#[cfg(feature = "deflate")]
+mod inflate;
 mod message;
 mod php;
 mod pieces;
@@ -24,8 +29,11 @@ mod script;
 mod spool;
 
 pub use config::config;
+#[cfg(feature = "deflate")]
+pub use deflate::deflate;
 #[cfg(feature = "redis")]
 pub use envelope::envelope;
+pub use extensions::extensions;
 pub use frames::frames;
 pub use http::http;
 pub use hub::hub;
@@ -42,8 +50,11 @@ pub type Target = fn(&[u8]);
 /// All targets, with the names of their files in `fuzz/fuzz_targets` and folders in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
+    #[cfg(feature = "deflate")]
+    ("deflate", deflate),
     #[cfg(feature = "redis")]
     ("envelope", envelope),
+    ("extensions", extensions),
     ("frames", frames),
     ("http", http),
     ("hub", hub),

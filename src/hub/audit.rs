@@ -6,7 +6,7 @@ use super::Hub;
 use super::channel::Access;
 use super::feed::EVERY_APP;
 use super::ids::ConnId;
-use super::peer::{Membership, Peer, Phase};
+use super::peer::{Mark, Membership, Peer, Phase};
 
 impl<T> Hub<T> {
     /// Checks the whole state.
@@ -16,6 +16,13 @@ impl<T> Hub<T> {
     /// The first inconsistency.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
+        let with_deflate = |id: &ConnId| {
+            self.connections.get(*id).is_some_and(|peer| peer.marks.has(Mark::Deflate))
+        };
+        let with_deflate = self.connections.ids().iter().filter(|id| with_deflate(id)).count();
+        if self.connections.compressor.clients as usize != with_deflate {
+            return Err("the count of clients with compression is wrong".into());
+        }
         let mut viewers = 0;
         let mut connections = vec![0; self.pubsub.apps.len()];
         for id in self.connections.ids() {

@@ -84,6 +84,11 @@ impl Kind {
     }
 }
 
+/// Whether the data of its events is encrypted for its subscribers.
+pub(crate) fn is_encrypted(name: &str) -> bool {
+    name.starts_with("private-encrypted-")
+}
+
 /// Whether every character is one that Pusher allows in channel names.
 pub(crate) fn is_strict(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b))

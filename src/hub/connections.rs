@@ -7,7 +7,9 @@
 //! memberships are still in the channels, and the caller must remove them at once.
 
 mod addresses;
+mod broadcast;
 mod closing;
+mod compression;
 mod input;
 mod limits;
 mod liveness;
@@ -17,6 +19,7 @@ pub(super) mod requests;
 use slab::Slab;
 
 use super::address::Addresses;
+use super::compressor::Compressor;
 use super::counters::Counters;
 use super::drain::Drain;
 use super::happenings::Happenings;
@@ -65,6 +68,8 @@ pub(crate) struct Connections<T> {
     pub answered: u32,
     /// The cached `Date` header, after the second (Unix time) for which it was formatted.
     date: (u64, String),
+    /// Compresses and decompresses messages of clients that negotiated it.
+    pub compressor: Compressor,
     pub happenings: Happenings,
     pub counters: Counters,
     /// Throttles the log lines about each limit.
@@ -95,6 +100,7 @@ impl<T> Connections<T> {
             api_requests: 0,
             answered: 0,
             date: (u64::MAX, String::new()),
+            compressor: Compressor::new(config.server.compression),
             happenings: Happenings::new(config),
             counters: Counters::new(config.apps.len()),
             limit_log: [LogThrottle::new(Policy::ONE_AN_EPISODE); LimitKind::ALL.len()],
@@ -104,6 +110,7 @@ impl<T> Connections<T> {
     }
 
     pub(crate) fn insert(&mut self, peer: Peer<T>) -> ConnId {
+        self.compressor.clients += u32::from(peer.marks.has(Mark::Deflate));
         let key = self.slab.insert(peer);
         // Half of the peak since the last release: the cost of a release is amortized over at least
         // as many insertions.
@@ -113,6 +120,7 @@ impl<T> Connections<T> {
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Peer<T>> {
         let peer = self.slab.try_remove(id.0 as usize)?;
+        self.compressor.clients -= u32::from(peer.marks.has(Mark::Deflate));
         self.lanes.cleared(id, &peer);
         if peer.marks.has(Mark::TooSlow) {
             // The id is reused: the entry must not apply to the next connection.
@@ -219,58 +227,6 @@ impl<T> Connections<T> {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         peer.outbox.push(frame);
         self.lanes.pushed(id, peer, lane, false);
-    }
-
-    /// Queues a frame for all members of a channel of this app, except for one of them. Returns how
-    /// many receive it.
-    pub(crate) fn broadcast(
-        &mut self,
-        app: u32,
-        members: &[ConnId],
-        frame: &Frame,
-        except: Option<SocketId>,
-    ) -> u64 {
-        if log::log_enabled!(log::Level::Debug)
-            && let Some(text) = text_of(frame)
-        {
-            log::debug!("{} subscribers < {text}", members.len());
-        }
-        self.work.add(members.len() as u64);
-        self.work.add_bytes(frame.len());
-        let lane = self.lanes.lane_of_event(members.len());
-        let is_wanted = self.happenings.wants_sent(app);
-        // Count the skipped members: there are fewer of them than recipients.
-        let mut skipped = 0;
-        for &member in members {
-            // A closing connection may still be a member; it receives no more events.
-            match self.subscriber(member) {
-                Some(subscriber) if except != Some(subscriber.socket_id) => {
-                    if is_wanted {
-                        self.notify_sent(member, frame);
-                    }
-                    let is_queued = self.push(member, Frame::clone(frame), lane);
-                    skipped += u64::from(!is_queued);
-                }
-                _ => skipped += 1,
-            }
-        }
-        let recipients = (members.len() as u64).saturating_sub(skipped);
-        self.counters.apps[app as usize].sent(recipients, frame.len());
-        recipients
-    }
-
-    /// Queues these frames for all members of a channel of this app.
-    pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
-        let is_watched = self.happenings.wants_sent(app) || log::log_enabled!(log::Level::Debug);
-        if frames.len() < 2 || is_watched {
-            frames.iter().for_each(|frame| _ = self.broadcast(app, members, frame, None));
-            return;
-        }
-        let count_before = self.counters.apps[app as usize].messages_out;
-        self.broadcast(app, members, &frames.concat().into(), None);
-        // `broadcast` counted one message per recipient; count the other frames as well.
-        let counters = &mut self.counters.apps[app as usize];
-        counters.messages_out += (counters.messages_out - count_before) * (frames.len() as u64 - 1);
     }
 
     /// Discards the contents of a connection's outbox.

@@ -93,6 +93,17 @@ counters! {
         /// Attempts to accept a connection that failed for lack of descriptors or memory.
         accept_failures: "reverb_accept_failures_total",
             "Attempts to accept a connection that failed for lack of descriptors or memory.";
+        /// Events that were compressed, each once for all of its subscribers.
+        events_compressed: "reverb_events_compressed_total", "Events compressed, each once.";
+        /// Bytes of the frames of these events before compression.
+        compression_bytes_in: "reverb_compression_input_bytes_total",
+            "Bytes of events before they were compressed.";
+        /// Bytes of their compressed frames.
+        compression_bytes_out: "reverb_compression_output_bytes_total",
+            "Bytes of events after they were compressed.";
+        /// Compressed messages received from clients.
+        messages_decompressed: "reverb_messages_decompressed_total",
+            "Compressed messages received from clients.";
     }
 }
 

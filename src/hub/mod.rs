@@ -57,6 +57,7 @@ mod channel_info;
 mod client_error;
 mod client_event;
 mod cluster;
+mod compressor;
 mod connections;
 mod console;
 mod counters;

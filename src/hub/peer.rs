@@ -49,23 +49,25 @@ pub(crate) enum Mark {
     Paused = 64,
     /// This pause was counted as exceeding the limit `pipelined_requests`.
     PauseCounted = 128,
+    /// Its client has negotiated permessage-deflate.
+    Deflate = 256,
 }
 
 /// A set of [`Mark`]s.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Marks(u8);
+pub(crate) struct Marks(u16);
 
 impl Marks {
     pub(crate) fn has(self, mark: Mark) -> bool {
-        self.0 & mark as u8 != 0
+        self.0 & mark as u16 != 0
     }
 
     pub(crate) fn set(&mut self, mark: Mark) {
-        self.0 |= mark as u8;
+        self.0 |= mark as u16;
     }
 
     pub(crate) fn clear(&mut self, mark: Mark) {
-        self.0 &= !(mark as u8);
+        self.0 &= !(mark as u16);
     }
 
     /// Clears a mark. Returns whether it was set.
@@ -77,7 +79,7 @@ impl Marks {
 
     /// Whether the connection is in a lane of connections to write to.
     pub(crate) fn is_queued(self) -> bool {
-        self.0 & (Mark::Prompt as u8 | Mark::Bulk as u8) != 0
+        self.0 & (Mark::Prompt as u16 | Mark::Bulk as u16) != 0
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::channel::Kind;
+use super::channel::{Kind, is_encrypted};
 use super::connections::Connections;
 use super::feed::ApiEventReport;
 use super::ids::{Now, SocketId};
@@ -117,8 +117,11 @@ impl PubSub {
         }
         let ChannelEvent { name, channel: to, data, user, order, .. } = *event;
         let frame = message::event(name, to, data, user, order);
-        let recipients = channel
-            .map_or(0, |channel| connections.broadcast(index, &channel.members, &frame, except));
+        let recipients = channel.map_or(0, |channel| match is_encrypted(to) {
+            // What looks random does not compress.
+            true => connections.broadcast_plain(index, &channel.members, &frame, except),
+            false => connections.broadcast(index, &channel.members, &frame, except),
+        });
         if let Some(version) = version {
             app.cache.store(to, frame, version, now.ms);
         }

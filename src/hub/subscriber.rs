@@ -4,6 +4,7 @@
 use super::Hub;
 use super::client_error::ClientError;
 use super::ids::{ConnId, Now};
+use super::peer::Mark;
 use super::schedule::Held;
 use super::work::{MESSAGE_UNITS, SIGNATURE_UNITS};
 use crate::config::LimitKind;
@@ -27,7 +28,10 @@ impl<T> Hub<T> {
         let Some(bounds) = self.bounds(id) else { return };
         let mut at = 0;
         while !self.connections.holds_rest(id, bytes, at) {
-            match reader.next(bytes, &mut at, bounds) {
+            let item =
+                reader.next(bytes, &mut at, bounds, &mut self.connections.compressor.inflater);
+            self.connections.count_decompressed();
+            match item {
                 Ok(Some(item)) => {
                     if let Handled::Deferred(message) = self.handle_item(id, item, now) {
                         self.connections.hold(id, Some(message), bytes, at);
@@ -90,7 +94,8 @@ impl<T> Hub<T> {
         let server_max = self.connections.limits.message_bytes as usize;
         let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };
         let (fragments, binary) = (self.connections.limits.message_fragments, self.echoes);
-        Some(Bounds { message_bytes, fragments, binary, masked: true })
+        let deflate = self.connections.get(id)?.marks.has(Mark::Deflate);
+        Some(Bounds { message_bytes, fragments, binary, masked: true, deflate })
     }
 
     fn handle_item(&mut self, id: ConnId, item: Item<'_>, now: Now) -> Handled {

@@ -1,6 +1,8 @@
 //! Tests of the hub as a whole, without a socket: behaviour that no single part shows. Tests of one
 //! part are in its file.
 
+#[cfg(feature = "deflate")]
+mod compression;
 #[cfg(feature = "console")]
 mod feed;
 #[cfg(feature = "webhooks")]

@@ -19,7 +19,7 @@ use crate::config::LimitKind;
 use crate::proto::http::{self, Body, Head, Response};
 use crate::proto::message;
 use crate::proto::query::decode_percent;
-use crate::proto::websocket::Reader;
+use crate::proto::websocket::{self, Reader};
 
 /// Why an app does not accept a connection.
 struct AdmitError {
@@ -45,14 +45,22 @@ impl<T> Hub<T> {
     ) -> Result<(), Response> {
         let key = check_handshake(head)?;
         self.connections.apply_forwarded_for(id, head, now);
-        self.connections.queue(id, http::switching_protocols(key));
+        let user_agent = head.user_agent.unwrap_or_default();
+        let has_deflate = head.offers_deflate && self.connections.accepts_deflate(user_agent);
+        let extensions = has_deflate.then_some(websocket::DEFLATE);
+        self.connections.queue(id, http::switching_protocols(key, extensions));
         match self.admit(id, head) {
             Ok(_) if self.connections.is_draining() => {
                 if !self.connections.defer(id, now) {
                     self.close_with(id, 4100, RESTARTING, now);
                 }
             }
-            Ok(app) => self.open_websocket(id, app, head.origin, now),
+            Ok(app) => {
+                self.open_websocket(id, app, head.origin, now);
+                if has_deflate {
+                    self.connections.set_deflate(id);
+                }
+            }
             Err(AdmitError { code, message, app, limit }) => {
                 if let Some((limit, value)) = limit {
                     self.connections.limit_exceeded_in(app, id, limit, value, now);

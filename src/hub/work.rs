@@ -151,6 +151,24 @@ pub(crate) const END_UNITS: u64 = 50;
 pub(crate) const REQUEST_UNITS: u64 = 60;
 /// Units of each channel that is checked for a list or a count.
 pub(crate) const CHANNEL_UNITS: u64 = 2;
+/// Units of compressing a message: 10 µs to clear the tables of the compressor, and 6 µs for a
+/// kilobyte at level 1. Level 9 takes three times as long.
+pub(crate) const COMPRESSION_UNITS: ByBytes = ByBytes { units: 100, bytes_per_unit: 16 };
+/// Units of decompressing a message: up to 10 µs for each block, to build the tables of its codes, and
+/// 3 µs for each kilobyte that comes out.
+pub(crate) const DECOMPRESSION_UNITS: ByBytes = ByBytes { units: 100, bytes_per_unit: 32 };
+
+/// The units of work that grows with the bytes that it handles, and with the number of its pieces.
+pub(crate) struct ByBytes {
+    units: u64,
+    bytes_per_unit: u64,
+}
+
+impl ByBytes {
+    pub(crate) const fn of(&self, bytes: usize, pieces: usize) -> u64 {
+        self.units * pieces as u64 + bytes as u64 / self.bytes_per_unit
+    }
+}
 
 #[cfg(test)]
 mod tests {

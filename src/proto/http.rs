@@ -18,6 +18,7 @@ pub use response::{Response, continue_frame, date, switching_protocols};
 pub use upgrade::{UPGRADE, is_accepted};
 
 use crate::config::LimitKind;
+use crate::proto::websocket::offers_deflate;
 
 /// The first line and headers of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +53,11 @@ pub struct Head<'a> {
     pub cookie: Option<&'a str>,
     /// `Sec-Fetch-Site`: whether a page of another site has caused the request.
     pub fetch_site: Option<&'a str>,
+    /// `User-Agent`.
+    pub user_agent: Option<&'a [u8]>,
+    /// Whether the client offers permessage-deflate with parameters that the server accepts
+    /// (`Sec-WebSocket-Extensions`).
+    pub offers_deflate: bool,
     /// Whether the client accepts a body that is compressed with gzip (`Accept-Encoding`).
     pub accepts_gzip: bool,
 }
@@ -136,6 +142,8 @@ pub fn parse(
         host: None,
         cookie: None,
         fetch_site: None,
+        user_agent: None,
+        offers_deflate: false,
         accepts_gzip: false,
     };
     Framing::default().read(request.headers, &mut head)?;
@@ -209,6 +217,7 @@ impl Framing {
                     head.keep_alive |= is_token(token, "keep-alive");
                 }
             }
+            10 if is(name, "user-agent") => head.user_agent = Some(value),
             14 if is(name, "content-length") => self.content_length(value)?,
             14 if is(name, "sec-fetch-site") => {
                 head.fetch_site = std::str::from_utf8(value).ok();
@@ -228,6 +237,10 @@ impl Framing {
             }
             17 if is(name, "sec-websocket-key") => head.websocket_key = Some(value),
             21 if is(name, "sec-websocket-version") => head.websocket_version = Some(value),
+            24 if is(name, "sec-websocket-extensions") => {
+                // Several headers are one list (RFC 6455 section 9.1).
+                head.offers_deflate |= offers_deflate(value);
+            }
             _ => {}
         }
         Ok(())

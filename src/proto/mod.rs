@@ -2,7 +2,8 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
 //! Only [`websocket::Reader`], [`http::Chunked`], [`http::ResponseReader`], [`lines::Lines`] and
-//! `resp::Reader` have state, for incomplete input, and [`snapshot::Codec`].
+//! `resp::Reader` have state, for incomplete input, and [`snapshot::Codec`];
+//! [`websocket::Deflater`] and [`websocket::Inflater`] keep only memory to use again.
 
 pub mod auth;
 pub mod envelope;

@@ -4,18 +4,34 @@
 //! is complete in the input is unmasked in place and returned without a copy. Only incomplete
 //! frames and messages are stored, so a reader holds no buffer between two messages. Violations are
 //! detected at the first possible byte: a message that will be too long at its header, invalid
-//! UTF-8 at the first wrong byte.
+//! UTF-8 at the first wrong byte. A compressed message is stored until it is complete: `deflate`
+//! decompresses it.
 
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "websocket/no_deflate.rs"]
+mod deflate;
+mod extensions;
 mod frame;
+mod header;
 mod snapshot;
+mod violation;
 
-use std::io::Cursor;
 use std::ops::Range;
 
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+pub use deflate::{Deflater, Inflated, Inflater};
+pub use extensions::{DEFLATE, offers_deflate};
 pub use frame::{Frame, binary, close, masked, payload, ping, pong, text, text_of, text_start};
+pub use header::Bounds;
+use header::{Header, check_start, parse_header, unmask};
+use violation::{
+    BAD_CLOSE_CODE, BAD_OPCODE, EXPECTED_CONTINUATION, NOT_UTF8, NOTHING_TO_CONTINUE,
+    REASON_NOT_UTF8,
+};
+pub use violation::{TOO_BIG, TOO_MANY_FRAMES, Violation};
 
 /// A message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,28 +46,6 @@ pub enum Item<'a> {
     Pong,
     /// A close frame with its code and reason; `None` if it has no payload.
     Close(Option<(u16, &'a str)>),
-}
-
-/// A violation of the protocol, with the close code and reason for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Violation {
-    /// The close code (RFC 6455 section 7.4.1).
-    pub code: u16,
-    /// The reason, for the close frame and the log.
-    pub reason: &'static str,
-}
-
-/// The limits of messages.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// The most bytes of a message, over all its frames.
-    pub message_bytes: usize,
-    /// The most frames of a message.
-    pub fragments: u32,
-    /// Whether binary messages are accepted.
-    pub binary: bool,
-    /// Whether the peer is a client, which masks its frames; a server must not (RFC 6455 section 5.1).
-    pub masked: bool,
 }
 
 /// Decodes the frames of one peer, split at any point.
@@ -72,7 +66,9 @@ struct Partial {
     control: Vec<u8>,
     /// The opcode of the current data message, if there is one.
     message_kind: Option<Data>,
+    /// Its payload so far; compressed, if it is.
     message: Vec<u8>,
+    is_compressed: bool,
     fragments: u32,
     /// The length of the part of a text message that is checked to be UTF-8.
     utf8_len: usize,
@@ -93,15 +89,6 @@ struct PartialFrame {
     arrived: usize,
 }
 
-/// A valid header.
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    opcode: OpCode,
-    is_final: bool,
-    mask: [u8; 4],
-    payload_len: usize,
-}
-
 /// Where the payload of an item is; [`Reader::next`] turns it into an [`Item`].
 enum ItemLocation {
     Input(OpCode, Range<usize>),
@@ -111,7 +98,8 @@ enum ItemLocation {
 
 impl Reader {
     /// The next item of `input` from `at` on; `at` advances past the bytes that were read. `None` if
-    /// all input was read and the item is incomplete. Payloads in `input` are unmasked in place.
+    /// all input was read and the item is incomplete. Payloads in `input` are unmasked in place; a
+    /// compressed message is decompressed by `inflater`.
     ///
     /// # Errors
     ///
@@ -121,12 +109,13 @@ impl Reader {
         input: &'a mut [u8],
         at: &mut usize,
         bounds: Bounds,
+        inflater: &mut Inflater,
     ) -> Result<Option<Item<'a>>, Violation> {
         self.forget_handed_out();
         let place = loop {
             let step = match &mut self.partial {
-                None => self.read_complete(input, at, bounds)?,
-                Some(partial) => partial.read(input, at, bounds)?,
+                None => self.read_complete(input, at, bounds, inflater)?,
+                Some(partial) => partial.read(input, at, bounds, inflater)?,
             };
             match step {
                 Step::Found(place) => break place,
@@ -154,6 +143,7 @@ impl Reader {
         input: &mut [u8],
         at: &mut usize,
         bounds: Bounds,
+        inflater: &mut Inflater,
     ) -> Result<Step, Violation> {
         if *at == input.len() {
             return Ok(Step::NeedMore);
@@ -170,11 +160,19 @@ impl Reader {
             return Ok(Step::Continue);
         }
         if let OpCode::Data(data) = header.opcode {
-            check_start(data, header.payload_len, bounds)?;
+            check_start(data, header, bounds)?;
         }
         let range = start..start + header.payload_len;
         unmask(&mut input[range.clone()], header.mask, 0);
         *at = range.end;
+        if let OpCode::Data(kind) = header.opcode
+            && header.is_compressed
+        {
+            let message = inflater.inflate(&input[range], bounds.message_bytes)?;
+            let handed_out = Some(HandedOut::Message);
+            self.partial = Some(Box::new(Partial { message, handed_out, ..Partial::default() }));
+            return Ok(Step::Found(ItemLocation::Message(kind)));
+        }
         Ok(Step::Found(ItemLocation::Input(header.opcode, range)))
     }
 
@@ -201,13 +199,14 @@ impl Partial {
         input: &mut [u8],
         at: &mut usize,
         bounds: Bounds,
+        inflater: &mut Inflater,
     ) -> Result<Step, Violation> {
         if *at == input.len() && self.frame.is_none_or(|f| f.arrived < f.header.payload_len) {
             return Ok(Step::NeedMore);
         }
         match self.frame {
             None => self.read_header(input, at, bounds),
-            Some(frame) => self.read_payload(frame, input, at),
+            Some(frame) => self.read_payload(frame, input, at, bounds, inflater),
         }
     }
 
@@ -239,13 +238,14 @@ impl Partial {
             (Data::Continue, Some(_)) => {}
             (_, Some(_)) => return Err(EXPECTED_CONTINUATION),
             (_, None) => {
-                check_start(data, header.payload_len, bounds)?;
+                check_start(data, header, bounds)?;
                 self.message_kind = Some(data);
+                self.is_compressed = header.is_compressed;
             }
         }
         self.fragments += 1;
         let fits = self.message.len().checked_add(header.payload_len);
-        if fits.is_none_or(|len| len > bounds.message_bytes) {
+        if fits.is_none_or(|len| len > bounds.payload_bytes(self.is_compressed)) {
             return Err(TOO_BIG);
         }
         if self.fragments > bounds.fragments {
@@ -259,6 +259,8 @@ impl Partial {
         mut frame: PartialFrame,
         input: &mut [u8],
         at: &mut usize,
+        bounds: Bounds,
+        inflater: &mut Inflater,
     ) -> Result<Step, Violation> {
         let header = frame.header;
         let len = (header.payload_len - frame.arrived).min(input.len() - *at);
@@ -282,6 +284,9 @@ impl Partial {
                 self.check_utf8(ended && header.is_final)?;
                 match self.message_kind {
                     Some(kind) if ended && header.is_final => {
+                        if self.is_compressed {
+                            self.message = inflater.inflate(&self.message, bounds.message_bytes)?;
+                        }
                         self.handed_out = Some(HandedOut::Message);
                         Ok(Step::Found(ItemLocation::Message(kind)))
                     }
@@ -292,9 +297,10 @@ impl Partial {
     }
 
     /// Checks the new bytes, and up to three bytes of a split character before them, so that the
-    /// first wrong byte is detected. The complete message is checked again when it is returned.
+    /// first wrong byte is detected. The complete message is checked again when it is returned; a
+    /// compressed one is checked only then.
     fn check_utf8(&mut self, ended: bool) -> Result<(), Violation> {
-        if self.message_kind != Some(Data::Text) {
+        if self.message_kind != Some(Data::Text) || self.is_compressed {
             return Ok(());
         }
         match std::str::from_utf8(&self.message[self.utf8_len..]) {
@@ -342,86 +348,6 @@ fn close_item(payload: &[u8]) -> Result<Item<'_>, Violation> {
 /// reserved, the codes registered later (1012 to 1014), and those for libraries and applications.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// The header at the beginning of `bytes`, and its length; `None` if it is incomplete.
-fn parse_header(bytes: &[u8], bounds: Bounds) -> Result<Option<(Header, usize)>, Violation> {
-    let mut cursor = Cursor::new(bytes);
-    let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
-        Ok(Some(parsed)) => parsed,
-        Ok(None) => return Ok(None),
-        Err(_) => return Err(BAD_OPCODE),
-    };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
-        return Err(RESERVED_BITS);
-    }
-    let mask = match (header.mask, bounds.masked) {
-        (Some(mask), true) => mask,
-        (None, true) => return Err(UNMASKED),
-        // This mask changes nothing.
-        (None, false) => [0; 4],
-        (Some(_), false) => return Err(MASKED),
-    };
-    let control = matches!(header.opcode, OpCode::Control(_));
-    if control && (!header.is_final || payload_len > 125) {
-        return Err(BAD_CONTROL);
-    }
-    if payload_len >> 63 != 0 {
-        return Err(BAD_LENGTH);
-    }
-    let payload_len = usize::try_from(payload_len).map_err(|_| TOO_BIG)?;
-    let (opcode, is_final) = (header.opcode, header.is_final);
-    let header_len = usize::try_from(cursor.position()).map_err(|_| TOO_BIG)?;
-    Ok(Some((Header { opcode, is_final, mask, payload_len }, header_len)))
-}
-
-/// Checks the first frame of a message.
-fn check_start(data: Data, payload_len: usize, bounds: Bounds) -> Result<(), Violation> {
-    match data {
-        Data::Continue => return Err(NOTHING_TO_CONTINUE),
-        Data::Reserved(_) => return Err(BAD_OPCODE),
-        Data::Binary if !bounds.binary => return Err(BINARY),
-        Data::Text | Data::Binary => {}
-    }
-    if payload_len > bounds.message_bytes {
-        return Err(TOO_BIG);
-    }
-    Ok(())
-}
-
-/// Unmasks the piece of a payload that begins at `offset` (RFC 6455 section 5.3).
-fn unmask(piece: &mut [u8], mut mask: [u8; 4], offset: usize) {
-    mask.rotate_left(offset % 4);
-    let word = u32::from_ne_bytes(mask);
-    let mut words = piece.chunks_exact_mut(4);
-    for bytes in &mut words {
-        let plain = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ word;
-        bytes.copy_from_slice(&plain.to_ne_bytes());
-    }
-    for (byte, key) in words.into_remainder().iter_mut().zip(mask) {
-        *byte ^= key;
-    }
-}
-
-const BAD_OPCODE: Violation = violation(1002, "reserved opcode");
-const RESERVED_BITS: Violation = violation(1002, "reserved bits set without an extension");
-const UNMASKED: Violation = violation(1002, "client frames must be masked");
-const MASKED: Violation = violation(1002, "server frames must not be masked");
-const BAD_CONTROL: Violation = violation(1002, "control frame fragmented or longer than 125 bytes");
-const BAD_LENGTH: Violation = violation(1002, "frame length out of range");
-const NOTHING_TO_CONTINUE: Violation = violation(1002, "continuation without a message");
-const EXPECTED_CONTINUATION: Violation = violation(1002, "new message inside a fragmented one");
-const BAD_CLOSE_CODE: Violation = violation(1002, "invalid close code");
-const BINARY: Violation = violation(1003, "binary messages are not supported");
-const NOT_UTF8: Violation = violation(1007, "text is not UTF-8");
-const REASON_NOT_UTF8: Violation = violation(1007, "close reason is not UTF-8");
-/// A message is longer than [`Bounds::message_bytes`].
-pub const TOO_BIG: Violation = violation(1009, "message too big");
-/// A message has more frames than [`Bounds::fragments`].
-pub const TOO_MANY_FRAMES: Violation = violation(1009, "message has too many frames");
-
-const fn violation(code: u16, reason: &'static str) -> Violation {
-    Violation { code, reason }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
 use mio::net::TcpStream;
+use reverb::proto::websocket::Inflater;
 
 use crate::event;
 use crate::lane::find;
@@ -44,6 +45,10 @@ pub struct CounterVec {
     /// Events published so far, by channel.
     pub published: Vec<u64>,
     pub received: u64,
+    /// Bytes that the sockets of all clients have received.
+    pub bytes: u64,
+    /// The last compressed payload, and the number of its event: it is the same for all clients.
+    compressed: (Vec<u8>, Option<u64>),
     /// Clients that are connected and subscribed.
     pub ready: usize,
     /// Clients that the server rejected or disconnected.
@@ -67,6 +72,8 @@ impl CounterVec {
             clock: Instant::now(),
             published: vec![0; channels],
             received: 0,
+            bytes: 0,
+            compressed: (Vec::new(), None),
             ready: 0,
             refused: 0,
             missing: 0,
@@ -98,10 +105,10 @@ impl Client {
     }
 
     /// Starts on a new connection.
-    pub fn begin(&mut self, stream: TcpStream) {
+    pub fn begin(&mut self, stream: TcpStream, offers_deflate: bool) {
         self.stream = Some(stream);
         self.incoming = Vec::new();
-        self.outgoing = upgrade();
+        self.outgoing = upgrade(offers_deflate);
         self.phase = Phase::Upgrading;
         self.flush();
     }
@@ -134,6 +141,7 @@ impl Client {
         {
             match stream.read(buffer) {
                 Ok(len @ 1..) => {
+                    tally.bytes += len as u64;
                     if !tally.sent_ns.is_empty() {
                         tally.read_ns = tally.now_ns();
                     }
@@ -185,6 +193,7 @@ impl Client {
         while let Some((opcode, start, end)) = frame(&bytes[at..]) {
             let payload = &bytes[at + start..at + end];
             match opcode {
+                TEXT if bytes[at] & RSV1 != 0 => self.compressed(payload, tally),
                 TEXT => self.text(payload, tally),
                 PING => self.send(PONG, payload),
                 CLOSE => self.lost(tally),
@@ -193,6 +202,18 @@ impl Client {
             at += end;
         }
         at
+    }
+
+    fn compressed(&mut self, payload: &[u8], tally: &mut CounterVec) {
+        if tally.compressed.0 != payload {
+            let message = Inflater::default().inflate(payload, 1 << 20);
+            let number = message.ok().and_then(|message| event::number(&message));
+            tally.compressed = (payload.to_vec(), number);
+        }
+        match tally.compressed.1 {
+            Some(number) => self.book(number, tally),
+            None => self.lost(tally),
+        }
     }
 
     fn text(&mut self, payload: &[u8], tally: &mut CounterVec) {
@@ -269,8 +290,10 @@ fn socket_id(payload: &[u8]) -> String {
 }
 
 /// The handshake request.
-pub fn upgrade() -> Vec<u8> {
-    UPGRADE.replace("KEY", APP_KEY).into_bytes()
+pub fn upgrade(offers_deflate: bool) -> Vec<u8> {
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    let end = if offers_deflate { offer } else { "\r\n" };
+    (UPGRADE.replace("KEY", APP_KEY) + end).into_bytes()
 }
 
 /// The opcode of the frame at the front, and the range of its payload, once it is complete.
@@ -292,6 +315,8 @@ pub fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     Some((bytes[0] & 15, start, len))
 }
 
+/// In the first byte of a frame: the message is compressed.
+const RSV1: u8 = 0x40;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
@@ -302,4 +327,4 @@ const UPGRADE: &str = "GET /app/KEY?protocol=7&client=js&version=8.4.0&flash=fal
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0\r\n\
     Upgrade: websocket\r\nOrigin: http://127.0.0.1\r\nSec-WebSocket-Version: 13\r\n\
     Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -18,8 +18,11 @@ pub fn digits(number: u64) -> String {
     format!("{number:010}")
 }
 
+/// The data of an event: its number, in about this many bytes. It is the inside of a JSON text.
+pub type Data = fn(number: u64, size: usize) -> String;
+
 /// `size` bytes of data with a number in it.
-fn data(number: u64, size: usize) -> String {
+pub fn data(number: u64, size: usize) -> String {
     let mut data = format!("#{}", digits(number));
     data.extend(std::iter::repeat_n('x', size - data.len()));
     data
@@ -48,7 +51,12 @@ pub fn number(payload: &[u8]) -> Option<u64> {
 
 /// A signed request that publishes one event.
 pub fn publish(signer: &Signer, place: usize, number: u64, size: usize) -> Vec<u8> {
-    let (channel, data) = (channel(place), data(number, size));
+    publish_data(signer, place, &data(number, size))
+}
+
+/// The same with this data.
+pub fn publish_data(signer: &Signer, place: usize, data: &str) -> Vec<u8> {
+    let channel = channel(place);
     let body = format!(r#"{{"name":"e","channel":"{channel}","data":"{data}"}}"#);
     post(signer, "events", &body)
 }

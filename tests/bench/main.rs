@@ -8,7 +8,7 @@
 //! `cargo bench` runs everything five times, `cargo bench -- --quick` once and short, `cargo bench
 //! -- fanout api` the named benchmarks, `cargo bench -- --runs 9` nine times. `attacks` runs once,
 //! and only if it is named: it takes three minutes and some gigabytes of memory. `REVERB_BINARY`
-//! names another binary to measure.
+//! names another binary to measure, `REVERB_BEFORE_BIN` one that `deflate` compares with.
 
 #![allow(unsafe_code, reason = "processor affinity and times need libc")]
 #![allow(clippy::unwrap_used, reason = "a panic is a failed benchmark")]
@@ -17,6 +17,8 @@ mod api;
 mod attacks;
 mod client;
 mod connecting;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod event;
 mod fanout;
 #[cfg(feature = "console")]
@@ -93,6 +95,8 @@ const BENCHES: &[(&str, Bench)] = &[
     ("startup", startup::run),
     ("fanout", fanout::run),
     ("channels", fanout::run_channels),
+    #[cfg(feature = "deflate")]
+    ("deflate", deflate::run),
     ("api", api::run),
     #[cfg(feature = "console")]
     ("feed", feed::run),

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -39,7 +39,12 @@ impl Process {
 
     /// The same with these variables set.
     pub fn server_with(plan: &Plan, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(binary());
+        Self::server_of(plan, &binary(), variables)
+    }
+
+    /// The same with another binary.
+    pub fn server_of(plan: &Plan, binary: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary);
         command.args(["start", "--host", "127.0.0.1", "--port", "0"]).env_clear();
         command.env("REVERB_APP_ID", APP_ID).env("REVERB_APP_KEY", APP_KEY);
         command.env("REVERB_APP_SECRET", APP_SECRET).envs(variables.iter().copied());

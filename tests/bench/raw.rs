@@ -85,8 +85,9 @@ fn greet(socket: &mut std::net::TcpStream) -> io::Result<()> {
         assert!(read > 0, "a client has disconnected");
         len += read;
     }
-    socket
-        .write_all(&[&switching_protocols(b"")[..], &message::established("1.1", 30)].concat())?;
+    socket.write_all(
+        &[&switching_protocols(b"", None)[..], &message::established("1.1", 30)].concat(),
+    )?;
     // The subscription is a small frame, and arrives as one piece.
     len = socket.read(&mut bytes)?;
     assert!(len > 0, "a client has disconnected");

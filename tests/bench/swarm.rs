@@ -42,6 +42,10 @@ pub struct Swarm {
     pub clients: Vec<Client>,
     pub lanes: Vec<Lane>,
     pub tally: CounterVec,
+    /// What [`By::Requests`] publishes.
+    pub data: event::Data,
+    /// Whether the client of this index offers compression.
+    pub offers_deflate: fn(usize) -> bool,
     /// The receive buffer of a client that does not read; the default of the kernel if none.
     pub receive_buffer: Option<i32>,
 }
@@ -60,6 +64,8 @@ impl Swarm {
             clients: Vec::new(),
             lanes: Vec::new(),
             tally: CounterVec::new(channels),
+            data: event::data,
+            offers_deflate: |_| false,
             receive_buffer: None,
         };
         swarm.add_lane();
@@ -96,7 +102,7 @@ impl Swarm {
             let on_their_way = count - waiting.len() - done;
             for index in waiting.by_ref().take(parallel.saturating_sub(on_their_way)) {
                 let stream = self.dial(index);
-                self.clients[index].begin(stream);
+                self.clients[index].begin(stream, (self.offers_deflate)(index));
             }
             self.turn();
             self.check(until, "connecting")?;
@@ -154,7 +160,8 @@ impl Swarm {
                     let mut requests = Vec::new();
                     for _ in 0..count {
                         let number = self.number(channel);
-                        requests.extend(event::publish(&self.signer, channel, number, size));
+                        let data = (self.data)(number, size);
+                        requests.extend(event::publish_data(&self.signer, channel, &data));
                         channel = (channel + 1) % channels;
                     }
                     self.lanes[0].send(&requests);

@@ -20,6 +20,9 @@ pub fn bind(port: u16) -> io::Result<Server> {
     config.limits.outbox_bytes = 16 << 20;
     // Autobahn sends 4 MiB in 65,536 fragments of 64 bytes, followed by an empty one.
     config.limits.message_fragments = (4 << 20) / 64 + 1;
+    // A suite tests what is compressed as well: every echo.
+    config.server.compression.minimum_bytes = 1;
+    config.server.compression.subscribers = 1;
     let mut server = Server::bind(&config, [0; 32])?;
     server.echo();
     Ok(server)

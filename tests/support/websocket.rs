@@ -14,6 +14,8 @@ pub const HANDSHAKE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
 #[derive(Debug, Clone, PartialEq)]
 pub enum Got {
     Text(String),
+    /// A text message that was compressed.
+    Deflated(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -171,7 +173,7 @@ impl Client {
     #[track_caller]
     pub fn event(&mut self) -> Value {
         match self.receive() {
-            Got::Text(text) => serde_json::from_str(&text).unwrap(),
+            Got::Text(text) | Got::Deflated(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("expected a message, received {other:?}"),
         }
     }
@@ -232,6 +234,9 @@ impl Client {
         loop {
             if let Some((first, start, end)) = self.whole_frame() {
                 let payload: Vec<u8> = self.buffer.drain(..end).skip(start).collect();
+                if first == 0xC1 {
+                    return Got::Deflated(inflate(&payload));
+                }
                 assert_eq!(first & 0xF0, 0x80, "the server's frames are whole and without RSV");
                 return match first & 0x0F {
                     0x1 => Got::Text(String::from_utf8(payload).unwrap()),
@@ -288,6 +293,29 @@ impl Client {
         let end = start + usize::try_from(length).unwrap();
         (buffer.len() >= end).then_some((first, start, end))
     }
+}
+
+/// The text of a compressed message, which contains no reference to an earlier one.
+fn inflate(payload: &[u8]) -> String {
+    let compressed = [payload, &[0, 0, 0xFF, 0xFF]].concat();
+    let mut text = Vec::with_capacity(1 << 20);
+    let status = flate2::Decompress::new(false).decompress_vec(
+        &compressed,
+        &mut text,
+        flate2::FlushDecompress::Sync,
+    );
+    status.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// The compressed payload of a message.
+#[cfg(feature = "deflate")]
+pub fn deflated(text: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(1 << 16);
+    let mut compress = flate2::Compress::new(flate2::Compression::new(6), false);
+    compress.compress_vec(text, &mut payload, flate2::FlushCompress::Sync).unwrap();
+    assert_eq!(payload.split_off(payload.len() - 4), [0, 0, 0xFF, 0xFF]);
+    payload
 }
 
 /// The bytes of a masked frame.

@@ -11,12 +11,13 @@ use super::screen::escaped;
 use crate::net::{BlockingStream, sys};
 use crate::proto::http::{ResponseReader, UPGRADE, is_accepted};
 use crate::proto::message::{self, Object};
-use crate::proto::websocket::{self, Bounds, Frame, Item, Reader};
+use crate::proto::websocket::{self, Bounds, Frame, Inflater, Item, Reader};
 
 /// An established connection.
 pub(super) struct Socket {
     stream: BlockingStream,
     reader: Reader,
+    inflater: Inflater,
     /// Bytes of the server; those before `at` are read.
     input: Vec<u8>,
     at: usize,
@@ -49,6 +50,7 @@ impl Socket {
         let mut socket = Socket {
             stream,
             reader: Reader::default(),
+            inflater: Inflater::default(),
             input,
             at: 0,
             socket_id: String::new(),
@@ -120,7 +122,7 @@ impl Socket {
     /// Waits for the next text or close frame, and answers pings.
     fn receive(&mut self) -> io::Result<Received> {
         loop {
-            let item = self.reader.next(&mut self.input, &mut self.at, BOUNDS);
+            let item = self.reader.next(&mut self.input, &mut self.at, BOUNDS, &mut self.inflater);
             let pong = match item.map_err(|violation| io::Error::other(violation.reason))? {
                 Some(Item::Text(text)) => return Ok(Received::Text(text.to_owned())),
                 Some(Item::Close(frame)) => {
@@ -235,8 +237,13 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// The bytes of one read.
 const INPUT_BYTES: usize = 16_384;
 /// The largest message that is read: far above the limits of any server of the protocol.
-const BOUNDS: Bounds =
-    Bounds { message_bytes: 64 << 20, fragments: u32::MAX, binary: true, masked: false };
+const BOUNDS: Bounds = Bounds {
+    message_bytes: 64 << 20,
+    fragments: u32::MAX,
+    binary: true,
+    masked: false,
+    deflate: false,
+};
 /// The timeout of servers that name none, as in the official libraries.
 const ACTIVITY_TIMEOUT_S: u64 = 120;
 

@@ -41,8 +41,14 @@ impl<T> Connections<T> {
     /// Sends a message back to its sender.
     pub(in crate::hub) fn echo_back(&mut self, id: ConnId, item: &Item<'_>) {
         match item {
-            Item::Text(text) => self.queue(id, websocket::text(text)),
-            Item::Binary(bytes) => self.queue(id, websocket::binary(bytes)),
+            Item::Text(text) => {
+                let frame = self.form_for(id, websocket::text(text));
+                self.queue(id, frame);
+            }
+            Item::Binary(bytes) => {
+                let frame = self.form_for(id, websocket::binary(bytes));
+                self.queue(id, frame);
+            }
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use crate::hub::ids::SocketId;
 use crate::hub::origins::Origin;
 use crate::hub::outbox::Outbox;
 use crate::hub::peer::{
-    ChunkedBody, CloseMode, Closing, Liveness, Marks, Peer, Phase, Request, Subscriber, User,
+    ChunkedBody, CloseMode, Closing, Liveness, Mark, Marks, Peer, Phase, Request, Subscriber, User,
 };
 use crate::hub::port::Port;
 use crate::proto::snapshot::{Codec, DecodeError, DecodeResult};
@@ -33,6 +33,11 @@ impl<T> Peer<T> {
         c.number(&mut self.last_seen_ms)?;
         c.int(&mut self.pending_replies)?;
         self.outbox.snapshot(c)?;
+        let mut has_deflate = self.marks.has(Mark::Deflate);
+        c.flag(&mut has_deflate)?;
+        if has_deflate {
+            self.marks.set(Mark::Deflate);
+        }
         self.phase.snapshot(c)
     }
 }

@@ -129,13 +129,18 @@ pub fn continue_frame() -> Frame {
 }
 
 /// The response that completes a WebSocket handshake (RFC 6455 section 4.2.2), with the headers in
-/// the order of Laravel Reverb.
-pub fn switching_protocols(key: &[u8]) -> Frame {
+/// the order of Laravel Reverb. `extensions` is the answer to the offers of the client, if one was
+/// accepted.
+pub fn switching_protocols(key: &[u8], extensions: Option<&str>) -> Frame {
     let accept = tungstenite::handshake::derive_accept_key(key);
-    let text = format!(
+    let mut text = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\nX-Powered-By: Laravel Reverb\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\nX-Powered-By: Laravel Reverb\r\n"
     );
+    if let Some(extensions) = extensions {
+        text.push_str(&format!("Sec-WebSocket-Extensions: {extensions}\r\n"));
+    }
+    text.push_str("\r\n");
     text.into_bytes().into()
 }
 

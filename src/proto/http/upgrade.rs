@@ -28,10 +28,10 @@ mod tests {
     #[test]
     fn the_answer_of_this_server_is_accepted() {
         let key = UPGRADE.split("Key: ").nth(1).unwrap().trim_end();
-        let accepted = switching_protocols(key.as_bytes()).to_vec();
+        let accepted = switching_protocols(key.as_bytes(), None).to_vec();
         for (bytes, expected) in [
             (accepted, true),
-            (switching_protocols(b"another key").to_vec(), false),
+            (switching_protocols(b"another key", None).to_vec(), false),
             (b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), false),
             (format!("HTTP/1.1 200 OK\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n").into(), false),
         ] {

@@ -21,8 +21,21 @@ pub fn text_of(len: usize, write: impl FnOnce(&mut String)) -> Frame {
     // Space for the header, whose length depends on that of the payload.
     text.extend([' '; HEADER_MAX]);
     write(&mut text);
-    let mut bytes = text.into_bytes();
-    let (header, header_len) = header(OpCode::Data(Data::Text), bytes.len() - HEADER_MAX);
+    with_header(0x81, text.into_bytes())
+}
+
+/// The compressed form of a frame that begins with this byte. `bytes` is the compressed payload, after
+/// space for the header.
+#[cfg(feature = "deflate")]
+pub(super) fn compressed(first: Option<u8>, bytes: Vec<u8>) -> Frame {
+    const RSV1: u8 = 0x40;
+    with_header(first.unwrap_or(0x81) | RSV1, bytes)
+}
+
+/// Writes the header in front of a payload, before which `bytes` has space for the longest one.
+fn with_header(first: u8, mut bytes: Vec<u8>) -> Frame {
+    let (mut header, header_len) = header(OpCode::Data(Data::Text), bytes.len() - HEADER_MAX);
+    header[0] = first;
     let start = HEADER_MAX - header_len;
     bytes[start..HEADER_MAX].copy_from_slice(&header[..header_len]);
     bytes[start..].into()
@@ -103,7 +116,7 @@ fn header(opcode: OpCode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
 }
 
 /// The longest header of a frame without a mask (RFC 6455 section 5.2).
-const HEADER_MAX: usize = 10;
+pub(super) const HEADER_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,7 @@ impl Partial {
             Some(_) => return Err(DecodeError),
         };
         c.bytes(&mut self.message)?;
+        c.flag(&mut self.is_compressed)?;
         c.int(&mut self.fragments)?;
         c.int(&mut self.utf8_len)?;
         if self.utf8_len > self.message.len() { Err(DecodeError) } else { Ok(()) }
@@ -61,9 +62,9 @@ fn opcode(code: u8) -> Result<OpCode, DecodeError> {
 
 impl Default for PartialFrame {
     fn default() -> Self {
-        let (opcode, is_final) = (OpCode::from(0), false);
+        let (opcode, is_final, is_compressed) = (OpCode::from(0), false, false);
         PartialFrame {
-            header: Header { opcode, is_final, mask: [0; 4], payload_len: 0 },
+            header: Header { opcode, is_final, is_compressed, mask: [0; 4], payload_len: 0 },
             arrived: 0,
         }
     }

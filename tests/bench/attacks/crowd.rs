@@ -66,7 +66,7 @@ impl Crowd {
         for some in chunks(all.clone()) {
             for _ in some.clone() {
                 let index = self.connect(State::Upgrading);
-                self.send(index, &client::upgrade());
+                self.send(index, &client::upgrade(false));
             }
             self.wait(some, "connecting", |socket| !socket.socket_id.is_empty())?;
         }

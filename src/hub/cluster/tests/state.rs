@@ -24,12 +24,12 @@ use crate::hub::{
 use crate::proto::envelope::NodeId;
 use crate::proto::http::Chunked;
 use crate::proto::webhook::ClientEvent;
-use crate::proto::websocket::{Bounds, Frame, Reader};
+use crate::proto::websocket::{Bounds, Frame, Inflater, Reader};
 
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("9-d03d8f8e34bc27f8", include_str!("../../../../tests/state/9-d03d8f8e34bc27f8.hex")),
+    ("10-c39833d3669cfd05", include_str!("../../../../tests/state/10-c39833d3669cfd05.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
@@ -152,7 +152,11 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     peer.outbox.push(frame("first"));
     peer.outbox.push(frame("second"));
     peer.outbox.consume(n as usize);
-    let Some(subscriber) = peer.subscriber_mut() else { panic!("no WebSocket") };
+    if n == 1 {
+        hub.connections.set_deflate(id);
+    }
+    let subscriber = hub.connections.subscriber_mut(id);
+    let Some(subscriber) = subscriber else { panic!("no WebSocket") };
     subscriber.socket_id = SocketId(60 + n, 65 + n);
     subscriber.window = (80 + n, 85 + n);
     subscriber.client_events = (87 + n as u16, 88 + n as u16);
@@ -182,9 +186,15 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
         ],
         &[0x02, 0x81, 0, 0, 0, 0, 7, 0x80, 0x89, 9, 8, 7, 6, 5],
     ];
-    let bounds = Bounds { message_bytes: 1_000, fragments: 10, binary: true, masked: true };
+    let bounds =
+        Bounds { message_bytes: 1_000, fragments: 10, binary: true, masked: true, deflate: true };
     let mut bytes = input[n as usize].to_vec();
-    while subscriber.reader.next(&mut bytes, &mut 0, bounds).unwrap().is_some() {}
+    while subscriber
+        .reader
+        .next(&mut bytes, &mut 0, bounds, &mut Inflater::default())
+        .unwrap()
+        .is_some()
+    {}
     id
 }
 
@@ -236,6 +246,10 @@ fn count(counters: &mut Counters) {
     counters.process.frames_dropped = 211;
     counters.process.tls_failures = 212;
     counters.process.accept_failures = 213;
+    counters.process.events_compressed = 221;
+    counters.process.compression_bytes_in = 222;
+    counters.process.compression_bytes_out = 223;
+    counters.process.messages_decompressed = 224;
     counters.closes.others = 214;
     for (n, (code, _)) in counters.closes.iter().enumerate().collect::<Vec<_>>() {
         (0..=n).for_each(|_| counters.closes.count(code));

@@ -1,0 +1,93 @@
+//! Queues one event for many connections: each outbox shares the frame, or its compressed form. Which
+//! connections are members of a channel is in `pubsub`.
+
+use super::{Connections, text_of};
+use crate::hub::ids::{ConnId, SocketId};
+use crate::hub::peer::Mark;
+use crate::proto::websocket::Frame;
+
+impl<T> Connections<T> {
+    /// Queues a frame for all members of a channel of this app, except for one of them; its compressed
+    /// form for those that negotiated it, if this is worthwhile. Returns how many receive it.
+    pub(crate) fn broadcast(
+        &mut self,
+        app: u32,
+        members: &[ConnId],
+        frame: &Frame,
+        except: Option<SocketId>,
+    ) -> u64 {
+        let compressed = self.compress_for(members, frame, except);
+        self.broadcast_forms(app, members, frame, compressed, except)
+    }
+
+    /// Queues a frame in its plain form alone.
+    pub(crate) fn broadcast_plain(
+        &mut self,
+        app: u32,
+        members: &[ConnId],
+        frame: &Frame,
+        except: Option<SocketId>,
+    ) -> u64 {
+        self.broadcast_forms(app, members, frame, None, except)
+    }
+
+    fn broadcast_forms(
+        &mut self,
+        app: u32,
+        members: &[ConnId],
+        frame: &Frame,
+        compressed: Option<Frame>,
+        except: Option<SocketId>,
+    ) -> u64 {
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(text) = text_of(frame)
+        {
+            log::debug!("{} subscribers < {text}", members.len());
+        }
+        self.work.add(members.len() as u64);
+        self.work.add_bytes(frame.len());
+        let lane = self.lanes.lane_of_event(members.len());
+        let is_wanted = self.happenings.wants_sent(app);
+        // Count the skipped members: there are fewer of them than recipients.
+        let (mut skipped, mut compressed_recipients) = (0, 0);
+        for &member in members {
+            // A closing connection may still be a member; it receives no more events.
+            match self.subscriber(member) {
+                Some(subscriber) if except != Some(subscriber.socket_id) => {
+                    if is_wanted {
+                        self.notify_sent(member, frame);
+                    }
+                    let shorter = compressed.as_ref().filter(|_| self.has_deflate(member));
+                    let is_queued = self.push(member, Frame::clone(shorter.unwrap_or(frame)), lane);
+                    skipped += u64::from(!is_queued);
+                    compressed_recipients += u64::from(is_queued && shorter.is_some());
+                }
+                _ => skipped += 1,
+            }
+        }
+        let recipients = (members.len() as u64).saturating_sub(skipped);
+        let counters = &mut self.counters.apps[app as usize];
+        counters.sent(recipients - compressed_recipients, frame.len());
+        counters.sent(compressed_recipients, compressed.map_or(0, |shorter| shorter.len()));
+        recipients
+    }
+
+    /// Whether a connection has negotiated permessage-deflate.
+    pub(super) fn has_deflate(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|peer| peer.marks.has(Mark::Deflate))
+    }
+
+    /// Queues these frames for all members of a channel of this app.
+    pub(crate) fn broadcast_all(&mut self, app: u32, members: &[ConnId], frames: &[Frame]) {
+        let is_watched = self.happenings.wants_sent(app) || log::log_enabled!(log::Level::Debug);
+        if frames.len() < 2 || is_watched {
+            frames.iter().for_each(|frame| _ = self.broadcast(app, members, frame, None));
+            return;
+        }
+        let count_before = self.counters.apps[app as usize].messages_out;
+        self.broadcast_plain(app, members, &frames.concat().into(), None);
+        // The call counted one message per recipient; count the other frames as well.
+        let counters = &mut self.counters.apps[app as usize];
+        counters.messages_out += (counters.messages_out - count_before) * (frames.len() as u64 - 1);
+    }
+}
