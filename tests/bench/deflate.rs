@@ -95,6 +95,11 @@ fn costs(plan: &Plan, subscribers: usize, size: usize, offers: Offers) -> Result
         // The first events allocate memory that is reused.
         swarm.publish(By::Requests(1), events, audience, size)?;
     }
+    // The server closes a publisher's connection that was idle while many clients connected.
+    for swarm in &mut swarms {
+        swarm.lanes.clear();
+        swarm.add_lane();
+    }
     let mut costs = servers.each_ref().map(|_| Cost { bytes: 0.0, cpu_s: 0.0 });
     for _ in 0..TURNS {
         for ((server, swarm), cost) in servers.iter().zip(&mut swarms).zip(&mut costs) {
