@@ -203,9 +203,9 @@ limits! {
     /// counted. As many may be in its outbox: 768 KiB in all, or three thousand lines.
     feed_queue_bytes: u32 = 393_216, 16_384..=67_108_864;
     /// Events of which one viewer of a feed gets lines in a second; further ones are counted as
-    /// dropped. A line takes about 0.8 µs, so a viewer takes at most 1.6 % of a processor. Lines
-    /// about anything else are not limited.
-    feed_events_per_second: u32 = 20_000, 10..=10_000_000;
+    /// dropped. A line takes 0.8 µs, and up to 6 µs to be sent, so a viewer takes at most 1.4 % of a
+    /// processor. Lines about anything else are not limited.
+    feed_events_per_second: u32 = 2_000, 10..=10_000_000;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which
