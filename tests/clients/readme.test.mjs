@@ -52,9 +52,11 @@ test('the snippets of the README run as pasted', async () => {
     return started;
   };
   const commands = lines('reverb');
-  assert.deepEqual(commands, ['reverb install', 'reverb start']);
-  assert.equal(await within(shell(commands[0]).ended, commands[0]), 0);
-  const server = shell(commands[1]);
+  assert.deepEqual(commands, ['reverb --version', 'reverb install', 'reverb start']);
+  for (const command of commands.slice(0, 2)) {
+    assert.equal(await within(shell(command).ended, command), 0);
+  }
+  const server = shell(commands[2]);
   await server.output.take((line) => line.includes(' listening on '), 'the server listens');
 
   const scripts = lines('node');

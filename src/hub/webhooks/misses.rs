@@ -1,9 +1,9 @@
 //! Which cache misses are reported: one of a channel in a second.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use super::super::random::Hashing;
-use super::Timers;
 
 /// The cache misses of the last second.
 pub(super) struct Misses {
@@ -11,19 +11,22 @@ pub(super) struct Misses {
     /// A hash of each app and channel. A sorted list: with the most channels an entry moves 80 KB of
     /// others, which takes two microseconds. Clients cannot find two channels with the same hash.
     recent: Vec<u64>,
-    /// When each of them may be reported again.
-    ends: Timers,
+    /// When each of them may be reported again, in milliseconds; the earliest first.
+    ends: VecDeque<(u64, u64)>,
 }
 
 impl Misses {
     pub(super) fn new(hashing: Hashing) -> Self {
-        Misses { hashing, recent: Vec::new(), ends: Timers::default() }
+        Misses { hashing, recent: Vec::new(), ends: VecDeque::new() }
     }
 
     /// Records a miss. Returns whether it is the first of the channel within a second.
     pub(super) fn is_first(&mut self, app: u32, channel: &str, now_ms: u64) -> bool {
-        while let Some((_, miss)) = self.ends.take_due(now_ms) {
-            if let Ok(at) = self.recent.binary_search(&(miss as u64)) {
+        while let Some(&(end_ms, miss)) = self.ends.front()
+            && end_ms <= now_ms
+        {
+            self.ends.pop_front();
+            if let Ok(at) = self.recent.binary_search(&miss) {
                 self.recent.remove(at);
             }
         }
@@ -31,7 +34,7 @@ impl Misses {
         match self.recent.binary_search(&miss) {
             Err(at) if self.recent.len() < MISSES_MAX => {
                 self.recent.insert(at, miss);
-                self.ends.insert(now_ms + SECOND_MS, miss as usize);
+                self.ends.push_back((now_ms + SECOND_MS, miss));
                 true
             }
             _ => false,
