@@ -119,7 +119,7 @@ impl PubSub {
         let frame = message::event(name, to, data, user, order);
         let recipients = channel.map_or(0, |channel| match is_encrypted(to) {
             // What looks random does not compress.
-            true => connections.broadcast_plain(index, &channel.members, &frame, except),
+            true => connections.broadcast_forms(index, &channel.members, &frame, None, except),
             false => connections.broadcast(index, &channel.members, &frame, except),
         });
         if let Some(version) = version {

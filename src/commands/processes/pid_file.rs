@@ -205,8 +205,8 @@ mod tests {
     impl Other {
         fn start(folder: &Folder) -> Self {
             let child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "--ignored", "--nocapture"])
-                .arg("commands::processes::pid_file::tests::the_other_process")
+                .args(["--exact", "--nocapture"])
+                .arg("commands::processes::pid_file::tests::a_server_is_found_until_it_ends")
                 .env(FOLDER, &folder.0)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -248,10 +248,8 @@ mod tests {
 
     const FOLDER: &str = "REVERB_TEST_FOLDER";
 
-    #[test]
-    #[ignore = "the other tests here run it as a process of its own"]
-    fn the_other_process() {
-        let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    /// What an [`Other`] does: a lock is that of a process, so a thread cannot take its place.
+    fn serve(folder: PathBuf) {
         let listens = ["127.0.0.1:8080", "unix:/run/a b.sock"].map(str::to_owned).into_iter();
         let config = std::env::current_exe().unwrap();
         let _file = PidFile::write(&[folder], listens, Some(&config), 1_024).unwrap();
@@ -259,8 +257,12 @@ mod tests {
         _ = io::stdin().read(&mut [0]);
     }
 
+    /// The first of the tests is also the program of each [`Other`].
     #[test]
-    fn a_server_is_found_by_each_of_its_addresses_until_it_ends() {
+    fn a_server_is_found_until_it_ends() {
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            return serve(folder.into());
+        }
         let folder = Folder::new("found");
         let (mut one, two) = (Other::start(&folder), Other::start(&folder));
         for name in ["127.0.0.1:8080", "unix:/run/a b.sock"] {

@@ -20,18 +20,8 @@ impl<T> Connections<T> {
         self.broadcast_forms(app, members, frame, compressed, except)
     }
 
-    /// Queues a frame in its plain form alone.
-    pub(crate) fn broadcast_plain(
-        &mut self,
-        app: u32,
-        members: &[ConnId],
-        frame: &Frame,
-        except: Option<SocketId>,
-    ) -> u64 {
-        self.broadcast_forms(app, members, frame, None, except)
-    }
-
-    fn broadcast_forms(
+    /// As [`Connections::broadcast`], with the compressed form if there is one.
+    pub(crate) fn broadcast_forms(
         &mut self,
         app: u32,
         members: &[ConnId],
@@ -85,7 +75,7 @@ impl<T> Connections<T> {
             return;
         }
         let count_before = self.counters.apps[app as usize].messages_out;
-        self.broadcast_plain(app, members, &frames.concat().into(), None);
+        self.broadcast_forms(app, members, &frames.concat().into(), None, None);
         // The call counted one message per recipient; count the other frames as well.
         let counters = &mut self.counters.apps[app as usize];
         counters.messages_out += (counters.messages_out - count_before) * (frames.len() as u64 - 1);
