@@ -79,7 +79,8 @@ find_archive() {
 
 targets() {
     [ "$(uname -s)" = Linux ] ||
-        fail "there are no binaries for $(uname -s), only for Linux; build the server from source"
+        fail "there are no binaries for $(uname -s) that this script installs, only for Linux; take an \
+archive of the release, or build the server from source"
     case $(uname -m) in
     x86_64 | amd64) processor=x86_64 suffix='' ;;
     aarch64 | arm64) processor=aarch64 suffix='' ;;

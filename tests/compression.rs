@@ -46,7 +46,7 @@ fn subscribed(mut client: Client, channel: &str) -> Client {
     client
 }
 
-/// The answer to a handshake, and the close code or the first event.
+/// The answer to the offer in a handshake, if it is accepted.
 fn answer(server: &Server, request: &str) -> Option<String> {
     let (response, mut client) = Client::handshake(server, request.as_bytes());
     assert_eq!(response.status, 101, "{request}");

@@ -177,7 +177,7 @@ fn direct(report: &mut Report<'_>, loaded: &Loaded, found: &Listening) -> Direct
         return Direct { listens: true, ..Direct::default() };
     }
     let mut direct = Direct::default();
-    for host in server.hosts() {
+    for host in server.local_hosts() {
         let place = Place::local(host, server);
         let probe = Probe::local(&place);
         if probe.connect().is_err_and(|error| error.no_listener) {

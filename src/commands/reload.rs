@@ -121,8 +121,9 @@ mod tests {
 
     #[test]
     fn the_file_of_a_killed_command_does_not_prevent_the_next_one() {
-        let folder = std::env::temp_dir();
         let process = std::process::id().cast_signed();
+        let folder = std::env::temp_dir().join(format!("reverb-result-{process}"));
+        fs::create_dir(&folder).unwrap();
         let path = folder.join(format!("reverb-reload-{process}"));
         // A socket that is dropped leaves its file, as a crash does.
         drop(UnixDatagram::bind(&path).unwrap());
@@ -132,5 +133,6 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(socket);
         assert!(!path.exists());
+        fs::remove_dir(folder).unwrap();
     }
 }

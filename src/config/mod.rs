@@ -126,6 +126,15 @@ impl Server {
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.host.split(',')
     }
+
+    /// The same, as they are reached from the server's own machine.
+    pub fn local_hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts().map(|host| match host {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        })
+    }
 }
 
 impl Default for Server {

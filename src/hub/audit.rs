@@ -16,11 +16,8 @@ impl<T> Hub<T> {
     /// The first inconsistency.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
-        let with_deflate = |id: &ConnId| {
-            self.connections.get(*id).is_some_and(|peer| peer.marks.has(Mark::Deflate))
-        };
-        let with_deflate = self.connections.ids().iter().filter(|id| with_deflate(id)).count();
-        if self.connections.compressor.clients as usize != with_deflate {
+        let with_deflate = self.connections.iter().filter(|peer| peer.marks.has(Mark::Deflate));
+        if self.connections.compressor.clients as usize != with_deflate.count() {
             return Err("the count of clients with compression is wrong".into());
         }
         let mut viewers = 0;

@@ -4,7 +4,6 @@
 use super::Hub;
 use super::client_error::ClientError;
 use super::ids::{ConnId, Now};
-use super::peer::Mark;
 use super::schedule::Held;
 use super::work::{MESSAGE_UNITS, SIGNATURE_UNITS};
 use crate::config::LimitKind;
@@ -94,7 +93,7 @@ impl<T> Hub<T> {
         let server_max = self.connections.limits.message_bytes as usize;
         let message_bytes = if app_max == 0 { server_max } else { app_max.min(server_max) };
         let (fragments, binary) = (self.connections.limits.message_fragments, self.echoes);
-        let deflate = self.connections.get(id)?.marks.has(Mark::Deflate);
+        let deflate = self.connections.has_deflate(id);
         Some(Bounds { message_bytes, fragments, binary, masked: true, deflate })
     }
 

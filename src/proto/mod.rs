@@ -3,7 +3,8 @@
 //! Everything here is a pure function of its arguments: no sockets, files, clock or randomness.
 //! Only [`websocket::Reader`], [`http::Chunked`], [`http::ResponseReader`], [`lines::Lines`] and
 //! `resp::Reader` have state, for incomplete input, and [`snapshot::Codec`];
-//! [`websocket::Deflater`] and [`websocket::Inflater`] keep only memory to use again.
+//! [`websocket::Deflater`] and [`websocket::Inflater`] keep only memory to use again, and the size of
+//! the last message.
 
 pub mod auth;
 pub mod envelope;

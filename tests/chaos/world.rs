@@ -78,7 +78,7 @@ impl World {
 
     pub fn start_node(&mut self) {
         let proxy = Proxy::start(self.redis[self.master].port());
-        let mut setup = Setup::new()
+        let setup = Setup::new()
             // Enough for what a fast machine publishes while a storm lasts.
             .env("REDIS_TIMEOUT", 120)
             .env("REVERB_LIMIT_BUS_QUEUE_BYTES", 1_u64 << 30)
@@ -89,9 +89,6 @@ impl World {
             .env("REVERB_LIMIT_REDIS_RETRY_MAX_MS", 300)
             .env("REVERB_LIMIT_DRAIN_LINGER_MS", 0)
             .env("REVERB_LIMIT_DRAIN_WINDOW_MS", 0);
-        if let Some(program) = std::env::var_os("REVERB_BIN") {
-            setup = setup.program(program.as_ref());
-        }
         let server = scaled(setup, proxy.port()).start();
         let name = self.published.len();
         self.published.insert(name, 0);

@@ -173,7 +173,7 @@ impl Client {
     #[track_caller]
     pub fn event(&mut self) -> Value {
         match self.receive() {
-            Got::Text(text) | Got::Deflated(text) => serde_json::from_str(&text).unwrap(),
+            Got::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("expected a message, received {other:?}"),
         }
     }

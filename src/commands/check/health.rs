@@ -15,15 +15,14 @@ use crate::config;
 ///
 /// The configuration cannot be read; no server answers; it stops.
 pub fn health(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let server = config::load(&hand_over::sources_in_use(args.sources()).0, std::env::vars_os())?
-        .config
-        .server;
+    let (sources, _) = hand_over::sources_in_use(args.sources());
+    let (server, _) = config::load::server(&sources, std::env::vars_os())?;
     if server.tls.verify_peer {
         return Err(Failure::at_work(
             "the server requires client certificates: request /ready at its address for metrics instead",
         ));
     }
-    let place = Place::local(server.hosts().next().unwrap_or_default(), &server);
+    let place = Place::local(server.local_hosts().next().unwrap_or_default(), &server);
     match Probe::local(&place).status_of("/ready") {
         Ok(200) => {
             // Whoever does not read the line has the exit code.

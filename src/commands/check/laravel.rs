@@ -18,13 +18,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where a server that listens at `host` is reached from its own machine.
+    /// A server on this machine, at one of [`Server::local_hosts`].
     pub(super) fn local(host: &str, server: &Server) -> Self {
-        let host = match host {
-            "0.0.0.0" => "127.0.0.1",
-            "::" => "::1",
-            host => host,
-        };
         let is_secure = server.tls.local_cert.is_some();
         Place { host: host.to_owned(), port: server.port, is_secure }
     }

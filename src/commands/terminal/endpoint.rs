@@ -134,11 +134,7 @@ fn elsewhere(text: &str) -> Result<(Destination, String), String> {
 
 /// The first address that a server with this configuration listens at.
 fn local(server: &config::Server) -> Result<Destination, Failure> {
-    let host = match server.hosts().next().unwrap_or_default() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
+    let host = server.local_hosts().next().unwrap_or_default();
     if server.port == 0 && !Path::new(host).is_absolute() {
         let why = "is 0, so the system has chosen the port: name it with --port or --url";
         return Err(invalid("REVERB_SERVER_PORT", why));

@@ -3,7 +3,6 @@
 
 use super::{Connections, text_of};
 use crate::hub::ids::{ConnId, SocketId};
-use crate::hub::peer::Mark;
 use crate::proto::websocket::Frame;
 
 impl<T> Connections<T> {
@@ -60,11 +59,6 @@ impl<T> Connections<T> {
         counters.sent(recipients - compressed_recipients, frame.len());
         counters.sent(compressed_recipients, compressed.map_or(0, |shorter| shorter.len()));
         recipients
-    }
-
-    /// Whether a connection has negotiated permessage-deflate.
-    pub(super) fn has_deflate(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|peer| peer.marks.has(Mark::Deflate))
     }
 
     /// Queues these frames for all members of a channel of this app.

@@ -28,6 +28,11 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Whether a connection has negotiated permessage-deflate.
+    pub(in crate::hub) fn has_deflate(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|peer| peer.marks.has(Mark::Deflate))
+    }
+
     /// The compressed form of an event for these members, if enough of them negotiated it and it is
     /// shorter. While a turn is over its budget, nothing is compressed.
     pub(super) fn compress_for(
@@ -59,11 +64,6 @@ impl<T> Connections<T> {
         counters.compression_bytes_in += frame.len() as u64;
         counters.compression_bytes_out += shorter.len() as u64;
         Some(shorter)
-    }
-
-    /// The frame of a message to one client, in the form that it gets.
-    pub(super) fn form_for(&mut self, id: ConnId, frame: Frame) -> Frame {
-        self.compress_for(&[id], &frame, None).unwrap_or(frame)
     }
 
     /// Counts a message that was decompressed since the last call.

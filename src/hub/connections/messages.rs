@@ -40,17 +40,14 @@ impl<T> Connections<T> {
 
     /// Sends a message back to its sender.
     pub(in crate::hub) fn echo_back(&mut self, id: ConnId, item: &Item<'_>) {
-        match item {
-            Item::Text(text) => {
-                let frame = self.form_for(id, websocket::text(text));
-                self.queue(id, frame);
-            }
-            Item::Binary(bytes) => {
-                let frame = self.form_for(id, websocket::binary(bytes));
-                self.queue(id, frame);
-            }
-            _ => {}
-        }
+        let frame = match item {
+            Item::Text(text) => websocket::text(text),
+            Item::Binary(bytes) => websocket::binary(bytes),
+            _ => return,
+        };
+        // In the form that a channel with this one member would get.
+        let frame = self.compress_for(&[id], &frame, None).unwrap_or(frame);
+        self.queue(id, frame);
     }
 
     /// Reports that a message was handled.

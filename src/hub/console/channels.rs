@@ -8,7 +8,7 @@ use super::routes::error;
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::app::App;
-use crate::hub::channel::{Access, Channel};
+use crate::hub::channel::{Access, Channel, is_encrypted};
 use crate::hub::peer::Request;
 use crate::hub::scan::{PAGE, Scan};
 use crate::hub::work::CHANNEL_UNITS;
@@ -65,7 +65,7 @@ fn response(scan: &Scan, app: &App) -> Response {
 pub(super) fn kind(channel: &Channel) -> &'static str {
     match channel.kind.access {
         Access::Public => "public",
-        Access::Private if channel.name.starts_with("private-encrypted-") => "encrypted",
+        Access::Private if is_encrypted(&channel.name) => "encrypted",
         Access::Private => "private",
         Access::Presence => "presence",
         Access::User | Access::Internal => "internal",

@@ -1,6 +1,6 @@
 //! The only module with unsafe code: inherited descriptors, signals, the allocator, and the random
-//! numbers of macOS and FreeBSD, for which neither the standard library nor rustix has safe calls. Each function is short, safe to call, and
-//! states why it is sound.
+//! numbers of macOS and FreeBSD, for which neither the standard library nor rustix has safe calls. Each
+//! function is short, safe to call, and states why it is sound.
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use std::io;

@@ -32,8 +32,9 @@ impl Deflater {
     /// the client would decompress for nothing.
     pub fn compress(&mut self, frame: &Frame) -> Option<Frame> {
         let payload = frame::payload(frame);
+        let len_below = frame.len() - frame.len() / 20;
         // The tail is written, and not sent.
-        let len_max = frame.len() * 19 / 20 + TAIL.len();
+        let len_max = len_below + TAIL.len();
         let mut bytes = vec![0; frame::HEADER_MAX + len_max];
         let state = self.state();
         state.reset();
@@ -44,7 +45,7 @@ impl Deflater {
         let is_flushed = is_whole && bytes.ends_with(&TAIL);
         bytes.truncate(bytes.len().saturating_sub(TAIL.len()));
         let compressed = is_flushed.then(|| frame::compressed(frame.first().copied(), bytes));
-        compressed.filter(|shorter| shorter.len() < frame.len() - frame.len() / 20)
+        compressed.filter(|shorter| shorter.len() < len_below)
     }
 
     fn state(&mut self) -> &mut CompressorOxide {
@@ -87,7 +88,7 @@ impl Inflater {
         done.map(|()| out)
     }
 
-    /// The message of the last call. Only the first call after it returns it.
+    /// The size of the message of the last call. Only the first call after it returns it.
     pub fn take_last(&mut self) -> Option<Inflated> {
         self.last.take()
     }
@@ -114,7 +115,9 @@ impl Inflater {
                     TINFLStatus::Done => state.init(),
                     TINFLStatus::BlockBoundary => {}
                     TINFLStatus::HasMoreOutput if out.len() < bytes_max => {
-                        out.resize(out.len().saturating_mul(2).min(bytes_max), 0);
+                        let len = out.len().saturating_mul(2).min(bytes_max);
+                        out.reserve_exact(len - out.len());
+                        out.resize(len, 0);
                         continue;
                     }
                     TINFLStatus::HasMoreOutput if !input.is_empty() => return Err(TOO_BIG),
@@ -202,6 +205,12 @@ mod tests {
         assert_eq!(deflater.compress(&text("{}")), None);
         let compressed = deflater.compress(&binary(&noise));
         assert_eq!(compressed.map(|shorter| shorter.len()), None);
+        // Of these, 3 % and 9 % repeat one byte.
+        let noise: Vec<u8> = (0..20_000).map(|_| random()).collect();
+        for (repeated, is_compressed) in [(600, false), (2_000, true)] {
+            let message = [&noise[..], &vec![b'x'; repeated]].concat();
+            assert_eq!(deflater.compress(&binary(&message)).is_some(), is_compressed, "{repeated}");
+        }
     }
 
     /// The examples of RFC 7692 section 7.2.3.

@@ -66,11 +66,11 @@ fn name_and_value(parameter: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |&byte| {
-        let was_escaped = std::mem::replace(&mut is_escaped, is_quoted && byte == b'\\');
-        if was_escaped {
-            is_escaped = false;
-        } else if byte == b'"' {
-            is_quoted = !is_quoted;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'"' => is_quoted = !is_quoted,
+            b'\\' => is_escaped = is_quoted,
+            _ => {}
         }
         byte == separator && !is_quoted
     })
