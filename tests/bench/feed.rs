@@ -21,19 +21,11 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     );
     for (by, way) in WAYS {
         for subscribers in [1, 100] {
-            let (mut alone, mut watched) = (Vec::new(), Vec::new());
-            let (mut bare, mut lost) = (Vec::new(), Vec::new());
-            for _ in 0..plan.runs {
-                alone.push(cost(plan, by, subscribers, None)?.0);
-                let (cpu_us, missing) = cost(plan, by, subscribers, Some(""))?;
-                watched.push(cpu_us);
-                lost.push(missing);
-                bare.push(cost(plan, by, subscribers, Some("payload=false"))?.0);
-            }
+            let all = costs(plan, by, subscribers)?;
             let what = |of: &str| format!("{way}, subscribers: {subscribers}, {of}");
-            table.ratio(what("all members"), watched, &alone, Some(1.05));
-            table.ratio(what("without data"), bare, &alone, None);
-            table.value(what("lines dropped, %"), lost, None);
+            table.ratio(what("all members"), all.watched, &all.alone, Some(1.05));
+            table.ratio(what("without data"), all.bare, &all.alone, None);
+            table.value(what("lines dropped, %"), all.lost, None);
         }
     }
     Ok(vec![table])
@@ -42,28 +34,44 @@ pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
 const WAYS: [(By, &str); 2] =
     [(By::Requests(64), "64 pipelined"), (By::Batch(10), "batches of 10")];
 
-/// Microseconds of each event, and the percentage of lines that were dropped.
-fn cost(
-    plan: &Plan,
-    by: By,
-    subscribers: usize,
-    viewer: Option<&str>,
-) -> Result<(f64, f64), Fault> {
+/// Microseconds of each event, and percentages of lines that were dropped.
+#[derive(Default)]
+struct Costs {
+    alone: Vec<f64>,
+    watched: Vec<f64>,
+    bare: Vec<f64>,
+    lost: Vec<f64>,
+}
+
+/// Publishes to one server without a viewer and with one, in turns. Another process would differ by
+/// more than a viewer costs: the places of its memory are others.
+fn costs(plan: &Plan, by: By, subscribers: usize) -> Result<Costs, Fault> {
     let server = Process::server(plan);
     let mut swarm = Swarm::new(&server, 1);
     swarm.open(subscribers, PARALLEL, |_| Some(0))?;
-    let viewer = viewer.map(|parameters| Viewer::open(&server, parameters));
-    let (audience, events) =
-        (subscribers as u64, plan.scaled(EVENTS) / (1 + subscribers as u64 / 20));
-    swarm.publish(by, events / 10, audience, SIZE)?;
-    let before = server.cpu_ns();
-    swarm.publish(by, events, audience, SIZE)?;
-    let cpu_ns = server.cpu_ns() - before;
-    let read = viewer.map_or(0, Viewer::lines);
+    let audience = subscribers as u64;
+    let events = plan.scaled(EVENTS) / (1 + audience / 20);
+    let mut cost = |viewer: Option<&str>| -> Result<(f64, f64), Fault> {
+        let viewer = viewer.map(|parameters| Viewer::open(&server, parameters));
+        swarm.publish(by, events / 10, audience, SIZE)?;
+        let before = server.cpu_ns();
+        swarm.publish(by, events, audience, SIZE)?;
+        let cpu_ns = server.cpu_ns() - before;
+        let read = viewer.map_or(0, Viewer::lines);
+        let all = events + events / 10;
+        let missing = all.saturating_sub(read) as f64;
+        Ok((cpu_ns / 1e3 / events as f64, 100.0 * missing / all as f64))
+    };
+    let mut costs = Costs::default();
+    for _ in 0..plan.runs * TURNS {
+        costs.alone.push(cost(None)?.0);
+        let (cpu_us, missing) = cost(Some(""))?;
+        costs.watched.push(cpu_us);
+        costs.lost.push(missing);
+        costs.bare.push(cost(Some("payload=false"))?.0);
+    }
     swarm.finish()?;
-    let all = events + events / 10;
-    let missing = all.saturating_sub(read) as f64;
-    Ok((cpu_ns / 1e3 / events as f64, 100.0 * missing / all as f64))
+    Ok(costs)
 }
 
 /// A viewer that counts the events in its lines.
@@ -111,4 +119,6 @@ impl Viewer {
 }
 
 const SIZE: usize = 200;
-const EVENTS: u64 = 200_000;
+const EVENTS: u64 = 60_000;
+/// Measurements of one server in each run.
+const TURNS: usize = 4;
