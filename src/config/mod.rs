@@ -90,6 +90,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// The console.
     pub console: Console,
+    /// The folder with files of apps that change while the server runs. `REVERB_APPS_DIR`.
+    pub apps_dir: Option<PathBuf>,
     /// The proxies whose `X-Forwarded-For` is trusted. `REVERB_SERVER_TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<Network>,
     /// The compression of WebSocket messages.
@@ -147,6 +149,7 @@ impl Default for Server {
             hostname: None,
             metrics: None,
             console: Console::default(),
+            apps_dir: None,
             trusted_proxies: Vec::new(),
             compression: Compression::default(),
             tls: Tls::default(),
@@ -244,6 +247,11 @@ pub struct App {
     pub key: String,
     /// The secret for signatures; never logged or sent. `REVERB_APP_SECRET`.
     pub secret: String,
+    /// The secret before this one, while it is being replaced: signatures of both are valid, and the
+    /// server signs with `secret`.
+    pub previous_secret: Option<String>,
+    /// Whether the app is served. Clients of an app that is not get close code 4003.
+    pub enabled: bool,
     /// Seconds without a message after which the server pings. `REVERB_APP_PING_INTERVAL`.
     pub ping_interval_s: u32,
     /// Seconds without a message after which clients are asked to ping; at least 1.
@@ -286,6 +294,8 @@ impl App {
             id: id.into(),
             key: key.into(),
             secret: secret.into(),
+            previous_secret: None,
+            enabled: true,
             ping_interval_s: 60,
             activity_timeout_s: 30,
             allowed_origins: vec!["*".into()],

@@ -87,6 +87,7 @@ fn server(server: &Server, limits: &Limits) -> Value {
         ("console_anywhere", plain(server.console.anywhere)),
         ("console_write", plain(server.console.write)),
         ("console_token", plain(server.console.token.as_deref())),
+        ("apps_dir", path(&server.apps_dir)),
         ("trusted_proxies", joined(&server.trusted_proxies, ",")),
         ("options", object([("tls", tls(&server.tls))])),
         ("max_request_size", plain(server.max_request_size)),
@@ -193,10 +194,15 @@ fn app(app: &App) -> Value {
         ("decay_seconds", plain(limit.decay_seconds)),
         ("terminate_on_limit", plain(limit.terminate_on_limit)),
     ]);
+    let secret = match &app.previous_secret {
+        None => ("secret", plain(&*app.secret)),
+        Some(previous) => ("secrets", plain(vec![&*app.secret, previous])),
+    };
     object([
         ("app_id", plain(&*app.id)),
         ("key", plain(&*app.key)),
-        ("secret", plain(&*app.secret)),
+        secret,
+        ("enabled", plain(app.enabled)),
         ("options", object([])),
         ("allowed_origins", plain(app.allowed_origins.clone())),
         ("ping_interval", plain(app.ping_interval_s)),
@@ -254,6 +260,7 @@ mod tests {
         (server.hostname, server.max_request_size) = (Some("h".into()), 9_999);
         server.reuse_port = true;
         server.trusted_proxies = crate::config::values::networks("10.0.0.0/8,::1").unwrap();
+        server.apps_dir = Some("/apps".into());
         server.metrics = Some("[::1]:9100".parse().unwrap());
         server.console.token = Some("0123456789abcdef".into());
         (server.console.anywhere, server.console.write) = (true, true);
@@ -319,6 +326,7 @@ mod tests {
             config.limits.set(name, value + 1).or_else(|_| config.limits.set(name, 2)).unwrap();
         }
         let mut app = App::new("1", "k", "s\n");
+        (app.previous_secret, app.enabled) = (Some("t".into()), false);
         (app.ping_interval_s, app.activity_timeout_s) = (5, 6);
         app.allowed_origins = vec!["a".into(), "*.b".into()];
         (app.max_connections, app.max_message_size) = (Some(0), 0);
@@ -350,7 +358,9 @@ mod tests {
     fn every_known_key_is_written() {
         let mut app = App::new("1", "k", "s");
         app.webhooks = vec![Webhook::new(crate::config::Url::parse("http://a").unwrap())];
-        let config = Config { apps: vec![app], ..Config::default() };
+        let mut rotated = App::new("2", "l", "t");
+        rotated.previous_secret = Some("s".into());
+        let config = Config { apps: vec![app, rotated], ..Config::default() };
         let written = render(&config);
         for key in json::keys().flat_map(|key| key.split('.')) {
             assert!(written.contains(&format!("\"{key}\":")), "{key}");

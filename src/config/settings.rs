@@ -3,17 +3,19 @@
 //!
 //! Limits have their own table (`Limits`). Files and variables are read in `json` and `variables`.
 
+mod of_app;
+
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::app_draft::AppDraft;
 use super::console;
 use super::values::{
-    bind_addresses, boolean, client_events, host_name, metrics_address, networks, path_prefix,
-    share_ppm, shown, switch, url_safe, whole,
+    bind_addresses, boolean, host_name, metrics_address, networks, path_prefix, share_ppm, shown,
+    switch, whole,
 };
-use super::{Config, Url, Webhook, WebhookEvents, laravel_events, redis, sentinel};
+use super::{Config, Url, laravel_events, redis, sentinel};
+pub use of_app::APP;
 
 /// One setting of a `T`.
 pub struct Setting<T: 'static> {
@@ -124,6 +126,10 @@ pub const SERVER: &[Setting<Config>] = &[
     }),
     text("hostname", "REVERB_HOST", |config, name| {
         config.server.hostname = Some(host_name(name)?);
+        Ok(())
+    }),
+    text("apps_dir", "REVERB_APPS_DIR", |config, folder| {
+        config.server.apps_dir = Some(folder.into());
         Ok(())
     }),
     text("trusted_proxies", "REVERB_SERVER_TRUSTED_PROXIES", |config, list| {
@@ -315,99 +321,6 @@ pub const SERVER: &[Setting<Config>] = &[
     text("", "REVERB_SCHEME", |_, scheme| match scheme {
         "http" | "https" => Ok(()),
         _ => Err(format!("{} is neither http nor https", shown(scheme))),
-    }),
-];
-
-/// The settings of an entry of `apps.apps`.
-pub const APP: &[Setting<AppDraft>] = &[
-    Setting {
-        key: "app_id",
-        variable: "REVERB_APP_ID",
-        kind: Kind::Id(|draft, id| {
-            draft.app.id = url_safe(id)?;
-            Ok(())
-        }),
-    },
-    text("key", "REVERB_APP_KEY", |draft, key| {
-        draft.app.key = url_safe(key)?;
-        Ok(())
-    }),
-    text("secret", "REVERB_APP_SECRET", |draft, secret| {
-        draft.app.secret = secret.to_owned();
-        Ok(())
-    }),
-    ignored("options", ""),
-    Setting {
-        key: "allowed_origins",
-        variable: "REVERB_APP_ALLOWED_ORIGINS",
-        kind: Kind::List(|draft, origins| draft.app.allowed_origins = origins),
-    },
-    whole_number("ping_interval", "REVERB_APP_PING_INTERVAL", 1..=YEAR_S, |draft, seconds| {
-        draft.app.ping_interval_s = seconds as u32;
-    }),
-    // With 0, clients would ping without a pause.
-    whole_number("activity_timeout", "REVERB_APP_ACTIVITY_TIMEOUT", 1..=YEAR_S, |draft, s| {
-        draft.app.activity_timeout_s = s as u32;
-    }),
-    whole_number("max_connections", "REVERB_APP_MAX_CONNECTIONS", 0..=U32_MAX, |draft, n| {
-        draft.app.max_connections = Some(n as u32);
-    }),
-    whole_number(
-        "max_message_size",
-        "REVERB_APP_MAX_MESSAGE_SIZE",
-        0..=1_073_741_824,
-        |draft, bytes| draft.app.max_message_size = bytes as usize,
-    ),
-    boolean_value(
-        "client_events_on_public_channels",
-        "REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS",
-        |draft, on| draft.app.client_events_on_public_channels = on,
-    ),
-    text("accept_client_events_from", "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM", |draft, from| {
-        draft.app.accept_client_events_from = client_events(from)?;
-        Ok(())
-    }),
-    boolean_value("rate_limiting.enabled", "REVERB_APP_RATE_LIMITING_ENABLED", |draft, on| {
-        draft.is_rate_limited = on
-    }),
-    whole_number(
-        "rate_limiting.max_attempts",
-        "REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS",
-        1..=U32_MAX,
-        |draft, n| draft.rate_limit.max_attempts = n as u32,
-    ),
-    whole_number(
-        "rate_limiting.decay_seconds",
-        "REVERB_APP_RATE_LIMIT_DECAY_SECONDS",
-        1..=YEAR_S,
-        |draft, s| draft.rate_limit.decay_seconds = s as u32,
-    ),
-    boolean_value(
-        "rate_limiting.terminate_on_limit",
-        "REVERB_APP_RATE_LIMIT_TERMINATE",
-        |draft, on| draft.rate_limit.terminate_on_limit = on,
-    ),
-    boolean_value("subscription_count", "REVERB_APP_SUBSCRIPTION_COUNT", |draft, on| {
-        draft.app.subscription_count = on;
-    }),
-    boolean_value("strict_channel_names", "REVERB_APP_STRICT_CHANNEL_NAMES", |draft, on| {
-        draft.app.strict_channel_names = on;
-    }),
-    boolean_value("empty_users_ok", "REVERB_APP_EMPTY_USERS_OK", |draft, on| {
-        draft.app.empty_users_ok = on;
-    }),
-    // Further webhooks of the app, and their other settings, are in the file only.
-    text("", "REVERB_APP_WEBHOOK_URL", |draft, url| {
-        if !cfg!(feature = "webhooks") {
-            return Err(Webhook::MISSING.into());
-        }
-        draft.webhook_url = Some(Url::parse(url)?);
-        Ok(())
-    }),
-    text("", "REVERB_APP_WEBHOOK_EVENTS", |draft, names| {
-        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-        draft.webhook_events = Some(WebhookEvents::parse(names)?);
-        Ok(())
     }),
 ];
 

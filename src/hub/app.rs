@@ -16,7 +16,9 @@ use crate::proto::auth::Signer;
 /// An application as the hub runs it.
 pub(crate) struct App {
     pub settings: Settings,
-    pub signer: Signer,
+    signer: Signer,
+    /// Verifies signatures of the previous secret, while the secret is being replaced.
+    previous_signer: Option<Signer>,
     pub channels: Slab<Channel>,
     by_name: HashMap<Rc<str>, u32, Hashing>,
     /// Channels that the API lists and counts.
@@ -52,13 +54,14 @@ impl Elsewhere {
 
 impl App {
     pub(crate) fn new(settings: Settings, limits: &Limits, random: &mut Random) -> Self {
-        let signer = Signer::new(&settings.secret);
+        let (signer, previous_signer) = signers(&settings);
         let ttl_ms = u64::from(limits.cache_ttl_s) * 1_000;
         let cache = Cache::new(random.hashing(), ttl_ms, limits.cache_bytes as usize);
         let by_name = HashMap::with_hasher(random.hashing());
         App {
             settings,
             signer,
+            previous_signer,
             channels: Slab::new(),
             by_name,
             listed: 0,
@@ -68,6 +71,20 @@ impl App {
             origin_log: LogThrottle::new(Policy::ONE_A_MINUTE),
             signature_log: LogThrottle::new(Policy::ONE_A_MINUTE),
         }
+    }
+
+    /// Replaces the settings. The id must be the same.
+    pub(crate) fn set_settings(&mut self, settings: Settings) {
+        (self.signer, self.previous_signer) = signers(&settings);
+        self.settings = settings;
+    }
+
+    /// Whether `signature` is that of the joined `parts`, by the secret of the app or the previous
+    /// one.
+    pub(crate) fn verify(&self, parts: &[&str], signature: &str) -> bool {
+        let previous = self.previous_signer.as_ref();
+        self.signer.verify(parts, signature)
+            || previous.is_some_and(|signer| signer.verify(parts, signature))
     }
 
     /// Open WebSocket connections at all nodes.
@@ -117,4 +134,9 @@ impl App {
         }
         Some(channel)
     }
+}
+
+/// The signers of the secret and of the previous one.
+fn signers(settings: &Settings) -> (Signer, Option<Signer>) {
+    (Signer::new(&settings.secret), settings.previous_secret.as_deref().map(Signer::new))
 }

@@ -96,7 +96,7 @@ impl PubSub {
             Some(_) => return unsigned("signed with the key of another app"),
             None => return unsigned("auth is not KEY:SIGNATURE"),
         };
-        if !app.signer.verify(&signed, signature) {
+        if !app.verify(&signed, signature) {
             log::debug!("{socket_id}: wrong signature; the signed text is {:?}", signed.concat());
             return unsigned("wrong signature");
         }

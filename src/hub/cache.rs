@@ -43,6 +43,13 @@ impl Cache {
         }
     }
 
+    /// Drops all events.
+    pub(crate) fn clear(&mut self) {
+        self.events.clear();
+        self.events.shrink_to_fit();
+        (self.order, self.bytes) = (VecDeque::new(), 0);
+    }
+
     /// Stores an event in place of the channel's previous one, unless the previous one has a
     /// greater version: then it was published later, possibly at another node.
     pub(crate) fn store(&mut self, channel: &str, frame: Frame, version: Version, now_ms: u64) {

@@ -19,6 +19,7 @@ pub(super) mod requests;
 use slab::Slab;
 
 use super::address::Addresses;
+use super::app_changes::Sweep;
 use super::compressor::Compressor;
 use super::counters::Counters;
 use super::drain::Drain;
@@ -62,6 +63,8 @@ pub(crate) struct Connections<T> {
     pub drain: Option<Drain>,
     /// Connections of removed apps that are yet to be closed.
     pub orphans: Option<Staggered>,
+    /// The search for connections that changes of apps concern, while it lasts.
+    pub sweep: Option<Box<Sweep>>,
     /// API requests whose head was accepted and whose body is incomplete.
     pub api_requests: u32,
     /// API requests answered in this turn.
@@ -97,6 +100,7 @@ impl<T> Connections<T> {
             trusted_proxies: config.server.trusted_proxies.clone(),
             drain: None,
             orphans: None,
+            sweep: None,
             api_requests: 0,
             answered: 0,
             date: (u64::MAX, String::new()),

@@ -24,6 +24,8 @@ pub(crate) enum Deadline {
     Drain,
     /// The next connections of an app that was removed are closed.
     Orphans,
+    /// The next connections are looked at after a change of apps.
+    Sweep,
     /// The lease of another node expires, this node's next heartbeat is due, or the Redis session
     /// times out or retries.
     Nodes,
@@ -36,13 +38,14 @@ pub(crate) enum Deadline {
 
 impl Deadline {
     /// Every variant; a new one must be added here, or it never fires.
-    pub(crate) const ALL: [Deadline; 9] = [
+    pub(crate) const ALL: [Deadline; 10] = [
         Deadline::Connections,
         Deadline::Leaves,
         Deadline::Counts,
         Deadline::MemberLists,
         Deadline::Drain,
         Deadline::Orphans,
+        Deadline::Sweep,
         Deadline::Nodes,
         Deadline::Webhooks,
         Deadline::Feed,
@@ -82,6 +85,7 @@ impl<T> Hub<T> {
             Deadline::MemberLists => self.pubsub.next_member_lists_ms(),
             Deadline::Drain => self.connections.next_drain_ms(),
             Deadline::Orphans => self.connections.orphans.as_ref().and_then(Staggered::next_ms),
+            Deadline::Sweep => self.connections.sweep.as_ref().map(|sweep| sweep.next_ms()),
             Deadline::Nodes => self.next_bus_ms(),
             Deadline::Webhooks => self.next_webhooks_ms(),
             Deadline::Feed => self.connections.happenings.next_feed_ms(),

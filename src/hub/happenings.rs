@@ -96,9 +96,13 @@ impl Happenings {
         self.feed().is_some_and(Feed::has_work)
     }
 
-    /// Adds an app that was removed from the configuration.
+    /// Adds an app that the configuration did not contain at the start.
     pub(super) fn add_app(&mut self, id: &str) {
-        self.app_ids.push(Rc::from(id));
+        let id: Rc<str> = Rc::from(id);
+        if let Some(feed) = self.feed_mut() {
+            feed.add_app(Rc::clone(&id));
+        }
+        self.app_ids.push(id);
     }
 
     /// The id of an app.

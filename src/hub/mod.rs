@@ -48,6 +48,7 @@
 mod address;
 mod api;
 mod app;
+mod app_changes;
 mod audit;
 mod authorize;
 mod bus;
@@ -312,6 +313,7 @@ impl<T> Hub<T> {
         self.pubsub.send_due_counts(&mut self.connections, now);
         self.pubsub.drop_idle_lists(now);
         self.continue_drain(now);
+        self.continue_sweep(now);
         self.close_orphans(now);
         self.tick_bus(now);
         self.tick_webhooks(now);

@@ -25,6 +25,8 @@ pub(crate) struct PubSub {
     /// in these maps.
     pub by_id: HashMap<String, u32, Hashing>,
     pub by_key: HashMap<String, u32, Hashing>,
+    /// The indexes of removed apps, by id.
+    pub removed: HashMap<String, u32, Hashing>,
     pub limits: Limits,
     /// Leaves from presence channels that the members have not received yet.
     pub pending_leaves: PendingLeaves,
@@ -52,7 +54,8 @@ impl PubSub {
     pub(super) fn new(config: &Config, random: &mut Random, now: Now) -> Self {
         let limits = config.limits.clone();
         let mut by_id = HashMap::with_hasher(random.hashing());
-        let mut by_key = HashMap::with_hasher(random.hashing());
+        let hashing = random.hashing();
+        let mut by_key = HashMap::with_hasher(hashing);
         let mut apps = Vec::new();
         for (index, settings) in (0..).zip(&config.apps) {
             by_id.insert(settings.id.clone(), index);
@@ -63,6 +66,7 @@ impl PubSub {
             apps: Apps(apps),
             by_id,
             by_key,
+            removed: HashMap::with_hasher(hashing),
             bus: Bus::new(config, random, now),
             limits,
             pending_leaves: PendingLeaves::default(),

@@ -41,7 +41,7 @@ impl PubSub {
         let socket_id = subscriber.socket_id.to_string();
         let signed = [&socket_id, "::user::", user_data];
         let valid = auth.split_once(':').is_some_and(|(key, signature)| {
-            key == app.settings.key && app.signer.verify(&signed, signature)
+            key == app.settings.key && app.verify(&signed, signature)
         });
         if !valid {
             let expected = connections.happenings.wants_errors(index).then(|| signed.concat());

@@ -260,21 +260,26 @@ impl<T> Hub<T> {
     /// whether this hub serves an app that the saved hub did not serve.
     fn restore_apps(&mut self, c: &mut Codec) -> Result<(Vec<Option<u32>>, bool), DecodeError> {
         let mut apps: Vec<Option<u32>> = Vec::new();
+        let mut is_restored = vec![false; self.pubsub.apps.len()];
         for _ in 0..c.count(0)? {
             let mut id: Option<String> = None;
             c.option(&mut id, Codec::text)?;
             let known = id.as_ref().and_then(|id| self.pubsub.by_id.get(id).copied());
             // Two saved apps may have one id: a removed app and the app that was added again.
-            let known = known.filter(|known| !apps.contains(&Some(*known)));
+            let known =
+                known.filter(|known| !std::mem::replace(&mut is_restored[*known as usize], true));
             apps.push(id.map(|id| known.unwrap_or_else(|| self.add_orphaned_app(id))));
         }
-        let mut new: Vec<u32> = self.pubsub.by_id.values().copied().collect();
+        let mut is_new = vec![false; self.pubsub.apps.len()];
+        self.pubsub.by_id.values().for_each(|at| is_new[*at as usize] = true);
         for app in &apps {
             let mut is_served = false;
             c.flag(&mut is_served)?;
-            new.retain(|new| Some(*new) != app.filter(|_| is_served));
+            if let Some(app) = app.filter(|_| is_served) {
+                is_new[app as usize] = false;
+            }
         }
-        Ok((apps, !new.is_empty()))
+        Ok((apps, is_new.contains(&true)))
     }
 
     /// Adds an app without an entry in `by_id` or `by_key`, with a random key and secret.
@@ -283,8 +288,11 @@ impl<T> Hub<T> {
         let settings = Settings::new(id, random(), random());
         self.connections.happenings.add_app(&settings.id);
         self.connections.counters.apps.push(Default::default());
+        let id = settings.id.clone();
         let app = App::new(settings, &self.connections.limits, &mut self.random);
-        self.pubsub.apps.push(app)
+        let at = self.pubsub.apps.push(app);
+        self.pubsub.removed.insert(id, at);
+        at
     }
 
     fn restore_app(&mut self, at: u32, c: &mut Codec, now: Now) -> DecodeResult {

@@ -42,6 +42,11 @@ impl Staggered {
         self.left.by_ref().take(due_count).collect()
     }
 
+    /// The connections that are not due yet.
+    pub(super) fn into_left(self) -> impl Iterator<Item = ConnId> {
+        self.left
+    }
+
     /// Whether there were so few connections that all are due in the first step.
     pub(super) fn is_at_once(&self) -> bool {
         self.total <= AT_ONCE

@@ -1,6 +1,7 @@
 //! Tests of the hub as a whole, without a socket: behaviour that no single part shows. Tests of one
 //! part are in its file.
 
+mod app_changes;
 #[cfg(feature = "deflate")]
 mod compression;
 #[cfg(feature = "console")]

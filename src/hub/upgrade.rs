@@ -21,6 +21,9 @@ use crate::proto::message;
 use crate::proto::query::decode_percent;
 use crate::proto::websocket::{self, Reader};
 
+/// The close code and the text for clients of an app with `enabled: false` (protocol section 4.3).
+pub(super) const APP_DISABLED: (u16, &str) = (4003, "Application disabled");
+
 /// Why an app does not accept a connection.
 struct AdmitError {
     code: u16,
@@ -120,6 +123,9 @@ impl<T> Hub<T> {
         let refuse =
             |code, message| Err(AdmitError { code, message, app: Some(index), limit: None });
         let app = &self.pubsub.apps[index];
+        if !app.settings.enabled {
+            return refuse(APP_DISABLED.0, APP_DISABLED.1);
+        }
         if !origin_is_allowed(&app.settings.allowed_origins, head.origin) {
             return refuse(4009, "Origin not allowed");
         }
@@ -187,7 +193,7 @@ fn check_handshake<'a>(head: &Head<'a>) -> Result<&'a [u8], Response> {
 
 /// Whether one of the patterns matches the origin: its host, or the whole origin if the pattern
 /// contains a scheme. Only `*` accepts clients that send no origin.
-fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
+pub(super) fn origin_is_allowed(patterns: &[String], origin: Option<&str>) -> bool {
     if patterns.iter().any(|pattern| pattern == "*") {
         return true;
     }

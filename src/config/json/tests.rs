@@ -102,6 +102,25 @@ fn settings_that_laravel_lacks_are_read() {
 }
 
 #[test]
+fn secrets_are_the_new_one_and_the_previous_one() {
+    let secrets = |value| {
+        let entry = json!({"app_id": "1", "key": "k", "secrets": value});
+        with_apps(json!([entry]))
+    };
+    let (_, apps, _) = read_text(&secrets(json!(["new", "old"])).to_string()).unwrap();
+    assert_eq!((&*apps[0].secret, apps[0].previous_secret.as_deref()), ("new", Some("old")));
+    let (_, apps, _) = read_text(&secrets(json!(["new"])).to_string()).unwrap();
+    assert_eq!((&*apps[0].secret, apps[0].previous_secret.as_deref()), ("new", None));
+    for wrong in [json!([]), json!(["hush", "hush", "hush"]), json!(["hush", ""]), json!("hush")] {
+        let message = refused(secrets(wrong));
+        assert!(message.contains("apps.apps[0].secrets: must be a list of"), "{message}");
+        assert!(!message.contains("hush"), "{message}");
+    }
+    let both = with(app("1", "k"), "secrets", json!(["hush"]));
+    assert!(refused(with_apps(json!([both]))).contains("secret is set as well"));
+}
+
+#[test]
 fn apps_may_have_names_as_php_arrays_do() {
     let apps = json!({"0": app("1", "a"), "shop": app("2", "b")});
     let (_, apps, _) = read_text(&with_apps(apps).to_string()).unwrap();

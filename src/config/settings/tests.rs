@@ -4,6 +4,7 @@ use super::super::App;
 use super::super::app_draft::DEFAULT_RATE_LIMIT;
 use super::*;
 use crate::config::ClientEvents;
+use crate::config::app_draft::AppDraft;
 use serde_json::json;
 
 fn server(key: &str, value: Value) -> Result<Config, String> {

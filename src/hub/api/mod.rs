@@ -126,6 +126,9 @@ impl<T> Api<'_, T> {
         };
         let query = Query::parse(head.query);
         self.verify(app, path, head, &query, now)?;
+        if !self.pubsub.apps[app].settings.enabled {
+            return Err(Response::text(403, "The app is disabled (enabled is false)."));
+        }
         Ok(Call::OfApp { app, route, argument, query })
     }
 

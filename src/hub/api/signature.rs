@@ -41,7 +41,7 @@ impl<T> Api<'_, T> {
         }
         let parameters = query.signed();
         let signs = |path: &str, parameters: &str| {
-            app.signer.verify(&[&method, "\n", path, "\n", parameters], signature)
+            app.verify(&[&method, "\n", path, "\n", parameters], signature)
         };
         if signs(path, &parameters) || (path != head.path && signs(head.path, &parameters)) {
             return Ok(());

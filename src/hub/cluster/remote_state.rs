@@ -335,12 +335,26 @@ impl PubSub {
         connections: &mut Connections<T>,
         now: Now,
     ) {
-        let places = self.known_places();
-        for app in 0..self.apps.len() as u32 {
-            if !self.is_served(app) {
-                places
-                    .iter()
-                    .for_each(|&at| self.remove_facts_in(connections, at, app, false, now));
+        for app in self.apps.indexes().filter(|app| !self.is_served(*app)).collect::<Vec<u32>>() {
+            self.remove_facts_of_app(connections, app, now);
+        }
+    }
+
+    /// Removes the facts about an app that was removed.
+    pub(in crate::hub) fn remove_facts_of_app<T>(
+        &mut self,
+        connections: &mut Connections<T>,
+        app: u32,
+        now: Now,
+    ) {
+        if self.bus.is_none() {
+            return;
+        }
+        let mut facts = [0; PLACES];
+        self.apps[app].channels.iter().for_each(|(_, channel)| channel.add_facts(&mut facts));
+        for (at, facts) in facts.into_iter().enumerate() {
+            if facts > 0 || self.apps[app].elsewhere.has(at) {
+                self.remove_facts_in(connections, at, app, false, now);
             }
         }
     }

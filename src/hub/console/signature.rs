@@ -85,7 +85,7 @@ impl Claim<'_> {
             None => "No app of this server has this key: compare REVERB_APP_KEY.".to_owned(),
         };
         parts.push(Part { name: "key", is_right: is_key_right, text });
-        let is_signature_right = app.signer.verify(&[&self.signed()], signature);
+        let is_signature_right = app.verify(&[&self.signed()], signature);
         let text = self.about_signature(app, apps, signature, is_signature_right);
         parts.push(Part { name: "signature", is_right: is_signature_right, text });
         (parts.iter().all(|part| part.is_right), parts)
@@ -139,10 +139,10 @@ impl Claim<'_> {
             return "A signature is 64 hexadecimal digits.".to_owned();
         }
         let signed = self.signed();
-        if app.signer.verify(&[&signed], &signature.to_ascii_lowercase()) {
+        if app.verify(&[&signed], &signature.to_ascii_lowercase()) {
             return "It must be in lower case.".to_owned();
         }
-        if apps.iter().any(|other| other.signer.verify(&[&signed], signature)) {
+        if apps.iter().any(|other| other.verify(&[&signed], signature)) {
             return "It is made with the secret of another app of this server.".to_owned();
         }
         let Claim { socket_id, channel, data, .. } = self;
@@ -158,7 +158,7 @@ impl Claim<'_> {
             (format!("{channel}:{socket_id}"), "It signs the name before the socket id."),
             (format!("{socket_id}::user::{data}"), "It is the signature of a sign-in."),
         ];
-        let found = mistakes.iter().find(|(text, _)| app.signer.verify(&[text], signature));
+        let found = mistakes.iter().find(|(text, _)| app.verify(&[text], signature));
         let text = found.map_or(
             "It is made with another secret, or signs another text than the expected one: compare \
              REVERB_APP_SECRET of the app and of the server, then the socket id, the name and the \

@@ -114,6 +114,11 @@ impl Feed {
         self.now = now;
     }
 
+    /// Adds an app.
+    pub(super) fn add_app(&mut self, id: Rc<str>) {
+        self.app_ids.push(id);
+    }
+
     /// Adds a viewer.
     fn add(&mut self, app: u32, viewer: Viewer) {
         self.viewers.of_mut(app).push(viewer);

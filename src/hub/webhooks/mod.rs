@@ -12,6 +12,7 @@
 //! batch is complete after `batch_ms`, with a hundred events, or with 64 KiB. Its body does not change
 //! afterwards, so every attempt to send it has the same signature.
 
+mod apps;
 mod calls;
 mod changes;
 mod counts;
@@ -57,10 +58,12 @@ pub(crate) use timers::Timers;
 
 /// The webhooks of all apps.
 pub(in crate::hub) struct Webhooks {
-    /// In the order of the configuration.
+    /// By the index of the app.
     apps: Vec<AppHooks>,
-    /// The webhooks of the first app, then those of the second, and so on.
+    /// Those of an app follow each other.
     hooks: Vec<Hook>,
+    /// How many of them were replaced or removed.
+    unused_hooks: u32,
     endpoints: Endpoints,
     /// The id of the next endpoint.
     next_endpoint: u32,
@@ -86,6 +89,8 @@ pub(in crate::hub) struct Webhooks {
     misses: Misses,
     /// When the numbers of messages are reported; `None` if no webhook covers them.
     counts: Option<Interval>,
+    /// Seconds between two of these reports.
+    counts_interval_s: u32,
     /// Records for the spool; `None` without one.
     spool: Option<VecDeque<SpoolRecord>>,
     /// The id of the next batch.
@@ -138,20 +143,22 @@ counters! {
 pub(in crate::hub) const HAS_WEBHOOKS: bool = cfg!(feature = "webhooks");
 
 impl Webhooks {
-    /// The webhooks of a configuration, if it has any.
+    /// The webhooks of a configuration, if it has any, or if apps may be added.
     pub(in crate::hub) fn new(
         config: &Config,
         random: &mut Random,
         is_shared: bool,
         now: Now,
     ) -> Option<Box<Self>> {
-        if !HAS_WEBHOOKS || config.apps.iter().all(|app| app.webhooks.is_empty()) {
+        let may_have = config.apps.iter().any(|app| !app.webhooks.is_empty());
+        if !HAS_WEBHOOKS || !(may_have || config.server.apps_dir.is_some()) {
             return None;
         }
         let (hashing, limits) = (random.hashing(), config.limits.clone());
         let mut webhooks = Box::new(Webhooks {
             apps: Vec::new(),
             hooks: Vec::new(),
+            unused_hooks: 0,
             endpoints: Endpoints::default(),
             next_endpoint: 0,
             complete: Timers::default(),
@@ -166,6 +173,7 @@ impl Webhooks {
             to_publish: Vec::new(),
             misses: Misses::new(hashing),
             counts: None,
+            counts_interval_s: config.server.pulse_interval_s,
             spool: config.server.webhook_spool.as_ref().map(|_| VecDeque::new()),
             next_delivery: u128::from(random.number()) << 64,
             units: 0,
@@ -175,32 +183,8 @@ impl Webhooks {
             scratch: String::new(),
         });
         webhooks.owners.is_unsettled = is_shared;
-        (0..).zip(&config.apps).for_each(|(index, app)| webhooks.add_app(index, app));
-        if webhooks.apps.iter().any(|app| app.events.has(WebhookEvent::MessageCounts)) {
-            webhooks.counts = Some(Interval::new(config.server.pulse_interval_s, now));
-        }
+        (0..).zip(&config.apps).for_each(|(index, app)| webhooks.set_app(index, app));
         Some(webhooks)
-    }
-
-    fn add_app(&mut self, index: u32, app: &crate::config::App) {
-        let first = self.hooks.len() as u32;
-        let mut events = WebhookEvents::default();
-        for webhook in &app.webhooks {
-            events = events.union(webhook.events);
-            let endpoint = self.endpoint_of(&webhook.url);
-            self.hooks.push(Hook::new(index, endpoint, webhook));
-        }
-        self.apps.push(AppHooks {
-            id: app.id.as_str().into(),
-            key: app.key.clone(),
-            signer: Signer::new(&app.secret),
-            events,
-            hooks: first..self.hooks.len() as u32,
-            samples: Default::default(),
-            counted: [0; 2],
-            waiting: 0,
-            counters: WebhookCounters::default(),
-        });
     }
 
     /// The endpoint of a URL; it is added if there is none yet.
