@@ -206,6 +206,9 @@ limits! {
     /// dropped. A line takes 0.8 µs, and up to 6 µs to be sent, so a viewer takes at most 1.4 % of a
     /// processor. Lines about anything else are not limited.
     feed_events_per_second: u32 = 2_000, 10..=10_000_000;
+    /// Apps that have metrics of their own, and rows in the console; further ones are summed up. An
+    /// app has 20 samples, so 200 make a page of 300 KB.
+    metrics_apps: u32 = 200, 1..=1_000_000;
     /// Milliseconds over which a stopping server distributes the disconnects of its clients.
     drain_window_ms: u32 = 2_000, 0..=600_000;
     /// Milliseconds at the end of a stop in which the server closes connections with 4100, which

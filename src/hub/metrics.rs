@@ -83,11 +83,19 @@ impl<T> Hub<T> {
         for subscriber in self.connections.iter().filter_map(Peer::subscriber) {
             memberships[subscriber.app as usize] += subscriber.channels();
         }
+        let apps = &self.pubsub.apps;
+        let named_max = self.connections.limits.metrics_apps as usize;
+        let (served, removed): (Vec<u32>, Vec<u32>) =
+            apps.indexes().partition(|at| self.pubsub.is_served(*at));
+        let (named, unnamed) = served.split_at(served.len().min(named_max));
+        let others: Vec<u32> = unnamed.iter().chain(&removed).copied().collect();
         let mut family = |name, kind, help: &str, value: &dyn Fn(u32) -> u64| {
             out.family(name, kind, help);
-            for at in self.pubsub.apps.indexes() {
-                let id = &self.pubsub.apps[at].settings.id;
-                out.sample(&[("app", id)], value(at));
+            for &at in named {
+                out.sample(&[("app", &apps[at].settings.id)], value(at));
+            }
+            if !others.is_empty() {
+                out.sample(&[("app", &OTHER_APPS)], others.iter().copied().map(value).sum::<u64>());
             }
         };
         let app = |at: u32| &self.pubsub.apps[at];
@@ -148,3 +156,6 @@ impl<T> Hub<T> {
         }
     }
 }
+
+/// The label of all apps beyond `limits.metrics_apps` together. No app can have this id.
+pub(super) const OTHER_APPS: &str = "(other)";

@@ -48,6 +48,7 @@ impl<T> Hub<T> {
                     request.is_held = true;
                     self.connections.schedule_in(id, Lane::Heavy);
                 }
+                Step::Waiting => request.is_held = true,
                 Step::Listing(len, listing) => {
                     at += len;
                     self.connections.release(&request);
@@ -157,7 +158,7 @@ impl<T> Hub<T> {
             return step;
         }
         let early = match request.port {
-            Port::Console if HAS_CONSOLE => self.answer_console_head(head),
+            Port::Console if HAS_CONSOLE => self.answer_console_head(head, now),
             _ => self.answer_api_head(id, head, now),
         };
         if let Some(response) = early {

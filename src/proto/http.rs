@@ -51,6 +51,8 @@ pub struct Head<'a> {
     pub host: Option<&'a str>,
     /// The last `Cookie`.
     pub cookie: Option<&'a str>,
+    /// `Authorization`.
+    pub authorization: Option<&'a str>,
     /// `Sec-Fetch-Site`: whether a page of another site has caused the request.
     pub fetch_site: Option<&'a str>,
     /// `User-Agent`.
@@ -141,6 +143,7 @@ pub fn parse(
         forwarded_for: None,
         host: None,
         cookie: None,
+        authorization: None,
         fetch_site: None,
         user_agent: None,
         offers_deflate: false,
@@ -218,6 +221,9 @@ impl Framing {
                 }
             }
             10 if is(name, "user-agent") => head.user_agent = Some(value),
+            13 if is(name, "authorization") => {
+                head.authorization = std::str::from_utf8(value).ok();
+            }
             14 if is(name, "content-length") => self.content_length(value)?,
             14 if is(name, "sec-fetch-site") => {
                 head.fetch_site = std::str::from_utf8(value).ok();

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 pub use json::{
     Object, array, elements, escaped_len, is_blank_string, is_object, is_string, json_string,
-    object, push_escaped, push_json_string, string, text_len, twice_escaped_len,
+    object, objects, push_escaped, push_json_string, string, text_len, twice_escaped_len,
 };
 
 use crate::proto::websocket::{self, Frame};

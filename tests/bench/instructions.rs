@@ -10,16 +10,17 @@ use std::process::Command;
 use crate::Plan;
 use crate::swarm::Fault;
 use crate::table::Table;
-use crate::world::{World, frame, publish_request};
+use crate::world::{World, batch_request, frame, publish_request};
 
 /// A path, and how often it runs.
 type Path = fn(u64);
 
-const PATHS: [(&str, Path); 6] = [
+const PATHS: [(&str, Path); 7] = [
     ("publish 200 B to 1", |times| publish(times, 1, 200)),
     ("publish 200 B to 100", |times| publish(times, 100, 200)),
     ("publish 200 B to 1,000", |times| publish(times, 1_000, 200)),
     ("publish 2,000 B to 1", |times| publish(times, 1, 2_000)),
+    ("a batch of 10 × 200 B to 1", batch),
     ("client event to 1", client_event),
     ("connect, subscribe, leave", connect),
 ];
@@ -65,6 +66,16 @@ fn publish(times: u64, subscribers: usize, size: usize) {
     let mut bytes = publish_request("c", size);
     for _ in 0..times {
         assert_eq!(world.handle(publisher, &mut bytes), subscribers + 1);
+    }
+}
+
+fn batch(times: u64) {
+    let mut world = World::new();
+    world.subscriber("c");
+    let publisher = world.open();
+    let mut bytes = batch_request("c", 10, 200);
+    for _ in 0..times {
+        assert_eq!(world.handle(publisher, &mut bytes), 2);
     }
 }
 

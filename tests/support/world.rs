@@ -154,6 +154,17 @@ pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
+/// A signed batch of equal events.
+pub fn batch_request(channel: &str, events: usize, size: usize) -> Vec<u8> {
+    let data = format!(r#"{{\"text\":\"{}\"}}"#, "x".repeat(size));
+    let event = format!(r#"{{"name":"App\\Events\\E","channel":"{channel}","data":"{data}"}}"#);
+    request(
+        "POST",
+        "/apps/1/batch_events",
+        &format!(r#"{{"batch":[{}]}}"#, vec![event; events].join(",")),
+    )
+}
+
 /// A signed publish of an event as Laravel sends it: its data is JSON inside a string.
 pub fn publish_request(channel: &str, size: usize) -> Vec<u8> {
     let data = format!(r#"{{\"text\":\"{}\"}}"#, "x".repeat(size));

@@ -101,7 +101,7 @@ impl<T> Api<'_, T> {
 
     fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
         let raw = field(object, "batch");
-        let items = raw.and_then(message::elements);
+        let items = raw.and_then(message::objects);
         let limit = self.connections.limits.events_per_batch as usize;
         match items {
             _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
@@ -113,12 +113,7 @@ impl<T> Api<'_, T> {
                 );
                 faults.add_exceeded(LimitKind::EventsPerBatch, "batch", &text);
             }
-            Some(items) => {
-                return items
-                    .iter()
-                    .map(|item| message::object(item.get()).unwrap_or_default())
-                    .collect();
-            }
+            Some(items) => return items,
         }
         Vec::new()
     }

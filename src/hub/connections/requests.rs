@@ -19,6 +19,8 @@ pub(in crate::hub) enum Step {
     Partial(usize),
     /// The request is expensive. It was not started and waits for a later visit.
     Deferred,
+    /// The owner of the hub must answer the request first; then its connection is visited again.
+    Waiting,
     /// A request of this length was handled, and its response is a list that is sent in pieces.
     Listing(usize, Box<Listing>),
     /// A request of this length was answered.

@@ -1,7 +1,7 @@
 //! What the console changes, if it may: it publishes events and disconnects clients. Both are the
 //! requests of the HTTP API, with the session in place of a signature.
 
-use super::routes::{error, object};
+use super::responses::{error, object};
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::ids::Now;

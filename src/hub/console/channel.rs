@@ -2,7 +2,7 @@
 //! each.
 
 use super::channels::kind;
-use super::routes::error;
+use super::responses::error;
 use crate::hub::Hub;
 use crate::hub::app::App;
 use crate::hub::ids::{ConnId, Now};

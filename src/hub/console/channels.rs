@@ -4,7 +4,7 @@
 //! channels delay no client. It keeps only the entries of its page, and the next page begins after the
 //! last entry of this one.
 
-use super::routes::error;
+use super::responses::error;
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::app::App;

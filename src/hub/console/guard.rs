@@ -11,6 +11,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::responses::error;
 use crate::config::{Config, ConsoleAddress};
 use crate::hub::ids::Now;
 use crate::proto::auth::Signer;
@@ -102,8 +103,9 @@ impl Guard {
             Some(origin) if !is_own(origin) => {
                 "A page of another origin has sent this request to the console."
             }
-            None if head.method.eq_ignore_ascii_case("POST") => {
-                "A POST to the console needs an Origin header, which browsers send."
+            None if writes(head.method) && head.authorization.is_none() => {
+                "A request that changes something needs an Origin header, which browsers send, or \
+                 the token in an Authorization header."
             }
             _ => return Ok(()),
         };
@@ -130,22 +132,52 @@ impl Guard {
         }
     }
 
+    /// Checks that the request has the token in `Authorization`, as programs send it, or else the
+    /// cookie of the session.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(super) fn check_token_or_session(
+        &mut self,
+        head: &Head<'_>,
+        now: Now,
+    ) -> Result<(), Response> {
+        let Some(given) = head.authorization else { return self.check_session(head) };
+        let token = given.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        match token.map(|(_, token)| self.check_token(token.trim(), now)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Login::TooSoon(seconds))) => {
+                Err(too_soon().with_header("Retry-After", seconds.to_string()))
+            }
+            _ => Err(wrong_token().with_header("WWW-Authenticate", "Bearer")),
+        }
+    }
+
+    /// Compares a token. After a wrong one, the next is compared after a pause.
+    fn check_token(&mut self, token: &str, now: Now) -> Result<(), Login> {
+        if now.ms < self.retry_ms {
+            return Err(Login::TooSoon((self.retry_ms - now.ms).div_ceil(1_000)));
+        }
+        if self.are_equal(token, &self.token) {
+            (self.failures, self.retry_ms) = (0, 0);
+            return Ok(());
+        }
+        self.failures = self.failures.saturating_add(1);
+        let pause_ms = PAUSE_MS << self.failures.saturating_sub(1).min(16);
+        self.retry_ms = now.ms + pause_ms.min(PAUSE_MAX_MS);
+        log::warn!(
+            "console: wrong token, {} in a row; `reverb console` prints the right one",
+            self.failures
+        );
+        Err(Login::Wrong)
+    }
+
     /// Compares a token, and opens the session.
     pub(super) fn log_in(&mut self, token: &str, head: &Head<'_>, now: Now) -> Login {
-        if now.ms < self.retry_ms {
-            return Login::TooSoon((self.retry_ms - now.ms).div_ceil(1_000));
+        if let Err(rejected) = self.check_token(token, now) {
+            return rejected;
         }
-        if !self.are_equal(token, &self.token) {
-            self.failures = self.failures.saturating_add(1);
-            let pause_ms = PAUSE_MS << self.failures.saturating_sub(1).min(16);
-            self.retry_ms = now.ms + pause_ms.min(PAUSE_MAX_MS);
-            log::warn!(
-                "console: wrong token, {} in a row; `reverb console` prints the right one",
-                self.failures
-            );
-            return Login::Wrong;
-        }
-        (self.failures, self.retry_ms) = (0, 0);
         // A proxy with TLS in front: the browser must not send the cookie without it.
         let is_secure = head.origin.is_some_and(|origin| origin.starts_with("https://"));
         let secure = if is_secure { "; Secure" } else { "" };
@@ -157,6 +189,21 @@ impl Guard {
     fn are_equal(&self, given: &str, own: &str) -> bool {
         self.signer.verify(&[given], &self.signer.sign(&[own]))
     }
+}
+
+/// Whether a method changes something.
+fn writes(method: &str) -> bool {
+    ["POST", "PUT", "DELETE"].iter().any(|name| method.eq_ignore_ascii_case(name))
+}
+
+pub(super) fn wrong_token() -> Response {
+    let text = "This is not the token. `reverb console` prints it, on the machine and as the user of \
+                the server.";
+    error(401, text)
+}
+
+pub(super) fn too_soon() -> Response {
+    error(429, "Too many wrong tokens: wait a moment before the next one.")
 }
 
 impl Hosts {

@@ -11,22 +11,26 @@
 //! is in no response.
 
 mod actions;
+mod admin;
 mod channel;
 mod channels;
 mod document;
 mod guard;
 mod overview;
+mod responses;
 mod routes;
 mod samples;
 mod signature;
 
 use std::time::Duration;
 
+pub use admin::{AppAction, AppRequest};
 pub use guard::ConsoleKeys;
 
 use super::Hub;
 use super::ids::Now;
 use crate::config::Config;
+use admin::Admin;
 use guard::Guard;
 use samples::Samples;
 
@@ -38,7 +42,9 @@ pub(super) const HAS_CONSOLE: bool = cfg!(feature = "console");
 pub(super) struct Console {
     guard: Guard,
     samples: Samples,
-    /// Whether it may publish and disconnect clients.
+    /// Requests about apps.
+    admin: Admin,
+    /// Whether it may publish, disconnect clients and change apps.
     may_write: bool,
 }
 
@@ -49,6 +55,7 @@ impl<T> Hub<T> {
             self.console = Some(Box::new(Console {
                 guard: Guard::new(keys, config),
                 samples: Samples::new(now),
+                admin: Admin::default(),
                 may_write: config.server.console.write,
             }));
         }

@@ -31,6 +31,7 @@ impl<T> Hub<T> {
             .number("connections", connections.len() as u64)
             .number("connections_max", connections.limits.connections.into())
             .list("apps", &self.apps_of_overview())
+            .number("apps_total", self.pubsub.by_id.len() as u64)
             .raw("nodes", &self.nodes_of_overview())
             .list("limits", &self.limits_of_overview())
             .list("webhooks", &self.webhooks_of_overview());
@@ -38,13 +39,22 @@ impl<T> Hub<T> {
         Ok(Response::json(200, body.end()))
     }
 
+    /// The apps; if there are too many, those with the most clients.
     fn apps_of_overview(&self) -> Vec<String> {
         let served = self.pubsub.apps.indexes().filter(|at| self.pubsub.is_served(*at));
-        let apps = served.map(|at| {
+        let mut served: Vec<u32> = served.collect();
+        let shown_max = self.connections.limits.metrics_apps as usize;
+        if served.len() > shown_max {
+            served.sort_by_key(|at| std::cmp::Reverse(self.pubsub.apps[*at].connections));
+            served.truncate(shown_max);
+            served.sort_unstable();
+        }
+        let apps = served.into_iter().map(|at| {
             let (app, counters) = (&self.pubsub.apps[at], &self.connections.counters);
             let counters = &counters.apps[at as usize];
             JsonObject::new()
                 .text("id", &app.settings.id)
+                .flag("enabled", app.settings.enabled)
                 .number("clients", app.connections.into())
                 .number("all_clients", app.all_connections())
                 .number("channels", app.listed.into())

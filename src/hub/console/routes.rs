@@ -1,7 +1,8 @@
 //! The requests of the console: which need a session, and which part answers each.
 
 use super::guard::{self, Login};
-use super::{Console, HAS_CONSOLE, document};
+use super::responses::{error, object, with_headers};
+use super::{Console, HAS_CONSOLE, admin, document};
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::connections::requests::Step;
@@ -9,16 +10,18 @@ use crate::hub::feed::{EVERY_APP, Filter};
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::Request;
 use crate::proto::http::{Body, Head, Response};
-use crate::proto::json_object::JsonObject;
-use crate::proto::message::{self, Object};
 use crate::proto::query::Query;
 
 impl<T> Hub<T> {
     /// The response to a request that can be answered before its body arrives: every rejection that
     /// the head shows. Without a session, the server stores a body only if it is that of a login,
     /// which is short.
-    pub(in crate::hub) fn answer_console_head(&mut self, head: &Head<'_>) -> Option<Response> {
-        let admitted = self.admit_to_console(head);
+    pub(in crate::hub) fn answer_console_head(
+        &mut self,
+        head: &Head<'_>,
+        now: Now,
+    ) -> Option<Response> {
+        let admitted = self.admit_to_console(head, now);
         let answer = admitted.and_then(|()| self.connections.check_room_for_api());
         answer.err().map(with_headers)
     }
@@ -33,7 +36,10 @@ impl<T> Hub<T> {
         len: usize,
         now: Now,
     ) -> Step {
-        let answer = match self.admit_to_console(head) {
+        let answer = match self.admit_to_console(head, now) {
+            Ok(()) if admin::methods(head.path).is_some() => {
+                return self.serve_admin(id, request, head, body, len, now);
+            }
             Ok(()) => self.answer_console(request, head, body, now),
             Err(response) => Err(response),
         };
@@ -48,8 +54,8 @@ impl<T> Hub<T> {
     }
 
     /// Checks everything that the head shows: where the request comes from, and the session.
-    fn admit_to_console(&self, head: &Head<'_>) -> Result<(), Response> {
-        let Some(console) = self.console.as_deref().filter(|_| HAS_CONSOLE) else {
+    fn admit_to_console(&mut self, head: &Head<'_>, now: Now) -> Result<(), Response> {
+        let Some(console) = self.console.as_deref_mut().filter(|_| HAS_CONSOLE) else {
             let text =
                 "The console has no token, so it stays closed; the log of the server says why.";
             return Err(Response::text(503, text));
@@ -62,7 +68,10 @@ impl<T> Hub<T> {
             "/api/login" | "/api/logout" | "/api/publish" | "/api/kick" | "/api/signature" => {
                 "POST"
             }
-            _ => return Err(Response::text(404, "Not found. The console is at /.")),
+            path => match admin::methods(path) {
+                Some(methods) => methods,
+                None => return Err(Response::text(404, "Not found. The console is at /.")),
+            },
         };
         if !methods.split(", ").any(is) {
             let response = Response::text(405, "Method not allowed.");
@@ -79,6 +88,15 @@ impl<T> Hub<T> {
                 let text = "This console only reads: set REVERB_CONSOLE_WRITE=true to let it \
                             publish and disconnect clients.";
                 Err(error(403, text))
+            }
+            path if admin::methods(path).is_some() => {
+                console.guard.check_token_or_session(head, now)?;
+                if !is("GET") && !console.may_write {
+                    let text = "This console only reads: set REVERB_CONSOLE_WRITE=true to let it \
+                                change apps.";
+                    return Err(error(403, text));
+                }
+                Ok(())
             }
             _ => console.guard.check_session(head),
         }
@@ -124,14 +142,9 @@ impl<T> Hub<T> {
             Login::Opened(cookie) => {
                 Ok(Response::json(200, "{}").with_header("Set-Cookie", cookie))
             }
-            Login::Wrong => {
-                let text = "This is not the token. `reverb console` prints it, on the machine and \
-                            as the user of the server.";
-                Err(error(401, text))
-            }
+            Login::Wrong => Err(guard::wrong_token()),
             Login::TooSoon(seconds) => {
-                let text = "Too many wrong tokens: wait a moment before the next one.";
-                Err(error(429, text).with_header("Retry-After", seconds.to_string()))
+                Err(guard::too_soon().with_header("Retry-After", seconds.to_string()))
             }
         }
     }
@@ -158,26 +171,6 @@ impl<T> Hub<T> {
 /// Whether a body is as short as that of a login: without a session, the server stores no other.
 fn is_short(body: Body) -> bool {
     matches!(body, Body::Length(..=LOGIN_BYTES_MAX))
-}
-
-/// A response with an error as the page shows it.
-pub(super) fn error(status: u16, text: &str) -> Response {
-    Response::json(status, JsonObject::new().text("error", text).end())
-}
-
-/// The body of a request, which must be a JSON object.
-pub(super) fn object(body: &[u8]) -> Result<Object<'_>, Response> {
-    let object = std::str::from_utf8(body).ok().and_then(message::object);
-    object.ok_or_else(|| error(400, "The body is not a JSON object."))
-}
-
-/// Adds the headers that each response of the console has.
-fn with_headers(response: Response) -> Response {
-    response
-        .with_header("Cache-Control", "no-store")
-        .with_header("X-Content-Type-Options", "nosniff")
-        .with_header("Referrer-Policy", "no-referrer")
-        .with_header("Cross-Origin-Resource-Policy", "same-origin")
 }
 
 /// The most bytes of the body of a login, which contains a token.

@@ -1,7 +1,7 @@
 //! `POST /api/signature`: says which part of a client's `auth` is wrong. The response contains the
 //! text that should have been signed, never a signature or a secret.
 
-use super::routes::object;
+use super::responses::object;
 use crate::hub::Hub;
 use crate::hub::api::Answer;
 use crate::hub::app::App;

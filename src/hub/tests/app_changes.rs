@@ -110,3 +110,30 @@ fn a_search_for_connections_takes_several_steps() {
     world.pass(2);
     assert_eq!(closed(&mut world), 1_500);
 }
+
+#[test]
+fn metrics_name_the_first_apps_and_sum_up_the_others() {
+    let mut world = World::new(|_, limits| limits.metrics_apps = 2);
+    for id in ["7", "8", "9"] {
+        world.hub.put_app(app(id), world.now);
+        connect(&mut world, &format!("key-{id}"), "http://a.example");
+    }
+    let metrics = |world: &World| -> Vec<String> {
+        let text = world.hub.metrics(world.now);
+        let lines = text.lines().filter(|line| line.starts_with("reverb_connections{"));
+        lines.map(str::to_owned).collect()
+    };
+    let expected = |others: u32| {
+        [
+            r#"reverb_connections{app="1"} 0"#.to_owned(),
+            r#"reverb_connections{app="7"} 1"#.to_owned(),
+            format!(r#"reverb_connections{{app="(other)"}} {others}"#),
+        ]
+    };
+    assert_eq!(metrics(&world), expected(2));
+    // What is left of a removed app counts as well, so that no counter decreases.
+    world.hub.remove_app("9", world.now);
+    assert_eq!(metrics(&world), expected(2));
+    world.pass(3_000);
+    assert_eq!(metrics(&world), expected(1));
+}

@@ -1,5 +1,6 @@
 //! The metrics of webhooks, by app.
 
+use super::super::metrics::OTHER_APPS;
 use super::{AppHooks, WebhookCounters, Webhooks};
 use crate::proto::prometheus::{Exposition, Kind};
 
@@ -39,8 +40,13 @@ impl Webhooks {
         value: &dyn Fn(&AppHooks) -> f64,
     ) {
         out.family(name, kind, help);
-        for app in self.apps.iter().filter(|app| !app.hooks.is_empty()) {
+        let mut apps = self.apps.iter().filter(|app| !app.hooks.is_empty());
+        for app in apps.by_ref().take(self.limits.metrics_apps as usize) {
             out.sample(&[("app", &app.id)], value(app));
+        }
+        let others: Vec<f64> = apps.map(value).collect();
+        if !others.is_empty() {
+            out.sample(&[("app", &OTHER_APPS)], others.into_iter().sum::<f64>());
         }
     }
 }

@@ -118,6 +118,15 @@ pub fn elements(text: &str) -> Option<Vec<&RawValue>> {
     array(text).or_else(|| Some(object(text)?.values()))
 }
 
+/// The elements of what PHP calls an array, as objects; any other value counts as an object without
+/// members. If all are objects, the text is read only once.
+pub fn objects(text: &str) -> Option<Vec<Object<'_>>> {
+    serde_json::from_str(text).ok().or_else(|| {
+        let elements = elements(text)?.into_iter();
+        Some(elements.map(|element| object(element.get()).unwrap_or_default()).collect())
+    })
+}
+
 /// The text of this JSON text, if it is a string.
 pub fn string(text: &str) -> Option<Cow<'_, str>> {
     // Anything else is not a string; this check avoids the cost of an error.

@@ -65,6 +65,8 @@ function apply(data) {
 	$('version').textContent = data.version;
 	setState(data.stopping ? 'bad' : 'good', data.stopping ? 'Stopping' : 'Connected');
 	const ids = data.apps.map((app) => app.id);
+	// With very many apps, only those with the most clients are listed.
+	if (known.app && data.apps_total > ids.length && !ids.includes(known.app)) ids.push(known.app);
 	const select = $('app');
 	if ([...select.options].slice(1).map((option) => option.value).join('\n') !== ids.join('\n')) {
 		if (!ids.includes(known.app)) known.app = '';

@@ -23,12 +23,14 @@ function showOverview(data) {
 	overview.samples.splice(0, overview.samples.length - SECONDS);
 	if (known.view !== 'overview') return;
 	const { apps, nodes, limits, webhooks } = data;
+	const unshown = data.apps_total - apps.length;
 	$('summary').textContent =
 		`${data.stopping ? 'Stopping. ' : ''}Up for ${duration((data.time_s - data.started_s) * 1000)}, ` +
-		`${whole(data.connections)} of at most ${whole(data.connections_max)} connections of any kind.`;
+		`${whole(data.connections)} of at most ${whole(data.connections_max)} connections of any kind.` +
+		(unshown > 0 ? ` The ${whole(apps.length)} apps with the most clients are shown; there are ${whole(unshown)} more.` : '');
 	drawPlots();
 	$('apps').replaceChildren(table([
-		['App', (it) => it.id],
+		['App', (it) => it.id + (it.enabled ? '' : ' (disabled)')],
 		['Clients', (it) => whole(it.clients), 'number'],
 		...(nodes ? [['On all nodes', (it) => whole(it.all_clients), 'number']] : []),
 		['Channels', (it) => whole(it.channels), 'number'],

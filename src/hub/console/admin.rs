@@ -1,0 +1,160 @@
+//! The requests about apps: `/admin/apps` and `/admin/apps/ID` (protocol section 14.11). The owner of
+//! the hub answers them, because the apps are in files: a request waits until its answer is there.
+//! What the token opens is decided in `guard`.
+
+use super::responses::{error, with_headers};
+use crate::hub::Hub;
+use crate::hub::connections::requests::Step;
+use crate::hub::ids::{ConnId, Now};
+use crate::hub::peer::{Phase, Request};
+use crate::hub::work::Lane;
+use crate::proto::http::{Body, Head, Response};
+use crate::proto::query::decode_percent;
+
+/// The path of all apps; that of one has a slash and its id after it.
+pub(super) const APPS: &str = "/admin/apps";
+
+/// A request about apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRequest {
+    /// Identifies it in [`Hub::answer_app_request`].
+    pub number: u64,
+    /// What it asks for.
+    pub action: AppAction,
+}
+
+/// What a request about apps asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppAction {
+    /// All apps.
+    List,
+    /// The app with this id.
+    Show(String),
+    /// To add the app with this id, or to replace its settings.
+    Put {
+        /// The id in the path.
+        id: String,
+        /// The settings as JSON text, in the shape of an entry of `apps.apps`.
+        settings: String,
+    },
+    /// To remove the app with this id.
+    Remove(String),
+}
+
+/// The requests that wait for the owner.
+#[derive(Default)]
+pub(super) struct Admin {
+    /// The number of the last request.
+    number: u64,
+    /// Requests that the owner has not taken.
+    asked: Vec<AppRequest>,
+    /// The requests without an answer, and their connections.
+    waiting: Vec<(u64, ConnId)>,
+    /// Answers that their connections have not taken.
+    answers: Vec<(u64, Response)>,
+}
+
+/// The most requests that wait at a time.
+const WAITING_MAX: usize = 16;
+
+impl<T> Hub<T> {
+    /// The next request about apps. The owner answers it by [`Hub::answer_app_request`].
+    pub fn next_app_request(&mut self) -> Option<AppRequest> {
+        let asked = &mut self.console.as_deref_mut()?.admin.asked;
+        (!asked.is_empty()).then(|| asked.remove(0))
+    }
+
+    /// Answers a request about apps with a status and a JSON text.
+    pub fn answer_app_request(&mut self, number: u64, status: u16, body: String) {
+        let Some(console) = self.console.as_deref_mut() else { return };
+        let admin = &mut console.admin;
+        let Some(at) = admin.waiting.iter().position(|(waiting, _)| *waiting == number) else {
+            return;
+        };
+        let (_, id) = admin.waiting.swap_remove(at);
+        // The connection may have closed, and its id may be that of another one now.
+        let waits = |request: &Request| request.app_request == Some(number);
+        match self.connections.get(id).map(|peer| &peer.phase) {
+            Some(Phase::Request(request)) if waits(request) => {
+                admin.answers.push((number, Response::json(status, body)));
+                self.connections.schedule_in(id, Lane::Light);
+            }
+            _ => {}
+        }
+    }
+
+    /// Serves a request about apps: it waits, or its answer is there.
+    pub(super) fn serve_admin(
+        &mut self,
+        id: ConnId,
+        request: &mut Request,
+        head: &Head<'_>,
+        body: &[u8],
+        len: usize,
+        now: Now,
+    ) -> Step {
+        let response = match self.ask_or_answer(id, request, head, body) {
+            Ok(None) => return Step::Waiting,
+            Ok(Some(response)) | Err(response) => response,
+        };
+        self.connections.respond(id, head, with_headers(response), len, now)
+    }
+
+    fn ask_or_answer(
+        &mut self,
+        id: ConnId,
+        request: &mut Request,
+        head: &Head<'_>,
+        body: &[u8],
+    ) -> Result<Option<Response>, Response> {
+        let console = self.console.as_deref_mut();
+        let admin = &mut console.ok_or_else(|| error(503, "There is no console."))?.admin;
+        if let Some(number) = request.app_request {
+            let at = admin.answers.iter().position(|(answered, _)| *answered == number);
+            return Ok(at.map(|at| admin.answers.swap_remove(at).1));
+        }
+        // Connections that have closed wait no more.
+        let connections = &self.connections;
+        admin.waiting.retain(|(number, id)| {
+            let phase = connections.get(*id).map(|peer| &peer.phase);
+            matches!(phase, Some(Phase::Request(request)) if request.app_request == Some(*number))
+        });
+        if admin.waiting.len() >= WAITING_MAX {
+            return Err(error(503, "Too many requests about apps are under way."));
+        }
+        let action = action_of(head, body)?;
+        admin.number += 1;
+        admin.asked.push(AppRequest { number: admin.number, action });
+        admin.waiting.push((admin.number, id));
+        request.app_request = Some(admin.number);
+        Ok(None)
+    }
+}
+
+/// The methods of a path below [`APPS`]; `None` if it is not one.
+pub(super) fn methods(path: &str) -> Option<&'static str> {
+    match path.strip_prefix(APPS)?.strip_prefix('/') {
+        None if path == APPS => Some("GET"),
+        Some(id) if !id.is_empty() && !id.contains('/') => Some("GET, PUT, DELETE"),
+        _ => None,
+    }
+}
+
+fn action_of(head: &Head<'_>, body: &[u8]) -> Result<AppAction, Response> {
+    if head.body == Body::Chunked {
+        return Err(error(411, "This request needs a Content-Length."));
+    }
+    let id = head.path.strip_prefix(APPS).and_then(|rest| rest.strip_prefix('/'));
+    let Some(id) = id else { return Ok(AppAction::List) };
+    let id = decode_percent(id).into_owned();
+    Ok(match head.method.to_ascii_uppercase().as_str() {
+        "PUT" => {
+            let settings = std::str::from_utf8(body).map_err(|_| error(400, NOT_AN_OBJECT))?;
+            AppAction::Put { id, settings: settings.to_owned() }
+        }
+        "DELETE" => AppAction::Remove(id),
+        _ => AppAction::Show(id),
+    })
+}
+
+const NOT_AN_OBJECT: &str = "The body is not a JSON object.";
