@@ -49,6 +49,7 @@ mod address;
 mod api;
 mod app;
 mod app_changes;
+mod app_queues;
 mod audit;
 mod authorize;
 mod bus;

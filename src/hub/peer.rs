@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::app_queues::NO_APP;
 use super::ids::{SocketId, Tick};
 use super::listing::Listing;
 use super::origins::Origin;
@@ -96,7 +97,6 @@ pub(crate) enum Phase {
 }
 
 /// An HTTP connection: the state of the current request, if any.
-#[derive(Default)]
 pub(crate) struct Request {
     /// The input of the incomplete request.
     pub buffer: Vec<u8>,
@@ -119,6 +119,25 @@ pub(crate) struct Request {
     pub listing: Option<Box<Listing>>,
     /// The search for channels that the console has requested, if it is not complete.
     pub scan: Option<Box<Scan>>,
+    /// The app of the connection's last request with a valid signature; [`NO_APP`] before the first.
+    pub app: u32,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            buffer: Vec::new(),
+            needed: 0,
+            chunked: None,
+            deadline_ms: None,
+            is_counted: false,
+            port: Port::default(),
+            is_held: false,
+            listing: None,
+            scan: None,
+            app: NO_APP,
+        }
+    }
 }
 
 /// A chunked body as far as it has arrived.
@@ -209,6 +228,8 @@ pub(crate) struct Closing {
     pub mode: CloseMode,
     /// See [`Request`].
     pub port: Port,
+    /// The app to which the connection belonged.
+    pub app: u32,
 }
 
 /// When a connection that is closing is dropped.
@@ -226,6 +247,16 @@ pub(crate) enum CloseMode {
 }
 
 impl<T> Peer<T> {
+    /// The app with which the connection takes turns; [`NO_APP`] if it belongs to none.
+    pub(crate) fn app(&self) -> u32 {
+        match &self.phase {
+            Phase::Open(subscriber) => subscriber.app,
+            Phase::Request(request) => request.app,
+            Phase::Viewing(viewing) => viewing.app,
+            Phase::Closing(closing) => closing.app,
+        }
+    }
+
     pub(crate) fn subscriber(&self) -> Option<&Subscriber> {
         match &self.phase {
             Phase::Open(subscriber) => Some(subscriber),
@@ -242,10 +273,15 @@ impl<T> Peer<T> {
 }
 
 impl Request {
-    /// Takes the state of the request to handle it. The connection keeps its port.
+    /// Takes the state of the request to handle it. The connection keeps its port and its app.
     pub(crate) fn take(&mut self) -> Request {
-        let port = self.port;
-        std::mem::replace(self, Request { port, ..Request::default() })
+        let next = self.next();
+        std::mem::replace(self, next)
+    }
+
+    /// The state of a connection whose request was served, before the next one.
+    pub(crate) fn next(&self) -> Request {
+        Request { port: self.port, app: self.app, ..Request::default() }
     }
 
     /// Whether no part of a request has arrived, and no list is being sent.

@@ -51,7 +51,7 @@ impl<T> Hub<T> {
                 Step::Listing(len, listing) => {
                     at += len;
                     self.connections.release(&request);
-                    request = Request { listing: Some(listing), ..Request::default() };
+                    request = Request { listing: Some(listing), ..request.next() };
                     self.connections.wait_for_reader(id, &mut request, now);
                 }
                 Step::Partial(len) => {
@@ -61,7 +61,7 @@ impl<T> Hub<T> {
                 Step::Served(len) => {
                     at += len;
                     self.connections.release(&request);
-                    request = Request { port: request.port, ..Request::default() };
+                    request = request.next();
                 }
                 Step::Upgraded(len) => {
                     return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
@@ -208,7 +208,10 @@ impl<T> Hub<T> {
                 }
             };
         }
-        match self.api().answer(head, body, now) {
+        let answer = self.api().answer(head, body, now);
+        // Before the response is queued, and before a deferred request is put in a lane.
+        self.connections.set_request_app(id, request);
+        match answer {
             Answer::Whole(response) => {
                 self.report_api_error(id, head, &response);
                 if response.status == 401 {

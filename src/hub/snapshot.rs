@@ -352,7 +352,7 @@ impl<T> Hub<T> {
                 self.connections.api_requests += u32::from(request.is_counted);
                 if let Some(listing) = &mut request.listing {
                     match apps.get(listing.app as usize).copied().flatten() {
-                        Some(app) => listing.app = app,
+                        Some(app) => (listing.app, request.app) = (app, app),
                         // The app was removed: the rest of its list cannot be sent.
                         None => peer.phase = Phase::Closing(peers::blank_closing()),
                     }

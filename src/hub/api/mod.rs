@@ -139,6 +139,7 @@ impl<T> Api<'_, T> {
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
         self.check_body(&query, body)?;
+        self.connections.signed_app = Some(app);
         if self.connections.must_defer(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
         }

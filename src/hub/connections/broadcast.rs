@@ -47,7 +47,8 @@ impl<T> Connections<T> {
                         self.notify_sent(member, frame);
                     }
                     let shorter = compressed.as_ref().filter(|_| self.has_deflate(member));
-                    let is_queued = self.push(member, Frame::clone(shorter.unwrap_or(frame)), lane);
+                    let frame = Frame::clone(shorter.unwrap_or(frame));
+                    let is_queued = self.push(member, app, frame, lane);
                     skipped += u64::from(!is_queued);
                     compressed_recipients += u64::from(is_queued && shorter.is_some());
                 }

@@ -72,7 +72,7 @@ fn complete() -> Hub<()> {
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
         let port = if n == 1 { Port::Metrics } else { Port::Clients };
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port, app: 0 };
         peer.phase = Phase::Closing(closing);
     }
     channels(&mut hub, &members);
