@@ -147,6 +147,15 @@ impl<V: Default> AppQueues<V> {
         }
     }
 
+    /// The app and the connection of each entry, by lane.
+    pub(crate) fn entries(&self) -> [Vec<(u32, ConnId)>; 2] {
+        let of = |lane: usize| {
+            let of_app = |it: &Queues<V>| it.lanes[lane].iter().map(|id| (it.app, *id)).collect();
+            self.queues.iter().flat_map(|it| -> Vec<_> { of_app(it) }).collect()
+        };
+        [of(0), of(1)]
+    }
+
     /// Checks that each app with queues is found, and each other place is free.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let used = self.places.iter().filter(|at| **at != NONE).count();

@@ -16,6 +16,8 @@ mod liveness;
 mod messages;
 pub(super) mod requests;
 
+use std::collections::BTreeSet;
+
 use slab::Slab;
 
 use super::address::Addresses;
@@ -215,7 +217,20 @@ impl<T> Connections<T> {
     /// Only frames queued earlier count: a single frame may be longer than the limit.
     #[inline]
     fn push(&mut self, id: ConnId, app: u32, frame: Frame, lane: WriteLane) -> bool {
+        self.push_for(id, app, lane, |_| Some(frame))
+    }
+
+    /// As [`Connections::push`], with the frame for this connection, if it is to get one.
+    #[inline]
+    fn push_for(
+        &mut self,
+        id: ConnId,
+        app: u32,
+        lane: WriteLane,
+        frame_for: impl FnOnce(&Peer<T>) -> Option<Frame>,
+    ) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
+        let Some(frame) = frame_for(peer) else { return false };
         let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
         if is_too_slow || weight > self.limits.outbox_bytes as usize {
             self.counters.process.frames_dropped += 1;
@@ -306,12 +321,22 @@ impl<T> Connections<T> {
         self.schedule.moved(id, peer.app(), peer.marks, self.work.has_turns());
     }
 
-    /// Whether a connection waits in the lanes of its app exactly as its marks say.
+    /// Checks that each connection waits in the lanes of its app exactly as its marks say.
     pub(crate) fn audit_lanes(&self) -> Result<(), String> {
+        let entries = [self.schedule.entries(), self.lanes.entries()].concat();
+        let entries: [BTreeSet<_>; 4] =
+            std::array::from_fn(|lane| entries.get(lane).into_iter().flatten().copied().collect());
+        let marks = [Mark::Light, Mark::Heavy, Mark::Prompt, Mark::Bulk];
         for (key, peer) in &self.slab {
             let id = ConnId(key as u32);
-            self.lanes.audit_one(id, peer)?;
-            self.schedule.audit_one(id, peer.app(), peer.marks)?;
+            for (mark, entries) in marks.into_iter().zip(&entries) {
+                if peer.marks.has(mark) && !entries.contains(&(peer.app(), id)) {
+                    return Err(format!("{id:?} is not in the lane {mark:?} of its app"));
+                }
+            }
+            if peer.marks.has(Mark::Light) && peer.marks.has(Mark::Heavy) {
+                return Err(format!("{id:?} is in both lanes of input"));
+            }
         }
         self.lanes.audit()?;
         self.schedule.audit(self.work.has_turns())

@@ -51,6 +51,7 @@ impl<T> Hub<T> {
         mut io: impl FnMut(ConnId, &mut T) -> u64,
     ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
+        self.finish_sweep(now);
         self.end_feeds(now);
         self.flush_bus(now);
         let mut c = Codec::writer();
