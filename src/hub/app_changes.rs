@@ -163,6 +163,14 @@ impl<T> Hub<T> {
         self.drop_slow(now);
     }
 
+    /// Ends a sweep at once: a saved state contains none.
+    pub(super) fn finish_sweep(&mut self, now: Now) {
+        while let Some(sweep) = &mut self.connections.sweep {
+            sweep.next_ms = now.ms;
+            self.continue_sweep(now);
+        }
+    }
+
     fn sweep_one(&mut self, id: ConnId, sweep: &mut Sweep, now: Now) {
         let Some(peer) = self.connections.get(id) else { return };
         let (app, origin) = match &peer.phase {

@@ -51,6 +51,7 @@ impl<T> Hub<T> {
             }
             self.audit_app(app)?;
         }
+        self.connections.audit_lanes()?;
         self.audit_webhooks()?;
         self.pubsub.audit_facts()
     }

@@ -16,6 +16,8 @@ mod liveness;
 mod messages;
 pub(super) mod requests;
 
+use std::collections::BTreeSet;
+
 use slab::Slab;
 
 use super::address::Addresses;
@@ -67,6 +69,8 @@ pub(crate) struct Connections<T> {
     pub sweep: Option<Box<Sweep>>,
     /// API requests whose head was accepted and whose body is incomplete.
     pub api_requests: u32,
+    /// The app of the API request that is being served, once its signature was checked.
+    pub signed_app: Option<u32>,
     /// API requests answered in this turn.
     pub answered: u32,
     /// The cached `Date` header, after the second (Unix time) for which it was formatted.
@@ -102,6 +106,7 @@ impl<T> Connections<T> {
             orphans: None,
             sweep: None,
             api_requests: 0,
+            signed_app: None,
             answered: 0,
             date: (u64::MAX, String::new()),
             compressor: Compressor::new(config.server.compression),
@@ -170,13 +175,14 @@ impl<T> Connections<T> {
         let Some(peer) = self.get_mut(id) else { return };
         peer.pending_replies =
             if peer.outbox.is_empty() { 1 } else { peer.pending_replies.saturating_add(1) };
+        let turn_app = peer.app();
         let app = peer.subscriber().map(|subscriber| subscriber.app);
         let is_wanted = app.is_some_and(|app| self.happenings.wants_sent(app));
         if is_text && (is_wanted || log::log_enabled!(log::Level::Debug)) {
             self.log_sent(id, parts);
         }
         let Some((first, rest)) = parts.split_first() else { return };
-        if !self.push(id, Frame::clone(first), lane) {
+        if !self.push(id, turn_app, Frame::clone(first), lane) {
             return;
         }
         rest.iter().for_each(|part| self.append(id, Frame::clone(part), lane));
@@ -207,11 +213,24 @@ impl<T> Connections<T> {
         }
     }
 
-    /// Queues a frame for a connection. Returns `false` if the outbox is over its limit. Only
-    /// frames queued earlier count: a single frame may be longer than the limit.
+    /// Queues a frame for a connection of this app. Returns `false` if the outbox is over its limit.
+    /// Only frames queued earlier count: a single frame may be longer than the limit.
     #[inline]
-    fn push(&mut self, id: ConnId, frame: Frame, lane: WriteLane) -> bool {
+    fn push(&mut self, id: ConnId, app: u32, frame: Frame, lane: WriteLane) -> bool {
+        self.push_for(id, app, lane, |_| Some(frame))
+    }
+
+    /// As [`Connections::push`], with the frame for this connection, if it is to get one.
+    #[inline]
+    fn push_for(
+        &mut self,
+        id: ConnId,
+        app: u32,
+        lane: WriteLane,
+        frame_for: impl FnOnce(&Peer<T>) -> Option<Frame>,
+    ) -> bool {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
+        let Some(frame) = frame_for(peer) else { return false };
         let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
         if is_too_slow || weight > self.limits.outbox_bytes as usize {
             self.counters.process.frames_dropped += 1;
@@ -222,7 +241,8 @@ impl<T> Connections<T> {
             return false;
         }
         peer.outbox.push(frame);
-        self.lanes.pushed(id, peer, lane, weight > self.limits.outbox_bytes as usize / 2);
+        let is_half_full = weight > self.limits.outbox_bytes as usize / 2;
+        self.lanes.pushed(id, app, peer, lane, is_half_full);
         true
     }
 
@@ -230,7 +250,8 @@ impl<T> Connections<T> {
     fn append(&mut self, id: ConnId, frame: Frame, lane: WriteLane) {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         peer.outbox.push(frame);
-        self.lanes.pushed(id, peer, lane, false);
+        let app = peer.app();
+        self.lanes.pushed(id, app, peer, lane, false);
     }
 
     /// Discards the contents of a connection's outbox.
@@ -283,9 +304,42 @@ impl<T> Connections<T> {
         self.lanes.has_write_backlog()
     }
 
-    /// Resets the flag that an event for many subscribers was queued.
+    /// Resets what is known of the previous request: that it queued an event for many subscribers,
+    /// and its app.
     pub(crate) fn begin_request(&mut self) {
         self.lanes.take_event_for_many();
+        self.signed_app = None;
+    }
+
+    /// A connection has come to belong to an app, or to another one.
+    pub(crate) fn app_changed(&mut self, id: ConnId, before: u32) {
+        let Some(peer) = self.slab.get_mut(id.0 as usize).filter(|peer| peer.app() != before)
+        else {
+            return;
+        };
+        self.lanes.moved(id, before, peer);
+        self.schedule.moved(id, peer.app(), peer.marks, self.work.has_turns());
+    }
+
+    /// Checks that each connection waits in the lanes of its app exactly as its marks say.
+    pub(crate) fn audit_lanes(&self) -> Result<(), String> {
+        let entries = [self.schedule.entries(), self.lanes.entries()].concat();
+        let entries: [BTreeSet<_>; 4] =
+            std::array::from_fn(|lane| entries.get(lane).into_iter().flatten().copied().collect());
+        let marks = [Mark::Light, Mark::Heavy, Mark::Prompt, Mark::Bulk];
+        for (key, peer) in &self.slab {
+            let id = ConnId(key as u32);
+            for (mark, entries) in marks.into_iter().zip(&entries) {
+                if peer.marks.has(mark) && !entries.contains(&(peer.app(), id)) {
+                    return Err(format!("{id:?} is not in the lane {mark:?} of its app"));
+                }
+            }
+            if peer.marks.has(Mark::Light) && peer.marks.has(Mark::Heavy) {
+                return Err(format!("{id:?} is in both lanes of input"));
+            }
+        }
+        self.lanes.audit()?;
+        self.schedule.audit(self.work.has_turns())
     }
 
     /// Sets a connection's deadline in the wheel. This invalidates its previous entry.

@@ -50,6 +50,7 @@ mod api;
 mod app;
 mod app_changes;
 mod app_limits;
+mod app_queues;
 mod audit;
 mod authorize;
 mod bus;

@@ -2,8 +2,10 @@
 //! opaque value of the hub's owner. What happens to a connection is in `connections`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
+use super::app_queues::NO_APP;
 use super::ids::{SocketId, Tick};
 use super::listing::Listing;
 use super::origins::Origin;
@@ -98,13 +100,12 @@ pub(crate) enum Phase {
 }
 
 /// An HTTP connection: the state of the current request, if any.
-#[derive(Default)]
 pub(crate) struct Request {
     /// The input of the incomplete request.
     pub buffer: Vec<u8>,
     /// The minimum length of the complete request, as far as it is known: while the buffer is
-    /// shorter, it is not parsed again.
-    pub needed: usize,
+    /// shorter, it is not parsed again. At most `max_request_size`, which is 1 GiB at most.
+    pub needed: u32,
     /// The body, if it is chunked; the head stays in `buffer`.
     pub chunked: Option<Box<ChunkedBody>>,
     /// When the request must be complete. The time of a connection's first request begins when it
@@ -121,9 +122,29 @@ pub(crate) struct Request {
     pub listing: Option<Box<Listing>>,
     /// The number of the request about apps that waits for its answer, if there is one. It is not
     /// saved: after a reload the request is asked again.
-    pub app_request: Option<u64>,
+    pub app_request: Option<NonZeroU32>,
     /// The search for channels that the console has requested, if it is not complete.
     pub scan: Option<Box<Scan>>,
+    /// The app of the connection's last request with a valid signature; [`NO_APP`] before the first.
+    pub app: u32,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            buffer: Vec::new(),
+            needed: 0,
+            chunked: None,
+            deadline_ms: None,
+            is_counted: false,
+            port: Port::default(),
+            is_held: false,
+            listing: None,
+            app_request: None,
+            scan: None,
+            app: NO_APP,
+        }
+    }
 }
 
 /// A chunked body as far as it has arrived.
@@ -216,6 +237,8 @@ pub(crate) struct Closing {
     pub mode: CloseMode,
     /// See [`Request`].
     pub port: Port,
+    /// The app to which the connection belonged.
+    pub app: u32,
 }
 
 /// When a connection that is closing is dropped.
@@ -233,6 +256,16 @@ pub(crate) enum CloseMode {
 }
 
 impl<T> Peer<T> {
+    /// The app with which the connection takes turns; [`NO_APP`] if it belongs to none.
+    pub(crate) fn app(&self) -> u32 {
+        match &self.phase {
+            Phase::Open(subscriber) => subscriber.app,
+            Phase::Request(request) => request.app,
+            Phase::Viewing(viewing) => viewing.app,
+            Phase::Closing(closing) => closing.app,
+        }
+    }
+
     pub(crate) fn subscriber(&self) -> Option<&Subscriber> {
         match &self.phase {
             Phase::Open(subscriber) => Some(subscriber),
@@ -249,10 +282,15 @@ impl<T> Peer<T> {
 }
 
 impl Request {
-    /// Takes the state of the request to handle it. The connection keeps its port.
+    /// Takes the state of the request to handle it. The connection keeps its port and its app.
     pub(crate) fn take(&mut self) -> Request {
-        let port = self.port;
-        std::mem::replace(self, Request { port, ..Request::default() })
+        let next = self.next();
+        std::mem::replace(self, next)
+    }
+
+    /// The state of a connection whose request was served, before the next one.
+    pub(crate) fn next(&self) -> Request {
+        Request { port: self.port, app: self.app, ..Request::default() }
     }
 
     /// Whether no part of a request has arrived, and no list is being sent.

@@ -37,7 +37,7 @@ impl<T> Hub<T> {
         let mut at = 0;
         let mut keep_end = input.len();
         request.is_held = !self.api().continue_listing(id, &mut request, now);
-        while !request.is_held && at < input.len() && input.len() - at >= request.needed {
+        while !request.is_held && at < input.len() && input.len() - at >= request.needed as usize {
             if self.connections.must_wait(id, now) {
                 request.is_held = true;
                 break;
@@ -52,7 +52,7 @@ impl<T> Hub<T> {
                 Step::Listing(len, listing) => {
                     at += len;
                     self.connections.release(&request);
-                    request = Request { listing: Some(listing), ..Request::default() };
+                    request = Request { listing: Some(listing), ..request.next() };
                     self.connections.wait_for_reader(id, &mut request, now);
                 }
                 Step::Partial(len) => {
@@ -62,7 +62,7 @@ impl<T> Hub<T> {
                 Step::Served(len) => {
                     at += len;
                     self.connections.release(&request);
-                    request = Request { port: request.port, ..Request::default() };
+                    request = request.next();
                 }
                 Step::Upgraded(len) => {
                     return self.handle_frames(id, Reader::default(), &mut input[at + len..], now);
@@ -124,7 +124,7 @@ impl<T> Hub<T> {
                     return self.connections.reject_request(id, error, now);
                 }
                 if input.len() < total {
-                    request.needed = total;
+                    request.needed = total as u32;
                     return self.await_body(id, request, &head, Step::Incomplete, now);
                 }
                 self.serve(id, request, &head, &input[head_len..total], total, now)
@@ -209,7 +209,10 @@ impl<T> Hub<T> {
                 }
             };
         }
-        match self.api().answer(head, body, now) {
+        let answer = self.api().answer(head, body, now);
+        // Before the response is queued, and before a deferred request is put in a lane.
+        self.connections.set_request_app(id, request);
+        match answer {
             Answer::Whole(response) => {
                 self.report_api_error(id, head, &response);
                 if response.status == 401 {

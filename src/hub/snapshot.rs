@@ -51,6 +51,7 @@ impl<T> Hub<T> {
         mut io: impl FnMut(ConnId, &mut T) -> u64,
     ) -> Result<Vec<u8>, DecodeError> {
         self.drop_slow(now);
+        self.finish_sweep(now);
         self.end_feeds(now);
         self.flush_bus(now);
         let mut c = Codec::writer();
@@ -352,7 +353,7 @@ impl<T> Hub<T> {
                 self.connections.api_requests += u32::from(request.is_counted);
                 if let Some(listing) = &mut request.listing {
                     match apps.get(listing.app as usize).copied().flatten() {
-                        Some(app) => listing.app = app,
+                        Some(app) => (listing.app, request.app) = (app, app),
                         // The app was removed: the rest of its list cannot be sent.
                         None => peer.phase = Phase::Closing(peers::blank_closing()),
                     }

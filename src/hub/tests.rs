@@ -3,6 +3,7 @@
 
 mod app_changes;
 mod app_limits;
+mod app_turns;
 #[cfg(feature = "deflate")]
 mod compression;
 #[cfg(feature = "console")]

@@ -89,7 +89,9 @@ impl<T> Hub<T> {
         let from = origin.as_ref().map(Origin::as_str);
         self.connections.happenings.connected(index, socket_id, address, from);
         let Some(peer) = self.connections.get_mut(id) else { return };
+        let before = peer.app();
         peer.phase = Phase::Open(new_subscriber(index, socket_id, origin, now));
+        self.connections.app_changed(id, before);
         app.connections += 1;
         self.connections.counters.apps[index as usize].connections_opened += 1;
         self.pubsub.bus.iter_mut().for_each(|bus| bus.queue_connection_count(index));

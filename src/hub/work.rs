@@ -61,6 +61,16 @@ impl Work {
         self.add(VISIT_UNITS);
     }
 
+    /// Units since the visit began; 0 without one.
+    pub(crate) fn visit_units(&self) -> u64 {
+        self.visit.as_ref().map_or(0, |visit| self.units_since(visit.began_at))
+    }
+
+    /// The units that the turn may use.
+    pub(crate) fn turn_budget(&self) -> u64 {
+        self.turn_budget
+    }
+
     /// Ends the last visit of a turn.
     pub(crate) fn end_visit(&mut self) {
         self.visit = None;

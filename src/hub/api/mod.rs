@@ -140,6 +140,7 @@ impl<T> Api<'_, T> {
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
         self.check_body(&query, body)?;
+        self.connections.signed_app = Some(app);
         let is_read = routes::is_read(route);
         if is_read {
             self.check_read_rate(app, now)?;

@@ -3,6 +3,7 @@
 
 use super::{Connections, text_of};
 use crate::hub::ids::{ConnId, SocketId};
+use crate::hub::peer::{Mark, Peer};
 use crate::proto::websocket::Frame;
 
 impl<T> Connections<T> {
@@ -40,19 +41,21 @@ impl<T> Connections<T> {
         // Count the skipped members: there are fewer of them than recipients.
         let (mut skipped, mut compressed_recipients) = (0, 0);
         for &member in members {
-            // A closing connection may still be a member; it receives no more events.
-            match self.subscriber(member) {
-                Some(subscriber) if except != Some(subscriber.socket_id) => {
-                    if is_wanted {
-                        self.notify_sent(member, frame);
-                    }
-                    let shorter = compressed.as_ref().filter(|_| self.has_deflate(member));
-                    let is_queued = self.push(member, Frame::clone(shorter.unwrap_or(frame)), lane);
-                    skipped += u64::from(!is_queued);
-                    compressed_recipients += u64::from(is_queued && shorter.is_some());
-                }
-                _ => skipped += 1,
+            if is_wanted && self.get(member).is_some_and(|peer| is_recipient(peer, except)) {
+                self.notify_sent(member, frame);
             }
+            let mut is_compressed = false;
+            let is_queued = self.push_for(member, app, lane, |peer| {
+                // A closing connection may still be a member; it receives no more events.
+                if !is_recipient(peer, except) {
+                    return None;
+                }
+                let shorter = compressed.as_ref().filter(|_| peer.marks.has(Mark::Deflate));
+                is_compressed = shorter.is_some();
+                Some(Frame::clone(shorter.unwrap_or(frame)))
+            });
+            skipped += u64::from(!is_queued);
+            compressed_recipients += u64::from(is_queued && is_compressed);
         }
         let recipients = (members.len() as u64).saturating_sub(skipped);
         let counters = &mut self.counters.apps[app as usize];
@@ -74,4 +77,9 @@ impl<T> Connections<T> {
         let counters = &mut self.counters.apps[app as usize];
         counters.messages_out += (counters.messages_out - count_before) * (frames.len() as u64 - 1);
     }
+}
+
+/// Whether a member of a channel receives an event.
+fn is_recipient<T>(peer: &Peer<T>, except: Option<SocketId>) -> bool {
+    peer.subscriber().is_some_and(|subscriber| except != Some(subscriber.socket_id))
 }

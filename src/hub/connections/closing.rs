@@ -52,6 +52,7 @@ impl<T> Connections<T> {
             left_bytes: 0,
             mode,
             port: Port::Clients,
+            app: peer.app(),
         });
         drain.deferred.push(id);
         true
@@ -107,7 +108,8 @@ impl<T> Connections<T> {
         let left_bytes = peer.outbox.bytes();
         let port = self.port(id).unwrap_or_default();
         let peer = self.get_mut(id)?;
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port };
+        let app = peer.app();
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port, app };
         let mut subscriber = None;
         match std::mem::replace(&mut peer.phase, Phase::Closing(closing)) {
             Phase::Open(open) => {

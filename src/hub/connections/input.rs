@@ -46,25 +46,26 @@ impl<T> Connections<T> {
 
     /// The next connection to visit, and the lane it was in.
     pub(in crate::hub) fn next_visit(&mut self) -> Option<(ConnId, Lane)> {
+        self.schedule.charge(self.work.visit_units(), self.work.turn_budget());
         loop {
-            let work = &self.work;
             // Heavy work must not fill outboxes faster than they are written.
-            let may_be_heavy = !self.schedule.heavy.is_empty() && !self.has_write_backlog();
+            let lanes = &self.lanes;
+            let may_be_heavy = self.schedule.has_heavy(|app| lanes.has_write_backlog_of(app));
+            let work = &self.work;
             let is_light_over = match may_be_heavy {
                 true => work.is_light_share_over(),
                 false => work.is_turn_over(),
             };
-            let has_light = self.schedule.light_left > 0 || !work.has_turns();
-            let (id, lane, mark) = if has_light && !self.schedule.light.is_empty() && !is_light_over
-            {
-                self.schedule.light_left = self.schedule.light_left.saturating_sub(1);
-                (self.schedule.light.pop_front()?, Lane::Light, Mark::Light)
+            let (lane, mark) = if self.schedule.has_light() && !is_light_over {
+                (Lane::Light, Mark::Light)
             } else if may_be_heavy && !work.is_turn_over() {
-                (self.schedule.heavy.pop_front()?, Lane::Heavy, Mark::Heavy)
+                (Lane::Heavy, Mark::Heavy)
             } else {
+                self.schedule.end_visit();
                 return None;
             };
             // The lane may still contain the ids of removed connections.
+            let id = self.schedule.pop(lane)?;
             if let Some(peer) = self.get_mut(id)
                 && peer.marks.take(mark)
             {
@@ -79,16 +80,12 @@ impl<T> Connections<T> {
         if [Mark::Light, Mark::Heavy, Mark::Paused].into_iter().any(|mark| peer.marks.has(mark)) {
             return;
         }
-        match lane {
-            Lane::Light => {
-                peer.marks.set(Mark::Light);
-                self.schedule.light.push_back(id);
-            }
-            Lane::Heavy => {
-                peer.marks.set(Mark::Heavy);
-                self.schedule.heavy.push_back(id);
-            }
-        }
+        peer.marks.set(match lane {
+            Lane::Light => Mark::Light,
+            Lane::Heavy => Mark::Heavy,
+        });
+        let app = peer.app();
+        self.schedule.push(id, app, lane, self.work.has_turns());
     }
 
     /// Whether a client must read earlier responses first, because they are too many or too long.

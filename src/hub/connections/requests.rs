@@ -84,6 +84,18 @@ impl<T> Connections<T> {
         }
     }
 
+    /// From now on the connection takes turns with those of the app whose request it has sent, if the
+    /// last one had a valid signature of an app.
+    pub(in crate::hub) fn set_request_app(&mut self, id: ConnId, request: &mut Request) {
+        let Some(app) = self.signed_app.take().filter(|app| *app != request.app) else { return };
+        request.app = app;
+        let phase = self.get_mut(id).map(|peer| &mut peer.phase);
+        if let Some(Phase::Request(stored)) = phase {
+            let before = std::mem::replace(&mut stored.app, app);
+            self.app_changed(id, before);
+        }
+    }
+
     /// Stores the state of an incomplete request, and sets its deadline.
     pub(in crate::hub) fn store_request(&mut self, id: ConnId, mut request: Request, now: Now) {
         if !request.buffer.is_empty() && request.deadline_ms.is_none() {

@@ -2,6 +2,8 @@
 //! the hub answers them, because the apps are in files: a request waits until its answer is there.
 //! What the token opens is decided in `guard`.
 
+use std::num::NonZeroU32;
+
 use super::responses::{error, with_headers};
 use crate::hub::Hub;
 use crate::hub::connections::requests::Step;
@@ -18,7 +20,7 @@ pub(super) const APPS: &str = "/admin/apps";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRequest {
     /// Identifies it in [`Hub::answer_app_request`].
-    pub number: u64,
+    pub number: NonZeroU32,
     /// What it asks for.
     pub action: AppAction,
 }
@@ -45,13 +47,13 @@ pub enum AppAction {
 #[derive(Default)]
 pub(super) struct Admin {
     /// The number of the last request.
-    number: u64,
+    number: u32,
     /// Requests that the owner has not taken.
     asked: Vec<AppRequest>,
     /// The requests without an answer, and their connections.
-    waiting: Vec<(u64, ConnId)>,
+    waiting: Vec<(NonZeroU32, ConnId)>,
     /// Answers that their connections have not taken.
-    answers: Vec<(u64, Response)>,
+    answers: Vec<(NonZeroU32, Response)>,
 }
 
 /// The most requests that wait at a time.
@@ -65,7 +67,7 @@ impl<T> Hub<T> {
     }
 
     /// Answers a request about apps with a status and a JSON text.
-    pub fn answer_app_request(&mut self, number: u64, status: u16, body: String) {
+    pub fn answer_app_request(&mut self, number: NonZeroU32, status: u16, body: String) {
         let Some(console) = self.console.as_deref_mut() else { return };
         let admin = &mut console.admin;
         let Some(at) = admin.waiting.iter().position(|(waiting, _)| *waiting == number) else {
@@ -123,10 +125,11 @@ impl<T> Hub<T> {
             return Err(error(503, "Too many requests about apps are under way."));
         }
         let action = action_of(head, body)?;
-        admin.number += 1;
-        admin.asked.push(AppRequest { number: admin.number, action });
-        admin.waiting.push((admin.number, id));
-        request.app_request = Some(admin.number);
+        admin.number = admin.number.wrapping_add(1);
+        let number = NonZeroU32::new(admin.number).unwrap_or(NonZeroU32::MIN);
+        admin.asked.push(AppRequest { number, action });
+        admin.waiting.push((number, id));
+        request.app_request = Some(number);
         Ok(None)
     }
 }

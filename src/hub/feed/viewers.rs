@@ -51,7 +51,9 @@ impl<T> Connections<T> {
         });
         let alive_ms = now.ms + ALIVE_MS;
         if let Some(peer) = self.get_mut(id) {
+            let before = peer.app();
             peer.phase = Phase::Viewing(Viewing { app, alive_ms, port });
+            self.app_changed(id, before);
         }
         self.arm_by(id, alive_ms);
         Step::Viewing

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::hub::app_queues::NO_APP;
 use crate::hub::ids::SocketId;
 use crate::hub::origins::Origin;
 use crate::hub::outbox::Outbox;
@@ -170,7 +171,8 @@ impl Default for User {
 /// A closing state that drops the connection at once.
 pub(super) fn blank_closing() -> Closing {
     let mode = CloseMode::Now;
-    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, port: Port::Clients }
+    let port = Port::Clients;
+    Closing { deadline_ms: 0, end_ms: 0, left_bytes: 0, mode, port, app: NO_APP }
 }
 
 impl Closing {

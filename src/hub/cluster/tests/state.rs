@@ -72,7 +72,7 @@ fn complete() -> Hub<()> {
         (peer.last_seen_ms, peer.outbox) = (90 + n, Outbox::default());
         let (deadline_ms, end_ms, left_bytes) = (100 + n, 110 + n, 120 + n as usize);
         let port = if n == 1 { Port::Metrics } else { Port::Clients };
-        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port };
+        let closing = Closing { deadline_ms, end_ms, left_bytes, mode, port, app: 0 };
         peer.phase = Phase::Closing(closing);
     }
     channels(&mut hub, &members);
@@ -124,7 +124,7 @@ fn requests(hub: &mut Hub<()>) {
         let mut chunked = ChunkedBody { decoder: Chunked::default(), body: Vec::new() };
         chunked.decoder.decode(piece.as_bytes(), &mut chunked.body, 100).unwrap();
         request.buffer = format!("POST /{n}").into();
-        request.needed = 30 + n as usize;
+        request.needed = 30 + n as u32;
         request.chunked = Some(Box::new(chunked));
         request.deadline_ms = (n > 0).then_some(40 + n);
         request.is_counted = n == 2;
