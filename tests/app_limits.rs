@@ -146,7 +146,7 @@ fn the_data_of_an_event_is_limited_in_bytes() {
     client.subscribe("c0");
     other.subscribe("c0");
     // Ten bytes, although their JSON is longer.
-    let whole = "\"\\\n345678é";
+    let whole = "\"\\\n34567é";
     publish_as(&server, &APP, &channels(1), whole).is(200, json!({}));
     client.expect(json!({"event": "e", "channel": "c0", "data": whole}));
     other.event();
