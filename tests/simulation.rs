@@ -8,11 +8,13 @@
 
 mod api;
 mod application;
+mod apps;
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 use application::Application;
+use apps::Apps;
 use reverb::config::{App, Config, Url, Webhook};
 use reverb::hub::{ConnId, Hub, Now};
 use reverb::proto::auth::Signer;
@@ -71,6 +73,7 @@ struct World {
     events: u64,
     config: Config,
     application: Application,
+    apps: Apps,
 }
 
 impl World {
@@ -103,12 +106,13 @@ impl World {
             events: 0,
             config,
             application: Application::default(),
+            apps: Apps::default(),
         }
     }
 
     fn run(mut self) {
-        for _ in 0..120 {
-            match self.below(20) {
+        for _ in 0..160 {
+            match self.below(26) {
                 0..=3 => self.connect(),
                 4..=9 => self.with_client(Self::subscribe),
                 10..=11 => self.with_client(Self::unsubscribe),
@@ -120,11 +124,16 @@ impl World {
                     self.with_client(|world, n| world.leave(n, many + 1));
                 }
                 18 => self.with_client(Self::ping),
-                _ if self.below(2) == 0 => self.reconfigure(),
-                _ => self.count(),
+                19 => match self.below(4) {
+                    0 => self.reconfigure(),
+                    1 => self.hand_over(),
+                    _ => self.count(),
+                },
+                _ => self.act_on_app(),
             }
             self.compare();
         }
+        self.dismiss_all();
         let all = self.clients.len();
         self.leave(0, all);
         self.compare();
@@ -133,17 +142,6 @@ impl World {
         if HAS_WEBHOOKS {
             self.check_application();
         }
-    }
-
-    /// Reads the configuration again, as SIGHUP does.
-    fn reconfigure(&mut self) {
-        let names = self.hub.reconfigure(&self.config, self.now).unwrap();
-        let rename = |old: &mut ConnId| {
-            *old = ConnId(names.iter().position(|name| name == old).unwrap() as u32);
-        };
-        self.clients.iter_mut().map(|client| &mut client.id).for_each(rename);
-        rename(&mut self.publisher);
-        while self.hub.next_read(self.now).is_some() {}
     }
 
     /// A number below `end`.
@@ -370,11 +368,16 @@ impl World {
             by_channel(&mut client.expected);
             assert_eq!(got, std::mem::take(&mut client.expected), "{}", client.socket_id);
         }
+        self.compare_guests();
         self.exchange_webhooks();
     }
 
     fn send(&mut self, n: usize, message: Value) {
-        let (id, text) = (self.clients[n].id, message.to_string());
+        self.send_to(self.clients[n].id, &message);
+    }
+
+    fn send_to(&mut self, id: ConnId, message: &Value) {
+        let text = message.to_string();
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend((text.len() as u16).to_be_bytes());
         frame.extend([0; 4]);
