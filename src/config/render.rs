@@ -13,11 +13,25 @@ use super::{
 
 /// The text of a `reverb.json` with exactly this configuration, including the secrets.
 pub fn render(config: &Config) -> String {
+    text(&file(config))
+}
+
+/// The text of a file for the folder of apps (`apps_dir`) with this app, including its secrets.
+pub fn app_file(one: &App) -> String {
+    text(&app(one))
+}
+
+/// The text of a file for the folder of apps with these apps.
+pub fn apps_file(apps: &[App]) -> String {
+    text(&Value::List(apps.iter().map(app).collect()))
+}
+
+fn text(value: &Value) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut written, formatter);
-    let file = file(config).serialize(&mut serializer);
-    file.expect("writing texts, numbers and lists to memory cannot fail");
+    let done = value.serialize(&mut serializer);
+    done.expect("writing texts, numbers and lists to memory cannot fail");
     written.push(b'\n');
     String::from_utf8(written).expect("the serializer writes UTF-8")
 }
@@ -235,6 +249,7 @@ fn webhook(webhook: &Webhook) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::apps_folder::parse_file;
     use crate::config::{Findings, RateLimit, json};
 
     fn read_back(config: &Config) -> Config {
@@ -350,7 +365,14 @@ mod tests {
                 laravel_cause: None,
             }];
         }
+        for app in [&app, &App::new("2", "l", "t")] {
+            let (read, findings) = parse_file("a.json", &app_file(app)).unwrap();
+            assert_eq!(read, [app.clone()]);
+            assert_eq!(findings.warnings, [""; 0]);
+        }
         config.apps = vec![app, App::new("2", "l", "t")];
+        let (read, _) = parse_file("a.json", &apps_file(&config.apps)).unwrap();
+        assert_eq!(read, config.apps);
         assert_eq!(read_back(&config), config);
     }
 
