@@ -70,12 +70,16 @@ impl AppsFiles {
 
     /// A line for each bad file.
     pub fn bad(&self) -> Vec<String> {
-        let folder = self.path.display();
-        let line = |(_, error, apps): (&str, &Error, &[App])| match apps.len() {
-            0 => format!("{folder}: {error}; its apps are not served"),
-            _ => format!("{folder}: {error}; its last good state stays"),
+        self.folder.bad().map(|(_, error, apps)| self.line(error, apps.len())).collect()
+    }
+
+    /// The line about a bad file, of which this many apps stay.
+    pub fn line(&self, error: &Error, apps: usize) -> String {
+        let consequence = match apps {
+            0 => "none of its apps is served",
+            _ => "its last good state stays",
         };
-        self.folder.bad().map(line).collect()
+        format!("{}/{error}; {consequence}", self.path.display())
     }
 
     /// Sets the apps of the configuration itself, from the next scan on.
@@ -256,7 +260,8 @@ mod tests {
         fs::write(folder.0.join("c.json"), b"\xff").unwrap();
         let long = File::create(folder.0.join("d.json")).unwrap();
         long.set_len(FILE_BYTES_MAX + 1).unwrap();
-        let bad: Vec<_> = files.scan().unwrap().bad.iter().map(Error::to_string).collect();
+        let bad: Vec<_> =
+            files.scan().unwrap().bad.iter().map(|(error, _)| error.to_string()).collect();
         assert_eq!(bad[0], "a.json: is not a file");
         assert!(bad[1].starts_with("b.json: cannot be read: "), "{}", bad[1]);
         assert_eq!(bad[2], "c.json: is not UTF-8");

@@ -64,8 +64,9 @@ pub struct Changes {
     pub put: Vec<App>,
     /// How many of these are new.
     pub added: usize,
-    /// The errors of files that are bad, and were not, or for another reason.
-    pub bad: Vec<Error>,
+    /// The errors of files that are bad, and were not, or for another reason; each with the number of
+    /// apps that stay.
+    pub bad: Vec<(Error, usize)>,
     /// The names of files that are good again.
     pub good: Vec<String>,
     /// What is odd in the files that have changed.
@@ -283,7 +284,9 @@ impl AppsFolder {
                 }
             }
             match &file.error {
-                Some(now) if error.as_ref() != Some(now) => changes.bad.push(now.clone()),
+                Some(now) if error.as_ref() != Some(now) => {
+                    changes.bad.push((now.clone(), file.served.len()));
+                }
                 None if error.is_some() => changes.good.push(name),
                 _ => {}
             }

@@ -128,8 +128,9 @@ fn read_apps(
 ) -> Result<AppsFiles, Error> {
     let mut files = AppsFiles::new(folder, &config.apps, kept);
     let changes = files.scan()?;
-    findings.warnings.extend(changes.findings.warnings);
-    findings.notes.extend(changes.findings.notes);
+    let in_folder = |text| format!("{}/{text}", files.path().display());
+    findings.warnings.extend(changes.findings.warnings.into_iter().map(in_folder));
+    findings.notes.extend(changes.findings.notes.into_iter().map(in_folder));
     config.apps.extend(files.folder().apps().cloned());
     Ok(files)
 }

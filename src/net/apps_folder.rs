@@ -97,11 +97,11 @@ fn run(
             log::info!("{}: the folder of apps is read again", files.path().display());
         }
         let folder = files.path().display();
-        changes.findings.warnings.iter().for_each(|text| log::warn!("{folder}: {text}"));
-        changes.findings.notes.iter().for_each(|text| log::info!("{folder}: {text}"));
-        changes.bad.iter().for_each(|why| log::error!("{folder}: {why}; {STAYS}"));
+        changes.findings.warnings.iter().for_each(|text| log::warn!("{folder}/{text}"));
+        changes.findings.notes.iter().for_each(|text| log::info!("{folder}/{text}"));
+        changes.bad.iter().for_each(|(why, apps)| log::error!("{}", files.line(why, *apps)));
         for name in &changes.good {
-            log::info!("{folder}: {}: is good again", name.escape_debug());
+            log::info!("{folder}/{}: is good again", name.escape_debug());
         }
         let has_changed = !changes.put.is_empty() || !changes.removed.is_empty();
         let bad = bad_files(&files);
@@ -119,5 +119,3 @@ fn run(
 /// Seconds between two scans: short enough for somebody who waits for an app, and long enough that a
 /// scan of 100,000 files, which takes a fifth of a second, costs little.
 const PAUSE: Duration = Duration::from_secs(5);
-/// What happens to the apps of a bad file.
-pub(super) const STAYS: &str = "its last good state stays";
