@@ -1,8 +1,9 @@
 //! The folder of apps: its files change while clients are connected to the real server.
 
 use crate::reload::reload;
-use crate::support::{APP, App, Client, DEADLINE, Server, Setup, binary};
+use crate::support::{APP, App, Client, DEADLINE, Http, Server, Setup, binary};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -41,6 +42,7 @@ impl Folder {
 
     fn setup(&self) -> Setup {
         let setup = Setup::bare().env("REVERB_APPS_DIR", self.0.display());
+        let setup = setup.env("REVERB_SERVER_METRICS", "127.0.0.1:0");
         setup.env("REVERB_LIMIT_DRAIN_WINDOW_MS", 50)
     }
 
@@ -69,13 +71,33 @@ struct World {
     server: Server,
     folder: Folder,
     seen: usize,
+    metrics: Option<SocketAddr>,
 }
 
 impl World {
     #[track_caller]
     fn start(folder: Folder) -> Self {
-        let server = folder.setup().start();
-        World { server, folder, seen: 0 }
+        World { server: folder.setup().start(), folder, seen: 0, metrics: None }
+    }
+
+    /// The text of its metrics.
+    fn metrics(&mut self) -> String {
+        let address = *self.metrics.get_or_insert_with(|| {
+            let line = self.server.line();
+            let address = line.trim_start_matches("metrics at http://");
+            address.trim_end_matches("/metrics").parse().unwrap()
+        });
+        let mut http = Http::connect_to(address);
+        http.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        http.response().text().to_owned()
+    }
+
+    #[track_caller]
+    fn has_metrics(&mut self, apps: usize, bad_files: usize) {
+        let metrics = self.metrics();
+        let (apps, bad) = (format!("reverb_apps {apps}"), format!("bad_files {bad_files}"));
+        assert!(metrics.contains(&format!("\n{apps}\n")), "{apps}\n{metrics}");
+        assert!(metrics.contains(&format!("\nreverb_apps_folder_{bad}\n")), "{bad}\n{metrics}");
     }
 
     /// Waits until the server has logged this text, after the previous one.
@@ -369,7 +391,7 @@ fn apps_of_the_configuration_win_and_may_move_to_the_folder() {
     );
     fs::write(&own, &variables).unwrap();
     let server = folder.setup().arg("--env").arg(own.to_str().unwrap()).start();
-    let mut world = World { server, folder, seen: 0 };
+    let mut world = World { server, folder, seen: 0, metrics: None };
     world.logs(r#"own.json: app_id: "app-id" is the same as in the configuration of the server"#);
     let mut client = Client::connect(&world.server);
     fs::write(&own, "").unwrap();
@@ -418,22 +440,11 @@ fn a_reload_in_place_keeps_the_apps_of_a_file_that_is_bad() {
 #[test]
 fn the_metrics_have_the_numbers_of_apps_and_of_bad_files() {
     let folder = folder_of(&[("one.json", &[&ONE]), ("two.json", &[&TWO, &ONE])]);
-    let server = folder.setup().env("REVERB_SERVER_METRICS", "127.0.0.1:0").start();
-    let mut world = World { server, folder, seen: 0 };
-    let line = world.server.line();
-    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
-    let has = |text: &str| {
-        let mut http = crate::support::Http::connect_to(address);
-        http.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let response = http.response();
-        assert!(response.text().contains(text), "{text}\n{}", response.text());
-    };
-    has("\nreverb_apps 1\n");
-    has("\nreverb_apps_folder_bad_files 1\n");
+    let mut world = World::start(folder);
+    world.has_metrics(1, 1);
     world.folder.put("two.json", entry(&TWO));
     world.scan("apps_dir: 1 added, 0 changed, 0 removed; 2 in all");
-    has("\nreverb_apps 2\n");
-    has("\nreverb_apps_folder_bad_files 0\n");
+    world.has_metrics(2, 0);
 }
 
 #[test]
@@ -455,4 +466,55 @@ fn many_changes_free_the_places_of_removed_apps() {
     assert_eq!(client.event()["data"], "1");
     world.connect(&App { id: "5-7", key: "5-7", secret: "s" }).nothing();
     world.is_unknown(&App { id: "4-7", key: "4-7", secret: "s" });
+    // The metrics have a line for each place; 3,601 places were used.
+    let places = world.metrics().matches("\nreverb_connections{").count();
+    assert!(places < 2_500, "{places}");
+}
+
+#[test]
+fn check_reports_the_folder_and_its_bad_files() {
+    let folder = folder_of(&[("one.json", &[&ONE, &TWO]), ("two.json", &[&TWO])]);
+    let world = World::start(folder);
+    let port = world.server.address().port().to_string();
+    let mut command = world.server.command();
+    command.env("REVERB_APPS_DIR", &world.folder.0);
+    let output = command.args(["check", "--host", "127.0.0.1", "--port", &port]).output().unwrap();
+    let (out, folder) = (String::from_utf8(output.stdout).unwrap(), world.folder.0.display());
+    let lines = [
+        format!("ok     {folder}: 2 files with 2 apps\n"),
+        format!(
+            "WRONG  {folder}/two.json: app_id: \"two\" is the same as in one.json; none of its apps \
+             is served\n"
+        ),
+        format!("ok     127.0.0.1:{port} answers, and accepts the 2 apps configured\n"),
+    ];
+    lines.iter().for_each(|line| assert!(out.contains(line), "{line}{out}"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[cfg(feature = "webhooks")]
+#[test]
+fn an_app_that_was_added_has_webhooks() {
+    use crate::webhooks::receiver::Receiver;
+    let receiver = Receiver::start();
+    let mut world = World::start(folder_of(&[("one.json", &[&ONE])]));
+    let mut with_hook = entry(&TWO);
+    let hook = |path: &str| json!([{"url": receiver.url(path), "events": ["channel_occupied"], "batch_ms": 1}]);
+    with_hook["webhooks"] = hook("/first");
+    world.folder.put("two.json", &with_hook);
+    world.scan("apps_dir: 1 added, 0 changed, 0 removed; 2 in all");
+    let mut client = world.connect(&TWO);
+    client.subscribe("news");
+    let request = receiver.request();
+    assert_eq!(request.path, "/first");
+    assert_eq!(request.events()[0]["channel"], "news");
+    with_hook["webhooks"] = hook("/second");
+    world.folder.put("two.json", &with_hook);
+    world.scan("apps_dir: 0 added, 1 changed, 0 removed; 2 in all");
+    client.subscribe("more");
+    let request = receiver.request();
+    assert_eq!(
+        (&*request.path, request.events()[0]["channel"].clone()),
+        ("/second", json!("more"))
+    );
 }
