@@ -8,6 +8,7 @@ mod world;
 
 mod api;
 mod apps;
+mod apps_command;
 mod bounds;
 mod cache;
 mod chaos;
