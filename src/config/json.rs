@@ -4,6 +4,8 @@
 //! PHP arrays stand for objects, and settings share one table with the variables; serde's derived
 //! parsers offer none of this. The values of a setting are in `settings`, precedence in `load`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::app_draft::AppDraft;
@@ -54,6 +56,25 @@ pub fn read_over(
     match root.get("apps") {
         None => Ok(Vec::new()),
         Some(apps) => reader.apps(apps),
+    }
+}
+
+/// Returns the apps of a file with one app, or with a list of apps, each as in `apps.apps` of a
+/// `reverb.json`. `source` names the file in errors.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn read_apps(source: &str, text: &str, findings: &mut Findings) -> Result<Vec<App>, Error> {
+    let tree = json_text::parse(source, text)?;
+    let mut reader = Reader { source, environment: None, findings };
+    match &tree {
+        Value::Array(list) => {
+            let list = list.iter().enumerate().map(|(at, value)| (format!("[{at}]"), value));
+            reader.distinct_apps(list.collect())
+        }
+        Value::Object(_) => Ok(vec![reader.app("", &tree)?]),
+        _ => Err(Error::whole(source, "must be an app or a list of apps")),
     }
 }
 
@@ -231,23 +252,23 @@ impl Reader<'_> {
                 "is empty, so the server serves the app of the REVERB_APP_ variables, if any";
             self.note("apps.apps", text);
         }
-        let mut read: Vec<(String, App)> = Vec::new();
+        self.distinct_apps(list)
+    }
+
+    /// Reads apps. No two may have the same id or key.
+    fn distinct_apps(&mut self, list: Vec<(String, &Value)>) -> Result<Vec<App>, Error> {
+        let mut apps = Vec::with_capacity(list.len());
+        let mut seen = HashMap::new();
         for (path, value) in list {
             let app = self.app(&path, value)?;
-            for (other, earlier) in &read {
-                for (key, is_same) in
-                    [("app_id", app.id == earlier.id), ("key", app.key == earlier.key)]
-                {
-                    if is_same {
-                        return Err(
-                            self.error(&join(&path, key), format!("is the same as in {other}"))
-                        );
-                    }
+            for (key, own) in [("app_id", &app.id), ("key", &app.key)] {
+                if let Some(other) = seen.insert((key, own.clone()), path.clone()) {
+                    return Err(self.error(&join(&path, key), format!("is the same as in {other}")));
                 }
             }
-            read.push((path, app));
+            apps.push(app);
         }
-        Ok(read.into_iter().map(|(_, app)| app).collect())
+        Ok(apps)
     }
 
     fn app(&mut self, path: &str, value: &Value) -> Result<App, Error> {

@@ -5,6 +5,7 @@
 
 mod address;
 mod app_draft;
+pub mod apps_folder;
 pub mod artisan;
 mod cache_store;
 mod cached;

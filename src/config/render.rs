@@ -13,11 +13,25 @@ use super::{
 
 /// The text of a `reverb.json` with exactly this configuration, including the secrets.
 pub fn render(config: &Config) -> String {
+    text(&file(config))
+}
+
+/// The text of a file for the folder of apps (`apps_dir`) with this app, including its secrets.
+pub fn app_file(one: &App) -> String {
+    text(&app(one))
+}
+
+/// The text of a file for the folder of apps with these apps.
+pub fn apps_file(apps: &[App]) -> String {
+    text(&Value::List(apps.iter().map(app).collect()))
+}
+
+fn text(value: &Value) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut written, formatter);
-    let file = file(config).serialize(&mut serializer);
-    file.expect("writing texts, numbers and lists to memory cannot fail");
+    let done = value.serialize(&mut serializer);
+    done.expect("writing texts, numbers and lists to memory cannot fail");
     written.push(b'\n');
     String::from_utf8(written).expect("the serializer writes UTF-8")
 }
@@ -235,6 +249,7 @@ fn webhook(webhook: &Webhook) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::apps_folder::parse_file;
     use crate::config::{Findings, RateLimit, json};
 
     fn read_back(config: &Config) -> Config {
@@ -325,6 +340,11 @@ mod tests {
             let value = config.limits.value(name).unwrap();
             config.limits.set(name, value + 1).or_else(|_| config.limits.set(name, 2)).unwrap();
         }
+        config.apps = vec![app_without_defaults(), App::new("2", "l", "t")];
+        assert_eq!(read_back(&config), config);
+    }
+
+    fn app_without_defaults() -> App {
         let mut app = App::new("1", "k", "s\n");
         (app.previous_secret, app.enabled) = (Some("t".into()), false);
         (app.ping_interval_s, app.activity_timeout_s) = (5, 6);
@@ -350,8 +370,18 @@ mod tests {
                 laravel_cause: None,
             }];
         }
-        config.apps = vec![app, App::new("2", "l", "t")];
-        assert_eq!(read_back(&config), config);
+        app
+    }
+
+    #[test]
+    fn files_of_apps_survive_a_round_trip() {
+        let apps = [app_without_defaults(), App::new("2", "l", "t")];
+        for app in &apps {
+            let (read, findings) = parse_file("a.json", &app_file(app)).unwrap();
+            assert_eq!(read, std::slice::from_ref(app));
+            assert_eq!(findings.warnings, [""; 0]);
+        }
+        assert_eq!(parse_file("a.json", &apps_file(&apps)).unwrap().0, apps);
     }
 
     #[test]
