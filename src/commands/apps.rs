@@ -1,8 +1,9 @@
 //! `reverb apps`: lists the apps of a server, and edits those in the files of its folder. A running
 //! server gets SIGHUP, so that it applies the change at once.
 //!
-//! The files are in `folder`, their JSON in `edit`, the list in `list`, the signal in `signal`.
+//! What the server has is in `configured`, the files are in `folder`, their JSON in `edit`, the list in `list`, the signal in `signal`.
 
+mod configured;
 mod edit;
 mod folder;
 mod list;
@@ -14,8 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, hand_over};
 use crate::args::apps::{Action, AddArgs, AppsArgs};
-use crate::config::load::{self, Loaded};
-use crate::config::{App, Error, credentials, variables};
+use crate::config::load;
+use crate::config::{App, Error, credentials, render};
+use configured::Configured;
 use folder::{Contents, Folder};
 
 /// Runs the command, and prints the result to `out`.
@@ -65,46 +67,7 @@ impl Outcome {
     }
 }
 
-/// The configuration of the server, without the apps of the folder.
-struct Configured {
-    loaded: Loaded,
-}
-
 impl Configured {
-    /// The apps of the configuration.
-    fn apps(&self) -> &[App] {
-        &self.loaded.config.apps
-    }
-
-    /// The file or the environment that has these apps.
-    fn source(&self) -> String {
-        let Loaded { config, config_file, environment, artisan, .. } = &self.loaded;
-        let of_variables = variables::app(environment).ok().flatten();
-        let is_of_variables =
-            artisan.is_none() && of_variables.is_some_and(|app| config.apps == [app]);
-        match config_file {
-            Some(file) if !is_of_variables => file.display().to_string(),
-            _ => environment.source("REVERB_APP_ID"),
-        }
-    }
-
-    /// The folder, if there is one.
-    fn folder(&self) -> Option<Folder> {
-        self.loaded.config.server.apps_dir.clone().map(Folder::new)
-    }
-
-    /// The folder, for an action that edits it.
-    fn folder_to_edit(&self) -> Result<Folder, Failure> {
-        self.folder().ok_or_else(|| {
-            Failure::from(Error::new(
-                "configuration",
-                "apps_dir",
-                "is not set, so there are no apps to edit: set REVERB_APPS_DIR, or apps_dir in \
-                 reverb.json, to the folder with the files of apps",
-            ))
-        })
-    }
-
     fn add(&self, add: &AddArgs) -> Result<Outcome, Failure> {
         let folder = self.folder_to_edit()?;
         let _lock = folder.lock()?;
@@ -112,7 +75,7 @@ impl Configured {
         let app = self.credentials(add, &contents)?;
         let (tree, app, notes) = edit::new_app(&app, &add.settings)?;
         let file = folder.file_of(&app.id)?;
-        folder.write_new(&file, &edit::text(&tree))?;
+        folder.write_new(&file, &render::tree(&tree))?;
         let file = folder.path_of(&file);
         let App { id, key, secret, .. } = &app;
         let mut text = format!(

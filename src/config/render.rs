@@ -26,6 +26,11 @@ pub fn apps_file(apps: &[App]) -> String {
     text(&Value::List(apps.iter().map(app).collect()))
 }
 
+/// The text of a file with this value, in the form of the other files.
+pub fn tree(value: &serde_json::Value) -> String {
+    text(&plain(value.clone()))
+}
+
 fn text(value: &Value) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");

@@ -3,9 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{App, Error};
-
-use super::folder::parse;
+use crate::config::apps_folder::parse_file;
+use crate::config::{App, Error, render};
 
 /// The entry of a new app with these credentials and settings, the app itself, and what the operator
 /// should know.
@@ -18,7 +17,7 @@ pub(super) fn new_app(
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
         set(&mut tree, key, value)?;
     }
-    let (apps, findings) = parse(COMMAND_LINE, &text(&tree))?;
+    let (apps, findings) = parse_file(COMMAND_LINE, &render::tree(&tree))?;
     if let Some(mistake) = findings.warnings.first() {
         return Err(mistaken(mistake));
     }
@@ -74,11 +73,6 @@ pub(super) fn set_secrets(entry: &mut Map<String, Value>, new: &str, old: Option
         None => entry.insert("secret".into(), new.into()),
         Some(old) => entry.insert("secrets".into(), json!([new, old])),
     };
-}
-
-/// The text of a file.
-pub(super) fn text(tree: &Value) -> String {
-    format!("{tree:#}\n")
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::edit;
 use crate::commands::Failure;
 use crate::commands::file::write_like;
-use crate::config::{App, Config, Error, Findings, json};
+use crate::config::apps_folder::parse_file;
+use crate::config::{App, Error, Findings, render};
 
 /// The folder.
 pub(super) struct Folder {
@@ -139,9 +139,9 @@ impl Folder {
 
     /// Writes the changed contents of a file.
     pub(super) fn rewrite(&self, file: &AppFile) -> Result<(), Failure> {
-        let text = edit::text(&file.tree);
+        let text = render::tree(&file.tree);
         // A mistake of this program must not end in a file that the server does not read.
-        let (apps, _) = parse(&file.path.display().to_string(), &text)?;
+        let (apps, _) = parse_file(&file.path.display().to_string(), &text)?;
         if apps != file.apps {
             let text =
                 format!("{}: the change did not have its effect (a bug)", file.path.display());
@@ -232,31 +232,13 @@ fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Err
         ErrorKind::NotFound if fs::symlink_metadata(path).is_err() => None,
         _ => Some(Error::whole(&source, format_args!("cannot be read: {error}"))),
     })?;
-    let (apps, found) = parse(&source, &text).map_err(Some)?;
+    let (apps, found) = parse_file(&source, &text).map_err(Some)?;
     findings.warnings.extend(found.warnings);
     findings.notes.extend(found.notes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let tree = serde_json::from_str(text);
     let tree = tree.map_err(|error| Some(Error::whole(&source, error)))?;
     Ok(AppFile { path: path.to_owned(), tree, apps })
-}
-
-/// The apps of a file, in its order.
-pub(super) fn parse(source: &str, text: &str) -> Result<(Vec<App>, Findings), Error> {
-    let mut findings = Findings::default();
-    let tree: Value = serde_json::from_str(text).map_err(|error| Error::whole(source, error))?;
-    let (list, prefix) = match tree {
-        Value::Array(list) if list.is_empty() => return Ok((Vec::new(), findings)),
-        Value::Array(list) => (list, "apps.apps"),
-        tree => (vec![tree], "apps.apps[0]."),
-    };
-    let text = json!({"apps": {"apps": list}}).to_string();
-    let apps = json::read(source, &text, &mut Config::default(), &mut findings);
-    let apps = apps.map_err(|error| Error { key: error.key.replacen(prefix, "", 1), ..error })?;
-    for finding in findings.warnings.iter_mut().chain(&mut findings.notes) {
-        *finding = finding.replacen(prefix, "", 1);
-    }
-    Ok((apps, findings))
 }
 
 fn unwritten(path: &Path, error: io::Error) -> Failure {

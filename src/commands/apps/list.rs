@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::Configured;
+use super::configured::Configured;
 use super::folder::Contents;
 use crate::commands::Failure;
-use crate::config::{App, Config, render};
+use crate::config::{App, render};
 
 /// An app and where it comes from.
 struct Row<'a> {
@@ -78,13 +78,9 @@ fn taken_by_configuration(rows: &[Row<'_>]) -> Vec<String> {
 /// The settings of an app that differ from the defaults. Webhooks may have secrets in their URL and
 /// their headers.
 fn settings(app: &App, secrets: bool) -> Map<String, Value> {
-    let rendered = |app: &App| {
-        let config = Config { apps: vec![app.clone()], ..Config::default() };
-        let mut file: Value = serde_json::from_str(&render::render(&config)).unwrap_or_default();
-        file["apps"]["apps"][0].take()
-    };
-    let defaults = rendered(&App::new(&app.id, &app.key, &app.secret));
-    let Value::Object(mut settings) = rendered(app) else { return Map::new() };
+    let rendered = |app: &App| serde_json::from_str(&render::app_file(app)).unwrap_or_default();
+    let defaults: Map<String, Value> = rendered(&App::new(&app.id, &app.key, &app.secret));
+    let mut settings: Map<String, Value> = rendered(app);
     settings.retain(|key, value| defaults.get(key) != Some(value));
     for key in ["app_id", "key", "secret", "secrets", "enabled"] {
         settings.remove(key);
