@@ -1,7 +1,8 @@
 //! `reverb apps`: lists the apps of a server, and edits those in the files of its folder. A running
 //! server gets SIGHUP, so that it applies the change at once.
 //!
-//! What the server has is in `configured`, the files are in `folder`, their JSON in `edit`, the list in `list`, the signal in `signal`.
+//! What the server has is in `configured`, the files are in `folder`, their JSON in `edit`, the list in
+//! `list`, the signal in `signal`.
 
 mod configured;
 mod edit;
