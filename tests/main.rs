@@ -7,6 +7,7 @@ mod support;
 mod world;
 
 mod api;
+mod app_limits;
 mod apps;
 mod apps_command;
 mod bounds;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::app_draft::AppDraft;
 use super::settings::{APP, SERVER, Setting};
+use super::soketi;
 use super::values;
 use super::{App, Artisan, Config, Error, Findings, Limits, Tls, Webhook, json_text, tls};
 use crate::nearest::did_you_mean;
@@ -275,13 +276,13 @@ impl Reader<'_> {
         let object = self.object(path, value)?;
         self.check_secrets(path, object)?;
         let mut draft = AppDraft::new();
-        self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+        self.app_settings(path, object, &mut draft)?;
         if let Some(app) = self.environment.filter(|it| it.app.id == draft.app.id) {
             // The file has precedence. Its unknown keys are findings already.
             draft = app.clone();
             let known = self.findings.warnings.len();
             let notes = self.findings.notes.len();
-            self.apply(APP, path, "", object, &["webhooks"], &mut draft)?;
+            self.app_settings(path, object, &mut draft)?;
             self.findings.warnings.truncate(known);
             self.findings.notes.truncate(notes);
         }
@@ -300,6 +301,32 @@ impl Reader<'_> {
             );
         }
         Ok(draft.finish())
+    }
+
+    /// Applies the settings of an app, including those with the names of soketi.
+    fn app_settings(
+        &mut self,
+        path: &str,
+        object: &Map<String, Value>,
+        draft: &mut AppDraft,
+    ) -> Result<(), Error> {
+        let mut own = object.clone();
+        own.retain(|key, _| soketi::find(key).is_none());
+        self.apply(APP, path, "", &own, &["webhooks"], draft)?;
+        for (key, value) in object {
+            let Some(alias) = soketi::find(key) else { continue };
+            let at = |reason: String| self.error(&join(path, key), reason);
+            let is_set_twice = own.get(alias.ours).is_some_and(|value| !value.is_null());
+            if is_set_twice && !value.is_null() {
+                return Err(at(format!("{} is set as well: keep one of them", alias.ours)));
+            }
+            if let Some(value) = alias.value(value, &mut draft.app).map_err(at)?
+                && let Some(setting) = APP.iter().find(|setting| setting.key == alias.ours)
+            {
+                setting.set_json(draft, &value).map_err(at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks `secrets`, which replaces `secret` and is one secret or two.

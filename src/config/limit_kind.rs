@@ -1,6 +1,8 @@
 //! The limits that a client or publisher can exceed, with their settings, for counters, error
 //! responses and the log. Their values are in `Limits`, `App` and `Server`.
 
+use std::num::NonZeroU32;
+
 macro_rules! limit_kinds {
     ($($kind:ident $setting:literal $description:literal;)*) => {
         /// A limit that was exceeded.
@@ -83,6 +85,44 @@ limit_kinds! {
         "asked for the feed of an app that has as many viewers as it may and was rejected";
     AcceptsPerTurn "limits.accepts_per_turn"
         "is one of many simultaneous connections; the rest wait for the next turn";
+    AppBackendEvents "max_backend_events_per_second"
+        "published more events than its app may in a second and was rejected";
+    AppReadRequests "max_read_requests_per_second"
+        "sent more read requests than its app may in a second and was rejected";
+    AppClientEvents "max_client_events_per_second"
+        "sent more client events than its app allows in a second, which were rejected";
+    AppPresenceMembers "max_presence_members"
+        "joined a presence channel with as many members as its app allows and was rejected";
+    AppChannels "max_channels"
+        "subscribed to a new channel when its app had as many as it may and was rejected";
+    AppEventPayload "max_event_payload_size"
+        "sent an event with more data than its app allows and was rejected";
+    AppEventName "max_event_name_length"
+        "sent an event name that is longer than its app allows and was rejected";
+    AppChannelName "max_channel_name_length"
+        "used a channel name that is longer than its app allows and was rejected";
+    AppEventChannels "max_event_channels_at_once"
+        "sent an event to more channels than its app allows and was rejected";
+    AppEventBatch "max_event_batch_size"
+        "sent more events in a batch than its app allows and was rejected";
+    AppAuthorization "authorization_timeout"
+        "was not authorized in time and was disconnected";
+}
+
+/// A limit that was exceeded, with its value if it is one of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The limit.
+    pub kind: LimitKind,
+    /// The index of the app in the hub, and the value of its setting; `None` for a limit of the
+    /// server.
+    pub of_app: Option<(u32, NonZeroU32)>,
+}
+
+impl From<LimitKind> for Exceeded {
+    fn from(kind: LimitKind) -> Self {
+        Exceeded { kind, of_app: None }
+    }
 }
 
 #[cfg(test)]

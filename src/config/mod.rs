@@ -6,6 +6,7 @@
 mod address;
 mod app_draft;
 pub mod apps_folder;
+mod app_limits;
 pub mod artisan;
 mod cache_store;
 mod cached;
@@ -32,6 +33,7 @@ pub mod redis;
 pub mod render;
 mod sentinel;
 mod settings;
+mod soketi;
 mod sources;
 pub mod tls;
 mod url;
@@ -43,12 +45,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use address::HostPort;
+pub use app_limits::AppLimits;
 pub use artisan::Artisan;
 pub use compression::Compression;
 pub use console::{Console, ConsoleAddress};
 pub use error::Error;
 pub use findings::Findings;
-pub use limit_kind::LimitKind;
+pub use limit_kind::{Exceeded, LimitKind};
 pub use limits::Limits;
 pub use load::{Loaded, Sources, load};
 pub use network::Network;
@@ -284,6 +287,9 @@ pub struct App {
     /// does. If off, the status is 404, as in Laravel Reverb; all official libraries treat that
     /// status as an error. `REVERB_APP_EMPTY_USERS_OK`; on by default.
     pub empty_users_ok: bool,
+    /// The limits of the app, in addition to those of the server. `REVERB_APP_MAX_*`,
+    /// `REVERB_APP_AUTHORIZATION_TIMEOUT`.
+    pub limits: AppLimits,
     /// The webhooks of the app. `REVERB_APP_WEBHOOK_URL` and `REVERB_APP_WEBHOOK_EVENTS` for one.
     pub webhooks: Vec<Webhook>,
 }
@@ -308,6 +314,7 @@ impl App {
             subscription_count: false,
             strict_channel_names: false,
             empty_users_ok: true,
+            limits: AppLimits::default(),
             webhooks: Vec::new(),
         }
     }

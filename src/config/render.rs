@@ -217,7 +217,7 @@ fn app(app: &App) -> Value {
         None => ("secret", plain(&*app.secret)),
         Some(previous) => ("secrets", plain(vec![&*app.secret, previous])),
     };
-    object([
+    let mut fields = vec![
         ("app_id", plain(&*app.id)),
         ("key", plain(&*app.key)),
         secret,
@@ -234,8 +234,10 @@ fn app(app: &App) -> Value {
         ("subscription_count", plain(app.subscription_count)),
         ("strict_channel_names", plain(app.strict_channel_names)),
         ("empty_users_ok", plain(app.empty_users_ok)),
-        ("webhooks", Value::List(app.webhooks.iter().map(webhook).collect())),
-    ])
+    ];
+    fields.extend(app.limits.values().map(|(key, value)| (key, plain(value))));
+    fields.push(("webhooks", Value::List(app.webhooks.iter().map(webhook).collect())));
+    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn webhook(webhook: &Webhook) -> Value {
@@ -362,6 +364,19 @@ mod tests {
         app.subscription_count = true;
         app.strict_channel_names = true;
         app.empty_users_ok = false;
+        app.limits = crate::config::AppLimits {
+            max_backend_events_per_second: Some(11),
+            max_read_requests_per_second: Some(12),
+            max_client_events_per_second: Some(13),
+            max_presence_members: Some(14),
+            max_channels: Some(15),
+            max_event_payload_bytes: Some(16),
+            max_event_name_length: Some(17),
+            max_channel_name_length: Some(18),
+            max_event_channels_at_once: Some(19),
+            max_event_batch_size: Some(20),
+            authorization_timeout_s: Some(21),
+        };
         if cfg!(feature = "webhooks") {
             let url = crate::config::Url::parse("https://[::1]:8/a?b=c").unwrap();
             let events = crate::config::WebhookEvents::default().with(WebhookEvent::MessageSent);

@@ -217,7 +217,13 @@ mod tests {
             REVERB_APP_RATE_LIMIT_TERMINATE=true\nREVERB_APP_ALLOWED_ORIGINS=a,b\n\
             REVERB_APP_SUBSCRIPTION_COUNT=1\nREVERB_APP_STRICT_CHANNEL_NAMES=1\n\
             REVERB_APP_EMPTY_USERS_OK=1\n\
-            REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS=1\n";
+            REVERB_APP_CLIENT_EVENTS_ON_PUBLIC_CHANNELS=1\n\
+            REVERB_APP_MAX_BACKEND_EVENTS_PER_SECOND=11\nREVERB_APP_MAX_READ_REQUESTS_PER_SECOND=12\n\
+            REVERB_APP_MAX_CLIENT_EVENTS_PER_SECOND=13\nREVERB_APP_MAX_PRESENCE_MEMBERS=14\n\
+            REVERB_APP_MAX_CHANNELS=15\nREVERB_APP_MAX_EVENT_PAYLOAD_SIZE=16\n\
+            REVERB_APP_MAX_EVENT_NAME_LENGTH=17\nREVERB_APP_MAX_CHANNEL_NAME_LENGTH=18\n\
+            REVERB_APP_MAX_EVENT_CHANNELS_AT_ONCE=19\nREVERB_APP_MAX_EVENT_BATCH_SIZE=20\n\
+            REVERB_APP_AUTHORIZATION_TIMEOUT=21\n";
         #[cfg(feature = "webhooks")]
         let text = &format!(
             "{text}REVERB_APP_WEBHOOK_URL=https://a/hook\n\
@@ -233,6 +239,8 @@ mod tests {
         assert_eq!(app.allowed_origins, ["a", "b"]);
         assert!(app.subscription_count && app.strict_channel_names && app.empty_users_ok);
         assert!(app.client_events_on_public_channels);
+        let limits: Vec<_> = app.limits.values().map(|(_, value)| value).collect();
+        assert_eq!(limits, (11..=21).map(Some).collect::<Vec<_>>());
         #[cfg(feature = "webhooks")]
         {
             let [webhook] = &app.webhooks[..] else { panic!("{:?}", app.webhooks) };

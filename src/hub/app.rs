@@ -10,6 +10,7 @@ use super::cache::Cache;
 use super::channel::{Channel, Kind};
 use super::log_throttle::{LogThrottle, Policy};
 use super::random::{Hashing, Random};
+use super::token_bucket::TokenBucket;
 use crate::config::{App as Settings, Limits};
 use crate::proto::auth::Signer;
 
@@ -28,6 +29,10 @@ pub(crate) struct App {
     pub connections: u32,
     /// Open WebSocket connections at other nodes.
     pub elsewhere: Elsewhere,
+    /// Events that the API may publish, if `max_backend_events_per_second` is set. Full after a reload.
+    pub event_tokens: TokenBucket,
+    /// Read requests to the API, if `max_read_requests_per_second` is set. Full after a reload.
+    pub read_tokens: TokenBucket,
     /// Throttles the log lines about rejected origins.
     pub origin_log: LogThrottle,
     /// Throttles the log lines about wrong signatures.
@@ -68,6 +73,8 @@ impl App {
             cache,
             connections: 0,
             elsewhere: Elsewhere::default(),
+            event_tokens: TokenBucket::default(),
+            read_tokens: TokenBucket::default(),
             origin_log: LogThrottle::new(Policy::ONE_A_MINUTE),
             signature_log: LogThrottle::new(Policy::ONE_A_MINUTE),
         }

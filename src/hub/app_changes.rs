@@ -187,7 +187,10 @@ impl<T> Hub<T> {
             (false, true) if !origin_is_allowed(&settings.allowed_origins, origin) => {
                 self.close_with(id, 4009, "Origin not allowed", now);
             }
-            (false, true) => {}
+            (false, true) => {
+                let timeout_s = settings.limits.authorization_timeout_s;
+                self.connections.arm_authorization(id, timeout_s, now);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::connections::Connections;
 use super::ids::ConnId;
 use super::presence::Member;
 use super::pubsub::PubSub;
-use crate::config::LimitKind;
+use crate::config::{Exceeded, LimitKind};
 use crate::proto::message::{self, Subscribe};
 
 impl PubSub {
@@ -20,21 +20,15 @@ impl PubSub {
         channel: &str,
         kind: Kind,
     ) -> Result<(), ClientError> {
-        let limit = self.limits.channel_name_length as usize;
+        let bound = self.channel_name_length(app);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         if channel.is_empty() {
             return Err(ClientError::malformed("the channel has no name"));
         }
         if channel.chars().count() > limit {
-            let error = format!(
-                "The channel name is longer than {limit} characters (limits.channel_name_length)."
-            );
+            let error = format!("The channel name is longer than {limit} characters ({setting}).");
             let refusal = ClientError::malformed("the channel's name is too long");
-            return Err(refusal.at(LimitKind::ChannelNameLength).about(
-                channel,
-                "LimitReached",
-                error,
-                413,
-            ));
+            return Err(refusal.at(bound.exceeded).about(channel, "LimitReached", error, 413));
         }
         if kind.is_signed() && ends_with_data(channel) {
             let error = "The channel name ends with a colon and a JSON object: its signature would \
@@ -153,7 +147,7 @@ impl PubSub {
         member: Option<&Member>,
         channel: &str,
     ) -> Result<(), ClientError> {
-        let limit_reached = |limit, error: String, detail| {
+        let limit_reached = |limit: Exceeded, error: String, detail| {
             Err(ClientError::new(4200, error.clone(), detail).at(limit).about(
                 channel,
                 "LimitReached",
@@ -168,18 +162,24 @@ impl PubSub {
             let error = format!(
                 "The connection has {limit} channels already (limits.channels_per_connection)."
             );
-            return limit_reached(LimitKind::ChannelsPerConnection, error, "too many channels");
+            let limit = LimitKind::ChannelsPerConnection.into();
+            return limit_reached(limit, error, "too many channels");
         }
-        let limit = self.limits.presence_members as usize;
+        if let Some(bound) = self.channels_exceeded(app, channel) {
+            let (max, setting) = (bound.max, bound.setting());
+            let error = format!("The app has {max} channels already ({setting}).");
+            return limit_reached(bound.exceeded, error, "too many channels of the app");
+        }
+        let bound = self.presence_members(app);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         let app = &self.apps[app];
         let presence = place.and_then(|at| app.channels.get(at as usize)?.presence.as_deref());
         if let (Some(presence), Some(member)) = (presence, member)
             && presence.len() >= limit
             && !presence.contains(&member.id)
         {
-            let error =
-                format!("The channel has {limit} members already (limits.presence_members).");
-            return limit_reached(LimitKind::PresenceMembers, error, "too many members");
+            let error = format!("The channel has {limit} members already ({setting}).");
+            return limit_reached(bound.exceeded, error, "too many members");
         }
         let limit = self.limits.presence_bytes as usize;
         if let (Some(presence), Some(member)) = (presence, member)
@@ -189,7 +189,11 @@ impl PubSub {
                 "The members of the channel would take more than {limit} bytes \
                  (limits.presence_bytes)."
             );
-            return limit_reached(LimitKind::PresenceBytes, error, "the channel is too large");
+            return limit_reached(
+                LimitKind::PresenceBytes.into(),
+                error,
+                "the channel is too large",
+            );
         }
         Ok(())
     }

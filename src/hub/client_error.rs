@@ -1,7 +1,7 @@
 //! The error sent to a client whose message is rejected: an error event, and for a subscription an
 //! event that names the channel. It is sent by `connections/messages`.
 
-use crate::config::LimitKind;
+use crate::config::Exceeded;
 use crate::proto::message::Malformed;
 
 /// The error sent to a client whose message is rejected.
@@ -12,9 +12,9 @@ pub(crate) struct ClientError {
     /// The reason, for the log.
     pub detail: &'static str,
     /// For a subscription: the channel, the kind of error, a sentence and a status.
-    pub subscription: Option<(Box<str>, &'static str, String, u16)>,
+    pub subscription: Option<(Box<str>, &'static str, Box<str>, u16)>,
     /// The limit that was exceeded, if any.
-    pub limit: Option<LimitKind>,
+    pub limit: Option<Exceeded>,
     /// Whether a signature of the app is missing or wrong.
     pub is_unsigned: bool,
     /// The text that should have been signed, if a viewer of the feed wants it.
@@ -35,8 +35,8 @@ impl ClientError {
     }
 
     /// Adds the limit that was exceeded.
-    pub(crate) fn at(self, limit: LimitKind) -> Self {
-        ClientError { limit: Some(limit), ..self }
+    pub(crate) fn at(self, limit: impl Into<Exceeded>) -> Self {
+        ClientError { limit: Some(limit.into()), ..self }
     }
 
     /// Adds the text that should have been signed.
@@ -52,7 +52,7 @@ impl ClientError {
         error: impl Into<String>,
         status: u16,
     ) -> Self {
-        self.subscription = Some((channel.into(), kind, error.into(), status));
+        self.subscription = Some((channel.into(), kind, error.into().into_boxed_str(), status));
         self
     }
 

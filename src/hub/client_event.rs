@@ -1,6 +1,7 @@
 //! Client events: checks them and delivers them to the other subscribers of a channel (protocol
 //! section 10).
 
+use super::app_limits::Bound;
 use super::channel::{Access, Kind};
 use super::client_error::ClientError;
 use super::connections::Connections;
@@ -8,7 +9,7 @@ use super::feed::ClientEventReport;
 use super::ids::{ConnId, Now};
 use super::publish::ChannelEvent;
 use super::pubsub::PubSub;
-use crate::config::{ClientEvents, LimitKind};
+use crate::config::ClientEvents;
 use crate::proto::envelope::{self, Item};
 use crate::proto::message::{self, ClientEvent, KeyOrder};
 use crate::proto::webhook;
@@ -26,14 +27,18 @@ impl PubSub {
         event: &ClientEvent<'_>,
         now: Now,
     ) -> Result<(), ClientError> {
-        if connections.is_over_event_rate(id, now) {
-            return Err(connections.over_event_rate());
+        let Some(subscriber) = connections.subscriber(id) else {
+            return Ok(());
+        };
+        let index = subscriber.app;
+        let rate = self.client_event_rate(index);
+        if connections.is_over_event_rate(id, rate.max, now) {
+            return Err(over_event_rate(&rate));
         }
         connections.count_event(id, now);
         let Some(subscriber) = connections.subscriber(id) else {
             return Ok(());
         };
-        let index = subscriber.app;
         let app = &self.apps[index];
         let place = app.place(&event.channel);
         let membership = place.and_then(|place| subscriber.membership(place));
@@ -58,18 +63,21 @@ impl PubSub {
         if Kind::of(&event.channel).is_reserved() {
             return Err(ClientError::new(4009, NOT_A_MEMBER, "a reserved channel"));
         }
-        let limit = self.limits.event_name_length as usize;
+        let bound = self.event_name_length(index);
+        let limit = bound.max as usize;
         if event.event.len() > limit
             && message::string(event.event).is_some_and(|name| name.chars().count() > limit)
         {
             let refusal = ClientError::malformed("the event's name is too long");
-            return Err(refusal.at(LimitKind::EventNameLength));
+            return Err(refusal.at(bound.exceeded));
         }
-        let limit = self.limits.channel_name_length as usize;
+        let bound = self.channel_name_length(index);
+        let limit = bound.max as usize;
         if event.channel.len() > limit && event.channel.chars().count() > limit {
             let refusal = ClientError::malformed("the channel's name is too long");
-            return Err(refusal.at(LimitKind::ChannelNameLength));
+            return Err(refusal.at(bound.exceeded));
         }
+        self.check_payload(index, event.data)?;
         let user = membership.and_then(|membership| membership.user.clone());
         let (app, sender) = (index, subscriber.socket_id);
         let ClientEvent { event: name, ref channel, data } = *event;
@@ -99,4 +107,11 @@ impl PubSub {
         }));
         Ok(())
     }
+}
+
+/// The error for a client event over the rate limit.
+pub(super) fn over_event_rate(rate: &Bound) -> ClientError {
+    let (max, setting) = (rate.max, rate.setting());
+    let text = format!("Client event rejected: more than {max} in a second ({setting})");
+    ClientError::new(4301, text, "too many client events").at(rate.exceeded)
 }

@@ -14,6 +14,13 @@ pub struct Now {
     pub unix_s: u64,
 }
 
+impl Now {
+    /// The time at most 49 days ago that has this remainder modulo 2^32.
+    pub(super) fn before(self, remainder_ms: u32) -> u64 {
+        self.ms.saturating_sub((self.ms as u32).wrapping_sub(remainder_ms).into())
+    }
+}
+
 /// A time in slots of the wheel, from the start of its clock.
 pub type Tick = u32;
 
@@ -39,6 +46,15 @@ impl std::fmt::Display for SocketId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_found_by_its_remainder() {
+        let now = Now { ms: (1 << 32) + 5, unix_s: 0 };
+        assert_eq!(now.before(5), now.ms);
+        assert_eq!(now.before(0), 1 << 32);
+        assert_eq!(now.before(u32::MAX), (1 << 32) - 1);
+        assert_eq!(Now::default().before(1), 0);
+    }
 
     #[test]
     fn a_printed_socket_id_parses_to_itself() {

@@ -5,8 +5,11 @@
 //! browser and library answers without involving the script. Half-way through `pong_timeout_ms` a
 //! `pusher:ping` follows, for libraries that hide control frames. When `pong_timeout_ms` has
 //! passed, the connection is closed with 4201.
+//!
+//! A client that is not authorized within the app's `authorization_timeout` is closed with 4009.
 
 use super::Hub;
+use super::app_limits::Bound;
 use super::ids::{ConnId, Now, Tick};
 use super::origins::Origin;
 use super::peer::{CloseMode, Phase, Source};
@@ -67,14 +70,30 @@ impl<T> Hub<T> {
                 self.connections.end_request(id, has_begun, now);
             }
             Phase::Open(subscriber) => {
-                let interval_s = self.pubsub.apps[subscriber.app].settings.ping_interval_s;
-                if self.connections.check_subscriber(id, u64::from(interval_s) * 1_000, now) {
-                    self.prune(id, now);
+                let app = subscriber.app;
+                let settings = &self.pubsub.apps[app].settings;
+                let interval_ms = u64::from(settings.ping_interval_s) * 1_000;
+                let timeout_s = settings.limits.authorization_timeout_s;
+                if let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppAuthorization)
+                    && self.connections.is_authorization_late(id, bound.max, now)
+                {
+                    return self.close_unauthorized(id, &bound, now);
                 }
+                if self.connections.check_subscriber(id, interval_ms, now) {
+                    return self.prune(id, now);
+                }
+                self.connections.arm_authorization(id, timeout_s, now);
             }
             Phase::Viewing(_) => self.connections.check_viewer(id, now),
             Phase::Closing(_) => self.connections.check_closing(id, now),
         }
+    }
+
+    fn close_unauthorized(&mut self, id: ConnId, bound: &Bound, now: Now) {
+        self.connections.limit_exceeded(id, bound.exceeded, now);
+        let (max, setting) = (bound.max, bound.setting());
+        let reason = format!("not signed in or in a private channel after {max} s ({setting})");
+        self.close_with(id, 4009, &reason, now);
     }
 
     fn prune(&mut self, id: ConnId, now: Now) {

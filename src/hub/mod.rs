@@ -49,6 +49,7 @@ mod address;
 mod api;
 mod app;
 mod app_changes;
+mod app_limits;
 mod audit;
 mod authorize;
 mod bus;
@@ -105,6 +106,7 @@ mod subscription_counts;
 mod terminate;
 #[cfg(test)]
 mod tests;
+mod token_bucket;
 mod upgrade;
 mod wall_clock;
 mod webhooks;

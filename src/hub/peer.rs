@@ -51,6 +51,8 @@ pub(crate) enum Mark {
     PauseCounted = 128,
     /// Its client has negotiated permessage-deflate.
     Deflate = 256,
+    /// It has signed in as a user or joined a private or presence channel.
+    Authorized = 512,
 }
 
 /// A set of [`Mark`]s.
@@ -155,6 +157,8 @@ pub(crate) struct Subscriber {
     pub window: (u32, u32),
     /// Client events in the second of the last one, and the number of that second modulo 65,536.
     pub client_events: (u16, u16),
+    /// When the WebSocket was opened: milliseconds modulo 2^32, as for `window`.
+    pub opened_ms: u32,
     pub liveness: Liveness,
 }
 
@@ -186,16 +190,16 @@ pub(crate) struct User {
     pub internal_memberships: u32,
 }
 
-/// The state of the pings to a silent client.
+/// The state of the pings to a silent client. `at_ms` is the time of the control ping: milliseconds
+/// modulo 2^32, as it is at most two `pong_timeout_ms` ago; a `u64` would make every connection larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Liveness {
     /// No ping was sent since the last input.
     Quiet,
     /// A control ping was sent then.
-    Pinged { at_ms: u64 },
-    /// A `pusher:ping` was sent as well, for clients that hide control frames. `at_ms` is the time
-    /// of the control ping.
-    PingedTwice { at_ms: u64 },
+    Pinged { at_ms: u32 },
+    /// A `pusher:ping` was sent as well, for clients that hide control frames.
+    PingedTwice { at_ms: u32 },
 }
 
 /// A closing connection.

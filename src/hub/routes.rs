@@ -53,6 +53,12 @@ pub(crate) fn is_api(route: Route) -> bool {
     route as usize >= Route::Events as usize
 }
 
+/// Whether requests of this route read something of an app and change nothing.
+pub(crate) fn is_read(route: Route) -> bool {
+    let is_get = |allow: &str| allow.starts_with("GET");
+    is_api(route) && TABLE.iter().any(|(other, allow, _)| *other == route && is_get(allow))
+}
+
 /// The most segments a path may have.
 const SEGMENTS_MAX: usize = 5;
 

@@ -54,6 +54,7 @@ impl PubSub {
             Some(_) => return Err(ClientError::unauthorized("signed in as another user already")),
             None => self.attach_user(connections, id, index, user),
         }
+        connections.set_authorized(id);
         connections.queue(id, message::signin_success(user_data));
         self.watch(connections, id, index, &watchlist, now);
         Ok(())

@@ -45,6 +45,9 @@ impl PubSub {
             self.leave(connections, id, app, &request.channel, now);
             self.join(connections, id, app, &request.channel, kind, member.as_ref());
         }
+        if kind.is_signed() {
+            connections.set_authorized(id);
+        }
         self.confirm_subscription(connections, id, app, &request.channel, kind, now);
         if !is_unchanged {
             if let Some(socket_id) = connections.subscriber(id).map(|one| one.socket_id) {

@@ -3,6 +3,7 @@
 
 use super::Hub;
 use super::client_error::ClientError;
+use super::client_event::over_event_rate;
 use super::ids::{ConnId, Now};
 use super::schedule::Held;
 use super::work::{MESSAGE_UNITS, SIGNATURE_UNITS};
@@ -118,9 +119,12 @@ impl<T> Hub<T> {
         let app = subscriber.app;
         self.connections.work.add(MESSAGE_UNITS);
         self.connections.work.add_bytes(text.len());
-        if message::is_plain_client_event(text) && self.connections.is_over_event_rate(id, now) {
+        let rate = self.pubsub.client_event_rate(app);
+        if message::is_plain_client_event(text)
+            && self.connections.is_over_event_rate(id, rate.max, now)
+        {
             self.connections.counters.apps[app as usize].messages_in += 1;
-            let error = self.connections.over_event_rate();
+            let error = over_event_rate(&rate);
             self.connections.send_error(id, &error, now);
             return Handled::Done;
         }

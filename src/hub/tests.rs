@@ -2,6 +2,7 @@
 //! part are in its file.
 
 mod app_changes;
+mod app_limits;
 #[cfg(feature = "deflate")]
 mod compression;
 #[cfg(feature = "console")]

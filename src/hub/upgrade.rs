@@ -99,6 +99,7 @@ impl<T> Hub<T> {
             self.connections.queue(id, message::established(&socket_id.to_string(), timeout_s));
         }
         self.connections.arm_by(id, now.ms + u64::from(app.settings.ping_interval_s) * 1_000);
+        self.connections.arm_authorization(id, app.settings.limits.authorization_timeout_s, now);
         log::debug!("{socket_id} connected to app {}", app.settings.id);
     }
 
@@ -164,6 +165,7 @@ fn new_subscriber(app: u32, socket_id: SocketId, origin: Option<Origin>, now: No
         user: None,
         window: (0, now.ms as u32),
         client_events: (0, 0),
+        opened_ms: now.ms as u32,
         liveness: Liveness::Quiet,
     }
 }

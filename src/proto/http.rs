@@ -17,7 +17,7 @@ pub use reader::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ResponseReader};
 pub use response::{Response, continue_frame, date, switching_protocols};
 pub use upgrade::{UPGRADE, is_accepted};
 
-use crate::config::LimitKind;
+use crate::config::{Exceeded, LimitKind};
 use crate::proto::websocket::offers_deflate;
 
 /// The first line and headers of a request.
@@ -79,7 +79,7 @@ pub struct HttpError {
     /// One sentence for the body.
     pub text: String,
     /// The limit that the request exceeded, if that is the reason.
-    pub bound: Option<LimitKind>,
+    pub bound: Option<Exceeded>,
 }
 
 impl HttpError {
@@ -89,8 +89,8 @@ impl HttpError {
     }
 
     /// An error because the request exceeded a limit.
-    pub fn at(bound: LimitKind, status: u16, text: impl Into<String>) -> Self {
-        HttpError { bound: Some(bound), ..HttpError::new(status, text) }
+    pub fn at(bound: impl Into<Exceeded>, status: u16, text: impl Into<String>) -> Self {
+        HttpError { bound: Some(bound.into()), ..HttpError::new(status, text) }
     }
 }
 

@@ -93,6 +93,69 @@ pub const APP: &[Setting<AppDraft>] = &[
     boolean_value("empty_users_ok", "REVERB_APP_EMPTY_USERS_OK", |draft, on| {
         draft.app.empty_users_ok = on;
     }),
+    whole_number(
+        "max_backend_events_per_second",
+        "REVERB_APP_MAX_BACKEND_EVENTS_PER_SECOND",
+        1..=1_000_000_000,
+        |draft, n| draft.app.limits.max_backend_events_per_second = Some(n as u32),
+    ),
+    whole_number(
+        "max_read_requests_per_second",
+        "REVERB_APP_MAX_READ_REQUESTS_PER_SECOND",
+        1..=1_000_000_000,
+        |draft, n| draft.app.limits.max_read_requests_per_second = Some(n as u32),
+    ),
+    whole_number(
+        "max_client_events_per_second",
+        "REVERB_APP_MAX_CLIENT_EVENTS_PER_SECOND",
+        1..=65_535,
+        |draft, n| draft.app.limits.max_client_events_per_second = Some(n as u32),
+    ),
+    whole_number(
+        "max_presence_members",
+        "REVERB_APP_MAX_PRESENCE_MEMBERS",
+        1..=1_000_000,
+        |draft, n| draft.app.limits.max_presence_members = Some(n as u32),
+    ),
+    whole_number("max_channels", "REVERB_APP_MAX_CHANNELS", 1..=100_000_000, |draft, n| {
+        draft.app.limits.max_channels = Some(n as u32)
+    }),
+    whole_number(
+        "max_event_payload_size",
+        "REVERB_APP_MAX_EVENT_PAYLOAD_SIZE",
+        1..=1_073_741_824,
+        |draft, n| draft.app.limits.max_event_payload_bytes = Some(n as u32),
+    ),
+    whole_number(
+        "max_event_name_length",
+        "REVERB_APP_MAX_EVENT_NAME_LENGTH",
+        1..=10_000,
+        |draft, n| draft.app.limits.max_event_name_length = Some(n as u32),
+    ),
+    whole_number(
+        "max_channel_name_length",
+        "REVERB_APP_MAX_CHANNEL_NAME_LENGTH",
+        1..=10_000,
+        |draft, n| draft.app.limits.max_channel_name_length = Some(n as u32),
+    ),
+    whole_number(
+        "max_event_channels_at_once",
+        "REVERB_APP_MAX_EVENT_CHANNELS_AT_ONCE",
+        1..=100_000,
+        |draft, n| draft.app.limits.max_event_channels_at_once = Some(n as u32),
+    ),
+    whole_number(
+        "max_event_batch_size",
+        "REVERB_APP_MAX_EVENT_BATCH_SIZE",
+        1..=100_000,
+        |draft, n| draft.app.limits.max_event_batch_size = Some(n as u32),
+    ),
+    whole_number(
+        "authorization_timeout",
+        "REVERB_APP_AUTHORIZATION_TIMEOUT",
+        0..=86_400,
+        |draft, s| draft.app.limits.authorization_timeout_s = Some(s as u32).filter(|s| *s > 0),
+    ),
     // Further webhooks of the app, and their other settings, are in the file only.
     text("", "REVERB_APP_WEBHOOK_URL", |draft, url| {
         if !cfg!(feature = "webhooks") {

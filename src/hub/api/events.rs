@@ -9,11 +9,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::super::app_limits::Bound;
 use super::super::channel_info::{Info, write_entry};
 use super::super::ids::{Now, SocketId};
 use super::super::publish::Event;
 use super::{Answer, Api};
-use crate::config::LimitKind;
+use crate::config::{Exceeded, LimitKind};
 use crate::proto::http::{HttpError, Response};
 use crate::proto::message::{self, KeyOrder, Object, json_string};
 
@@ -31,15 +32,18 @@ impl<T> Api<'_, T> {
         body: &[u8],
         now: Now,
     ) -> Result<Answer, Response> {
+        self.check_event_rate(app, now)?;
         let object = parse_body(body)?;
         let mut faults = Faults::default();
-        let Checked { event, info } = self.check_event(&object, Prefix(None), &mut faults);
+        let Checked { event, info } = self.check_event(app, &object, Prefix(None), &mut faults);
         if let Some(response) = faults.response() {
             return Ok(response.into());
         }
+        self.check_payload(app, &event, "data")?;
         if self.connections.must_defer(|| self.pubsub.units_to_publish(app, &event)) {
             return Ok(Answer::Deferred);
         }
+        self.charge_events(app, event.channels.len(), now);
         self.pubsub.publish(self.connections, app, &event, KeyOrder::DataFirst, now);
         let Some(info) = info else { return Ok(Response::json(200, "{}").into()) };
         let app = &self.pubsub.apps[app];
@@ -64,20 +68,25 @@ impl<T> Api<'_, T> {
         body: &[u8],
         now: Now,
     ) -> Result<Answer, Response> {
+        self.check_event_rate(app, now)?;
         let object = parse_body(body)?;
         let mut faults = Faults::default();
-        let objects = self.check_batch(&object, &mut faults);
+        let objects = self.check_batch(app, &object, &mut faults);
         let mut events = Vec::with_capacity(objects.len());
         for (n, object) in objects.iter().enumerate() {
-            events.push(self.check_event(object, Prefix(Some(n)), &mut faults));
+            events.push(self.check_event(app, object, Prefix(Some(n)), &mut faults));
         }
         if let Some(response) = faults.response() {
             return Ok(response.into());
+        }
+        for (n, Checked { event, .. }) in events.iter().enumerate() {
+            self.check_payload(app, event, format_args!("{}data", Prefix(Some(n))))?;
         }
         let units = |checked: &Checked<'_>| self.pubsub.units_to_publish(app, &checked.event);
         if self.connections.must_defer(|| events.iter().map(units).sum()) {
             return Ok(Answer::Deferred);
         }
+        self.charge_events(app, events.iter().map(|one| one.event.channels.len()).sum(), now);
         for Checked { event, .. } in &events {
             self.pubsub.publish(self.connections, app, event, KeyOrder::ChannelFirst, now);
         }
@@ -99,19 +108,26 @@ impl<T> Api<'_, T> {
         Ok(Response::json(200, text).into())
     }
 
-    fn check_batch<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Object<'a>> {
+    fn check_batch<'a>(
+        &self,
+        app: u32,
+        object: &Object<'a>,
+        faults: &mut Faults,
+    ) -> Vec<Object<'a>> {
         let raw = field(object, "batch");
         let items = raw.and_then(message::elements);
-        let limit = self.connections.limits.events_per_batch as usize;
+        let server = (LimitKind::EventsPerBatch, self.connections.limits.events_per_batch);
+        let bound = self.pubsub.bound(app, server, LimitKind::AppEventBatch);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         match items {
             _ if is_missing(raw) => faults.add("batch", "The batch field is required."),
             None => faults.add("batch", "The batch field must be an array."),
             Some(items) if items.len() > limit => {
                 let text = format!(
-                    "The batch has {} events, the limit is {limit} (limits.events_per_batch).",
+                    "The batch has {} events, the limit is {limit} ({setting}).",
                     items.len()
                 );
-                faults.add_exceeded(LimitKind::EventsPerBatch, "batch", &text);
+                faults.add_exceeded(bound, "batch", &text);
             }
             Some(items) => {
                 return items
@@ -125,26 +141,26 @@ impl<T> Api<'_, T> {
 
     fn check_event<'a>(
         &self,
+        app: u32,
         object: &Object<'a>,
         prefix: Prefix,
         faults: &mut Faults,
     ) -> Checked<'a> {
         let name = required_string(object, prefix, "name", faults);
-        let limit = self.connections.limits.event_name_length as usize;
+        let bound = self.pubsub.event_name_length(app);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         // Fast path: a string has at most as many characters as its JSON text has bytes.
         if name.len() > limit && message::string(name).is_some_and(|n| n.chars().count() > limit) {
-            let text = format!(
-                "The {prefix}name field is longer than {limit} characters \
-                 (limits.event_name_length)."
-            );
-            faults.add_exceeded(LimitKind::EventNameLength, &format!("{prefix}name"), &text);
+            let text =
+                format!("The {prefix}name field is longer than {limit} characters ({setting}).");
+            faults.add_exceeded(bound, &format!("{prefix}name"), &text);
         }
         let data = required_string(object, prefix, "data", faults);
         let channels = match prefix.is_batch() {
             true => vec![batch_channel(object, prefix, faults)],
-            false => self.check_channels(object, faults),
+            false => self.check_channels(app, object, faults),
         };
-        self.check_names(&channels, prefix, faults);
+        self.check_names(app, &channels, prefix, faults);
         let socket_id = optional_string(object, prefix, "socket_id", faults);
         let info = optional_string(object, prefix, "info", faults);
         let except = socket_id.as_deref().and_then(SocketId::parse);
@@ -155,7 +171,12 @@ impl<T> Api<'_, T> {
     }
 
     /// The channels of an event outside a batch: those in `channels`, or else the one in `channel`.
-    fn check_channels<'a>(&self, object: &Object<'a>, faults: &mut Faults) -> Vec<Cow<'a, str>> {
+    fn check_channels<'a>(
+        &self,
+        app: u32,
+        object: &Object<'a>,
+        faults: &mut Faults,
+    ) -> Vec<Cow<'a, str>> {
         let (raw, single) = (field(object, "channels"), field(object, "channel"));
         let both_missing = is_missing(raw) && is_missing(single);
         if both_missing {
@@ -186,26 +207,32 @@ impl<T> Api<'_, T> {
             _ => None,
         };
         let channels = listed.or(single).unwrap_or_default();
-        let limit = self.connections.limits.channels_per_event as usize;
+        let server = (LimitKind::ChannelsPerEvent, self.connections.limits.channels_per_event);
+        let bound = self.pubsub.bound(app, server, LimitKind::AppEventChannels);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         if channels.len() > limit {
             let text = format!(
-                "The channels field has {} channels, the limit is {limit} \
-                 (limits.channels_per_event).",
+                "The channels field has {} channels, the limit is {limit} ({setting}).",
                 channels.len()
             );
-            faults.add_exceeded(LimitKind::ChannelsPerEvent, "channels", &text);
+            faults.add_exceeded(bound, "channels", &text);
         }
         channels
     }
 
-    fn check_names(&self, channels: &[Cow<'_, str>], prefix: Prefix, faults: &mut Faults) {
-        let limit = self.connections.limits.channel_name_length as usize;
+    fn check_names(
+        &self,
+        app: u32,
+        channels: &[Cow<'_, str>],
+        prefix: Prefix,
+        faults: &mut Faults,
+    ) {
+        let bound = self.pubsub.channel_name_length(app);
+        let (limit, setting) = (bound.max as usize, bound.setting());
         let key = if channels.len() > 1 { "channels" } else { "channel" };
         if channels.iter().any(|name| name.len() > limit && name.chars().count() > limit) {
-            let text = format!(
-                "A channel name is longer than {limit} characters (limits.channel_name_length)."
-            );
-            faults.add_exceeded(LimitKind::ChannelNameLength, &format!("{prefix}{key}"), &text);
+            let text = format!("A channel name is longer than {limit} characters ({setting}).");
+            faults.add_exceeded(bound, &format!("{prefix}{key}"), &text);
         }
     }
 }
@@ -320,7 +347,7 @@ fn channel_name(raw: &str) -> Option<Cow<'_, str>> {
 struct Faults {
     found: Vec<(String, Vec<String>)>,
     /// A limit that was exceeded, if any.
-    limit: Option<LimitKind>,
+    limit: Option<Exceeded>,
 }
 
 impl Faults {
@@ -331,8 +358,8 @@ impl Faults {
         }
     }
 
-    fn add_exceeded(&mut self, limit: LimitKind, field: &str, text: &str) {
-        self.limit = Some(limit);
+    fn add_exceeded(&mut self, bound: Bound, field: &str, text: &str) {
+        self.limit = Some(bound.exceeded);
         self.add(field, text);
     }
 

@@ -6,6 +6,7 @@ mod channels;
 mod events;
 mod feed;
 mod listing;
+mod quotas;
 mod signature;
 
 use std::borrow::Cow;
@@ -139,8 +140,15 @@ impl<T> Api<'_, T> {
             Call::OfApp { app, route, argument, query } => (app, route, argument, query),
         };
         self.check_body(&query, body)?;
+        let is_read = routes::is_read(route);
+        if is_read {
+            self.check_read_rate(app, now)?;
+        }
         if self.connections.must_defer(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
+        }
+        if is_read {
+            self.charge_read(app, now);
         }
         let response = match route {
             Route::Events => return self.events(app, body, now),

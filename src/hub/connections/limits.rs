@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 
 use super::Connections;
-use crate::config::{LimitKind, Limits};
+use crate::config::{Exceeded, LimitKind, Limits};
 use crate::hub::ids::{ConnId, Now};
 
 impl<T> Connections<T> {
@@ -35,14 +35,21 @@ impl<T> Connections<T> {
     }
 
     /// Counts, reports and logs that a connection has exceeded a limit of the server, whose value is
-    /// known here.
-    pub(in crate::hub) fn limit_exceeded(&mut self, id: ConnId, kind: LimitKind, now: Now) {
-        let value = match kind {
-            LimitKind::RequestSize => self.request_bytes_max as u64,
-            LimitKind::ConnectionsPerAddress => self.connections_per_address().into(),
-            _ => limit(&self.limits, kind),
+    /// known here, or one of an app.
+    pub(in crate::hub) fn limit_exceeded(
+        &mut self,
+        id: ConnId,
+        limit: impl Into<Exceeded>,
+        now: Now,
+    ) {
+        let Exceeded { kind, of_app } = limit.into();
+        let value = match (of_app, kind) {
+            (Some((_, value)), _) => value.get().into(),
+            (None, LimitKind::RequestSize) => self.request_bytes_max as u64,
+            (None, LimitKind::ConnectionsPerAddress) => self.connections_per_address().into(),
+            (None, _) => value_of(&self.limits, kind),
         };
-        self.limit_exceeded_by(id, kind, value, now);
+        self.limit_exceeded_in(of_app.map(|(app, _)| app), id, kind, value, now);
     }
 
     /// Counts, reports and logs that a connection has exceeded a limit of this value, such as an
@@ -58,7 +65,7 @@ impl<T> Connections<T> {
     }
 
     /// Counts, reports and logs that a connection has exceeded a limit. `app` is the app of a
-    /// handshake; that of a WebSocket is known.
+    /// handshake or an API request; that of a WebSocket is known.
     pub(in crate::hub) fn limit_exceeded_in(
         &mut self,
         app: Option<u32>,
@@ -76,7 +83,7 @@ impl<T> Connections<T> {
 }
 
 /// The value of a limit whose setting is in the `limits` section; 0 for other limits.
-fn limit(limits: &Limits, kind: LimitKind) -> u64 {
+fn value_of(limits: &Limits, kind: LimitKind) -> u64 {
     let name = kind.setting().strip_prefix("limits.");
     name.and_then(|name| limits.value(name)).unwrap_or_default()
 }

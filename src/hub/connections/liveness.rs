@@ -1,10 +1,10 @@
 //! What happens at the deadline of a connection (protocol section 3.2): a late request is rejected,
-//! a silent client is pinged, a closing connection whose client does not read is dropped. `wheel`
-//! finds the connections to check.
+//! a silent client is pinged, a closing connection whose client does not read is dropped; and which
+//! clients are authorized. `wheel` finds the connections to check.
 
 use super::Connections;
 use crate::hub::ids::{ConnId, Now, Tick};
-use crate::hub::peer::{CloseMode, Liveness, Phase};
+use crate::hub::peer::{CloseMode, Liveness, Mark, Phase};
 use crate::proto::http::HttpError;
 use crate::proto::{message, websocket};
 
@@ -77,7 +77,7 @@ impl<T> Connections<T> {
         let Some(subscriber) = peer.subscriber_mut() else { return false };
         // Any input after a ping counts as its answer.
         let last_ping_ms = match subscriber.liveness {
-            Liveness::Pinged { at_ms } | Liveness::PingedTwice { at_ms } => Some(at_ms),
+            Liveness::Pinged { at_ms } | Liveness::PingedTwice { at_ms } => Some(now.before(at_ms)),
             Liveness::Quiet => None,
         };
         if last_ping_ms.is_none_or(|at_ms| last_seen_ms >= at_ms) {
@@ -87,22 +87,58 @@ impl<T> Connections<T> {
                 self.arm(id, due_ms);
                 return false;
             }
-            subscriber.liveness = Liveness::Pinged { at_ms: now.ms };
+            subscriber.liveness = Liveness::Pinged { at_ms: now.ms as u32 };
             self.queue(id, websocket::ping());
             self.arm(id, now.ms + grace_ms / 2);
             return false;
         }
+        let ping_ms = last_ping_ms.unwrap_or_default();
         match subscriber.liveness {
-            Liveness::Pinged { at_ms } if now.ms >= at_ms + grace_ms / 2 => {
+            Liveness::Pinged { at_ms } if now.ms >= ping_ms + grace_ms / 2 => {
                 subscriber.liveness = Liveness::PingedTwice { at_ms };
                 self.queue(id, message::ping());
-                self.arm(id, at_ms + grace_ms);
+                self.arm(id, ping_ms + grace_ms);
             }
-            Liveness::PingedTwice { at_ms } if now.ms >= at_ms + grace_ms => return true,
-            Liveness::Pinged { at_ms } => self.arm(id, at_ms + grace_ms / 2),
-            Liveness::PingedTwice { at_ms } => self.arm(id, at_ms + grace_ms),
+            Liveness::PingedTwice { .. } if now.ms >= ping_ms + grace_ms => return true,
+            Liveness::Pinged { .. } => self.arm(id, ping_ms + grace_ms / 2),
+            Liveness::PingedTwice { .. } => self.arm(id, ping_ms + grace_ms),
             Liveness::Quiet => {}
         }
         false
+    }
+
+    /// The client has signed in, or joined a private or presence channel.
+    pub(in crate::hub) fn set_authorized(&mut self, id: ConnId) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.marks.set(Mark::Authorized);
+        }
+    }
+
+    /// Whether the client should have been authorized by now, if its app allows it `timeout_s`.
+    pub(in crate::hub) fn is_authorization_late(
+        &self,
+        id: ConnId,
+        timeout_s: u32,
+        now: Now,
+    ) -> bool {
+        self.authorization_due_ms(id, timeout_s, now).is_some_and(|due_ms| due_ms <= now.ms)
+    }
+
+    /// Sets the deadline of a client that must be authorized, unless it has an earlier one.
+    pub(in crate::hub) fn arm_authorization(
+        &mut self,
+        id: ConnId,
+        timeout_s: Option<u32>,
+        now: Now,
+    ) {
+        let due_ms = timeout_s.and_then(|s| self.authorization_due_ms(id, s, now));
+        if let Some(due_ms) = due_ms {
+            self.arm_by(id, due_ms.max(now.ms));
+        }
+    }
+
+    fn authorization_due_ms(&self, id: ConnId, timeout_s: u32, now: Now) -> Option<u64> {
+        let peer = self.get(id).filter(|peer| !peer.marks.has(Mark::Authorized))?;
+        Some(now.before(peer.subscriber()?.opened_ms) + u64::from(timeout_s) * 1_000)
     }
 }

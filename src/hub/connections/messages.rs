@@ -2,7 +2,6 @@
 //! of messages is in `subscriber`.
 
 use super::Connections;
-use crate::config::LimitKind;
 use crate::hub::client_error::ClientError;
 use crate::hub::feed::Refusal;
 use crate::hub::ids::{ConnId, Now};
@@ -10,23 +9,14 @@ use crate::proto::message;
 use crate::proto::websocket::{self, Item};
 
 impl<T> Connections<T> {
-    /// Whether a connection has used up its client events for the current second.
-    pub(in crate::hub) fn is_over_event_rate(&self, id: ConnId, now: Now) -> bool {
-        let limit = self.limits.client_events_per_second;
+    /// Whether a connection has used up its client events for the current second: as many as
+    /// `limit`, if that is not 0.
+    pub(in crate::hub) fn is_over_event_rate(&self, id: ConnId, limit: u32, now: Now) -> bool {
         let subscriber = self.subscriber(id);
         subscriber.is_some_and(|subscriber| {
             let (count, second) = subscriber.client_events;
             limit > 0 && second == second_of(now) && u32::from(count) >= limit
         })
-    }
-
-    /// The error for a client event over the rate limit.
-    pub(in crate::hub) fn over_event_rate(&self) -> ClientError {
-        let limit = self.limits.client_events_per_second;
-        let text = format!(
-            "Client event rejected: more than {limit} in a second (limits.client_events_per_second)"
-        );
-        ClientError::new(4301, text, "too many client events").at(LimitKind::ClientEventsPerSecond)
     }
 
     /// Counts a client event against the rate limit.

@@ -38,6 +38,11 @@ impl<T> Peer<T> {
         if has_deflate {
             self.marks.set(Mark::Deflate);
         }
+        let mut is_authorized = self.marks.has(Mark::Authorized);
+        c.flag(&mut is_authorized)?;
+        if is_authorized {
+            self.marks.set(Mark::Authorized);
+        }
         self.phase.snapshot(c)
     }
 }
@@ -111,6 +116,7 @@ fn blank_subscriber() -> Subscriber {
         user: None,
         window: (0, 0),
         client_events: (0, 0),
+        opened_ms: 0,
         liveness: Liveness::Quiet,
     }
 }
@@ -137,13 +143,14 @@ impl Subscriber {
         c.int(&mut self.window.1)?;
         c.int(&mut self.client_events.0)?;
         c.int(&mut self.client_events.1)?;
+        c.int(&mut self.opened_ms)?;
         let (mut kind, mut ping_ms) = match self.liveness {
             Liveness::Quiet => (0, 0),
             Liveness::Pinged { at_ms } => (1, at_ms),
             Liveness::PingedTwice { at_ms } => (2, at_ms),
         };
         c.number(&mut kind)?;
-        c.number(&mut ping_ms)?;
+        c.int(&mut ping_ms)?;
         self.liveness = match kind {
             0 => Liveness::Quiet,
             1 => Liveness::Pinged { at_ms: ping_ms },

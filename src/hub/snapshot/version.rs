@@ -12,7 +12,7 @@ use crate::hub::counters::{
 use crate::hub::routes;
 
 /// Increment it when a saved field is added, removed or moved, or when its meaning changes.
-const REVISION: u64 = 10;
+const REVISION: u64 = 11;
 
 /// The version of the state that [`Hub::save`](super::Hub::save) writes and
 /// [`Hub::restore`](super::Hub::restore) reads.

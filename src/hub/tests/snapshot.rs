@@ -206,7 +206,7 @@ fn a_frame_queued_for_many_connections_is_saved_once() {
 
 #[test]
 fn a_single_node_keeps_nothing_of_the_nodes_that_a_state_names() {
-    let digits = include_str!("../../../tests/state/10-c39833d3669cfd05.hex");
+    let digits = include_str!("../../../tests/state/11-2f66efd8db38f12c.hex");
     let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     let state: Vec<u8> = digits.chunks(2).map(byte).collect();

@@ -6,7 +6,7 @@ use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::HttpError;
-use crate::config::LimitKind;
+use crate::config::Exceeded;
 use crate::proto::websocket::Frame;
 
 /// A response.
@@ -21,7 +21,7 @@ pub struct Response {
     /// The body; text, unless a header names an encoding.
     pub body: Cow<'static, [u8]>,
     /// The limit that the request exceeded, if any.
-    pub bound: Option<LimitKind>,
+    pub bound: Option<Exceeded>,
 }
 
 impl Response {

@@ -29,7 +29,7 @@ use crate::proto::websocket::{Bounds, Frame, Inflater, Reader};
 /// The state of each version, in hexadecimal digits.
 const STATES: [(&str, &str); 2] = [
     ("1", include_str!("../../../../tests/state/1.hex")),
-    ("10-c39833d3669cfd05", include_str!("../../../../tests/state/10-c39833d3669cfd05.hex")),
+    ("11-2f66efd8db38f12c", include_str!("../../../../tests/state/11-2f66efd8db38f12c.hex")),
 ];
 
 const NOW: Now = Now { ms: 1_000, unix_s: 1_795_450_533 };
@@ -155,11 +155,15 @@ fn subscriber(hub: &mut Hub<()>, n: u32, liveness: Liveness) -> ConnId {
     if n == 1 {
         hub.connections.set_deflate(id);
     }
+    if n == 2 {
+        hub.connections.set_authorized(id);
+    }
     let subscriber = hub.connections.subscriber_mut(id);
     let Some(subscriber) = subscriber else { panic!("no WebSocket") };
     subscriber.socket_id = SocketId(60 + n, 65 + n);
     subscriber.window = (80 + n, 85 + n);
     subscriber.client_events = (87 + n as u16, 88 + n as u16);
+    subscriber.opened_ms = 91 + n;
     subscriber.liveness = liveness;
     subscriber.reader = Reader::default();
     // Half of a header; a ping within a message of several frames; half of a frame.
