@@ -1,6 +1,7 @@
 //! Parses the command line, by the table of commands and flags in `table`. The commands themselves are
 //! in `commands`.
 
+pub mod apps;
 mod completions;
 mod flags;
 mod running;
@@ -40,6 +41,8 @@ pub enum Command {
     Console(RestartArgs),
     /// Prepare a Laravel app.
     Install(InstallArgs),
+    /// List or edit the apps.
+    Apps(apps::AppsArgs),
     /// Use a running server from the terminal.
     #[cfg(feature = "console")]
     Terminal(terminal::Command),
@@ -162,6 +165,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         "check" if values.has("--health") => Command::Health(RestartArgs::take(&mut values)?),
         "check" => Command::Check(RestartArgs::take(&mut values)?),
         "console" => Command::Console(RestartArgs::take(&mut values)?),
+        "apps" => Command::Apps(apps::parse(&mut values, &words)?),
         _ => Command::Install(InstallArgs {
             config: values.path("--config"),
             env: values.path("--env"),

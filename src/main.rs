@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use reverb::args::{self, Command};
 #[cfg(feature = "console")]
 use reverb::commands::terminal;
-use reverb::commands::{Failure, check, console, install, reload, restart, start};
+use reverb::commands::{Failure, apps, check, console, install, reload, restart, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -33,6 +33,7 @@ fn run() -> Result<(), Failure> {
         Command::Health(args) => check::health(&args, &mut out),
         Command::Console(args) => console::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out).map_err(Failure::from),
+        Command::Apps(args) => apps::run(&args, &mut out),
         #[cfg(feature = "console")]
         Command::Terminal(command) => terminal::run(&command, &mut out),
         Command::Help(text) => print(&mut out, &text),

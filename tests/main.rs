@@ -9,6 +9,7 @@ mod world;
 mod api;
 mod app_limits;
 mod apps;
+mod apps_command;
 mod apps_folder;
 mod bounds;
 mod cache;

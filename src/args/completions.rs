@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use super::apps;
 use super::table::{COMMANDS, CommandEntry, GLOBAL_FLAGS};
 
 /// The supported shells; zsh uses the script of bash.
@@ -43,6 +44,10 @@ fn words(command: &CommandEntry) -> String {
     let words: Vec<&str> = match command.name {
         "help" => COMMANDS.iter().map(|command| command.name).collect(),
         "completions" => SHELLS.to_vec(),
+        "apps" => {
+            let flags = command.flags().map(|flag| flag.name);
+            apps::actions().chain(flags).chain(["--help"]).collect()
+        }
         _ => command.flags().map(|flag| flag.name).chain(["--help"]).collect(),
     };
     words.join(" ")
@@ -56,6 +61,10 @@ fn fish() -> String {
         let condition = format!("complete -c reverb -n '__fish_seen_subcommand_from {name}'");
         if ["help", "completions"].contains(&command.name) {
             _ = writeln!(text, "{condition} -fa '{}'", words(command));
+        }
+        if name == "apps" {
+            let actions: Vec<&str> = apps::actions().collect();
+            _ = writeln!(text, "{condition} -fa '{}'", actions.join(" "));
         }
         for flag in command.flags() {
             let takes = if flag.value.is_some() { " -r" } else { "" };

@@ -33,6 +33,10 @@ impl std::error::Error for UsageError {}
 pub(super) struct Values(BTreeMap<&'static str, OsString>);
 
 impl Values {
+    /// What is between the values of a flag that may be given several times and whose values may
+    /// contain commas. No line of text has it.
+    pub(super) const LINES: char = '\u{1e}';
+
     /// Whether a flag is given.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -102,7 +106,9 @@ pub(super) fn take_flags(
         while let Some(value) = value(&mut given, flag.name, kind)? {
             let all = values.0.entry(flag.name).or_default();
             if !all.is_empty() {
-                all.push(",");
+                let mut separator = [0; 4];
+                let commas = if flag.has_commas() { Values::LINES } else { ',' };
+                all.push(&*commas.encode_utf8(&mut separator));
             }
             all.push(value);
             if !flag.repeats() {

@@ -1,6 +1,7 @@
 //! The table of commands and flags, and the help generated from it. A test compares the OPTIONS of
 //! `man/reverb.1` with it. The parser accepts every flag in it; `args` puts the values into structs.
 
+mod apps;
 mod entry;
 #[cfg(feature = "console")]
 mod terminal;
@@ -114,6 +115,7 @@ pub const COMMANDS: &[CommandEntry] = &[
         ],
         shared_flags: &[],
     },
+    apps::APPS,
     #[cfg(feature = "console")]
     terminal::TAIL,
     #[cfg(feature = "console")]

@@ -23,7 +23,14 @@ pub(super) fn replace(path: &Path, exists: bool, text: &[u8], mode: u32) -> io::
     written
 }
 
-fn write_like(model: &Path, exists: bool, path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+/// Writes a new file. With `exists`, it gets the owner and the mode of `model`.
+pub(super) fn write_like(
+    model: &Path,
+    exists: bool,
+    path: &Path,
+    text: &[u8],
+    mode: u32,
+) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     if exists {
         let model = fs::metadata(model)?;

@@ -1,6 +1,7 @@
 //! The commands of the program, one file each. Each reads its configuration, does its work, and
 //! reports failure in one line.
 
+pub mod apps;
 mod bridge;
 mod broadcasting;
 pub mod check;

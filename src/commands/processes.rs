@@ -33,6 +33,12 @@ pub(super) fn open_files(process: i32) -> Option<u64> {
     if HAS_PROC { linux::open_files(process) } else { pid_file::open_files(process) }
 }
 
+/// Whether a server handles SIGHUP; `None` if that is not known. In a terminal it does not, and the
+/// signal ends it.
+pub(super) fn handles_hangups(process: i32) -> Option<bool> {
+    if HAS_PROC { linux::handles_hangups(process) } else { None }
+}
+
 /// The folders in which a server may have files (see `runtime_folder`), best first, and its user.
 ///
 /// # Errors

@@ -150,6 +150,20 @@ pub fn server(
     Ok((config.server, artisan))
 }
 
+/// The configuration as it is written: there may be no app, and the apps of the folder are not in it.
+///
+/// # Errors
+///
+/// Those of [`load`], except that no app is needed.
+pub fn written(
+    sources: &Sources,
+    process_env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Error> {
+    let mut loaded = layered(sources, process_env)?;
+    default_host(&mut loaded.config);
+    Ok(loaded)
+}
+
 /// The configuration from the environment alone, with its app, if there is one.
 ///
 /// # Errors

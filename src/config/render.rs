@@ -32,6 +32,11 @@ pub fn kept_apps(files: &[(String, Vec<App>)]) -> String {
     text(&Value::Object(files.iter().map(|(name, apps)| (name.clone(), list(apps))).collect()))
 }
 
+/// The text of a file with this value, in the form of the other files.
+pub fn tree(value: &serde_json::Value) -> String {
+    text(&plain(value.clone()))
+}
+
 fn text(value: &Value) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");

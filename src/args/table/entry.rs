@@ -26,7 +26,8 @@ pub struct Flag {
     /// The name to type, with dashes.
     pub name: &'static str,
     /// The name of its value, in capitals, if it has one. It ends with three dots if the flag may be
-    /// given several times, or with several values that have commas between them.
+    /// given several times, or, if the name has no equals sign, with several values that have commas
+    /// between them.
     pub value: Option<&'static str>,
     /// What it does: one sentence or two.
     pub about: &'static str,
@@ -36,6 +37,11 @@ impl Flag {
     /// Whether the flag may be given several times.
     pub fn repeats(&self) -> bool {
         self.value.is_some_and(|value| value.ends_with("..."))
+    }
+
+    /// Whether a value may contain commas.
+    pub fn has_commas(&self) -> bool {
+        self.value.is_some_and(|value| value.contains('='))
     }
 }
 

@@ -137,6 +137,13 @@ pub(super) fn open_files(process: i32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+pub(super) fn handles_hangups(process: i32) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let handled = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = u64::from_str_radix(handled?.trim(), 16).ok()?;
+    Some(mask & 1 << (libc::SIGHUP - 1) != 0)
+}
+
 pub(super) fn runtime_folders(process: i32) -> io::Result<(Vec<PathBuf>, u32)> {
     let own = PathBuf::from(format!("/proc/{process}"));
     let environment = fs::read(own.join("environ"))?;

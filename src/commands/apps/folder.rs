@@ -1,0 +1,261 @@
+//! The files of the folder with apps: reading all of them, and writing one. A reader never sees a part
+//! of a file, and two commands never write at once.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::commands::Failure;
+use crate::commands::file::write_like;
+use crate::config::apps_folder::parse_file;
+use crate::config::{App, Error, Findings, render};
+
+/// The folder.
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+/// A file of the folder.
+pub(super) struct AppFile {
+    pub path: PathBuf,
+    /// Its contents: an app or a list of apps.
+    pub tree: Value,
+    /// Its apps, in the order of the list.
+    pub apps: Vec<App>,
+}
+
+/// What a folder has.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// The valid files, by name.
+    pub files: Vec<AppFile>,
+    /// What is wrong with the other files.
+    pub problems: Vec<Error>,
+    /// What is wrong with valid files.
+    pub findings: Findings,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Folder { path }
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+
+    /// Waits until no other command edits the folder. The lock ends when the result is dropped.
+    pub(super) fn lock(&self) -> Result<File, Failure> {
+        let path = self.path.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let opened = options.open(&path).and_then(|file| {
+            self.give_to_owner(&file)?;
+            file.lock()?;
+            Ok(file)
+        });
+        opened.map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::NotFound => {
+                    "; create the folder, and make the user of the server its owner"
+                }
+                ErrorKind::PermissionDenied => "; run this as the owner of the folder, or as root",
+                _ => "",
+            };
+            Failure::at_work(format!("{}: cannot be locked: {error}{hint}", path.display()))
+        })
+    }
+
+    /// Reads all files.
+    pub(super) fn read(&self) -> Result<Contents, Failure> {
+        let unreadable = |error: io::Error| {
+            let text = format!("{self}: cannot be read: {error}; is apps_dir the right folder?");
+            Failure::at_work(text)
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            let text = name.as_encoded_bytes();
+            if text.ends_with(b".json") && !text.starts_with(b".") {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let mut contents = Contents::default();
+        for name in names {
+            let path = self.path.join(name);
+            match read_file(&path, &mut contents.findings) {
+                Ok(file) => contents.add(file),
+                // Removed since the folder was read.
+                Err(None) => {}
+                Err(Some(error)) => contents.problems.push(error),
+            }
+        }
+        Ok(contents)
+    }
+
+    /// The name of the file of a new app.
+    pub(super) fn file_of(&self, id: &str) -> Result<String, Failure> {
+        let mut name = String::new();
+        for (at, byte) in id.bytes().enumerate() {
+            match byte {
+                b'.' if at > 0 => name.push('.'),
+                b'-' | b'_' => name.push(char::from(byte)),
+                _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+                _ => name.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        if name.len() > NAME_BYTES {
+            let reason = format!("is too long for the name of a file: {NAME_BYTES} characters");
+            return Err(Error::new("command line", "--id", reason).into());
+        }
+        Ok(name + ".json")
+    }
+
+    /// Writes a file that does not exist yet.
+    pub(super) fn write_new(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.path.join(name);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(unwritten(&path, error)),
+            Ok(_) => {
+                let path = path.display();
+                let text = format!("{path}: exists already; it was not changed; use another --id");
+                return Err(Failure::at_work(text));
+            }
+        }
+        self.replace(&path, false, text).map_err(|error| unwritten(&path, error))
+    }
+
+    /// Writes the changed contents of a file.
+    pub(super) fn rewrite(&self, file: &AppFile) -> Result<(), Failure> {
+        let text = render::tree(&file.tree);
+        // A mistake of this program must not end in a file that the server does not read.
+        let (apps, _) = parse_file(&file.path.display().to_string(), &text)?;
+        if apps != file.apps {
+            let text =
+                format!("{}: the change did not have its effect (a bug)", file.path.display());
+            return Err(Failure::at_work(text));
+        }
+        self.replace(&file.path, true, &text).map_err(|error| unwritten(&file.path, error))
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, file: &AppFile) -> Result<(), Failure> {
+        fs::remove_file(&file.path)
+            .and_then(|()| sync(&self.path))
+            .map_err(|error| unwritten(&file.path, error))
+    }
+
+    /// Writes a file in one step. A file that exists keeps its owner, its group and its mode.
+    fn replace(&self, path: &Path, exists: bool, text: &str) -> io::Result<()> {
+        // A link stays, and the file that it names is replaced.
+        let path = if exists { fs::canonicalize(path)? } else { path.to_owned() };
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(".new");
+        let temporary = path.with_file_name(name);
+        // A command that was killed has left it: nothing else writes here while the lock lasts.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let written = write_like(&path, exists, &temporary, text.as_bytes(), self.mode()?)
+            .and_then(|()| match exists {
+                true => Ok(()),
+                false => self.give_to_owner(&File::open(&temporary)?),
+            })
+            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| sync(path.parent().unwrap_or(&self.path)));
+        if written.is_err() {
+            // The first error is the one to report.
+            _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// The mode of a new file. In a folder with the setgid bit, files belong to the group of the
+    /// folder, so that the group may read them.
+    fn mode(&self) -> io::Result<u32> {
+        const SETGID: u32 = 0o2000;
+        let is_shared = fs::metadata(&self.path)?.mode() & SETGID != 0;
+        Ok(if is_shared { 0o640 } else { 0o600 })
+    }
+
+    /// Gives a new file of root to the owner of the folder: the server, which may be another user, must
+    /// be able to read it.
+    fn give_to_owner(&self, file: &File) -> io::Result<()> {
+        let (folder, own) = (fs::metadata(&self.path)?, file.metadata()?);
+        const ROOT: u32 = 0;
+        if own.uid() == ROOT && folder.uid() != ROOT {
+            fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Contents {
+    /// Adds a file, unless it has an app of an earlier file.
+    fn add(&mut self, file: AppFile) {
+        for app in &file.apps {
+            for other in &self.files {
+                let same = |earlier: &App| match () {
+                    () if earlier.id == app.id => Some(("app_id", &app.id)),
+                    () if earlier.key == app.key => Some(("key", &app.key)),
+                    () => None,
+                };
+                if let Some((key, value)) = other.apps.iter().find_map(same) {
+                    let reason = format!("{value} is the same as in {}", other.path.display());
+                    self.problems.push(Error::new(file.path.display(), key, reason));
+                }
+            }
+        }
+        self.files.push(file);
+    }
+}
+
+/// Reads a file; the error is `None` if it does not exist.
+fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Error>> {
+    let source = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        // A link to nothing exists.
+        ErrorKind::NotFound if fs::symlink_metadata(path).is_err() => None,
+        _ => Some(Error::whole(&source, format_args!("cannot be read: {error}"))),
+    })?;
+    let (apps, found) = parse_file(&source, &text).map_err(Some)?;
+    findings.warnings.extend(found.warnings);
+    findings.notes.extend(found.notes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let tree = serde_json::from_str(text);
+    let tree = tree.map_err(|error| Some(Error::whole(&source, error)))?;
+    Ok(AppFile { path: path.to_owned(), tree, apps })
+}
+
+fn unwritten(path: &Path, error: io::Error) -> Failure {
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => "; run this as the owner of the file, or as root",
+        _ => "",
+    };
+    Failure::at_work(format!("{}: cannot be written: {error}{hint}", path.display()))
+}
+
+/// Writes the names of a folder to the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The file that commands lock.
+const LOCK: &str = ".lock";
+/// The longest name of a new file, without its ending. File systems allow 255 with the ending and that
+/// of the temporary file.
+const NAME_BYTES: usize = 200;
