@@ -1,6 +1,7 @@
 //! The console without a browser: the session, and the file with its token; what its requests
 //! return is in `requests`. `tests/clients/console.test.mjs` has the page.
 
+mod apps;
 mod requests;
 
 use crate::reload::reload;

@@ -1,12 +1,11 @@
 //! `reverb apps`: lists the apps of a server, and edits those in the files of its folder. A running
 //! server gets SIGHUP, so that it applies the change at once.
 //!
-//! What the server has is in `configured`, the files are in `folder`, their JSON in `edit`, the list in
+//! What the server has is in `configured`, the files are in `config/apps_editor`, their JSON in `edit`, the list in
 //! `list`, the signal in `signal`.
 
 mod configured;
 mod edit;
-mod folder;
 mod list;
 mod signal;
 
@@ -16,10 +15,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, hand_over};
 use crate::args::apps::{Action, AddArgs, AppsArgs};
+use crate::config::apps_editor::{AppFile, Contents, Folder};
 use crate::config::load;
 use crate::config::{App, Error, credentials, render};
 use configured::Configured;
-use folder::{Contents, Folder};
 
 /// Runs the command, and prints the result to `out`.
 ///
@@ -238,8 +237,8 @@ impl Configured {
         folder: &Folder,
         contents: &'a mut Contents,
         id: &str,
-    ) -> Result<(&'a mut folder::AppFile, usize), Failure> {
-        let has = |file: &folder::AppFile| file.apps.iter().any(|app| app.id == id);
+    ) -> Result<(&'a mut AppFile, usize), Failure> {
+        let has = |file: &AppFile| file.apps.iter().any(|app| app.id == id);
         let found: Vec<usize> =
             (0..contents.files.len()).filter(|n| has(&contents.files[*n])).collect();
         match found[..] {

@@ -1,10 +1,10 @@
 //! Writes the files of a Laravel app: whole or not at all, with the owner and the mode that they had.
 //! What is written is up to the commands.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::config::apps_editor::write_like;
 
 /// Replaces the contents of a file in one step, so that no reader sees a part of them. A new file
 /// gets this mode.
@@ -21,25 +21,4 @@ pub(super) fn replace(path: &Path, exists: bool, text: &[u8], mode: u32) -> io::
         _ = fs::remove_file(&temporary);
     }
     written
-}
-
-/// Writes a new file. With `exists`, it gets the owner and the mode of `model`.
-pub(super) fn write_like(
-    model: &Path,
-    exists: bool,
-    path: &Path,
-    text: &[u8],
-    mode: u32,
-) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    if exists {
-        let model = fs::metadata(model)?;
-        let own = file.metadata()?;
-        if (model.uid(), model.gid()) != (own.uid(), own.gid()) {
-            fchown(&file, Some(model.uid()), Some(model.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(model.mode() & 0o7777))?;
-    }
-    file.write_all(text)?;
-    file.sync_all()
 }

@@ -42,6 +42,15 @@ impl From<crate::config::Error> for Failure {
     }
 }
 
+impl From<crate::config::apps_editor::EditError> for Failure {
+    fn from(error: crate::config::apps_editor::EditError) -> Self {
+        match error {
+            crate::config::apps_editor::EditError::Invalid(error) => error.into(),
+            crate::config::apps_editor::EditError::AtWork(text) => Failure::at_work(text),
+        }
+    }
+}
+
 impl From<crate::args::UsageError> for Failure {
     fn from(error: crate::args::UsageError) -> Self {
         Failure { text: error.to_string(), exit_code: 2 }

@@ -6,6 +6,7 @@
 mod address;
 mod app_draft;
 mod app_limits;
+pub mod apps_editor;
 mod apps_files;
 pub mod apps_folder;
 pub mod artisan;

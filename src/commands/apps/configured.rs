@@ -1,8 +1,8 @@
 //! The configuration of the server as `reverb apps` sees it: its own apps, and the folder with the
 //! others.
 
-use super::folder::Folder;
 use crate::commands::Failure;
+use crate::config::apps_editor::Folder;
 use crate::config::{App, Error, Loaded, variables};
 
 /// The configuration of the server, without the apps of the folder.

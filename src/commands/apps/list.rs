@@ -5,8 +5,9 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 
 use super::configured::Configured;
-use super::folder::Contents;
+
 use crate::commands::Failure;
+use crate::config::apps_editor::Contents;
 use crate::config::{App, render};
 
 /// An app and where it comes from.

@@ -1,4 +1,4 @@
-//! The requests about apps: `/admin/apps` and `/admin/apps/ID` (protocol section 14.11). The owner of
+//! The requests about apps: `/admin/apps` and `/admin/apps/ID` (`reverb-apps(7)`). The owner of
 //! the hub answers them, because the apps are in files: a request waits until its answer is there.
 //! What the token opens is decided in `guard`.
 

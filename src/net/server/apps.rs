@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::num::NonZeroU32;
 
 use super::Server;
 use crate::config::{App, AppsFiles, Config};
 use crate::hub::Now;
-use crate::net::apps_folder::{AppsThread, Update, bad_files};
+use crate::net::apps_folder::{AppsThread, Outcome, Update, answer_without_folder, bad_files};
 
 /// The apps that come from the folder, and the changes that are not applied yet.
 #[derive(Default)]
@@ -31,6 +32,9 @@ enum Change {
     Put(App, u8),
     /// All changes of an update are made: the numbers of added, changed and removed apps.
     Done([usize; 3]),
+    /// A request about apps is answered, after what it has changed: its number, a status, and a JSON
+    /// text.
+    Answer(NonZeroU32, u16, String),
 }
 
 impl Apps {
@@ -81,15 +85,32 @@ impl Server {
         self.apps.set_places(apps);
         self.apps.bad = bad_files(&files);
         self.hub.set_bad_app_files(self.apps.bad.len());
-        self.apps.thread = Some(AppsThread::start(files, &self.waker)?);
+        self.apps.thread = Some(AppsThread::start(files, own, &self.waker)?);
         Ok(())
     }
 
     /// Applies changes of the folder.
     pub(super) fn change_apps(&mut self, now: Now) {
-        while let Some(update) = self.apps.thread.as_ref().and_then(AppsThread::next_update) {
-            self.hub.set_bad_app_files(update.bad.len());
-            self.apps.add(update);
+        while let Some(request) = self.hub.next_app_request() {
+            match &self.apps.thread {
+                Some(thread) => thread.ask(request),
+                None => {
+                    let own = &self.configuration.current.apps;
+                    let (status, body) = answer_without_folder(request.action, own);
+                    self.hub.answer_app_request(request.number, status, body);
+                }
+            }
+        }
+        while let Some(outcome) = self.apps.thread.as_ref().and_then(AppsThread::next_outcome) {
+            match outcome {
+                Outcome::Changed(update) => {
+                    self.hub.set_bad_app_files(update.bad.len());
+                    self.apps.add(update);
+                }
+                Outcome::Answered(number, status, body) => {
+                    self.apps.queue.push_back(Change::Answer(number, status, body));
+                }
+            }
         }
         if self.apps.queue.is_empty() {
             return;
@@ -99,6 +120,9 @@ impl Server {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
                 Some(Change::Put(app, refused)) => self.put_app(app, refused, now),
+                Some(Change::Answer(number, status, body)) => {
+                    self.hub.answer_app_request(number, status, body);
+                }
                 Some(Change::Done([added, changed, removed])) => log::info!(
                     "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
                     self.configuration.current.apps.len()

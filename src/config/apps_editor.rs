@@ -2,20 +2,43 @@
 //! of a file, and two commands never write at once.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::commands::Failure;
-use crate::commands::file::write_like;
-use crate::config::apps_folder::parse_file;
-use crate::config::{App, Error, Findings, render};
+use super::apps_folder::parse_file;
+use super::{App, Error, Findings, render};
+
+/// Why a folder was not read or changed.
+#[derive(Debug)]
+pub enum EditError {
+    /// A file, or what was to be written, is invalid.
+    Invalid(Error),
+    /// The system has refused something, or something is there already.
+    AtWork(String),
+}
+
+impl From<Error> for EditError {
+    fn from(error: Error) -> Self {
+        EditError::Invalid(error)
+    }
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EditError::Invalid(error) => error.fmt(f),
+            EditError::AtWork(text) => f.write_str(text),
+        }
+    }
+}
 
 /// The folder.
-pub(super) struct Folder {
+#[derive(Debug)]
+pub struct Folder {
     path: PathBuf,
 }
 
@@ -26,7 +49,8 @@ impl fmt::Display for Folder {
 }
 
 /// A file of the folder.
-pub(super) struct AppFile {
+pub struct AppFile {
+    /// Where it is.
     pub path: PathBuf,
     /// Its contents: an app or a list of apps.
     pub tree: Value,
@@ -36,7 +60,7 @@ pub(super) struct AppFile {
 
 /// What a folder has.
 #[derive(Default)]
-pub(super) struct Contents {
+pub struct Contents {
     /// The valid files, by name.
     pub files: Vec<AppFile>,
     /// What is wrong with the other files.
@@ -46,16 +70,18 @@ pub(super) struct Contents {
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf) -> Self {
+    /// The folder at this path.
+    pub fn new(path: PathBuf) -> Self {
         Folder { path }
     }
 
-    pub(super) fn path_of(&self, name: &str) -> String {
+    /// The path of a file, as text.
+    pub fn path_of(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }
 
     /// Waits until no other command edits the folder. The lock ends when the result is dropped.
-    pub(super) fn lock(&self) -> Result<File, Failure> {
+    pub fn lock(&self) -> Result<File, EditError> {
         let path = self.path.join(LOCK);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -72,15 +98,15 @@ impl Folder {
                 ErrorKind::PermissionDenied => "; run this as the owner of the folder, or as root",
                 _ => "",
             };
-            Failure::at_work(format!("{}: cannot be locked: {error}{hint}", path.display()))
+            EditError::AtWork(format!("{}: cannot be locked: {error}{hint}", path.display()))
         })
     }
 
     /// Reads all files.
-    pub(super) fn read(&self) -> Result<Contents, Failure> {
+    pub fn read(&self) -> Result<Contents, EditError> {
         let unreadable = |error: io::Error| {
             let text = format!("{self}: cannot be read: {error}; is apps_dir the right folder?");
-            Failure::at_work(text)
+            EditError::AtWork(text)
         };
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
@@ -105,7 +131,7 @@ impl Folder {
     }
 
     /// The name of the file of a new app.
-    pub(super) fn file_of(&self, id: &str) -> Result<String, Failure> {
+    pub fn file_of(&self, id: &str) -> Result<String, EditError> {
         let mut name = String::new();
         for (at, byte) in id.bytes().enumerate() {
             match byte {
@@ -123,7 +149,7 @@ impl Folder {
     }
 
     /// Writes a file that does not exist yet.
-    pub(super) fn write_new(&self, name: &str, text: &str) -> Result<(), Failure> {
+    pub fn write_new(&self, name: &str, text: &str) -> Result<(), EditError> {
         let path = self.path.join(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -131,27 +157,27 @@ impl Folder {
             Ok(_) => {
                 let path = path.display();
                 let text = format!("{path}: exists already; it was not changed; use another --id");
-                return Err(Failure::at_work(text));
+                return Err(EditError::AtWork(text));
             }
         }
         self.replace(&path, false, text).map_err(|error| unwritten(&path, error))
     }
 
     /// Writes the changed contents of a file.
-    pub(super) fn rewrite(&self, file: &AppFile) -> Result<(), Failure> {
+    pub fn rewrite(&self, file: &AppFile) -> Result<(), EditError> {
         let text = render::tree(&file.tree);
         // A mistake of this program must not end in a file that the server does not read.
         let (apps, _) = parse_file(&file.path.display().to_string(), &text)?;
         if apps != file.apps {
             let text =
                 format!("{}: the change did not have its effect (a bug)", file.path.display());
-            return Err(Failure::at_work(text));
+            return Err(EditError::AtWork(text));
         }
         self.replace(&file.path, true, &text).map_err(|error| unwritten(&file.path, error))
     }
 
     /// Removes a file.
-    pub(super) fn remove(&self, file: &AppFile) -> Result<(), Failure> {
+    pub fn remove(&self, file: &AppFile) -> Result<(), EditError> {
         fs::remove_file(&file.path)
             .and_then(|()| sync(&self.path))
             .map_err(|error| unwritten(&file.path, error))
@@ -241,12 +267,12 @@ fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Err
     Ok(AppFile { path: path.to_owned(), tree, apps })
 }
 
-fn unwritten(path: &Path, error: io::Error) -> Failure {
+fn unwritten(path: &Path, error: io::Error) -> EditError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => "; run this as the owner of the file, or as root",
         _ => "",
     };
-    Failure::at_work(format!("{}: cannot be written: {error}{hint}", path.display()))
+    EditError::AtWork(format!("{}: cannot be written: {error}{hint}", path.display()))
 }
 
 /// Writes the names of a folder to the disk.
@@ -259,3 +285,24 @@ const LOCK: &str = ".lock";
 /// The longest name of a new file, without its ending. File systems allow 255 with the ending and that
 /// of the temporary file.
 const NAME_BYTES: usize = 200;
+
+/// Writes a new file. With `exists`, it gets the owner and the mode of `model`.
+pub fn write_like(
+    model: &Path,
+    exists: bool,
+    path: &Path,
+    text: &[u8],
+    mode: u32,
+) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    if exists {
+        let model = fs::metadata(model)?;
+        let own = file.metadata()?;
+        if (model.uid(), model.gid()) != (own.uid(), own.gid()) {
+            fchown(&file, Some(model.uid()), Some(model.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(model.mode() & 0o7777))?;
+    }
+    file.write_all(text)?;
+    file.sync_all()
+}

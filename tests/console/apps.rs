@@ -1,0 +1,166 @@
+//! The requests about apps, as a program sends them: with the token, and without a cookie.
+
+use super::Console;
+use crate::support::{Client, Response, Setup, channel_auth};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+/// A folder of apps.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("reverb-admin-{name}-{}", process::id()));
+        _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn console(&self) -> Console {
+        let setup = Setup::new().env("REVERB_APPS_DIR", self.0.display());
+        Console::start(setup.env("REVERB_CONSOLE_WRITE", "true"))
+    }
+
+    fn files(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        names
+    }
+
+    fn read(&self, name: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.0.join(name)).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(Path::new(&self.0));
+    }
+}
+
+/// A request with the token.
+fn ask(console: &Console, method: &str, path: &str, body: &Value) -> Response {
+    let headers = format!("Authorization: Bearer {}\r\n", console.token);
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    console.send_with(method, &format!("/admin/apps{path}"), &headers, &body)
+}
+
+#[test]
+fn an_app_is_added_changed_and_removed_at_once() {
+    let folder = Folder::new("change");
+    let console = folder.console();
+    let added = ask(&console, "PUT", "/shop", &json!({"max_connections": 1}));
+    let added = (added.status, added.json());
+    let (key, secret) = (added.1["key"].as_str().unwrap(), added.1["secret"].as_str().unwrap());
+    assert_eq!((added.0, &added.1["created"]), (200, &json!(true)));
+    assert_eq!(folder.files(), ["shop.json"]);
+    // The answer comes when the app is served.
+    let target = format!("/app/{key}");
+    let mut client = Client::connect_to(&console.server, &target);
+    let app = crate::support::App {
+        id: "shop",
+        key: Box::leak(key.to_owned().into_boxed_str()),
+        secret: Box::leak(secret.to_owned().into_boxed_str()),
+    };
+    let auth = channel_auth(&app, &client.socket_id, "private-a", "");
+    client
+        .send(json!({"event": "pusher:subscribe", "data": {"channel": "private-a", "auth": auth}}));
+    assert_eq!(client.event()["event"], "pusher_internal:subscription_succeeded");
+    let mut second = Client::open(&console.server, &target, "");
+    assert_eq!(second.event()["data"]["code"], 4004);
+
+    // The credentials stay, and what is not named gets its default.
+    let changed = ask(&console, "PUT", "/shop", &json!({"allowed_origins": ["a.example"]}));
+    changed.is(200, json!({"app_id": "shop", "key": key, "created": false}));
+    assert_eq!(folder.read("shop.json")["secret"], json!(secret));
+    assert_eq!(client.event()["data"]["code"], 4009);
+    let shown = ask(&console, "GET", "/shop", &Value::Null).json();
+    assert_eq!((&shown["from"], &shown["secret_count"]), (&json!("folder"), &json!(1)));
+    assert_eq!(shown["allowed_origins"], json!(["a.example"]));
+    assert!(!shown.to_string().contains(secret));
+    let list = ask(&console, "GET", "", &Value::Null).json();
+    assert_eq!(
+        list["apps"][0],
+        json!({
+            "app_id": "app-id", "key": "app-key", "enabled": true, "from": "configuration",
+        })
+    );
+    assert_eq!(list["apps"][1]["app_id"], json!("shop"));
+
+    ask(&console, "DELETE", "/shop", &Value::Null).is(200, json!({"app_id": "shop"}));
+    assert_eq!(folder.files(), [""; 0]);
+    let mut late = Client::open(&console.server, &target, "");
+    assert_eq!(late.event()["data"]["code"], 4001);
+    ask(&console, "GET", "/shop", &Value::Null).is_error(404);
+    ask(&console, "DELETE", "/shop", &Value::Null).is_error(404);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_and_nothing_is_written() {
+    let folder = Folder::new("refused");
+    let console = folder.console();
+    fs::write(folder.0.join("many.json"), r#"[{"app_id":"1","key":"one","secret":"s","x":1}]"#)
+        .unwrap();
+    let put = |id: &str, body: &Value| ask(&console, "PUT", &format!("/{id}"), body);
+    for (id, body, status, reason) in [
+        ("2", json!({"max_conections": 1}), 422, "did you mean max_connections?"),
+        ("2", json!({"max_connections": "many"}), 422, "is not a whole number"),
+        ("2", json!({"app_id": "3"}), 422, "app_id is another than the one in the path"),
+        ("2", json!({"key": "one"}), 409, "Another app has this key."),
+        ("2", json!({"key": "app-key"}), 409, "Another app has this key."),
+        ("app-id", json!({}), 409, "in the configuration of the server"),
+        ("2", json!([1]), 400, "The body is not a JSON object"),
+    ] {
+        let response = put(id, &body);
+        let error = response.is_error(status);
+        assert!(error.contains(reason), "{error}");
+    }
+    assert_eq!(folder.files(), ["many.json"]);
+    // An app in a list stays in its list.
+    put("1", &json!({"enabled": false}))
+        .is(200, json!({"app_id": "1", "key": "one", "created": false}));
+    let entry = json!([{"app_id": "1", "key": "one", "secret": "s", "enabled": false}]);
+    assert_eq!(folder.read("many.json"), entry);
+    let mut client = Client::open(&console.server, "/app/one", "");
+    assert_eq!(client.event()["data"]["code"], 4003);
+}
+
+#[test]
+fn the_token_is_needed_and_the_setting_that_allows_changes() {
+    let folder = Folder::new("token");
+    let setup = Setup::new().env("REVERB_APPS_DIR", folder.0.display());
+    let console = Console::start(setup);
+    let without = console.send_with("GET", "/admin/apps", "", "");
+    assert_eq!(without.status, 401, "{}", without.text());
+    // A page of another site can send neither header.
+    let without = console.send_with("DELETE", "/admin/apps/1", "", "");
+    assert_eq!(without.status, 403, "{}", without.text());
+    assert_eq!(ask(&console, "GET", "", &Value::Null).status, 200);
+    assert_eq!(console.send("GET", "/admin/apps", &json!({})).status, 200);
+    let response = ask(&console, "PUT", "/1", &json!({}));
+    let error = response.is_error(403);
+    assert!(error.contains("REVERB_CONSOLE_WRITE=true"), "{error}");
+    let wrong = "Authorization: Bearer wrong\r\n";
+    let refused = console.send_with("GET", "/admin/apps", wrong, "");
+    assert_eq!((refused.status, refused.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let paused = console.send_with("GET", "/admin/apps", wrong, "");
+    assert_eq!((paused.status, paused.header("Retry-After")), (429, Some("1")));
+    ask(&console, "POST", "/1", &json!({})).is_error(405);
+}
+
+#[test]
+fn without_a_folder_apps_are_shown_only() {
+    let console = Console::start(Setup::new().env("REVERB_CONSOLE_WRITE", "true"));
+    let list = ask(&console, "GET", "", &Value::Null).json();
+    assert_eq!(list["apps"][0]["app_id"], json!("app-id"));
+    assert_eq!(
+        ask(&console, "GET", "/app-id", &Value::Null).json()["from"],
+        json!("configuration")
+    );
+    let response = ask(&console, "PUT", "/1", &json!({}));
+    let error = response.is_error(409);
+    assert!(error.contains("REVERB_APPS_DIR"), "{error}");
+}
