@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is a failed benchmark")]
 
 mod api;
+mod apps;
 mod attacks;
 mod client;
 mod connecting;
@@ -104,6 +105,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("growth", growth::run),
     ("connecting", connecting::run),
     ("latency", latency::run),
+    ("apps", apps::run),
     #[cfg(feature = "redis")]
     ("nodes", nodes::run),
     #[cfg(feature = "redis")]

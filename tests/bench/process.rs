@@ -51,7 +51,14 @@ impl Process {
         Self::start(plan, &mut command)
     }
 
-    /// The same with this many descriptors, and a higher connection limit.
+    /// The server with this `reverb.json`.
+    pub fn server_with_file(plan: &Plan, json: &str) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["start", "--host", "127.0.0.1", "--port", "0"]).env_clear();
+        Self::start_with(plan, &mut command, Some(json))
+    }
+
+    /// The server with this many descriptors, and a higher connection limit.
     pub fn server_with_descriptors(plan: &Plan, most: u32) -> Self {
         let mut command = Command::new("/bin/sh");
         let script = format!(r#"ulimit -n {most}; exec "$0" start --host 127.0.0.1 --port 0"#);
@@ -68,10 +75,17 @@ impl Process {
     }
 
     fn start(plan: &Plan, command: &mut Command) -> Self {
+        Self::start_with(plan, command, None)
+    }
+
+    fn start_with(plan: &Plan, command: &mut Command, json: Option<&str>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = env::temp_dir().join(format!("reverb-bench-{}-{number}", process::id()));
         fs::create_dir_all(&directory).unwrap();
+        if let Some(json) = json {
+            fs::write(directory.join("reverb.json"), json).unwrap();
+        }
         command.current_dir(&directory).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         // A process starts on the processor of the thread that starts it.
