@@ -225,7 +225,7 @@ fn an_id_or_key_that_exists_is_refused() {
         (&["--id", "2"][..], "--id 2: is that of an app in apps/list.json; use another"),
         (&["--key", "key-1"], "--key key-1: is that of an app in apps/list.json; use another"),
         (&["--id", "own"], "--id own: is that of an app in reverb.json; use another"),
-        (&["--id", "3"], "apps/3.json: exists already; it was not changed; use another --id"),
+        (&["--id", "3"], "apps/3.json: exists already; it was not changed"),
     ] {
         assert_eq!(dir.refused(1, &[&["add"], args].concat()), why);
     }

@@ -5,8 +5,8 @@
 
 mod address;
 mod app_draft;
-pub mod apps_folder;
 mod app_limits;
+pub mod apps_folder;
 pub mod artisan;
 mod cache_store;
 mod cached;
@@ -33,7 +33,7 @@ pub mod redis;
 pub mod render;
 mod sentinel;
 mod settings;
-mod soketi;
+pub mod soketi;
 mod sources;
 pub mod tls;
 mod url;

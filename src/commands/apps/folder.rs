@@ -15,7 +15,7 @@ use crate::config::apps_folder::parse_file;
 use crate::config::{App, Error, Findings, render};
 
 /// The folder.
-pub(super) struct Folder {
+pub(in crate::commands) struct Folder {
     path: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Folder {
 }
 
 /// A file of the folder.
-pub(super) struct AppFile {
+pub(in crate::commands) struct AppFile {
     pub path: PathBuf,
     /// Its contents: an app or a list of apps.
     pub tree: Value,
@@ -36,7 +36,7 @@ pub(super) struct AppFile {
 
 /// What a folder has.
 #[derive(Default)]
-pub(super) struct Contents {
+pub(in crate::commands) struct Contents {
     /// The valid files, by name.
     pub files: Vec<AppFile>,
     /// What is wrong with the other files.
@@ -46,16 +46,16 @@ pub(super) struct Contents {
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(in crate::commands) fn new(path: PathBuf) -> Self {
         Folder { path }
     }
 
-    pub(super) fn path_of(&self, name: &str) -> String {
+    pub(in crate::commands) fn path_of(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }
 
     /// Waits until no other command edits the folder. The lock ends when the result is dropped.
-    pub(super) fn lock(&self) -> Result<File, Failure> {
+    pub(in crate::commands) fn lock(&self) -> Result<File, Failure> {
         let path = self.path.join(LOCK);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -77,7 +77,7 @@ impl Folder {
     }
 
     /// Reads all files.
-    pub(super) fn read(&self) -> Result<Contents, Failure> {
+    pub(in crate::commands) fn read(&self) -> Result<Contents, Failure> {
         let unreadable = |error: io::Error| {
             let text = format!("{self}: cannot be read: {error}; is apps_dir the right folder?");
             Failure::at_work(text)
@@ -105,7 +105,7 @@ impl Folder {
     }
 
     /// The name of the file of a new app.
-    pub(super) fn file_of(&self, id: &str) -> Result<String, Failure> {
+    pub(in crate::commands) fn file_of(&self, id: &str) -> Result<String, Failure> {
         let mut name = String::new();
         for (at, byte) in id.bytes().enumerate() {
             match byte {
@@ -123,22 +123,27 @@ impl Folder {
     }
 
     /// Writes a file that does not exist yet.
-    pub(super) fn write_new(&self, name: &str, text: &str) -> Result<(), Failure> {
+    pub(in crate::commands) fn write_new(&self, name: &str, text: &str) -> Result<(), Failure> {
+        self.must_not_have(name)?;
         let path = self.path.join(name);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(unwritten(&path, error)),
-            Ok(_) => {
-                let path = path.display();
-                let text = format!("{path}: exists already; it was not changed; use another --id");
-                return Err(Failure::at_work(text));
-            }
-        }
         self.replace(&path, false, text).map_err(|error| unwritten(&path, error))
     }
 
+    /// Fails if a file with this name exists.
+    pub(in crate::commands) fn must_not_have(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path.join(name);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(unwritten(&path, error)),
+            Ok(_) => {
+                let text = format!("{}: exists already; it was not changed", path.display());
+                Err(Failure::at_work(text))
+            }
+        }
+    }
+
     /// Writes the changed contents of a file.
-    pub(super) fn rewrite(&self, file: &AppFile) -> Result<(), Failure> {
+    pub(in crate::commands) fn rewrite(&self, file: &AppFile) -> Result<(), Failure> {
         let text = render::tree(&file.tree);
         // A mistake of this program must not end in a file that the server does not read.
         let (apps, _) = parse_file(&file.path.display().to_string(), &text)?;
@@ -151,7 +156,7 @@ impl Folder {
     }
 
     /// Removes a file.
-    pub(super) fn remove(&self, file: &AppFile) -> Result<(), Failure> {
+    pub(in crate::commands) fn remove(&self, file: &AppFile) -> Result<(), Failure> {
         fs::remove_file(&file.path)
             .and_then(|()| sync(&self.path))
             .map_err(|error| unwritten(&file.path, error))
@@ -205,6 +210,11 @@ impl Folder {
 }
 
 impl Contents {
+    /// The first file that has such an app.
+    pub(in crate::commands) fn file_with(&self, is_it: impl Fn(&App) -> bool) -> Option<&AppFile> {
+        self.files.iter().find(|file| file.apps.iter().any(&is_it))
+    }
+
     /// Adds a file, unless it has an app of an earlier file.
     fn add(&mut self, file: AppFile) {
         for app in &file.apps {
