@@ -110,8 +110,7 @@ pub const COMMANDS: &[CommandEntry] = &[
             Flag {
                 name: "--from-soketi",
                 value: Some("FILE"),
-                about: "Convert this configuration of soketi instead; it is JSON, or an environment \
-                        file.",
+                about: "Convert this configuration of soketi instead: JSON, or an environment file.",
             },
             Flag {
                 name: "--remove",
