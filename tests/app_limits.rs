@@ -64,7 +64,8 @@ fn an_app_over_its_rate_of_events_gets_429_and_another_does_not() {
     let sample = r#"reverb_limits_exceeded_total{setting="max_backend_events_per_second"}"#;
     assert!((figure(figures.text(), sample) - 4.0).abs() < 0.5);
     let log = server.killed();
-    assert_eq!(log.matches("(max_backend_events_per_second is 1)").count(), 1, "{log}");
+    let logged = "(max_backend_events_per_second is 1) in app app-id";
+    assert_eq!(log.matches(logged).count(), 1, "{log}");
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn the_data_of_an_event_is_limited_in_bytes() {
     client.subscribe("c0");
     other.subscribe("c0");
     // Ten bytes, although their JSON is longer.
-    let whole = "\"\\\n345678é";
+    let whole = "\"\\\n34567é";
     publish_as(&server, &APP, &channels(1), whole).is(200, json!({}));
     client.expect(json!({"event": "e", "channel": "c0", "data": whole}));
     other.event();
@@ -239,6 +240,25 @@ fn an_app_has_its_limits_under_the_names_of_soketi() {
     let event = json!({"name": "e", "channel": "c", "data": "x"});
     let response = server.post("/apps/app-id/batch_events", json!({"batch": [event, event]}));
     assert!(response.text().contains("(max_event_batch_size)"), "{}", response.text());
+}
+
+#[test]
+fn changed_limits_apply_after_sighup_to_open_connections() {
+    let server = setup(json!({})).start();
+    let mut client = Client::connect(&server);
+    client.subscribe("a");
+    let entry = json!({
+        "app_id": APP.id, "key": APP.key, "secret": APP.secret, "max_channels": 1,
+        "max_backend_events_per_second": 1,
+    });
+    let file = server.directory().join("reverb.json");
+    std::fs::write(&file, json!({"apps": {"apps": [entry]}}).to_string()).unwrap();
+    server.signal("HUP");
+    server.logs("applied the configuration");
+    client.send(json!({"event": "pusher:subscribe", "data": {"channel": "b"}}));
+    subscription_rejected(&mut client, "The app has 1 channels already (max_channels)");
+    publish_as(&server, &APP, &channels(100), "x").is(200, json!({}));
+    retry_after_s(&publish_as(&server, &APP, &channels(1), "x"), "max_backend_events_per_second");
 }
 
 #[cfg(feature = "console")]

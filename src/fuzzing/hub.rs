@@ -65,6 +65,13 @@ fn settings(has_bus: bool, is_cluster: bool) -> Config {
     other.accept_client_events_from = ClientEvents::All;
     let limit = RateLimit { max_attempts: 5, decay_seconds: 1, terminate_on_limit: true };
     other.rate_limit = Some(limit);
+    other.limits.max_channels = Some(4);
+    other.limits.max_presence_members = Some(2);
+    other.limits.max_event_payload_bytes = Some(20);
+    other.limits.max_client_events_per_second = Some(2);
+    other.limits.max_backend_events_per_second = Some(5);
+    other.limits.max_read_requests_per_second = Some(5);
+    other.limits.authorization_timeout_s = Some(20);
     let mut config = Config { apps: vec![plain, other], ..Config::default() };
     for (at, url) in ["http://a/", "http://b/?c", "http://a/"].into_iter().enumerate() {
         let mut webhook = Webhook::new(Url::parse(url).expect("the URL is valid"));

@@ -180,6 +180,21 @@ mod tests {
     }
 
     #[test]
+    fn an_api_request_reads_or_changes_something() {
+        for route in
+            [Route::Connections, Route::Channels, Route::Channel, Route::Users, Route::Feed]
+        {
+            assert!(is_read(route), "{route:?}");
+        }
+        for route in [Route::Events, Route::BatchEvents, Route::Terminate, Route::TerminateOne] {
+            assert!(!is_read(route), "{route:?}");
+        }
+        for route in [Route::None, Route::Up, Route::Ready, Route::WebSocket] {
+            assert!(!is_read(route), "{route:?}");
+        }
+    }
+
+    #[test]
     fn no_pattern_is_longer_than_a_path_is_split() {
         assert!(TABLE.iter().all(|(_, _, pattern)| pattern.len() <= SEGMENTS_MAX));
     }

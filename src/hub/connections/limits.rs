@@ -20,17 +20,27 @@ impl<T> Connections<T> {
         now: Now,
     ) {
         self.happenings.limit(kind, None, address);
-        self.count_exceeded(kind, value, address, now);
+        self.count_exceeded(kind, value, address, None, now);
     }
 
-    fn count_exceeded(&mut self, kind: LimitKind, value: u64, address: Option<IpAddr>, now: Now) {
+    /// `app` is that of a limit of an app.
+    fn count_exceeded(
+        &mut self,
+        kind: LimitKind,
+        value: u64,
+        address: Option<IpAddr>,
+        app: Option<u32>,
+        now: Now,
+    ) {
         self.counters.limits_exceeded[kind as usize] += 1;
         let address: &dyn Display = match &address {
             Some(address) => address,
             None => &"a client",
         };
         let (description, setting) = (kind.description(), kind.setting());
-        let text = format_args!("{address} {description} ({setting} is {value})");
+        let place = app.map(|app| format!(" in app {}", self.happenings.app_id(app)));
+        let place = place.unwrap_or_default();
+        let text = format_args!("{address} {description} ({setting} is {value}){place}");
         self.limit_log[kind as usize].warn(now.ms, text);
     }
 
@@ -78,7 +88,7 @@ impl<T> Connections<T> {
         let subscriber = self.subscriber(id);
         let client = subscriber.map(|one| (one.app, Some(one.socket_id)));
         self.happenings.limit(kind, client.or(app.map(|app| (app, None))), address);
-        self.count_exceeded(kind, value, address, now);
+        self.count_exceeded(kind, value, address, app, now);
     }
 }
 

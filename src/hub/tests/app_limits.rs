@@ -253,6 +253,14 @@ fn the_stricter_of_the_limits_of_app_and_server_counts() {
     let body = r#"{"name":"0123456789","channel":"a","data":"x"}"#;
     let response = ask(&mut world, 1, "POST", "events", body);
     assert!(response.contains("longer than 9 characters (limits.event_name_length)"));
+    // 0 is no limit of the server, and not the stricter one.
+    let mut world = World::new(|app, limits| {
+        (app.limits.max_client_events_per_second, limits.client_events_per_second) = (Some(2), 0);
+    });
+    let (id, _) = world.connect();
+    world.subscribe(id, "a");
+    (0..3).for_each(|_| world.send_text(id, event));
+    assert_eq!(world.take(id).matches("(max_client_events_per_second)").count(), 1);
 }
 
 #[test]
