@@ -40,6 +40,11 @@ fn replay(name: &str) {
 }
 
 #[test]
+fn a_folder_of_apps_serves_what_its_files_say() {
+    replay("apps_folder");
+}
+
+#[test]
 fn configuration_is_read_as_it_was_written() {
     replay("config");
 }

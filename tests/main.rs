@@ -10,6 +10,7 @@ mod api;
 mod app_limits;
 mod apps;
 mod apps_command;
+mod apps_folder;
 mod bounds;
 mod cache;
 mod chaos;

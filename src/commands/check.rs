@@ -20,7 +20,7 @@ use std::path::Path;
 use super::processes::{Listening, Process};
 use super::{Failure, bridge, broadcasting, hand_over, processes};
 use crate::args::RestartArgs;
-use crate::config::{self, App, Config, Loaded, RedisTarget, Transport};
+use crate::config::{self, App, AppsFiles, Config, Loaded, RedisTarget, Transport};
 use crate::net::{self, BlockingRedis, sys};
 use answer::{Kind, Problem};
 pub use health::health;
@@ -35,7 +35,7 @@ use report::Report;
 /// The configuration cannot be read; a check failed.
 pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let (sources, unread) = hand_over::sources_in_use(args.sources());
-    let loaded = config::load(&sources, std::env::vars_os())?;
+    let mut loaded = config::load(&sources, std::env::vars_os())?;
     let mut report = Report { out, failures: 0 };
     if let Some(file) = unread {
         report.note(&format!(
@@ -47,6 +47,7 @@ pub fn run(args: &RestartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     provider(&mut report, &loaded.app_folder);
     let found = processes::listening_at(&loaded.config.server).unwrap_or_default();
     open_files(&mut report, &loaded.config, found.servers().first().copied());
+    test_few_apps(&mut report, &mut loaded.config);
     certificate(&mut report, &loaded.config);
     redis(&mut report, &loaded);
     webhooks::check(&mut report, &loaded.config, reload(&loaded), TIMEOUT);
@@ -83,12 +84,35 @@ fn configuration(report: &mut Report<'_>, loaded: &Loaded) {
     loaded.findings.warnings.iter().for_each(|warning| report.wrong(warning));
     loaded.findings.notes.iter().for_each(|note| report.note(note));
     files::check(report, loaded);
+    loaded.apps_files.iter().for_each(|files| apps_folder(report, files));
     let failures_before = report.failures;
     laravel::check(report, loaded);
     if report.failures == failures_before {
         report.fine("the settings of Laravel and of browsers match");
     }
 }
+
+/// The files of the folder of apps.
+fn apps_folder(report: &mut Report<'_>, files: &AppsFiles) {
+    let (path, folder) = (files.path().display(), files.folder());
+    let plural = |count, noun| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let (all, apps) = (plural(folder.files(), "file"), plural(folder.apps().count(), "app"));
+    report.fine(&format!("{path}: {all} with {apps}"));
+    files.bad().iter().for_each(|line| report.wrong(line));
+}
+
+/// Limits the number of apps to which requests are sent.
+fn test_few_apps(report: &mut Report<'_>, config: &mut Config) {
+    let all = config.apps.len();
+    if all > APPS_TESTED {
+        config.apps.truncate(APPS_TESTED);
+        report.note(&format!("only the first {APPS_TESTED} of {all} apps are tested"));
+    }
+}
+
+/// The most apps whose credentials and webhooks are tested: a server for many customers has thousands,
+/// and a request for each would take minutes.
+const APPS_TESTED: usize = 100;
 
 /// The provider in the Laravel app in this folder.
 fn provider(report: &mut Report<'_>, folder: &Path) {

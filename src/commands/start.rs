@@ -10,7 +10,7 @@ use super::install::env_block;
 use super::processes::PidFile;
 use super::runtime_folder;
 use crate::args::{StartArgs, VERSION};
-use crate::config::{self, Artisan, Config, Loaded};
+use crate::config::{self, AppsFiles, Artisan, Config, Loaded, Purpose};
 use crate::hub::state_version;
 use crate::logging;
 use crate::net::successor::{HandedOver, READS, Successor};
@@ -27,14 +27,22 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     // Must run before the log starts, which creates a thread.
     sys::keep_tables_apart();
     logging::start(args.debug);
-    let loaded = config::load(&args.sources(), std::env::vars_os())?;
-    loaded.findings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    loaded.findings.notes.iter().for_each(|note| log::info!("{note}"));
-    let config = &loaded.config;
-    let seed = sys::random_seed().map_err(Failure::at_work)?;
     let mut inherited = Inherited::of_process().map_err(Failure::at_work)?;
     let handed = HandedOver::from_environment();
     let is_successor = handed.is_some();
+    let purpose = match &handed {
+        Some(handed) => Purpose::Successor(handed.read_apps(&mut inherited)),
+        None => Purpose::Start,
+    };
+    let mut loaded = config::load_for(&args.sources(), std::env::vars_os(), purpose)?;
+    let apps_files = loaded.apps_files.take();
+    loaded.findings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    loaded.findings.notes.iter().for_each(|note| log::info!("{note}"));
+    for text in apps_files.iter().flat_map(AppsFiles::bad) {
+        log::error!("{text}");
+    }
+    let config = &loaded.config;
+    let seed = sys::random_seed().map_err(Failure::at_work)?;
     let mut server = match handed {
         Some(handed) => Server::take_over(&handed, &mut inherited, config, seed),
         None => {
@@ -54,8 +62,10 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     // Reading the configuration again would generate other credentials.
     if !loaded.generated_app {
         let sources = args.sources();
+        let follows_apps = apps_files.is_some();
         server.configure_by(move || {
-            let loaded = config::load(&sources, std::env::vars_os());
+            let purpose = if follows_apps { Purpose::Reload } else { Purpose::Start };
+            let loaded = config::load_for(&sources, std::env::vars_os(), purpose);
             let loaded = loaded.map_err(|error| error.to_string())?;
             for warning in loaded.artisan.iter().flat_map(Artisan::stale) {
                 log::warn!("reload: {warning}");
@@ -75,6 +85,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
     // The threads started below inherit the mask, so only the event loop receives signals, and can
     // block them while it executes another binary. `on_signals` unblocks them.
     sys::hold_signals(true).map_err(Failure::at_work)?;
+    if let Some(files) = apps_files {
+        server.follow_apps(files).map_err(Failure::at_work)?;
+    }
     if let Some(stream) = loaded.pulse.clone() {
         server.feed_pulse(stream, config).map_err(Failure::at_work)?;
     }
@@ -97,7 +110,9 @@ pub fn run(args: &StartArgs) -> Result<(), Failure> {
 ///
 /// The server could not serve; the text says why.
 pub fn try_out(args: &StartArgs) -> Result<String, Failure> {
-    let loaded = config::load(&args.sources(), std::env::vars_os())?;
+    // The last good apps of files that are bad now are not known here.
+    let purpose = Purpose::Successor(Vec::new());
+    let loaded = config::load_for(&args.sources(), std::env::vars_os(), purpose)?;
     Server::try_files(&loaded.config).map_err(unbound)?;
     Ok(format!("{READS}{}", state_version()))
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::apps_files::AppsFiles;
 use super::cached::Cached;
 use super::env::Environment;
 use super::env_file::ENV_FILE;
@@ -14,14 +15,14 @@ use super::laravel::{PulseStream, RestartKey};
 pub use super::sources::Sources;
 use super::sources::read;
 use super::{
-    Artisan, Config, Error, Findings, Server, Tls, cache_store, console, credentials, env_file,
-    json, laravel_events, largest, overridden, tls, values, variables,
+    App, Artisan, Config, Error, Findings, Server, Tls, cache_store, console, credentials,
+    env_file, json, laravel_events, largest, overridden, tls, values, variables,
 };
 
 /// A configuration ready for use.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration; it has at least one app.
+    /// The configuration; it has at least one app, unless apps can be added to a folder.
     pub config: Config,
     /// Whether no app is configured, so one was generated. The caller must print its credentials.
     pub generated_app: bool,
@@ -39,15 +40,29 @@ pub struct Loaded {
     pub pulse: Option<PulseStream>,
     /// All variables, including those that the server does not use.
     pub environment: Environment,
+    /// The folder of apps, if there is one and it was read. Its apps are part of `config`.
+    pub apps_files: Option<AppsFiles>,
     /// What the operator should know.
     pub findings: Findings,
+}
+
+/// What a configuration is read for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// For a start, or for a command.
+    Start,
+    /// For a process that takes over from another, which hands over the last good apps of files.
+    /// Clients are connected, so it serves even without an app.
+    Successor(Vec<(String, Vec<App>)>),
+    /// For a server that reads the folder of apps by itself.
+    Reload,
 }
 
 /// Reads all sources. `process_env` is the environment of the process
 /// ([`std::env::vars_os`]).
 ///
-/// If no app is configured and nothing is handed over, one with random credentials is generated, and
-/// the default host is 127.0.0.1.
+/// If no app is configured, nothing is handed over and there is no folder of apps, one app with random
+/// credentials is generated, and the default host is 127.0.0.1.
 ///
 /// # Errors
 ///
@@ -57,9 +72,37 @@ pub fn load(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
+    load_for(sources, process_env, Purpose::Start)
+}
+
+/// As [`load`], for this purpose.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub fn load_for(
+    sources: &Sources,
+    process_env: impl IntoIterator<Item = (OsString, OsString)>,
+    purpose: Purpose,
+) -> Result<Loaded, Error> {
     let mut layered = layered(sources, process_env)?;
     let config = &mut layered.config;
-    let generated_app = config.apps.is_empty();
+    let (may_be_without_app, kept) = match purpose {
+        Purpose::Start => (false, Some(Vec::new())),
+        Purpose::Successor(kept) => (config.server.apps_dir.is_some(), Some(kept)),
+        Purpose::Reload => (true, None),
+    };
+    if let Some((folder, kept)) = config.server.apps_dir.as_ref().zip(kept) {
+        let folder = sources.working_dir.join(folder);
+        let files = read_apps(folder, config, kept, &mut layered.findings)?;
+        if config.apps.is_empty() && !may_be_without_app {
+            default_host(config);
+            let reason = format!("{}; {}", no_app(&config.server.host), files.no_app());
+            return Err(Error::whole("configuration", reason));
+        }
+        layered.apps_files = Some(files);
+    }
+    let generated_app = config.apps.is_empty() && !may_be_without_app;
     if let Some(artisan) = layered.artisan.as_ref().filter(|_| generated_app) {
         return Err(artisan.no_app());
     }
@@ -74,6 +117,22 @@ pub fn load(
     }
     largest::check(config)?;
     Ok(Loaded { generated_app, ..layered })
+}
+
+/// Reads the folder of apps, and adds its apps to those of the configuration.
+fn read_apps(
+    folder: PathBuf,
+    config: &mut Config,
+    kept: Vec<(String, Vec<App>)>,
+    findings: &mut Findings,
+) -> Result<AppsFiles, Error> {
+    let mut files = AppsFiles::new(folder, &config.apps, kept);
+    let changes = files.scan()?;
+    let in_folder = |text| format!("{}/{text}", files.path().display());
+    findings.warnings.extend(changes.findings.warnings.into_iter().map(in_folder));
+    findings.notes.extend(changes.findings.notes.into_iter().map(in_folder));
+    config.apps.extend(files.folder().apps().cloned());
+    Ok(files)
 }
 
 /// The settings of a server with the same sources, for commands that connect to it, and what a
@@ -212,6 +271,7 @@ fn layered(
         restart_key,
         pulse,
         environment,
+        apps_files: None,
         findings,
     })
 }
@@ -379,7 +439,8 @@ fn secure_by_name(
 /// Sets the default host: all addresses, or loopback if the app will be generated.
 fn default_host(config: &mut Config) {
     if config.server.host.is_empty() {
-        let host = if config.apps.is_empty() { "127.0.0.1" } else { "0.0.0.0" };
+        let is_generated = config.apps.is_empty() && config.server.apps_dir.is_none();
+        let host = if is_generated { "127.0.0.1" } else { "0.0.0.0" };
         config.server.host = host.to_owned();
     }
 }

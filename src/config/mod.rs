@@ -6,6 +6,7 @@
 mod address;
 mod app_draft;
 mod app_limits;
+mod apps_files;
 pub mod apps_folder;
 pub mod artisan;
 mod cache_store;
@@ -46,6 +47,7 @@ use std::path::PathBuf;
 
 pub use address::HostPort;
 pub use app_limits::AppLimits;
+pub use apps_files::AppsFiles;
 pub use artisan::Artisan;
 pub use compression::Compression;
 pub use console::{Console, ConsoleAddress};
@@ -53,7 +55,7 @@ pub use error::Error;
 pub use findings::Findings;
 pub use limit_kind::{Exceeded, LimitKind};
 pub use limits::Limits;
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Purpose, Sources, load, load_for};
 pub use network::Network;
 pub use redis::{RedisTarget, RedisTls, Transport};
 pub use sentinel::Sentinels;

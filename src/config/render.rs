@@ -31,6 +31,12 @@ pub fn tree(value: &serde_json::Value) -> String {
     text(&plain(value.clone()))
 }
 
+/// The last good apps of files, by the names of the files: what a process hands over to the next one.
+pub fn kept_apps(files: &[(String, Vec<App>)]) -> String {
+    let list = |apps: &[App]| Value::List(apps.iter().map(app).collect());
+    text(&Value::Object(files.iter().map(|(name, apps)| (name.clone(), list(apps))).collect()))
+}
+
 fn text(value: &Value) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");

@@ -6,6 +6,7 @@
 //! result. In most targets the first bytes of an input decide where the rest is split (`pieces`), because messages
 //! that arrive in pieces are a common source of bugs.
 
+mod apps_folder;
 #[cfg(feature = "redis")]
 mod bus;
 mod config;
@@ -28,6 +29,7 @@ mod response;
 mod script;
 mod spool;
 
+pub use apps_folder::apps_folder;
 pub use config::config;
 #[cfg(feature = "deflate")]
 pub use deflate::deflate;
@@ -49,6 +51,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets, with the names of their files in `fuzz/fuzz_targets` and folders in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("apps_folder", apps_folder),
     ("config", config),
     #[cfg(feature = "deflate")]
     ("deflate", deflate),

@@ -81,6 +81,11 @@ impl<T> Hub<T> {
         self.pubsub.apps.len() - self.pubsub.by_id.len() + hooks
     }
 
+    /// Sets the number of files of apps that cannot be served as they are, for a metric.
+    pub fn set_bad_app_files(&mut self, count: usize) {
+        self.bad_app_files = count;
+    }
+
     fn add_app(&mut self, settings: Settings, now: Now) {
         let (id, key) = (settings.id.clone(), settings.key.clone());
         let at = match self.pubsub.removed.remove(&id) {

@@ -34,6 +34,7 @@ impl<T> Hub<T> {
     pub(super) fn metrics(&self, now: Now) -> String {
         let mut out = Exposition::default();
         self.process_metrics(&mut out, now);
+        self.app_count_metrics(&mut out);
         self.connection_metrics(&mut out);
         self.app_metrics(&mut out);
         self.request_metrics(&mut out);
@@ -51,6 +52,12 @@ impl<T> Hub<T> {
         out.single("process_start_time_seconds", Kind::Gauge, help, started_s);
         let help = "Whether new clients are accepted; 0 while the server stops.";
         out.single("reverb_ready", Kind::Gauge, help, u8::from(!self.connections.is_draining()));
+    }
+
+    fn app_count_metrics(&self, out: &mut Exposition) {
+        out.single("reverb_apps", Kind::Gauge, "Apps that are served.", self.pubsub.by_id.len());
+        let help = "Files of apps that are not served as they are.";
+        out.single("reverb_apps_folder_bad_files", Kind::Gauge, help, self.bad_app_files);
     }
 
     fn connection_metrics(&self, out: &mut Exposition) {

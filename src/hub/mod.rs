@@ -152,6 +152,8 @@ pub struct Hub<T> {
     console: Option<Box<Console>>,
     routes: Routes,
     random: Random,
+    /// The files of apps that cannot be served as they are, for a metric.
+    bad_app_files: usize,
     /// Whether echo mode is on: messages are sent back to their sender and not handled.
     echoes: bool,
 }
@@ -177,7 +179,7 @@ impl<T> Hub<T> {
         let webhooks = Webhooks::new(config, &mut random, pubsub.bus.is_some(), now);
         connections.happenings.set_webhooks(webhooks);
         let routes = Routes::new(config.server.path.clone());
-        Hub { connections, pubsub, console: None, routes, random, echoes: false }
+        Hub { connections, pubsub, console: None, routes, random, bad_app_files: 0, echoes: false }
     }
 
     /// Notifies this listener of events from now on.

@@ -2,6 +2,7 @@
 //! hub as they arrive.
 
 #[cfg(any(feature = "redis", feature = "console"))]
+mod apps_folder;
 mod blocking_stream;
 mod clock;
 mod control;

@@ -8,7 +8,7 @@ use mio::{Registry, Waker};
 
 use super::error::BindError;
 use super::socket::Socket;
-use crate::config::{Config, Error};
+use crate::config::{App, Config, Error};
 use crate::hub::{Hub, Now};
 use crate::proto::spool::SpoolRecord;
 
@@ -55,4 +55,6 @@ impl Webhooks {
     }
 
     pub(super) fn reconfigure(&mut self, _config: &Config, _now: Now) {}
+
+    pub(super) fn app_added(&mut self, _app: &App, _config: &Config, _now: Now) {}
 }

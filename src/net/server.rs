@@ -7,6 +7,7 @@
 //! socket is registered once, for both directions.
 
 mod accept;
+mod apps;
 mod bind;
 mod configuration;
 mod control;
@@ -21,9 +22,10 @@ mod take_over;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
 use super::control::ControlPipe;
@@ -36,6 +38,7 @@ use super::tls::TlsAcceptor;
 use super::token::{self, CONTROL, REDIS_PUBLISHER, REDIS_SUBSCRIBER, RESOLVED, TRIAL};
 use super::webhooks::Webhooks;
 use crate::hub::{ConnId, Hub, IoAction, LogThrottle, Now};
+use apps::Apps;
 use configuration::Configuration;
 use descriptors::Descriptors;
 use handover::Handover;
@@ -68,6 +71,10 @@ pub struct Server {
     redis: Option<Redis>,
     /// The connections to the webhooks of the apps.
     webhooks: Webhooks,
+    /// The apps of the folder of apps.
+    apps: Apps,
+    /// Wakes the event loop from threads.
+    waker: Arc<Waker>,
     /// What the server does for systemd and Laravel.
     integrations: Integrations,
     /// The pipe through which signal handlers and each `Stopper` send requests.
@@ -161,6 +168,7 @@ impl Server {
             // After the reads, so that the server still answers requests that arrived before a
             // stop.
             self.handle_control(now);
+            self.change_apps(now);
             let is_idle = events.is_empty() && !self.has_input();
             let is_catching_up = self.catch_up.check(is_idle, now);
             if !is_catching_up && self.hub.is_tick_due(now) {
@@ -212,7 +220,7 @@ impl Server {
         let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
         let reads = self.has_input();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
-        let sends = self.webhooks.has_work();
+        let sends = self.webhooks.has_work() || self.apps.has_work();
         if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks || sends {
             return Some(Duration::ZERO);
         }

@@ -6,6 +6,7 @@
 //! clock, the listening sockets, and a memory file with the state, which contains the descriptors
 //! of the connections.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -22,6 +23,8 @@ use mio::{Interest, Registry};
 use super::listen::Purpose;
 use super::sys::{self, Inherited};
 use super::token::TRIAL;
+use crate::config::App;
+use crate::config::apps_folder::parse_kept;
 
 /// The command with which a binary checks whether it can serve with the flags that follow.
 pub(crate) const TRY: &str = "successor";
@@ -31,6 +34,9 @@ pub(crate) const READS: &str = "reads state ";
 
 /// The environment variable. Its name does not begin with `REVERB_`, because it is not a setting.
 const VARIABLE: &str = "_REVERB_HANDED_OVER";
+/// The environment variable with the file of [`HandedOver::apps`]. Binaries that do not know it, which
+/// read no folder of apps, ignore it.
+const APPS_VARIABLE: &str = "_REVERB_HANDED_OVER_APPS";
 
 /// The binary at the path from which this process was started. The file may have been replaced
 /// since.
@@ -50,7 +56,13 @@ impl Successor {
 
     /// Replaces this program by the successor. Returns only on failure.
     pub(super) fn execute(&self, handed: &HandedOver) -> io::Error {
-        Command::new(&self.program).args(&self.arguments).env(VARIABLE, handed.to_text()).exec()
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env(VARIABLE, handed.to_text());
+        match handed.apps {
+            Some(apps) => command.env(APPS_VARIABLE, format!("{} {apps}", process::id())),
+            None => command.env_remove(APPS_VARIABLE),
+        };
+        command.exec()
     }
 }
 
@@ -60,6 +72,8 @@ pub(crate) struct HandedOver {
     pub clock_us: u64,
     /// The file with the state, if there is one.
     pub state: Option<RawFd>,
+    /// The file with the apps that are served although their files are bad now, if there are any.
+    pub apps: Option<RawFd>,
     /// The listening sockets with their purposes.
     pub(super) listens: Vec<(RawFd, Purpose)>,
 }
@@ -86,7 +100,26 @@ impl HandedOver {
             let (letter, descriptor) = word.split_at_checked(1)?;
             Some((descriptor.parse().ok()?, Purpose::from_letter(letter.chars().next()?)))
         });
-        Some(HandedOver { clock_us, state, listens: listens.collect::<Option<_>>()? })
+        let apps = env::var(APPS_VARIABLE).ok().and_then(|text| {
+            let (id, descriptor) = text.split_once(' ')?;
+            descriptor.parse().ok().filter(|_| id == process::id().to_string())
+        });
+        Some(HandedOver { clock_us, state, apps, listens: listens.collect::<Option<_>>()? })
+    }
+
+    /// Reads the apps that are served although their files are bad now. Without them the server still
+    /// serves the others.
+    pub(crate) fn read_apps(&self, inherited: &mut Inherited) -> Vec<(String, Vec<App>)> {
+        let Some(descriptor) = self.apps else { return Vec::new() };
+        let mut read = || -> Result<_, Box<dyn Error>> {
+            let mut text = String::new();
+            File::from(inherited.take(descriptor)?).read_to_string(&mut text)?;
+            Ok(parse_kept(&text)?)
+        };
+        read().unwrap_or_else(|error| {
+            log::error!("cannot read the apps that were handed over: {error}");
+            Vec::new()
+        })
     }
 
     /// Reads the state from its file.
@@ -135,6 +168,7 @@ impl Trial {
                 .arg(TRY)
                 .args(successor.arguments.iter().skip(1))
                 .env_remove(VARIABLE)
+                .env_remove(APPS_VARIABLE)
                 .stdin(Stdio::null())
                 .stdout(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
                 .stderr(Stdio::from(OwnedFd::from(theirs)))

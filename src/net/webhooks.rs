@@ -18,7 +18,7 @@ use super::http_client::{Context, Names, Request, RequestError};
 use super::socket::Socket;
 use super::tls::WebConnector;
 use super::token::{self, RESOLVED};
-use crate::config::{Config, Error};
+use crate::config::{App, Config, Error};
 use crate::hub::{Hub, Now, WebhookOutcome, WebhookRequest};
 use crate::proto::http::ResponseReader;
 use crate::proto::spool::SpoolRecord;
@@ -30,6 +30,8 @@ pub(super) struct Webhooks {
     names: Names,
     /// Begins TLS sessions; `None` until a URL needs it.
     tls: Option<WebConnector>,
+    /// Whether the authorities could not be loaded when an app was added.
+    has_no_authorities: bool,
     refuses_private: bool,
     /// The most requests under way and idle connections together.
     connections_max: usize,
@@ -55,6 +57,7 @@ impl Webhooks {
         Ok(Webhooks {
             names: Names::new(waker),
             tls,
+            has_no_authorities: false,
             refuses_private: !config.server.webhook_private_addresses,
             connections_max: config.limits.webhook_connections as usize,
             slots: Slots::default(),
@@ -137,6 +140,8 @@ impl Webhooks {
     /// The descriptors that the connections and the spool may use, for an open-file limit.
     pub(super) fn descriptors(config: &Config) -> u64 {
         let urls = config.apps.iter().map(|app| app.webhooks.len() as u64).sum::<u64>();
+        let may_be_added = if config.server.apps_dir.is_some() { URLS_OF_FOLDER } else { 0 };
+        let urls = urls.max(may_be_added);
         if urls == 0 {
             return 0;
         }
@@ -154,11 +159,13 @@ impl Webhooks {
                 self.slots.close_oldest_idle();
             }
         }
-        if config.apps.iter().all(|app| app.webhooks.is_empty()) {
+        let has_none = config.apps.iter().all(|app| app.webhooks.is_empty());
+        if has_none && config.server.apps_dir.is_none() {
             // The ids of endpoints begin again.
             self.slots = Slots::default();
             self.ready.clear();
         }
+        self.has_no_authorities = false;
         match load_tls(config, now) {
             Ok(Some(tls)) => self.tls = Some(tls),
             Ok(None) => {}
@@ -166,6 +173,24 @@ impl Webhooks {
                 "cannot load the trusted certificates for webhooks: {error}; the old ones stay in \
                  use"
             ),
+        }
+    }
+
+    /// Loads the trusted authorities, if the app that was added is the first that needs them.
+    pub(super) fn app_added(&mut self, app: &App, config: &Config, now: Now) {
+        let is_needed = app.webhooks.iter().any(|webhook| webhook.url.is_tls);
+        if self.tls.is_some() || self.has_no_authorities || !is_needed {
+            return;
+        }
+        match WebConnector::load(config.server.webhook_authorities.as_deref(), true, now) {
+            Ok(tls) => self.tls = Some(tls),
+            Err(error) => {
+                self.has_no_authorities = true;
+                log::error!(
+                    "cannot load the trusted certificates for webhooks: {error}; webhooks to https \
+                     fail until they can be loaded: send SIGHUP then"
+                );
+            }
         }
     }
 
@@ -255,6 +280,9 @@ fn load_tls(config: &Config, now: Now) -> Result<Option<WebConnector>, Error> {
 /// The most requests continued, and the most begun, in one turn of the event loop. A step may be a
 /// TLS handshake of 0.3 ms, so 16 take at most 5 ms.
 const STEPS_PER_TURN: usize = 16;
+/// The URLs for which descriptors are reserved if apps may be added: as many connections as are in use
+/// at a time for some hundred apps. More take descriptors that clients would get.
+const URLS_OF_FOLDER: u64 = 64;
 /// Descriptors for the usual number of lookups of host names at once (`names` allows more), and three of the spool: its file, the lock, and the new
 /// file while it is compacted.
 const OTHER_FILES: u64 = 16;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::commands::Failure;
 use crate::commands::file::write_like;
-use crate::config::apps_folder::parse_file;
+use crate::config::apps_folder::{FILE_BYTES_MAX, is_app_file, parse_file};
 use crate::config::{App, Error, Findings, render};
 
 /// The folder.
@@ -85,10 +85,8 @@ impl Folder {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
-            let text = name.as_encoded_bytes();
-            if text.ends_with(b".json") && !text.starts_with(b".") {
-                names.push(name);
-            }
+            // The server reads no file whose name is not UTF-8.
+            names.extend(name.into_string().ok().filter(|name| is_app_file(name)));
         }
         names.sort();
         let mut contents = Contents::default();
@@ -237,11 +235,19 @@ impl Contents {
 /// Reads a file; the error is `None` if it does not exist.
 fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Error>> {
     let source = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+    let unreadable = |error| Error::whole(&source, format_args!("cannot be read: {error}"));
+    let text = match fs::metadata(path) {
         // A link to nothing exists.
-        ErrorKind::NotFound if fs::symlink_metadata(path).is_err() => None,
-        _ => Some(Error::whole(&source, format_args!("cannot be read: {error}"))),
-    })?;
+        Err(_) if fs::symlink_metadata(path).is_err() => return Err(None),
+        Err(error) => return Err(Some(unreadable(error))),
+        Ok(found) if !found.is_file() => return Err(Some(Error::whole(source, "is not a file"))),
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            let reason =
+                format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
+            return Err(Some(Error::whole(source, reason)));
+        }
+        Ok(_) => fs::read_to_string(path).map_err(|error| Some(unreadable(error)))?,
+    };
     let (apps, found) = parse_file(&source, &text).map_err(Some)?;
     findings.warnings.extend(found.warnings);
     findings.notes.extend(found.notes);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Waker};
 
+use super::apps::Apps;
 use super::configuration::Configuration;
 use super::descriptors::Descriptors;
 use super::handover::Handover;
@@ -128,6 +129,8 @@ impl Server {
             tls,
             redis,
             webhooks,
+            apps: Apps::default(),
+            waker,
             integrations: Integrations::default(),
             control,
             configuration: Configuration { current: config, read: None },

@@ -20,7 +20,10 @@ impl Server {
         };
         match read() {
             Ok(config) => self.reconfigure(config, now),
-            Err(why) => log::error!("reload: {why}; the configuration stays as it was"),
+            Err(why) => {
+                log::error!("reload: {why}; the configuration stays as it was");
+                self.scan_apps(None);
+            }
         }
     }
 
@@ -32,14 +35,16 @@ impl Server {
         server.scaling.clone_from(&old.scaling);
         server.webhook_spool.clone_from(&old.webhook_spool);
         server.console.clone_from(&old.console);
+        server.apps_dir.clone_from(&old.apps_dir);
         (server.port, server.reuse_port, server.metrics) = (old.port, old.reuse_port, old.metrics);
         if config.server != wanted.server {
             log::warn!(
                 "reload: changed settings of the server did not take effect; the listen addresses \
-                 need a restart, the metrics, console, TLS, Redis and spool settings need \
-                 `reverb reload`"
+                 need a restart, apps_dir and the metrics, console, TLS, Redis and spool settings \
+                 need `reverb reload`"
             );
         }
+        let mut own = self.add_apps_of_folder(&mut config);
         let current = &self.configuration.current;
         let ids = |config: &Config| config.apps.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
         if self.integrations.pulse.is_some() && ids(&config) != ids(current) {
@@ -47,24 +52,38 @@ impl Server {
                 "reload: the app list is unchanged because Pulse is enabled; use `reverb reload`"
             );
             config.apps.clone_from(&current.apps);
+            own = None;
         }
         self.descriptors.reserve(Webhooks::descriptors(&config));
         self.descriptors.bound(&mut config.limits);
         if config == *current {
-            return log::info!("reload: the configuration has not changed");
+            log::info!("reload: the configuration has not changed");
+            return self.scan_apps(own);
         }
         // Reconfiguring would lose the state of the drain in progress.
         if self.hub.is_draining() {
-            return log::warn!(
+            log::warn!(
                 "reload: the configuration stays as it was, because connections are being closed \
                  for a stop or a reload; try again later"
             );
+            return self.scan_apps(None);
         }
+        let apps = config.apps.len();
+        if self.apply(config, now) {
+            let plural = if apps == 1 { "" } else { "s" };
+            log::info!("reload: applied the configuration, for {apps} app{plural}");
+            self.scan_apps(own);
+        }
+    }
+
+    /// Applies a configuration. Returns `false` after a bug, which has closed all connections.
+    pub(in crate::net::server) fn apply(&mut self, config: Config, now: Now) -> bool {
         let Ok(names) = self.hub.reconfigure(&config, now) else {
-            return log::error!(
+            log::error!(
                 "reload: the configuration could not be applied, and all connections were closed; \
                  please report this bug"
             );
+            return false;
         };
         self.rename(&names);
         let limits = &config.limits;
@@ -72,10 +91,9 @@ impl Server {
         self.redis.iter_mut().for_each(|redis| redis.set_limits(limits));
         self.webhooks.reconfigure(&config, now);
         self.integrations.set_limits(limits);
-        let apps = config.apps.len();
-        let plural = if apps == 1 { "" } else { "s" };
-        log::info!("reload: applied the configuration, for {apps} app{plural}");
         self.configuration.current = config;
+        self.apps_replaced();
+        true
     }
 
     /// Gives the connections their new ids: the index in `names` of the old id.

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::config::Limits;
+use crate::config::render::kept_apps;
 use crate::hub::{ConnId, Now, state_version};
 use crate::net::listen::Listen;
 use crate::net::server::Server;
@@ -131,9 +132,15 @@ impl Server {
                 Some(successor::state_file(&state)?)
             }
         };
+        let apps = self.apps_of_bad_files();
+        let apps = match apps.is_empty() {
+            true => None,
+            false => Some(successor::state_file(kept_apps(&apps).as_bytes())?),
+        };
         let listens: Vec<_> = self.listeners.sockets.iter().map(Listen::handed_over).collect();
         let state = state.as_ref().map(|state| state.as_raw_fd());
-        descriptors.extend(state.into_iter().chain(listens.iter().map(|(it, _)| *it)));
+        let apps = apps.as_ref().map(|apps| apps.as_raw_fd());
+        descriptors.extend(state.into_iter().chain(apps).chain(listens.iter().map(|(it, _)| *it)));
         let inheritable = Inheritable::new(descriptors)?;
         let requests = self.control.take();
         if requests.is_stop() {
@@ -142,7 +149,7 @@ impl Server {
             return Err(NotExecuted::Stopping);
         }
         let clock_us = sys::monotonic_us() - self.clock.0.elapsed().as_micros() as u64;
-        let error = successor.execute(&HandedOver { clock_us, state, listens });
+        let error = successor.execute(&HandedOver { clock_us, state, apps, listens });
         drop(inheritable);
         Err(error.into())
     }
