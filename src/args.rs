@@ -104,6 +104,8 @@ pub struct InstallArgs {
     pub env: Option<PathBuf>,
     /// `--remove`: take the provider back instead.
     pub remove: bool,
+    /// `--from-soketi`: convert the configuration in this file instead.
+    pub from_soketi: Option<PathBuf>,
 }
 
 /// Parses the arguments of the process, without its name.
@@ -165,11 +167,15 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, UsageError> {
         "check" if values.has("--health") => Command::Health(RestartArgs::take(&mut values)?),
         "check" => Command::Check(RestartArgs::take(&mut values)?),
         "console" => Command::Console(RestartArgs::take(&mut values)?),
+        "install" if values.has("--remove") && values.has("--from-soketi") => {
+            return Err(UsageError::new("--remove cannot be used with --from-soketi"));
+        }
         "apps" => Command::Apps(apps::parse(&mut values, &words)?),
         _ => Command::Install(InstallArgs {
             config: values.path("--config"),
             env: values.path("--env"),
             remove: values.has("--remove"),
+            from_soketi: values.path("--from-soketi"),
         }),
     })
 }
@@ -267,8 +273,11 @@ mod tests {
         assert_eq!(parsed("check --port 1 --env e"), Ok(Command::Check(check)));
         let health = RestartArgs { port: Some(1), ..Default::default() };
         assert_eq!(parsed("check --health --port 1"), Ok(Command::Health(health)));
-        let install =
-            InstallArgs { config: Some("c".into()), env: Some("e".into()), remove: false };
+        let install = InstallArgs {
+            config: Some("c".into()),
+            env: Some("e".into()),
+            ..InstallArgs::default()
+        };
         assert_eq!(parsed("install --config c --env=e"), Ok(Command::Install(install)));
         let remove = InstallArgs { remove: true, ..InstallArgs::default() };
         assert_eq!(parsed("install --remove"), Ok(Command::Install(remove)));

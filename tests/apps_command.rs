@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, Setup, binary};
+use crate::support::{App, Server, Setup, binary, until};
 
 /// A directory with a `reverb.json` that names the folder `apps`, removed after the test.
 struct Dir(PathBuf);
@@ -17,7 +17,8 @@ impl Dir {
     fn new(files: &[(&str, Value)]) -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("reverb-apps-{}-{number}", std::process::id()));
+        let dir = std::env::temp_dir()
+            .join(format!("reverb-apps-command-{}-{number}", std::process::id()));
         fs::create_dir_all(dir.join("apps")).unwrap();
         let dir = Dir(dir);
         let own = json!([{"app_id": "own", "key": "own-key", "secret": "own-hush"}]);
@@ -225,7 +226,7 @@ fn an_id_or_key_that_exists_is_refused() {
         (&["--id", "2"][..], "--id 2: is that of an app in apps/list.json; use another"),
         (&["--key", "key-1"], "--key key-1: is that of an app in apps/list.json; use another"),
         (&["--id", "own"], "--id own: is that of an app in reverb.json; use another"),
-        (&["--id", "3"], "apps/3.json: exists already; it was not changed; use another --id"),
+        (&["--id", "3"], "apps/3.json: exists already; it was not changed"),
     ] {
         assert_eq!(dir.refused(1, &[&["add"], args].concat()), why);
     }
@@ -335,30 +336,50 @@ fn a_link_stays_a_link() {
     assert!(text.contains("\"enabled\": false"), "{text}");
 }
 
-/// Runs a command that names the server by its port.
+/// Runs a command that names the server by its port, and the folder as the server does.
 #[track_caller]
-fn beside(server: &Server, args: &[&str]) -> String {
+fn beside(server: &Server, folder: &Path, args: &[&str]) -> String {
     let port = server.address().port().to_string();
     let at = ["--host", "127.0.0.1", "--port", &port];
-    succeeded(command(server.directory(), &[args, &at].concat()).output().unwrap())
+    let mut command = command(server.directory(), &[args, &at].concat());
+    succeeded(command.env("REVERB_APPS_DIR", folder).output().unwrap())
+}
+
+/// The status of a request to the API of an app, once it is this one.
+#[track_caller]
+fn becomes(server: &Server, app: &App, status: u16) {
+    let path = format!("/apps/{}/channels", app.id);
+    until(&format!("status {status}"), || server.get_as(app, &path, "").status == status);
 }
 
 #[test]
-fn a_running_server_is_told() {
-    let settings =
-        json!({"servers": {"reverb": {"apps_dir": "."}}, "apps": {"apps": [app("own")]}});
-    let server = Setup::bare().config(settings).start();
-    fs::create_dir(server.directory().join("apps")).unwrap();
-    let text = fs::read_to_string(server.directory().join("reverb.json")).unwrap();
-    fs::write(server.directory().join("reverb.json"), text.replace("\".\"", "\"apps\"")).unwrap();
+fn a_running_server_applies_each_change() {
+    let dir = Dir::new(&[("own.json", app("own"))]);
+    let folder = dir.0.join("apps");
+    let server = Setup::bare().env("REVERB_APPS_DIR", folder.display()).start();
     let (pid, address) = (server.pid(), server.address());
-    let text = beside(&server, &["add", "--id", "1"]);
+    let run = |args: &[&str]| beside(&server, &folder, args);
+    let old = App { id: "1", key: "k", secret: "old" };
+    let new = App { secret: "new", ..old };
+    let text = run(&["add", "--id", "1", "--key", "k", "--secret", "old"]);
     let expected = format!("Sent SIGHUP to the server on {address} (process {pid}).");
     assert_eq!(text.lines().last(), Some(&*expected));
-    server.logs("reload: ");
-    let text = beside(&server, &["disable", "1", "--no-signal"]);
-    assert_eq!(text, "App 1 is disabled.\n");
-    let told: Value = serde_json::from_str(&beside(&server, &["enable", "1", "--json"])).unwrap();
+    becomes(&server, &old, 200);
+    let told: Value =
+        serde_json::from_str(&run(&["rotate", "1", "--secret", "new", "--json"])).unwrap();
     assert_eq!(told["signalled"], json!([pid]));
-    server.is_up();
+    becomes(&server, &new, 200);
+    becomes(&server, &old, 200);
+    run(&["rotate", "1", "--finish"]);
+    becomes(&server, &old, 401);
+    run(&["disable", "1"]);
+    becomes(&server, &new, 403);
+    run(&["enable", "1"]);
+    becomes(&server, &new, 200);
+    run(&["remove", "1"]);
+    becomes(&server, &new, 404);
+    // Without a signal the server looks at the folder by itself.
+    let text = run(&["add", "--id", "1", "--key", "k", "--secret", "new", "--no-signal"]);
+    assert!(!text.contains("SIGHUP"), "{text}");
+    becomes(&server, &new, 200);
 }

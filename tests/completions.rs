@@ -24,7 +24,10 @@ fn bash_offers_commands_and_the_flags_of_each() {
     assert_eq!(offered(&["reverb", "re"]), ["restart", "reload"]);
     assert_eq!(offered(&["reverb", "--v"]), ["--version"]);
     assert_eq!(offered(&["reverb", "start", "--ho"]), ["--host", "--hostname"]);
-    assert_eq!(offered(&["reverb", "install", "--"]), ["--config", "--env", "--remove", "--help"]);
+    assert_eq!(
+        offered(&["reverb", "install", "--"]),
+        ["--config", "--env", "--from-soketi", "--remove", "--help"]
+    );
     assert_eq!(offered(&["reverb", "help", "in"]), ["install"]);
     assert_eq!(offered(&["reverb", "completions", "f"]), ["fish"]);
 }

@@ -64,6 +64,7 @@ mod signatures;
 mod signed_names;
 mod signin;
 mod simulation;
+mod soketi;
 mod storms;
 mod subscribe;
 mod systemd;

@@ -108,6 +108,11 @@ pub const COMMANDS: &[CommandEntry] = &[
                         Default: .env, or .env.APP_ENV if APP_ENV is set and the file exists.",
             },
             Flag {
+                name: "--from-soketi",
+                value: Some("FILE"),
+                about: "Convert this configuration of soketi instead: JSON, or an environment file.",
+            },
+            Flag {
                 name: "--remove",
                 value: None,
                 about: "Remove the provider for artisan and the hand-over instead; .env stays.",

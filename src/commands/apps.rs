@@ -119,7 +119,7 @@ impl Configured {
 
     /// Where an app is, in the folder or the configuration.
     fn place(&self, contents: &Contents, is_it: &dyn Fn(&App) -> bool) -> Option<String> {
-        let file = contents.files.iter().find(|file| file.apps.iter().any(is_it));
+        let file = contents.file_with(is_it);
         let own = || self.apps().iter().any(is_it).then(|| self.source());
         file.map(|file| file.path.display().to_string()).or_else(own)
     }

@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::file::replace;
-use super::{bridge, broadcasting};
+use super::{bridge, broadcasting, from_soketi};
 use crate::args::InstallArgs;
 use crate::config::env::Environment;
 use crate::config::load::from_environment;
@@ -21,13 +21,17 @@ use crate::config::{App, Error, credentials, dotenv, env_file};
 /// Adds missing entries to the `.env` file, and reports them to `out`. A new file has mode 0600; an
 /// existing one keeps its mode and owner. With `--config`, also writes every setting of the new
 /// `.env` to that file, with mode 0600, as it contains the secret. In a Laravel app, adds the provider
-/// as well; with `--remove`, takes it back and does nothing else.
+/// as well; with `--remove`, takes it back and does nothing else. With `--from-soketi`, converts the
+/// configuration of soketi and does nothing else.
 ///
 /// # Errors
 ///
 /// The file of `--config` exists; the `.env` file has a syntax error; a file cannot be read or
 /// written; `out` fails.
 pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
+    if let Some(file) = &args.from_soketi {
+        return from_soketi::run(args, file, out);
+    }
     let app_env = env::var("APP_ENV").ok();
     let env_file =
         &*env_file::choose_to_write(Path::new(""), args.env.as_deref(), app_env.as_deref());
@@ -213,7 +217,7 @@ mod tests {
             let args = InstallArgs {
                 env: Some(self.0.join(".env")),
                 config: config.map(|file| self.0.join(file)),
-                remove: false,
+                ..InstallArgs::default()
             };
             let mut out = Vec::new();
             let done = run(&args, &mut out);

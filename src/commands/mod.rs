@@ -8,6 +8,7 @@ pub mod check;
 pub mod console;
 mod console_file;
 mod file;
+mod from_soketi;
 mod hand_over;
 pub mod install;
 mod processes;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::apps_folder::parse_file;
+use super::apps_folder::{FILE_BYTES_MAX, is_app_file, parse_file};
 use super::{App, Error, Findings, render};
 
 /// Why a folder was not read or changed.
@@ -111,10 +111,8 @@ impl Folder {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
-            let text = name.as_encoded_bytes();
-            if text.ends_with(b".json") && !text.starts_with(b".") {
-                names.push(name);
-            }
+            // The server reads no file whose name is not UTF-8.
+            names.extend(name.into_string().ok().filter(|name| is_app_file(name)));
         }
         names.sort();
         let mut contents = Contents::default();
@@ -150,17 +148,22 @@ impl Folder {
 
     /// Writes a file that does not exist yet.
     pub fn write_new(&self, name: &str, text: &str) -> Result<(), EditError> {
+        self.must_not_have(name)?;
+        let path = self.path.join(name);
+        self.replace(&path, false, text).map_err(|error| unwritten(&path, error))
+    }
+
+    /// Fails if a file with this name exists.
+    pub fn must_not_have(&self, name: &str) -> Result<(), EditError> {
         let path = self.path.join(name);
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(unwritten(&path, error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(unwritten(&path, error)),
             Ok(_) => {
-                let path = path.display();
-                let text = format!("{path}: exists already; it was not changed; use another --id");
-                return Err(EditError::AtWork(text));
+                let text = format!("{}: exists already; it was not changed", path.display());
+                Err(EditError::AtWork(text))
             }
         }
-        self.replace(&path, false, text).map_err(|error| unwritten(&path, error))
     }
 
     /// Writes the changed contents of a file.
@@ -231,6 +234,11 @@ impl Folder {
 }
 
 impl Contents {
+    /// The first file that has such an app.
+    pub fn file_with(&self, is_it: impl Fn(&App) -> bool) -> Option<&AppFile> {
+        self.files.iter().find(|file| file.apps.iter().any(&is_it))
+    }
+
     /// Adds a file, unless it has an app of an earlier file.
     fn add(&mut self, file: AppFile) {
         for app in &file.apps {
@@ -253,11 +261,19 @@ impl Contents {
 /// Reads a file; the error is `None` if it does not exist.
 fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Error>> {
     let source = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+    let unreadable = |error| Error::whole(&source, format_args!("cannot be read: {error}"));
+    let text = match fs::metadata(path) {
         // A link to nothing exists.
-        ErrorKind::NotFound if fs::symlink_metadata(path).is_err() => None,
-        _ => Some(Error::whole(&source, format_args!("cannot be read: {error}"))),
-    })?;
+        Err(_) if fs::symlink_metadata(path).is_err() => return Err(None),
+        Err(error) => return Err(Some(unreadable(error))),
+        Ok(found) if !found.is_file() => return Err(Some(Error::whole(source, "is not a file"))),
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            let reason =
+                format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
+            return Err(Some(Error::whole(source, reason)));
+        }
+        Ok(_) => fs::read_to_string(path).map_err(|error| Some(unreadable(error)))?,
+    };
     let (apps, found) = parse_file(&source, &text).map_err(Some)?;
     findings.warnings.extend(found.warnings);
     findings.notes.extend(found.notes);

@@ -164,6 +164,18 @@ pub fn written(
     Ok(loaded)
 }
 
+/// Checks the text of a `reverb.json` as [`load`] does, without the other sources. `source` names it in
+/// errors.
+///
+/// # Errors
+///
+/// The text is not valid.
+pub fn check_text(source: &str, text: &str, findings: &mut Findings) -> Result<(), Error> {
+    let mut config = Config::default();
+    config.apps = json::read(source, text, &mut config, findings)?;
+    largest::check(&config)
+}
+
 /// The configuration from the environment alone, with its app, if there is one.
 ///
 /// # Errors

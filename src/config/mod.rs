@@ -35,7 +35,7 @@ pub mod redis;
 pub mod render;
 mod sentinel;
 mod settings;
-mod soketi;
+pub mod soketi;
 mod sources;
 pub mod tls;
 mod url;

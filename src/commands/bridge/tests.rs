@@ -45,7 +45,7 @@ impl Folder {
     fn install(&self, remove: bool) -> Result<String, String> {
         let env = Some(self.0.join(".env"));
         let mut out = Vec::new();
-        let done = install::run(&InstallArgs { env, config: None, remove }, &mut out);
+        let done = install::run(&InstallArgs { env, remove, ..InstallArgs::default() }, &mut out);
         let out = String::from_utf8(out).unwrap();
         let folder = format!("{}/", self.0.display());
         let lines = out.lines().filter(|line| !line.contains(".env: "));

@@ -29,7 +29,7 @@ pub(super) struct Apps {
 enum Change {
     Remove(String),
     /// An app, and how often it was refused because another one has its key.
-    Put(App, u8),
+    Put(Box<App>, u8),
     /// All changes of an update are made: the numbers of added, changed and removed apps.
     Done([usize; 3]),
     /// A request about apps is answered, after what it has changed: its number, a status, and a JSON
@@ -65,7 +65,7 @@ impl Apps {
         }
         let numbers = [added, put.len() - added, removed.len()];
         self.queue.extend(removed.into_iter().map(Change::Remove));
-        self.queue.extend(put.into_iter().map(|app| Change::Put(app, 0)));
+        self.queue.extend(put.into_iter().map(|app| Change::Put(Box::new(app), 0)));
         self.queue.push_back(Change::Done(numbers));
     }
 }
@@ -119,7 +119,7 @@ impl Server {
             match self.apps.queue.pop_front() {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
-                Some(Change::Put(app, refused)) => self.put_app(app, refused, now),
+                Some(Change::Put(app, refused)) => self.put_app(*app, refused, now),
                 Some(Change::Answer(number, status, body)) => {
                     self.hub.answer_app_request(number, status, body);
                 }
@@ -181,7 +181,7 @@ impl Server {
                 );
             }
         }
-        self.apps.queue.push_back(Change::Put(app, refused + 1));
+        self.apps.queue.push_back(Change::Put(Box::new(app), refused + 1));
     }
 
     /// Frees the places of removed apps and webhooks, once there are many.
