@@ -92,7 +92,7 @@ fn write_apps(
     apps: &[Map<String, Value>],
     text: &mut String,
 ) -> Result<(), Error> {
-    let failed = |failure: super::Failure| Error::whole(folder, failure.text);
+    let failed = |error: crate::config::apps_editor::EditError| Error::whole(folder, error);
     let _lock = folder.lock().map_err(failed)?;
     let contents = folder.read().map_err(failed)?;
     let mut names = Vec::new();
