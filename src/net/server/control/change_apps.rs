@@ -6,9 +6,8 @@ use std::io;
 
 use crate::config::{App, AppsFiles, Config};
 use crate::hub::Now;
-use crate::net::apps_folder::{AppsThread, bad_files};
+use crate::net::apps_folder::{AppsThread, CHANGES_MAX, Change, bad_files};
 use crate::net::server::Server;
-use crate::net::server::apps::Change;
 
 impl Server {
     /// Makes this server follow the folder of apps. Its apps are already part of the configuration.
@@ -31,26 +30,27 @@ impl Server {
 
     /// Applies changes of the folder.
     pub(in crate::net::server) fn change_apps(&mut self, now: Now) {
-        while let Some(update) = self.apps.thread.as_ref().and_then(AppsThread::next_update) {
-            self.hub.set_bad_app_files(update.bad.len());
-            self.apps.add(update);
+        if let Some(bad) = self.apps.take_update() {
+            self.hub.set_bad_app_files(bad);
         }
-        if self.apps.queue.is_empty() {
-            return;
-        }
-        for _ in 0..CHANGES_PER_TURN {
+        for _ in 0..CHANGES_MAX {
             match self.apps.queue.pop_front() {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
                 Some(Change::Put(app, refused)) => self.put_app(app, refused, now),
-                Some(Change::Done([added, changed, removed])) => log::info!(
-                    "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
-                    self.configuration.current.apps.len()
-                ),
+                // `Done` is the last change of a scan, so the queue is empty.
+                Some(done @ Change::Done(_)) if !self.apps.late.is_empty() => {
+                    self.apps.queue.extend(self.apps.late.drain(..));
+                    self.apps.queue.push_back(done);
+                }
+                Some(Change::Done([added, changed, removed])) => {
+                    log::info!(
+                        "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
+                        self.configuration.current.apps.len()
+                    );
+                    self.free_places(now);
+                }
             }
-        }
-        if self.apps.queue.is_empty() {
-            self.free_places(now);
         }
     }
 
@@ -87,8 +87,8 @@ impl Server {
         }
     }
 
-    /// Puts an app after the others, because another still has its key. Apps that exchange their keys
-    /// wait for each other, so the second time this one is taken away in between.
+    /// Puts an app after all others of the scan, because another still has its key. Apps that exchange
+    /// their keys wait for each other, so the second time this one is taken away in between.
     fn put_later(&mut self, app: App, refused: u8, now: Now) {
         match refused {
             0 => {}
@@ -101,7 +101,7 @@ impl Server {
                 );
             }
         }
-        self.apps.queue.push_back(Change::Put(app, refused + 1));
+        self.apps.late.push(Change::Put(app, refused + 1));
     }
 
     /// Frees the places of removed apps and webhooks, once there are many.
@@ -165,9 +165,6 @@ impl Server {
     }
 }
 
-/// The most changes applied in one turn. Each takes some ten microseconds, so a turn gets less than a
-/// millisecond longer.
-const CHANGES_PER_TURN: usize = 64;
 /// Places of removed apps and webhooks that are kept in any case, so that a small server, whose apps
 /// change all the time, does not free them all the time. Each takes about 2 KB.
 const UNUSED_PLACES: usize = 1_000;
