@@ -49,6 +49,7 @@ impl Server {
                         self.configuration.current.apps.len()
                     );
                     self.free_places(now);
+                    self.name_apps_to_pulse();
                 }
             }
         }
@@ -107,9 +108,7 @@ impl Server {
     /// Frees the places of removed apps and webhooks, once there are many.
     fn free_places(&mut self, now: Now) {
         let unused_max = UNUSED_PLACES + self.configuration.current.apps.len();
-        // Pulse knows the apps by their places.
-        let is_busy = self.hub.is_draining() || self.integrations.pulse.is_some();
-        if self.hub.unused_places() > unused_max && !is_busy {
+        if self.hub.unused_places() > unused_max && !self.hub.is_draining() {
             let config = self.configuration.current.clone();
             self.apply(config, now);
         }
@@ -148,11 +147,18 @@ impl Server {
         self.apps.thread.iter().for_each(|thread| thread.scan(own.clone()));
     }
 
+    /// Tells Pulse which apps the counters belong to.
+    fn name_apps_to_pulse(&mut self) {
+        let ids = || self.hub.app_ids();
+        self.integrations.pulse.iter_mut().for_each(|pulse| pulse.set_apps(ids()));
+    }
+
     /// Notes that the list of apps was replaced.
     pub(in crate::net::server) fn apps_replaced(&mut self) {
         if self.apps.thread.is_some() {
             self.apps.set_places(&self.configuration.current.apps);
             self.hub.set_bad_app_files(self.apps.bad.len());
+            self.name_apps_to_pulse();
         }
     }
 
