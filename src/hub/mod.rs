@@ -119,7 +119,7 @@ mod write_lanes;
 use std::net::IpAddr;
 
 pub use bus::{BusCounters, BusLink, BusWant};
-pub use console::{AppAction, AppRequest, ConsoleKeys};
+pub use console::{AppRequest, ConsoleKeys};
 pub use counters::{AppCounters, CounterVec, Counters, Histogram};
 pub use ids::{ConnId, Now, SocketId};
 pub use listener::Listener;

@@ -2,8 +2,6 @@
 //! event loop. How changes reach the hub is in `server/apps`; what the files mean, in
 //! `config/apps_folder`.
 
-mod requests;
-
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,42 +12,45 @@ use mio::Waker;
 
 use super::threads;
 use crate::config::apps_folder::Changes;
-use crate::config::{App, AppsFiles, Error};
-use crate::hub::{AppAction, AppRequest};
+use crate::config::{App, AppsFiles, Error, apps_requests};
+use crate::hub::AppRequest;
 
 /// The event loop's side.
 pub(super) struct AppsThread {
     requests: Sender<Request>,
-    results: Receiver<Outcome>,
+    updates: Receiver<Update>,
 }
 
-/// What the thread does besides reading the folder every few seconds. It reads the folder at once
-/// after each request.
+/// What the thread does besides reading the folder every few seconds. After each request it reads the
+/// folder at once.
 enum Request {
     /// Nothing else. These are the apps of the configuration itself, if they may be others than before.
     Scan(Option<Vec<App>>),
-    /// A request about apps.
+    /// Answers a request about apps.
     Answer(AppRequest),
 }
 
-/// What the thread has done.
-pub(super) enum Outcome {
-    Changed(Update),
-    /// The answer to a request about apps: its number, a status, and a JSON text. What the request has
-    /// changed comes before it.
-    Answered(NonZeroU32, u16, String),
+/// Some of what has changed in the folder: an update has a limit, so that the event loop takes it in
+/// one turn.
+#[derive(Default)]
+pub(super) struct Update {
+    /// At most [`CHANGES_MAX`].
+    pub changes: Vec<Change>,
+    /// The bad files, each with the ids of its apps that stay, if they are others than before.
+    pub bad: Option<Vec<(String, Vec<String>)>>,
 }
 
-/// What has changed in the folder.
-pub(super) struct Update {
-    /// The ids of apps that are gone.
-    pub removed: Vec<String>,
-    /// New and changed apps.
-    pub put: Vec<App>,
-    /// How many of these are new.
-    pub added: usize,
-    /// The bad files, each with the ids of its apps that stay.
-    pub bad: Vec<(String, Vec<String>)>,
+/// A step of what has changed.
+pub(super) enum Change {
+    /// The app with this id is gone.
+    Remove(String),
+    /// A new or changed app, and how often it was refused because another one has its key.
+    Put(Box<App>, u8),
+    /// All changes of a scan are made: the numbers of added, changed and removed apps.
+    Done([usize; 3]),
+    /// A request about apps is answered, after what it has changed: its number, a status, and a JSON
+    /// text.
+    Answer(NonZeroU32, u16, String),
 }
 
 impl AppsThread {
@@ -60,11 +61,11 @@ impl AppsThread {
     /// The thread cannot be started.
     pub(super) fn start(files: AppsFiles, own: Vec<App>, waker: &Arc<Waker>) -> io::Result<Self> {
         let (requests, for_thread) = mpsc::channel();
-        let (from_thread, results) = mpsc::channel();
+        let (from_thread, updates) = mpsc::channel();
         let waker = Arc::clone(waker);
         let run = move || run(files, own, &for_thread, &from_thread, &waker);
         threads::start("apps", Box::new(run))?;
-        Ok(AppsThread { requests, results })
+        Ok(AppsThread { requests, updates })
     }
 
     /// Makes the thread read the folder at once. `own` are the apps of the configuration itself, if
@@ -80,9 +81,9 @@ impl AppsThread {
         let _ = self.requests.send(Request::Answer(request));
     }
 
-    /// The next outcome, if there is one.
-    pub(super) fn next_outcome(&self) -> Option<Outcome> {
-        self.results.try_recv().ok()
+    /// The next update, if there is one.
+    pub(super) fn next_update(&self) -> Option<Update> {
+        self.updates.try_recv().ok()
     }
 }
 
@@ -92,16 +93,11 @@ pub(super) fn bad_files(files: &AppsFiles) -> Vec<(String, Vec<String>)> {
     files.folder().bad().map(|(name, _, apps)| (name.to_owned(), ids(apps))).collect()
 }
 
-/// The answer to a request about apps of a server without a folder.
-pub(super) fn answer_without_folder(action: AppAction, own: &[App]) -> (u16, String) {
-    requests::answer(action, own, None)
-}
-
 fn run(
     files: AppsFiles,
     own: Vec<App>,
     requests: &Receiver<Request>,
-    results: &Sender<Outcome>,
+    updates: &Sender<Update>,
     waker: &Waker,
 ) {
     let was_bad = bad_files(&files);
@@ -116,17 +112,20 @@ fn run(
                 }
             }
             Ok(Request::Answer(AppRequest { number, action })) => {
-                let (status, body) = requests::answer(action, &reader.own, Some(&reader.files));
-                answer = Some(Outcome::Answered(number, status, body));
+                let files = Some(&reader.files);
+                let (status, body) = apps_requests::answer(action, &reader.own, files);
+                answer = Some(Change::Answer(number, status, body));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let outcomes = reader.scan().map(Outcome::Changed).into_iter().chain(answer);
-        for outcome in outcomes {
-            // Both fail if the event loop has ended.
-            let _ = results.send(outcome);
-            let _ = waker.wake();
+        if let Some(bad) = reader.scan(|changes| {
+            send(Update { changes, bad: None }, updates, waker);
+        }) {
+            send(Update { changes: Vec::new(), bad: Some(bad) }, updates, waker);
+        }
+        if let Some(answer) = answer {
+            send(Update { changes: vec![answer], bad: None }, updates, waker);
         }
     }
 }
@@ -142,8 +141,9 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads the folder, and logs what is wrong. Returns what has changed.
-    fn scan(&mut self) -> Option<Update> {
+    /// Reads the folder, logs what is wrong, and passes what has changed on in pieces. Returns the bad
+    /// files, if they are others than before.
+    fn scan(&mut self, mut pass_on: impl FnMut(Vec<Change>)) -> Option<Vec<(String, Vec<String>)>> {
         let changes = match self.files.scan() {
             Ok(changes) => changes,
             Err(error) => {
@@ -158,12 +158,20 @@ impl Reader {
             log::info!("{}: the folder of apps is read again", self.files.path().display());
         }
         self.log(&changes);
-        let has_changed = !changes.put.is_empty() || !changes.removed.is_empty();
+        let Changes { removed, put, added, .. } = changes;
+        let numbers = [added, put.len() - added, removed.len()];
+        if numbers != [0; 3] {
+            let removed = removed.into_iter().map(Change::Remove);
+            let put = put.into_iter().map(|app| Change::Put(Box::new(app), 0));
+            let mut steps = removed.chain(put).chain([Change::Done(numbers)]).peekable();
+            while steps.peek().is_some() {
+                pass_on(steps.by_ref().take(CHANGES_MAX).collect());
+            }
+        }
         let bad = bad_files(&self.files);
-        let is_bad_other = bad != self.was_bad;
+        let has_changed = bad != self.was_bad;
         self.was_bad.clone_from(&bad);
-        let (removed, put, added) = (changes.removed, changes.put, changes.added);
-        (has_changed || is_bad_other).then_some(Update { removed, put, added, bad })
+        has_changed.then_some(bad)
     }
 
     fn log(&self, changes: &Changes) {
@@ -177,6 +185,15 @@ impl Reader {
     }
 }
 
+fn send(update: Update, updates: &Sender<Update>, waker: &Waker) {
+    // Both fail if the event loop has ended.
+    let _ = updates.send(update);
+    let _ = waker.wake();
+}
+
+/// The most changes of an update, and so the most that a turn of the event loop applies. Each takes some
+/// ten microseconds, so a turn gets less than a millisecond longer.
+pub(super) const CHANGES_MAX: usize = 64;
 /// Seconds between two scans: short enough for somebody who waits for an app, and long enough that a
 /// scan of 100,000 files, which takes a fifth of a second, costs little.
 const PAUSE: Duration = Duration::from_secs(5);

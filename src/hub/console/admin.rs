@@ -5,6 +5,7 @@
 use std::num::NonZeroU32;
 
 use super::responses::{error, with_headers};
+use crate::config::AppAction;
 use crate::hub::Hub;
 use crate::hub::connections::requests::Step;
 use crate::hub::ids::{ConnId, Now};
@@ -23,24 +24,6 @@ pub struct AppRequest {
     pub number: NonZeroU32,
     /// What it asks for.
     pub action: AppAction,
-}
-
-/// What a request about apps asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AppAction {
-    /// All apps.
-    List,
-    /// The app with this id.
-    Show(String),
-    /// To add the app with this id, or to replace its settings.
-    Put {
-        /// The id in the path.
-        id: String,
-        /// The settings as JSON text, in the shape of an entry of `apps.apps`.
-        settings: String,
-    },
-    /// To remove the app with this id.
-    Remove(String),
 }
 
 /// The requests that wait for the owner.

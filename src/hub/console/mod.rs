@@ -24,7 +24,7 @@ mod signature;
 
 use std::time::Duration;
 
-pub use admin::{AppAction, AppRequest};
+pub use admin::AppRequest;
 pub use guard::ConsoleKeys;
 
 use super::Hub;

@@ -4,11 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use crate::config::{App, AppsFiles, Config};
-use crate::hub::Now;
-use crate::net::apps_folder::{AppsThread, Outcome, answer_without_folder, bad_files};
+use crate::config::{App, AppsFiles, Config, apps_requests};
+use crate::hub::{AppRequest, Now};
+use crate::net::apps_folder::{AppsThread, CHANGES_MAX, Change, bad_files};
 use crate::net::server::Server;
-use crate::net::server::apps::Change;
 
 impl Server {
     /// Makes this server follow the folder of apps. Its apps are already part of the configuration.
@@ -32,21 +31,10 @@ impl Server {
     /// Applies changes of the folder.
     pub(in crate::net::server) fn change_apps(&mut self, now: Now) {
         self.ask_about_apps();
-        while let Some(outcome) = self.apps.thread.as_ref().and_then(AppsThread::next_outcome) {
-            match outcome {
-                Outcome::Changed(update) => {
-                    self.hub.set_bad_app_files(update.bad.len());
-                    self.apps.add(update);
-                }
-                Outcome::Answered(number, status, body) => {
-                    self.apps.queue.push_back(Change::Answer(number, status, body));
-                }
-            }
+        if let Some(bad) = self.apps.take_update() {
+            self.hub.set_bad_app_files(bad);
         }
-        if self.apps.queue.is_empty() {
-            return;
-        }
-        for _ in 0..CHANGES_PER_TURN {
+        for _ in 0..CHANGES_MAX {
             match self.apps.queue.pop_front() {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
@@ -54,26 +42,32 @@ impl Server {
                 Some(Change::Answer(number, status, body)) => {
                     self.hub.answer_app_request(number, status, body);
                 }
-                Some(Change::Done([added, changed, removed])) => log::info!(
-                    "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
-                    self.configuration.current.apps.len()
-                ),
+                // `Done` is the last change of a scan, so the queue is empty.
+                Some(done @ Change::Done(_)) if !self.apps.late.is_empty() => {
+                    self.apps.queue.extend(self.apps.late.drain(..));
+                    self.apps.queue.push_back(done);
+                }
+                Some(Change::Done([added, changed, removed])) => {
+                    log::info!(
+                        "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
+                        self.configuration.current.apps.len()
+                    );
+                    self.free_places(now);
+                    self.name_apps_to_pulse();
+                }
             }
-        }
-        if self.apps.queue.is_empty() {
-            self.free_places(now);
         }
     }
 
     /// Passes the requests about apps on to the thread that has the files.
     fn ask_about_apps(&mut self) {
-        while let Some(request) = self.hub.next_app_request() {
+        while let Some(AppRequest { number, action }) = self.hub.next_app_request() {
             match &self.apps.thread {
-                Some(thread) => thread.ask(request),
+                Some(thread) => thread.ask(AppRequest { number, action }),
                 None => {
                     let own = &self.configuration.current.apps;
-                    let (status, body) = answer_without_folder(request.action, own);
-                    self.hub.answer_app_request(request.number, status, body);
+                    let (status, body) = apps_requests::answer(action, own, None);
+                    self.hub.answer_app_request(number, status, body);
                 }
             }
         }
@@ -112,8 +106,8 @@ impl Server {
         }
     }
 
-    /// Puts an app after the others, because another still has its key. Apps that exchange their keys
-    /// wait for each other, so the second time this one is taken away in between.
+    /// Puts an app after all others of the scan, because another still has its key. Apps that exchange
+    /// their keys wait for each other, so the second time this one is taken away in between.
     fn put_later(&mut self, app: App, refused: u8, now: Now) {
         match refused {
             0 => {}
@@ -126,15 +120,13 @@ impl Server {
                 );
             }
         }
-        self.apps.queue.push_back(Change::Put(Box::new(app), refused + 1));
+        self.apps.late.push(Change::Put(Box::new(app), refused + 1));
     }
 
     /// Frees the places of removed apps and webhooks, once there are many.
     fn free_places(&mut self, now: Now) {
         let unused_max = UNUSED_PLACES + self.configuration.current.apps.len();
-        // Pulse knows the apps by their places.
-        let is_busy = self.hub.is_draining() || self.integrations.pulse.is_some();
-        if self.hub.unused_places() > unused_max && !is_busy {
+        if self.hub.unused_places() > unused_max && !self.hub.is_draining() {
             let config = self.configuration.current.clone();
             self.apply(config, now);
         }
@@ -173,11 +165,18 @@ impl Server {
         self.apps.thread.iter().for_each(|thread| thread.scan(own.clone()));
     }
 
+    /// Tells Pulse which apps the counters belong to.
+    fn name_apps_to_pulse(&mut self) {
+        let ids = || self.hub.app_ids();
+        self.integrations.pulse.iter_mut().for_each(|pulse| pulse.set_apps(ids()));
+    }
+
     /// Notes that the list of apps was replaced.
     pub(in crate::net::server) fn apps_replaced(&mut self) {
         if self.apps.thread.is_some() {
             self.apps.set_places(&self.configuration.current.apps);
             self.hub.set_bad_app_files(self.apps.bad.len());
+            self.name_apps_to_pulse();
         }
     }
 
@@ -190,9 +189,6 @@ impl Server {
     }
 }
 
-/// The most changes applied in one turn. Each takes some ten microseconds, so a turn gets less than a
-/// millisecond longer.
-const CHANGES_PER_TURN: usize = 64;
 /// Places of removed apps and webhooks that are kept in any case, so that a small server, whose apps
 /// change all the time, does not free them all the time. Each takes about 2 KB.
 const UNUSED_PLACES: usize = 1_000;

@@ -1,20 +1,34 @@
 //! Answers the requests about apps of the console's port (`GET`, `PUT`, `DELETE /admin/apps/ID`): shows
-//! apps, and edits the files of the folder. Runs on the thread that reads the folder. How a request
-//! reaches it is in `server/apps` and in `hub/console/admin`.
+//! apps, and edits the files of the folder. The thread that reads the folder calls it
+//! (`net/apps_folder`); the requests arrive in `hub/console/admin`.
 
 use serde_json::{Map, Value, json};
 
-use crate::config::apps_editor::{AppFile, Contents, EditError, Folder};
-use crate::config::apps_folder::parse_file;
-use crate::config::{App, AppsFiles, Error, credentials, render};
-use crate::hub::AppAction;
+use super::apps_editor::{AppFile, Contents, EditError, Folder};
+use super::apps_folder::parse_file;
+use super::{App, AppsFiles, Error, credentials, render};
 
-/// An answer: a status, and a JSON text.
-pub(super) type Answer = (u16, String);
+/// What a request about apps asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppAction {
+    /// All apps.
+    List,
+    /// The app with this id.
+    Show(String),
+    /// To add the app with this id, or to replace its settings.
+    Put {
+        /// The id in the path.
+        id: String,
+        /// The settings as JSON text, in the shape of an entry of `apps.apps`.
+        settings: String,
+    },
+    /// To remove the app with this id.
+    Remove(String),
+}
 
-/// Answers a request. `own` are the apps of the configuration itself; `files` is `None` without a
-/// folder.
-pub(super) fn answer(action: AppAction, own: &[App], files: Option<&AppsFiles>) -> Answer {
+/// Answers a request with a status and a JSON text. `own` are the apps of the configuration itself;
+/// `files` is `None` without a folder. The folder is not read again.
+pub fn answer(action: AppAction, own: &[App], files: Option<&AppsFiles>) -> (u16, String) {
     let done = match action {
         AppAction::List => Ok(list(own, files)),
         AppAction::Show(id) => show(&id, own, files),
