@@ -110,3 +110,17 @@ fn a_search_for_connections_takes_several_steps() {
     world.pass(2);
     assert_eq!(closed(&mut world), 1_500);
 }
+
+#[test]
+fn a_change_applies_to_all_connections_before_the_state_is_saved() {
+    let mut world = world();
+    world.hub.put_app(app("9"), world.now);
+    world.pass(10);
+    let (id, _) = connect(&mut world, "key-9", "https://shop.example");
+    let disabled = Settings { enabled: false, ..app("9") };
+    world.hub.put_app(disabled.clone(), world.now);
+    let apps = vec![Settings::new("1", "key", SECRET), disabled];
+    let config = Config { apps, ..Config::default() };
+    assert_eq!(world.hub.reconfigure(&config, world.now), Ok(vec![id]));
+    assert!(world.take(ConnId(0)).contains("Application disabled"));
+}
