@@ -139,10 +139,9 @@ impl<V: Default> AppQueues<V> {
     /// or `is_any`.
     pub(crate) fn shrink(&mut self, is_any: bool) {
         for lane in self.queues.iter_mut().flat_map(|queues| &mut queues.lanes) {
-            if is_any {
-                lane.shrink_to_fit();
-            } else if lane.is_empty() && lane.capacity() > IDLE_CAPACITY_MAX {
-                *lane = VecDeque::new();
+            match is_any {
+                true => lane.shrink_to_fit(),
+                false => free_idle(lane),
             }
         }
     }
@@ -175,13 +174,20 @@ impl<V: Default> AppQueues<V> {
     }
 }
 
+/// Frees the capacity of an empty queue, if it is large.
+pub(crate) fn free_idle<I>(queue: &mut VecDeque<I>) {
+    if queue.is_empty() && queue.capacity() > IDLE_CAPACITY_MAX {
+        *queue = VecDeque::new();
+    }
+}
+
 /// The place of an app without queues.
 const NONE: u32 = u32::MAX;
 /// The queues of this many apps are kept while they are empty.
 const KEPT: usize = 16;
 /// Further ones are kept with at most this capacity in each lane, until all are empty.
 const SMALL: usize = 64;
-/// A lane of input, or the map of held input, keeps at most this capacity when it is empty.
+/// A queue of input, or the map of held input, keeps at most this capacity when it is empty.
 pub(crate) const IDLE_CAPACITY_MAX: usize = 1_024;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::app_queues::{AppQueues, IDLE_CAPACITY_MAX};
+use super::app_queues::{AppQueues, IDLE_CAPACITY_MAX, free_idle};
 use super::ids::ConnId;
 use super::peer::{Mark, Marks};
 use super::random::Hashing;
@@ -117,8 +117,10 @@ impl Schedule {
                 self.apps.emptied(place);
             }
         }
-        // Free the capacity that a burst of connections has left.
+        // Free the capacity that a burst of connections, or of apps, has left.
         self.apps.shrink(false);
+        let rings = self.rings.iter_mut().flat_map(|ring| [&mut ring.first, &mut ring.later]);
+        rings.chain([&mut self.joined]).for_each(free_idle);
     }
 
     /// Puts a connection of this app in a lane. Without turns it may be visited at once.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::app_queues::AppQueues;
+use super::app_queues::{AppQueues, free_idle};
 use super::ids::ConnId;
 use super::peer::{Mark, Peer};
 
@@ -174,6 +174,7 @@ impl WriteLanes {
                 // The lanes are empty. Reset both values, as they are approximate.
                 (self.frames, self.crowded) = (0, None);
                 self.apps.all_emptied();
+                self.rings.iter_mut().for_each(free_idle);
                 None
             }
         }

@@ -137,3 +137,17 @@ fn metrics_name_the_first_apps_and_sum_up_the_others() {
     world.pass(3_000);
     assert_eq!(metrics(&world), expected(1));
 }
+
+#[test]
+fn a_change_applies_to_all_connections_before_the_state_is_saved() {
+    let mut world = world();
+    world.hub.put_app(app("9"), world.now);
+    world.pass(10);
+    let (id, _) = connect(&mut world, "key-9", "https://shop.example");
+    let disabled = Settings { enabled: false, ..app("9") };
+    world.hub.put_app(disabled.clone(), world.now);
+    let apps = vec![Settings::new("1", "key", SECRET), disabled];
+    let config = Config { apps, ..Config::default() };
+    assert_eq!(world.hub.reconfigure(&config, world.now), Ok(vec![id]));
+    assert!(world.take(ConnId(0)).contains("Application disabled"));
+}
