@@ -11,6 +11,7 @@ pub mod apps_folder;
 pub mod artisan;
 mod cache_store;
 mod cached;
+pub mod checked;
 mod compression;
 mod console;
 pub mod credentials;

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::receiver::{Answer, Connection, Receiver};
 use super::with_webhooks;
-use crate::support::{Client, logged};
+use crate::support::{APP, Client, logged};
 use crate::tls::certificates::Folder;
 
 /// The certificates of all receivers here.
@@ -66,6 +66,22 @@ fn a_certificate_of_a_trusted_authority_is_accepted() {
         }
     }
     assert_eq!(receiver.connections(), 2, "a session is kept");
+}
+
+#[test]
+fn an_app_that_is_added_may_be_the_first_with_a_secure_webhook() {
+    let receiver = secure();
+    let folder = crate::apps_folder::Folder::new();
+    let app = |id: &str, key: &str, webhooks: Value| json!({"app_id": id, "key": key, "secret": APP.secret, "webhooks": webhooks});
+    folder.put("other.json", app("other", "other", json!([])));
+    let server = folder.setup().env("SSL_CERT_FILE", certificates().0.path("ca.pem")).start();
+    let url = url(&receiver, "localhost");
+    let webhook = json!({"url": url, "events": ["channel_occupied"], "batch_ms": 1});
+    folder.put("app.json", app(APP.id, APP.key, json!([webhook])));
+    server.signal("HUP");
+    logged(&server, &["apps_dir: 1 added"]);
+    Client::connect(&server).subscribe("news");
+    assert_eq!(receiver.events(1)[0]["channel"], "news");
 }
 
 #[test]

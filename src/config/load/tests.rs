@@ -85,6 +85,50 @@ fn with_an_app_the_server_listens_on_all_addresses() {
 }
 
 #[test]
+fn apps_of_the_folder_are_added_to_those_of_the_configuration() {
+    let one = r#"{"app_id":"7","key":"seven","secret":"s","kay":1}"#;
+    let dir =
+        Dir::new(&[(".env", CREDENTIALS), ("a.json", one), ("b.json", "{"), ("c.json", "[]")]);
+    let settings = [("REVERB_APPS_DIR", ".")];
+    let loaded = dir.load(&settings);
+    let ids: Vec<&str> = loaded.config.apps.iter().map(|app| &*app.id).collect();
+    assert_eq!(ids, ["1", "7"]);
+    assert_eq!((loaded.generated_app, &*loaded.config.server.host), (false, "0.0.0.0"));
+    assert_eq!(loaded.findings.warnings.len(), 1, "{:?}", loaded.findings);
+    assert!(loaded.findings.warnings[0].contains("/./a.json: kay: "), "{:?}", loaded.findings);
+    let files = loaded.apps_files.unwrap();
+    assert_eq!((files.folder().files(), files.bad().len()), (3, 1));
+    let reload = load_for(&dir.sources(), variables(&settings), Purpose::Reload);
+    let reload = reload.unwrap();
+    assert_eq!((reload.config.apps.len(), reload.apps_files.is_none()), (1, true));
+}
+
+#[test]
+fn a_folder_without_any_app_is_an_error_at_a_start_only() {
+    let dir = Dir::new(&[("b.json", "{")]);
+    let settings = [("REVERB_APPS_DIR", "."), ("REVERB_SERVER_HOST", "127.0.0.1")];
+    let message = dir.refused(&dir.sources(), &settings);
+    assert!(
+        message.starts_with("configuration: no app for 127.0.0.1: set REVERB_APP_ID"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with(
+            "(REVERB_APPS_DIR) has no app either: b.json:1:1: EOF while parsing an object"
+        ),
+        "{message}"
+    );
+    let kept = vec![("b.json".to_owned(), vec![App::new("1", "k", "s")])];
+    let successor = |kept| {
+        let purpose = Purpose::Successor(kept);
+        load_for(&dir.sources(), variables(&settings), purpose).unwrap().config.apps.len()
+    };
+    assert_eq!((successor(kept), successor(Vec::new())), (1, 0));
+    let message = dir.refused(&dir.sources(), &[("REVERB_APPS_DIR", "missing")]);
+    assert!(message.starts_with("missing: apps_dir: cannot be listed: "), "{message}");
+}
+
+#[test]
 fn precedence_is_flag_file_environment_default() {
     let env = "REVERB_SERVER_HOST=1.1.1.1\nREVERB_SERVER_PORT=1\nREVERB_SERVER_PATH=env\n\
                REVERB_HOST=env\n";

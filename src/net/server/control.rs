@@ -2,6 +2,7 @@
 //! the process over to a newer binary, stop. How a request reaches the event loop is in
 //! `net/control`.
 
+mod change_apps;
 mod reconfigure;
 mod replace;
 
