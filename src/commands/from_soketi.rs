@@ -47,7 +47,10 @@ pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Resu
     let mut apps = app::convert(&source, &mut report);
     let mut server = server::convert(&source, &mut apps, &mut report);
     let folder = environment.get("REVERB_APPS_DIR").map(|path| Folder::new(path.into()));
-    let mut tree = json!({"servers": {"reverb": server}, "apps": {"apps": apps}});
+    let mut tree = json!({"servers": {"reverb": server}});
+    if !apps.is_empty() {
+        tree["apps"] = json!({"apps": apps});
+    }
     if let Err(error) = checked::check(&name, &tree.to_string(), &mut Findings::default()) {
         // A request may be longer than what nodes may send each other.
         if server.remove("max_request_size").is_none() {
@@ -55,7 +58,7 @@ pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Resu
         }
         tree["servers"]["reverb"] = Value::Object(server);
         checked::check(&name, &tree.to_string(), &mut Findings::default())?;
-        report.not_mapped("httpApi.requestLimitInMb", &error.reason);
+        report.revoke("servers.reverb.max_request_size", &error.reason);
     }
     let mut text = report.text();
     if let Some(folder) = &folder {
