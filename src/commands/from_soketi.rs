@@ -58,7 +58,8 @@ pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Resu
         }
         tree["servers"]["reverb"] = Value::Object(server);
         checked::check(&name, &tree.to_string(), &mut Findings::default())?;
-        report.revoke("servers.reverb.max_request_size", &error.reason);
+        let why = format!("{} {}", error.key, error.reason);
+        report.revoke("servers.reverb.max_request_size", &why);
     }
     let mut text = report.text();
     if let Some(folder) = &folder {
