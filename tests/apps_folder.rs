@@ -26,7 +26,7 @@ impl Folder {
         Folder(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
@@ -37,7 +37,7 @@ impl Folder {
         fs::rename(new, self.path(name)).unwrap();
     }
 
-    fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &str) {
         fs::remove_file(self.path(name)).unwrap();
     }
 

@@ -142,3 +142,34 @@ fn nothing_is_written_to_redis_unless_pulse_is_enabled() {
     });
     assert!(entries(&redis, STREAM).is_empty());
 }
+
+#[test]
+fn apps_that_come_and_go_are_counted_by_their_ids() {
+    let (redis, folder) = (Redis::start(), crate::apps_folder::Folder::new());
+    let app = |id: &str| format!(r#"{{"app_id":"{id}","key":"{id}","secret":"s"}}"#);
+    folder.put("first.json", app("first"));
+    let server = fed(&redis, &[("REVERB_APPS_DIR", folder.path("").to_str().unwrap())]);
+    let mut client = Client::connect(&server);
+    until("an entry", || !entries(&redis, STREAM).is_empty());
+    folder.remove("first.json");
+    folder.put("second.json", app("second"));
+    folder.put("third.json", app("third"));
+    server.signal("HUP");
+    logged(&server, &["apps_dir: 2 added, 0 changed, 1 removed; 3 in all"]);
+    let mut third = Client::connect_to(&server, "/app/third");
+    for _ in 0..3 {
+        third.nothing();
+    }
+    client.nothing();
+    let counted = |id: &str, kind: &str| {
+        let of_app: Vec<String> = entries(&redis, STREAM)
+            .into_iter()
+            .filter(|entry| entry.contains(&format!(":\"{id}\"")))
+            .collect();
+        counted(&of_app, kind)
+    };
+    until("the entries of the app", || counted("third", "received") == 3);
+    assert_eq!((counted("third", "sent"), counted("second", "received")), (4, 0));
+    until("the entries of the other app", || counted(APP.id, "received") == 1);
+    assert_eq!(counted("first", "received"), 0);
+}

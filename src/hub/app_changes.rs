@@ -81,6 +81,12 @@ impl<T> Hub<T> {
         self.pubsub.apps.len() - self.pubsub.by_id.len() + hooks
     }
 
+    /// The ids of the apps in the order of their counters. It includes those of places that removed
+    /// apps have left.
+    pub fn app_ids(&self) -> impl Iterator<Item = &str> {
+        self.pubsub.apps.indexes().map(|at| &*self.pubsub.apps[at].settings.id)
+    }
+
     /// Sets the number of files of apps that cannot be served as they are, for a metric.
     pub fn set_bad_app_files(&mut self, count: usize) {
         self.bad_app_files = count;

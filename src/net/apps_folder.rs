@@ -10,6 +10,7 @@ use std::time::Duration;
 use mio::Waker;
 
 use super::threads;
+use crate::config::apps_folder::Changes;
 use crate::config::{App, AppsFiles};
 
 /// The event loop's side.
@@ -24,16 +25,24 @@ struct Request {
     own: Option<Vec<App>>,
 }
 
-/// What has changed in the folder.
+/// Some of what has changed in the folder: an update has a limit, so that the event loop takes it in
+/// one turn.
+#[derive(Default)]
 pub(super) struct Update {
-    /// The ids of apps that are gone.
-    pub removed: Vec<String>,
-    /// New and changed apps.
-    pub put: Vec<App>,
-    /// How many of these are new.
-    pub added: usize,
-    /// The bad files, each with the ids of its apps that stay.
-    pub bad: Vec<(String, Vec<String>)>,
+    /// At most [`CHANGES_MAX`].
+    pub changes: Vec<Change>,
+    /// The bad files, each with the ids of its apps that stay, if they are others than before.
+    pub bad: Option<Vec<(String, Vec<String>)>>,
+}
+
+/// A step of what has changed.
+pub(super) enum Change {
+    /// The app with this id is gone.
+    Remove(String),
+    /// A new or changed app, and how often it was refused because another one has its key.
+    Put(Box<App>, u8),
+    /// All changes of a scan are made: the numbers of added, changed and removed apps.
+    Done([usize; 3]),
 }
 
 impl AppsThread {
@@ -103,19 +112,38 @@ fn run(
         for name in &changes.good {
             log::info!("{folder}/{}: is good again", name.escape_debug());
         }
-        let has_changed = !changes.put.is_empty() || !changes.removed.is_empty();
         let bad = bad_files(&files);
-        if has_changed || bad != was_bad {
+        if bad != was_bad {
             was_bad.clone_from(&bad);
-            let (removed, put, added) = (changes.removed, changes.put, changes.added);
-            let update = Update { removed, put, added, bad };
-            // Both fail if the event loop has ended.
-            let _ = updates.send(update);
-            let _ = waker.wake();
+            send(Update { changes: Vec::new(), bad: Some(bad) }, updates, waker);
+        }
+        let Changes { removed, put, added, .. } = changes;
+        let numbers = [added, put.len() - added, removed.len()];
+        if numbers == [0; 3] {
+            continue;
+        }
+        let removed = removed.into_iter().map(Change::Remove);
+        let put = put.into_iter().map(|app| Change::Put(Box::new(app), 0));
+        let mut steps = removed.chain(put).chain([Change::Done(numbers)]);
+        loop {
+            let changes: Vec<Change> = steps.by_ref().take(CHANGES_MAX).collect();
+            if changes.is_empty() {
+                break;
+            }
+            send(Update { changes, bad: None }, updates, waker);
         }
     }
 }
 
+fn send(update: Update, updates: &Sender<Update>, waker: &Waker) {
+    // Both fail if the event loop has ended.
+    let _ = updates.send(update);
+    let _ = waker.wake();
+}
+
+/// The most changes of an update, and so the most that a turn of the event loop applies. Each takes some
+/// ten microseconds, so a turn gets less than a millisecond longer.
+pub(super) const CHANGES_MAX: usize = 64;
 /// Seconds between two scans: short enough for somebody who waits for an app, and long enough that a
 /// scan of 100,000 files, which takes a fifth of a second, costs little.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@
 //!
 //! If a write fails, the next report includes the same messages, so no queue is needed.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
@@ -23,6 +24,8 @@ pub(super) struct Pulse {
     timeout: Duration,
     interval_s: u64,
     next_ms: Option<u64>,
+    /// The ids of the apps, in the order of the counters.
+    app_ids: Arc<[String]>,
 }
 
 /// The latest report, until the thread takes it. A later report replaces it, as it includes it.
@@ -30,8 +33,9 @@ type Slot = Arc<Mutex<Option<Report>>>;
 
 /// The number of messages since the start.
 struct Report {
-    /// The messages that each app has sent and received, in the order of the configuration.
+    /// The messages that each app has sent and received, in the order of `app_ids`.
     totals: Vec<[u64; 2]>,
+    app_ids: Arc<[String]>,
     unix_s: u64,
     /// The longest wait for a reply from Redis.
     timeout: Duration,
@@ -46,8 +50,9 @@ impl Pulse {
     pub(super) fn start(stream: PulseStream, config: &Config) -> io::Result<Self> {
         let report = Slot::default();
         let reports = Arc::clone(&report);
+        let app_ids: Arc<[String]> = config.apps.iter().map(|app| app.id.clone()).collect();
         let writer = Writer {
-            app_ids: config.apps.iter().map(|app| app.id.clone()).collect(),
+            app_ids: Arc::clone(&app_ids),
             written: Vec::new(),
             sample_ppm: config.server.pulse_sample_ppm.map_or(PPM, u64::from),
             timeout: timeout(&config.limits),
@@ -57,7 +62,13 @@ impl Pulse {
         let thread = threads::start("pulse", Box::new(move || writer.run(&reports)))?;
         let writer = thread.thread().clone();
         let interval_s = config.server.pulse_interval_s.into();
-        Ok(Pulse { report, writer, timeout: timeout(&config.limits), interval_s, next_ms: None })
+        let timeout = timeout(&config.limits);
+        Ok(Pulse { report, writer, timeout, interval_s, next_ms: None, app_ids })
+    }
+
+    /// Sets the ids of the apps, in the order of the counters.
+    pub(super) fn set_apps<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
+        self.app_ids = ids.map(str::to_owned).collect();
     }
 
     /// Applies new limits, starting with the next report.
@@ -81,7 +92,8 @@ impl Pulse {
         self.next_ms = Some(now.ms + left_s * 1_000);
         let totals =
             counters.apps.iter().map(|app| [app.messages_out, app.messages_handled]).collect();
-        let report = Report { totals, unix_s: now.unix_s, timeout: self.timeout };
+        let app_ids = Arc::clone(&self.app_ids);
+        let report = Report { totals, app_ids, unix_s: now.unix_s, timeout: self.timeout };
         // Neither side holds the lock for longer than a move.
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
         self.writer.unpark();
@@ -94,7 +106,7 @@ fn timeout(limits: &Limits) -> Duration {
 
 /// The thread's side: writes the reports to Redis.
 struct Writer {
-    app_ids: Vec<String>,
+    app_ids: Arc<[String]>,
     /// The totals already written to the stream, or skipped; empty before the first report.
     written: Vec<[u64; 2]>,
     sample_ppm: u64,
@@ -135,6 +147,14 @@ impl Writer {
             // Messages before the first report belong to an earlier minute.
             self.written =
                 report.totals.iter().map(|t| t.map(|total| self.sampled(total))).collect();
+        }
+        if !Arc::ptr_eq(&self.app_ids, &report.app_ids) {
+            let old = std::mem::replace(&mut self.app_ids, Arc::clone(&report.app_ids));
+            let written: HashMap<&String, [u64; 2]> =
+                old.iter().zip(self.written.drain(..)).collect();
+            // The counters of an app that was added began at 0.
+            let written = |id| written.get(id).copied().unwrap_or_default();
+            self.written = self.app_ids.iter().map(written).collect();
         }
         if self.timeout != report.timeout {
             (self.timeout, self.connection) = (report.timeout, None);

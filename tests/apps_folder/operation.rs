@@ -119,6 +119,19 @@ fn many_changes_free_the_places_of_removed_apps() {
     assert_eq!(client.event()["data"], "1");
     world.connect(&App { id: "5-7", key: "5-7", secret: "s" }).nothing();
     world.is_unknown(&App { id: "4-7", key: "4-7", secret: "s" });
+    // Each app gets the key of the next one, in one scan.
+    let mut moved = apps(5);
+    for (n, app) in moved.as_array_mut().unwrap().iter_mut().enumerate() {
+        app["key"] = json!(format!("5-{}", (n + 1) % 600));
+    }
+    world.folder.put("many.json", moved);
+    world.scan("apps_dir: 0 added, 600 changed, 0 removed; 601 in all");
+    let moved = App { id: "5-7", key: "5-8", secret: "s" };
+    let mut second = world.connect(&moved);
+    second.subscribe("news");
+    assert_eq!(world.publish(&moved, "2"), 200);
+    assert_eq!(second.event()["data"], "2");
+    assert!(!world.server.stderr().contains("ERROR"), "{}", world.server.stderr());
     // The metrics have a line for each place; 3,601 places were used.
     let places = world.metrics().matches("\nreverb_connections{").count();
     assert!(places < 2_500, "{places}");

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::config::App;
-use crate::net::apps_folder::{AppsThread, Update};
+use crate::net::apps_folder::{AppsThread, Change, Update};
 
 /// The apps that come from the folder, and the changes that are not applied yet.
 #[derive(Default)]
@@ -16,24 +16,20 @@ pub(super) struct Apps {
     own_keys: HashSet<String>,
     /// The index of each app in the configuration in use, by id.
     pub places: HashMap<String, usize>,
+    /// The changes that are not applied yet, those of one update and those that are late.
     pub queue: VecDeque<Change>,
+    /// Apps whose key another app still had, for the end of the update.
+    pub late: Vec<Change>,
+    /// Whether the thread may have sent another update.
+    pub has_more: bool,
     /// The bad files, each with the ids of its apps that stay.
     pub bad: Vec<(String, Vec<String>)>,
-}
-
-/// A step of an update.
-pub(super) enum Change {
-    Remove(String),
-    /// An app, and how often it was refused because another one has its key.
-    Put(Box<App>, u8),
-    /// All changes of an update are made: the numbers of added, changed and removed apps.
-    Done([usize; 3]),
 }
 
 impl Apps {
     /// Whether changes wait for the next turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        self.has_more || !self.queue.is_empty()
     }
 
     /// Sets which apps are those of the configuration itself.
@@ -50,15 +46,17 @@ impl Apps {
         self.own_ids.contains(&app.id) || self.own_keys.contains(&app.key)
     }
 
-    pub(super) fn add(&mut self, update: Update) {
-        let Update { removed, put, added, bad } = update;
-        self.bad = bad;
-        if removed.is_empty() && put.is_empty() {
-            return;
+    /// Takes the next update of the thread, once the previous one is applied. Returns the number of bad
+    /// files, if that may have changed.
+    pub(super) fn take_update(&mut self) -> Option<usize> {
+        if !self.queue.is_empty() {
+            return None;
         }
-        let numbers = [added, put.len() - added, removed.len()];
-        self.queue.extend(removed.into_iter().map(Change::Remove));
-        self.queue.extend(put.into_iter().map(|app| Change::Put(Box::new(app), 0)));
-        self.queue.push_back(Change::Done(numbers));
+        let update = self.thread.as_ref()?.next_update();
+        self.has_more = update.is_some();
+        let Update { changes, bad } = update?;
+        self.queue.extend(changes);
+        self.bad = bad?;
+        Some(self.bad.len())
     }
 }

@@ -6,9 +6,8 @@ use std::io;
 
 use crate::config::{App, AppsFiles, Config};
 use crate::hub::Now;
-use crate::net::apps_folder::{AppsThread, bad_files};
+use crate::net::apps_folder::{AppsThread, CHANGES_MAX, Change, bad_files};
 use crate::net::server::Server;
-use crate::net::server::apps::Change;
 
 impl Server {
     /// Makes this server follow the folder of apps. Its apps are already part of the configuration.
@@ -31,26 +30,28 @@ impl Server {
 
     /// Applies changes of the folder.
     pub(in crate::net::server) fn change_apps(&mut self, now: Now) {
-        while let Some(update) = self.apps.thread.as_ref().and_then(AppsThread::next_update) {
-            self.hub.set_bad_app_files(update.bad.len());
-            self.apps.add(update);
+        if let Some(bad) = self.apps.take_update() {
+            self.hub.set_bad_app_files(bad);
         }
-        if self.apps.queue.is_empty() {
-            return;
-        }
-        for _ in 0..CHANGES_PER_TURN {
+        for _ in 0..CHANGES_MAX {
             match self.apps.queue.pop_front() {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
                 Some(Change::Put(app, refused)) => self.put_app(*app, refused, now),
-                Some(Change::Done([added, changed, removed])) => log::info!(
-                    "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
-                    self.configuration.current.apps.len()
-                ),
+                // `Done` is the last change of a scan, so the queue is empty.
+                Some(done @ Change::Done(_)) if !self.apps.late.is_empty() => {
+                    self.apps.queue.extend(self.apps.late.drain(..));
+                    self.apps.queue.push_back(done);
+                }
+                Some(Change::Done([added, changed, removed])) => {
+                    log::info!(
+                        "apps_dir: {added} added, {changed} changed, {removed} removed; {} in all",
+                        self.configuration.current.apps.len()
+                    );
+                    self.free_places(now);
+                    self.name_apps_to_pulse();
+                }
             }
-        }
-        if self.apps.queue.is_empty() {
-            self.free_places(now);
         }
     }
 
@@ -87,8 +88,8 @@ impl Server {
         }
     }
 
-    /// Puts an app after the others, because another still has its key. Apps that exchange their keys
-    /// wait for each other, so the second time this one is taken away in between.
+    /// Puts an app after all others of the scan, because another still has its key. Apps that exchange
+    /// their keys wait for each other, so the second time this one is taken away in between.
     fn put_later(&mut self, app: App, refused: u8, now: Now) {
         match refused {
             0 => {}
@@ -101,15 +102,13 @@ impl Server {
                 );
             }
         }
-        self.apps.queue.push_back(Change::Put(Box::new(app), refused + 1));
+        self.apps.late.push(Change::Put(Box::new(app), refused + 1));
     }
 
     /// Frees the places of removed apps and webhooks, once there are many.
     fn free_places(&mut self, now: Now) {
         let unused_max = UNUSED_PLACES + self.configuration.current.apps.len();
-        // Pulse knows the apps by their places.
-        let is_busy = self.hub.is_draining() || self.integrations.pulse.is_some();
-        if self.hub.unused_places() > unused_max && !is_busy {
+        if self.hub.unused_places() > unused_max && !self.hub.is_draining() {
             let config = self.configuration.current.clone();
             self.apply(config, now);
         }
@@ -148,11 +147,18 @@ impl Server {
         self.apps.thread.iter().for_each(|thread| thread.scan(own.clone()));
     }
 
+    /// Tells Pulse which apps the counters belong to.
+    fn name_apps_to_pulse(&mut self) {
+        let ids = || self.hub.app_ids();
+        self.integrations.pulse.iter_mut().for_each(|pulse| pulse.set_apps(ids()));
+    }
+
     /// Notes that the list of apps was replaced.
     pub(in crate::net::server) fn apps_replaced(&mut self) {
         if self.apps.thread.is_some() {
             self.apps.set_places(&self.configuration.current.apps);
             self.hub.set_bad_app_files(self.apps.bad.len());
+            self.name_apps_to_pulse();
         }
     }
 
@@ -165,9 +171,6 @@ impl Server {
     }
 }
 
-/// The most changes applied in one turn. Each takes some ten microseconds, so a turn gets less than a
-/// millisecond longer.
-const CHANGES_PER_TURN: usize = 64;
 /// Places of removed apps and webhooks that are kept in any case, so that a small server, whose apps
 /// change all the time, does not free them all the time. Each takes about 2 KB.
 const UNUSED_PLACES: usize = 1_000;
