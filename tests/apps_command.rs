@@ -108,6 +108,7 @@ fn with(mut app: Value, key: &str, value: Value) -> Value {
 }
 
 #[test]
+#[cfg(feature = "webhooks")]
 fn the_list_has_all_apps_and_no_secret() {
     let hook = json!([{"url": "http://h.example/?token=hush", "headers": {"X-Token": "hush"}}]);
     let limited = with(with(app("2"), "max_connections", json!(5)), "webhooks", hook);
@@ -334,6 +335,36 @@ fn a_link_stays_a_link() {
     assert!(fs::symlink_metadata(dir.file("1.json")).unwrap().is_symlink());
     let text = fs::read_to_string(dir.0.join("elsewhere.json")).unwrap();
     assert!(text.contains("\"enabled\": false"), "{text}");
+}
+
+#[test]
+fn a_new_file_belongs_to_the_owner_of_the_folder() {
+    const OTHER: u32 = 54_321;
+    let dir = Dir::new(&[]);
+    let folder = dir.0.join("apps");
+    if std::os::unix::fs::chown(&folder, Some(OTHER), Some(OTHER)).is_err() {
+        // Only root can give files away, so there is nothing to test.
+        return;
+    }
+    fs::set_permissions(&folder, Permissions::from_mode(0o2750)).unwrap();
+    dir.run(&["add", "--id", "1"]);
+    for (name, mode) in [("1.json", 0o640), (".lock", 0o600)] {
+        let found = fs::metadata(dir.file(name)).unwrap();
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o777),
+            (OTHER, OTHER, mode),
+            "{name}"
+        );
+    }
+    // The owner of the folder cannot make root give it another file.
+    let target = dir.0.join("target");
+    fs::write(&target, "").unwrap();
+    fs::remove_file(dir.file(".lock")).unwrap();
+    std::os::unix::fs::symlink(&target, dir.file(".lock")).unwrap();
+    let why = dir.refused(1, &["add", "--id", "2"]);
+    assert!(why.contains(".lock: cannot be locked: "), "{why}");
+    assert_ne!(fs::metadata(&target).unwrap().uid(), OTHER);
+    std::os::unix::fs::chown(&folder, Some(0), Some(0)).unwrap();
 }
 
 /// Runs a command that names the server by its port, and the folder as the server does.

@@ -150,6 +150,7 @@ fn variables_of_a_container_become_an_app() {
 }
 
 /// A cluster with Sentinel, metrics and webhooks.
+#[cfg(all(feature = "redis", feature = "webhooks"))]
 fn cluster() -> Value {
     json!({
         "debug": false,
@@ -232,6 +233,26 @@ fn a_cluster_keeps_its_redis_and_its_webhooks() {
     // Redis does not run, and the server serves its own clients.
     let server = Setup::bare().config(written).start();
     Client::connect_to(&server, "/ws/app/one").subscribe("news");
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn what_the_whole_configuration_does_not_allow_is_left_out() {
+    let file = json!({
+        "httpApi": {"requestLimitInMb": 100}, "adapter": {"driver": "redis"},
+        "appManager": {"driver": "mysql"}, "eventLimits": {"maxPayloadInKb": 10},
+    });
+    let dir = Dir::new(&[("soketi.json", &file.to_string())]);
+    let (report, written) = dir.converted("soketi.json");
+    let expected = json!({"servers": {"reverb": {"port": 6001, "scaling": {"enabled": true}}}});
+    assert_eq!(written, expected);
+    names_all(&report, &file);
+    assert!(
+        report.contains("not mapped  httpApi.requestLimitInMb: servers.reverb.limits."),
+        "{report}"
+    );
+    assert!(!report.contains("-> servers.reverb.max_request_size"), "{report}");
+    has(&report, "not mapped  eventLimits.maxPayloadInKb: set max_event_payload_size of each app");
 }
 
 /// Apps of several customers with limits, and the rest of an attempt with a database.

@@ -22,7 +22,7 @@ use super::file::replace;
 use crate::args::InstallArgs;
 use crate::config::apps_editor::Folder;
 use crate::config::env::Environment;
-use crate::config::{Error, Findings, env_file, load, render};
+use crate::config::{Error, Findings, checked, env_file, render};
 use report::Report;
 use source::Source;
 
@@ -47,15 +47,19 @@ pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Resu
     let mut apps = app::convert(&source, &mut report);
     let mut server = server::convert(&source, &mut apps, &mut report);
     let folder = environment.get("REVERB_APPS_DIR").map(|path| Folder::new(path.into()));
-    let mut tree = json!({"servers": {"reverb": server}, "apps": {"apps": apps}});
-    if let Err(error) = load::check_text(&name, &tree.to_string(), &mut Findings::default()) {
+    let mut tree = json!({"servers": {"reverb": server}});
+    if !apps.is_empty() {
+        tree["apps"] = json!({"apps": apps});
+    }
+    if let Err(error) = checked::check(&name, &tree.to_string(), &mut Findings::default()) {
         // A request may be longer than what nodes may send each other.
         if server.remove("max_request_size").is_none() {
             return Err(error);
         }
         tree["servers"]["reverb"] = Value::Object(server);
-        load::check_text(&name, &tree.to_string(), &mut Findings::default())?;
-        report.not_mapped("httpApi.requestLimitInMb", &error.reason);
+        checked::check(&name, &tree.to_string(), &mut Findings::default())?;
+        let why = format!("{} {}", error.key, error.reason);
+        report.revoke("servers.reverb.max_request_size", &why);
     }
     let mut text = report.text();
     if let Some(folder) = &folder {

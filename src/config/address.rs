@@ -3,7 +3,19 @@
 //! URLs and the other notations of the address of Redis are in `redis`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Whether only this machine reaches a host to listen on.
+pub(super) fn is_local(host: &str) -> bool {
+    // A path is a Unix socket.
+    if host.starts_with('/') {
+        return true;
+    }
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
 
 /// A host, by name or address (IPv6 without brackets), and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

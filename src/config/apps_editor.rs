@@ -83,10 +83,7 @@ impl Folder {
     /// Waits until no other command edits the folder. The lock ends when the result is dropped.
     pub fn lock(&self) -> Result<File, EditError> {
         let path = self.path.join(LOCK);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let opened = options.open(&path).and_then(|file| {
-            self.give_to_owner(&file)?;
+        let opened = self.open_lock(&path).and_then(|file| {
             file.lock()?;
             Ok(file)
         });
@@ -100,6 +97,21 @@ impl Folder {
             };
             EditError::AtWork(format!("{}: cannot be locked: {error}{hint}", path.display()))
         })
+    }
+
+    /// Opens the file to lock. No link is followed, and only a file that this command has created is
+    /// given away: the owner of the folder must not make root do that to another file.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                self.give_to_owner(&file)?;
+                Ok(file)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads all files.
@@ -199,11 +211,11 @@ impl Folder {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let written = write_like(&path, exists, &temporary, text.as_bytes(), self.mode()?)
-            .and_then(|()| match exists {
-                true => Ok(()),
-                false => self.give_to_owner(&File::open(&temporary)?),
-            })
+        let written = match exists {
+            true => write_like(&path, true, &temporary, text.as_bytes(), 0o600),
+            false => self.write_own(&temporary, text.as_bytes()),
+        };
+        let written = written
             .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| sync(path.parent().unwrap_or(&self.path)));
         if written.is_err() {
@@ -211,6 +223,15 @@ impl Folder {
             _ = fs::remove_file(&temporary);
         }
         written
+    }
+
+    /// Writes a new file, with the mode and the owner of new files.
+    fn write_own(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(self.mode()?).open(path)?;
+        self.give_to_owner(&file)?;
+        file.write_all(text)?;
+        file.sync_all()
     }
 
     /// The mode of a new file. In a folder with the setgid bit, files belong to the group of the

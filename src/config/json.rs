@@ -4,6 +4,8 @@
 //! PHP arrays stand for objects, and settings share one table with the variables; serde's derived
 //! parsers offer none of this. The values of a setting are in `settings`, precedence in `load`.
 
+mod secrets;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
@@ -274,7 +276,7 @@ impl Reader<'_> {
 
     fn app(&mut self, path: &str, value: &Value) -> Result<App, Error> {
         let object = self.object(path, value)?;
-        self.check_secrets(path, object)?;
+        secrets::check(object).map_err(|why| self.error(&join(path, "secrets"), why))?;
         let mut draft = AppDraft::new();
         self.app_settings(path, object, &mut draft)?;
         if let Some(app) = self.environment.filter(|it| it.app.id == draft.app.id) {
@@ -327,23 +329,6 @@ impl Reader<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Checks `secrets`, which replaces `secret` and is one secret or two.
-    fn check_secrets(&self, path: &str, object: &Map<String, Value>) -> Result<(), Error> {
-        let Some(secrets) = object.get("secrets").filter(|value| !value.is_null()) else {
-            return Ok(());
-        };
-        let path = join(path, "secrets");
-        if object.get("secret").is_some_and(|secret| !secret.is_null()) {
-            return Err(self.error(&path, "secret is set as well: keep one of them"));
-        }
-        let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-        match secrets.as_array().map(Vec::as_slice) {
-            Some([one]) if is_text(one) => Ok(()),
-            Some([new, old]) if is_text(new) && is_text(old) => Ok(()),
-            _ => Err(self.error(&path, "must be a list of the new secret and the previous one")),
-        }
     }
 
     /// What is wrong with an app without this credential. In a hand-over, Laravel has read it from a

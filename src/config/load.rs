@@ -4,7 +4,6 @@
 //! The sources are parsed in `json` and `variables`.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::apps_files::AppsFiles;
@@ -15,7 +14,7 @@ use super::laravel::{PulseStream, RestartKey};
 pub use super::sources::Sources;
 use super::sources::read;
 use super::{
-    App, Artisan, Config, Error, Findings, Server, Tls, cache_store, console, credentials,
+    App, Artisan, Config, Error, Findings, Server, Tls, address, cache_store, console, credentials,
     env_file, json, laravel_events, largest, overridden, tls, values, variables,
 };
 
@@ -108,7 +107,7 @@ pub fn load_for(
     }
     default_host(config);
     if generated_app {
-        if !config.server.hosts().all(is_local) {
+        if !config.server.hosts().all(address::is_local) {
             return Err(Error::whole("configuration", no_app(&config.server.host)));
         }
         let app = credentials::generate()
@@ -145,8 +144,7 @@ pub fn server(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Server, Option<Artisan>), Error> {
-    let Loaded { mut config, artisan, .. } = layered(sources, process_env)?;
-    default_host(&mut config);
+    let Loaded { config, artisan, .. } = written(sources, process_env)?;
     Ok((config.server, artisan))
 }
 
@@ -154,7 +152,7 @@ pub fn server(
 ///
 /// # Errors
 ///
-/// Those of [`load`], except that no app is needed.
+/// Those of [`server`].
 pub fn written(
     sources: &Sources,
     process_env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -162,18 +160,6 @@ pub fn written(
     let mut loaded = layered(sources, process_env)?;
     default_host(&mut loaded.config);
     Ok(loaded)
-}
-
-/// Checks the text of a `reverb.json` as [`load`] does, without the other sources. `source` names it in
-/// errors.
-///
-/// # Errors
-///
-/// The text is not valid.
-pub fn check_text(source: &str, text: &str, findings: &mut Findings) -> Result<(), Error> {
-    let mut config = Config::default();
-    config.apps = json::read(source, text, &mut config, findings)?;
-    largest::check(&config)
 }
 
 /// The configuration from the environment alone, with its app, if there is one.
@@ -442,17 +428,6 @@ fn default_host(config: &mut Config) {
         let is_generated = config.apps.is_empty() && config.server.apps_dir.is_none();
         let host = if is_generated { "127.0.0.1" } else { "0.0.0.0" };
         config.server.host = host.to_owned();
-    }
-}
-
-fn is_local(host: &str) -> bool {
-    // A path is a Unix socket.
-    if host.starts_with('/') {
-        return true;
-    }
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

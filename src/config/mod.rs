@@ -13,6 +13,7 @@ pub mod apps_requests;
 pub mod artisan;
 mod cache_store;
 mod cached;
+pub mod checked;
 mod compression;
 mod console;
 pub mod credentials;

@@ -17,6 +17,16 @@ impl Report {
         self.lines.push(format!("not mapped  {}: {why}", from.escape_debug()));
     }
 
+    /// What was mapped to this setting has become nothing after all.
+    pub(super) fn revoke(&mut self, to: &str, why: &str) {
+        for line in &mut self.lines {
+            let mapped = line.strip_prefix("mapped      ").and_then(|rest| rest.split_once(" -> "));
+            if let Some((from, _)) = mapped.filter(|(_, found)| *found == to) {
+                *line = format!("not mapped  {from}: {why}");
+            }
+        }
+    }
+
     /// Something else that the operator should know.
     pub(super) fn note(&mut self, text: &str) {
         self.lines.push(format!("note        {text}"));

@@ -44,7 +44,9 @@ impl Server<'_> {
             return self.set(label, key, value.clone());
         }
         if let Some((_, key)) = LIMITS_OF_APPS.iter().find(|(theirs, _)| theirs == path) {
-            return self.limit_apps(label, key, value, apps);
+            return self.limit_apps(label, key, apps, |app, at, report| {
+                put(app, label, key, value.clone(), at, report);
+            });
         }
         match path.as_str() {
             "adapter.driver" => self.adapter(label, value),
@@ -86,9 +88,10 @@ impl Server<'_> {
             },
             "eventLimits.maxPayloadInKb" => match bytes(value, 1_024.0) {
                 Some(bytes) => {
-                    for (at, app) in without(apps, "max_event_payload_size") {
-                        put_payload(app, label, bytes, at, self.report);
-                    }
+                    let key = "max_event_payload_size";
+                    self.limit_apps(label, key, apps, |app, at, report| {
+                        put_payload(app, label, bytes, at, report);
+                    });
                 }
                 None => self.report.not_mapped(label, "no limit is the default"),
             },
@@ -143,19 +146,22 @@ impl Server<'_> {
         self.set(label, "scaling.server.port", port.into());
     }
 
+    /// Adds a limit to the apps that do not have it.
     fn limit_apps(
         &mut self,
         label: &str,
         key: &str,
-        value: &Value,
         apps: &mut [Map<String, Value>],
+        add: impl Fn(&mut Map<String, Value>, usize, &mut Report),
     ) {
         if apps.is_empty() {
             return self.report.not_mapped(label, &format!("set {key} of each app"));
         }
-        for (at, app) in without(apps, key) {
-            put(app, label, key, value.clone(), at, self.report);
+        if apps.iter().all(|app| app.contains_key(key)) {
+            return self.report.not_mapped(label, &format!("each app has its own {key}"));
         }
+        let without = apps.iter_mut().enumerate().filter(|(_, app)| !app.contains_key(key));
+        without.for_each(|(at, app)| add(app, at, self.report));
     }
 
     fn authentication(&mut self, label: &str, value: &Value, apps: &mut [Map<String, Value>]) {
@@ -186,14 +192,6 @@ impl Server<'_> {
             }
         }
     }
-}
-
-/// The apps that do not have a key, with their places.
-fn without<'a>(
-    apps: &'a mut [Map<String, Value>],
-    key: &str,
-) -> impl Iterator<Item = (usize, &'a mut Map<String, Value>)> {
-    apps.iter_mut().enumerate().filter(move |(_, app)| !app.contains_key(key))
 }
 
 /// Inserts a value below the levels of a path.

@@ -1,0 +1,14 @@
+//! Whether a text is a valid `reverb.json` by itself. What the other sources add is in `load`.
+
+use super::{Config, Error, Findings, json, largest};
+
+/// Checks the text of a `reverb.json` without the other sources. `source` names it in errors.
+///
+/// # Errors
+///
+/// The text is not valid.
+pub fn check(source: &str, text: &str, findings: &mut Findings) -> Result<(), Error> {
+    let mut config = Config::default();
+    config.apps = json::read(source, text, &mut config, findings)?;
+    largest::check(&config)
+}
