@@ -140,7 +140,8 @@ impl<V: Default> AppQueues<V> {
     pub(crate) fn shrink(&mut self, is_any: bool) {
         for lane in self.queues.iter_mut().flat_map(|queues| &mut queues.lanes) {
             match is_any {
-                true => lane.shrink_to_fit(),
+                true if lane.capacity() > SMALL => lane.shrink_to_fit(),
+                true => {}
                 false => free_idle(lane),
             }
         }

@@ -35,7 +35,7 @@ use super::schedule::Schedule;
 use super::staggered::Staggered;
 use super::wheel::Wheel;
 use super::work::Work;
-use super::write_lanes::{WriteLane, WriteLanes};
+use super::write_lanes::{AppLanes, WriteLane, WriteLanes};
 use crate::config::{Config, LimitKind, Limits, Network};
 use crate::proto::websocket::{self, Frame};
 
@@ -217,33 +217,25 @@ impl<T> Connections<T> {
     /// Only frames queued earlier count: a single frame may be longer than the limit.
     #[inline]
     fn push(&mut self, id: ConnId, app: u32, frame: Frame, lane: WriteLane) -> bool {
-        self.push_for(id, app, lane, |_| Some(frame))
+        let outbox_bytes = self.limits.outbox_bytes as usize;
+        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
+        let is_pushed = push(id, peer, frame, lane, &mut self.lanes.of(app), outbox_bytes);
+        if !is_pushed {
+            self.not_pushed(id);
+        }
+        is_pushed
     }
 
-    /// As [`Connections::push`], with the frame for this connection, if it is to get one.
-    #[inline]
-    fn push_for(
-        &mut self,
-        id: ConnId,
-        app: u32,
-        lane: WriteLane,
-        frame_for: impl FnOnce(&Peer<T>) -> Option<Frame>,
-    ) -> bool {
-        let Some(peer) = self.slab.get_mut(id.0 as usize) else { return false };
-        let Some(frame) = frame_for(peer) else { return false };
-        let (weight, is_too_slow) = (peer.outbox.weight(), peer.marks.has(Mark::TooSlow));
-        if is_too_slow || weight > self.limits.outbox_bytes as usize {
-            self.counters.process.frames_dropped += 1;
-            if !is_too_slow {
-                peer.marks.set(Mark::TooSlow);
-                self.too_slow.push(id);
-            }
-            return false;
+    /// A connection's outbox is over its limit: the frame is dropped, and soon the connection.
+    #[cold]
+    fn not_pushed(&mut self, id: ConnId) {
+        self.counters.process.frames_dropped += 1;
+        if let Some(peer) = self.slab.get_mut(id.0 as usize)
+            && !peer.marks.has(Mark::TooSlow)
+        {
+            peer.marks.set(Mark::TooSlow);
+            self.too_slow.push(id);
         }
-        peer.outbox.push(frame);
-        let is_half_full = weight > self.limits.outbox_bytes as usize / 2;
-        self.lanes.pushed(id, app, peer, lane, is_half_full);
-        true
     }
 
     /// Queues a further piece of a message whose first piece was queued.
@@ -251,7 +243,7 @@ impl<T> Connections<T> {
         let Some(peer) = self.slab.get_mut(id.0 as usize) else { return };
         peer.outbox.push(frame);
         let app = peer.app();
-        self.lanes.pushed(id, app, peer, lane, false);
+        self.lanes.of(app).pushed(id, peer, lane, false);
     }
 
     /// Discards the contents of a connection's outbox.
@@ -283,11 +275,11 @@ impl<T> Connections<T> {
 
     /// The next connection to write to or to close.
     pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
-        while let Some((id, mark)) = self.lanes.next() {
+        while let Some((id, mark, place)) = self.lanes.next() {
             if let Some(peer) = self.slab.get_mut(id.0 as usize)
                 && peer.marks.take(mark)
             {
-                self.lanes.handed_out(id, peer);
+                self.lanes.handed_out(id, peer, place);
                 return Some(id);
             }
         }
@@ -409,6 +401,26 @@ impl<T> Connections<T> {
     pub(crate) fn ids(&self) -> Vec<ConnId> {
         self.slab.iter().map(|(key, _)| ConnId(key as u32)).collect()
     }
+}
+
+/// Puts a frame in an outbox, and the connection in the lanes of its app. Returns `false` if the
+/// outbox is over its limit.
+#[inline(always)]
+fn push<T>(
+    id: ConnId,
+    peer: &mut Peer<T>,
+    frame: Frame,
+    lane: WriteLane,
+    lanes: &mut AppLanes<'_>,
+    outbox_bytes: usize,
+) -> bool {
+    let weight = peer.outbox.weight();
+    if peer.marks.has(Mark::TooSlow) || weight > outbox_bytes {
+        return false;
+    }
+    peer.outbox.push(frame);
+    lanes.pushed(id, peer, lane, weight > outbox_bytes / 2);
+    true
 }
 
 /// Releases of less capacity than this are not reported. This many connections use about a quarter

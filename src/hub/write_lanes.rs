@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::app_queues::{AppQueues, free_idle};
+use super::app_queues::{AppQueues, Queues, free_idle};
 use super::ids::ConnId;
 use super::peer::{Mark, Peer};
 
@@ -32,7 +32,7 @@ pub(crate) struct WriteLanes {
 
 /// The output of one app in the lanes; see the fields of [`WriteLanes`].
 #[derive(Debug, Default)]
-struct Output {
+pub(crate) struct Output {
     frames: usize,
     crowded: Option<ConnId>,
 }
@@ -54,6 +54,75 @@ const PROMPT_IN_ROW: u8 = 3;
 /// No heavy work begins while more frames than this wait: 8 MB of places in outboxes (16 bytes
 /// each), or fifty events for ten thousand subscribers, which fit in one write to each of them.
 const FRAMES_MAX: usize = 524_288;
+
+/// The lanes of one app; see [`WriteLanes::of`]. A broadcast finds them once.
+pub(crate) struct AppLanes<'l> {
+    place: u32,
+    queues: &'l mut Queues<Output>,
+    rings: &'l mut [VecDeque<u32>; 2],
+    frames: &'l mut usize,
+    crowded: &'l mut Option<ConnId>,
+}
+
+impl AppLanes<'_> {
+    /// A frame was put in the outbox of a connection of the app. `is_half_full` is whether the outbox
+    /// was more than half full before.
+    #[inline]
+    pub(crate) fn pushed<T>(
+        &mut self,
+        id: ConnId,
+        peer: &mut Peer<T>,
+        lane: WriteLane,
+        is_half_full: bool,
+    ) {
+        // A blocked connection is queued when its socket becomes writable.
+        if peer.marks.has(Mark::Blocked) {
+            return;
+        }
+        if !peer.marks.is_queued() {
+            self.add_frames(peer.outbox.frames());
+            return self.put(id, peer, lane);
+        }
+        self.add_frames(1);
+        if is_half_full {
+            *self.crowded = Some(id);
+            self.queues.value.crowded = Some(id);
+        }
+        if lane == WriteLane::Prompt {
+            self.put(id, peer, lane);
+        }
+    }
+
+    #[inline]
+    fn put<T>(&mut self, id: ConnId, peer: &mut Peer<T>, lane: WriteLane) {
+        match lane {
+            WriteLane::Prompt if !peer.marks.has(Mark::Prompt) => {
+                peer.marks.set(Mark::Prompt);
+                self.join(id, WriteLane::Prompt);
+            }
+            WriteLane::Bulk if !peer.marks.is_queued() => {
+                peer.marks.set(Mark::Bulk);
+                self.join(id, WriteLane::Bulk);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn join(&mut self, id: ConnId, lane: WriteLane) {
+        let queue = &mut self.queues.lanes[lane as usize];
+        if queue.is_empty() {
+            self.rings[lane as usize].push_back(self.place);
+        }
+        queue.push_back(id);
+    }
+
+    #[inline]
+    fn add_frames(&mut self, frames: usize) {
+        *self.frames += frames;
+        self.queues.value.frames += frames;
+    }
+}
 
 impl WriteLanes {
     /// The lane of an event for this many subscribers.
@@ -77,44 +146,27 @@ impl WriteLanes {
         std::mem::take(&mut self.has_event_for_many)
     }
 
-    /// A frame was put in the outbox of a connection of this app. `is_half_full` is whether the
-    /// outbox was more than half full before.
+    /// The lanes of one app.
     #[inline]
-    pub(crate) fn pushed<T>(
-        &mut self,
-        id: ConnId,
-        app: u32,
-        peer: &mut Peer<T>,
-        lane: WriteLane,
-        is_half_full: bool,
-    ) {
-        // A blocked connection is queued when its socket becomes writable.
-        if peer.marks.has(Mark::Blocked) {
-            return;
-        }
+    pub(crate) fn of(&mut self, app: u32) -> AppLanes<'_> {
         let place = self.apps.place_of(app);
-        if !peer.marks.is_queued() {
-            self.add_frames(place, peer.outbox.frames());
-            return self.put(id, place, peer, lane);
-        }
-        self.add_frames(place, 1);
-        if is_half_full {
-            self.crowded = Some(id);
-            self.apps.at_mut(place).value.crowded = Some(id);
-        }
-        if lane == WriteLane::Prompt {
-            self.put(id, place, peer, lane);
+        AppLanes {
+            place,
+            queues: self.apps.at_mut(place),
+            rings: &mut self.rings,
+            frames: &mut self.frames,
+            crowded: &mut self.crowded,
         }
     }
 
     /// Queues a connection, even if its outbox is empty.
     pub(crate) fn touched<T>(&mut self, id: ConnId, peer: &mut Peer<T>) {
-        let place = self.apps.place_of(peer.app());
+        let mut lanes = self.of(peer.app());
         if !peer.marks.is_queued() {
-            self.add_frames(place, peer.outbox.frames());
+            lanes.add_frames(peer.outbox.frames());
         }
         let is_long = peer.outbox.bytes() > LONG_BYTES;
-        self.put(id, place, peer, if is_long { WriteLane::Bulk } else { WriteLane::Prompt });
+        lanes.put(id, peer, if is_long { WriteLane::Bulk } else { WriteLane::Prompt });
     }
 
     /// A connection belongs to another app now: it waits among those. Its entry in the lane of the
@@ -124,52 +176,29 @@ impl WriteLanes {
             return;
         }
         self.remove_frames(id, from, peer.outbox.frames());
-        let place = self.apps.place_of(peer.app());
-        self.add_frames(place, peer.outbox.frames());
+        let mut lanes = self.of(peer.app());
+        lanes.add_frames(peer.outbox.frames());
         if peer.marks.has(Mark::Prompt) {
-            self.join(id, place, WriteLane::Prompt);
+            lanes.join(id, WriteLane::Prompt);
         }
         if peer.marks.has(Mark::Bulk) {
-            self.join(id, place, WriteLane::Bulk);
+            lanes.join(id, WriteLane::Bulk);
         }
     }
 
+    /// The next entry of the lanes: a connection, the mark that is set if the entry is still valid,
+    /// and the place to pass to [`WriteLanes::handed_out`]. The connection may have been removed.
     #[inline]
-    fn put<T>(&mut self, id: ConnId, place: u32, peer: &mut Peer<T>, lane: WriteLane) {
-        match lane {
-            WriteLane::Prompt if !peer.marks.has(Mark::Prompt) => {
-                peer.marks.set(Mark::Prompt);
-                self.join(id, place, WriteLane::Prompt);
-            }
-            WriteLane::Bulk if !peer.marks.is_queued() => {
-                peer.marks.set(Mark::Bulk);
-                self.join(id, place, WriteLane::Bulk);
-            }
-            _ => {}
-        }
-    }
-
-    #[inline]
-    fn join(&mut self, id: ConnId, place: u32, lane: WriteLane) {
-        let queue = &mut self.apps.at_mut(place).lanes[lane as usize];
-        if queue.is_empty() {
-            self.rings[lane as usize].push_back(place);
-        }
-        queue.push_back(id);
-    }
-
-    /// The next entry of the lanes: a connection, and the mark that is set if the entry is still
-    /// valid. The connection may have been removed.
-    pub(crate) fn next(&mut self) -> Option<(ConnId, Mark)> {
+    pub(crate) fn next(&mut self) -> Option<(ConnId, Mark, u32)> {
         let has_bulk = !self.rings[WriteLane::Bulk as usize].is_empty();
         let is_prompt = !has_bulk || self.prompt_in_row < PROMPT_IN_ROW;
-        if is_prompt && let Some(id) = self.next_in(WriteLane::Prompt) {
+        if is_prompt && let Some((id, place)) = self.next_in(WriteLane::Prompt) {
             self.prompt_in_row = self.prompt_in_row.saturating_add(1);
-            return Some((id, Mark::Prompt));
+            return Some((id, Mark::Prompt, place));
         }
         self.prompt_in_row = 0;
         match self.next_in(WriteLane::Bulk) {
-            Some(id) => Some((id, Mark::Bulk)),
+            Some((id, place)) => Some((id, Mark::Bulk, place)),
             None => {
                 // The lanes are empty. Reset both values, as they are approximate.
                 (self.frames, self.crowded) = (0, None);
@@ -180,57 +209,70 @@ impl WriteLanes {
         }
     }
 
-    /// The next connection of the app whose turn it is in a lane.
+    /// The next connection of the app whose turn it is in a lane, and the place of the app.
     #[inline]
-    fn next_in(&mut self, lane: WriteLane) -> Option<ConnId> {
+    fn next_in(&mut self, lane: WriteLane) -> Option<(ConnId, u32)> {
         let ring = &mut self.rings[lane as usize];
         let place = *ring.front()?;
-        let queues = self.apps.at_mut(place);
-        let queue = &mut queues.lanes[lane as usize];
-        let id = queue.pop_front();
+        let queue = &mut self.apps.at_mut(place).lanes[lane as usize];
+        let id = queue.pop_front()?;
         if queue.is_empty() {
-            ring.pop_front();
-            if queues.is_empty() {
-                // Approximate values end here.
-                self.frames -= std::mem::take(&mut queues.value).frames.min(self.frames);
-                self.apps.emptied(place);
-            }
+            self.leave(place, lane);
         } else if ring.len() > 1 {
-            ring.rotate_left(1);
+            rotate(ring);
         }
-        id
+        Some((id, place))
+    }
+
+    /// The app whose turn it was has no more connections in a lane.
+    #[inline(never)]
+    fn leave(&mut self, place: u32, lane: WriteLane) {
+        self.rings[lane as usize].pop_front();
+        let queues = self.apps.at_mut(place);
+        if queues.is_empty() {
+            // Approximate values end here.
+            self.frames -= std::mem::take(&mut queues.value).frames.min(self.frames);
+            self.apps.emptied(place);
+        }
     }
 
     /// A connection's outbox is about to be emptied without being sent.
     pub(crate) fn cleared<T>(&mut self, id: ConnId, peer: &Peer<T>) {
         if peer.marks.is_queued() {
-            self.handed_out(id, peer);
+            self.remove_frames(id, peer.app(), peer.outbox.frames());
         }
     }
 
     /// A connection is about to be written to: its frames no longer count.
-    pub(crate) fn handed_out<T>(&mut self, id: ConnId, peer: &Peer<T>) {
-        self.remove_frames(id, peer.app(), peer.outbox.frames());
+    #[inline]
+    pub(crate) fn handed_out<T>(&mut self, id: ConnId, peer: &Peer<T>, place: u32) {
+        let output = &mut self.apps.at_mut(place).value;
+        let frames = peer.outbox.frames().min(output.frames);
+        output.frames -= frames;
+        self.frames = self.frames.saturating_sub(frames);
+        if self.crowded.is_some() || output.crowded.is_some() {
+            self.uncrowd(id, peer.app());
+        }
     }
 
-    #[inline]
-    fn add_frames(&mut self, place: u32, frames: usize) {
-        self.frames += frames;
-        self.apps.at_mut(place).value.frames += frames;
-    }
-
-    #[inline]
-    fn remove_frames(&mut self, id: ConnId, app: u32, frames: usize) {
+    #[inline(never)]
+    fn uncrowd(&mut self, id: ConnId, app: u32) {
         if self.crowded == Some(id) {
             self.crowded = None;
         }
+        if let Some(queues) = self.apps.find_mut(app)
+            && queues.value.crowded == Some(id)
+        {
+            queues.value.crowded = None;
+        }
+    }
+
+    fn remove_frames(&mut self, id: ConnId, app: u32, frames: usize) {
+        self.uncrowd(id, app);
         let Some(queues) = self.apps.find_mut(app) else { return };
         let frames = frames.min(queues.value.frames);
         queues.value.frames -= frames;
         self.frames = self.frames.saturating_sub(frames);
-        if queues.value.crowded == Some(id) {
-            queues.value.crowded = None;
-        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -284,5 +326,13 @@ impl WriteLanes {
             true => Ok(()),
             false => Err(format!("{} frames are counted, {frames} of the apps", self.frames)),
         }
+    }
+}
+
+/// The first app has had its turn.
+#[inline(never)]
+fn rotate(ring: &mut VecDeque<u32>) {
+    if let Some(first) = ring.pop_front() {
+        ring.push_back(first);
     }
 }

@@ -1,7 +1,7 @@
 //! Queues one event for many connections: each outbox shares the frame, or its compressed form. Which
 //! connections are members of a channel is in `pubsub`.
 
-use super::{Connections, text_of};
+use super::{Connections, push, text_of};
 use crate::hub::ids::{ConnId, SocketId};
 use crate::hub::peer::{Mark, Peer};
 use crate::proto::websocket::Frame;
@@ -38,25 +38,34 @@ impl<T> Connections<T> {
         self.work.add_bytes(frame.len());
         let lane = self.lanes.lane_of_event(members.len());
         let is_wanted = self.happenings.wants_sent(app);
+        if is_wanted {
+            for &member in members {
+                if self.get(member).is_some_and(|peer| is_recipient(peer, except)) {
+                    self.notify_sent(member, frame);
+                }
+            }
+        }
         // Count the skipped members: there are fewer of them than recipients.
         let (mut skipped, mut compressed_recipients) = (0, 0);
+        let outbox_bytes = self.limits.outbox_bytes as usize;
+        let mut lanes = self.lanes.of(app);
+        let mut over = Vec::new();
         for &member in members {
-            if is_wanted && self.get(member).is_some_and(|peer| is_recipient(peer, except)) {
-                self.notify_sent(member, frame);
+            let peer = self.slab.get_mut(member.0 as usize);
+            // A closing connection may still be a member; it receives no more events.
+            let Some(peer) = peer.filter(|peer| is_recipient(peer, except)) else {
+                skipped += 1;
+                continue;
+            };
+            let shorter = compressed.as_ref().filter(|_| peer.marks.has(Mark::Deflate));
+            let frame = Frame::clone(shorter.unwrap_or(frame));
+            match push(member, peer, frame, lane, &mut lanes, outbox_bytes) {
+                true => compressed_recipients += u64::from(shorter.is_some()),
+                false => over.push(member),
             }
-            let mut is_compressed = false;
-            let is_queued = self.push_for(member, app, lane, |peer| {
-                // A closing connection may still be a member; it receives no more events.
-                if !is_recipient(peer, except) {
-                    return None;
-                }
-                let shorter = compressed.as_ref().filter(|_| peer.marks.has(Mark::Deflate));
-                is_compressed = shorter.is_some();
-                Some(Frame::clone(shorter.unwrap_or(frame)))
-            });
-            skipped += u64::from(!is_queued);
-            compressed_recipients += u64::from(is_queued && is_compressed);
         }
+        skipped += over.len() as u64;
+        over.into_iter().for_each(|member| self.not_pushed(member));
         let recipients = (members.len() as u64).saturating_sub(skipped);
         let counters = &mut self.counters.apps[app as usize];
         counters.sent(recipients - compressed_recipients, frame.len());
