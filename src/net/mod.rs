@@ -1,8 +1,8 @@
 //! Effects: every socket, clock and signal. Nothing here knows the protocol: bytes are passed to the
 //! hub as they arrive.
 
-#[cfg(any(feature = "redis", feature = "console"))]
 mod apps_folder;
+#[cfg(any(feature = "redis", feature = "console"))]
 mod blocking_stream;
 mod clock;
 mod control;
