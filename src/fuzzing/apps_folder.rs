@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn random_scripts_end_as_the_files_say() {
         let mut state = 1_u64;
-        for _ in 0..2_000 {
+        for _ in 0..500 {
             let script: Vec<u8> = std::iter::repeat_with(|| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 (state >> 56) as u8
