@@ -82,6 +82,8 @@ pub struct AppsFolder {
     own: Vec<(String, String)>,
     /// Those that count from the next scan on.
     next_own: Option<Vec<(String, String)>>,
+    /// The files that were bad in an earlier process; empty after the first scan.
+    were_bad: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -118,8 +120,10 @@ impl AppsFolder {
         self.next_own = Some(own.iter().map(|app| (app.id.clone(), app.key.clone())).collect());
     }
 
-    /// Sets the last good apps of a file, before the first scan.
+    /// Sets the last good apps of a file that was bad, before the first scan. In that scan all files
+    /// are new, and the others win over this one.
     pub fn keep(&mut self, name: &str, apps: Vec<App>) {
+        self.were_bad.insert(name.to_owned());
         self.serve_rest(name, apps);
     }
 
@@ -173,6 +177,8 @@ impl AppsFolder {
             }
         }
         self.apply_own(&mut before);
+        let were_bad = std::mem::take(&mut self.were_bad);
+        new.sort_by_key(|(name, ..)| were_bad.contains(name));
         let mut losers = Vec::new();
         for (name, apps, old) in new {
             if let Err((apps, _)) = self.serve_all(&name, apps) {

@@ -171,4 +171,10 @@ fn apps_of_an_earlier_process_stay_while_their_file_is_bad() {
     assert!(parse_kept("").is_err() && parse_kept("[]").is_err());
     world.write("a.json", "").put("b.json", &["5"]).scan();
     assert_eq!(world.ids(), "5 a.json");
+    // The file that lost in the earlier process loses again, although it is the first by name.
+    let mut world = World::new(&[]);
+    world.folder.keep("a.json", vec![app("1")]);
+    world.put("a.json", &["1", "2"]).put("b.json", &["2"]).scan();
+    assert_eq!(world.bad(), [r#"a.json: app_id: "2" is the same as in b.json"#]);
+    assert_eq!(world.ids(), "1 2");
 }
