@@ -156,13 +156,9 @@ impl<T> Connections<T> {
         self.queue_parts(id, &[frame], lane);
     }
 
-    /// Queues the response to an HTTP request. If the request published an event to many
-    /// subscribers, the response is sent after the event.
+    /// Queues the response to an HTTP request, which may have published events.
     pub(crate) fn queue_after_event(&mut self, id: ConnId, frame: Frame) {
-        let lane = match self.lanes.take_event_for_many() {
-            true => WriteLane::Bulk,
-            false => WriteLanes::lane_of_response(frame.len()),
-        };
+        let lane = self.lanes.lane_after_event(frame.len());
         self.work.add_bytes(frame.len());
         self.queue_parts(id, &[frame], lane);
     }
@@ -299,7 +295,7 @@ impl<T> Connections<T> {
     /// Resets what is known of the previous request: that it queued an event for many subscribers,
     /// and its app.
     pub(crate) fn begin_request(&mut self) {
-        self.lanes.take_event_for_many();
+        self.lanes.begin_request();
         self.signed_app = None;
     }
 
