@@ -1,5 +1,7 @@
 //! The webhooks of one app change while the hub runs.
 
+use std::rc::Rc;
+
 use super::{AppHooks, Hook, Interval, WebhookCounters, Webhooks};
 use crate::config::{App, WebhookEvent, WebhookEvents};
 use crate::proto::auth::Signer;
@@ -39,6 +41,7 @@ impl Webhooks {
         let hooks = first..self.hooks.len() as u32;
         let of_app = &mut self.apps[index as usize];
         (of_app.id, of_app.key) = (app.id.as_str().into(), app.key.clone());
+        self.by_app.insert(Rc::clone(&of_app.id), index);
         (of_app.signer, of_app.events, of_app.hooks) = (Signer::new(&app.secret), events, hooks);
         if events.has(WebhookEvent::MessageCounts) && self.counts.is_none() {
             self.counts = Some(Interval::new(self.counts_interval_s, self.now));

@@ -32,7 +32,7 @@ mod spool;
 mod states;
 mod timers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -60,6 +60,8 @@ pub(crate) use timers::Timers;
 pub(in crate::hub) struct Webhooks {
     /// By the index of the app.
     apps: Vec<AppHooks>,
+    /// The index of each app.
+    by_app: BTreeMap<Rc<str>, u32>,
     /// Those of an app follow each other.
     hooks: Vec<Hook>,
     /// How many of them were replaced or removed.
@@ -157,6 +159,7 @@ impl Webhooks {
         let (hashing, limits) = (random.hashing(), config.limits.clone());
         let mut webhooks = Box::new(Webhooks {
             apps: Vec::new(),
+            by_app: BTreeMap::new(),
             hooks: Vec::new(),
             unused_hooks: 0,
             endpoints: Endpoints::default(),
@@ -189,8 +192,8 @@ impl Webhooks {
 
     /// The endpoint of a URL; it is added if there is none yet.
     fn endpoint_of(&mut self, url: &crate::config::Url) -> u32 {
-        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| *endpoint.url == *url) {
-            return endpoint.id;
+        if let Some(id) = self.endpoints.of_url(url) {
+            return id;
         }
         let id = self.next_endpoint;
         self.next_endpoint += 1;

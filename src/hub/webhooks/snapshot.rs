@@ -137,21 +137,20 @@ impl Webhooks {
     /// Gives endpoints the ids of the saved ones with the same URL, and the others new ids.
     fn rename_endpoints(&mut self, saved: &[SavedEndpoint], next_endpoint: u32) {
         self.next_endpoint = next_endpoint;
-        let mut names = Vec::new();
+        let saved: BTreeMap<&str, u32> = saved.iter().map(|it| (&*it.url, it.id)).collect();
+        let mut names = BTreeMap::new();
         for mut endpoint in self.endpoints.take() {
-            let url = endpoint.url.text();
-            let known = saved.iter().find(|saved| saved.url == url).map(|saved| saved.id);
+            let known = saved.get(&*endpoint.url.text()).copied();
             let id = known.unwrap_or_else(|| {
                 self.next_endpoint += 1;
                 self.next_endpoint - 1
             });
-            names.push((endpoint.id, id));
+            names.insert(endpoint.id, id);
             endpoint.id = id;
             self.endpoints.insert(endpoint);
         }
         for hook in &mut self.hooks {
-            let name = names.iter().find(|(old, _)| *old == hook.endpoint);
-            name.into_iter().for_each(|(_, id)| hook.endpoint = *id);
+            hook.endpoint = names.get(&hook.endpoint).copied().unwrap_or(hook.endpoint);
         }
     }
 
@@ -168,9 +167,8 @@ impl Webhooks {
     }
 
     fn restore_saved_batch(&mut self, id: u32, url: &str, saved: SavedBatch, tags: &[Option<Tag>]) {
-        let of_app = |at: u32| *self.apps[at as usize].id == *saved.app;
-        let hook = (0..).zip(&self.hooks).find(|(_, it)| it.endpoint == id && of_app(it.app));
-        let Some((hook, app)) = hook.map(|(at, hook)| (at, hook.app)) else {
+        let hook = self.hook_of(&saved.app, id);
+        let Some((hook, app)) = hook.map(|at| (at, self.hooks[at as usize].app)) else {
             log::warn!(
                 "webhooks: {} events for {} are dropped, because app {:?} has no webhook with this \
                  URL any more",
@@ -245,7 +243,13 @@ impl Webhooks {
     }
 
     fn app_of(&self, id: &str) -> Option<u32> {
-        self.apps.iter().position(|app| *app.id == *id).map(|at| at as u32)
+        self.by_app.get(id).copied()
+    }
+
+    /// The webhook of an app that has an endpoint.
+    pub(super) fn hook_of(&self, app: &str, endpoint: u32) -> Option<u32> {
+        let app = self.apps.get(self.app_of(app)? as usize)?;
+        app.hooks.clone().find(|at| self.hooks[*at as usize].endpoint == endpoint)
     }
 }
 

@@ -5,6 +5,7 @@ use super::Webhooks;
 use super::changes::{Change, Reported};
 use super::delivery::EXPIRED;
 use super::endpoint::{BATCH_LIFE_MS, Batch};
+use crate::config::Url;
 use crate::proto::spool::{self, SpoolRecord, SpooledBatch, SpooledState};
 
 impl Webhooks {
@@ -35,11 +36,9 @@ impl Webhooks {
 
     fn restore_batch(&mut self, spooled: SpooledBatch) {
         let SpooledBatch { delivery, app, url, at_unix_ms, body } = spooled;
-        let hook = (0..).zip(&self.hooks).find(|(_, hook)| {
-            *self.apps[hook.app as usize].id == *app
-                && self.endpoints.get(hook.endpoint).is_some_and(|it| it.url.text() == url)
-        });
-        let Some((hook, endpoint)) = hook.map(|(at, hook)| (at, hook.endpoint)) else {
+        let endpoint = Url::parse(&url).ok().and_then(|url| self.endpoints.of_url(&url));
+        let found = endpoint.and_then(|endpoint| Some((self.hook_of(&app, endpoint)?, endpoint)));
+        let Some((hook, endpoint)) = found else {
             log::warn!(
                 "webhooks: a request in the spool is dropped, because app {app:?} has no webhook \
                  with its URL any more"
