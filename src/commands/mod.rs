@@ -47,7 +47,7 @@ impl From<crate::config::apps_editor::EditError> for Failure {
     fn from(error: crate::config::apps_editor::EditError) -> Self {
         match error {
             crate::config::apps_editor::EditError::Invalid(error) => error.into(),
-            crate::config::apps_editor::EditError::AtWork(text) => Failure::at_work(text),
+            error => Failure::at_work(error),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The files of the folder with apps: reading all of them, and writing one. A reader never sees a part
 //! of a file, and two commands never write at once.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -17,7 +20,11 @@ use super::{App, Error, Findings, render};
 pub enum EditError {
     /// A file, or what was to be written, is invalid.
     Invalid(Error),
-    /// The system has refused something, or something is there already.
+    /// A file is there already.
+    Exists(String),
+    /// A command is editing the folder.
+    Busy(String),
+    /// The system has refused something.
     AtWork(String),
 }
 
@@ -31,7 +38,9 @@ impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EditError::Invalid(error) => error.fmt(f),
-            EditError::AtWork(text) => f.write_str(text),
+            EditError::Exists(text) | EditError::Busy(text) | EditError::AtWork(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -67,6 +76,8 @@ pub struct Contents {
     pub problems: Vec<Error>,
     /// What is wrong with valid files.
     pub findings: Findings,
+    /// Which file has each id and each key, by its place.
+    holders: HashMap<(&'static str, String), usize>,
 }
 
 impl Folder {
@@ -87,16 +98,23 @@ impl Folder {
             file.lock()?;
             Ok(file)
         });
-        opened.map_err(|error| {
-            let hint = match error.kind() {
-                ErrorKind::NotFound => {
-                    "; create the folder, and make the user of the server its owner"
-                }
-                ErrorKind::PermissionDenied => "; run this as the owner of the folder, or as root",
-                _ => "",
-            };
-            EditError::AtWork(format!("{}: cannot be locked: {error}{hint}", path.display()))
-        })
+        opened.map_err(|error| unlocked(&path, error))
+    }
+
+    /// As [`Folder::lock`], but waits for two seconds at most: whoever calls has other work to do.
+    pub fn lock_soon(&self) -> Result<File, EditError> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let path = self.path.join(LOCK);
+        let file = self.open_lock(&path).map_err(|error| unlocked(&path, error))?;
+        for _ in 0..40 {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+                Err(TryLockError::Error(error)) => return Err(unlocked(&path, error)),
+            }
+        }
+        let text = format!("{}: a command is editing the folder; try again", path.display());
+        Err(EditError::Busy(text))
     }
 
     /// Opens the file to lock. No link is followed, and only a file that this command has created is
@@ -153,7 +171,7 @@ impl Folder {
         }
         if name.len() > NAME_BYTES {
             let reason = format!("is too long for the name of a file: {NAME_BYTES} characters");
-            return Err(Error::new("command line", "--id", reason).into());
+            return Err(Error::new("app", "id", reason).into());
         }
         Ok(name + ".json")
     }
@@ -173,7 +191,7 @@ impl Folder {
             Err(error) => Err(unwritten(&path, error)),
             Ok(_) => {
                 let text = format!("{}: exists already; it was not changed", path.display());
-                Err(EditError::AtWork(text))
+                Err(EditError::Exists(text))
             }
         }
     }
@@ -260,19 +278,18 @@ impl Contents {
         self.files.iter().find(|file| file.apps.iter().any(&is_it))
     }
 
-    /// Adds a file, unless it has an app of an earlier file.
+    /// Adds a file, and a problem for each app of it that an earlier file has.
     fn add(&mut self, file: AppFile) {
         for app in &file.apps {
-            for other in &self.files {
-                let same = |earlier: &App| match () {
-                    () if earlier.id == app.id => Some(("app_id", &app.id)),
-                    () if earlier.key == app.key => Some(("key", &app.key)),
-                    () => None,
-                };
-                if let Some((key, value)) = other.apps.iter().find_map(same) {
-                    let reason = format!("{value} is the same as in {}", other.path.display());
-                    self.problems.push(Error::new(file.path.display(), key, reason));
-                }
+            let mut same = None;
+            for (key, value) in [("app_id", &app.id), ("key", &app.key)] {
+                let holder = self.holders.entry((key, value.clone()));
+                let holder = *holder.or_insert_with(|| self.files.len());
+                same = same.or_else(|| Some((key, value, self.files.get(holder)?)));
+            }
+            if let Some((key, value, other)) = same {
+                let reason = format!("{value} is the same as in {}", other.path.display());
+                self.problems.push(Error::new(file.path.display(), key, reason));
             }
         }
         self.files.push(file);
@@ -302,6 +319,15 @@ fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Err
     let tree = serde_json::from_str(text);
     let tree = tree.map_err(|error| Some(Error::whole(&source, error)))?;
     Ok(AppFile { path: path.to_owned(), tree, apps })
+}
+
+fn unlocked(path: &Path, error: io::Error) -> EditError {
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "; create the folder, and make the user of the server its owner",
+        ErrorKind::PermissionDenied => "; run this as the owner of the folder, or as root",
+        _ => "",
+    };
+    EditError::AtWork(format!("{}: cannot be locked: {error}{hint}", path.display()))
 }
 
 fn unwritten(path: &Path, error: io::Error) -> EditError {

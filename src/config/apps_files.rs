@@ -141,6 +141,8 @@ impl AppsFiles {
         let shown = name.escape_debug();
         let unreadable = |error| Error::whole(&shown, format_args!("cannot be read: {error}"));
         let content = found.map_err(unreadable).and_then(|found| match found.is_file() {
+            // Not read every time: the file stays too long.
+            true if found.len() > FILE_BYTES_MAX => Err(too_long(name)),
             true => read_text(&path, name),
             false => Err(Error::whole(&shown, "is not a file")),
         });
@@ -179,11 +181,15 @@ fn read_text(path: &Path, name: &str) -> Result<(String, Option<Stamp>), Error> 
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        let reason = format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
-        return Err(Error::whole(shown, reason));
+        return Err(too_long(name));
     }
     let text = String::from_utf8(bytes).map_err(|_| Error::whole(shown, "is not UTF-8"))?;
     Ok((text, Stamp::of(&found)))
+}
+
+fn too_long(name: &str) -> Error {
+    let reason = format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
+    Error::whole(name.escape_debug(), reason)
 }
 
 /// The name of the setting, in errors.

@@ -26,6 +26,22 @@ pub enum AppAction {
     Remove(String),
 }
 
+impl AppAction {
+    /// Whether it changes the folder.
+    pub fn is_change(&self) -> bool {
+        matches!(self, AppAction::Put { .. } | AppAction::Remove(_))
+    }
+}
+
+/// The answer to a change that was made, but that the server has not applied for this reason.
+pub fn unapplied(why: &Error) -> (u16, String) {
+    (
+        500,
+        json!({"error": format!("The change is in the folder, but not applied: {why}.")})
+            .to_string(),
+    )
+}
+
 /// Answers a request with a status and a JSON text. `own` are the apps of the configuration itself;
 /// `files` is `None` without a folder. The folder is not read again.
 pub fn answer(action: AppAction, own: &[App], files: Option<&AppsFiles>) -> (u16, String) {
@@ -46,7 +62,11 @@ struct Refused(u16, String);
 
 impl From<EditError> for Refused {
     fn from(error: EditError) -> Self {
-        Refused(500, format!("{error}."))
+        match error {
+            EditError::Invalid(error) => error.into(),
+            EditError::Exists(text) | EditError::Busy(text) => Refused(409, format!("{text}.")),
+            EditError::AtWork(text) => Refused(500, format!("{text}.")),
+        }
     }
 }
 
@@ -66,7 +86,7 @@ fn list(own: &[App], files: Option<&AppsFiles>) -> Value {
     json!({"apps": apps.into_iter().map(row).collect::<Vec<Value>>()})
 }
 
-/// One app: its settings as in a file, without the secrets.
+/// One app: its settings as in a file, without the secrets and the webhooks.
 fn show(id: &str, own: &[App], files: Option<&AppsFiles>) -> Result<Value, Refused> {
     let of_files = || files.and_then(|files| files.folder().apps().find(|app| app.id == id));
     let found = own.iter().find(|app| app.id == id).map(|app| (app, CONFIGURATION));
@@ -77,6 +97,11 @@ fn show(id: &str, own: &[App], files: Option<&AppsFiles>) -> Result<Value, Refus
     let secrets = ["secret", "secrets"].map(|key| settings.remove(key));
     let count = secrets.iter().flatten().map(|it| it.as_array().map_or(1, Vec::len)).sum::<usize>();
     settings.insert("secret_count".into(), count.into());
+    // URLs and headers of webhooks may contain secrets.
+    if let Some(webhooks) = settings.remove("webhooks") {
+        let count = webhooks.as_array().map_or(0, Vec::len);
+        settings.insert("webhook_count".into(), count.into());
+    }
     settings.insert("from".into(), from.into());
     Ok(settings.into())
 }
@@ -98,19 +123,30 @@ fn change(
         return Err(Refused(409, text.into()));
     }
     let folder = Folder::new(files.path().to_owned());
-    let _lock = folder.lock()?;
+    let has = |apps: &[App]| apps.iter().any(|app| app.id == id);
+    if let Some((_, error, _)) = files.folder().bad().find(|(.., apps)| has(apps)) {
+        let text = format!("The file of the app is bad; correct it first: {error}.");
+        return Err(Refused(409, text));
+    }
+    let _lock = folder.lock_soon()?;
     let contents = folder.read()?;
+    if contents.files.iter().filter(|file| has(&file.apps)).count() > 1 {
+        let text = "Two files have the app: remove it from one of them.";
+        return Err(Refused(409, text.into()));
+    }
     let at = (0..contents.files.len()).find_map(|file| {
         let app = contents.files[file].apps.iter().position(|app| app.id == id)?;
         Some((file, app))
     });
-    change(&mut Editor { id, own, folder: &folder, contents, at })
+    change(&mut Editor { id, own, files, folder: &folder, contents, at })
 }
 
 /// An app in the files of the folder.
 struct Editor<'a> {
     id: &'a str,
     own: &'a [App],
+    /// The apps that are served, also those of bad files.
+    files: &'a AppsFiles,
     folder: &'a Folder,
     contents: Contents,
     /// The file of the app and its place there; `None` if the app is a new one.
@@ -194,8 +230,8 @@ impl Editor<'_> {
         let app = apps.into_iter().next();
         let app = app.ok_or_else(|| Refused(422, "The body has no app.".into()))?;
         let of_files = self.contents.files.iter().flat_map(|file: &AppFile| &file.apps);
-        let others = self.own.iter().chain(of_files).filter(|other| other.id != self.id);
-        match others.into_iter().any(|other| other.key == app.key) {
+        let others = self.own.iter().chain(of_files).chain(self.files.folder().apps());
+        match others.filter(|other| other.id != self.id).any(|other| other.key == app.key) {
             true => Err(Refused(409, "Another app has this key.".into())),
             false => Ok(app),
         }

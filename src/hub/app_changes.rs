@@ -112,7 +112,7 @@ impl<T> Hub<T> {
         self.set_webhooks_of(at, now);
         self.begin_sweep(at, now);
         // Their items about this app were ignored until now.
-        self.pubsub.bus.iter_mut().for_each(|bus| bus.request_full_syncs(true));
+        self.pubsub.bus.iter_mut().for_each(|bus| bus.request_syncs_of_new_apps());
     }
 
     fn change_app(&mut self, at: u32, settings: Settings, now: Now) {

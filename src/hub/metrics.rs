@@ -91,14 +91,13 @@ impl<T> Hub<T> {
             memberships[subscriber.app as usize] += subscriber.channels();
         }
         let apps = &self.pubsub.apps;
-        let named_max = self.connections.limits.metrics_apps as usize;
-        let (served, removed): (Vec<u32>, Vec<u32>) =
-            apps.indexes().partition(|at| self.pubsub.is_served(*at));
-        let (named, unnamed) = served.split_at(served.len().min(named_max));
-        let others: Vec<u32> = unnamed.iter().chain(&removed).copied().collect();
+        // By place, so that no app changes from one label to the other.
+        let named_max = self.connections.limits.metrics_apps;
+        let (named, others): (Vec<u32>, Vec<u32>) =
+            apps.indexes().partition(|at| *at < named_max && self.pubsub.is_served(*at));
         let mut family = |name, kind, help: &str, value: &dyn Fn(u32) -> u64| {
             out.family(name, kind, help);
-            for &at in named {
+            for &at in &named {
                 out.sample(&[("app", &apps[at].settings.id)], value(at));
             }
             if !others.is_empty() {

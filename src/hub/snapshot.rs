@@ -152,6 +152,7 @@ impl<T> Hub<T> {
             old_ids.push(id);
             old_ids.len() as u64 - 1
         })?;
+        let app_requests = self.app_requests(&old_ids);
         let next = Hub::new(config, seed, now);
         let mut before = std::mem::replace(self, next);
         let mut ios: Vec<Option<T>> =
@@ -161,6 +162,7 @@ impl<T> Hub<T> {
         self.restore(state, now, |place| ios.get_mut(place as usize)?.take())?;
         self.keep_session(&mut before);
         self.console = before.console.take();
+        self.keep_app_requests(app_requests);
         let reports = (&mut self.connections.happenings, &mut before.connections.happenings);
         if let (Some(webhooks), Some(before)) = (reports.0.webhooks_mut(), reports.1.webhooks_mut())
         {

@@ -103,7 +103,7 @@ fn run(
     let was_bad = bad_files(&files);
     let mut reader = Reader { files, own, was_bad, failed: None };
     loop {
-        let mut answer = None;
+        let (mut answer, mut is_change) = (None, false);
         match requests.recv_timeout(PAUSE) {
             Ok(Request::Scan(own)) => {
                 if let Some(own) = own {
@@ -112,6 +112,7 @@ fn run(
                 }
             }
             Ok(Request::Answer(AppRequest { number, action })) => {
+                is_change = action.is_change();
                 let files = Some(&reader.files);
                 let (status, body) = apps_requests::answer(action, &reader.own, files);
                 answer = Some(Change::Answer(number, status, body));
@@ -124,7 +125,13 @@ fn run(
         }) {
             send(Update { changes: Vec::new(), bad: Some(bad) }, updates, waker);
         }
-        if let Some(answer) = answer {
+        if let Some(mut answer) = answer {
+            if let (Change::Answer(_, status, body), Some(why)) = (&mut answer, &reader.failed)
+                && is_change
+                && *status == 200
+            {
+                (*status, *body) = apps_requests::unapplied(why);
+            }
             send(Update { changes: vec![answer], bad: None }, updates, waker);
         }
     }

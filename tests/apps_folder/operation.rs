@@ -25,9 +25,7 @@ fn a_start_leaves_a_bad_file_out_and_fails_without_any_app() {
     world.scan("apps_dir: 1 added, 0 changed, 0 removed; 2 in all");
     world.connect(&TWO).nothing();
 
-    let missing = world.folder.path("missing");
     fs::rename(&world.folder.0, world.folder.0.with_extension("moved")).unwrap();
-    assert!(!missing.exists());
     world.scan("apps_dir: cannot be listed: ");
     world.connect(&TWO).nothing();
     fs::rename(world.folder.0.with_extension("moved"), &world.folder.0).unwrap();

@@ -129,6 +129,42 @@ fn what_cannot_be_served_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn an_app_of_a_bad_file_is_left_alone() {
+    let folder = Folder::new("bad");
+    let console = folder.console();
+    ask(&console, "PUT", "/1", &json!({"key": "one", "secret": "s"}))
+        .is(200, json!({"app_id": "1", "key": "one", "created": true}));
+    fs::write(folder.0.join("1.json"), "{").unwrap();
+    // A request about apps makes the server read the folder.
+    assert_eq!(ask(&console, "PUT", "/2", &json!({})).status, 200);
+    for method in ["PUT", "DELETE"] {
+        let response = ask(&console, method, "/1", &json!({}));
+        let error = response.is_error(409);
+        assert!(error.contains("1.json:1:1"), "{error}");
+    }
+    let mut client = Client::connect_to(&console.server, "/app/one");
+    client.nothing();
+    assert_eq!(ask(&console, "GET", "/1", &Value::Null).json()["key"], json!("one"));
+}
+
+#[test]
+fn a_request_that_waits_is_answered_after_a_reload_of_the_configuration() {
+    let folder = Folder::new("reload");
+    let console = folder.console();
+    // More than a thousand removed apps: the server frees their places, with new numbers for all
+    // connections, before it answers.
+    let many: Vec<Value> = (0..1_100)
+        .map(|n| json!({"app_id": format!("x{n}"), "key": format!("x{n}"), "secret": "s"}))
+        .collect();
+    fs::write(folder.0.join("many.json"), json!(many).to_string()).unwrap();
+    assert_eq!(ask(&console, "PUT", "/a", &json!({})).status, 200);
+    let mut client = Client::connect(&console.server);
+    fs::remove_file(folder.0.join("many.json")).unwrap();
+    ask(&console, "DELETE", "/a", &Value::Null).is(200, json!({"app_id": "a"}));
+    client.nothing();
+}
+
+#[test]
 fn the_token_is_needed_and_the_setting_that_allows_changes() {
     let folder = Folder::new("token");
     let setup = Setup::new().env("REVERB_APPS_DIR", folder.0.display());

@@ -116,7 +116,7 @@ pub(super) fn put_payload(
 ) {
     put(entry, label, "max_event_payload_size", bytes.into(), at, report);
     // JSON in a text needs escapes.
-    put(entry, label, "max_message_size", (2 * bytes).max(10_000).into(), at, report);
+    put(entry, label, "max_message_size", bytes.saturating_mul(2).max(10_000).into(), at, report);
 }
 
 /// Adds a setting, if its value is valid.

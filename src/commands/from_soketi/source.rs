@@ -63,8 +63,14 @@ impl Source {
                 }
                 stays
             });
-            // A value may be JSON.
-            let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+            // A value may be JSON, but credentials are text even if they are digits.
+            let last = path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+            let is_text = ["id", "key", "secret", "passphrase"].contains(&&*last)
+                || last.ends_with("password");
+            let value = match is_text {
+                true => Value::String(value),
+                false => serde_json::from_str(&value).unwrap_or(Value::String(value)),
+            };
             found.push(Found { path: (*path).to_owned(), label: name, value });
         }
         let mut source = Source::default();

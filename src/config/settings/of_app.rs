@@ -11,6 +11,10 @@ pub const APP: &[Setting<AppDraft>] = &[
         key: "app_id",
         variable: "REVERB_APP_ID",
         kind: Kind::Id(|draft, id| {
+            // The label of apps that have no metrics of their own.
+            if id == "(other)" {
+                return Err("is a name that the metrics use".into());
+            }
             draft.app.id = url_safe(id)?;
             Ok(())
         }),

@@ -35,6 +35,15 @@ impl Bus {
         }
     }
 
+    /// Makes all nodes resynchronise because of an app that was added. While apps are added one after
+    /// the other, the pause between two requests applies.
+    pub(in crate::hub) fn request_syncs_of_new_apps(&mut self) {
+        for node in self.nodes.iter_mut() {
+            node.forget_sync();
+            node.wants_cache = true;
+        }
+    }
+
     /// Encodes or decodes everything after the Redis channel.
     pub(in crate::hub) fn snapshot_rest(&mut self, c: &mut Codec) -> DecodeResult {
         c.number(&mut self.id.0)?;

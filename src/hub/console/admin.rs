@@ -36,7 +36,7 @@ pub(super) struct Admin {
     /// The requests without an answer, and their connections.
     waiting: Vec<(NonZeroU32, ConnId)>,
     /// Answers that their connections have not taken.
-    answers: Vec<(NonZeroU32, Response)>,
+    answers: Vec<(NonZeroU32, ConnId, Response)>,
 }
 
 /// The most requests that wait at a time.
@@ -61,10 +61,36 @@ impl<T> Hub<T> {
         let waits = |request: &Request| request.app_request == Some(number);
         match self.connections.get(id).map(|peer| &peer.phase) {
             Some(Phase::Request(request)) if waits(request) => {
-                admin.answers.push((number, Response::json(status, body)));
+                admin.answers.push((number, id, Response::json(status, body)));
                 self.connections.schedule_in(id, Lane::Light);
             }
             _ => {}
+        }
+    }
+
+    /// The requests about apps of these connections.
+    pub(in crate::hub) fn app_requests(&self, ids: &[ConnId]) -> Vec<Option<NonZeroU32>> {
+        let of = |id: &ConnId| match &self.connections.get(*id)?.phase {
+            Phase::Request(request) => request.app_request,
+            _ => None,
+        };
+        ids.iter().map(of).collect()
+    }
+
+    /// Continues requests about apps after a change of the configuration: those of the connections in
+    /// this order, whose ids are their places now.
+    pub(in crate::hub) fn keep_app_requests(&mut self, requests: Vec<Option<NonZeroU32>>) {
+        let Some(console) = self.console.as_deref_mut() else { return };
+        let asked = (0..).map(ConnId).zip(requests);
+        for (id, number) in asked.filter_map(|(id, number)| Some((id, number?))) {
+            let phase = self.connections.get_mut(id).map(|peer| &mut peer.phase);
+            if let Some(Phase::Request(request)) = phase {
+                request.app_request = Some(number);
+            }
+            let Admin { waiting, answers, .. } = &mut console.admin;
+            let ids = waiting.iter_mut().map(|(of, id)| (of, id));
+            let ids = ids.chain(answers.iter_mut().map(|(of, id, _)| (of, id)));
+            ids.filter(|(of, _)| **of == number).for_each(|(_, place)| *place = id);
         }
     }
 
@@ -95,15 +121,17 @@ impl<T> Hub<T> {
         let console = self.console.as_deref_mut();
         let admin = &mut console.ok_or_else(|| error(503, "There is no console."))?.admin;
         if let Some(number) = request.app_request {
-            let at = admin.answers.iter().position(|(answered, _)| *answered == number);
-            return Ok(at.map(|at| admin.answers.swap_remove(at).1));
+            let at = admin.answers.iter().position(|(answered, ..)| *answered == number);
+            return Ok(at.map(|at| admin.answers.swap_remove(at).2));
         }
         // Connections that have closed wait no more.
         let connections = &self.connections;
-        admin.waiting.retain(|(number, id)| {
-            let phase = connections.get(*id).map(|peer| &peer.phase);
-            matches!(phase, Some(Phase::Request(request)) if request.app_request == Some(*number))
-        });
+        let waits = |number: NonZeroU32, id: ConnId| {
+            let phase = connections.get(id).map(|peer| &peer.phase);
+            matches!(phase, Some(Phase::Request(request)) if request.app_request == Some(number))
+        };
+        admin.waiting.retain(|(number, id)| waits(*number, *id));
+        admin.answers.retain(|(number, id, _)| waits(*number, *id));
         if admin.waiting.len() >= WAITING_MAX {
             return Err(error(503, "Too many requests about apps are under way."));
         }

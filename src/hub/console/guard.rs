@@ -3,7 +3,8 @@
 //!
 //! - `Host` must be a name that no other site can have, so that a page of another site cannot reach
 //!   the console by changing the address of its own name (DNS rebinding).
-//! - `Origin` must be that of the console itself, and a `POST` must have one.
+//! - `Origin` must be that of the console itself, and a request that changes something must have one,
+//!   or else the token, where a program may send it.
 //! - The token opens a session. The session is a random number of the server in a cookie, not the
 //!   token, and ends when the server stops; a reload keeps it.
 //! - Each wrong token doubles the pause until the next one is compared.
@@ -87,7 +88,7 @@ impl Guard {
     /// # Errors
     ///
     /// It does not. The response says why.
-    pub(super) fn check_source(&self, head: &Head<'_>) -> Result<(), Response> {
+    pub(super) fn check_source(&self, head: &Head<'_>, takes_token: bool) -> Result<(), Response> {
         let host = head.host.unwrap_or_default();
         if !self.hosts.has(host) {
             let text = "This console is not served under this host name: use localhost or its IP \
@@ -103,7 +104,7 @@ impl Guard {
             Some(origin) if !is_own(origin) => {
                 "A page of another origin has sent this request to the console."
             }
-            None if writes(head.method) && head.authorization.is_none() => {
+            None if writes(head.method) && !(takes_token && head.authorization.is_some()) => {
                 "A request that changes something needs an Origin header, which browsers send, or \
                  the token in an Authorization header."
             }
@@ -264,7 +265,7 @@ mod tests {
     fn source(guard: &Guard, method: &str, headers: &str) -> u16 {
         let request = format!("{method} / HTTP/1.1\r\n{headers}\r\n");
         let (head, _) = parse(request.as_bytes(), 4_096, 64).unwrap().unwrap();
-        guard.check_source(&head).map_or_else(|response| response.status, |()| 200)
+        guard.check_source(&head, false).map_or_else(|response| response.status, |()| 200)
     }
 
     fn session(guard: &Guard, headers: &str) -> u16 {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What the page shows live is the feed (`hub/feed`), with the lines of all apps. The secret of an app
-//! is in no response.
+//! is in no response but that to the request which has made it.
 
 mod actions;
 mod admin;

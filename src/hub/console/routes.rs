@@ -36,7 +36,12 @@ impl<T> Hub<T> {
         len: usize,
         now: Now,
     ) -> Step {
-        let answer = match self.admit_to_console(head, now) {
+        // A request that waits was admitted before.
+        let admitted = match request.app_request {
+            Some(_) => Ok(()),
+            None => self.admit_to_console(head, now),
+        };
+        let answer = match admitted {
             Ok(()) if admin::methods(head.path).is_some() => {
                 return self.serve_admin(id, request, head, body, len, now);
             }
@@ -60,7 +65,7 @@ impl<T> Hub<T> {
                 "The console has no token, so it stays closed; the log of the server says why.";
             return Err(Response::text(503, text));
         };
-        console.guard.check_source(head)?;
+        console.guard.check_source(head, admin::methods(head.path).is_some())?;
         let is = |name: &str| head.method.eq_ignore_ascii_case(name);
         let methods = match head.path {
             "/" | "/api/overview" | "/api/channels" | "/api/channel" => "GET, HEAD",
