@@ -191,10 +191,14 @@ impl World {
         let listeners = self.nodes.iter().flat_map(|node| &node.listeners);
         let connected: BTreeSet<String> = listeners.map(|listener| listener.user.clone()).collect();
         for node in &self.nodes {
-            let what = format!("node {} knows {connected:?}", node.name);
-            until(&what, || {
-                users(&node.server, ROOM).into_iter().collect::<BTreeSet<_>>() == connected
-            });
+            let known = || users(&node.server, ROOM).into_iter().collect::<BTreeSet<_>>();
+            let begin = Instant::now();
+            while known() != connected && begin.elapsed() < DEADLINE {
+                std::thread::yield_now();
+            }
+            let (known, name) = (known(), node.name);
+            let odd: Vec<&String> = known.symmetric_difference(&connected).collect();
+            assert!(odd.is_empty(), "node {name} has missed or kept {odd:?} of {connected:?}");
             for listener in &node.listeners {
                 let what = format!("{} knows {connected:?}", listener.user);
                 until(&what, || listener.members() == connected);
