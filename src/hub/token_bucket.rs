@@ -94,7 +94,8 @@ mod tests {
         let mut bucket = TokenBucket::default();
         (0..3).for_each(|_| bucket.take(usize::MAX, u32::MAX, 0));
         assert!(bucket.wait_ms(1, 0).is_some());
-        assert_eq!(bucket.wait_ms(u32::MAX, u64::MAX), Some(1));
+        // On 32 bits fewer tokens can be taken, and all are paid off by then.
+        assert!(bucket.wait_ms(u32::MAX, u64::MAX).is_none_or(|wait_ms| wait_ms == 1));
         assert_eq!(TokenBucket::default().wait_ms(1, u64::MAX), None);
     }
 }
