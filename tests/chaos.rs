@@ -193,11 +193,13 @@ impl World {
         for node in &self.nodes {
             let known = || users(&node.server, ROOM).into_iter().collect::<BTreeSet<_>>();
             let begin = Instant::now();
-            while known() != connected && begin.elapsed() < DEADLINE {
+            let mut last = known();
+            while last != connected && begin.elapsed() < DEADLINE {
                 std::thread::yield_now();
+                last = known();
             }
-            let (known, name) = (known(), node.name);
-            let odd: Vec<&String> = known.symmetric_difference(&connected).collect();
+            let name = node.name;
+            let odd: Vec<&String> = last.symmetric_difference(&connected).collect();
             assert!(odd.is_empty(), "node {name} has missed or kept {odd:?} of {connected:?}");
             for listener in &node.listeners {
                 let what = format!("{} knows {connected:?}", listener.user);

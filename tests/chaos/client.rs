@@ -102,14 +102,21 @@ fn join(client: &mut Client, user: &str) -> Value {
     }
 }
 
-/// Handles all messages until the connection ends.
+/// Handles all messages until the connection ends. On a busy machine it lasts longer than a minute, and
+/// the server pings.
 fn receive_all(mut client: Client, received: &Mutex<Received>) {
-    while let Got::Text(text) = client.receive() {
-        let message: Value = serde_json::from_str(&text).unwrap();
-        if message["event"] == "pusher:ping" {
-            client.send(json!({"event": "pusher:pong"}));
-        } else {
-            received.lock().unwrap().apply(&message);
+    loop {
+        match client.receive() {
+            Got::Text(text) => {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                if message["event"] == "pusher:ping" {
+                    client.send(json!({"event": "pusher:pong"}));
+                } else {
+                    received.lock().unwrap().apply(&message);
+                }
+            }
+            Got::Ping(payload) => client.frame(0x8A, &payload),
+            _ => return,
         }
     }
 }
