@@ -1,9 +1,11 @@
 //! The limits of an app, each exceeded and not exceeded, while another app is not affected. Limits that
 //! change while clients are connected are tested in the hub.
 
+use crate::bounds::subscription_rejected;
+use crate::client_events::rejections;
 use crate::metrics::{figure, get, watched};
 use crate::signin::sign_in;
-use crate::support::{APP, App, Client, Got, Http, Response, Server, Setup, signed};
+use crate::support::{APP, App, Client, Http, Response, Server, Setup, signed};
 use serde_json::{Value, json};
 
 const TWO: App = App { id: "id2", key: "key2", secret: "secret2" };
@@ -28,15 +30,6 @@ fn retry_after_s(response: &Response, setting: &str) -> u64 {
     let text = response.is_error(429);
     assert!(text.contains(setting), "{text}");
     response.header("Retry-After").unwrap().parse().unwrap()
-}
-
-/// Receives `pusher:error` and `pusher:subscription_error` with this text.
-#[track_caller]
-fn subscription_rejected(client: &mut Client, text: &str) {
-    assert_eq!(client.event()["event"], "pusher:error");
-    let event = client.event();
-    assert_eq!(event["event"], "pusher:subscription_error");
-    assert!(event["data"].to_string().contains(text), "{event}");
 }
 
 #[test]
@@ -95,27 +88,15 @@ fn client_events_over_the_rate_of_the_app_are_rejected() {
     let apps = [(&APP, settings(json!(5))), (&TWO, settings(json!(null)))];
     let server = Setup::bare().apps(&apps).start();
     // Twenty events at once fall into at most two seconds of five events each.
-    for (path, rejections) in [("/app/app-key", 10..=15), ("/app/key2", 0..=0)] {
+    for (path, expected) in [("/app/app-key", 10..=15), ("/app/key2", 0..=0)] {
         let mut sender = Client::connect_to(&server, path);
         sender.subscribe("c");
         for n in 0..20 {
             sender.send(json!({"event": "client-e", "channel": "c", "data": n}));
         }
-        sender.frame(0x89, b"end");
-        let mut rejected = 0;
-        loop {
-            match sender.receive() {
-                Got::Pong(_) => break,
-                Got::Text(text) => {
-                    assert!(text.contains("4301"), "{text}");
-                    let reason = "more than 5 in a second (max_client_events_per_second)";
-                    assert!(text.contains(reason), "{text}");
-                    rejected += 1;
-                }
-                got => panic!("{got:?}"),
-            }
-        }
-        assert!(rejections.contains(&rejected), "{path}: {rejected}");
+        let reason = "more than 5 in a second (max_client_events_per_second)";
+        let rejected = rejections(&mut sender, reason);
+        assert!(expected.contains(&rejected), "{path}: {rejected}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod operation;
 
+use crate::metrics::get;
 use crate::support::{App, Client, DEADLINE, Http, Server, Setup, binary};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -88,9 +89,7 @@ impl World {
             let address = line.trim_start_matches("metrics at http://");
             address.trim_end_matches("/metrics").parse().unwrap()
         });
-        let mut http = Http::connect_to(address);
-        http.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        http.response().text().to_owned()
+        get(&mut Http::connect_to(address), "/metrics").text().to_owned()
     }
 
     #[track_caller]

@@ -43,13 +43,13 @@ fn publish_rejected(server: &Server, path: &str, body: Value, setting: &str) {
     assert!(response.text().contains(setting), "{}", response.text());
 }
 
-/// Receives `pusher:error` and `pusher:subscription_error`, the latter with the setting.
+/// Receives `pusher:error` and `pusher:subscription_error`, the latter with this text.
 #[track_caller]
-fn subscription_rejected(client: &mut Client, setting: &str) {
+pub fn subscription_rejected(client: &mut Client, text: &str) {
     assert_eq!(client.event()["event"], "pusher:error");
     let event = client.event();
     assert_eq!(event["event"], "pusher:subscription_error");
-    assert!(event["data"].to_string().contains(setting), "{event}");
+    assert!(event["data"].to_string().contains(text), "{event}");
 }
 
 /// Receives a close frame with code 1009 and a reason that names the setting.

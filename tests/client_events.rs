@@ -19,6 +19,24 @@ fn two_subscribers(server: &Server, channel: &str) -> (Client, Client) {
     (sender, other)
 }
 
+/// The number of client events of this connection that were rejected, each with this reason.
+#[track_caller]
+pub fn rejections(sender: &mut Client, reason: &str) -> u32 {
+    sender.frame(0x89, b"end");
+    let mut rejected = 0;
+    loop {
+        match sender.receive() {
+            Got::Pong(_) => return rejected,
+            Got::Text(text) => {
+                assert!(text.contains("4301"), "{text}");
+                assert!(text.contains(reason), "{text}");
+                rejected += 1;
+            }
+            got => panic!("{got:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_client_event_is_delivered_to_the_other_members_only() {
     let server = Server::with(&[(ON_PUBLIC, "true")]);
@@ -234,19 +252,7 @@ fn client_events_over_the_rate_are_rejected_and_the_connection_stays() {
         }
         sender.text(&event);
     }
-    sender.frame(0x89, b"end");
-    let mut rejected = 0;
-    loop {
-        match sender.receive() {
-            Got::Pong(_) => break,
-            Got::Text(text) => {
-                assert!(text.contains("4301"), "{text}");
-                assert!(text.contains("limits.client_events_per_second"), "{text}");
-                rejected += 1;
-            }
-            got => panic!("{got:?}"),
-        }
-    }
+    let rejected = rejections(&mut sender, "limits.client_events_per_second");
     assert!((10..=15).contains(&rejected), "{rejected}");
     for _ in rejected..20 {
         other.event();

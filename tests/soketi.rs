@@ -91,6 +91,17 @@ fn names_all(report: &str, file: &Value) {
     }
 }
 
+/// The report about this file and the `reverb.json` from it. The report names every setting and no
+/// secret.
+#[track_caller]
+fn converted(file: &Value) -> (String, Value) {
+    let dir = Dir::new(&[("soketi.json", &file.to_string())]);
+    let (report, written) = dir.converted("soketi.json");
+    names_all(&report, file);
+    assert!(!report.contains("hush"), "{report}");
+    (report, written)
+}
+
 /// A server on one machine with TLS in a proxy, as many Laravel apps have it: variables of a container.
 const VARIABLES: &str = "\
 SOKETI_DEBUG=1
@@ -192,10 +203,7 @@ fn cluster() -> Value {
 #[cfg(all(feature = "redis", feature = "webhooks"))]
 fn a_cluster_keeps_its_redis_and_its_webhooks() {
     let file = cluster();
-    let dir = Dir::new(&[("soketi.json", &file.to_string())]);
-    let (report, written) = dir.converted("soketi.json");
-    names_all(&report, &file);
-    assert!(!report.contains("hush"), "{report}");
+    let (report, written) = converted(&file);
     let expected = json!({
         "host": "0.0.0.0", "port": 6002, "path": "/ws", "metrics": "127.0.0.1:0",
         "max_request_size": 4 << 20,
@@ -242,11 +250,9 @@ fn what_the_whole_configuration_does_not_allow_is_left_out() {
         "httpApi": {"requestLimitInMb": 100}, "adapter": {"driver": "redis"},
         "appManager": {"driver": "mysql"}, "eventLimits": {"maxPayloadInKb": 10},
     });
-    let dir = Dir::new(&[("soketi.json", &file.to_string())]);
-    let (report, written) = dir.converted("soketi.json");
+    let (report, written) = converted(&file);
     let expected = json!({"servers": {"reverb": {"port": 6001, "scaling": {"enabled": true}}}});
     assert_eq!(written, expected);
-    names_all(&report, &file);
     assert!(
         report.contains("not mapped  httpApi.requestLimitInMb: servers.reverb.limits."),
         "{report}"
@@ -286,10 +292,7 @@ fn customers() -> Value {
 #[test]
 fn limits_of_the_server_become_limits_of_its_apps() {
     let file = customers();
-    let dir = Dir::new(&[("soketi.json", &file.to_string())]);
-    let (report, written) = dir.converted("soketi.json");
-    names_all(&report, &file);
-    assert!(!report.contains("hush"), "{report}");
+    let (report, written) = converted(&file);
     let expected = json!([
         {
             "app_id": "a", "key": "key-a", "secret": "hush-a", "accept_client_events_from": "members",
