@@ -309,7 +309,7 @@ impl<T> Connections<T> {
         self.schedule.moved(id, peer.app(), peer.marks, self.work.has_turns());
     }
 
-    /// Checks that each connection waits in the lanes of its app exactly as its marks say.
+    /// Checks that each connection waits in the lanes that its marks name, among those of its app.
     pub(crate) fn audit_lanes(&self) -> Result<(), String> {
         let entries = [self.schedule.entries(), self.lanes.entries()].concat();
         let entries: [BTreeSet<_>; 4] =

@@ -71,18 +71,17 @@ impl<T> Hub<T> {
             }
             Phase::Open(subscriber) => {
                 let app = subscriber.app;
-                let settings = &self.pubsub.apps[app].settings;
-                let interval_ms = u64::from(settings.ping_interval_s) * 1_000;
-                let timeout_s = settings.limits.authorization_timeout_s;
-                if let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppAuthorization)
+                let interval_s = self.pubsub.apps[app].settings.ping_interval_s;
+                let bound = self.pubsub.app_bound(app, LimitKind::AppAuthorization);
+                if let Some(bound) = &bound
                     && self.connections.is_authorization_late(id, bound.max, now)
                 {
-                    return self.close_unauthorized(id, &bound, now);
+                    return self.close_unauthorized(id, bound, now);
                 }
-                if self.connections.check_subscriber(id, interval_ms, now) {
+                if self.connections.check_subscriber(id, u64::from(interval_s) * 1_000, now) {
                     return self.prune(id, now);
                 }
-                self.connections.arm_authorization(id, timeout_s, now);
+                self.connections.arm_authorization(id, bound.map(|bound| bound.max), now);
             }
             Phase::Viewing(_) => self.connections.check_viewer(id, now),
             Phase::Closing(_) => self.connections.check_closing(id, now),

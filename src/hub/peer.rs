@@ -121,7 +121,7 @@ pub(crate) struct Request {
     /// The list of channels that is being sent as the response, if any.
     pub listing: Option<Box<Listing>>,
     /// The number of the request about apps that waits for its answer, if there is one. It is not
-    /// saved: after a reload the request is asked again.
+    /// part of the state: a process that takes over asks the request again.
     pub app_request: Option<NonZeroU32>,
     /// The search for channels that the console has requested, if it is not complete.
     pub scan: Option<Box<Scan>>,

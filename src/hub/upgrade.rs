@@ -21,7 +21,7 @@ use crate::proto::message;
 use crate::proto::query::decode_percent;
 use crate::proto::websocket::{self, Reader};
 
-/// The close code and the text for clients of an app with `enabled: false` (protocol section 4.3).
+/// The close code and the text for clients of an app with `enabled: false` (protocol section 4.1).
 pub(super) const APP_DISABLED: (u16, &str) = (4003, "Application disabled");
 
 /// Why an app does not accept a connection.

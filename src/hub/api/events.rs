@@ -13,6 +13,7 @@ use super::super::app_limits::Bound;
 use super::super::channel_info::{Info, write_entry};
 use super::super::ids::{Now, SocketId};
 use super::super::publish::Event;
+use super::rate::Rate;
 use super::{Answer, Api};
 use crate::config::{Exceeded, LimitKind};
 use crate::proto::http::{HttpError, Response};
@@ -32,7 +33,7 @@ impl<T> Api<'_, T> {
         body: &[u8],
         now: Now,
     ) -> Result<Answer, Response> {
-        self.check_event_rate(app, now)?;
+        self.check_rate(app, Rate::Events, now)?;
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let Checked { event, info } = self.check_event(app, &object, Prefix(None), &mut faults);
@@ -43,7 +44,7 @@ impl<T> Api<'_, T> {
         if self.connections.must_defer(|| self.pubsub.units_to_publish(app, &event)) {
             return Ok(Answer::Deferred);
         }
-        self.charge_events(app, event.channels.len(), now);
+        self.charge(app, Rate::Events, event.channels.len(), now);
         self.pubsub.publish(self.connections, app, &event, KeyOrder::DataFirst, now);
         let Some(info) = info else { return Ok(Response::json(200, "{}").into()) };
         let app = &self.pubsub.apps[app];
@@ -68,7 +69,7 @@ impl<T> Api<'_, T> {
         body: &[u8],
         now: Now,
     ) -> Result<Answer, Response> {
-        self.check_event_rate(app, now)?;
+        self.check_rate(app, Rate::Events, now)?;
         let object = parse_body(body)?;
         let mut faults = Faults::default();
         let objects = self.check_batch(app, &object, &mut faults);
@@ -86,7 +87,8 @@ impl<T> Api<'_, T> {
         if self.connections.must_defer(|| events.iter().map(units).sum()) {
             return Ok(Answer::Deferred);
         }
-        self.charge_events(app, events.iter().map(|one| one.event.channels.len()).sum(), now);
+        let count = events.iter().map(|one| one.event.channels.len()).sum();
+        self.charge(app, Rate::Events, count, now);
         for Checked { event, .. } in &events {
             self.pubsub.publish(self.connections, app, event, KeyOrder::ChannelFirst, now);
         }

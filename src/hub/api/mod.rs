@@ -7,6 +7,7 @@ mod events;
 mod feed;
 mod listing;
 mod quotas;
+mod rate;
 mod signature;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use super::routes::{self, Found, Route, Routes};
 use crate::proto::http::{Head, Response};
 use crate::proto::query::Query;
 use crate::proto::shown::shown;
+use rate::Rate;
 
 /// The API, for one request.
 pub(super) struct Api<'h, T> {
@@ -143,13 +145,13 @@ impl<T> Api<'_, T> {
         self.connections.signed_app = Some(app);
         let is_read = routes::is_read(route);
         if is_read {
-            self.check_read_rate(app, now)?;
+            self.check_rate(app, Rate::Reads, now)?;
         }
         if self.connections.must_defer(|| self.units_to_search(app, route, &argument)) {
             return Ok(Answer::Deferred);
         }
         if is_read {
-            self.charge_read(app, now);
+            self.charge(app, Rate::Reads, 1, now);
         }
         let response = match route {
             Route::Events => return self.events(app, body, now),

@@ -6,43 +6,23 @@ use super::super::app_limits::Bound;
 use super::super::ids::Now;
 use super::super::publish::Event;
 use super::Api;
-use crate::config::LimitKind;
+use super::rate::Rate;
 use crate::proto::http::{HttpError, Response};
 
 impl<T> Api<'_, T> {
-    /// Checks that an app may publish now.
-    pub(super) fn check_event_rate(&self, app: u32, now: Now) -> Result<(), Response> {
-        let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppBackendEvents) else {
-            return Ok(());
-        };
-        match self.pubsub.apps[app].event_tokens.wait_ms(bound.max, now.ms) {
-            Some(wait_ms) => Err(too_many("events", &bound, wait_ms)),
+    /// Checks that an app is within a rate.
+    pub(super) fn check_rate(&mut self, app: u32, rate: Rate, now: Now) -> Result<(), Response> {
+        let Some(bound) = self.pubsub.app_bound(app, rate.limit()) else { return Ok(()) };
+        match rate.tokens(&mut self.pubsub.apps[app]).wait_ms(bound.max, now.ms) {
+            Some(wait_ms) => Err(too_many(rate, &bound, wait_ms)),
             None => Ok(()),
         }
     }
 
-    /// Charges an app for events; each counts once for each channel it names.
-    pub(super) fn charge_events(&mut self, app: u32, events: usize, now: Now) {
-        if let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppBackendEvents) {
-            self.pubsub.apps[app].event_tokens.take(events, bound.max, now.ms);
-        }
-    }
-
-    /// Checks that an app may read now.
-    pub(super) fn check_read_rate(&self, app: u32, now: Now) -> Result<(), Response> {
-        let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppReadRequests) else {
-            return Ok(());
-        };
-        match self.pubsub.apps[app].read_tokens.wait_ms(bound.max, now.ms) {
-            Some(wait_ms) => Err(too_many("read requests", &bound, wait_ms)),
-            None => Ok(()),
-        }
-    }
-
-    /// Charges an app for a read request.
-    pub(super) fn charge_read(&mut self, app: u32, now: Now) {
-        if let Some(bound) = self.pubsub.app_bound(app, LimitKind::AppReadRequests) {
-            self.pubsub.apps[app].read_tokens.take(1, bound.max, now.ms);
+    /// Counts what an app has done.
+    pub(super) fn charge(&mut self, app: u32, rate: Rate, count: usize, now: Now) {
+        if let Some(bound) = self.pubsub.app_bound(app, rate.limit()) {
+            rate.tokens(&mut self.pubsub.apps[app]).take(count, bound.max, now.ms);
         }
     }
 
@@ -63,8 +43,9 @@ impl<T> Api<'_, T> {
 }
 
 /// The response to a request over a rate.
-fn too_many(what: &str, bound: &Bound, wait_ms: u64) -> Response {
+fn too_many(rate: Rate, bound: &Bound, wait_ms: u64) -> Response {
     let (max, setting, wait_s) = (bound.max, bound.setting(), wait_ms.div_ceil(1_000).max(1));
+    let what = rate.noun();
     let text =
         format!("The app may send {max} {what} a second ({setting}); try again in {wait_s} s.");
     let response = Response::from(HttpError::at(bound.exceeded, 429, text));

@@ -4,9 +4,10 @@
 
 use std::num::NonZeroU32;
 
-use super::responses::{error, with_headers};
+use super::responses::{NOT_AN_OBJECT, error, with_headers};
 use crate::config::AppAction;
 use crate::hub::Hub;
+use crate::hub::connections::Connections;
 use crate::hub::connections::requests::Step;
 use crate::hub::ids::{ConnId, Now};
 use crate::hub::peer::{Phase, Request};
@@ -57,24 +58,15 @@ impl<T> Hub<T> {
             return;
         };
         let (_, id) = admin.waiting.swap_remove(at);
-        // The connection may have closed, and its id may be that of another one now.
-        let waits = |request: &Request| request.app_request == Some(number);
-        match self.connections.get(id).map(|peer| &peer.phase) {
-            Some(Phase::Request(request)) if waits(request) => {
-                admin.answers.push((number, id, Response::json(status, body)));
-                self.connections.schedule_in(id, Lane::Light);
-            }
-            _ => {}
+        if app_request(&self.connections, id) == Some(number) {
+            admin.answers.push((number, id, Response::json(status, body)));
+            self.connections.schedule_in(id, Lane::Light);
         }
     }
 
     /// The requests about apps of these connections.
     pub(in crate::hub) fn app_requests(&self, ids: &[ConnId]) -> Vec<Option<NonZeroU32>> {
-        let of = |id: &ConnId| match &self.connections.get(*id)?.phase {
-            Phase::Request(request) => request.app_request,
-            _ => None,
-        };
-        ids.iter().map(of).collect()
+        ids.iter().map(|id| app_request(&self.connections, *id)).collect()
     }
 
     /// Continues requests about apps after a change of the configuration: those of the connections in
@@ -125,13 +117,9 @@ impl<T> Hub<T> {
             return Ok(at.map(|at| admin.answers.swap_remove(at).2));
         }
         // Connections that have closed wait no more.
-        let connections = &self.connections;
-        let waits = |number: NonZeroU32, id: ConnId| {
-            let phase = connections.get(id).map(|peer| &peer.phase);
-            matches!(phase, Some(Phase::Request(request)) if request.app_request == Some(number))
-        };
-        admin.waiting.retain(|(number, id)| waits(*number, *id));
-        admin.answers.retain(|(number, id, _)| waits(*number, *id));
+        let asked_by = |id: ConnId| app_request(&self.connections, id);
+        admin.waiting.retain(|(number, id)| asked_by(*id) == Some(*number));
+        admin.answers.retain(|(number, id, _)| asked_by(*id) == Some(*number));
         if admin.waiting.len() >= WAITING_MAX {
             return Err(error(503, "Too many requests about apps are under way."));
         }
@@ -142,6 +130,15 @@ impl<T> Hub<T> {
         admin.waiting.push((number, id));
         request.app_request = Some(number);
         Ok(None)
+    }
+}
+
+/// The number of the request about apps of a connection. If the connection that has sent a request has
+/// closed, another one may have its id now, with another number.
+fn app_request<T>(connections: &Connections<T>, id: ConnId) -> Option<NonZeroU32> {
+    match &connections.get(id)?.phase {
+        Phase::Request(request) => request.app_request,
+        _ => None,
     }
 }
 
@@ -170,5 +167,3 @@ fn action_of(head: &Head<'_>, body: &[u8]) -> Result<AppAction, Response> {
         _ => AppAction::Show(id),
     })
 }
-
-const NOT_AN_OBJECT: &str = "The body is not a JSON object.";

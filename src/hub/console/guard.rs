@@ -148,9 +148,7 @@ impl Guard {
         let token = given.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         match token.map(|(_, token)| self.check_token(token.trim(), now)) {
             Some(Ok(())) => Ok(()),
-            Some(Err(Login::TooSoon(seconds))) => {
-                Err(too_soon().with_header("Retry-After", seconds.to_string()))
-            }
+            Some(Err(Login::TooSoon(seconds))) => Err(too_soon(seconds)),
             _ => Err(wrong_token().with_header("WWW-Authenticate", "Bearer")),
         }
     }
@@ -197,14 +195,17 @@ fn writes(method: &str) -> bool {
     ["POST", "PUT", "DELETE"].iter().any(|name| method.eq_ignore_ascii_case(name))
 }
 
+/// The response to a wrong token.
 pub(super) fn wrong_token() -> Response {
     let text = "This is not the token. `reverb console` prints it, on the machine and as the user of \
                 the server.";
     error(401, text)
 }
 
-pub(super) fn too_soon() -> Response {
-    error(429, "Too many wrong tokens: wait a moment before the next one.")
+/// The response to a token during the pause after wrong ones, which lasts for this many seconds.
+pub(super) fn too_soon(seconds: u64) -> Response {
+    let response = error(429, "Too many wrong tokens: wait a moment before the next one.");
+    response.with_header("Retry-After", seconds.to_string())
 }
 
 impl Hosts {

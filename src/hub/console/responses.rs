@@ -12,8 +12,10 @@ pub(super) fn error(status: u16, text: &str) -> Response {
 /// The body of a request, which must be a JSON object.
 pub(super) fn object(body: &[u8]) -> Result<Object<'_>, Response> {
     let object = std::str::from_utf8(body).ok().and_then(message::object);
-    object.ok_or_else(|| error(400, "The body is not a JSON object."))
+    object.ok_or_else(|| error(400, NOT_AN_OBJECT))
 }
+
+pub(super) const NOT_AN_OBJECT: &str = "The body is not a JSON object.";
 
 /// Adds the headers that each response of the console has.
 pub(super) fn with_headers(response: Response) -> Response {

@@ -148,9 +148,7 @@ impl<T> Hub<T> {
                 Ok(Response::json(200, "{}").with_header("Set-Cookie", cookie))
             }
             Login::Wrong => Err(guard::wrong_token()),
-            Login::TooSoon(seconds) => {
-                Err(guard::too_soon().with_header("Retry-After", seconds.to_string()))
-            }
+            Login::TooSoon(seconds) => Err(guard::too_soon(seconds)),
         }
     }
 

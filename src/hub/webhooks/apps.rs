@@ -27,10 +27,19 @@ impl Webhooks {
     /// Sets the webhooks, the key and the secret of an app, which may be a new one. What its previous
     /// webhooks have collected is still sent to their URLs.
     pub(in crate::hub) fn set_app(&mut self, index: u32, app: &App) {
-        while self.apps.len() <= index as usize {
-            self.apps.push(AppHooks::new(app));
+        let at = index as usize;
+        // An app that was removed before this state was restored has none.
+        while self.apps.len() < at {
+            self.apps.push(AppHooks::new(&App::new("", "", "")));
         }
-        self.remove_app(index);
+        if at == self.apps.len() {
+            self.apps.push(AppHooks::new(app));
+        } else {
+            self.remove_app(index);
+            let of_app = &mut self.apps[at];
+            (of_app.id, of_app.key) = (app.id.as_str().into(), app.key.clone());
+            of_app.signer = Signer::new(&app.secret);
+        }
         let first = self.hooks.len() as u32;
         let mut events = WebhookEvents::default();
         for webhook in &app.webhooks {
@@ -39,10 +48,9 @@ impl Webhooks {
             self.hooks.push(Hook::new(index, endpoint, webhook));
         }
         let hooks = first..self.hooks.len() as u32;
-        let of_app = &mut self.apps[index as usize];
-        (of_app.id, of_app.key) = (app.id.as_str().into(), app.key.clone());
+        let of_app = &mut self.apps[at];
+        (of_app.events, of_app.hooks) = (events, hooks);
         self.by_app.insert(Rc::clone(&of_app.id), index);
-        (of_app.signer, of_app.events, of_app.hooks) = (Signer::new(&app.secret), events, hooks);
         if events.has(WebhookEvent::MessageCounts) && self.counts.is_none() {
             self.counts = Some(Interval::new(self.counts_interval_s, self.now));
         }
