@@ -123,7 +123,7 @@ pub(super) fn parse(values: &mut Values, words: &[String]) -> Result<AppsArgs, U
 /// The values of `--set`.
 fn settings(values: &mut Values) -> Result<Vec<(String, String)>, UsageError> {
     let mut settings = Vec::new();
-    for text in values.text("--set")?.iter().flat_map(|all| all.split(Values::LINES)) {
+    for text in values.text("--set")?.iter().flat_map(|all| all.split(Values::SEPARATOR)) {
         let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             let text = format!("--set {text:?} has no key: it must be KEY=VALUE");
             return Err(UsageError::new(text));

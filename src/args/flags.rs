@@ -34,8 +34,8 @@ pub(super) struct Values(BTreeMap<&'static str, OsString>);
 
 impl Values {
     /// What is between the values of a flag that may be given several times and whose values may
-    /// contain commas. No line of text has it.
-    pub(super) const LINES: char = '\u{1e}';
+    /// contain commas: a control character that no value has.
+    pub(super) const SEPARATOR: &str = "\u{1e}";
 
     /// Whether a flag is given.
     pub(super) fn has(&self, name: &str) -> bool {
@@ -106,9 +106,7 @@ pub(super) fn take_flags(
         while let Some(value) = value(&mut given, flag.name, kind)? {
             let all = values.0.entry(flag.name).or_default();
             if !all.is_empty() {
-                let mut separator = [0; 4];
-                let commas = if flag.has_commas() { Values::LINES } else { ',' };
-                all.push(&*commas.encode_utf8(&mut separator));
+                all.push(if flag.has_commas() { Values::SEPARATOR } else { "," });
             }
             all.push(value);
             if !flag.repeats() {

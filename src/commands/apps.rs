@@ -93,9 +93,7 @@ impl Configured {
         // Of 900,000 random ids, a folder with thousands of apps has some already.
         const ATTEMPTS: u32 = 1_000;
         for _ in 0..ATTEMPTS {
-            let random = credentials::generate();
-            let mut app =
-                random.map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
+            let mut app = credentials::generate()?;
             app.id = add.id.clone().unwrap_or(app.id);
             app.key = add.key.clone().unwrap_or(app.key);
             app.secret = add.secret.clone().unwrap_or(app.secret);
@@ -128,10 +126,7 @@ impl Configured {
         let secret = match secret {
             Some("") => return Err(Error::new("command line", "--secret", "is empty").into()),
             Some(secret) => secret.to_owned(),
-            None => {
-                let random = credentials::generate();
-                random.map_err(|e| Error::whole(credentials::RANDOM_DEVICE, e))?.secret
-            }
+            None => credentials::generate()?.secret,
         };
         self.edit(id, |app, entry| {
             if app.previous_secret.is_some() {
@@ -147,14 +142,11 @@ impl Configured {
             let old = std::mem::replace(&mut app.secret, secret.clone());
             edit::set_secrets(entry, &secret, Some(&old));
             app.previous_secret = Some(old);
-            Ok(Done {
-                text: format!(
-                    "App {id} has a new secret; the old one is valid until `reverb apps rotate {id} \
-                     --finish`.\nREVERB_APP_SECRET={secret}"
-                ),
-                fields: json!({"secret": secret}),
-                is_changed: true,
-            })
+            let text = format!(
+                "App {id} has a new secret; the old one is valid until `reverb apps rotate {id} \
+                 --finish`.\nREVERB_APP_SECRET={secret}"
+            );
+            Ok(Outcome::new(true, text, json!({"secret": secret})))
         })
     }
 
@@ -168,7 +160,7 @@ impl Configured {
             if is_changed {
                 edit::set_secrets(entry, &app.secret, None);
             }
-            Ok(Done { text, fields: json!({}), is_changed })
+            Ok(Outcome::new(is_changed, text, json!({})))
         })
     }
 
@@ -181,11 +173,8 @@ impl Configured {
                 entry.insert("enabled".into(), enabled.into());
                 app.enabled = enabled;
             }
-            Ok(Done {
-                text: format!("App {id} is {state}{again}."),
-                fields: json!({"enabled": enabled}),
-                is_changed,
-            })
+            let text = format!("App {id} is {state}{again}.");
+            Ok(Outcome::new(is_changed, text, json!({"enabled": enabled})))
         })
     }
 
@@ -194,14 +183,7 @@ impl Configured {
         let _lock = folder.lock()?;
         let mut contents = folder.read()?;
         let (file, at) = self.find(&folder, &mut contents, id)?;
-        match &mut file.tree {
-            Value::Array(list) => {
-                list.remove(at);
-                file.apps.remove(at);
-                folder.rewrite(file)?;
-            }
-            _ => folder.remove(file)?,
-        }
+        folder.remove_app(file, at)?;
         let path = file.path.display().to_string();
         let text = format!("Removed app {id} from {path}.");
         Ok(Outcome::new(true, text, json!({"id": id, "file": path})))
@@ -211,7 +193,7 @@ impl Configured {
     fn edit(
         &self,
         id: &str,
-        change: impl FnOnce(&mut App, &mut Map<String, Value>) -> Result<Done, Failure>,
+        change: impl FnOnce(&mut App, &mut Map<String, Value>) -> Result<Outcome, Failure>,
     ) -> Result<Outcome, Failure> {
         let folder = self.folder_to_edit()?;
         let _lock = folder.lock()?;
@@ -222,13 +204,13 @@ impl Configured {
             tree => Some(tree),
         };
         let entry = entry.and_then(Value::as_object_mut).expect("each app of a file is an object");
-        let Done { text, mut fields, is_changed } = change(&mut file.apps[at], entry)?;
-        if is_changed {
+        let mut outcome = change(&mut file.apps[at], entry)?;
+        if outcome.is_changed {
             folder.rewrite(file)?;
         }
-        fields["id"] = id.into();
-        fields["file"] = file.path.display().to_string().into();
-        Ok(Outcome::new(is_changed, text, fields))
+        outcome.fields["id"] = id.into();
+        outcome.fields["file"] = file.path.display().to_string().into();
+        Ok(outcome)
     }
 
     /// The file of an app in the folder, and its place there.
@@ -238,18 +220,11 @@ impl Configured {
         contents: &'a mut Contents,
         id: &str,
     ) -> Result<(&'a mut AppFile, usize), Failure> {
-        let has = |file: &AppFile| file.apps.iter().any(|app| app.id == id);
-        let found: Vec<usize> =
-            (0..contents.files.len()).filter(|n| has(&contents.files[*n])).collect();
-        match found[..] {
+        match contents.places_of(id)[..] {
             [] => {}
-            [one] => {
-                let file = &mut contents.files[one];
-                let at = file.apps.iter().position(|app| app.id == id);
-                return Ok((file, at.expect("this file has the app")));
-            }
-            [one, two, ..] => {
-                let [one, two] = [one, two].map(|n| contents.files[n].path.display());
+            [(file, at)] => return Ok((&mut contents.files[file], at)),
+            [(one, _), (two, _), ..] => {
+                let [one, two] = [one, two].map(|file| contents.files[file].path.display());
                 let text = format!("app {id} is in {one} and in {two}: remove it from one of them");
                 return Err(Failure::at_work(text));
             }
@@ -266,11 +241,4 @@ impl Configured {
             [problem, ..] => format!("{text}, or a file that is invalid has it: {problem}"),
         }))
     }
-}
-
-/// What a change has done to an app.
-struct Done {
-    text: String,
-    fields: Value,
-    is_changed: bool,
 }

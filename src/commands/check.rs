@@ -101,7 +101,7 @@ fn apps_folder(report: &mut Report<'_>, files: &AppsFiles) {
     files.bad().iter().for_each(|line| report.wrong(line));
 }
 
-/// Limits the number of apps to which requests are sent.
+/// Leaves the first apps only, for the tests that send requests.
 fn test_few_apps(report: &mut Report<'_>, config: &mut Config) {
     let all = config.apps.len();
     if all > APPS_TESTED {

@@ -1,10 +1,19 @@
-//! Writes the files of a Laravel app: whole or not at all, with the owner and the mode that they had.
-//! What is written is up to the commands.
+//! Writes files of a Laravel app and of the configuration: whole or not at all, with the owner and the
+//! mode that they had. What is written is up to the commands.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::config::Error;
 use crate::config::apps_editor::write_like;
+
+/// Fails if a file exists.
+pub(super) fn must_not_exist(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Error::whole(path.display(), "exists already; it was not changed")),
+        Err(_) => Ok(()),
+    }
+}
 
 /// Replaces the contents of a file in one step, so that no reader sees a part of them. A new file
 /// gets this mode.

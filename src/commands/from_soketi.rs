@@ -18,11 +18,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::check::files::exposure;
-use super::file::replace;
+use super::file::{must_not_exist, replace};
 use crate::args::InstallArgs;
-use crate::config::apps_editor::Folder;
+use crate::config::apps_editor::{EditError, Folder};
 use crate::config::env::Environment;
-use crate::config::{Error, Findings, checked, env_file, render};
+use crate::config::{Error, checked, env_file, render};
 use report::Report;
 use source::Source;
 
@@ -34,9 +34,7 @@ use source::Source;
 /// configuration.
 pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Result<(), Error> {
     let config_file = args.config.as_deref().unwrap_or(Path::new("reverb.json"));
-    if fs::symlink_metadata(config_file).is_ok() {
-        return Err(Error::whole(config_file.display(), "exists already; it was not changed"));
-    }
+    must_not_exist(config_file)?;
     let environment = environment(args)?;
     let name = file.display().to_string();
     let text = fs::read_to_string(file)
@@ -51,13 +49,13 @@ pub(super) fn run(args: &InstallArgs, file: &Path, out: &mut impl Write) -> Resu
     if !apps.is_empty() {
         tree["apps"] = json!({"apps": apps});
     }
-    if let Err(error) = checked::check(&name, &tree.to_string(), &mut Findings::default()) {
+    if let Err(error) = checked::check(&name, &tree.to_string()) {
         // A request may be longer than what nodes may send each other.
         if server.remove("max_request_size").is_none() {
             return Err(error);
         }
         tree["servers"]["reverb"] = Value::Object(server);
-        checked::check(&name, &tree.to_string(), &mut Findings::default())?;
+        checked::check(&name, &tree.to_string())?;
         let why = format!("{} {}", error.key, error.reason);
         report.revoke("servers.reverb.max_request_size", &why);
     }
@@ -96,7 +94,7 @@ fn write_apps(
     apps: &[Map<String, Value>],
     text: &mut String,
 ) -> Result<(), Error> {
-    let failed = |error: crate::config::apps_editor::EditError| Error::whole(folder, error);
+    let failed = |error: EditError| Error::whole(folder, error);
     let _lock = folder.lock().map_err(failed)?;
     let contents = folder.read().map_err(failed)?;
     let mut names = Vec::new();

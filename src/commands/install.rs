@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use super::file::replace;
+use super::file::{must_not_exist, replace};
 use super::{bridge, broadcasting, from_soketi};
 use crate::args::InstallArgs;
 use crate::config::env::Environment;
@@ -39,18 +39,13 @@ pub fn run(args: &InstallArgs, out: &mut impl Write) -> Result<(), Error> {
     if args.remove {
         return bridge::remove(folder, out);
     }
-    if let Some(config_file) = &args.config
-        && fs::symlink_metadata(config_file).is_ok()
-    {
-        return Err(Error::whole(config_file.display(), "exists already; it was not changed"));
-    }
+    args.config.as_deref().map_or(Ok(()), must_not_exist)?;
     let (old, exists) = match fs::read(env_file) {
         Ok(bytes) => (bytes, true),
         Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), false),
         Err(error) => return Err(Error::whole(env_file.display(), error)),
     };
-    let app =
-        credentials::generate().map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
+    let app = credentials::generate()?;
     let addition = addition(env_file, &old, &app)?;
     let mut new = old;
     if !addition.names.is_empty() {

@@ -21,6 +21,8 @@ pub mod terminal;
 
 use std::fmt;
 
+use crate::config::apps_editor::EditError;
+
 /// Why a command failed, and its exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -43,10 +45,10 @@ impl From<crate::config::Error> for Failure {
     }
 }
 
-impl From<crate::config::apps_editor::EditError> for Failure {
-    fn from(error: crate::config::apps_editor::EditError) -> Self {
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
         match error {
-            crate::config::apps_editor::EditError::Invalid(error) => error.into(),
+            EditError::Invalid(error) => error.into(),
             error => Failure::at_work(error),
         }
     }

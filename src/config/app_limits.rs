@@ -18,6 +18,14 @@ macro_rules! app_limits {
                 [$(($key, self.$field)),*].into_iter()
             }
 
+            /// Removes the limit with this key.
+            pub(super) fn remove(&mut self, key: &str) {
+                match key {
+                    $($key => self.$field = None,)*
+                    _ => {}
+                }
+            }
+
             /// The limit of this kind, if the app has it.
             pub fn of(&self, kind: LimitKind) -> Option<u32> {
                 match kind {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::apps_folder::{FILE_BYTES_MAX, is_app_file, parse_file};
-use super::{App, Error, Findings, render};
+use super::apps_folder::{FILE_BYTES_MAX, is_app_file, parse_file, too_long};
+use super::{App, Error, Findings, json_text, render};
 
 /// Why a folder was not read or changed.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Folder {
         opened.map_err(|error| unlocked(&path, error))
     }
 
-    /// As [`Folder::lock`], but waits for two seconds at most: whoever calls has other work to do.
+    /// Locks the folder as [`Folder::lock`] does, but gives up after two seconds.
     pub fn lock_soon(&self) -> Result<File, EditError> {
         const PAUSE: Duration = Duration::from_millis(50);
         let path = self.path.join(LOCK);
@@ -209,11 +209,15 @@ impl Folder {
         self.replace(&file.path, true, &text).map_err(|error| unwritten(&file.path, error))
     }
 
-    /// Removes a file.
-    pub fn remove(&self, file: &AppFile) -> Result<(), EditError> {
-        fs::remove_file(&file.path)
-            .and_then(|()| sync(&self.path))
-            .map_err(|error| unwritten(&file.path, error))
+    /// Removes the app at this place of a file; the file as well, unless it is a list.
+    pub fn remove_app(&self, file: &mut AppFile, at: usize) -> Result<(), EditError> {
+        if let Value::Array(list) = &mut file.tree {
+            list.remove(at);
+            file.apps.remove(at);
+            return self.rewrite(file);
+        }
+        let removed = fs::remove_file(&file.path).and_then(|()| sync(&self.path));
+        removed.map_err(|error| unwritten(&file.path, error))
     }
 
     /// Writes a file in one step. A file that exists keeps its owner, its group and its mode.
@@ -278,6 +282,14 @@ impl Contents {
         self.files.iter().find(|file| file.apps.iter().any(&is_it))
     }
 
+    /// Where the app with this id is: the file, and the place there. More than one if several files
+    /// have it.
+    pub fn places_of(&self, id: &str) -> Vec<(usize, usize)> {
+        let place = |file: &AppFile| file.apps.iter().position(|app| app.id == id);
+        let places = self.files.iter().enumerate().map(|(at, file)| Some((at, place(file)?)));
+        places.flatten().collect()
+    }
+
     /// Adds a file, and a problem for each app of it that an earlier file has.
     fn add(&mut self, file: AppFile) {
         for app in &file.apps {
@@ -305,19 +317,12 @@ fn read_file(path: &Path, findings: &mut Findings) -> Result<AppFile, Option<Err
         Err(_) if fs::symlink_metadata(path).is_err() => return Err(None),
         Err(error) => return Err(Some(unreadable(error))),
         Ok(found) if !found.is_file() => return Err(Some(Error::whole(source, "is not a file"))),
-        Ok(found) if found.len() > FILE_BYTES_MAX => {
-            let reason =
-                format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
-            return Err(Some(Error::whole(source, reason)));
-        }
+        Ok(found) if found.len() > FILE_BYTES_MAX => return Err(Some(too_long(source))),
         Ok(_) => fs::read_to_string(path).map_err(|error| Some(unreadable(error)))?,
     };
     let (apps, found) = parse_file(&source, &text).map_err(Some)?;
-    findings.warnings.extend(found.warnings);
-    findings.notes.extend(found.notes);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let tree = serde_json::from_str(text);
-    let tree = tree.map_err(|error| Some(Error::whole(&source, error)))?;
+    findings.extend(found);
+    let tree = json_text::parse(&source, &text).map_err(Some)?;
     Ok(AppFile { path: path.to_owned(), tree, apps })
 }
 

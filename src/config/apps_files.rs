@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::apps_folder::{
-    AppsFolder, Changes, Content, FILE_BYTES_MAX, FILES_MAX, Scan, is_app_file,
+    AppsFolder, Changes, Content, FILE_BYTES_MAX, FILES_MAX, Scan, is_app_file, too_long,
 };
 use super::{App, Error};
 
@@ -142,19 +142,21 @@ impl AppsFiles {
         let unreadable = |error| Error::whole(&shown, format_args!("cannot be read: {error}"));
         let content = found.map_err(unreadable).and_then(|found| match found.is_file() {
             // Not read every time: the file stays too long.
-            true if found.len() > FILE_BYTES_MAX => Err(too_long(name)),
+            true if found.len() > FILE_BYTES_MAX => Err(too_long(&shown)),
             true => read_text(&path, name),
             false => Err(Error::whole(&shown, "is not a file")),
         });
         let mut hasher = DefaultHasher::new();
-        match &content {
-            Ok((text, _)) => text.hash(&mut hasher),
-            Err(error) => error.to_string().hash(&mut hasher),
-        }
         let (content, stamp) = match content {
-            Ok((text, stamp)) => (Ok(text), stamp),
+            Ok((text, stamp)) => {
+                text.hash(&mut hasher);
+                (Ok(text), stamp)
+            }
             // What was wrong, such as permissions, may end without a new time.
-            Err(error) => (Err(error), None),
+            Err(error) => {
+                error.to_string().hash(&mut hasher);
+                (Err(error), None)
+            }
         };
         let known = Known { stamp, hash: hasher.finish() };
         let is_same = last.is_some_and(|last| last.hash == known.hash);
@@ -181,15 +183,10 @@ fn read_text(path: &Path, name: &str) -> Result<(String, Option<Stamp>), Error> 
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(too_long(name));
+        return Err(too_long(shown));
     }
     let text = String::from_utf8(bytes).map_err(|_| Error::whole(shown, "is not UTF-8"))?;
     Ok((text, Stamp::of(&found)))
-}
-
-fn too_long(name: &str) -> Error {
-    let reason = format!("is longer than {FILE_BYTES_MAX} bytes: divide it into several files");
-    Error::whole(name.escape_debug(), reason)
 }
 
 /// The name of the setting, in errors.

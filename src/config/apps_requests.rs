@@ -35,11 +35,8 @@ impl AppAction {
 
 /// The answer to a change that was made, but that the server has not applied for this reason.
 pub fn unapplied(why: &Error) -> (u16, String) {
-    (
-        500,
-        json!({"error": format!("The change is in the folder, but not applied: {why}.")})
-            .to_string(),
-    )
+    let text = format!("The change is in the folder, but not applied: {why}.");
+    (500, json!({"error": text}).to_string())
 }
 
 /// Answers a request with a status and a JSON text. `own` are the apps of the configuration itself;
@@ -92,8 +89,7 @@ fn show(id: &str, own: &[App], files: Option<&AppsFiles>) -> Result<Value, Refus
     let found = own.iter().find(|app| app.id == id).map(|app| (app, CONFIGURATION));
     let found = found.or_else(|| Some((of_files()?, FOLDER)));
     let (app, from) = found.ok_or_else(|| unknown(id))?;
-    let mut settings: Map<String, Value> =
-        serde_json::from_str(&render::app_file(app)).unwrap_or_default();
+    let mut settings = render::app_object(app);
     let secrets = ["secret", "secrets"].map(|key| settings.remove(key));
     let count = secrets.iter().flatten().map(|it| it.as_array().map_or(1, Vec::len)).sum::<usize>();
     settings.insert("secret_count".into(), count.into());
@@ -130,14 +126,12 @@ fn change(
     }
     let _lock = folder.lock_soon()?;
     let contents = folder.read()?;
-    if contents.files.iter().filter(|file| has(&file.apps)).count() > 1 {
+    let places = contents.places_of(id);
+    if places.len() > 1 {
         let text = "Two files have the app: remove it from one of them.";
         return Err(Refused(409, text.into()));
     }
-    let at = (0..contents.files.len()).find_map(|file| {
-        let app = contents.files[file].apps.iter().position(|app| app.id == id)?;
-        Some((file, app))
-    });
+    let at = places.first().copied();
     change(&mut Editor { id, own, files, folder: &folder, contents, at })
 }
 
@@ -202,10 +196,7 @@ impl Editor<'_> {
             None if !lacks_key && !lacks_secret => return Ok(false),
             None => {
                 let random = credentials::generate();
-                let random = random.map_err(|error| {
-                    Refused(500, format!("{}: {error}.", credentials::RANDOM_DEVICE))
-                });
-                (random?, true)
+                (random.map_err(|error| Refused(500, format!("{error}.")))?, true)
             }
         };
         if lacks_key {
@@ -239,15 +230,7 @@ impl Editor<'_> {
 
     fn remove(&mut self) -> Result<Value, Refused> {
         let (file, at) = self.at.ok_or_else(|| unknown(self.id))?;
-        let file = &mut self.contents.files[file];
-        match &mut file.tree {
-            Value::Array(list) => {
-                list.remove(at);
-                file.apps.remove(at);
-                self.folder.rewrite(file)?;
-            }
-            _ => self.folder.remove(file)?,
-        }
+        self.folder.remove_app(&mut self.contents.files[file], at)?;
         Ok(json!({"app_id": self.id}))
     }
 }

@@ -3,12 +3,13 @@
 use super::{Config, Error, Findings, json, largest};
 
 /// Checks the text of a `reverb.json` without the other sources. `source` names it in errors.
+/// Findings are left to whoever reads the file for its configuration.
 ///
 /// # Errors
 ///
 /// The text is not valid.
-pub fn check(source: &str, text: &str, findings: &mut Findings) -> Result<(), Error> {
+pub fn check(source: &str, text: &str) -> Result<(), Error> {
     let mut config = Config::default();
-    config.apps = json::read(source, text, &mut config, findings)?;
+    config.apps = json::read(source, text, &mut config, &mut Findings::default())?;
     largest::check(&config)
 }

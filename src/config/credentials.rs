@@ -2,20 +2,21 @@
 //!
 //! Writing them to a file or the terminal is up to the commands.
 
+use std::fs::File;
 use std::io::{self, Read};
 
-use super::App;
-
-/// The random number device of Linux.
-pub const RANDOM_DEVICE: &str = "/dev/urandom";
+use super::{App, Error};
 
 /// An app with random credentials from the operating system.
 ///
 /// # Errors
 ///
-/// When [`RANDOM_DEVICE`] cannot be read.
-pub fn generate() -> io::Result<App> {
-    generate_from(&mut std::fs::File::open(RANDOM_DEVICE)?)
+/// When the random number device of Linux cannot be read.
+pub fn generate() -> Result<App, Error> {
+    const RANDOM_DEVICE: &str = "/dev/urandom";
+    let device = File::open(RANDOM_DEVICE);
+    let app = device.and_then(|mut device| generate_from(&mut device));
+    app.map_err(|error| Error::whole(RANDOM_DEVICE, error))
 }
 
 /// An app with credentials from `random`: an id of 6 digits, and a key and a secret of 20 lower-case

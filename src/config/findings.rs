@@ -16,6 +16,12 @@ impl Findings {
         self.warnings.push(text.into());
     }
 
+    /// Adds other findings.
+    pub fn extend(&mut self, other: Findings) {
+        self.warnings.extend(other.warnings);
+        self.notes.extend(other.notes);
+    }
+
     /// Adds a finding that may be intended.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());

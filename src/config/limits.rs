@@ -1,5 +1,5 @@
-//! Every limit of the server, with its default and the reason for it. The only other limits are the
-//! settings of Laravel Reverb (`App`, `Server::max_request_size`).
+//! Every limit of the server, with its default and the reason for it. The limits of an app are in
+//! `app_limits`; those that Laravel Reverb has as well are settings (`App`, `Server::max_request_size`).
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $range:expr;)*) => {

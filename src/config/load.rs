@@ -110,9 +110,7 @@ pub fn load_for(
         if !config.server.hosts().all(address::is_local) {
             return Err(Error::whole("configuration", no_app(&config.server.host)));
         }
-        let app = credentials::generate()
-            .map_err(|error| Error::whole(credentials::RANDOM_DEVICE, error))?;
-        config.apps.push(app);
+        config.apps.push(credentials::generate()?);
     }
     largest::check(config)?;
     Ok(Loaded { generated_app, ..layered })

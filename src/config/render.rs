@@ -1,5 +1,5 @@
-//! Writes a configuration as `reverb.json`, with every key. Used by `reverb install`, and by tests
-//! and a fuzz target, which check that the file can express every configuration.
+//! Writes configurations as JSON: a `reverb.json` with every key, and files of the folder of apps. Tests
+//! and a fuzz target check that they can express every configuration.
 
 use std::path::PathBuf;
 
@@ -21,23 +21,29 @@ pub fn app_file(one: &App) -> String {
     text(&app(one))
 }
 
+/// The same as a JSON object.
+pub fn app_object(one: &App) -> serde_json::Map<String, serde_json::Value> {
+    let written = serde_json::to_value(app(one)).ok();
+    let object = written.and_then(|value| value.as_object().cloned());
+    object.expect("an app is written as an object")
+}
+
 /// The text of a file for the folder of apps with these apps.
 pub fn apps_file(apps: &[App]) -> String {
-    text(&Value::List(apps.iter().map(app).collect()))
+    text(&list(apps))
 }
 
 /// The last good apps of files, by the names of the files: what a process hands over to the next one.
 pub fn kept_apps(files: &[(String, Vec<App>)]) -> String {
-    let list = |apps: &[App]| Value::List(apps.iter().map(app).collect());
-    text(&Value::Object(files.iter().map(|(name, apps)| (name.clone(), list(apps))).collect()))
+    text(&object(files.iter().map(|(name, apps)| (&**name, list(apps)))))
 }
 
 /// The text of a file with this value, in the form of the other files.
 pub fn tree(value: &serde_json::Value) -> String {
-    text(&plain(value.clone()))
+    text(value)
 }
 
-fn text(value: &Value) -> String {
+fn text(value: &impl Serialize) -> String {
     let mut written = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut written, formatter);
@@ -72,7 +78,7 @@ fn plain(value: impl Into<serde_json::Value>) -> Value {
     Value::Plain(value.into())
 }
 
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+fn object<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
@@ -90,13 +96,7 @@ fn file(config: &Config) -> Value {
     object([
         ("default", plain("reverb")),
         ("servers", object([("reverb", server(&config.server, &config.limits))])),
-        (
-            "apps",
-            object([
-                ("provider", plain("config")),
-                ("apps", Value::List(config.apps.iter().map(app).collect())),
-            ]),
-        ),
+        ("apps", object([("provider", plain("config")), ("apps", list(&config.apps))])),
     ])
 }
 
@@ -181,7 +181,7 @@ fn tls(tls: &Tls) -> Value {
     let names = tls.sni_server_certs.iter().map(|one| {
         let certificate = plain(one.local_cert.to_str());
         let pair = object([("local_cert", certificate), ("local_pk", path(&one.local_pk))]);
-        (one.name.clone(), pair)
+        (&*one.name, pair)
     });
     object([
         ("local_cert", path(&tls.local_cert)),
@@ -190,7 +190,7 @@ fn tls(tls: &Tls) -> Value {
         ("verify_peer", plain(tls.verify_peer)),
         ("cafile", path(&tls.cafile)),
         ("capath", path(&tls.capath)),
-        ("SNI_server_certs", Value::Object(names.collect())),
+        ("SNI_server_certs", object(names)),
         ("alpn_protocols", joined(&tls.alpn_protocols, ",")),
         ("crypto_method", plain(())),
         ("min_proto_version", plain((!tls.tls12).then_some("TLSv1.3"))),
@@ -202,8 +202,11 @@ fn tls(tls: &Tls) -> Value {
 }
 
 fn all_limits(limits: &Limits) -> Value {
-    let all = Limits::NAMES.iter().map(|name| ((*name).to_owned(), plain(limits.value(name))));
-    Value::Object(all.collect())
+    object(Limits::NAMES.iter().map(|name| (*name, plain(limits.value(name)))))
+}
+
+fn list(apps: &[App]) -> Value {
+    Value::List(apps.iter().map(app).collect())
 }
 
 fn app(app: &App) -> Value {
@@ -243,17 +246,17 @@ fn app(app: &App) -> Value {
     ];
     fields.extend(app.limits.values().map(|(key, value)| (key, plain(value))));
     fields.push(("webhooks", Value::List(app.webhooks.iter().map(webhook).collect())));
-    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    object(fields)
 }
 
 fn webhook(webhook: &Webhook) -> Value {
     let names: Vec<&str> = webhook.events.iter().map(WebhookEvent::name).collect();
-    let headers = webhook.headers.iter().map(|(name, value)| (name.clone(), plain(&**value)));
+    let headers = webhook.headers.iter().map(|(name, value)| (&**name, plain(&**value)));
     object([
         ("url", plain(webhook.url.text())),
         ("events", plain(names)),
         ("channels", plain(webhook.channels.clone())),
-        ("headers", Value::Object(headers.collect())),
+        ("headers", object(headers)),
         ("batch_ms", plain(webhook.batch_ms)),
         ("timeout_ms", plain(webhook.timeout_ms)),
     ])

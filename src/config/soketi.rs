@@ -18,10 +18,10 @@ pub struct Alias {
 enum Unit {
     /// Text or number, unchanged.
     Same,
-    /// A number; -1 is no limit. The function removes the limit.
-    Limit(fn(&mut App)),
+    /// A number; -1 is no limit.
+    Limit,
     /// As `Limit`, in units of 1,024 bytes.
-    Kilobytes(fn(&mut App)),
+    Kilobytes,
     /// `true` is `members`, `false` is `none`.
     ClientEvents,
 }
@@ -30,52 +30,16 @@ enum Unit {
 const ALIASES: &[Alias] = &[
     alias("id", "app_id", Unit::Same),
     alias("enableClientMessages", "accept_client_events_from", Unit::ClientEvents),
-    alias("maxConnections", "max_connections", Unit::Limit(|app| app.max_connections = None)),
-    alias(
-        "maxBackendEventsPerSecond",
-        "max_backend_events_per_second",
-        Unit::Limit(|app| app.limits.max_backend_events_per_second = None),
-    ),
-    alias(
-        "maxReadRequestsPerSecond",
-        "max_read_requests_per_second",
-        Unit::Limit(|app| app.limits.max_read_requests_per_second = None),
-    ),
-    alias(
-        "maxClientEventsPerSecond",
-        "max_client_events_per_second",
-        Unit::Limit(|app| app.limits.max_client_events_per_second = None),
-    ),
-    alias(
-        "maxPresenceMembersPerChannel",
-        "max_presence_members",
-        Unit::Limit(|app| app.limits.max_presence_members = None),
-    ),
-    alias(
-        "maxEventPayloadInKb",
-        "max_event_payload_size",
-        Unit::Kilobytes(|app| app.limits.max_event_payload_bytes = None),
-    ),
-    alias(
-        "maxEventNameLength",
-        "max_event_name_length",
-        Unit::Limit(|app| app.limits.max_event_name_length = None),
-    ),
-    alias(
-        "maxChannelNameLength",
-        "max_channel_name_length",
-        Unit::Limit(|app| app.limits.max_channel_name_length = None),
-    ),
-    alias(
-        "maxEventChannelsAtOnce",
-        "max_event_channels_at_once",
-        Unit::Limit(|app| app.limits.max_event_channels_at_once = None),
-    ),
-    alias(
-        "maxEventBatchSize",
-        "max_event_batch_size",
-        Unit::Limit(|app| app.limits.max_event_batch_size = None),
-    ),
+    alias("maxConnections", "max_connections", Unit::Limit),
+    alias("maxBackendEventsPerSecond", "max_backend_events_per_second", Unit::Limit),
+    alias("maxReadRequestsPerSecond", "max_read_requests_per_second", Unit::Limit),
+    alias("maxClientEventsPerSecond", "max_client_events_per_second", Unit::Limit),
+    alias("maxPresenceMembersPerChannel", "max_presence_members", Unit::Limit),
+    alias("maxEventPayloadInKb", "max_event_payload_size", Unit::Kilobytes),
+    alias("maxEventNameLength", "max_event_name_length", Unit::Limit),
+    alias("maxChannelNameLength", "max_channel_name_length", Unit::Limit),
+    alias("maxEventChannelsAtOnce", "max_event_channels_at_once", Unit::Limit),
+    alias("maxEventBatchSize", "max_event_batch_size", Unit::Limit),
 ];
 
 const fn alias(key: &'static str, ours: &'static str, unit: Unit) -> Alias {
@@ -98,12 +62,15 @@ impl Alias {
         let is_unlimited = value.as_i64() == Some(-1) || value.as_str() == Some("-1");
         match (&self.unit, value) {
             (_, Value::Null) => Ok(None),
-            (Unit::Limit(clear) | Unit::Kilobytes(clear), _) if is_unlimited => {
-                clear(app);
+            (Unit::Limit | Unit::Kilobytes, _) if is_unlimited => {
+                match self.ours {
+                    "max_connections" => app.max_connections = None,
+                    key => app.limits.remove(key),
+                }
                 Ok(None)
             }
-            (Unit::Same | Unit::Limit(_), value) => Ok(Some(value.clone())),
-            (Unit::Kilobytes(_), value) => {
+            (Unit::Same | Unit::Limit, value) => Ok(Some(value.clone())),
+            (Unit::Kilobytes, value) => {
                 let text = value.as_str().map(str::to_owned);
                 let text = text.unwrap_or_else(|| value.to_string());
                 match text.parse::<u32>() {
@@ -162,7 +129,7 @@ mod tests {
     fn minus_one_and_null_are_no_limit() {
         let mut app = json!({"id": 7, "key": "k", "secret": "s", "enableClientMessages": true});
         for alias in ALIASES {
-            if let Unit::Limit(_) | Unit::Kilobytes(_) = alias.unit {
+            if let Unit::Limit | Unit::Kilobytes = alias.unit {
                 app[alias.key] = json!(-1);
             }
         }

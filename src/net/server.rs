@@ -220,8 +220,9 @@ impl Server {
         let accepts = !self.handover.leaves_new_connections() && self.listeners.has_work();
         let reads = self.has_input();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
-        let sends = self.webhooks.has_work() || self.apps.has_work();
-        if reads || self.catch_up.is_on() || self.hub.has_dirty() || accepts || talks || sends {
+        let sends = self.webhooks.has_work() || self.hub.has_dirty();
+        let changes = self.catch_up.is_on() || self.apps.has_work();
+        if reads || accepts || talks || sends || changes {
             return Some(Duration::ZERO);
         }
         let due_ms = self.next_deadline_ms()?;

@@ -8,6 +8,7 @@ mod spool;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 
 use mio::event::Event;
@@ -50,7 +51,7 @@ impl Webhooks {
     ///
     /// The authorities cannot be loaded, or the spool cannot be used.
     pub(super) fn load(config: &Config, waker: &Arc<Waker>, now: Now) -> Result<Self, BindError> {
-        let tls = load_tls(config, now).map_err(BindError::Webhooks)?;
+        let tls = load_tls(&config.apps, config, now).map_err(BindError::Webhooks)?;
         if let Some(folder) = &config.server.webhook_spool {
             spool::check(folder).map_err(|error| unusable(folder, &error))?;
         }
@@ -166,7 +167,7 @@ impl Webhooks {
             self.ready.clear();
         }
         self.has_no_authorities = false;
-        match load_tls(config, now) {
+        match load_tls(&config.apps, config, now) {
             Ok(Some(tls)) => self.tls = Some(tls),
             Ok(None) => {}
             Err(error) => log::error!(
@@ -178,12 +179,11 @@ impl Webhooks {
 
     /// Loads the trusted authorities, if the app that was added is the first that needs them.
     pub(super) fn app_added(&mut self, app: &App, config: &Config, now: Now) {
-        let is_needed = app.webhooks.iter().any(|webhook| webhook.url.is_tls);
-        if self.tls.is_some() || self.has_no_authorities || !is_needed {
+        if self.tls.is_some() || self.has_no_authorities {
             return;
         }
-        match WebConnector::load(config.server.webhook_authorities.as_deref(), true, now) {
-            Ok(tls) => self.tls = Some(tls),
+        match load_tls(slice::from_ref(app), config, now) {
+            Ok(tls) => self.tls = tls,
             Err(error) => {
                 self.has_no_authorities = true;
                 log::error!(
@@ -268,9 +268,9 @@ fn unusable(folder: &Path, error: &io::Error) -> BindError {
     BindError::Webhooks(Error::new(folder.display(), spool::SETTING, error.to_string()))
 }
 
-/// Loads the trusted authorities, if a URL needs them.
-fn load_tls(config: &Config, now: Now) -> Result<Option<WebConnector>, Error> {
-    if !config.apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls) {
+/// Loads the trusted authorities, if a URL of these apps needs them.
+fn load_tls(apps: &[App], config: &Config, now: Now) -> Result<Option<WebConnector>, Error> {
+    if !apps.iter().flat_map(|app| &app.webhooks).any(|webhook| webhook.url.is_tls) {
         return Ok(None);
     }
     let authorities = config.server.webhook_authorities.as_deref();

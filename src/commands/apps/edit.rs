@@ -1,5 +1,5 @@
-//! The JSON of a file of apps: a new app, other secrets, and the text of a file. Keys that this
-//! program does not know stay as they are.
+//! The JSON of an app in a file: the entry of a new app, and other secrets. Keys that this program does
+//! not know stay as they are.
 
 use serde_json::{Map, Value, json};
 

@@ -79,9 +79,8 @@ fn taken_by_configuration(rows: &[Row<'_>]) -> Vec<String> {
 /// The settings of an app that differ from the defaults. Webhooks may have secrets in their URL and
 /// their headers.
 fn settings(app: &App, secrets: bool) -> Map<String, Value> {
-    let rendered = |app: &App| serde_json::from_str(&render::app_file(app)).unwrap_or_default();
-    let defaults: Map<String, Value> = rendered(&App::new(&app.id, &app.key, &app.secret));
-    let mut settings: Map<String, Value> = rendered(app);
+    let defaults = render::app_object(&App::new(&app.id, &app.key, &app.secret));
+    let mut settings = render::app_object(app);
     settings.retain(|key, value| defaults.get(key) != Some(value));
     for key in ["app_id", "key", "secret", "secrets", "enabled"] {
         settings.remove(key);

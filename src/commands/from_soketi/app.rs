@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::report::Report;
-use super::source::{Found, Source};
+use super::source::{Found, Source, truth};
 use crate::config::apps_folder::parse_file;
 use crate::config::soketi;
 use crate::config::{App, WebhookEvent};
@@ -25,8 +25,7 @@ pub(super) fn convert(source: &Source, report: &mut Report) -> Vec<Map<String, V
 /// The `batch_ms` of webhooks, if soketi collects events.
 fn batch_ms(source: &Source) -> Option<Value> {
     let found = source.get("webhooks.batching.duration")?;
-    let is_on = source.get("webhooks.batching.enabled").is_some_and(|found| truth(&found.value));
-    is_on.then(|| found.value.clone())
+    source.is_on("webhooks.batching.enabled").then(|| found.value.clone())
 }
 
 fn app(
@@ -274,24 +273,14 @@ fn text(value: &Value) -> Value {
     }
 }
 
-/// Whether JavaScript takes a value for true.
-pub(super) fn truth(value: &Value) -> bool {
-    match value {
-        Value::Bool(is_on) => *is_on,
-        Value::Null => false,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !["", "0", "false"].contains(&text.as_str()),
-        _ => true,
-    }
-}
-
 /// A number of bytes from one of a larger unit; `None` for no limit.
 pub(super) fn bytes(value: &Value, unit: f64) -> Option<u64> {
     let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
     (number >= 0.0).then(|| (number * unit).ceil() as u64)
 }
 
-const NO_LIMIT: &str = "no limit is the default";
+/// Why -1 is not mapped.
+pub(super) const NO_LIMIT: &str = "no limit is the default";
 
 #[cfg(test)]
 mod tests {

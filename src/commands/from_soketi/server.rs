@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::app::{bytes, put, put_payload, truth};
+use super::app::{NO_LIMIT, bytes, put, put_payload};
 use super::report::Report;
-use super::source::{Found, Source};
+use super::source::{Found, Source, truth};
 use crate::config::{Config, Findings, Limits, json as config_json};
 
 /// The settings of the server, as in `servers.reverb`. Adds limits to the apps.
@@ -68,12 +68,10 @@ impl Server<'_> {
                 }
                 false => self.report.not_mapped(label, "no metrics are the default"),
             },
-            "metrics.host" | "metrics.port" => {
-                match source.get("metrics.enabled").is_some_and(|found| truth(&found.value)) {
-                    true => self.report.mapped(label, "servers.reverb.metrics"),
-                    false => self.report.not_mapped(label, "metrics.enabled is not true"),
-                }
-            }
+            "metrics.host" | "metrics.port" => match source.is_on("metrics.enabled") {
+                true => self.report.mapped(label, "servers.reverb.metrics"),
+                false => self.report.not_mapped(label, "metrics.enabled is not true"),
+            },
             "appManager.driver" => match value.as_str() {
                 Some("array") => self.report.mapped(label, "apps.apps"),
                 _ => self.report.not_mapped(label, DATABASE),
@@ -93,19 +91,17 @@ impl Server<'_> {
                         put_payload(app, label, bytes, at, report);
                     });
                 }
-                None => self.report.not_mapped(label, "no limit is the default"),
+                None => self.report.not_mapped(label, NO_LIMIT),
             },
             "userAuthenticationTimeout" => self.authentication(label, value, apps),
             "webhooks.batching.enabled" => match truth(value) {
                 true => self.report.mapped(label, "batch_ms of each webhook"),
                 false => self.report.not_mapped(label, BATCHES),
             },
-            "webhooks.batching.duration" => {
-                match source.get("webhooks.batching.enabled").is_some_and(|it| truth(&it.value)) {
-                    true => self.report.mapped(label, "batch_ms of each webhook"),
-                    false => self.report.not_mapped(label, "webhooks.batching.enabled is not true"),
-                }
-            }
+            "webhooks.batching.duration" => match source.is_on("webhooks.batching.enabled") {
+                true => self.report.mapped(label, "batch_ms of each webhook"),
+                false => self.report.not_mapped(label, "webhooks.batching.enabled is not true"),
+            },
             _ => self.report.not_mapped(label, "is not a setting of soketi 1"),
         }
     }

@@ -36,12 +36,11 @@ impl Source {
         variables: impl Iterator<Item = (&'a str, &'a str)>,
         report: &mut Report,
     ) -> Result<Self, Error> {
-        let is_json = text.trim_start_matches('\u{feff}').trim_start().starts_with('{');
+        let text = text.trim_start_matches('\u{feff}');
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         let mut found = Vec::new();
-        if is_json {
-            let tree = serde_json::from_str(text.trim_start_matches('\u{feff}'));
-            let tree: Value = tree.map_err(|error| Error::whole(name, error))?;
+        if text.trim_start().starts_with('{') {
+            let tree = serde_json::from_str(text).map_err(|error| Error::whole(name, error))?;
             flatten("", tree, &mut found);
         } else {
             let entries = dotenv::parse(text, |_| None);
@@ -92,6 +91,22 @@ impl Source {
     /// A setting of the server.
     pub(super) fn get(&self, path: &str) -> Option<&Found> {
         self.server.iter().find(|found| found.path == path)
+    }
+
+    /// Whether a setting of the server is on.
+    pub(super) fn is_on(&self, path: &str) -> bool {
+        self.get(path).is_some_and(|found| truth(&found.value))
+    }
+}
+
+/// Whether a value is true: for JavaScript, or as the text of a variable.
+pub(super) fn truth(value: &Value) -> bool {
+    match value {
+        Value::Bool(is_on) => *is_on,
+        Value::Null => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !["", "0", "false"].contains(&text.as_str()),
+        _ => true,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::config::App;
-use crate::net::apps_folder::{AppsThread, Change, Update};
+use crate::net::apps_folder::{AppsThread, Change};
 
 /// The apps that come from the folder, and the changes that are not applied yet.
 #[derive(Default)]
@@ -16,11 +16,11 @@ pub(super) struct Apps {
     own_keys: HashSet<String>,
     /// The index of each app in the configuration in use, by id.
     pub places: HashMap<String, usize>,
-    /// The changes that are not applied yet, those of one update and those that are late.
+    /// The changes that are taken from the thread and not applied yet.
     pub queue: VecDeque<Change>,
-    /// Apps whose key another app still had, for the end of the update.
+    /// Apps whose key another app still had, for the end of the scan.
     pub late: Vec<Change>,
-    /// Whether the thread may have sent another update.
+    /// Whether the thread may have sent more.
     pub has_more: bool,
     /// The bad files, each with the ids of its apps that stay.
     pub bad: Vec<(String, Vec<String>)>,
@@ -46,17 +46,14 @@ impl Apps {
         self.own_ids.contains(&app.id) || self.own_keys.contains(&app.key)
     }
 
-    /// Takes the next update of the thread, once the previous one is applied. Returns the number of bad
-    /// files, if that may have changed.
-    pub(super) fn take_update(&mut self) -> Option<usize> {
-        if !self.queue.is_empty() {
-            return None;
+    /// Takes the next changes of the thread, once the previous ones are applied.
+    pub(super) fn take_changes(&mut self) {
+        if self.queue.is_empty()
+            && let Some(thread) = &self.thread
+        {
+            let changes = thread.next_changes();
+            self.has_more = changes.is_some();
+            self.queue.extend(changes.into_iter().flatten());
         }
-        let update = self.thread.as_ref()?.next_update();
-        self.has_more = update.is_some();
-        let Update { changes, bad } = update?;
-        self.queue.extend(changes);
-        self.bad = bad?;
-        Some(self.bad.len())
     }
 }

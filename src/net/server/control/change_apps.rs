@@ -31,14 +31,16 @@ impl Server {
     /// Applies changes of the folder.
     pub(in crate::net::server) fn change_apps(&mut self, now: Now) {
         self.ask_about_apps();
-        if let Some(bad) = self.apps.take_update() {
-            self.hub.set_bad_app_files(bad);
-        }
+        self.apps.take_changes();
         for _ in 0..CHANGES_MAX {
             match self.apps.queue.pop_front() {
                 None => break,
                 Some(Change::Remove(id)) => self.remove_app(&id, now),
                 Some(Change::Put(app, refused)) => self.put_app(*app, refused, now),
+                Some(Change::Bad(bad)) => {
+                    self.hub.set_bad_app_files(bad.len());
+                    self.apps.bad = bad;
+                }
                 Some(Change::Answer(number, status, body)) => {
                     self.hub.answer_app_request(number, status, body);
                 }
@@ -159,16 +161,16 @@ impl Server {
     /// Makes the thread read the folder at once. `own` are the apps of the configuration itself, if
     /// they have been applied.
     pub(in crate::net::server) fn scan_apps(&mut self, own: Option<Vec<App>>) {
-        if let Some(own) = own.as_ref().filter(|_| self.apps.thread.is_some()) {
-            self.apps.set_own(own);
-        }
-        self.apps.thread.iter().for_each(|thread| thread.scan(own.clone()));
+        let Some(thread) = &self.apps.thread else { return };
+        thread.scan(own.clone());
+        own.iter().for_each(|own| self.apps.set_own(own));
     }
 
     /// Tells Pulse which apps the counters belong to.
     fn name_apps_to_pulse(&mut self) {
-        let ids = || self.hub.app_ids();
-        self.integrations.pulse.iter_mut().for_each(|pulse| pulse.set_apps(ids()));
+        if let Some(pulse) = &mut self.integrations.pulse {
+            pulse.set_apps(self.hub.app_ids());
+        }
     }
 
     /// Notes that the list of apps was replaced.
