@@ -57,7 +57,7 @@ fn make_page() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A part of the page without the indentation of its lines, a kilobyte in all.
+/// A part of the page. Its lines lose their indentation, which makes the page a kilobyte shorter.
 fn part(name: &str) -> Result<String, Box<dyn Error>> {
     let path = Path::new(PARTS).join(name);
     let text = fs::read_to_string(&path);
