@@ -15,6 +15,12 @@ impl<T> Hub<T> {
         self.connections.is_turn_over()
     }
 
+    /// How many connections this turn writes to: `limits.flushes_per_turn`, and more if the turn has done
+    /// much other work.
+    pub fn flushes_of_turn(&self) -> u32 {
+        self.connections.flushes_of_turn()
+    }
+
     /// Units of work since the start, for tests that measure what an operation costs.
     #[doc(hidden)]
     pub fn work_done(&self) -> u64 {

@@ -120,6 +120,14 @@ impl Work {
         self.done.saturating_add(self.turn_budget / 4)
     }
 
+    /// How many connections this turn writes to: `least`, and as many more as take the time of the work
+    /// that the turn has done. Output does not grow faster than it is written, and a turn with little
+    /// work ends soon, so that the next event shares the writes that are left.
+    pub(crate) fn flushes(&self, least: u32) -> u32 {
+        let more = self.turn_units().min(self.turn_budget) / FLUSH_UNITS;
+        least.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
+    }
+
     /// Whether a turn has ever begun. If so, work that is left is continued in a later turn;
     /// otherwise all work must be done at once.
     pub(crate) fn has_turns(&self) -> bool {
@@ -147,6 +155,9 @@ const VISITS: u64 = 32;
 /// Work may begin in the light lane up to 1/128 of a turn (50 µs): a thousand light connections
 /// wait 50 ms for each other at worst, and usually far less, as most messages cost 20 units.
 const LIGHT_VISITS: u64 = 128;
+/// Units of writing to one connection, mostly the `write` system call: a whole turn of work allows
+/// 1,024 writes.
+const FLUSH_UNITS: u64 = 64;
 /// Bytes of JSON that are formatted or parsed in a tenth of a microsecond.
 const BYTES_PER_UNIT: u64 = 64;
 /// Units of a client's message: parsing its frame and its JSON.
@@ -198,6 +209,17 @@ mod tests {
         assert!(work.is_turn_over());
         work.begin_turn(100);
         assert!(!work.is_turn_over());
+    }
+
+    #[test]
+    fn writes_get_as_much_time_as_other_work() {
+        let mut work = Work::new();
+        work.begin_turn(65_536);
+        assert_eq!(work.flushes(64), 64);
+        work.add(6_400);
+        assert_eq!(work.flushes(64), 164);
+        work.add(1 << 40);
+        assert_eq!(work.flushes(64), 64 + 1_024);
     }
 
     #[test]

@@ -42,17 +42,15 @@ pub(crate) struct Output {
 pub(crate) enum WriteLane {
     Prompt,
     Bulk,
-    /// Prompt, and before the other connections of the app.
-    Ahead,
 }
 
-/// An event for more subscribers than this is bulk: one turn writes to this many connections (the
-/// default of `limits.flushes_per_turn`).
-const MANY: usize = 1_024;
-/// The response to the publisher of an event for more subscribers than this is written before the event.
-/// While the event is written the publisher sends its next one, which then shares the writes of the
-/// next turn with those of others. The subscribers wait for one write more: 1 % of the time of 128.
-const SOME: usize = 128;
+/// An event for more subscribers than this is bulk: a turn writes to this many connections (the default
+/// of `limits.flushes_per_turn`).
+const MANY: usize = 64;
+/// The response to the publisher of an event for more subscribers than this is bulk, so that it is
+/// written after the event: publishing is no faster than writing. For fewer subscribers, it is written
+/// before, and the next event shares the writes that are left.
+const WAITED_FOR: usize = 1_024;
 /// A response or outbox with more bytes than this is bulk. The kernel copies this much in 20 µs.
 const LONG_BYTES: usize = 65_536;
 /// Prompt connections per bulk one.
@@ -94,7 +92,7 @@ impl AppLanes<'_> {
             *self.crowded = Some(id);
             self.queues.value.crowded = Some(id);
         }
-        if lane != WriteLane::Bulk {
+        if lane == WriteLane::Prompt {
             self.put(id, peer, lane);
         }
     }
@@ -102,9 +100,9 @@ impl AppLanes<'_> {
     #[inline]
     fn put<T>(&mut self, id: ConnId, peer: &mut Peer<T>, lane: WriteLane) {
         match lane {
-            WriteLane::Prompt | WriteLane::Ahead if !peer.marks.has(Mark::Prompt) => {
+            WriteLane::Prompt if !peer.marks.has(Mark::Prompt) => {
                 peer.marks.set(Mark::Prompt);
-                self.join(id, lane);
+                self.join(id, WriteLane::Prompt);
             }
             WriteLane::Bulk if !peer.marks.is_queued() => {
                 peer.marks.set(Mark::Bulk);
@@ -116,15 +114,11 @@ impl AppLanes<'_> {
 
     #[inline]
     fn join(&mut self, id: ConnId, lane: WriteLane) {
-        let at = usize::from(lane == WriteLane::Bulk);
-        let queue = &mut self.queues.lanes[at];
+        let queue = &mut self.queues.lanes[lane as usize];
         if queue.is_empty() {
-            self.rings[at].push_back(self.place);
+            self.rings[lane as usize].push_back(self.place);
         }
-        match lane {
-            WriteLane::Ahead => queue.push_front(id),
-            _ => queue.push_back(id),
-        }
+        queue.push_back(id);
     }
 
     #[inline]
@@ -151,13 +145,11 @@ impl WriteLanes {
         self.event_members = 0;
     }
 
-    /// The lane of a response of this many bytes to a request that has queued these events. The
-    /// publisher of an event for many subscribers waits until the event is written.
+    /// The lane of a response of this many bytes to a request that has queued these events.
     pub(crate) fn lane_after_event(&mut self, bytes: usize) -> WriteLane {
-        match std::mem::take(&mut self.event_members) {
-            members if members > MANY => WriteLane::Bulk,
-            members if members > SOME && bytes <= LONG_BYTES => WriteLane::Ahead,
-            _ => WriteLanes::lane_of_response(bytes),
+        match std::mem::take(&mut self.event_members) > WAITED_FOR {
+            true => WriteLane::Bulk,
+            false => WriteLanes::lane_of_response(bytes),
         }
     }
 

@@ -346,7 +346,7 @@ impl Server {
     fn flush(&mut self, now: Now) {
         let bytes_max = self.configuration.current.limits.write_bytes_per_turn as usize;
         let mut left = self.configuration.current.limits.flush_bytes_per_turn as usize;
-        for _ in 0..self.configuration.current.limits.flushes_per_turn {
+        for _ in 0..self.hub.flushes_of_turn() {
             let Some(id) = self.hub.next_dirty(now) else { return };
             let Some((socket, outbox)) = self.hub.outbox(id) else { continue };
             let before = outbox.bytes();

@@ -28,6 +28,11 @@ impl<T> Connections<T> {
         self.work.is_turn_over()
     }
 
+    /// How many connections this turn writes to.
+    pub(in crate::hub) fn flushes_of_turn(&self) -> u32 {
+        self.work.flushes(self.limits.flushes_per_turn)
+    }
+
     /// A connection's socket may be readable: [`Hub::next_read`](crate::hub::Hub::next_read) will
     /// return the connection.
     pub(in crate::hub) fn ready(&mut self, id: ConnId) {
