@@ -1,10 +1,11 @@
 //! How much the flood of one app delays the events of another. App A has ten publishers that send
 //! requests at a fixed rate, whatever the server answers; they are a thread of this process. App B
-//! publishes one event at a time to ten subscribers: its latency during the flood, against its latency
-//! before.
+//! publishes to ten subscribers: its latency during the flood, against its latency while the same thread
+//! sends the same requests to sockets of another program, so that what the clients of A cost the clients
+//! of B, which share a processor, is on both sides.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,35 +17,39 @@ use crate::Plan;
 use crate::fanout::PARALLEL;
 use crate::process::{APP_ID, APP_KEY, APP_SECRET, Process};
 use crate::swarm::{Fault, Swarm};
+use crate::sys;
 use crate::table::{Table, percentile};
 
 pub fn run(plan: &Plan) -> Result<Vec<Table>, Fault> {
     let mut table = Table::new(format!(
-        "apps: latency of app B, 10 subscribers, 200 B, one event at a time, while app A gets \
-         {FLOOD_RATE} events a second, against without them, µs"
+        "apps: latency of app B, 10 subscribers, {RATE} events of 200 B a second, while app A gets \
+         {FLOOD_RATE}, against the same to another program, µs"
     ));
     let limited = format!(r#", "max_backend_events_per_second": {LIMIT}"#);
     for (what, setting, target) in
         [("A may publish a tenth", limited.as_str(), Some(1.2)), ("A has no limit", "", None)]
     {
-        let (mut alone, mut flooded) = (Vec::new(), Vec::new());
-        let mut accepted = Vec::new();
+        let (mut elsewhere, mut flooded) = (Vec::new(), Vec::new());
+        let mut rates = Vec::new();
         for _ in 0..plan.runs {
             let server = Process::server_with_file(plan, &configuration(setting));
             let mut swarm = Swarm::new(&server, 1);
             swarm.open(10, PARALLEL, |_| Some(0))?;
-            alone.push(latency(plan, &mut swarm)?);
-            let flood = Flood::begin(server.address);
-            // The first second of the flood is not measured.
-            thread::sleep(Duration::from_secs(1));
+            let sink = Sink::begin(plan.server_processor);
+            let flood = Flood::begin(sink.address, 0);
+            elsewhere.push(latency(plan, &mut swarm)?);
+            flood.end();
+            sink.end();
+            let flood = Flood::begin(server.address, 10);
             flooded.push(latency(plan, &mut swarm)?);
-            accepted.push(flood.end());
+            rates.push(flood.end());
             swarm.finish()?;
         }
         let of = |runs: &[[f64; 2]], at: usize| runs.iter().map(|run| run[at]).collect::<Vec<_>>();
-        table.ratio(format!("{what}: p50"), of(&flooded, 0), &of(&alone, 0), None);
-        table.ratio(format!("{what}: p99"), of(&flooded, 1), &of(&alone, 1), target);
-        table.value(format!("{what}: its events a second"), accepted, None);
+        table.ratio(format!("{what}: p50"), of(&flooded, 0), &of(&elsewhere, 0), None);
+        table.ratio(format!("{what}: p99"), of(&flooded, 1), &of(&elsewhere, 1), target);
+        table.value(format!("{what}: its events a second"), of(&rates, 0), None);
+        table.value(format!("{what}: of them accepted"), of(&rates, 1), None);
     }
     Ok(vec![table])
 }
@@ -59,69 +64,114 @@ fn configuration(setting: &str) -> String {
     )
 }
 
-/// p50 and p99 of app B, in µs.
+/// p50 and p99 of app B, in µs. The first second of the flood is not measured.
 fn latency(plan: &Plan, swarm: &mut Swarm) -> Result<[f64; 2], Fault> {
+    thread::sleep(Duration::from_secs(1));
     swarm.tally.latencies.clear();
-    swarm.echo(plan.scaled(10_000), 200)?;
+    swarm.publish_at(RATE, plan.scaled(6_000), 200)?;
     let p = |part| percentile(&swarm.tally.latencies, part) / 1e3;
     Ok([p(0.5), p(0.99)])
 }
 
-/// The publishers of app A, and ten subscribers of their channel.
+/// The publishers of app A, and the subscribers of their channel.
 struct Flood {
     is_over: Arc<AtomicBool>,
-    thread: JoinHandle<f64>,
+    thread: JoinHandle<[f64; 2]>,
 }
 
 impl Flood {
-    fn begin(server: SocketAddrV4) -> Self {
+    fn begin(server: SocketAddrV4, subscribers: usize) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&is_over);
-        let thread = thread::spawn(move || flood(server, &end));
+        let thread = thread::spawn(move || flood(server, subscribers, &end));
         Flood { is_over, thread }
     }
 
-    /// Ends the flood. Returns how many events a second were accepted.
-    fn end(self) -> f64 {
+    /// Ends the flood. Returns how many events a second were answered, and how many accepted.
+    fn end(self) -> [f64; 2] {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-fn flood(server: SocketAddrV4, is_over: &AtomicBool) -> f64 {
-    let mut subscribers: Vec<TcpStream> = (0..10).map(|_| subscriber(server)).collect();
+fn flood(server: SocketAddrV4, subscribers: usize, is_over: &AtomicBool) -> [f64; 2] {
+    let mut subscribers: Vec<TcpStream> = (0..subscribers).map(|_| subscriber(server)).collect();
     let mut publishers: Vec<TcpStream> = (0..10).map(|_| connect(server)).collect();
-    let requests = request().repeat(IN_A_ROW);
-    let (mut buffer, mut accepted, mut answers) = (vec![0; 1 << 18], 0, Vec::new());
+    let request = request();
+    let (mut buffer, mut answers) = (vec![0; 1 << 18], Vec::new());
+    let (mut answered, mut accepted) = (0, 0);
     let began = Instant::now();
     let mut sent = 0;
-    while !is_over.load(Ordering::Relaxed) {
+    for turn in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
         let due = (began.elapsed().as_secs_f64() * FLOOD_RATE) as usize;
         // After a pause of this thread not all that is missing is sent at once.
-        for _ in 0..((due.saturating_sub(sent)) / IN_A_ROW).min(10) {
-            let publisher = &mut publishers[sent / IN_A_ROW % 10];
+        sent = sent.max(due.saturating_sub(MISSED_MAX));
+        for number in sent..due {
+            let publisher = &mut publishers[number % 10];
             // A part would leave the server with half a request: it gets a new connection.
-            if publisher.write_all(&requests).is_err() {
+            if publisher.write_all(&request).is_err() {
                 *publisher = connect(server);
             }
-            sent += IN_A_ROW;
         }
-        sent = sent.max(due.saturating_sub(100 * IN_A_ROW));
-        for publisher in &mut publishers {
-            answers.clear();
-            if !read(publisher, &mut buffer, &mut answers) {
-                *publisher = connect(server);
-            }
-            // Parts of an answer at the end of a read are missed, which are few.
-            accepted += answers.windows(13).filter(|it| *it == b"HTTP/1.1 200 ").count();
-        }
-        for subscriber in &mut subscribers {
-            answers.clear();
+        sent = due;
+        // One connection is read each time: app B has the same processor.
+        answers.clear();
+        if let Some(subscriber) = subscribers.get_mut(turn % 20) {
             assert!(read(subscriber, &mut buffer, &mut answers), "a subscriber of A was closed");
+        } else {
+            assert!(read(&mut publishers[turn % 10], &mut buffer, &mut answers));
+            // Parts of an answer at the end of a read are missed, which are few.
+            answered += count(&answers, b"HTTP/1.1 ");
+            accepted += count(&answers, b"HTTP/1.1 200 ");
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_micros(100));
     }
-    accepted as f64 / began.elapsed().as_secs_f64()
+    let rate = |requests: usize| requests as f64 / began.elapsed().as_secs_f64();
+    [rate(answered), rate(accepted)]
+}
+
+/// A program that reads what it gets, every ten milliseconds, and answers nothing.
+struct Sink {
+    address: SocketAddrV4,
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Sink {
+    /// On this processor, so that app B is delayed by no more than its clients.
+    fn begin(processor: usize) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        listener.set_nonblocking(true).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            sys::pin(processor);
+            let (mut streams, mut buffer, mut bytes) = (Vec::new(), vec![0; 1 << 18], Vec::new());
+            while !end.load(Ordering::Relaxed) {
+                if let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true).unwrap();
+                    streams.push(stream);
+                }
+                streams.retain_mut(|stream| read(stream, &mut buffer, &mut bytes));
+                bytes.clear();
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Sink { address, is_over, thread }
+    }
+
+    fn end(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+fn count(bytes: &[u8], text: &[u8]) -> usize {
+    bytes.windows(text.len()).filter(|it| *it == text).count()
 }
 
 /// Reads what has arrived. Returns whether the connection is still open.
@@ -183,5 +233,7 @@ const A: &str = "app-a";
 const LIMIT: u64 = 1_000;
 /// The requests that it gets each second.
 const FLOOD_RATE: f64 = 10.0 * LIMIT as f64;
-/// Requests that one publisher of app A sends at once.
-const IN_A_ROW: usize = 10;
+/// The events of app B each second, which leave the processor of the clients to the flood.
+const RATE: f64 = 1_000.0;
+/// Requests of app A that are sent at once after a pause of the thread.
+const MISSED_MAX: usize = 100;
