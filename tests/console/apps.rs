@@ -2,9 +2,11 @@
 
 use super::Console;
 use crate::apps_folder::Folder;
+use crate::reload::reload;
 use crate::support::{Client, Response, Setup, channel_auth};
 use serde_json::{Value, json};
-use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, thread};
 
 /// A server that follows a folder, with a console that writes.
 fn console(folder: &Folder) -> Console {
@@ -146,6 +148,32 @@ fn a_request_that_waits_is_answered_after_a_reload_of_the_configuration() {
     fs::remove_file(folder.path("many.json")).unwrap();
     ask(&console, "DELETE", "/a", &Value::Null).is(200, json!({"app_id": "a"}));
     client.nothing();
+}
+
+#[test]
+fn each_new_app_gets_its_secret_while_the_server_is_reloaded() {
+    let folder = Folder::new();
+    let console = console(&folder);
+    let (is_over, added) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let adding = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let n = added.fetch_add(1, Ordering::Relaxed);
+                let response = ask(&console, "PUT", &format!("/n{n}"), &json!({}));
+                let answer = response.json();
+                assert_eq!((response.status, &answer["created"]), (200, &json!(true)), "{answer}");
+                assert!(answer["secret"].is_string(), "{answer}");
+            }
+        });
+        for _ in 0..5 {
+            let before = added.load(Ordering::Relaxed);
+            reload(&console.server);
+            while added.load(Ordering::Relaxed) == before && !adding.is_finished() {
+                thread::yield_now();
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -64,6 +64,18 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Whether a request about apps has no answer yet. A new process would carry it out again, without
+    /// the secret that this one may have generated for it.
+    pub fn has_app_requests(&self) -> bool {
+        let Some(Admin { waiting, answers, .. }) = self.console.as_deref().map(|it| &it.admin)
+        else {
+            return false;
+        };
+        let answers = answers.iter().map(|(number, id, _)| (number, id));
+        let mut all = waiting.iter().map(|(number, id)| (number, id)).chain(answers);
+        all.any(|(number, id)| app_request(&self.connections, *id) == Some(*number))
+    }
+
     /// The requests about apps of these connections.
     pub(in crate::hub) fn app_requests(&self, ids: &[ConnId]) -> Vec<Option<NonZeroU32>> {
         ids.iter().map(|id| app_request(&self.connections, *id)).collect()

@@ -43,8 +43,11 @@ impl Server {
 
     /// Continues the handover in progress, at the end of a turn.
     pub(in crate::net::server) fn continue_handover(&mut self, now: Now) {
+        // The new binary would carry them out again.
+        let must_answer = self.hub.has_app_requests();
         match &mut self.handover.stage {
             None => {}
+            Some(Stage::Trial(trial)) if must_answer && now.ms < trial.deadline_ms => {}
             Some(Stage::Trial(trial)) => match trial.outcome(now.ms) {
                 None => {}
                 Some(Ok(version)) => self.disconnect_some(&version, now),
@@ -54,6 +57,7 @@ impl Server {
                 leaving.left.retain(|id| self.hub.io(*id).is_some());
                 let Leaving { all, is_last, end_ms, .. } = *leaving;
                 let is_over = leaving.left.is_empty() && (is_last || self.hub.is_drained());
+                let is_over = is_over && !must_answer;
                 if now.ms >= end_ms || is_over {
                     self.replace(all, now);
                 } else if !all && self.hub.has_queued_closes() && !is_last {
