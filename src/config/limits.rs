@@ -115,7 +115,8 @@ limits! {
     write_bytes_per_turn: u32 = 262_144, 4_096..=16_777_216;
     /// Connections written to in one turn, before the event loop polls its sockets again: about 0.3 ms
     /// of writes. An event that arrives by then shares the writes to the connections that still wait.
-    /// A turn writes to one more for every 64 units of its other work.
+    /// A turn writes to one more for every 64 units of its other work, two more for each connection that
+    /// it accepts, and 32 more for each TLS handshake.
     flushes_per_turn: u32 = 64, 16..=1_048_576;
     /// Bytes written in one turn, over all connections, before the event loop polls its sockets
     /// again. The kernel takes 8 MiB in 3 to 5 ms.

@@ -14,10 +14,11 @@ use crate::net::tls::Tls;
 
 impl Server {
     /// Accepts up to `accepts_per_turn` pending connections per listening socket, so that a burst
-    /// of them does not delay open connections.
-    pub(super) fn accept(&mut self, now: Now) {
-        if !self.handover.leaves_new_connections() {
-            (0..self.listeners.sockets.len()).for_each(|index| self.accept_at(index, now));
+    /// of them does not delay open connections. Returns how many there were.
+    pub(super) fn accept(&mut self, now: Now) -> u32 {
+        match self.handover.leaves_new_connections() {
+            true => 0,
+            false => (0..self.listeners.sockets.len()).map(|at| self.accept_at(at, now)).sum(),
         }
     }
 
@@ -27,16 +28,16 @@ impl Server {
         self.listeners.next_retry_ms().filter(|_| !self.handover.leaves_new_connections())
     }
 
-    fn accept_at(&mut self, index: usize, now: Now) {
+    fn accept_at(&mut self, index: usize, now: Now) -> u32 {
         let listen = &mut self.listeners.sockets[index];
         if listen.retry_ms.is_some_and(|retry_ms| retry_ms <= now.ms) {
             (listen.ready, listen.retry_ms) = (true, None);
         }
         let per_turn = self.configuration.current.limits.accepts_per_turn;
-        for _ in 0..per_turn {
+        for accepted_before in 0..per_turn {
             let listen = &mut self.listeners.sockets[index];
             if !listen.ready {
-                return;
+                return accepted_before;
             }
             let reserved_from = self.descriptors.reserved_from(listen.port);
             let connections = self.hub.connections() as u64;
@@ -72,10 +73,11 @@ impl Server {
                         );
                     }
                 }
-                Accepted::NonePending => return,
+                Accepted::NonePending => return accepted_before,
             }
         }
         self.listeners.sockets[index].cut_short = true;
+        per_turn
     }
 
     /// Opens a client's connection. Connections to Unix sockets never use TLS, because the client
