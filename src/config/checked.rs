@@ -3,7 +3,7 @@
 use super::{Config, Error, Findings, json, largest};
 
 /// Checks the text of a `reverb.json` without the other sources. `source` names it in errors.
-/// Findings are left to whoever reads the file for its configuration.
+/// It reports no warnings and notes: the server logs them when it reads the file.
 ///
 /// # Errors
 ///

@@ -155,8 +155,8 @@ const VISITS: u64 = 32;
 /// Work may begin in the light lane up to 1/128 of a turn (50 µs): a thousand light connections
 /// wait 50 ms for each other at worst, and usually far less, as most messages cost 20 units.
 const LIGHT_VISITS: u64 = 128;
-/// Units of writing to one connection, mostly the `write` system call: a whole turn of work allows
-/// 1,024 writes.
+/// Units of writing to one connection, mostly the `write` system call: after a whole turn of other work,
+/// 65,536 / 64 = 1,024 more writes.
 const FLUSH_UNITS: u64 = 64;
 /// Bytes of JSON that are formatted or parsed in a tenth of a microsecond.
 const BYTES_PER_UNIT: u64 = 64;

@@ -47,9 +47,9 @@ pub(crate) enum WriteLane {
 /// An event for more subscribers than this is bulk: a turn writes to this many connections (the default
 /// of `limits.flushes_per_turn`).
 const MANY: usize = 64;
-/// The response to the publisher of an event for more subscribers than this is bulk, so that it is
-/// written after the event: publishing is no faster than writing. For fewer subscribers, it is written
-/// before, and the next event shares the writes that are left.
+/// The response to the publisher of an event for more subscribers than this is bulk, and is written after
+/// the event: publishing is no faster than writing. For more than [`MANY`] and up to this, the response
+/// is written first, and the publisher's next event shares the writes that are left.
 const WAITED_FOR: usize = 1_024;
 /// A response or outbox with more bytes than this is bulk. The kernel copies this much in 20 µs.
 const LONG_BYTES: usize = 65_536;

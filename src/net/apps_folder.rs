@@ -186,8 +186,8 @@ fn send(changes: Vec<Change>, updates: &Sender<Vec<Change>>, waker: &Waker) {
     let _ = waker.wake();
 }
 
-/// The most changes that are sent at once, and so the most that a turn of the event loop applies. Each takes some
-/// ten microseconds, so a turn gets less than a millisecond longer.
+/// The most changes that are sent at once, and so the most that a turn of the event loop applies. Each
+/// takes some ten microseconds, so a turn gets less than a millisecond longer.
 pub(super) const CHANGES_MAX: usize = 64;
 /// The pause between two scans. A new app waits for it, so it is short. But a scan of 100,000 files takes
 /// 0.2 s, which is 4 % of a core with this pause and would be 20 % with a pause of one second.

@@ -221,8 +221,8 @@ impl Server {
         let reads = self.has_input();
         let talks = self.redis.as_ref().is_some_and(|redis| redis.has_work(&mut self.hub));
         let sends = self.webhooks.has_work() || self.hub.has_dirty();
-        let changes = self.catch_up.is_on() || self.apps.has_work();
-        if reads || accepts || talks || sends || changes {
+        let changes = self.apps.has_work();
+        if reads || accepts || talks || sends || changes || self.catch_up.is_on() {
             return Some(Duration::ZERO);
         }
         let due_ms = self.next_deadline_ms()?;
@@ -344,8 +344,8 @@ impl Server {
 
     /// Writes outboxes with new output, within the limits of one turn. An event for ten thousand
     /// clients therefore does not delay an event for a single client. If an outbox must wait for a
-    /// later turn, output that is queued before that turn is written with it. `more` are the writes for what
-    /// the turn has done and the hub has not counted.
+    /// later turn, output that is queued before that turn is written with it. `more` is how many more
+    /// connections it writes to because of accepts and handshakes, which the hub does not count.
     fn flush(&mut self, more: u32, now: Now) {
         let bytes_max = self.configuration.current.limits.write_bytes_per_turn as usize;
         let mut left = self.configuration.current.limits.flush_bytes_per_turn as usize;

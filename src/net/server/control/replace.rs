@@ -43,7 +43,7 @@ impl Server {
 
     /// Continues the handover in progress, at the end of a turn.
     pub(in crate::net::server) fn continue_handover(&mut self, now: Now) {
-        // The new binary would carry them out again.
+        // The new binary would carry out again what this one has not answered.
         let must_answer = self.hub.has_app_requests();
         match &mut self.handover.stage {
             None => {}
@@ -56,8 +56,8 @@ impl Server {
             Some(Stage::Leaving(leaving)) => {
                 leaving.left.retain(|id| self.hub.io(*id).is_some());
                 let Leaving { all, is_last, end_ms, .. } = *leaving;
-                let is_over = leaving.left.is_empty() && (is_last || self.hub.is_drained());
-                let is_over = is_over && !must_answer;
+                let are_gone = leaving.left.is_empty() && (is_last || self.hub.is_drained());
+                let is_over = are_gone && !must_answer;
                 if now.ms >= end_ms || is_over {
                     self.replace(all, now);
                 } else if !all && self.hub.has_queued_closes() && !is_last {
